@@ -1,0 +1,203 @@
+"""BertConfig: every size and choice that makes one BERT differ from another."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
+from typing import Any, Self
+
+ACTIVATIONS = ("gelu", "gelu_new", "relu")
+POSITIONS = ("absolute", "sinusoidal")
+PROBLEM_TYPES = (None, "single_label_classification")
+
+# Devlin et al. (2019), section 3, and Turc et al. (2019), table 1.
+PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        name: MappingProxyType(
+            {
+                "num_hidden_layers": layers,
+                "hidden_size": width,
+                "num_attention_heads": width // 64,
+                "intermediate_size": 4 * width,
+            }
+        )
+        for name, layers, width in [
+            ("tiny", 2, 128),
+            ("mini", 4, 256),
+            ("small", 4, 512),
+            ("medium", 8, 512),
+            ("base", 12, 768),
+            ("large", 24, 1024),
+        ]
+    }
+)
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The shape of a model, under Hugging Face's names; the defaults are BERT-base's.
+
+    Args:
+        vocab_size: V, the number of token ids.
+        hidden_size: D, the width of a token's vector.
+        num_hidden_layers: L, the number of encoder blocks.
+        num_attention_heads: K; it divides D, and each head is H = D / K wide.
+        intermediate_size: F, the width inside the feed-forward sublayer.
+        hidden_act: `gelu` (exact), `gelu_new` (its tanh form) or `relu`.
+        hidden_dropout_prob: share of hidden units dropped while training.
+        attention_probs_dropout_prob: share of attention weights dropped while training.
+        max_position_embeddings: the longest sequence, in tokens.
+        type_vocab_size: the number of segments that a sequence may have.
+        initializer_range: standard deviation of the initial weights.
+        layer_norm_eps: added to the variance in every layer norm.
+        pad_token_id: the id whose initial embedding is zero.
+        position_embedding_type: `absolute` (learned) or `sinusoidal` (fixed).
+        classifier_dropout: share dropped before a classifier; None: `hidden_dropout_prob`.
+        problem_type: what the labels are; None or `single_label_classification`.
+        id2label: the classes' names by number, 0 to C - 1.
+
+    Raises:
+        ValueError: a value, or a combination of values, that no model can have.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    position_embedding_type: str = "absolute"
+    classifier_dropout: float | None = None
+    problem_type: str | None = None
+    id2label: Mapping[int, str] | None = None
+
+    def __post_init__(self):
+        """Refuse what can't be built, naming the field, what was expected and what came."""
+        for name in _SIZES:
+            _require_int(name, getattr(self, name), at_least=1)
+        _require_int("pad_token_id", self.pad_token_id, at_least=0)
+        if self.pad_token_id >= self.vocab_size:
+            raise ValueError(
+                f"pad_token_id: expected less than vocab_size {self.vocab_size}, "
+                f"got {self.pad_token_id}"
+            )
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
+                f"{self.num_attention_heads}: the heads must share it equally"
+            )
+        _require_choice("hidden_act", self.hidden_act, ACTIVATIONS)
+        _require_choice("position_embedding_type", self.position_embedding_type, POSITIONS)
+        _require_choice("problem_type", self.problem_type, PROBLEM_TYPES)
+        if self.position_embedding_type == "sinusoidal" and self.hidden_size % 2:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is odd: sinusoidal positions pair sine with cosine"
+            )
+        _require_float("hidden_dropout_prob", self.hidden_dropout_prob, below=1)
+        _require_float("attention_probs_dropout_prob", self.attention_probs_dropout_prob, below=1)
+        if self.classifier_dropout is not None:
+            _require_float("classifier_dropout", self.classifier_dropout, below=1)
+        _require_float("initializer_range", self.initializer_range)
+        _require_float("layer_norm_eps", self.layer_norm_eps)
+        labels = {0: "LABEL_0", 1: "LABEL_1"} if self.id2label is None else self.id2label
+        if sorted(labels) != list(range(len(labels))) or not labels:
+            raise ValueError(
+                f"id2label: expected the keys 0 to {max(len(labels) - 1, 0)}, got {sorted(labels)}"
+            )
+        if len(set(labels.values())) < len(labels):
+            raise ValueError(f"id2label: two classes have one name: {list(labels.values())}")
+        object.__setattr__(self, "id2label", {i: labels[i] for i in range(len(labels))})
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """Return a named size: `tiny`, `mini`, `small`, `medium`, `base` or `large`.
+
+        >>> BertConfig.preset("tiny", vocab_size=8192).hidden_size
+        128
+        """
+        _require_choice("preset", name, tuple(PRESETS))
+        return cls(**{**PRESETS[name], **changes})
+
+    @property
+    def head_width(self) -> int:
+        """H = D / K, the width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def num_labels(self) -> int:
+        """C, the number of classes."""
+        return len(self.id2label or {})
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """The classes' numbers by name."""
+        return {label: i for i, label in (self.id2label or {}).items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields of a Hugging Face `config.json`."""
+        return {"model_type": "bert", **asdict(self), "label2id": self.label2id}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from the fields of a `config.json`, ignoring those that no model here reads.
+
+        Raises:
+            ValueError: the fields describe another kind of model, or an impossible one.
+        """
+        _require_choice("model_type", values.get("model_type", "bert"), ("bert",))
+        for switch in ("is_decoder", "add_cross_attention"):
+            if values.get(switch):
+                raise ValueError(f"{switch}: expected false, an encoder, got {values[switch]!r}")
+        known = {field.name for field in fields(cls)} & set(values)
+        kept = {name: values[name] for name in known}
+        if kept.get("id2label"):
+            kept["id2label"] = {int(i): label for i, label in kept["id2label"].items()}
+        return cls(**kept)
+
+    def to_json(self) -> str:
+        """Return the text of a `config.json`."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Build from the text of a `config.json`: the inverse of `to_json`."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not a JSON text: {error}") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"expected a JSON object of fields, got {type(values).__name__}")
+        return cls.from_dict(values)
+
+
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+
+
+def _require_int(name, value, *, at_least):
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+
+
+def _require_float(name, value, *, below=float("inf")):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < below:
+        raise ValueError(f"{name}: expected a number from 0 to below {below}, got {value!r}")
+
+
+def _require_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}")

@@ -1,0 +1,81 @@
+"""Reading text strictly and writing files whole: the only place that opens either."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def read_lines(path: str | os.PathLike) -> Iterator[str]:
+    r"""Yield the lines of a UTF-8 text file without their line ends, one at a time.
+
+    A byte order mark is skipped, and only ``\n``, ``\r\n`` and ``\r`` end a line.
+
+    Raises:
+        OSError: the file is missing or can't be read.
+        ValueError: it is empty, binary or not UTF-8; the message names the file and the line.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a text file, found a folder")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    # Bytes that aren't UTF-8 come through as lone surrogates, so that the line can be named.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        for number, line in enumerate(file, start=1):
+            if "\0" in line:
+                raise ValueError(f"{path}, line {number}: found a NUL byte, expected text")
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:
+                byte = ord(line[error.start]) - 0xDC00
+                raise ValueError(
+                    f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8; "
+                    "convert the file to UTF-8 first"
+                ) from None
+            yield line.removesuffix("\n")
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path to write to, and rename it to `path` once all is written.
+
+    A write that fails leaves what stood at `path` whole, and no temporary file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def creating(folder: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary folder to fill, and rename it to `folder` once all is written.
+
+    Raises:
+        FileExistsError: `folder` exists already, and isn't an empty folder.
+    """
+    folder = Path(folder)
+    refuse_existing(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(folder: str | os.PathLike) -> None:
+    """Raise FileExistsError if `folder` exists, unless it is an empty folder."""
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f"{folder}: exists already; name a new folder, or remove it first")

@@ -1,0 +1,17 @@
+"""The layers: `functional` with parameters' names. Read `basic`, then the way of the data."""
+
+from minibert.layers.attention import SelfAttention
+from minibert.layers.basic import LayerNorm, Linear
+from minibert.layers.embeddings import Embeddings
+from minibert.layers.encoder import Encoder, EncoderBlock
+from minibert.layers.feed_forward import FeedForward
+
+__all__ = [
+    "Embeddings",
+    "Encoder",
+    "EncoderBlock",
+    "FeedForward",
+    "LayerNorm",
+    "Linear",
+    "SelfAttention",
+]

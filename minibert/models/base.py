@@ -1,0 +1,180 @@
+"""What every model shares: its parameters, its initial weights, and the check of its inputs."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from minibert.config import BertConfig
+from minibert.functional import IGNORED, cross_entropy_backward, cross_entropy_forward
+from minibert.parameters import Parameters, Shapes
+
+
+class Batch(NamedTuple):
+    """The integers that a model reads, (B, T) each, checked against its sizes."""
+
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    attention_mask: np.ndarray
+
+
+class Model:
+    """A network of stateless layers and the one vector of its parameters.
+
+    A subclass says which layers it has (`shapes`) and how it computes (`__call__`). One that learns
+    also says at which rows of the encoder's output its labels stand (`targets`), and has the pair
+    `forward(batch, rows, rng) -> logits, cache` and `backward(dlogits, cache, grads)`.
+
+    Args:
+        config: the sizes.
+        seed: of the initial weights, which are drawn from a normal distribution with the standard
+            deviation `config.initializer_range`; biases and the padding token's embedding are 0,
+            layer norms' weights 1 (Devlin et al., 2019, and their code).
+        dtype: float32 to train, float64 to prove.
+        params: use these instead of drawing initial ones.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        seed: int = 0,
+        dtype: DTypeLike = np.float32,
+        params: Parameters | None = None,
+    ):
+        self.config = config
+        self.build()
+        if params is None:
+            params = Parameters(self.shapes(), dtype=dtype)
+            draw(params, params, config, seed)
+        self.params = params
+
+    def build(self) -> None:
+        """Make the layers for `self.config`."""
+        raise NotImplementedError
+
+    def shapes(self) -> Shapes:
+        """Return every parameter's shape by its name, in the order in which they lie."""
+        raise NotImplementedError
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return a copy of the model in another dtype."""
+        return type(self)(self.config, params=self.params.astype(dtype))
+
+    def targets(self, batch: Batch, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        """Return the rows (B, R) of the encoder's output that the head reads, and their labels."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch, rows: np.ndarray | None, rng: np.random.Generator | None):
+        """Return logits whose last axis is the classes, and the cache."""
+        raise NotImplementedError
+
+    def backward(self, dlogits: np.ndarray, cache: Any, grads: Parameters) -> None:
+        """Gradient of `forward`; adds into `grads`."""
+        raise NotImplementedError
+
+    def loss_and_grads(
+        self,
+        batch: Mapping[str, ArrayLike],
+        labels: ArrayLike,
+        rng: np.random.Generator | None = None,
+        *,
+        grads: Parameters | None = None,
+        denominator: float | None = None,
+    ) -> tuple[float, Parameters]:
+        """Compute the loss on a batch, and add its gradient into `grads`.
+
+        The loss is the labels' cross-entropy, summed over the labels that count and divided by
+        `denominator`. Parts of a batch add up to the whole if each is given the whole's number.
+
+        Args:
+            batch: `input_ids`, `token_type_ids`, `attention_mask` as in a call; (B, T).
+            labels: integers, -100 where nothing counts; their shape depends on the head.
+            rng: a generator turns dropout on; None: off.
+            grads: mirrors `self.params` and is added to; None: new zeros.
+            denominator: None: the number of labels that count.
+
+        Returns:
+            the loss in nats, and the gradients.
+
+        Raises:
+            TypeError, ValueError: an array of the wrong dtype, shape or range; it says which.
+        """
+        checked = self.check(**batch)
+        rows, targets = self.targets(checked, self.check_labels(labels))
+        logits, cache = self.forward(checked, rows, rng)
+        flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
+        loss, loss_cache = cross_entropy_forward(flat, targets.reshape(-1), denominator)
+        grads = self.params.zeros_like() if grads is None else grads
+        self.backward(cross_entropy_backward(loss_cache).reshape(logits.shape), cache, grads)
+        return loss, grads
+
+    def check(
+        self,
+        input_ids: ArrayLike,
+        token_type_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+    ) -> Batch:
+        """Return the batch as arrays, or say in one line what is wrong with it.
+
+        Missing segment ids are all 0; a missing mask is all 1.
+        """
+        ids = _integers("input_ids", input_ids)
+        if ids.ndim != 2 or 0 in ids.shape:
+            raise ValueError(f"input_ids: expected the shape (B, T), got {ids.shape}")
+        longest = self.config.max_position_embeddings
+        if ids.shape[1] > longest:
+            raise ValueError(
+                f"input_ids: expected at most {longest} tokens a sequence "
+                f"(max_position_embeddings), got {ids.shape[1]}"
+            )
+        types = np.zeros_like(ids) if token_type_ids is None else token_type_ids
+        mask = np.ones_like(ids) if attention_mask is None else attention_mask
+        batch = Batch(ids, _integers("token_type_ids", types), _integers("attention_mask", mask))
+        limits = (self.config.vocab_size, self.config.type_vocab_size, 2)
+        for name, array, limit in zip(Batch._fields, batch, limits, strict=True):
+            if array.shape != ids.shape:
+                raise ValueError(f"{name}: expected the shape {ids.shape}, got {array.shape}")
+            _in_range(name, array, limit)
+        return batch
+
+    def check_labels(self, labels: ArrayLike) -> np.ndarray:
+        """Return the labels as an array of integers, or say in one line what is wrong with them."""
+        return _integers("labels", labels)
+
+
+def draw(params: Parameters, names: Iterable[str], config: BertConfig, seed: int) -> None:
+    """Draw the initial values of the parameters `names`, all zero so far; see `Model`."""
+    rng = np.random.default_rng(seed)
+    for name in names:
+        array = params[name]
+        if name.endswith("LayerNorm.weight"):
+            array[:] = 1
+        elif array.ndim == 2:
+            array[:] = rng.normal(0, config.initializer_range, array.shape)
+        if name.endswith("word_embeddings.weight"):
+            array[config.pad_token_id] = 0
+
+
+def match_labels(labels: np.ndarray, shape: tuple[int, ...], classes: int) -> np.ndarray:
+    """Check the labels' shape, and that each is a class or -100, which does not count."""
+    if labels.shape != shape:
+        raise ValueError(f"labels: expected the shape {shape}, got {labels.shape}")
+    _in_range("labels", labels[labels != IGNORED], classes)
+    return labels
+
+
+def _integers(name, values):
+    array = np.asarray(values)
+    if array.dtype == bool:
+        array = array.astype(np.int64)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name}: expected integers, got {array.dtype}")
+    return array
+
+
+def _in_range(name, array, limit):
+    if array.size and (array.min() < 0 or array.max() >= limit):
+        wrong = array[(array < 0) | (array >= limit)][0]
+        raise ValueError(f"{name}: expected integers from 0 to {limit - 1}, got {wrong}")

@@ -1,0 +1,220 @@
+"""The body that all models share, and BertModel: the body alone, text to vectors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibert.functional import padding_bias, tanh_backward, tanh_forward
+from minibert.layers import Embeddings, Encoder, Linear
+from minibert.models.pretrained import PreTrained
+from minibert.parameters import prefixed
+
+
+class Bert:
+    """Embeddings and encoder: ids in, a vector for each token out.
+
+    Args:
+        config: the model's `BertConfig`.
+    """
+
+    def __init__(self, config):
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+
+    def shapes(self):
+        """Return the shapes of both parts."""
+        return {
+            **prefixed("embeddings.", self.embeddings.shapes()),
+            **prefixed("encoder.", self.encoder.shapes()),
+        }
+
+    def steps(self, params, batch, rng=None, rows=None):
+        """Yield the embeddings and then each block's output, each with its cache.
+
+        Args:
+            params: in the body's scope.
+            batch: a checked `Batch`.
+            rng: of the dropout; None: off.
+            rows: (B, R), the only tokens to compute in the last block; None: all.
+        """
+        x, cache = self.embeddings.forward(
+            params.scope("embeddings."), batch.input_ids, batch.token_type_ids, rng
+        )
+        yield x, cache
+        bias = padding_bias(batch.attention_mask, x.dtype)
+        yield from self.encoder.steps(params.scope("encoder."), x, bias, rng, rows)
+
+    def forward(self, params, batch, rng=None, rows=None):
+        """Run all steps and keep their caches: returns x (B, T, D), or (B, R, D), and the cache."""
+        outputs, caches = zip(*self.steps(params, batch, rng, rows), strict=True)
+        return outputs[-1], caches
+
+    def backward(self, dx, cache, params, grads):
+        """Gradient of `forward`; adds into `grads`."""
+        embeddings_cache, *block_caches = cache
+        dx = self.encoder.backward(
+            dx, block_caches, params.scope("encoder."), grads.scope("encoder.")
+        )
+        self.embeddings.backward(
+            dx, embeddings_cache, params.scope("embeddings."), grads.scope("embeddings.")
+        )
+
+
+class Pooler:
+    """The whole sequence as one vector: tanh(linear(x[:, 0])), made from [CLS].
+
+    Devlin et al. (2019), section 3.1, and their code.
+
+    Args:
+        config: the model's `BertConfig`.
+    """
+
+    def __init__(self, config):
+        self.dense = Linear("dense", config.hidden_size, config.hidden_size)
+
+    def shapes(self):
+        """Return the shapes of the linear map."""
+        return self.dense.shapes()
+
+    def forward(self, params, first):
+        """Pool `first` (B, D), each sequence's [CLS]; returns (B, D), and the cache."""
+        dense, dense_cache = self.dense.forward(params, first)
+        out, tanh_cache = tanh_forward(dense)
+        return out, (dense_cache, tanh_cache)
+
+    def backward(self, dout, cache, params, grads):
+        """Gradient of `forward`: returns dfirst (B, D)."""
+        dense_cache, tanh_cache = cache
+        return self.dense.backward(tanh_backward(dout, tanh_cache), dense_cache, params, grads)
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What a call of a model returns: what it computes, None for what was not asked for.
+
+    Attributes:
+        loss: in nats, if labels were given.
+        last_hidden_state: (B, T, D), a vector for each token.
+        pooler_output: (B, D), a vector for each sequence.
+        logits: a head's scores before the softmax; (B, T, V) or (B, C).
+        hidden_states: the embeddings and each block's output, L + 1 times (B, T, D).
+        attentions: each block's attention weights, L times (B, K, T, T).
+    """
+
+    loss: float | None = None
+    last_hidden_state: np.ndarray | None = None
+    pooler_output: np.ndarray | None = None
+    logits: np.ndarray | None = None
+    hidden_states: tuple[np.ndarray, ...] | None = None
+    attentions: tuple[np.ndarray, ...] | None = None
+
+
+class BertBased(PreTrained):
+    """A model with a BERT body, whose parameters stand under `prefix`."""
+
+    prefix = "bert."
+
+    def build(self) -> None:
+        """Make the body; a head makes its own layers beside it."""
+        self.bert = Bert(self.config)
+
+    def shapes(self):
+        """Return the body's shapes; a head adds its own."""
+        return prefixed(self.prefix, self.bert.shapes())
+
+    def body_forward(self, batch, rows, rng):
+        """Run the body for training: returns x (B, R, D), and the cache."""
+        return self.bert.forward(self.params.scope(self.prefix), batch, rng, rows)
+
+    def body_backward(self, dx, cache, grads):
+        """Gradient of `body_forward`; adds into `grads`."""
+        self.bert.backward(dx, cache, self.params.scope(self.prefix), grads.scope(self.prefix))
+
+    def encode(self, batch, *, hidden_states=False, attentions=False, rows=None):
+        """Run the body for prediction, without dropout, keeping only what is asked for.
+
+        Returns:
+            x (B, T, D), or (B, R, D) with `rows`, and the `ModelOutput` fields asked for.
+        """
+        kept_states, kept_weights = [], []
+        x = None
+        steps = self.bert.steps(self.params.scope(self.prefix), batch, rows=rows)
+        for i, (x, cache) in enumerate(steps):
+            if hidden_states:
+                kept_states.append(x)
+            if attentions and i:  # step 0 is the embeddings
+                kept_weights.append(self.bert.encoder.blocks[i - 1].attention_weights(cache))
+        return x, {
+            "hidden_states": tuple(kept_states) if hidden_states else None,
+            "attentions": tuple(kept_weights) if attentions else None,
+        }
+
+
+class BertModel(BertBased):
+    """BERT without a head: `last_hidden_state` for each token, `pooler_output` for the sequence.
+
+    >>> from minibert import BertConfig
+    >>> model = BertModel(BertConfig.preset("tiny", vocab_size=100))
+    >>> out = model([[2, 17, 54, 3]])
+    >>> out.last_hidden_state.shape, out.pooler_output.shape
+    ((1, 4, 128), (1, 128))
+    """
+
+    prefix = ""
+
+    def build(self):
+        """Make the body and the pooler."""
+        super().build()
+        self.pooler = Pooler(self.config)
+
+    def shapes(self):
+        """Return the shapes of the body and the pooler."""
+        return {**super().shapes(), **prefixed("pooler.", self.pooler.shapes())}
+
+    def forward(self, batch, rows=None, rng=None):
+        """Run body and pooler for training: returns (x (B, T, D), pooled (B, D)), and the cache.
+
+        With `rows`, x is (B, R, D) and the pooler reads the first of the rows.
+        """
+        x, body_cache = self.body_forward(batch, rows, rng)
+        pooled, pooler_cache = self.pooler.forward(self.params.scope("pooler."), x[:, 0])
+        return (x, pooled), (body_cache, pooler_cache)
+
+    def backward(self, douts, cache, grads):
+        """Gradient of `forward`, given (dx, dpooled); adds into `grads`."""
+        (dx, dpooled), (body_cache, pooler_cache) = douts, cache
+        dx = dx.copy()
+        dx[:, 0] += self.pooler.backward(
+            dpooled, pooler_cache, self.params.scope("pooler."), grads.scope("pooler.")
+        )
+        self.body_backward(dx, body_cache, grads)
+
+    def __call__(
+        self,
+        input_ids,
+        token_type_ids=None,
+        attention_mask=None,
+        *,
+        output_hidden_states=False,
+        output_attentions=False,
+    ):
+        """Compute the vectors of a batch, without dropout.
+
+        Args:
+            input_ids: (B, T), from 0 to V - 1.
+            token_type_ids: (B, T), the segments; None: all 0.
+            attention_mask: (B, T), 1 for a token, 0 for padding; None: all 1.
+            output_hidden_states, output_attentions: return these too.
+
+        Returns:
+            a `ModelOutput`.
+
+        Raises:
+            TypeError, ValueError: an array of the wrong dtype, shape or range; it says which.
+        """
+        batch = self.check(input_ids, token_type_ids, attention_mask)
+        x, extras = self.encode(
+            batch, hidden_states=output_hidden_states, attentions=output_attentions
+        )
+        pooled, _ = self.pooler.forward(self.params.scope("pooler."), x[:, 0])
+        return ModelOutput(last_hidden_state=x, pooler_output=pooled, **extras)
