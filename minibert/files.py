@@ -79,3 +79,20 @@ def refuse_existing(folder: str | os.PathLike) -> None:
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileExistsError(f"{folder}: exists already; name a new folder, or remove it first")
+
+
+def claim(folder: str | os.PathLike) -> None:
+    """Refuse, before hours of work, a folder that exists or couldn't be written in the end.
+
+    Raises:
+        FileExistsError: `folder` exists already, and isn't an empty folder.
+        NotADirectoryError, PermissionError: nothing can be made there.
+    """
+    refuse_existing(folder)
+    parent = Path(folder).absolute()
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{folder}: {parent} is not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder}: no permission to write in {parent}")

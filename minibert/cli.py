@@ -1,0 +1,257 @@
+"""The command line: one sub-command per job, each a thin layer over a function of the package."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from textwrap import dedent
+
+from minibert import commands
+from minibert.config import ACTIVATIONS, POSITIONS, PRESETS
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130  # exit statuses; 128 + SIGINT is the shell's custom
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return its exit status.
+
+    0: done. 2: bad input. 1: a failure while running. 130: stopped by Ctrl-C or SIGTERM.
+    """
+    options = parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", handlers=[_AroundBars()], force=True
+    )
+    try:
+        options.command(options)
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt as stop:
+        print(f"minibert: {stop or 'stopped'}", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"minibert: {_one_line(error)}", file=sys.stderr)
+        return USAGE if isinstance(error, ValueError | TypeError | OSError) else FAILURE
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all sub-commands."""
+    top = argparse.ArgumentParser(
+        prog="minibert",
+        description="BERT from scratch in pure NumPy: train it, use it, and prove its gradients.",
+        epilog="minibert COMMAND --help tells more, with an example.",
+    )
+    subcommands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable, text: str, example: str) -> argparse.ArgumentParser:
+        text = dedent(text).strip()
+        sub = subcommands.add_parser(
+            name,
+            help=text.splitlines()[0],
+            description=text,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.add_argument("--debug", action="store_true", help="show a traceback on errors")
+        sub.set_defaults(command=command)
+        return sub
+
+    sub = add(
+        "demo",
+        commands.demo,
+        """
+        Walk the whole road on the documentation that is installed with Python and NumPy.
+
+        Learns a vocabulary, pre-trains a tiny BERT, shows what it guesses for masked words before
+        and after, fine-tunes a classifier with and without the pre-training, and names the folder
+        that holds all of it.
+        """,
+        "minibert demo",
+    )
+    sub.add_argument("--out", type=Path, help="a new folder (default: minibert-demo-N)")
+    sub.add_argument("--steps", type=int, help="pre-training steps (default: what 4 minutes allow)")
+
+    sub = add(
+        "corpus",
+        commands.corpus,
+        """
+        Write the built-in texts to files.
+
+        train.txt and held_out.txt: a paragraph per line, a blank line between documents.
+        labelled/train.tsv, dev.tsv and test.tsv: texts, labelled by the module they document.
+        """,
+        "minibert corpus --out corpus",
+    )
+    sub.add_argument("--out", type=Path, required=True, help="a new folder")
+
+    sub = add(
+        "train-tokenizer",
+        commands.train_tokenizer,
+        """
+        Learn a WordPiece vocabulary from text files, and write a tokenizer.
+        """,
+        "minibert train-tokenizer corpus/train.txt --vocab-size 8192 --out tokenizer",
+    )
+    sub.add_argument("files", nargs="+", type=Path, help="UTF-8 text files")
+    sub.add_argument("--vocab-size", type=int, default=8192, help="number of pieces (%(default)s)")
+    sub.add_argument(
+        "--min-frequency", type=int, default=2, help="rarest pair to join (%(default)s)"
+    )
+    sub.add_argument("--cased", action="store_true", help="keep upper case and accents")
+    sub.add_argument("--out", type=Path, required=True, help="a new folder")
+
+    sub = add(
+        "pretrain",
+        commands.pretrain,
+        """
+        Pre-train a BERT on text files by masked language modelling.
+
+        Files have a paragraph per line and a blank line between documents. The held-out loss is
+        printed beside that of a model which knows how often each token occurs and nothing else.
+        Ctrl-C ends the run after a step and saves it; the same command with --resume goes on.
+        """,
+        "minibert pretrain corpus/train.txt --tokenizer tokenizer --size tiny --out model",
+    )
+    sub.add_argument("files", nargs="+", type=Path, help="UTF-8 text files to train on")
+    sub.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
+    sub.add_argument("--held-out", type=Path, nargs="+", help="text files to measure on "
+                     "(default: 5 %% of the documents)")  # fmt: skip
+    _model_options(sub)
+    _training_options(sub, batch_size=32, learning_rate=1e-3)
+    sub.add_argument("--steps", type=int, default=2000, help="updates (%(default)s)")
+    sub.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    sub.add_argument("--out", type=Path, required=True, help="a new folder")
+
+    sub = add(
+        "finetune",
+        commands.finetune,
+        """
+        Train a classifier on labelled texts, from a pre-trained model or from nothing.
+
+        The texts stand in TSV, CSV or JSON Lines files with named columns.
+        """,
+        "minibert finetune corpus/labelled/train.tsv --held-out corpus/labelled/test.tsv "
+        "--model model --out classifier",
+    )
+    sub.add_argument("file", type=Path, help="labelled texts to train on")
+    sub.add_argument("--held-out", type=Path, help="labelled texts to measure on")
+    start = sub.add_mutually_exclusive_group(required=True)
+    start.add_argument("--model", type=Path, help="folder of a pre-trained model")
+    start.add_argument("--tokenizer", type=Path, help="folder of a tokenizer: train from nothing")
+    _model_options(sub)
+    _column_options(sub)
+    _training_options(sub, batch_size=32, learning_rate=5e-4)
+    sub.add_argument("--epochs", type=int, default=4, help="times through the texts (%(default)s)")
+    sub.add_argument("--out", type=Path, required=True, help="a new folder")
+
+    sub = add(
+        "evaluate",
+        commands.evaluate,
+        """
+        Measure a classifier: accuracy, macro-F1, and which class is taken for which.
+        """,
+        "minibert evaluate classifier corpus/labelled/test.tsv",
+    )
+    sub.add_argument("model", type=Path, help="folder of a classifier")
+    sub.add_argument("file", type=Path, help="labelled texts")
+    _column_options(sub)
+
+    sub = add(
+        "predict",
+        commands.predict,
+        """
+        Say each text's class and its probability: label, probability and text, tab separated.
+
+        Without texts and --file, reads lines from standard input.
+        """,
+        'minibert predict classifier "Return the sine of x, in radians."',
+    )
+    sub.add_argument("model", type=Path, help="folder of a classifier")
+    sub.add_argument("texts", nargs="*", help="texts")
+    sub.add_argument("--file", type=Path, help="a TSV, CSV or JSON Lines file of texts")
+    _column_options(sub)
+
+    sub = add(
+        "fill-mask",
+        commands.fill_mask,
+        """
+        Guess the hidden words: the best pieces for each [MASK], with their probabilities.
+        """,
+        'minibert fill-mask model "Return a copy of the [MASK] in lower case."',
+    )
+    sub.add_argument("model", type=Path, help="folder of a pre-trained model")
+    sub.add_argument("texts", nargs="+", help="texts with at least one [MASK]")
+    sub.add_argument("--top", type=int, default=5, help="guesses for each (%(default)s)")
+
+    sub = add(
+        "tokenize",
+        commands.tokenize,
+        """
+        Show how texts are cut into pieces, and the pieces' ids.
+        """,
+        'minibert tokenize tokenizer "An unforgettable example."',
+    )
+    sub.add_argument("tokenizer", type=Path, help="folder of a tokenizer or a model")
+    sub.add_argument("texts", nargs="+", help="texts")
+
+    add(
+        "gradcheck",
+        commands.gradcheck,
+        """
+        Prove every hand-written gradient against differences of the forward pass.
+
+        Prints a line for each function, layer and model with its worst error.
+        """,
+        "minibert gradcheck",
+    )
+    return top
+
+
+def _model_options(sub):
+    group = sub.add_argument_group("a new model")
+    group.add_argument("--size", choices=list(PRESETS), default="tiny", help="(%(default)s)")
+    group.add_argument("--length", type=int, default=64, help="longest sequence, in tokens, "
+                       "[CLS] and [SEP] included (%(default)s)")  # fmt: skip
+    group.add_argument("--activation", choices=ACTIVATIONS, default="gelu", help="(%(default)s)")
+    group.add_argument("--positions", choices=POSITIONS, default="absolute", help="(%(default)s)")
+    group.add_argument("--dropout", type=float, default=0.1, help="(%(default)s)")
+
+
+def _training_options(sub, *, batch_size, learning_rate):
+    group = sub.add_argument_group("training")
+    group.add_argument("--batch-size", type=int, default=batch_size, help="(%(default)s)")
+    group.add_argument("--learning-rate", type=float, default=learning_rate, help="(%(default)s)")
+    group.add_argument("--warmup", type=float, default=0.1, help="share of the steps in which the "
+                       "rate rises (%(default)s)")  # fmt: skip
+    group.add_argument("--weight-decay", type=float, default=0.01, help="(%(default)s)")
+    group.add_argument("--clip", type=float, default=1.0, help="longest gradient (%(default)s)")
+    group.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+    group.add_argument("--evaluate-every", type=int, default=500, help="steps (%(default)s)")
+    group.add_argument("--save-every", type=int, default=500, help="steps (%(default)s)")
+
+
+def _column_options(sub):
+    group = sub.add_argument_group("columns")
+    group.add_argument("--text", default="text", help="column of the text (%(default)s)")
+    group.add_argument("--label", default="label", help="column of the label (%(default)s)")
+    group.add_argument("--pair", help="column of a second text")
+
+
+class _AroundBars(logging.Handler):
+    """Prints log lines on stdout without breaking a progress bar that stands on stderr."""
+
+    def emit(self, record):
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode():
+            print(self.format(record), flush=True)
+
+
+def _one_line(error):
+    text = " ".join(str(error).split()) or type(error).__name__
+    expected = isinstance(error, ValueError | TypeError | OSError | ArithmeticError)
+    return text if expected else f"{type(error).__name__}: {text} (--debug shows where)"

@@ -1,0 +1,294 @@
+"""What each sub-command does: read the options, call the package, print the result."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from minibert import proofs
+from minibert.config import BertConfig
+from minibert.data.batching import generator, steps_per_epoch
+from minibert.data.corpus import hold_out, pack, read_corpus
+from minibert.data.tables import Row, read_rows
+from minibert.files import claim
+from minibert.functional import softmax_forward
+from minibert.models import BertForMaskedLM, BertForSequenceClassification
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training import (
+    AdamW,
+    Examples,
+    Settings,
+    evaluate_classifier,
+    predict_proba,
+    train_classifier,
+    train_masked_lm,
+    unigram_score,
+)
+from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
+from minibert.training.metrics import Scores
+from minibert.training.pretrain import masked
+
+HELD_OUT = 0.05  # of the documents, where no held-out files are given
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Walk the whole road."""
+    from minibert.demo import run
+
+    run(options.out, steps=options.steps)
+
+
+def corpus(options: argparse.Namespace) -> None:
+    """Write the built-in texts."""
+    from minibert.data.builtin import write_builtin
+
+    claim(options.out)
+    texts, labelled = write_builtin(options.out, progress=_interactive())
+    for name, side in (("train", texts.train), ("held_out", texts.held_out)):
+        letters = sum(len(paragraph) for document in side for paragraph in document)
+        print(
+            f"{options.out / name}.txt: {len(side):,} documents, {letters / 1e6:.1f} M characters"
+        )
+    for name, rows in labelled.items():
+        classes = len({label for label, _ in rows})
+        print(f"{options.out / 'labelled' / name}.tsv: {len(rows):,} texts, {classes} classes")
+
+
+def train_tokenizer(options: argparse.Namespace) -> None:
+    """Learn a vocabulary."""
+    claim(options.out)
+    paragraphs = (text for document in read_corpus(options.files) for text in document)
+    tokenizer = WordPieceTokenizer.train(
+        paragraphs,
+        options.vocab_size,
+        min_frequency=options.min_frequency,
+        do_lower_case=not options.cased,
+        progress=_interactive(),
+    )
+    tokenizer.save_pretrained(options.out)
+    print(f"{options.out}: {tokenizer.vocab_size:,} pieces")
+
+
+def pretrain(options: argparse.Namespace) -> None:
+    """Pre-train on text files."""
+    found = checkpoints(options.out) if options.resume else []
+    if options.resume and not found:
+        raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
+    if not options.resume:
+        claim(options.out)
+    settings = _settings(options, options.steps)
+    tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
+    train = list(read_corpus(options.files))
+    if options.held_out:
+        held_out = list(read_corpus(options.held_out))
+    else:
+        train, held_out = hold_out(train, HELD_OUT)
+    rows, held_out_rows = (pack(side, tokenizer, options.length) for side in (train, held_out))
+    for name, packed in (("to train on", rows), ("held out", held_out_rows)):
+        if not len(packed):
+            raise ValueError(
+                f"{options.files[0]}: no text {name}; expected at least some dozen documents, "
+                "with a blank line between them"
+            )
+    print(f"{rows.size:,} tokens to train on, {held_out_rows.size:,} held out")
+    optimizer = None
+    if found:
+        saved = read_state(found[-1])["settings"]
+        for name, value in vars(settings).items():
+            if saved[name] != value:
+                raise ValueError(f"{name}: the run in {options.out} has {saved[name]}, got {value}")
+        model = BertForMaskedLM.from_pretrained(found[-1])
+        optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+        restore_optimizer(found[-1], optimizer)
+        print(f"going on after step {optimizer.step}")
+    else:
+        model = BertForMaskedLM(_config(options, tokenizer), seed=settings.seed)
+    result = train_masked_lm(
+        model,
+        tokenizer,
+        rows,
+        held_out_rows,
+        settings,
+        optimizer=optimizer,
+        run=options.out,
+        progress=_interactive(),
+    )
+    tokenizer.save_pretrained(options.out)
+    model.save_pretrained(options.out)
+    _, labels = masked(held_out_rows, tokenizer, generator(settings.seed, "evaluation"))
+    print(f"held out:          {result}")
+    print(f"counts of tokens:  {unigram_score(rows, labels, tokenizer)}")
+    print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
+
+
+def finetune(options: argparse.Namespace) -> None:
+    """Train a classifier."""
+    claim(options.out)
+    rows = _read(options, options.file, labelled=True)
+    names = sorted({row.label or "" for row in rows})
+    if len(names) < 2:
+        raise ValueError(f"{options.file}: expected two classes or more, got only {names[0]!r}")
+    id2label = dict(enumerate(names))
+    label2id = {label: i for i, label in id2label.items()}
+    examples = Examples.of(rows, label2id, str(options.file))
+    held_out = None
+    if options.held_out:
+        held_out_rows = _read(options, options.held_out, labelled=True)
+        held_out = Examples.of(held_out_rows, label2id, str(options.held_out))
+    settings = _settings(
+        options, options.epochs * steps_per_epoch(len(examples), options.batch_size)
+    )
+    tokenizer = WordPieceTokenizer.from_pretrained(options.model or options.tokenizer)
+    if options.model:
+        model = BertForSequenceClassification.from_pretrained(
+            options.model, seed=settings.seed, id2label=id2label
+        )
+    else:
+        config = replace(_config(options, tokenizer), id2label=id2label)
+        model = BertForSequenceClassification(config, seed=settings.seed)
+    _report_cut(tokenizer, examples, model.config.max_position_embeddings)
+    train_classifier(
+        model,
+        tokenizer,
+        examples,
+        settings,
+        held_out=held_out,
+        run=options.out,
+        progress=_interactive(),
+    )
+    tokenizer.save_pretrained(options.out)
+    model.save_pretrained(options.out)
+    if held_out:
+        print_scores(evaluate_classifier(model, tokenizer, held_out))
+    print(f"{options.out}: the classifier; try: minibert predict {options.out} 'some text'")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Measure a classifier."""
+    model, tokenizer = _classifier(options.model)
+    rows = _read(options, options.file, labelled=True)
+    examples = Examples.of(rows, model.config.label2id, str(options.file))
+    _report_cut(tokenizer, examples, model.config.max_position_embeddings)
+    print_scores(evaluate_classifier(model, tokenizer, examples))
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Say each text's class."""
+    model, tokenizer = _classifier(options.model)
+    if options.file:
+        rows = _read(options, options.file, labelled=False)
+    else:
+        texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
+        rows = [Row(text, None, None, number) for number, text in enumerate(texts, start=1)]
+    pairs = [row.pair or "" for row in rows] if options.pair else None
+    names = list(model.config.label2id)
+    texts = [row.text for row in rows]
+    start = 0
+    for part in predict_proba(model, tokenizer, texts, pairs):
+        for probabilities, text in zip(part, texts[start:], strict=False):
+            best = int(probabilities.argmax())
+            print(f"{names[best]}\t{probabilities[best]:.3f}\t{text}")
+        start += len(part)
+
+
+def fill_mask(options: argparse.Namespace) -> None:
+    """Guess hidden words."""
+    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+    model = BertForMaskedLM.from_pretrained(options.model)
+    for text in options.texts:
+        print(text)
+        for guesses in guess(model, tokenizer, text, options.top):
+            print("  " + ", ".join(f"{piece} {share:.1%}" for piece, share in guesses))
+
+
+def tokenize(options: argparse.Namespace) -> None:
+    """Show pieces and ids."""
+    tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
+    for text in options.texts:
+        ids = tokenizer.encode(text).input_ids
+        print(" ".join(tokenizer.convert_ids_to_tokens(ids)))
+        print(" ".join(map(str, ids)))
+
+
+def gradcheck(options: argparse.Namespace) -> None:
+    """Prove every gradient."""
+    if not proofs.report():
+        raise ArithmeticError("a gradient disagrees with its forward pass")
+
+
+def guess(
+    model: BertForMaskedLM, tokenizer: WordPieceTokenizer, text: str, top: int
+) -> list[list[tuple[str, float]]]:
+    """Return the best pieces for each [MASK] in `text`, with their probabilities.
+
+    Raises:
+        ValueError: there is no [MASK], or the text is longer than the model's positions.
+    """
+    batch = model.check(**tokenizer.encode_batch([text]))
+    places = np.flatnonzero(batch.input_ids[0] == tokenizer.mask_token_id)
+    if not len(places):
+        raise ValueError(f"expected a {tokenizer.mask_token} in the text, got {text!r}")
+    logits = model.predict(batch, places[None, :])[0]  # (M, V)
+    probabilities, _ = softmax_forward(logits)
+    best = np.argsort(-probabilities, axis=-1, kind="stable")[:, :top]
+    return [
+        [(piece, float(row[i])) for i, piece in zip(ids, pieces, strict=True)]
+        for row, ids in zip(probabilities, best, strict=True)
+        for pieces in [tokenizer.convert_ids_to_tokens(ids.tolist())]
+    ]
+
+
+def print_scores(scores: Scores) -> None:
+    """Print a classifier's scores beside the majority class."""
+    print(scores.table())
+    print(f"accuracy {scores.accuracy:.1%}, macro-F1 {scores.macro_f1:.1%}, "
+          f"majority class {scores.majority:.1%}")  # fmt: skip
+
+
+def _settings(options, steps):
+    return Settings(
+        steps=steps,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        warmup=options.warmup,
+        weight_decay=options.weight_decay,
+        clip=options.clip,
+        seed=options.seed,
+        evaluate_every=options.evaluate_every,
+        save_every=options.save_every,
+    )
+
+
+def _config(options, tokenizer):
+    return BertConfig.preset(
+        options.size,
+        vocab_size=tokenizer.vocab_size,
+        max_position_embeddings=options.length,
+        hidden_act=options.activation,
+        position_embedding_type=options.positions,
+        hidden_dropout_prob=options.dropout,
+        attention_probs_dropout_prob=options.dropout,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _classifier(folder: Path):
+    model = BertForSequenceClassification.from_pretrained(folder)
+    return model, WordPieceTokenizer.from_pretrained(folder)
+
+
+def _read(options, path, *, labelled) -> Sequence[Row]:
+    return read_rows(path, options.text, options.label, options.pair, labelled=labelled)
+
+
+def _report_cut(tokenizer, examples, longest):
+    cut = tokenizer.count_truncated(examples.texts, examples.pairs, max_length=longest)
+    if cut:
+        print(f"{cut:,} of {len(examples):,} texts are longer than {longest} tokens and are cut")
+
+
+def _interactive():
+    return sys.stderr.isatty()

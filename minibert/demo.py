@@ -1,0 +1,122 @@
+"""The whole road in one command: from the installed documentation to a fine-tuned classifier."""
+
+import sys
+from pathlib import Path
+
+from minibert.commands import guess
+from minibert.config import BertConfig
+from minibert.data.batching import generator, steps_per_epoch
+from minibert.data.builtin import write_builtin
+from minibert.data.corpus import pack
+from minibert.data.tables import read_rows
+from minibert.files import claim
+from minibert.models import BertForMaskedLM, BertForSequenceClassification
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training import (
+    Examples,
+    Settings,
+    evaluate_classifier,
+    train_classifier,
+    train_masked_lm,
+    unigram_score,
+)
+from minibert.training.pretrain import masked
+
+SENTENCES = (
+    "return a copy of the [MASK] with all characters converted to lower case.",
+    "raises an [MASK] if the file does not exist.",
+    "the shape of the [MASK] must be a tuple of integers.",
+    "if [MASK] is true, the result is returned as a list.",
+)
+VOCABULARY, LENGTH = 6000, 64
+STEPS, BATCH, RATE = 3000, 32, 2e-3
+EPOCHS, CLASSIFIER_RATE = 4, 5e-4
+
+
+def run(out: Path | None = None, *, steps: int | None = None) -> None:
+    """Walk the road, printing each station.
+
+    Args:
+        out: a new folder; None: the first of `minibert-demo-1`, `-2`, ... that is not there.
+        steps: of the pre-training; None: as many as end within 4 minutes on 2 cores.
+    """
+    out = out or _fresh()
+    claim(out)
+    progress = sys.stderr.isatty()
+
+    print("1. The corpus: documentation that is installed with Python and NumPy", flush=True)
+    corpus, _ = write_builtin(out / "corpus", progress=progress)
+    paragraphs = [text for document in corpus.train for text in document]
+    characters = sum(map(len, paragraphs))
+    print(f"   {len(corpus.train):,} documents, {characters / 1e6:.1f} M characters; "
+          f"{len(corpus.held_out):,} documents held out")  # fmt: skip
+
+    print("2. The tokenizer: a WordPiece vocabulary, learned from it", flush=True)
+    tokenizer = WordPieceTokenizer.train(paragraphs, VOCABULARY, progress=progress)
+    rows, held_out = (pack(side, tokenizer, LENGTH) for side in (corpus.train, corpus.held_out))
+    print(f"   {tokenizer.vocab_size:,} pieces; the corpus is {rows.size:,} tokens long")
+
+    print("3. Pre-training: BERT-tiny guesses masked tokens", flush=True)
+    config = BertConfig.preset(
+        "tiny",
+        vocab_size=tokenizer.vocab_size,
+        max_position_embeddings=LENGTH,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    settings = Settings(steps=steps or STEPS, batch_size=BATCH, learning_rate=RATE)
+    model = BertForMaskedLM(config)
+    before = [guess(model, tokenizer, text, 5)[0] for text in SENTENCES]
+    result = train_masked_lm(
+        model, tokenizer, rows, held_out, settings, run=out / "model", progress=progress
+    )
+    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
+    print(f"   held out:               {result}")
+    print(f"   knowing only counts:    {unigram_score(rows, labels, tokenizer)}")
+    tokenizer.save_pretrained(out / "model")
+    model.save_pretrained(out / "model")
+    for text, untrained in zip(SENTENCES, before, strict=True):
+        print(f"   {text}")
+        print(f"     before: {_list(untrained)}")
+        print(f"     after:  {_list(guess(model, tokenizer, text, 5)[0])}")
+
+    print("4. Fine-tuning: which module does a text document?", flush=True)
+    labelled = out / "corpus" / "labelled"
+    train_rows = read_rows(labelled / "train.tsv", labelled=True)
+    id2label = dict(enumerate(sorted({row.label or "" for row in train_rows})))
+    label2id = {label: i for i, label in id2label.items()}
+    train = Examples.of(train_rows, label2id, "train.tsv")
+    test = Examples.of(read_rows(labelled / "test.tsv", labelled=True), label2id, "test.tsv")
+    schedule = Settings(
+        steps=EPOCHS * steps_per_epoch(len(train), BATCH),
+        batch_size=BATCH,
+        learning_rate=CLASSIFIER_RATE,
+    )
+    pretrained = BertForSequenceClassification.from_pretrained(out / "model", id2label=id2label)
+    from_nothing = BertForSequenceClassification(pretrained.config)
+    scores = {}
+    for title, classifier in (("pre-trained", pretrained), ("from nothing", from_nothing)):
+        train_classifier(classifier, tokenizer, train, schedule, title=title, progress=progress)
+        scores[title] = evaluate_classifier(classifier, tokenizer, test)
+    tokenizer.save_pretrained(out / "classifier")
+    pretrained.save_pretrained(out / "classifier")
+    best = scores["pre-trained"]
+    print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(id2label)} classes")
+    print(f"   accuracy, pre-trained:  {best.accuracy:.1%} (macro-F1 {best.macro_f1:.1%})")
+    print(f"   accuracy, from nothing: {scores['from nothing'].accuracy:.1%}")
+    print(f"   always the commonest:   {best.majority:.1%}")
+
+    print(f"\nAll of it is in {out}. To play with it:")
+    print(f"   minibert fill-mask {out}/model 'the default [MASK] is used.'")
+    print(f"   minibert predict {out}/classifier 'send a message to the mail server'")
+    print(f"   minibert evaluate {out}/classifier {out}/corpus/labelled/test.tsv")
+
+
+def _fresh() -> Path:
+    number = 1
+    while Path(f"minibert-demo-{number}").exists():
+        number += 1
+    return Path(f"minibert-demo-{number}")
+
+
+def _list(guesses):
+    return ", ".join(f"{piece} {share:.0%}" for piece, share in guesses)

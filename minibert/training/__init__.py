@@ -1,0 +1,30 @@
+"""Training: the optimizer, one step, the loop around it, and the two things it is used for."""
+
+from minibert.training.engine import Engine, StepResult, split_batch
+from minibert.training.finetune import (
+    Examples,
+    evaluate_classifier,
+    predict_proba,
+    train_classifier,
+)
+from minibert.training.loop import Interrupted, Settings, train
+from minibert.training.optimizer import AdamW, linear_schedule
+from minibert.training.pretrain import MaskedScore, train_masked_lm, unigram_score
+
+__all__ = [
+    "AdamW",
+    "Engine",
+    "Examples",
+    "Interrupted",
+    "MaskedScore",
+    "Settings",
+    "StepResult",
+    "evaluate_classifier",
+    "train_classifier",
+    "linear_schedule",
+    "predict_proba",
+    "train_masked_lm",
+    "split_batch",
+    "train",
+    "unigram_score",
+]

@@ -1,0 +1,61 @@
+"""Checkpoints of a run: the model, its tokenizer, the optimizer's moments, and the step.
+
+A run's folder holds `checkpoint-STEP` folders, each whole or not there at all, and once the run has
+ended the trained model itself.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file, save_file
+
+from minibert.files import creating
+from minibert.models import Model
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training.optimizer import AdamW
+
+STATE, MOMENTS = "trainer_state.json", "optimizer.safetensors"
+KEEP = 2  # checkpoints of a run; older ones are removed
+
+
+def save_checkpoint(
+    run: str | os.PathLike,
+    model: Model,
+    tokenizer: WordPieceTokenizer,
+    optimizer: AdamW,
+    settings: Any,
+) -> Path:
+    """Write `run/checkpoint-STEP`, and remove all but the newest; returns its folder."""
+    folder = Path(run) / f"checkpoint-{optimizer.step}"
+    if not folder.exists():
+        with creating(folder) as temporary:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            save_file({"first": optimizer.first, "second": optimizer.second}, temporary / MOMENTS)
+            state = {"step": optimizer.step, "settings": dataclasses.asdict(settings)}
+            (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+    for old in checkpoints(run)[:-KEEP]:
+        shutil.rmtree(old)
+    return folder
+
+
+def checkpoints(run: str | os.PathLike) -> list[Path]:
+    """Return the checkpoints of a run, oldest first."""
+    found = [path for path in Path(run).glob("checkpoint-*") if (path / STATE).is_file()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def read_state(checkpoint: str | os.PathLike) -> dict[str, Any]:
+    """Return a checkpoint's `step` and `settings`."""
+    return json.loads((Path(checkpoint) / STATE).read_text("utf-8"))
+
+
+def restore_optimizer(checkpoint: str | os.PathLike, optimizer: AdamW) -> None:
+    """Read a checkpoint's moments and step into `optimizer`."""
+    moments = load_file(Path(checkpoint) / MOMENTS)
+    optimizer.first[:], optimizer.second[:] = moments["first"], moments["second"]
+    optimizer.step = read_state(checkpoint)["step"]

@@ -1,0 +1,137 @@
+"""Fine-tuning: from labelled texts to a classifier, and from a classifier to labels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minibert.data.batching import rows_at
+from minibert.data.tables import Row
+from minibert.functional import softmax_forward
+from minibert.models import BertForSequenceClassification
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training.engine import Engine, split_batch
+from minibert.training.loop import Settings, train
+from minibert.training.metrics import Scores, count
+from minibert.training.optimizer import AdamW
+
+PREDICTION_ROWS = 64  # texts at a time when nothing is kept for a backward pass
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled texts as a classifier sees them.
+
+    Attributes:
+        texts: S texts.
+        pairs: a second text for each, or None.
+        labels: (S,), the classes' numbers.
+    """
+
+    texts: Sequence[str]
+    pairs: Sequence[str] | None
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], label2id: dict[str, int], source: str) -> "Examples":
+        """Number the labels of `rows`.
+
+        Raises:
+            ValueError: a row's label is not among `label2id`; the message names `source` and line.
+        """
+        for row in rows:
+            if row.label not in label2id:
+                known = ", ".join(label2id)
+                raise ValueError(
+                    f"{source}, line {row.line}: unknown label {row.label!r}; expected one of {known}"
+                )
+        return cls(*texts_of(rows), np.array([label2id[row.label or ""] for row in rows]))
+
+    def __len__(self) -> int:
+        """Return the number of texts."""
+        return len(self.texts)
+
+
+def texts_of(rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
+    """Return the rows' texts, and their second texts if they have any."""
+    pairs = [row.pair or "" for row in rows]
+    return [row.text for row in rows], pairs if any(row.pair is not None for row in rows) else None
+
+
+def train_classifier(
+    model: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    examples: Examples,
+    settings: Settings,
+    *,
+    held_out: Examples | None = None,
+    run: Path | None = None,
+    title: str = "fine-tuning",
+    progress: bool = False,
+) -> None:
+    """Train `model` in place to tell the examples' classes.
+
+    Args:
+        model: what to train, its classes those of the examples.
+        tokenizer: makes the ids; longer texts are cut at the model's positions.
+        examples: what to train on.
+        settings: how to train.
+        held_out: what to measure on every `settings.evaluate_every` steps.
+        run: the folder for checkpoints; None: none are written.
+        title: of the progress bar.
+        progress: show a bar.
+
+    Raises:
+        FloatingPointError, Interrupted: as `loop.train` does.
+    """
+    longest = model.config.max_position_embeddings
+    optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+    engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip)
+
+    def shards_at(step):
+        rows = rows_at(step, len(examples), settings.batch_size, settings.seed)
+        texts = [examples.texts[i] for i in rows]
+        pairs = [examples.pairs[i] for i in rows] if examples.pairs else None
+        batch = tokenizer.encode_batch(texts, pairs, max_length=longest)
+        return split_batch(batch, examples.labels[rows], settings.shards)
+
+    def evaluate():
+        scores = evaluate_classifier(model, tokenizer, held_out)
+        return f"held-out accuracy {scores.accuracy:.1%}, macro-F1 {scores.macro_f1:.1%}"
+
+    train(
+        engine,
+        shards_at,
+        settings,
+        tokenizer,
+        run=run,
+        evaluate=evaluate if held_out else None,
+        title=title,
+        progress=progress,
+    )
+
+
+def evaluate_classifier(
+    model: BertForSequenceClassification, tokenizer: WordPieceTokenizer, examples: Examples
+) -> Scores:
+    """Count a classifier's right and wrong answers on labelled texts."""
+    parts = list(predict_proba(model, tokenizer, examples.texts, examples.pairs))
+    said = np.concatenate(parts).argmax(axis=-1)
+    return count(list(model.config.label2id), examples.labels, said)
+
+
+def predict_proba(
+    model: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield the classes' probabilities, some texts at a time and in their order; (≤64, C)."""
+    longest = model.config.max_position_embeddings
+    for start in range(0, len(texts), PREDICTION_ROWS):
+        part = slice(start, start + PREDICTION_ROWS)
+        batch = tokenizer.encode_batch(
+            texts[part], pairs[part] if pairs else None, max_length=longest
+        )
+        yield softmax_forward(model(**batch).logits)[0]  # (S, C)

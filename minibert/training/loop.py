@@ -1,0 +1,179 @@
+"""The training loop: steps, a progress bar, evaluations, checkpoints, and a way out at any time."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training.checkpoint import save_checkpoint
+from minibert.training.engine import Engine, Shard
+from minibert.training.optimizer import linear_schedule
+
+log = logging.getLogger("minibert")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train: what decides a run's numbers beside its data and its model.
+
+    Args:
+        steps: updates in all.
+        batch_size: B, rows in a step.
+        learning_rate: the largest, reached after the warm-up.
+        warmup: the share of the steps in which the rate rises.
+        weight_decay: λ of AdamW.
+        clip: the longest gradient, as a global norm.
+        seed: of everything random.
+        shards: parts into which a step's batch is cut.
+        evaluate_every: steps between two evaluations.
+        save_every: steps between two checkpoints.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    steps: int
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    seed: int = 0
+    shards: int = 1
+    evaluate_every: int = 500
+    save_every: int = 500
+
+    def __post_init__(self):
+        """Refuse what can't be run, naming the setting, what was expected and what came."""
+        for name in ("steps", "batch_size", "shards", "evaluate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"warmup: expected a share from 0 to 1, got {self.warmup}")
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of step `step`."""
+        warmup = round(self.warmup * self.steps)
+        return linear_schedule(step, self.steps, warmup, self.learning_rate)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was stopped from outside, after a whole step; its message says how to go on."""
+
+
+def train(
+    engine: Engine,
+    shards_at: Callable[[int], Sequence[Shard]],
+    settings: Settings,
+    tokenizer: WordPieceTokenizer,
+    *,
+    run: Path | None = None,
+    evaluate: Callable[[], str] | None = None,
+    title: str = "training",
+    progress: bool = False,
+) -> float:
+    """Train from the optimizer's step to the last one.
+
+    Args:
+        engine: does a step.
+        shards_at: makes the shards of a step, from its number alone.
+        settings: how to train.
+        tokenizer: goes into the checkpoints.
+        run: the folder for checkpoints; None: none are written.
+        evaluate: called every `settings.evaluate_every` steps; what it returns is logged.
+        title: of the progress bar.
+        progress: show the bar, on stderr.
+
+    Returns:
+        the mean loss of the last tenth of the steps taken, or of all if they are few.
+
+    Raises:
+        FloatingPointError: the loss is not finite; the checkpoints written so far remain.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint of the last whole step was written.
+    """
+    optimizer, losses = engine.optimizer, []
+
+    def save() -> Path | None:
+        if run is None:
+            return None
+        return save_checkpoint(run, engine.model, tokenizer, optimizer, settings)
+
+    with _interruptible() as stop, _bar(settings.steps, optimizer.step, title, progress) as bar:
+        for step in range(optimizer.step, settings.steps):
+            shards = shards_at(step)
+            result = engine.step(shards, settings.rate(step))
+            losses.append(result.loss)
+            bar.advance(sum(int(batch["attention_mask"].sum()) for batch, _ in shards), result.loss)
+            if stop.requested:
+                saved = save()
+                kept = f"; {saved} holds all of it" if saved else ""
+                raise Interrupted(f"stopped after step {step + 1} of {settings.steps}{kept}")
+            if evaluate and (step + 1) % settings.evaluate_every == 0 and step + 1 < settings.steps:
+                log.info("step %d: %s", step + 1, evaluate())
+            if (step + 1) % settings.save_every == 0:
+                save()
+    last = losses[-max(len(losses) // 10, 1) :]
+    return sum(last) / max(len(last), 1)
+
+
+@contextmanager
+def _interruptible() -> Iterator[SimpleNamespace]:
+    """Turn the first SIGINT or SIGTERM into a request to stop after the step; a second one kills.
+
+    Python lets only the main thread handle signals; elsewhere nothing is changed.
+    """
+    stop = SimpleNamespace(requested=False)
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def request(number, frame):
+        stop.requested = True
+        restore()
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        restore()
+
+
+class _Bar:
+    """A tqdm bar over steps that shows the smoothed loss and the tokens per second."""
+
+    def __init__(self, bar):
+        self.bar, self.loss, self.tokens = bar, None, 0
+
+    def advance(self, tokens, loss):
+        self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
+        self.tokens += tokens
+        self.bar.update(1)
+        elapsed = self.bar.format_dict["elapsed"] or 1
+        self.bar.set_postfix_str(
+            f"loss {self.loss:.3f}, {self.tokens / elapsed:,.0f} tokens/s", refresh=False
+        )
+
+
+@contextmanager
+def _bar(total, first, title, progress):
+    from tqdm import tqdm  # here, for it costs more to import than to use
+
+    with tqdm(total=total, initial=first, desc=title, unit="step", disable=not progress) as bar:
+        yield _Bar(bar)

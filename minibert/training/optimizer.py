@@ -1,0 +1,118 @@
+"""AdamW on the flat vector, and the learning rate's rise and fall."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from minibert.parameters import Parameters
+
+PIECE = 32_768  # an update is a dozen passes; pieces of this many numbers stay in a core's cache
+
+
+class AdamW:
+    """Adam with decoupled weight decay.
+
+        m ← β₁ m + (1 - β₁) g,   v ← β₂ v + (1 - β₂) g²
+        p ← p - η · (m̂ / (√v̂ + ε) + λ p),   m̂ = m / (1 - β₁ᵗ),   v̂ = v / (1 - β₂ᵗ)
+
+    Loshchilov and Hutter (2019), algorithm 2, with λ scaled by η alone, as PyTorch does. Biases and
+    layer norms don't decay (Devlin et al., 2019, and their code).
+
+    Args:
+        params: what to train; its vector is updated in place.
+        betas: (β₁, β₂).  eps: ε.  weight_decay: λ.
+
+    Attributes:
+        first, second: the moments m and v, (P,) each.
+        step: t, the number of updates so far.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
+        self.params, self.betas, self.eps, self.weight_decay = params, betas, eps, weight_decay
+        self.first = np.zeros_like(params.vector)
+        self.second = np.zeros_like(params.vector)
+        self.step = 0
+
+    def update(self, gradient: np.ndarray, rate: float, scale: float = 1.0) -> None:
+        """Take one step against `gradient`.
+
+        Args:
+            gradient: g, (P,).
+            rate: η, the learning rate.
+            scale: g is multiplied by this first; see `clip_scale`.
+        """
+        self.step += 1
+        beta1, beta2 = self.betas
+        correction1, correction2 = 1 - beta1**self.step, 1 - beta2**self.step
+        work = np.empty((2, PIECE), gradient.dtype)
+        for span, decays in decay_spans(self.params):
+            decay = 1 - rate * self.weight_decay if decays else 1.0
+            for start in range(span.start, span.stop, PIECE):
+                piece = slice(start, min(start + PIECE, span.stop))
+                m, v, p = self.first[piece], self.second[piece], self.params.vector[piece]
+                g, change = work[:, : piece.stop - piece.start]
+                np.multiply(gradient[piece], scale, out=g)
+                m *= beta1
+                np.multiply(g, 1 - beta1, out=change)
+                m += change
+                v *= beta2
+                g *= g
+                g *= 1 - beta2
+                v += g
+                np.multiply(v, 1 / correction2, out=g)  # v̂
+                np.sqrt(g, out=g)
+                g += self.eps
+                np.divide(m, g, out=change)
+                change *= rate / correction1
+                p *= decay
+                p -= change
+
+
+def decay_spans(params: Parameters) -> Iterator[tuple[slice, bool]]:
+    """Yield the spans of the vector in order, each with whether its weights decay.
+
+    Neighbours that agree are one span.
+    """
+    start, decays = 0, None
+    for name, where in params.slices.items():
+        own = not name.endswith(("bias", "LayerNorm.weight"))
+        if decays is not None and own != decays:
+            yield slice(start, where.start), decays
+            start = where.start
+        decays = own
+    if decays is not None:
+        yield slice(start, params.vector.size), decays
+
+
+def clip_scale(gradient: np.ndarray, longest: float) -> tuple[float, float]:
+    """Return the gradient's norm, and the factor that shortens it to at most `longest`.
+
+    Pascanu, Mikolov and Bengio (2013), algorithm 1.
+    """
+    norm = math.sqrt(float(np.dot(gradient, gradient)))
+    return norm, min(1.0, longest / norm) if norm > 0 else 1.0
+
+
+def linear_schedule(step: int, total: int, warmup: int, peak: float) -> float:
+    """Return the learning rate of step `step`: up in a straight line, then down to zero.
+
+    >>> [linear_schedule(step, 6, 2, 1.0) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+
+    Args:
+        step: from 0 to total - 1.
+        total: the number of steps.
+        warmup: how many of them rise.
+        peak: the largest rate.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (total - step) / (total - warmup)

@@ -1,0 +1,135 @@
+"""Pre-training by masked language modelling, and the yardsticks that say whether it learns."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minibert.data.batching import generator, rows_at
+from minibert.data.corpus import as_batch
+from minibert.data.masking import mask_tokens
+from minibert.functional import IGNORED, cross_entropy_forward
+from minibert.models import BertForMaskedLM
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training.engine import Engine, split_batch
+from minibert.training.loop import Settings, train
+from minibert.training.optimizer import AdamW
+
+EVALUATION_ROWS = 64  # rows at a time when nothing is kept for a backward pass
+
+
+@dataclass(frozen=True)
+class MaskedScore:
+    """How well masked tokens are guessed: the loss in nats, and the share guessed right."""
+
+    loss: float
+    accuracy: float
+
+    def __str__(self) -> str:
+        """Return both, rounded."""
+        return f"loss {self.loss:.3f}, accuracy {self.accuracy:.1%}"
+
+
+def train_masked_lm(
+    model: BertForMaskedLM,
+    tokenizer: WordPieceTokenizer,
+    rows: np.ndarray,
+    held_out: np.ndarray,
+    settings: Settings,
+    *,
+    optimizer: AdamW | None = None,
+    run: Path | None = None,
+    progress: bool = False,
+) -> MaskedScore:
+    """Train `model` in place to guess masked tokens; each time a row is seen, others are masked.
+
+    Args:
+        model: what to train.
+        tokenizer: knows the special tokens.
+        rows: (S, T), packed ids to train on.
+        held_out: (S', T), packed ids to measure on.
+        settings: how to train.
+        optimizer: one in the middle of a run to go on with it; None: a new run.
+        run: the folder for checkpoints; None: none are written.
+        progress: show a bar.
+
+    Returns:
+        the score on the held-out rows.
+
+    Raises:
+        FloatingPointError, Interrupted: as `loop.train` does.
+    """
+    if optimizer is None:
+        optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+    engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip)
+    masked_held_out = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
+
+    def shards_at(step):
+        chosen = rows[rows_at(step, len(rows), settings.batch_size, settings.seed)]
+        shown, labels = masked(chosen, tokenizer, generator(settings.seed, "masking", step))
+        return split_batch(as_batch(shown, tokenizer.pad_token_id), labels, settings.shards)
+
+    train(
+        engine,
+        shards_at,
+        settings,
+        tokenizer,
+        run=run,
+        evaluate=lambda: f"held-out {score(model, *masked_held_out, tokenizer.pad_token_id)}",
+        title="pre-training",
+        progress=progress,
+    )
+    return score(model, *masked_held_out, tokenizer.pad_token_id)
+
+
+def masked(
+    rows: np.ndarray, tokenizer: WordPieceTokenizer, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mask rows of this tokenizer's ids; see `data.masking.mask_tokens`."""
+    return mask_tokens(
+        rows, tokenizer.all_special_ids, tokenizer.mask_token_id, tokenizer.vocab_size, rng
+    )
+
+
+def score(
+    model: BertForMaskedLM, shown: np.ndarray, labels: np.ndarray, pad_id: int
+) -> MaskedScore:
+    """Measure a model on masked rows.
+
+    Args:
+        model: what to measure.
+        shown: (S, T), what it sees.  labels: (S, T), -100 where nothing is hidden.
+        pad_id: the padding token's id.
+    """
+    count = max(int((labels != IGNORED).sum()), 1)
+    loss, right = 0.0, 0
+    for start in range(0, len(shown), EVALUATION_ROWS):
+        part = slice(start, start + EVALUATION_ROWS)
+        batch = model.check(**as_batch(shown[part], pad_id))
+        places, targets = model.targets(batch, labels[part])
+        logits = model.predict(batch, places)  # (B, R, V)
+        flat, targets = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
+        loss += cross_entropy_forward(flat, targets, denominator=count)[0]
+        right += int((flat.argmax(axis=-1) == targets).sum())
+    return MaskedScore(float(loss), right / count)
+
+
+def unigram_score(
+    rows: np.ndarray, labels: np.ndarray, tokenizer: WordPieceTokenizer
+) -> MaskedScore:
+    """The yardstick of a model that knows no context, only how often each token occurs in `rows`.
+
+    Its loss is the labels' cross-entropy under the counts, with one added to each for what never
+    occurs; its accuracy is that of guessing the commonest token every time.
+
+    Args:
+        rows: (S, T), the ids that were trained on; special tokens in them don't count.
+        labels: (S', T), -100 where nothing is hidden.
+        tokenizer: knows the special tokens.
+    """
+    counts = np.bincount(rows.reshape(-1), minlength=tokenizer.vocab_size)
+    counts += 1
+    counts[tokenizer.all_special_ids] = 0
+    targets = labels[labels != IGNORED]
+    loss = -np.log(counts[targets] / counts.sum()).mean()
+    return MaskedScore(float(loss), float((targets == counts.argmax()).mean()))

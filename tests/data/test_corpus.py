@@ -1,0 +1,82 @@
+"""Documents from files, the held-out split, and rows packed without loss."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.data.corpus import SHORTEST, as_batch, hold_out, pack, read_corpus
+
+
+def test_blank_lines_and_ends_of_files_end_documents(tmp_path):
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("\n\nthe cat\n a dog \n\n \nthe mat", "utf-8")
+    two.write_text("a tree\r\n", "utf-8")
+    assert list(read_corpus([one, two])) == [["the cat", "a dog"], ["the mat"], ["a tree"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "one.txt: the file is empty"),
+        (b"fine\nbad \xff byte\n", "one.txt, line 2: byte 0xff is not UTF-8"),
+        (b"fine\n\nPK\x00\x01", "one.txt, line 3: found a NUL byte"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_file_and_line(tmp_path, content, message):
+    path = tmp_path / "one.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        list(read_corpus([path]))
+    with pytest.raises(FileNotFoundError, match=r"none\.txt: no such file"):
+        list(read_corpus([tmp_path / "none.txt"]))
+
+
+def test_a_documents_side_depends_on_its_text_alone():
+    documents = [[f"document number {i}", "ends"] for i in range(400)]
+    train, held_out = hold_out(documents, 0.1)
+    assert sorted(train + held_out) == sorted(documents)
+    assert 20 < len(held_out) < 65
+    again = hold_out(documents[::-1] + [["a newcomer"]], 0.1)[1]
+    assert [d for d in again if d != ["a newcomer"]] == held_out[::-1]
+
+
+WORDS = st.lists(st.sampled_from("the cat sat on a mat then ran .".split()), min_size=1, max_size=9)
+DOCUMENTS = st.lists(st.lists(WORDS.map(" ".join), min_size=1, max_size=3), min_size=1, max_size=8)
+
+
+@given(documents=DOCUMENTS, length=st.integers(3, 20))
+def test_rows_hold_every_token_in_order(tokenizer, documents, length):
+    rows = pack(documents, tokenizer, length)
+    assert rows.shape[1] == length
+    assert (rows[:, 0] == tokenizer.cls_token_id).all()
+    assert (rows[:-1, -1] == tokenizer.sep_token_id).all()
+    stream = []
+    for row in rows:
+        content = row[row != tokenizer.pad_token_id]
+        assert content[-1] == tokenizer.sep_token_id
+        stream += content[1:-1].tolist()
+    expected = []
+    for document in documents:
+        for text in document:
+            expected += list(tokenizer.ids_of(text))
+        expected.append(tokenizer.sep_token_id)
+    expected.pop()
+    assert expected[: len(stream)] == stream
+    assert len(expected) - len(stream) < min(SHORTEST, length - 2)
+
+
+def test_special_tokens_written_in_a_text_are_text(tokenizer):
+    rows = pack([["the [MASK] cat [SEP]"]], tokenizer, 20)
+    assert tokenizer.mask_token_id not in rows
+    assert (rows == tokenizer.sep_token_id).sum() == 1
+
+
+def test_no_documents_make_no_rows(tokenizer):
+    assert pack([], tokenizer, 8).shape == (0, 8)
+
+
+def test_a_batch_masks_its_padding():
+    batch = as_batch(np.array([[2, 9, 3, 0]]), 0)
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0]]
+    assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0]]

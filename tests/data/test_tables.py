@@ -1,0 +1,153 @@
+"""Tables: what is written is read back, each dialect reads as stated, each fault is named."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.data.tables import Row, quote, read_rows, unquote, write_rows
+
+# A field holds anything that UTF-8 can, except what a TSV folds to a space.
+FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0"))
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@given(st.lists(st.tuples(FIELD.filter(bool), FIELD.filter(bool)), min_size=1))
+def test_rows_round_trip_through_tsv(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("tsv") / "rows.tsv"
+    write_rows(path, ("label", "text"), rows)
+    assert [(row.label, row.text) for row in read_rows(path)] == rows
+
+
+@given(st.lists(FIELD, min_size=1, max_size=4))
+def test_a_written_line_reads_alike_with_the_csv_module(fields):
+    """The csv module's default dialect with tabs is what pandas and `datasets` use."""
+    line = "\t".join(map(quote, fields)) + "\n"
+    if line != "\n":
+        assert next(csv.reader([line], delimiter="\t", strict=True)) == fields
+
+
+@given(st.lists(FIELD.filter(bool), min_size=1, max_size=4))
+def test_a_line_of_the_csv_module_is_unquoted(fields):
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter="\t", lineterminator="").writerow(fields)
+    assert [unquote(field) for field in buffer.getvalue().split("\t")] == fields
+
+
+def test_tabs_and_line_ends_become_one_space(tmp_path):
+    write_rows(tmp_path / "t.tsv", ("text",), [("a\t\tb\r\nc\rd",)])
+    assert read_rows(tmp_path / "t.tsv")[0].text == "a b c d"
+
+
+def test_stray_quotes_in_a_tsv_swallow_nothing(tmp_path):
+    path = write(tmp_path, "t.tsv", 'text\tlabel\n"Yes" he said\t1\n"open\t2\nthe 5" nail\t3\n')
+    assert [row.text for row in read_rows(path)] == ['"Yes" he said', '"open', 'the 5" nail']
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.tsv", "id\ttext\tlabel\tother\n7\tone\tA\tx\n\n8\ttwo\t\ty\n"),
+        ("t.csv", "id,text,label,other\r\n7,one,A,x\r\n\r\n8,two,,y\r\n"),
+        ("T.CSV", '\ufeffid,"text",label,other\n7,one,"A",x\n\n8,two,,y\n'),
+        ("t.jsonl", '{"text": "one", "label": "A", "other": "x"}\n\n{"other": "y", "text": "two"}'),
+        ("t.json", '{"text": "one", "label": "A", "other": "x"}\n\n{"text": "two", "other": "y"}'),
+    ],
+)
+def test_every_kind_gives_the_same_rows(tmp_path, name, content):
+    path = write(tmp_path, name, content)
+    first = 1 if "json" in name else 2
+    assert read_rows(path, pair="other") == [
+        Row("one", "A", "x", first),
+        Row("two", None, "y", first + 2),
+    ]
+
+
+def test_other_columns_can_be_named(tmp_path):
+    path = write(tmp_path, "t.tsv", "sentence1\tsentence2\tgold\na\tb\tc\n")
+    assert read_rows(path, "sentence1", "gold", "sentence2") == [Row("a", "c", "b", 2)]
+
+
+def test_a_quoted_field_of_a_csv_may_span_lines(tmp_path):
+    path = write(tmp_path, "t.csv", 'text,label\n"one,\ntwo ""three""",A\nfour,B\n')
+    assert read_rows(path) == [Row('one,\ntwo "three"', "A", None, 2), Row("four", "B", None, 4)]
+
+
+@pytest.mark.parametrize(("value", "label"), [(3, "3"), (0, "0"), (0.5, "0.5"), (True, "true")])
+def test_json_labels_may_be_numbers(tmp_path, value, label):
+    path = write(tmp_path, "t.jsonl", json.dumps({"text": "a", "label": value}))
+    assert read_rows(path, labelled=True)[0].label == label
+
+
+FAULTS = [
+    ("t.tsv", "txt\tlabel\na\tb\n", "t.tsv, line 1: no column 'text'; there are: txt, label"),
+    ("t.csv", "text,tag\na,b\n", "t.csv, line 1: no column 'label'; there are: text, tag"),
+    ("t.tsv", "text\tlabel\na\tb\nc\n", "line 3: expected 2 columns (text, label), found 1"),
+    ("t.csv", "text,label\na,b\nc,d,e\n", "line 3: expected 2 columns (text, label), found 3"),
+    ("t.tsv", "text\tlabel\na\tb\nc\t\n", "line 3: the 'label' of this row is empty"),
+    ("t.tsv", "text\tlabel\n\tb\n", "line 2: the 'text' of this row is empty"),
+    ("t.csv", "text,label\n,\n", "line 2: the 'text' of this row is empty"),
+    ("t.csv", "text,text\na,b\n", "line 1: a column is named twice: text, text"),
+    ("t.tsv", "text\tlabel\n", "t.tsv: there are no rows"),
+    ("t.csv", "\n\n", "t.csv: there are no rows"),
+    ("t.jsonl", " \n", "t.jsonl: there are no rows"),
+    ("t.tsv", "", "t.tsv: the file is empty"),
+    ("t.tsv", b"text\tlabel\nna\xefve\tb\n", "t.tsv, line 2: byte 0xef is not UTF-8"),
+    ("t.csv", b"text,label\n\0\0,b\n", "t.csv, line 2: found a NUL byte"),
+    ("t.csv", 'text,label\na,b\n"c,d\n', "t.csv, line 3: not a CSV row: unexpected end of data"),
+    ("t.csv", 'text,label\n"a"b,c\n', "t.csv, line 2: not a CSV row"),
+    ("t.jsonl", '{"text": "a", "label": 1}\n{"text"\n', "t.jsonl, line 2: not a JSON object"),
+    ("t.json", '[{"text": "a"}]', "line 1: expected one JSON object per line, found a list"),
+    ("t.jsonl", '{"label": 1}', "t.jsonl, line 1: no column 'text'; there are: label"),
+    ("t.jsonl", '{"text": "a", "label": null}', "line 1: the 'label' of this row is empty"),
+    ("t.jsonl", '{"text": "a", "label": [1]}', "line 1: expected a string as 'label', found [1]"),
+    ("t.jsonl", '{"text": 5, "label": 1}', "line 1: expected a string as 'text', found 5"),
+    ("t.jsonl", '{"text": "\\ud800", "label": 1}', "line 1: half a surrogate pair, \\ud800"),
+    ("t.txt", "text\tlabel\na\tb\n", "t.txt: expected a file called .tsv, .csv, .jsonl, .json"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), FAULTS)
+def test_a_fault_is_named_with_its_line(tmp_path, name, content, message):
+    path = write(tmp_path, name, content)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        read_rows(path, labelled=True)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_pair_column_is_named(tmp_path):
+    path = write(tmp_path, "t.tsv", "text\tlabel\na\tb\n")
+    with pytest.raises(ValueError, match="no column 'second'; there are: text, label"):
+        read_rows(path, pair="second")
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.tsv: no such file"):
+        read_rows(tmp_path / "none.tsv")
+    (tmp_path / "folder.tsv").mkdir()
+    with pytest.raises(IsADirectoryError, match="expected a text file, found a folder"):
+        read_rows(tmp_path / "folder.tsv")
+
+
+def test_without_labels_the_column_may_be_missing_or_empty(tmp_path):
+    assert read_rows(write(tmp_path, "t.tsv", "text\na\n"))[0].label is None
+    assert read_rows(write(tmp_path, "u.tsv", "text\tlabel\na\t\n"))[0].label is None
+
+
+def test_a_failed_write_leaves_what_stood_there(tmp_path):
+    path = tmp_path / "t.tsv"
+    write_rows(path, ("text",), [("old",)])
+    with pytest.raises(ValueError, match="row 2: expected 1 fields"):
+        write_rows(path, ("text",), [("new",), ("one", "too many")])
+    assert path.read_text() == "text\nold\n"
+    assert list(tmp_path.iterdir()) == [path]

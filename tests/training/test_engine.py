@@ -1,0 +1,182 @@
+"""The engine and the loop: parts add up, runs resume to the bit, and stop cleanly."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
+from minibert.training.checkpoint import checkpoints, restore_optimizer
+
+CONFIG = BertConfig(
+    vocab_size=40,
+    hidden_size=12,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    intermediate_size=20,
+    max_position_embeddings=9,
+    id2label={0: "a", 1: "b", 2: "c"},
+)
+
+
+def batch(seed, count=6, length=9):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(5, 40, (count, length))
+    mask = np.arange(length) < rng.integers(3, length + 1, count)[:, None]
+    labels = np.where(mask & (rng.random(ids.shape) < 0.4), ids, -100)
+    labels[0, 1] = 7
+    return {"input_ids": ids, "attention_mask": mask.astype(int)}, labels
+
+
+def shards_at(step):
+    return split_batch(*batch(step), 2)
+
+
+def weights_after(steps, model=None, **options):
+    model = model or BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, AdamW(model.params), seed=3)
+    settings = Settings(steps=steps, learning_rate=1e-2, **options)
+    for step in range(steps):
+        engine.step(shards_at(step), settings.rate(step))
+    return model.params.vector
+
+
+def test_a_step_on_shards_is_a_step_on_the_batch():
+    config = BertConfig(**{**vars(CONFIG), "hidden_dropout_prob": 0.0,
+                           "attention_probs_dropout_prob": 0.0})  # fmt: skip
+    results, vectors = [], []
+    for parts in (1, 2, 4):
+        model = BertForMaskedLM(config, seed=0, dtype=np.float64)
+        engine = Engine(model, AdamW(model.params))
+        results.append(engine.step(split_batch(*batch(0), parts), 1e-2))
+        vectors.append(engine.grads.vector.copy())
+    for result, vector in zip(results[1:], vectors[1:], strict=True):
+        assert result.loss == pytest.approx(results[0].loss, rel=1e-12)
+        np.testing.assert_allclose(vector, vectors[0], rtol=1e-9, atol=1e-14)
+
+
+def test_shards_are_a_partition_in_order():
+    inputs, labels = batch(0, count=7)
+    shards = split_batch(inputs, labels, 3)
+    assert [len(part) for _, part in shards] == [3, 2, 2]
+    assert (np.concatenate([part for _, part in shards]) == labels).all()
+    assert (np.concatenate([b["input_ids"] for b, _ in shards]) == inputs["input_ids"]).all()
+    assert len(split_batch(inputs, labels, 20)) == 7
+
+
+def test_each_shard_and_each_step_has_its_own_dropout():
+    model = BertForMaskedLM(CONFIG, seed=1)
+    inputs, labels = batch(0)
+    engine = Engine(model, AdamW(model.params))
+    losses = [engine.step([(inputs, labels)], 1e-30).loss for _ in range(2)]
+    twice = engine.step([(inputs, labels), (inputs, labels)], 1e-30).loss
+    assert losses[0] != losses[1]
+    assert twice not in losses
+
+
+def test_training_lowers_the_loss():
+    model = BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, AdamW(model.params))
+    losses = [engine.step([batch(0)], 1e-2).loss for _ in range(60)]
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update():
+    model = BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, AdamW(model.params))
+    engine.step(shards_at(0), 1e-3)
+    model.params["cls.predictions.bias"][3] = np.nan
+    before = model.params.vector.copy()
+    with pytest.raises(FloatingPointError, match="step 2: the loss is nan"):
+        engine.step(shards_at(1), 1e-3)
+    assert np.array_equal(model.params.vector, before, equal_nan=True)
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_a_run_resumed_is_the_run_unbroken(tmp_path, tokenizer, stop):
+    model = BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, AdamW(model.params), seed=3)
+    settings = Settings(steps=6, learning_rate=1e-2, save_every=stop)
+
+    def until(step):
+        if step == stop:
+            raise RuntimeError("the power went")
+        return shards_at(step)
+
+    with pytest.raises(RuntimeError, match="power"):
+        train(engine, until, settings, tokenizer, run=tmp_path)
+    newest = checkpoints(tmp_path)[-1]
+    resumed = BertForMaskedLM.from_pretrained(newest)
+    optimizer = AdamW(resumed.params)
+    restore_optimizer(newest, optimizer)
+    assert optimizer.step == stop
+    train(Engine(resumed, optimizer, seed=3), shards_at, settings, tokenizer)
+    assert (resumed.params.vector == weights_after(6)).all()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_the_step_with_a_whole_checkpoint(tmp_path, tokenizer, number):
+    model = BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, AdamW(model.params), seed=3)
+    handler = signal.getsignal(number)
+
+    def shards(step):
+        if step == 2:
+            os.kill(os.getpid(), number)
+        return shards_at(step)
+
+    with pytest.raises(Interrupted, match=r"stopped after step 3 of 9.*checkpoint-3"):
+        train(engine, shards, Settings(steps=9), tokenizer, run=tmp_path)
+    assert signal.getsignal(number) is handler
+    saved = BertForMaskedLM.from_pretrained(tmp_path / "checkpoint-3")
+    assert (saved.params.vector == model.params.vector).all()
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path, tokenizer):
+    model = BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, AdamW(model.params))
+    train(engine, shards_at, Settings(steps=7, save_every=2), tokenizer, run=tmp_path)
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-4", "checkpoint-6"]
+
+
+def test_a_write_that_fails_leaves_the_checkpoints_whole(tmp_path, tokenizer, monkeypatch):
+    model = BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, AdamW(model.params))
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    def shards(step):
+        if step == 3:
+            monkeypatch.setattr("minibert.training.checkpoint.save_file", full)
+        return shards_at(step)
+
+    with pytest.raises(OSError, match="No space"):
+        train(engine, shards, Settings(steps=6, save_every=2), tokenizer, run=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
+
+
+def test_a_classifier_trains_through_the_same_engine():
+    model = BertForSequenceClassification(CONFIG, seed=0)
+    inputs, _ = batch(0)
+    labels = np.array([0, 1, 2, -100, 1, 0])
+    engine = Engine(model, AdamW(model.params))
+    losses = [engine.step([(inputs, labels)], 1e-2).loss for _ in range(40)]
+    assert losses[-1] < 0.3 < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps: expected at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected more than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected more than 0, got nan"),
+        ({"warmup": 1.5}, "warmup: expected a share from 0 to 1, got 1.5"),
+        ({"seed": -1}, "seed: expected 0 or more, got -1"),
+    ],
+)
+def test_impossible_settings_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**{"steps": 3, **change})
