@@ -53,7 +53,7 @@ def main():
     ratios = [a / b for a, b in zip(speeds["minibert"], speeds["PyTorch"], strict=True)]
     for name, values in speeds.items():
         print(f"{name:9} {statistics.median(values):9,.0f} tokens/s")
-    print(f"ratio     {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f}), "
+    print(f"ratio     {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
           f"{o.size}, batch {o.batch} x {o.length}, {os.cpu_count()} cores")  # fmt: skip
 
 

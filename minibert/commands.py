@@ -244,8 +244,7 @@ def guess(
 def print_scores(scores: Scores) -> None:
     """Print a classifier's scores beside the majority class."""
     print(scores.table())
-    print(f"accuracy {scores.accuracy:.1%}, macro-F1 {scores.macro_f1:.1%}, "
-          f"majority class {scores.majority:.1%}")  # fmt: skip
+    print(f"{scores}; always the commonest class: {scores.majority:.1%}")
 
 
 def _settings(options, steps):

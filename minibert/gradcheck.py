@@ -139,15 +139,15 @@ def check_model(
     labels: Any,
     *,
     dropout_seed: int | None = None,
-    entries: int | None = 5,
+    entries: int | None = 4,
     zeros: Iterable[str] = (),
     tolerance: float = 1e-6,
     seed: int = 0,
 ) -> list[Row]:
-    """Check every parameter of a model through its `loss_and_grads`, each by itself.
+    """Check every parameter of a model, each by itself: `loss_and_grads` against `loss_forward`.
 
     Args:
-        model: has `config`, `params` and `loss_and_grads`, and is built from the first two.
+        model: has `config` and `params`, is built from them, and has the two methods.
         batch, labels: as `loss_and_grads` takes them.
         dropout_seed: turn dropout on, replaying this generator at each call; None: off.
         entries, zeros, tolerance, seed: as in `check_pair`.
@@ -159,12 +159,15 @@ def check_model(
         GradientError: an error above the tolerance.
     """
 
-    def forward(params):
-        rng = None if dropout_seed is None else np.random.default_rng(dropout_seed)
-        twin = type(model)(model.config, params=params)
-        return twin.loss_and_grads(batch, labels, rng)
+    def replayed():
+        return None if dropout_seed is None else np.random.default_rng(dropout_seed)
 
-    def backward(dloss, grads, params):
+    def forward(params):
+        return type(model)(model.config, params=params).loss_forward(batch, labels, replayed())
+
+    def backward(dloss, cache, params):
+        twin = type(model)(model.config, params=params)
+        _, grads = twin.loss_and_grads(batch, labels, replayed())
         return {"params": Parameters(grads.shapes, grads.vector * dloss)}
 
     inputs = {"params": model.params}
@@ -190,6 +193,7 @@ def _worst(name, function, array, gradient, entries, rng, tolerance, zero):
     for index in [*indices, None]:
         if index is None:
             direction = rng.standard_normal(array.shape)
+            direction /= np.linalg.norm(direction)
         else:
             direction = np.zeros(array.shape)
             direction[index] = 1

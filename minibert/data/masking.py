@@ -12,8 +12,8 @@ def mask_tokens(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
 
     Of a sequence's n ordinary tokens, max(1, round(share · n)) are targets: the model must say what
     stood there. One draw for each target decides what it shows instead: [MASK] in 80 % of cases, a
-    random ordinary token in 10 %, what it was in 10 %. Special tokens are neither targets nor noise.
-    Devlin et al. (2019), section 3.1 and appendix A.1.
+    random ordinary token in 10 %, what it was in 10 %. Special tokens are neither targets nor
+    noise. Devlin et al. (2019), section 3.1 and appendix A.1.
 
     >>> ids = np.array([[2, 7, 8, 9, 3, 0]])
     >>> shown, labels = mask_tokens(ids, [0, 1, 2, 3, 4], 4, 10, np.random.default_rng(0))

@@ -5,12 +5,13 @@ import inspect
 import regex
 
 MIN_WORDS = 6  # a shorter paragraph is a heading, a type or a fragment
+MIN_FUNCTION_WORDS = 1 / 12  # of its words; English prose has nearly 1/2
 MIN_LETTERS = 0.6  # of all its characters; English prose has nearly 0.8
 MAX_SYMBOLS = 0.05  # of all its characters, those of SYMBOL
 
 WORD = regex.compile(r"\b[A-Za-z]+(?:['’-][A-Za-z]+)*\b")
 SYMBOL = regex.compile(r"[][{}<>=\\|/+*^%$#@&~]")
-# An English sentence can hardly avoid all of these; an identifier list, a signature or a table can.
+# A sentence can hardly do without these; a list of names, a signature or a table can.
 FUNCTION_WORD = regex.compile(
     r"\b(?:a|an|the|this|that|these|those|it|its|is|are|was|be|been|will|can|may|must|should|has|have|"
     r"does|do|not|no|and|or|but|if|when|which|where|whether|of|to|in|on|at|by|for|from|with|without|"
@@ -68,13 +69,14 @@ def is_prose(text: str) -> bool:
     >>> is_prose("Return True if the queue is empty."), is_prose("x[i] = f(x[i - 1], *args) + y")
     (True, False)
     """
+    words = len(WORD.findall(text))
     return (
         text.isprintable()
         and not text.startswith("#")
-        and len(WORD.findall(text)) >= MIN_WORDS
-        and sum(map(str.isalpha, text)) >= MIN_LETTERS * len(text)
+        and words >= MIN_WORDS
+        and len(FUNCTION_WORD.findall(text)) >= MIN_FUNCTION_WORDS * words
         and len(SYMBOL.findall(text)) <= MAX_SYMBOLS * len(text)
-        and FUNCTION_WORD.search(text) is not None
+        and sum(map(str.isalpha, text)) >= MIN_LETTERS * len(text)
     )
 
 

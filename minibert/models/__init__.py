@@ -3,7 +3,7 @@
 from minibert.models.base import Batch, Model
 from minibert.models.bert import Bert, BertModel, ModelOutput, Pooler
 from minibert.models.heads import BertForMaskedLM, BertForSequenceClassification
-from minibert.models.pretrained import read_config
+from minibert.models.pretrained import PreTrained, read_config
 
 __all__ = [
     "Batch",
@@ -14,5 +14,6 @@ __all__ = [
     "Model",
     "ModelOutput",
     "Pooler",
+    "PreTrained",
     "read_config",
 ]

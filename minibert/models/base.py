@@ -101,14 +101,25 @@ class Model:
         Raises:
             TypeError, ValueError: an array of the wrong dtype, shape or range; it says which.
         """
+        loss, (shape, loss_cache, cache) = self.loss_forward(batch, labels, rng, denominator)
+        grads = self.params.zeros_like() if grads is None else grads
+        self.backward(cross_entropy_backward(loss_cache).reshape(shape), cache, grads)
+        return loss, grads
+
+    def loss_forward(
+        self,
+        batch: Mapping[str, ArrayLike],
+        labels: ArrayLike,
+        rng: np.random.Generator | None = None,
+        denominator: float | None = None,
+    ) -> tuple[float, Any]:
+        """Return the loss as `loss_and_grads` does, and the cache for its backward half."""
         checked = self.check(**batch)
         rows, targets = self.targets(checked, self.check_labels(labels))
         logits, cache = self.forward(checked, rows, rng)
         flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
         loss, loss_cache = cross_entropy_forward(flat, targets.reshape(-1), denominator)
-        grads = self.params.zeros_like() if grads is None else grads
-        self.backward(cross_entropy_backward(loss_cache).reshape(logits.shape), cache, grads)
-        return loss, grads
+        return loss, (logits.shape, loss_cache, cache)
 
     def check(
         self,

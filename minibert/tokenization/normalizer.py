@@ -1,29 +1,47 @@
-"""From raw text to words: BERT's clean-up, and the cut at white space and punctuation."""
+"""From raw text to words: BERT's clean-up, and the cut at white space and punctuation.
+
+Each step looks at one character at a time, and none of them at white space's neighbours. So the
+words of a text are the words of its `chunks`, one after the other: that is what lets the tokenizer
+and the trainer do the work once for each different chunk.
+"""
 
 import unicodedata
 from dataclasses import dataclass
 
 import regex
 
-# What BERT calls control characters: Unicode's category C except tab, newline and return.
-CONTROL = regex.compile(r"[\x00\uFFFD]|(?![\t\n\r])\p{C}")
-SPACE = regex.compile(r"[\t\n\r]|\p{Zs}")
-# The blocks of Chinese characters, which are words of their own: Devlin et al.'s code, the
-# CJK Unified Ideographs with their extensions A to E, and the compatibility ideographs.
+# What BERT drops: NUL, the replacement character, and control, format, surrogate and private
+# characters, apart from the three that are white space to it.
+DROPPED = regex.compile(r"[\x00\uFFFD]|(?![\t\n\r])[\p{Cc}\p{Cf}\p{Cs}\p{Co}]")
+SPACE = regex.compile(r"[\t\n\r\p{Z}]")
+# Dropped, although str.split() takes them for white space.
+NOT_SPACE = regex.compile(r"[\x0b\x0c\x1c-\x1f\x85]")
+# The blocks of Chinese characters. Hugging Face leaves U+2B820 to U+2B91F out of extension E, most
+# likely by a slip of the pen; so that the ids agree, so do we.
 CHINESE = regex.compile(
-    "([\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f"
-    "\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f])"
+    r"([\u4E00-\u9FFF\u3400-\u4DBF\U00020000-\U0002A6DF\U0002A700-\U0002B73F"
+    r"\U0002B740-\U0002B81F\U0002B920-\U0002CEAF\uF900-\uFAFF\U0002F800-\U0002FA1F])"
 )
 MARK = regex.compile(r"\p{Mn}+")
-# ASCII's symbols count as punctuation although Unicode calls some of them something else.
+# ASCII's symbols, $ + < = > ^ ` | ~, are punctuation to BERT although Unicode calls them otherwise.
 WORD = regex.compile(r"[!-/:-@\[-`{-~\p{P}]|[^\s!-/:-@\[-`{-~\p{P}]+")
+
+
+def chunks(text: str) -> list[str]:
+    r"""Cut a text at what BERT takes for white space.
+
+    >>> chunks("one\ttwo  three\x0bfour")
+    ['one', 'two', 'threefour']
+    """
+    return NOT_SPACE.sub("", text).split()
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """BERT's normalisation of text, under Hugging Face's names.
+    """BERT's normalisation of text: clean, space out Chinese, strip accents, lower the case, cut.
 
-    Devlin et al. (2019), in their code.
+    Devlin et al. (2019), by their code (`BasicTokenizer`), in the reading of Hugging Face's
+    `BertNormalizer` and `BertPreTokenizer`.
 
     >>> Normalizer().words("Émile's  café, 你好")
     ['emile', "'", 's', 'cafe', ',', '你', '好']
@@ -39,15 +57,19 @@ class Normalizer:
     tokenize_chinese_chars: bool = True
 
     def normalize(self, text: str) -> str:
-        """Return the text cleaned, without accents and in lower case, as configured."""
-        text = SPACE.sub(" ", CONTROL.sub("", text))
+        r"""Return the text cleaned, without accents and in lower case, as configured.
+
+        >>> Normalizer(do_lower_case=False).normalize("Naïve\u200b\n北京")
+        'Naïve  北  京 '
+        """
+        text = SPACE.sub(" ", DROPPED.sub("", text))
         if self.tokenize_chinese_chars:
             text = CHINESE.sub(r" \1 ", text)
         strip = self.do_lower_case if self.strip_accents is None else self.strip_accents
         if strip and not text.isascii():
             text = MARK.sub("", unicodedata.normalize("NFD", text))
         if self.do_lower_case:
-            # Letter by letter: Python's lower() would treat a final sigma specially.
+            # Letter by letter: lower() alone would make a final sigma another letter.
             text = text.replace("Σ", "σ").lower()
         return text
 

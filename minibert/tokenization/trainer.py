@@ -2,7 +2,12 @@
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from minibert.tokenization.normalizer import chunks
+
+CONTINUES = "##"  # begins a piece that continues a word
 
 
 def learn_vocabulary(
@@ -17,100 +22,155 @@ def learn_vocabulary(
 ) -> list[str]:
     """Learn the pieces of a WordPiece vocabulary.
 
-    Words begin as their characters, those after the first marked with `##`. The pair of neighbours
-    that occurs most often becomes a piece, until there are `vocab_size` (Sennrich et al., 2016,
-    algorithm 1, with WordPiece's marks). Of equally frequent pairs the one that sorts first is
-    joined, so the same words give the same vocabulary in whatever order they come.
+    Words begin as their letters, those after the first marked with `##`. The pair of neighbours
+    that occurs most often becomes a piece, until there are `vocab_size`. WordPiece is from Schuster
+    and Nakajima (2012), section 3.1, who choose by likelihood; the choice by frequency is of
+    Sennrich et al. (2016), algorithm 1, and is what Hugging Face's trainer does. Only the words'
+    counts matter, so the texts may come in any order.
+
+    >>> texts = ["low low low low low", "lower lower", "newest newest"]
+    >>> learn_vocabulary(texts, 14, words_of=str.split, special_tokens=["[UNK]"])[:9]
+    ['[UNK]', 'e', 'l', 'n', 'o', 'r', 's', 't', 'w']
+    >>> learn_vocabulary(texts, 17, words_of=str.split, special_tokens=["[UNK]"])[9:]
+    ['##e', '##o', '##r', '##s', '##t', '##w', '##ow', 'low']
 
     Args:
         texts: gone through once.
-        vocab_size: the number of pieces, special tokens and characters included.
-        words_of: cuts a text into words.
+        vocab_size: V, the number of pieces, special tokens and letters included.
+        words_of: cuts a chunk, text without white space, into words.
         special_tokens: the first pieces.
         min_frequency: the rarest pair to join.
-        limit_alphabet: the most characters to know; rarer ones are left out.
-        progress: show a bar.
+        limit_alphabet: the most letters to know; the rarest are left out, with all their words.
+        progress: show bars.
 
     Returns:
-        special tokens, characters in order, then the joined pieces in the order of joining.
+        special tokens, letters that begin a word, letters that continue one, both sorted, then
+        joined pieces in the order of joining.
 
     Raises:
-        ValueError: the texts don't have so many pieces; it says how many they have.
+        TypeError: `texts` holds something that is not a string, or is one itself.
+        ValueError: the texts can't give so many pieces, or not so few; it says how many they can.
     """
-    from tqdm import tqdm  # here, for it costs more to import than to use
-
-    counts: Counter[str] = Counter()
-    for text in tqdm(texts, desc="counting words", unit="text", disable=not progress):
-        counts.update(words_of(text))
-    letters: Counter[str] = Counter()
-    for word, count in counts.items():
-        for letter in word:
-            letters[letter] += count
-    kept = set(sorted(letters, key=lambda c: (-letters[c], c))[:limit_alphabet])
-    words = sorted(word for word in counts if kept.issuperset(word))
-    frequencies = [counts[word] for word in words]
-    splits = [[word[0], *("##" + c for c in word[1:])] for word in words]
-    vocabulary = dict.fromkeys(special_tokens)
-    vocabulary.update(dict.fromkeys(sorted({piece for pieces in splits for piece in pieces})))
-    if len(vocabulary) > vocab_size:
+    words = count_words(_bar(texts, progress, desc="counting words", unit=" texts"), words_of)
+    letters = commonest_letters(words, limit_alphabet)
+    known = set(letters)
+    words = {word: count for word, count in words.items() if known.issuperset(word)}
+    continuing = sorted({CONTINUES + letter for word in words for letter in word[1:]})
+    vocabulary = dict.fromkeys([*special_tokens, *letters, *continuing])
+    if vocab_size < len(vocabulary):
         raise ValueError(
-            f"vocab_size: expected at least {len(vocabulary)}, the special tokens and characters "
-            f"of these texts, got {vocab_size}"
+            f"vocab_size: expected at least {len(vocabulary)}, the special tokens and letters of "
+            f"these texts, got {vocab_size}"
         )
-
-    pairs: Counter[tuple[str, str]] = Counter()
-    places: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
-    for i, pieces in enumerate(splits):
-        for pair in zip(pieces, pieces[1:], strict=False):
-            pairs[pair] += frequencies[i]
-            places[pair].add(i)
-    # A heap of (-count, pair); an entry whose count is out of date is skipped when it comes up.
-    heap = [(-count, pair) for pair, count in pairs.items()]
-    heapq.heapify(heap)
-    bar = tqdm(
-        total=vocab_size, initial=len(vocabulary), desc="joining pairs", disable=not progress
+    joins = _bar(
+        joined_pieces(words, min_frequency),
+        progress,
+        desc="joining pairs",
+        total=vocab_size - len(vocabulary),
     )
-    with bar:
-        while len(vocabulary) < vocab_size and heap:
-            negative, pair = heapq.heappop(heap)
-            if -negative != pairs[pair]:
-                continue
-            if -negative < min_frequency:
-                break
-            joined = pair[0] + pair[1].removeprefix("##")
-            bar.update(joined not in vocabulary)
-            vocabulary[joined] = None
-            changed: set[tuple[str, str]] = set()
-            for i in places.pop(pair):
-                old = splits[i]
-                new = _join(old, pair, joined)
-                for before in zip(old, old[1:], strict=False):
-                    pairs[before] -= frequencies[i]
-                    changed.add(before)
-                for after in zip(new, new[1:], strict=False):
-                    pairs[after] += frequencies[i]
-                    places[after].add(i)
-                    changed.add(after)
-                splits[i] = new
-            for other in changed:
-                if pairs[other] > 0:
-                    heapq.heappush(heap, (-pairs[other], other))
-                else:
-                    del pairs[other]
-                    places.pop(other, None)
-    if len(vocabulary) < vocab_size:
-        raise ValueError(
-            f"vocab_size: these texts have {len(vocabulary)} pieces at a min_frequency of "
-            f"{min_frequency}, got {vocab_size}; ask for fewer, or bring more text"
-        )
+    while len(vocabulary) < vocab_size:
+        piece = next(joins, None)
+        if piece is None:
+            raise ValueError(
+                f"vocab_size: expected at most {len(vocabulary)}, all that these texts give with "
+                f"min_frequency {min_frequency}, got {vocab_size}; bring more text or ask for fewer"
+            )
+        vocabulary[piece] = None  # a piece that two different pairs make counts once
+    joins.close()
     return list(vocabulary)
 
 
-def _join(pieces, pair, joined):
-    out = []
-    for piece in pieces:
-        if out and (out[-1], piece) == pair:
-            out[-1] = joined
+def count_words(texts: Iterable[str], words_of: Callable[[str], Iterable[str]]) -> Counter[str]:
+    """Count the words of texts, cutting each different chunk into words only once."""
+    if isinstance(texts, str):
+        raise TypeError("texts: expected several, got one string; put it in a list")
+    counts: Counter[str] = Counter()
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{number}]: expected a string, got {type(text).__name__}")
+        counts.update(chunks(text))
+    words: Counter[str] = Counter()
+    for chunk, count in counts.items():
+        for word in words_of(chunk):
+            words[word] += count
+    return words
+
+
+def commonest_letters(words: Mapping[str, int], limit: int) -> list[str]:
+    """Return the commonest letters of counted words, sorted; of equally common ones, the first.
+
+    >>> commonest_letters({"cab": 2, "ad": 1}, 2)
+    ['a', 'b']
+    """
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for letter in word:
+            counts[letter] += count
+    return sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:limit])
+
+
+def joined_pieces(words: Mapping[str, int], min_frequency: int) -> Iterator[str]:
+    """Join the commonest pair of neighbouring pieces everywhere, and yield what it makes; repeat.
+
+    Of equally common pairs, the one that sorts first is joined.
+
+    >>> list(joined_pieces({"low": 5, "lower": 2}, min_frequency=2))
+    ['##ow', 'low', '##er', 'lower']
+
+    Args:
+        words: how often each word occurs.
+        min_frequency: the rarest pair to join; with none left, the end.
+    """
+    splits = [[word[0], *(CONTINUES + letter for letter in word[1:])] for word in words]
+    frequencies = list(words.values())
+    counts: Counter[tuple[str, str]] = Counter()
+    places: defaultdict[tuple[str, str], set[int]] = defaultdict(set)  # the words with that pair
+    for i, split in enumerate(splits):
+        for pair in pairwise(split):
+            counts[pair] += frequencies[i]
+            places[pair].add(i)
+    # Counts change, a heap's entries can't: a changed pair is pushed again, and an entry whose
+    # count is no longer true is passed over when it comes up.
+    heap = [(-count, pair) for pair, count in counts.items()]
+    heapq.heapify(heap)
+    while heap:
+        negative, pair = heapq.heappop(heap)
+        if -negative < min_frequency:
+            return
+        if -negative != counts[pair]:
+            continue
+        piece = pair[0] + pair[1].removeprefix(CONTINUES)
+        yield piece
+        changes: Counter[tuple[str, str]] = Counter()
+        for i in places.pop(pair):
+            before, after = splits[i], _join(splits[i], pair, piece)
+            for gone in pairwise(before):
+                changes[gone] -= frequencies[i]
+            for come in pairwise(after):
+                changes[come] += frequencies[i]
+                if piece in come:  # other pairs know this word already
+                    places[come].add(i)
+            splits[i] = after
+        for other, change in changes.items():
+            if change:
+                counts[other] += change
+                heapq.heappush(heap, (-counts[other], other))
+        del counts[pair]
+
+
+def _join(split, pair, piece):
+    out: list[str] = []
+    for part in split:
+        if out and part == pair[1] and out[-1] == pair[0]:
+            out[-1] = piece
         else:
-            out.append(piece)
+            out.append(part)
     return out
+
+
+def _bar(items, progress, **options):
+    if not progress:
+        return iter(items)
+    from tqdm import tqdm  # only here: it takes longer to import than many a corpus to learn
+
+    return iter(tqdm(items, **options))

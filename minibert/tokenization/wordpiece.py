@@ -37,8 +37,8 @@ class Encoding:
 class WordPieceTokenizer:
     """Cuts words into the longest pieces that the vocabulary has.
 
-    Wu et al. (2016), section 4.1; Devlin et al. (2019), section 3. Special tokens' ids are looked up
-    in the vocabulary and never assumed.
+    Wu et al. (2016), section 4.1; Devlin et al. (2019), section 3. Special tokens' ids are looked
+    up in the vocabulary and never assumed.
 
     >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##aff", "##able", "!"]
     >>> tokenizer = WordPieceTokenizer(pieces)
@@ -167,7 +167,7 @@ class WordPieceTokenizer:
         """
         if not isinstance(text, str):
             raise TypeError(f"text: expected a string, got {type(text).__name__}")
-        if split_special_tokens or "[" not in text and not self._special.search(text):
+        if split_special_tokens or not self._special.search(text):
             return self._plain_ids(text)
         ids: list[int] = []
         for i, part in enumerate(self._special.split(text)):

@@ -20,11 +20,11 @@ __all__ = [
     "Settings",
     "StepResult",
     "evaluate_classifier",
-    "train_classifier",
     "linear_schedule",
     "predict_proba",
-    "train_masked_lm",
     "split_batch",
     "train",
+    "train_classifier",
+    "train_masked_lm",
     "unigram_score",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.numpy import load_file, save_file
 
 from minibert.files import creating
-from minibert.models import Model
+from minibert.models import PreTrained
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.optimizer import AdamW
 
@@ -24,7 +24,7 @@ KEEP = 2  # checkpoints of a run; older ones are removed
 
 def save_checkpoint(
     run: str | os.PathLike,
-    model: Model,
+    model: PreTrained,
     tokenizer: WordPieceTokenizer,
     optimizer: AdamW,
     settings: Any,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minibert.functional import IGNORED
-from minibert.models import Model
+from minibert.models import PreTrained
 from minibert.training.optimizer import AdamW, clip_scale
 
 Shard = tuple[Mapping[str, np.ndarray], np.ndarray]  # a part of a batch, and its labels
@@ -33,7 +33,7 @@ class Engine:
         clip: the longest gradient, as a global norm.
     """
 
-    def __init__(self, model: Model, optimizer: AdamW, *, seed: int = 0, clip: float = 1.0):
+    def __init__(self, model: PreTrained, optimizer: AdamW, *, seed: int = 0, clip: float = 1.0):
         self.model, self.optimizer, self.seed, self.clip = model, optimizer, seed, clip
         self.grads = model.params.zeros_like()
 

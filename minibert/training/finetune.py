@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ class Examples:
             if row.label not in label2id:
                 known = ", ".join(label2id)
                 raise ValueError(
-                    f"{source}, line {row.line}: unknown label {row.label!r}; expected one of {known}"
+                    f"{source}, line {row.line}: unknown label {row.label!r}, "
+                    f"expected one of {known}"
                 )
         return cls(*texts_of(rows), np.array([label2id[row.label or ""] for row in rows]))
 
@@ -96,20 +98,20 @@ def train_classifier(
         batch = tokenizer.encode_batch(texts, pairs, max_length=longest)
         return split_batch(batch, examples.labels[rows], settings.shards)
 
-    def evaluate():
-        scores = evaluate_classifier(model, tokenizer, held_out)
-        return f"held-out accuracy {scores.accuracy:.1%}, macro-F1 {scores.macro_f1:.1%}"
-
     train(
         engine,
         shards_at,
         settings,
         tokenizer,
         run=run,
-        evaluate=evaluate if held_out else None,
+        evaluate=None if held_out is None else partial(_report, model, tokenizer, held_out),
         title=title,
         progress=progress,
     )
+
+
+def _report(model, tokenizer, held_out):
+    return f"held-out {evaluate_classifier(model, tokenizer, held_out)}"
 
 
 def evaluate_classifier(

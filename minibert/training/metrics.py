@@ -39,15 +39,19 @@ class Scores:
         """The accuracy of saying the commonest class of these texts every time."""
         return float(self.confusion.sum(axis=1).max() / max(self.confusion.sum(), 1))
 
+    def __str__(self) -> str:
+        """Return the accuracy and the macro-F1, rounded."""
+        return f"accuracy {self.accuracy:.1%}, macro-F1 {self.macro_f1:.1%}"
+
     def table(self) -> str:
         """Return the confusion as text: a row for each true class, a column for each answer.
 
         >>> print(Scores(["cat", "dog"], np.array([[3, 1], [0, 2]])).table())
-        true \\ said  cat  dog
-        cat             3    1
-        dog             0    2
+        true/said  cat  dog
+        cat          3    1
+        dog          0    2
         """
-        corner = "true \\ said"
+        corner = "true/said"
         first = max(len(corner), *map(len, self.labels))
         widths = [max(len(label), len(str(self.confusion.max())), 4) for label in self.labels]
         lines = [

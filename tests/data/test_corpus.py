@@ -37,7 +37,7 @@ def test_a_documents_side_depends_on_its_text_alone():
     train, held_out = hold_out(documents, 0.1)
     assert sorted(train + held_out) == sorted(documents)
     assert 20 < len(held_out) < 65
-    again = hold_out(documents[::-1] + [["a newcomer"]], 0.1)[1]
+    again = hold_out([*documents[::-1], ["a newcomer"]], 0.1)[1]
     assert [d for d in again if d != ["a newcomer"]] == held_out[::-1]
 
 

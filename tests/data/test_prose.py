@@ -86,6 +86,7 @@ DOCSTRINGS = {
     "code is not prose": ("for i in range(10): a[i] = b[i] ** 2 if c else d", []),
     "a table is not prose": ("+----+-----+\n| a  | the |\n+----+-----+", []),
     "a list of names is not prose": ("alpha beta gamma delta epsilon zeta eta", []),
+    "one function word doesn't make a list prose": ("the " + "alpha beta gamma delta " * 5, []),
     "five words are too few": ("Only five words are here.", []),
 }
 
