@@ -1,28 +1,23 @@
 """WordPiece: text to pieces of words to ids, and back."""
 
-import json
+import operator
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import regex
 
-from minibert.files import read_lines, replacing
-from minibert.tokenization.normalizer import Normalizer
-from minibert.tokenization.trainer import learn_vocabulary
+from minibert.tokenization import saved
+from minibert.tokenization.normalizer import Normalizer, chunks
+from minibert.tokenization.trainer import CONTINUES, learn_vocabulary
 
-VOCABULARY, CONFIG = "vocab.txt", "tokenizer_config.json"
-SPECIAL = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-CACHED = 1 << 18  # words whose ids are remembered; a corpus repeats nearly all of its words
+CACHED_CHUNKS = 1 << 18  # chunks whose ids are remembered: about 50 MB when full
+CACHED_LENGTH = 64  # longer chunks hardly ever come twice
+# Joins that written text doesn't have, for `decode(clean_up=True)`: Hugging Face's list.
+CLEAN_UP = [(f" {mark}", mark) for mark in [".", "?", "!", ","]]
+CLEAN_UP += [(" ' ", "'"), *((f" {end}", end) for end in ["n't", "'m", "'s", "'ve", "'re"])]
 
 
 @dataclass(frozen=True)
@@ -35,10 +30,10 @@ class Encoding:
 
 
 class WordPieceTokenizer:
-    """Cuts words into the longest pieces that the vocabulary has.
+    """Cuts words into the longest pieces that the vocabulary has, and numbers them.
 
-    Wu et al. (2016), section 4.1; Devlin et al. (2019), section 3. Special tokens' ids are looked
-    up in the vocabulary and never assumed.
+    Schuster and Nakajima (2012), section 3.1; Wu et al. (2016), section 4.1; Devlin et al. (2019),
+    section 3. Special tokens' ids are looked up in the vocabulary and never assumed.
 
     >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##aff", "##able", "!"]
     >>> tokenizer = WordPieceTokenizer(pieces)
@@ -48,50 +43,53 @@ class WordPieceTokenizer:
     [2, 5, 6, 7, 8, 3]
 
     Args:
-        vocabulary: the pieces, in the order of their ids; `##` begins one that continues a word.
+        vocabulary: the pieces in the order of their ids, or each piece's id; `##` begins a piece
+            that continues a word.
         do_lower_case, strip_accents, tokenize_chinese_chars: see `Normalizer`.
         max_input_chars_per_word: a longer word becomes the unknown token.
-        pad_token, unk_token, cls_token, sep_token, mask_token: the special tokens' texts.
+        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens, which are pieces
+            of the vocabulary.
+        model_max_length: the most tokens that the model takes, kept for those who ask and saved;
+            nothing is cut that isn't asked for.
 
     Raises:
-        ValueError: a piece occurs twice, or a special token is not among the pieces.
+        ValueError: a piece occurs twice or can't be a line of a file, ids leave a gap, or a special
+            token is not among the pieces.
     """
 
     def __init__(
         self,
-        vocabulary: Sequence[str],
+        vocabulary: Sequence[str] | Mapping[str, int],
         *,
         do_lower_case: bool = True,
         strip_accents: bool | None = None,
         tokenize_chinese_chars: bool = True,
         max_input_chars_per_word: int = 100,
-        pad_token: str = "[PAD]",
         unk_token: str = "[UNK]",
-        cls_token: str = "[CLS]",
         sep_token: str = "[SEP]",
+        pad_token: str = "[PAD]",
+        cls_token: str = "[CLS]",
         mask_token: str = "[MASK]",
+        model_max_length: int | None = None,
     ):
+        self.pieces = _in_order(vocabulary)
+        self.vocab = {piece: i for i, piece in enumerate(self.pieces)}
         self.normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars)
         self.max_input_chars_per_word = max_input_chars_per_word
-        self.pieces = list(vocabulary)
-        self.vocab = {piece: i for i, piece in enumerate(self.pieces)}
-        if len(self.vocab) < len(self.pieces):
-            twice = next(p for i, p in enumerate(self.pieces) if self.vocab[p] != i)
-            raise ValueError(f"vocabulary: {twice!r} occurs twice")
-        self.pad_token, self.unk_token, self.cls_token = pad_token, unk_token, cls_token
-        self.sep_token, self.mask_token = sep_token, mask_token
-        self.all_special_tokens = [getattr(self, name) for name in SPECIAL]
-        for name, token in zip(SPECIAL, self.all_special_tokens, strict=True):
-            if token not in self.vocab:
-                raise ValueError(f"vocabulary: expected the {name} {token!r} among the pieces")
-        self.pad_token_id, self.unk_token_id = self.vocab[pad_token], self.vocab[unk_token]
-        self.cls_token_id, self.sep_token_id = self.vocab[cls_token], self.vocab[sep_token]
-        self.mask_token_id = self.vocab[mask_token]
-        self.all_special_ids = sorted({self.vocab[token] for token in self.all_special_tokens})
-        self._special = regex.compile(
-            "(" + "|".join(map(regex.escape, self.all_special_tokens)) + ")"
-        )
-        self._word_ids: dict[str, list[int]] = {}
+        self.model_max_length = model_max_length
+        self.unk_token, self.unk_token_id = unk_token, self._special_id("unk_token", unk_token)
+        self.sep_token, self.sep_token_id = sep_token, self._special_id("sep_token", sep_token)
+        self.pad_token, self.pad_token_id = pad_token, self._special_id("pad_token", pad_token)
+        self.cls_token, self.cls_token_id = cls_token, self._special_id("cls_token", cls_token)
+        self.mask_token, self.mask_token_id = mask_token, self._special_id("mask_token", mask_token)
+        specials = dict.fromkeys([unk_token, sep_token, pad_token, cls_token, mask_token])
+        self.all_special_tokens = list(specials)
+        self.all_special_ids = [self.vocab[token] for token in specials]
+        # The longest first: one special token may begin another.
+        alternatives = sorted(map(regex.escape, specials), key=len, reverse=True)
+        self._special = regex.compile(f"({'|'.join(alternatives)})")
+        self._longest_piece = max(map(len, self.pieces))
+        self._chunk_ids = _Remembered(self._ids_of_chunk)
 
     @classmethod
     def train(
@@ -100,30 +98,38 @@ class WordPieceTokenizer:
         vocab_size: int,
         *,
         min_frequency: int = 2,
+        limit_alphabet: int = 1000,
         progress: bool = False,
         **options: Any,
     ) -> Self:
         """Learn a vocabulary from texts; see `trainer.learn_vocabulary`.
 
         Args:
-            texts: any number of them, gone through once.
-            vocab_size: the number of pieces, special tokens included.
-            min_frequency: the rarest pair to join.
-            progress: show a bar.
-            options: of the tokenizer.
+            texts: any number of them, gone through once, in whatever order.
+            vocab_size: V, the number of pieces, special tokens included.
+            min_frequency: the rarest pair of pieces to join.
+            limit_alphabet: the most letters to know.
+            progress: show bars.
+            options: the tokenizer's own, as for `WordPieceTokenizer`.
 
         Raises:
-            ValueError: the texts don't have so many pieces; it says how many they have.
+            TypeError: a text is not a string, or an option is unknown.
+            ValueError: the texts can't give so many pieces; it says how many they can.
         """
-        names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-        normalizer = Normalizer(**{name: options[name] for name in names if name in options})
-        special = [options.get(name, token) for name, token in SPECIAL.items()]
+        names = ["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"]
+        special = [options.get(name, f"[{name[:-6].upper()}]") for name in names]
+        untrained = cls(list(dict.fromkeys(special)), **options)  # finds a bad option at once
+        longest = untrained.max_input_chars_per_word
         pieces = learn_vocabulary(
             texts,
             vocab_size,
-            words_of=normalizer.words,
+            # Words that are too long to be cut would only teach pieces that are never used.
+            words_of=lambda chunk: (
+                word for word in untrained.normalizer.words(chunk) if len(word) <= longest
+            ),
             special_tokens=special,
             min_frequency=min_frequency,
+            limit_alphabet=limit_alphabet,
             progress=progress,
         )
         return cls(pieces, **options)
@@ -139,40 +145,51 @@ class WordPieceTokenizer:
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
         """Return the pieces' ids, the unknown token's for what is not in the vocabulary."""
+        if isinstance(tokens, str):
+            raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
         return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the ids' pieces.
 
         Raises:
+            TypeError: an id is not an integer.
             ValueError: an id is not in the vocabulary.
         """
-        ids = list(ids)
-        for i in ids:
+        tokens = []
+        for place, i in enumerate(ids):
+            try:
+                i = operator.index(i)
+            except TypeError:
+                got = type(i).__name__
+                raise TypeError(f"ids[{place}]: expected an integer, got {got}") from None
             if not 0 <= i < len(self.pieces):
-                raise ValueError(f"ids: expected 0 to {len(self.pieces) - 1}, got {i}")
-        return [self.pieces[i] for i in ids]
+                last = len(self.pieces) - 1
+                raise ValueError(f"ids[{place}]: expected 0 to {last}, got {i}")
+            tokens.append(self.pieces[i])
+        return tokens
 
     def tokenize(self, text: str) -> list[str]:
         """Cut a text into pieces."""
         return self.convert_ids_to_tokens(self.ids_of(text))
 
-    def ids_of(self, text: str, *, split_special_tokens: bool = False) -> list[int]:
-        """Return the ids of a text's pieces, without [CLS] and [SEP].
+    def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
+        """Return the ids of a text's pieces, without [CLS] and [SEP]: (T,) in int32.
 
         Args:
-            text: the text.
-            split_special_tokens: a special token's text, such as "[MASK]", is text like any other;
-                for text that can't be trusted.
+            text: the text. A special token's text in it, such as "[MASK]", is that token.
+            split_special_tokens: it is text like any other; for text that can't be trusted.
         """
         if not isinstance(text, str):
             raise TypeError(f"text: expected a string, got {type(text).__name__}")
-        if split_special_tokens or not self._special.search(text):
-            return self._plain_ids(text)
-        ids: list[int] = []
-        for i, part in enumerate(self._special.split(text)):
-            ids += [self.vocab[part]] if i % 2 else self._plain_ids(part)
-        return ids
+        parts = [text] if split_special_tokens else self._special.split(text)
+        ids: list[bytes] = []
+        for i, part in enumerate(parts):
+            if i % 2:  # what the pattern caught lies between what it didn't
+                ids.append(_as_bytes([self.vocab[part]]))
+            else:
+                ids.extend(map(self._chunk_ids.__getitem__, chunks(part)))
+        return np.frombuffer(bytearray().join(ids), np.int32)
 
     def encode(
         self, text: str, pair: str | None = None, *, max_length: int | None = None
@@ -183,23 +200,15 @@ class WordPieceTokenizer:
 
         Args:
             text, pair: the texts.
-            max_length: the most tokens, special ones included; a token is cut from the end of the
-                longer text until they fit. None: nothing is cut.
+            max_length: the most tokens, special ones included; they are cut from the end of the
+                longer text until all fit, and then from both in turn. None: nothing is cut.
 
         Raises:
-            ValueError: `max_length` leaves no room for a special token.
+            TypeError: a text is not a string.
+            ValueError: `max_length` leaves no room for the special tokens.
         """
-        first = self.ids_of(text)
-        second = None if pair is None else self.ids_of(pair)
-        room = self._room(pair is not None, max_length)
-        if room is not None:
-            first, second = _truncate(first, second, room)
-        ids = [self.cls_token_id, *first, self.sep_token_id]
-        types = [0] * len(ids)
-        if second is not None:
-            ids += [*second, self.sep_token_id]
-            types += [1] * (len(second) + 1)
-        return Encoding(ids, types, [1] * len(ids))
+        ids, first = self._framed(text, pair, max_length)
+        return Encoding(ids, [0] * first + [1] * (len(ids) - first), [1] * len(ids))
 
     def encode_batch(
         self,
@@ -212,53 +221,76 @@ class WordPieceTokenizer:
 
         Args:
             texts: B texts.  pairs: a second one for each; None: there are none.
-            max_length: as in `encode`.
+            max_length: as in `encode`; `count_truncated` tells how many are cut.
 
         Returns:
             `input_ids`, `token_type_ids` and `attention_mask`, (B, T) each, in int64.
 
         Raises:
+            TypeError: a text is not a string.
             ValueError: there are no texts, or not as many pairs as texts.
         """
-        encodings = [self.encode(*both, max_length=max_length) for both in _both(texts, pairs)]
-        longest = max(len(encoding.input_ids) for encoding in encodings)
-        fill = {"input_ids": self.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
-        batch = {name: np.full((len(encodings), longest), pad) for name, pad in fill.items()}
-        for row, encoding in enumerate(encodings):
-            for name, values in asdict(encoding).items():
-                batch[name][row, : len(values)] = values
-        return batch
+        rows = [self._framed(*both, max_length) for both in _both(texts, pairs)]
+        shape = len(rows), max(len(ids) for ids, _ in rows)
+        input_ids = np.full(shape, self.pad_token_id, np.int64)
+        token_type_ids = np.zeros(shape, np.int64)
+        attention_mask = np.zeros(shape, np.int64)
+        for row, (ids, first) in enumerate(rows):
+            input_ids[row, : len(ids)] = ids
+            token_type_ids[row, first : len(ids)] = 1
+            attention_mask[row, : len(ids)] = 1
+        return {
+            "input_ids": input_ids,
+            "token_type_ids": token_type_ids,
+            "attention_mask": attention_mask,
+        }
 
     def count_truncated(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int
     ) -> int:
-        """Return how many texts `encode_batch` would cut."""
+        """Return how many of the texts, or pairs of texts, `encode_batch` cuts."""
         return sum(
-            sum(len(self.ids_of(text)) for text in both if text is not None)
-            > (self._room(both[1] is not None, max_length) or 0)
-            for both in _both(texts, pairs)
+            len(self._framed(*both, None)[0]) > max_length for both in _both(texts, pairs)
         )
 
-    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
-        """Join pieces to words, and words by single spaces."""
+    def decode(
+        self, ids: Iterable[int], *, skip_special_tokens: bool = True, clean_up: bool = False
+    ) -> str:
+        """Join pieces to words, and words by single spaces.
+
+        Args:
+            ids: of one text.
+            skip_special_tokens: leave out [CLS], [SEP], [PAD] and their like.
+            clean_up: no space before full stops, commas and English contractions.
+        """
         tokens = self.convert_ids_to_tokens(ids)
         if skip_special_tokens:
             tokens = [token for token in tokens if token not in self.all_special_tokens]
-        return " ".join(tokens).replace(" ##", "")
+        text = " ".join(tokens).replace(f" {CONTINUES}", "")
+        for spaced, written in CLEAN_UP if clean_up else ():
+            text = text.replace(spaced, written)
+        return text
+
+    def decode_batch(
+        self,
+        rows: Iterable[Iterable[int]],
+        *,
+        skip_special_tokens: bool = True,
+        clean_up: bool = False,
+    ) -> list[str]:
+        """Decode several rows of ids; see `decode`."""
+        return [
+            self.decode(ids, skip_special_tokens=skip_special_tokens, clean_up=clean_up)
+            for ids in rows
+        ]
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write `vocab.txt` and `tokenizer_config.json`, which `transformers` opens too."""
-        folder = Path(folder)
-        with replacing(folder / VOCABULARY) as path:
-            path.write_text("".join(f"{p}\n" for p in self.pieces), "utf-8", newline="\n")
-        config = {
-            "tokenizer_class": "BertTokenizer",
-            **asdict(self.normalizer),
-            "max_input_chars_per_word": self.max_input_chars_per_word,
-            **{name: getattr(self, name) for name in SPECIAL},
+        options = {
+            name: getattr(self.normalizer if hasattr(self.normalizer, name) else self, name)
+            for name in saved.OPTIONS
         }
-        with replacing(folder / CONFIG) as path:
-            path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        saved.write(folder, self.pieces, options)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> Self:
@@ -266,78 +298,130 @@ class WordPieceTokenizer:
 
         Raises:
             OSError: `vocab.txt` is missing or can't be read.
-            ValueError: a file is broken; it says which.
+            ValueError: a file is broken, or they don't fit each other; it says which and how.
         """
-        folder = Path(folder)
-        pieces = list(read_lines(folder / VOCABULARY))
-        options: dict[str, Any] = {}
-        path = folder / CONFIG
-        if path.is_file():
-            try:
-                saved = json.loads(path.read_text("utf-8"))
-                known = (*Normalizer.__dataclass_fields__, "max_input_chars_per_word", *SPECIAL)
-                options = {name: saved[name] for name in known if name in saved}
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{path}: not a tokenizer's configuration: {error}") from None
+        pieces, options = saved.read(folder)
         try:
             return cls(pieces, **options)
         except ValueError as error:
-            raise ValueError(f"{folder / VOCABULARY}: {error}") from None
+            raise ValueError(f"{folder}: {error}") from None
 
-    def _plain_ids(self, text):
-        ids: list[int] = []
-        for chunk in text.split():
-            known = self._word_ids.get(chunk)
-            if known is None:
-                known = [i for word in self.normalizer.words(chunk) for i in self._longest(word)]
-                if len(self._word_ids) < CACHED:
-                    self._word_ids[chunk] = known
-            ids += known
-        return ids
+    def _special_id(self, name, token):
+        if not token or token not in self.vocab:
+            raise ValueError(f"{name}: expected a piece of the vocabulary, got {token!r}")
+        return self.vocab[token]
 
-    def _longest(self, word):
+    def _ids_of_chunk(self, chunk):
+        words = self.normalizer.words(chunk)
+        return _as_bytes([i for word in words for i in self._ids_of_word(word)])
+
+    def _ids_of_word(self, word):
         """Cut a word greedily: the longest piece first, then the longest of what is left."""
         if len(word) > self.max_input_chars_per_word:
             return [self.unk_token_id]
-        ids, start = [], 0
+        ids, start, prefix = [], 0, ""
         while start < len(word):
-            for end in range(len(word), start, -1):
-                piece = word[start:end] if start == 0 else "##" + word[start:end]
-                if piece in self.vocab:
-                    ids.append(self.vocab[piece])
-                    start = end
+            for end in range(min(len(word), start + self._longest_piece), start, -1):
+                i = self.vocab.get(prefix + word[start:end])
+                if i is not None:
                     break
             else:
-                return [self.unk_token_id]
+                return [self.unk_token_id]  # the whole word: a part of it would mislead
+            ids.append(i)
+            start, prefix = end, CONTINUES
         return ids
 
-    def _room(self, is_pair, max_length):
-        if max_length is None:
-            return None
-        room = max_length - (3 if is_pair else 2)
-        if room < 0:
-            raise ValueError(f"max_length: expected room for the special tokens, got {max_length}")
-        return room
+    def _framed(self, text, pair, max_length):
+        """Return all ids, cut if need be, and how many of them are of the first segment."""
+        first = self.ids_of(text).tolist()
+        second = None if pair is None else self.ids_of(pair).tolist()
+        if max_length is not None:
+            special = 2 if pair is None else 3
+            if max_length < special:
+                raise ValueError(
+                    f"max_length: expected at least {special}, the special tokens, got {max_length}"
+                )
+            first, second = _truncated(first, second, max_length - special)
+        ids = [self.cls_token_id, *first, self.sep_token_id]
+        segment = len(ids)
+        if second is not None:
+            ids += [*second, self.sep_token_id]
+        return ids, segment
+
+
+class _Remembered(dict):
+    """A function's results, kept so that each is worked out once; all forgotten when full."""
+
+    def __init__(self, function: Callable[[str], bytes]):
+        self.function = function
+
+    def __missing__(self, key):
+        value = self.function(key)
+        if len(key) <= CACHED_LENGTH:
+            if len(self) >= CACHED_CHUNKS:
+                self.clear()
+            self[key] = value
+        return value
+
+
+def _as_bytes(ids):
+    return np.array(ids, np.int32).tobytes()
+
+
+def _in_order(vocabulary):
+    """Return the pieces in the order of their ids, once it is sure that they are a vocabulary."""
+    if isinstance(vocabulary, str):
+        raise TypeError("vocabulary: expected pieces, got one string; see from_pretrained")
+    pieces = list(vocabulary)
+    if isinstance(vocabulary, Mapping):
+        pieces.sort(key=vocabulary.__getitem__)
+        for i, piece in enumerate(pieces):
+            if vocabulary[piece] != i:
+                raise ValueError(
+                    f"vocabulary: expected ids 0 to {len(pieces) - 1}, each once, and found "
+                    f"{vocabulary[piece]} for {piece!r} where {i} should be"
+                )
+    seen: dict[str, int] = {}
+    for i, piece in enumerate(pieces):
+        if not isinstance(piece, str):
+            raise TypeError(f"vocabulary[{i}]: expected a string, got {type(piece).__name__}")
+        if seen.setdefault(piece, i) != i:
+            raise ValueError(f"vocabulary: {piece!r} occurs twice, at {seen[piece]} and {i}")
+        if regex.search(r"[\n\r\0]", piece):
+            raise ValueError(f"vocabulary[{i}]: expected a line of text, got {piece!r}")
+    return pieces
 
 
 def _both(texts, pairs):
-    if isinstance(texts, str):
-        raise TypeError("texts: expected several, got one string; put it in a list")
+    """Yield each text with its pair or None."""
+    if isinstance(texts, str) or isinstance(pairs, str):
+        name = "texts" if isinstance(texts, str) else "pairs"
+        raise TypeError(f"{name}: expected several, got one string; put it in a list")
     if not len(texts):
         raise ValueError("texts: expected at least one")
     if pairs is not None and len(pairs) != len(texts):
         raise ValueError(f"pairs: expected {len(texts)}, one for each text, got {len(pairs)}")
-    return zip(texts, pairs if pairs is not None else [None] * len(texts), strict=True)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{i}]: expected a string, got {type(text).__name__}")
+        if pairs is not None and not isinstance(pairs[i], str):
+            raise TypeError(f"pairs[{i}]: expected a string, got {type(pairs[i]).__name__}")
+        yield text, None if pairs is None else pairs[i]
 
 
-def _truncate(first, second, room):
-    """Cut the longer one's end until both fit; of equal ones, the second."""
+def _truncated(first, second, room):
+    """Cut the longer one's end until both fit; when they are equal, both in turn.
+
+    >>> _truncated([1, 2, 3, 4, 5], [6, 7], 5)
+    ([1, 2, 3], [6, 7])
+    >>> _truncated([1, 2, 3], [4, 5, 6], 5)
+    ([1, 2], [4, 5, 6])
+    """
     if second is None:
         return first[:room], None
-    a, b = len(first), len(second)
-    excess = max(a + b - room, 0)
-    # All that one is longer than the other goes first; the rest comes from both in turn.
-    a_cut = min(excess, max(a - b, 0))
-    b_cut = min(excess, max(b - a, 0))
-    rest = excess - a_cut - b_cut
-    return first[: a - a_cut - rest // 2], second[: b - b_cut - (rest - rest // 2)]
+    if len(first) + len(second) <= room:
+        return first, second
+    shorter = min(len(first), len(second), room // 2)  # and the longer takes what that leaves
+    if len(first) <= len(second):
+        return first[:shorter], second[: room - shorter]
+    return first[: room - shorter], second[:shorter]

@@ -1,0 +1,178 @@
+"""The same numbers as transformers on PyTorch: outputs, losses, every gradient, twenty steps.
+
+Weights are away from their initial values, for there many gradients are smaller than any absolute
+tolerance. The padding id stands at padded places only: PyTorch's `padding_idx` drops the gradient
+of that row, which is no gradient of the loss.
+"""
+
+import numpy as np
+import pytest
+
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+)
+from minibert.training import AdamW, Engine, Settings
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
+
+B, T, V = 4, 11, 37
+RNG = np.random.default_rng(0)
+MASK = (np.arange(T) < np.array([T, 7, 4, 9])[:, None]).astype(np.int64)
+IDS = np.where(MASK, RNG.integers(1, V, (B, T)), 0)
+BATCH = {
+    "input_ids": IDS,
+    "token_type_ids": RNG.integers(0, 2, (B, T)),
+    "attention_mask": MASK,
+}
+LABELS = {
+    BertForMaskedLM: np.where(MASK & (RNG.random((B, T)) < 0.4), IDS, -100),
+    BertForSequenceClassification: np.array([0, 2, 1, 1]),
+}
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-10}
+
+
+def config(**changes):
+    fields = {
+        "vocab_size": V,
+        "hidden_size": 24,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 3,
+        "intermediate_size": 40,
+        "max_position_embeddings": 17,
+        "id2label": {0: "a", 1: "b", 2: "c"},
+    }
+    return BertConfig(**{**fields, **changes})
+
+
+def ours(kind, dtype, **changes):
+    model = kind(config(**changes), dtype=dtype)
+    rng = np.random.default_rng(1)
+    for name, array in model.params.items():
+        array[...] = rng.normal(0, 0.15, array.shape) + name.endswith("LayerNorm.weight")
+    return model
+
+
+def theirs(model, folder):
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    dtype = torch.float64 if model.params.vector.dtype == np.float64 else torch.float32
+    kind = getattr(transformers, type(model).__name__)
+    return kind.from_pretrained(folder, attn_implementation="sdpa", dtype=dtype).eval()
+
+
+def tensors(values):
+    import torch
+
+    return {name: torch.tensor(value) for name, value in values.items()}
+
+
+def close(a, b, tolerance):
+    return np.abs(a - b.detach().numpy()).max() <= tolerance
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_body_gives_the_same_vectors(tmp_path, dtype):
+    model = ours(BertModel, dtype)
+    hf = theirs(model, tmp_path)
+    mine = model(**BATCH, output_hidden_states=True)
+    out = hf(**tensors(BATCH), output_hidden_states=True)
+    real = MASK == 1
+    tolerance = TOLERANCE[dtype]
+    assert close(mine.pooler_output, out.pooler_output, tolerance)
+    assert close(mine.last_hidden_state[real], out.last_hidden_state[real], tolerance)
+    assert len(mine.hidden_states) == len(out.hidden_states) == 4
+    for a, b in zip(mine.hidden_states, out.hidden_states, strict=True):
+        assert close(a[real], b[real], tolerance)
+
+
+def test_the_attention_weights_are_the_same(tmp_path):
+    import transformers
+
+    model = ours(BertModel, np.float64)
+    theirs(model, tmp_path)
+    hf = transformers.BertModel.from_pretrained(
+        tmp_path, attn_implementation="eager", dtype="float64"
+    ).eval()
+    mine = model(**BATCH, output_attentions=True).attentions
+    out = hf(**tensors(BATCH), output_attentions=True).attentions
+    assert len(mine) == len(out) == 3
+    for a, b in zip(mine, out, strict=True):
+        assert close(a, b, 1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+@pytest.mark.parametrize("kind", [BertForMaskedLM, BertForSequenceClassification])
+def test_a_head_gives_the_same_logits_loss_and_gradients(tmp_path, kind, activation, dtype):
+    import torch
+
+    model = ours(kind, dtype, hidden_act=activation)
+    hf = theirs(model, tmp_path)
+    labels = LABELS[kind]
+    out = hf(**tensors(BATCH), labels=torch.tensor(labels))
+    out.loss.backward()
+    loss, grads = model.loss_and_grads(BATCH, labels)
+    mine = model(**BATCH, labels=labels)
+    tolerance = TOLERANCE[dtype]
+    assert abs(loss - out.loss.item()) <= tolerance
+    assert abs(mine.loss - out.loss.item()) <= tolerance
+    real = MASK == 1 if mine.logits.ndim == 3 else slice(None)
+    assert close(mine.logits[real], out.logits[real], tolerance)
+    gradients = {name: tensor.grad for name, tensor in hf.named_parameters()}
+    assert gradients.keys() == grads.keys()
+    for name, theirs_ in gradients.items():
+        a, b = grads[name], theirs_.numpy()
+        if name.endswith("key.bias"):  # provably zero: both sides hold rounding only
+            assert max(np.abs(a).max(), np.abs(b).max()) <= tolerance
+        else:
+            assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(b), name
+
+
+@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM, BertForSequenceClassification])
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, kind):
+    model = ours(kind, np.float32)
+    theirs(model, tmp_path / "ours").save_pretrained(tmp_path / "theirs")
+    back = kind.from_pretrained(tmp_path / "theirs")
+    assert (back.params.vector == model.params.vector).all()
+    assert back.config == model.config
+
+
+@pytest.mark.parametrize("kind", [BertForMaskedLM, BertForSequenceClassification])
+def test_twenty_steps_have_the_same_losses(tmp_path, kind):
+    import torch
+
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = ours(kind, np.float32, **dropout)
+    hf = theirs(model, tmp_path).train()
+    settings = Settings(steps=20, learning_rate=1e-3, clip=0.5, weight_decay=0.1)
+    decayed, others = [], []
+    for name, tensor in hf.named_parameters():
+        others_ = name.endswith("bias") or "LayerNorm" in name
+        (others if others_ else decayed).append(tensor)
+    adam = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    )
+    engine = Engine(model, AdamW(model.params, weight_decay=0.1), clip=settings.clip)
+    labels = LABELS[kind]
+    mine, reference = [], []
+    for step in range(settings.steps):
+        for group in adam.param_groups:
+            group["lr"] = settings.rate(step)
+        loss = hf(**tensors(BATCH), labels=torch.tensor(labels)).loss
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(hf.parameters(), settings.clip)
+        adam.step()
+        reference.append(loss.item())
+        mine.append(engine.step([(BATCH, labels)], settings.rate(step)).loss)
+    assert mine[-1] < 0.8 * mine[0]
+    np.testing.assert_allclose(mine, reference, rtol=0, atol=1e-5)
