@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from minibert.tokenization.normalizer import chunks
-
-CONTINUES = "##"  # begins a piece that continues a word
+from minibert.tokenization.vocabulary import CONTINUES
 
 
 def learn_vocabulary(
@@ -51,10 +50,10 @@ def learn_vocabulary(
         TypeError: `texts` holds something that is not a string, or is one itself.
         ValueError: the texts can't give so many pieces, or not so few; it says how many they can.
     """
-    words = count_words(_bar(texts, progress, desc="counting words", unit=" texts"), words_of)
-    letters = commonest_letters(words, limit_alphabet)
+    counts = count_words(_bar(texts, progress, desc="counting words", unit=" texts"), words_of)
+    letters = commonest_letters(counts, limit_alphabet)
     known = set(letters)
-    words = {word: count for word, count in words.items() if known.issuperset(word)}
+    words = {word: count for word, count in counts.items() if known.issuperset(word)}
     continuing = sorted({CONTINUES + letter for word in words for letter in word[1:]})
     vocabulary = dict.fromkeys([*special_tokens, *letters, *continuing])
     if vocab_size < len(vocabulary):

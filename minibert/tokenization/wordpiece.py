@@ -1,32 +1,23 @@
 """WordPiece: text to pieces of words to ids, and back."""
 
-import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import regex
 
 from minibert.tokenization import saved
+from minibert.tokenization.framing import Encoding, frame, pad, with_pairs
 from minibert.tokenization.normalizer import Normalizer, chunks
-from minibert.tokenization.trainer import CONTINUES, learn_vocabulary
+from minibert.tokenization.trainer import learn_vocabulary
+from minibert.tokenization.vocabulary import CONTINUES, Vocabulary
 
 CACHED_CHUNKS = 1 << 18  # chunks whose ids are remembered: about 50 MB when full
 CACHED_LENGTH = 64  # longer chunks hardly ever come twice
 # Joins that written text doesn't have, for `decode(clean_up=True)`: Hugging Face's list.
 CLEAN_UP = [(f" {mark}", mark) for mark in [".", "?", "!", ","]]
 CLEAN_UP += [(" ' ", "'"), *((f" {end}", end) for end in ["n't", "'m", "'s", "'ve", "'re"])]
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """A text as a model reads it: ids, segments (0 or 1), and a mask that is 1 everywhere."""
-
-    input_ids: list[int]
-    token_type_ids: list[int]
-    attention_mask: list[int]
 
 
 class WordPieceTokenizer:
@@ -72,8 +63,7 @@ class WordPieceTokenizer:
         mask_token: str = "[MASK]",
         model_max_length: int | None = None,
     ):
-        self.pieces = _in_order(vocabulary)
-        self.vocab = {piece: i for i, piece in enumerate(self.pieces)}
+        self.vocabulary = Vocabulary(vocabulary)
         self.normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars)
         self.max_input_chars_per_word = max_input_chars_per_word
         self.model_max_length = model_max_length
@@ -84,11 +74,10 @@ class WordPieceTokenizer:
         self.mask_token, self.mask_token_id = mask_token, self._special_id("mask_token", mask_token)
         specials = dict.fromkeys([unk_token, sep_token, pad_token, cls_token, mask_token])
         self.all_special_tokens = list(specials)
-        self.all_special_ids = [self.vocab[token] for token in specials]
+        self.all_special_ids = self.convert_tokens_to_ids(specials)
         # The longest first: one special token may begin another.
         alternatives = sorted(map(regex.escape, specials), key=len, reverse=True)
         self._special = regex.compile(f"({'|'.join(alternatives)})")
-        self._longest_piece = max(map(len, self.pieces))
         self._chunk_ids = _Remembered(self._ids_of_chunk)
 
     @classmethod
@@ -135,19 +124,24 @@ class WordPieceTokenizer:
         return cls(pieces, **options)
 
     @property
+    def vocab(self) -> dict[str, int]:
+        """Each piece's id; a copy."""
+        return dict(self.vocabulary.ids)
+
+    @property
     def vocab_size(self) -> int:
         """V, the number of pieces."""
-        return len(self.pieces)
+        return len(self.vocabulary)
 
     def __len__(self) -> int:
         """V, the number of pieces."""
-        return len(self.pieces)
+        return len(self.vocabulary)
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
         """Return the pieces' ids, the unknown token's for what is not in the vocabulary."""
         if isinstance(tokens, str):
             raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
-        return [self.vocab.get(token, self.unk_token_id) for token in tokens]
+        return [self.vocabulary.ids.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the ids' pieces.
@@ -156,18 +150,7 @@ class WordPieceTokenizer:
             TypeError: an id is not an integer.
             ValueError: an id is not in the vocabulary.
         """
-        tokens = []
-        for place, i in enumerate(ids):
-            try:
-                i = operator.index(i)
-            except TypeError:
-                got = type(i).__name__
-                raise TypeError(f"ids[{place}]: expected an integer, got {got}") from None
-            if not 0 <= i < len(self.pieces):
-                last = len(self.pieces) - 1
-                raise ValueError(f"ids[{place}]: expected 0 to {last}, got {i}")
-            tokens.append(self.pieces[i])
-        return tokens
+        return self.vocabulary.pieces_of(ids)
 
     def tokenize(self, text: str) -> list[str]:
         """Cut a text into pieces."""
@@ -186,7 +169,7 @@ class WordPieceTokenizer:
         ids: list[bytes] = []
         for i, part in enumerate(parts):
             if i % 2:  # what the pattern caught lies between what it didn't
-                ids.append(_as_bytes([self.vocab[part]]))
+                ids.append(_as_bytes([self.vocabulary.ids[part]]))
             else:
                 ids.extend(map(self._chunk_ids.__getitem__, chunks(part)))
         return np.frombuffer(bytearray().join(ids), np.int32)
@@ -207,8 +190,9 @@ class WordPieceTokenizer:
             TypeError: a text is not a string.
             ValueError: `max_length` leaves no room for the special tokens.
         """
-        ids, first = self._framed(text, pair, max_length)
-        return Encoding(ids, [0] * first + [1] * (len(ids) - first), [1] * len(ids))
+        first = self.ids_of(text).tolist()
+        second = None if pair is None else self.ids_of(pair).tolist()
+        return frame(first, second, self.cls_token_id, self.sep_token_id, max_length)
 
     def encode_batch(
         self,
@@ -230,27 +214,19 @@ class WordPieceTokenizer:
             TypeError: a text is not a string.
             ValueError: there are no texts, or not as many pairs as texts.
         """
-        rows = [self._framed(*both, max_length) for both in _both(texts, pairs)]
-        shape = len(rows), max(len(ids) for ids, _ in rows)
-        input_ids = np.full(shape, self.pad_token_id, np.int64)
-        token_type_ids = np.zeros(shape, np.int64)
-        attention_mask = np.zeros(shape, np.int64)
-        for row, (ids, first) in enumerate(rows):
-            input_ids[row, : len(ids)] = ids
-            token_type_ids[row, first : len(ids)] = 1
-            attention_mask[row, : len(ids)] = 1
-        return {
-            "input_ids": input_ids,
-            "token_type_ids": token_type_ids,
-            "attention_mask": attention_mask,
-        }
+        encodings = [
+            self.encode(text, pair, max_length=max_length)
+            for text, pair in with_pairs(texts, pairs)
+        ]
+        return pad(encodings, self.pad_token_id)
 
     def count_truncated(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int
     ) -> int:
         """Return how many of the texts, or pairs of texts, `encode_batch` cuts."""
         return sum(
-            len(self._framed(*both, None)[0]) > max_length for both in _both(texts, pairs)
+            len(self.encode(text, pair).input_ids) > max_length
+            for text, pair in with_pairs(texts, pairs)
         )
 
     def decode(
@@ -290,7 +266,7 @@ class WordPieceTokenizer:
             name: getattr(self.normalizer if hasattr(self.normalizer, name) else self, name)
             for name in saved.OPTIONS
         }
-        saved.write(folder, self.pieces, options)
+        saved.write(folder, self.vocabulary.pieces, options)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> Self:
@@ -307,46 +283,18 @@ class WordPieceTokenizer:
             raise ValueError(f"{folder}: {error}") from None
 
     def _special_id(self, name, token):
-        if not token or token not in self.vocab:
+        if not token or token not in self.vocabulary.ids:
             raise ValueError(f"{name}: expected a piece of the vocabulary, got {token!r}")
-        return self.vocab[token]
+        return self.vocabulary.ids[token]
 
     def _ids_of_chunk(self, chunk):
-        words = self.normalizer.words(chunk)
-        return _as_bytes([i for word in words for i in self._ids_of_word(word)])
-
-    def _ids_of_word(self, word):
-        """Cut a word greedily: the longest piece first, then the longest of what is left."""
-        if len(word) > self.max_input_chars_per_word:
-            return [self.unk_token_id]
-        ids, start, prefix = [], 0, ""
-        while start < len(word):
-            for end in range(min(len(word), start + self._longest_piece), start, -1):
-                i = self.vocab.get(prefix + word[start:end])
-                if i is not None:
-                    break
-            else:
-                return [self.unk_token_id]  # the whole word: a part of it would mislead
-            ids.append(i)
-            start, prefix = end, CONTINUES
-        return ids
-
-    def _framed(self, text, pair, max_length):
-        """Return all ids, cut if need be, and how many of them are of the first segment."""
-        first = self.ids_of(text).tolist()
-        second = None if pair is None else self.ids_of(pair).tolist()
-        if max_length is not None:
-            special = 2 if pair is None else 3
-            if max_length < special:
-                raise ValueError(
-                    f"max_length: expected at least {special}, the special tokens, got {max_length}"
-                )
-            first, second = _truncated(first, second, max_length - special)
-        ids = [self.cls_token_id, *first, self.sep_token_id]
-        segment = len(ids)
-        if second is not None:
-            ids += [*second, self.sep_token_id]
-        return ids, segment
+        ids: list[int] = []
+        for word in self.normalizer.words(chunk):
+            known = (
+                self.vocabulary.cut(word) if len(word) <= self.max_input_chars_per_word else None
+            )
+            ids += [self.unk_token_id] if known is None else known
+        return _as_bytes(ids)
 
 
 class _Remembered(dict):
@@ -366,62 +314,3 @@ class _Remembered(dict):
 
 def _as_bytes(ids):
     return np.array(ids, np.int32).tobytes()
-
-
-def _in_order(vocabulary):
-    """Return the pieces in the order of their ids, once it is sure that they are a vocabulary."""
-    if isinstance(vocabulary, str):
-        raise TypeError("vocabulary: expected pieces, got one string; see from_pretrained")
-    pieces = list(vocabulary)
-    if isinstance(vocabulary, Mapping):
-        pieces.sort(key=vocabulary.__getitem__)
-        for i, piece in enumerate(pieces):
-            if vocabulary[piece] != i:
-                raise ValueError(
-                    f"vocabulary: expected ids 0 to {len(pieces) - 1}, each once, and found "
-                    f"{vocabulary[piece]} for {piece!r} where {i} should be"
-                )
-    seen: dict[str, int] = {}
-    for i, piece in enumerate(pieces):
-        if not isinstance(piece, str):
-            raise TypeError(f"vocabulary[{i}]: expected a string, got {type(piece).__name__}")
-        if seen.setdefault(piece, i) != i:
-            raise ValueError(f"vocabulary: {piece!r} occurs twice, at {seen[piece]} and {i}")
-        if regex.search(r"[\n\r\0]", piece):
-            raise ValueError(f"vocabulary[{i}]: expected a line of text, got {piece!r}")
-    return pieces
-
-
-def _both(texts, pairs):
-    """Yield each text with its pair or None."""
-    if isinstance(texts, str) or isinstance(pairs, str):
-        name = "texts" if isinstance(texts, str) else "pairs"
-        raise TypeError(f"{name}: expected several, got one string; put it in a list")
-    if not len(texts):
-        raise ValueError("texts: expected at least one")
-    if pairs is not None and len(pairs) != len(texts):
-        raise ValueError(f"pairs: expected {len(texts)}, one for each text, got {len(pairs)}")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{i}]: expected a string, got {type(text).__name__}")
-        if pairs is not None and not isinstance(pairs[i], str):
-            raise TypeError(f"pairs[{i}]: expected a string, got {type(pairs[i]).__name__}")
-        yield text, None if pairs is None else pairs[i]
-
-
-def _truncated(first, second, room):
-    """Cut the longer one's end until both fit; when they are equal, both in turn.
-
-    >>> _truncated([1, 2, 3, 4, 5], [6, 7], 5)
-    ([1, 2, 3], [6, 7])
-    >>> _truncated([1, 2, 3], [4, 5, 6], 5)
-    ([1, 2], [4, 5, 6])
-    """
-    if second is None:
-        return first[:room], None
-    if len(first) + len(second) <= room:
-        return first, second
-    shorter = min(len(first), len(second), room // 2)  # and the longer takes what that leaves
-    if len(first) <= len(second):
-        return first[:shorter], second[: room - shorter]
-    return first[: room - shorter], second[:shorter]
