@@ -158,7 +158,10 @@ class BertConfig:
         known = {field.name for field in fields(cls)} & set(values)
         kept = {name: values[name] for name in known}
         if kept.get("id2label"):
-            kept["id2label"] = {int(i): label for i, label in kept["id2label"].items()}
+            try:
+                kept["id2label"] = {int(i): label for i, label in kept["id2label"].items()}
+            except ValueError:
+                raise ValueError(f"id2label: expected numbers, got {[*kept['id2label']]}") from None
         return cls(**kept)
 
     def to_json(self) -> str:

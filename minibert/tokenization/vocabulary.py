@@ -1,11 +1,13 @@
 """The pieces and their ids, and the cut of one word into the longest of them."""
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import regex
 
 CONTINUES = "##"  # begins a piece that continues a word
+REMEMBERED = 1 << 18  # results; some 50 MB when it is full
+REMEMBERED_LENGTH = 64  # longer texts hardly ever come twice
 
 
 class Vocabulary:
@@ -96,3 +98,24 @@ def _in_order(ids):
                 f"{ids[piece]} for {piece!r} where {i} should be"
             )
     return pieces
+
+
+class Remembered(dict[str, bytes]):
+    """A function's results, so that each is worked out once; when full, all is forgotten.
+
+    >>> remembered = Remembered(str.encode)
+    >>> remembered["new"], list(remembered)
+    (b'new', ['new'])
+    """
+
+    def __init__(self, function: Callable[[str], bytes]):
+        self.function = function
+
+    def __missing__(self, text: str) -> bytes:
+        """Work out what is not there yet."""
+        result = self.function(text)
+        if len(text) <= REMEMBERED_LENGTH:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[text] = result
+        return result

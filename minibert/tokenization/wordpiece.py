@@ -1,7 +1,7 @@
 """WordPiece: text to pieces of words to ids, and back."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,10 +11,15 @@ from minibert.tokenization import saved
 from minibert.tokenization.framing import Encoding, frame, pad, with_pairs
 from minibert.tokenization.normalizer import Normalizer, chunks
 from minibert.tokenization.trainer import learn_vocabulary
-from minibert.tokenization.vocabulary import CONTINUES, Vocabulary
+from minibert.tokenization.vocabulary import CONTINUES, Remembered, Vocabulary
 
-CACHED_CHUNKS = 1 << 18  # chunks whose ids are remembered: about 50 MB when full
-CACHED_LENGTH = 64  # longer chunks hardly ever come twice
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 # Joins that written text doesn't have, for `decode(clean_up=True)`: Hugging Face's list.
 CLEAN_UP = [(f" {mark}", mark) for mark in [".", "?", "!", ","]]
 CLEAN_UP += [(" ' ", "'"), *((f" {end}", end) for end in ["n't", "'m", "'s", "'ve", "'re"])]
@@ -64,6 +69,7 @@ class WordPieceTokenizer:
         model_max_length: int | None = None,
     ):
         self.vocabulary = Vocabulary(vocabulary)
+        self.vocab = self.vocabulary.ids
         self.normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars)
         self.max_input_chars_per_word = max_input_chars_per_word
         self.model_max_length = model_max_length
@@ -78,7 +84,10 @@ class WordPieceTokenizer:
         # The longest first: one special token may begin another.
         alternatives = sorted(map(regex.escape, specials), key=len, reverse=True)
         self._special = regex.compile(f"({'|'.join(alternatives)})")
-        self._chunk_ids = _Remembered(self._ids_of_chunk)
+        # Text repeats its chunks, and those that differ in punctuation repeat their words: 6 MB of
+        # English go 2.5 times as fast with the first of these, and again 1.4 times with the second.
+        self._chunk_ids = Remembered(self._ids_of_chunk)
+        self._word_ids = Remembered(self._ids_of_word)
 
     @classmethod
     def train(
@@ -105,8 +114,7 @@ class WordPieceTokenizer:
             TypeError: a text is not a string, or an option is unknown.
             ValueError: the texts can't give so many pieces; it says how many they can.
         """
-        names = ["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"]
-        special = [options.get(name, f"[{name[:-6].upper()}]") for name in names]
+        special = [options.get(name, token) for name, token in SPECIAL.items()]
         untrained = cls(list(dict.fromkeys(special)), **options)  # finds a bad option at once
         longest = untrained.max_input_chars_per_word
         pieces = learn_vocabulary(
@@ -124,11 +132,6 @@ class WordPieceTokenizer:
         return cls(pieces, **options)
 
     @property
-    def vocab(self) -> dict[str, int]:
-        """Each piece's id; a copy."""
-        return dict(self.vocabulary.ids)
-
-    @property
     def vocab_size(self) -> int:
         """V, the number of pieces."""
         return len(self.vocabulary)
@@ -141,7 +144,7 @@ class WordPieceTokenizer:
         """Return the pieces' ids, the unknown token's for what is not in the vocabulary."""
         if isinstance(tokens, str):
             raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
-        return [self.vocabulary.ids.get(token, self.unk_token_id) for token in tokens]
+        return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the ids' pieces.
@@ -169,7 +172,7 @@ class WordPieceTokenizer:
         ids: list[bytes] = []
         for i, part in enumerate(parts):
             if i % 2:  # what the pattern caught lies between what it didn't
-                ids.append(_as_bytes([self.vocabulary.ids[part]]))
+                ids.append(_as_bytes([self.vocab[part]]))
             else:
                 ids.extend(map(self._chunk_ids.__getitem__, chunks(part)))
         return np.frombuffer(bytearray().join(ids), np.int32)
@@ -283,33 +286,16 @@ class WordPieceTokenizer:
             raise ValueError(f"{folder}: {error}") from None
 
     def _special_id(self, name, token):
-        if not token or token not in self.vocabulary.ids:
+        if not token or token not in self.vocab:
             raise ValueError(f"{name}: expected a piece of the vocabulary, got {token!r}")
-        return self.vocabulary.ids[token]
+        return self.vocab[token]
 
     def _ids_of_chunk(self, chunk):
-        ids: list[int] = []
-        for word in self.normalizer.words(chunk):
-            known = (
-                self.vocabulary.cut(word) if len(word) <= self.max_input_chars_per_word else None
-            )
-            ids += [self.unk_token_id] if known is None else known
-        return _as_bytes(ids)
+        return b"".join(map(self._word_ids.__getitem__, self.normalizer.words(chunk)))
 
-
-class _Remembered(dict):
-    """A function's results, kept so that each is worked out once; all forgotten when full."""
-
-    def __init__(self, function: Callable[[str], bytes]):
-        self.function = function
-
-    def __missing__(self, key):
-        value = self.function(key)
-        if len(key) <= CACHED_LENGTH:
-            if len(self) >= CACHED_CHUNKS:
-                self.clear()
-            self[key] = value
-        return value
+    def _ids_of_word(self, word):
+        known = self.vocabulary.cut(word) if len(word) <= self.max_input_chars_per_word else None
+        return _as_bytes([self.unk_token_id] if known is None else known)
 
 
 def _as_bytes(ids):

@@ -112,7 +112,11 @@ def broken(folder, how):
     ("how", "error", "message"),
     [
         ("cut", ValueError, "model.safetensors: not a whole safetensors file"),
-        ("lacking", ValueError, r"lacks 1 arrays .* encoder\.layer\.1\.attention\.self\.key\.weight"),
+        (
+            "lacking",
+            ValueError,
+            r"lacks 1 arrays .* encoder\.layer\.1\.attention\.self\.key\.weight",
+        ),
         ("shape", ValueError, r"embeddings\.LayerNorm\.bias: expected the shape \(8,\) .* \(9,\)"),
         ("json", ValueError, "config.json: not a JSON text"),
         ("kind", ValueError, "config.json: model_type: expected one of bert, got 'gpt2'"),

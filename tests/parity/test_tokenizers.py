@@ -45,8 +45,6 @@ def test_single_texts(both):
 def test_pairs_cut_to_a_length(both, longest):
     mine, theirs = both
     batch = mine.encode_batch(TEXTS, PAIRS, max_length=longest)
-    reference = theirs(
-        TEXTS, PAIRS, max_length=longest, truncation="longest_first", padding=True
-    )
+    reference = theirs(TEXTS, PAIRS, max_length=longest, truncation="longest_first", padding=True)
     for name, array in batch.items():
         assert array.tolist() == reference[name], name

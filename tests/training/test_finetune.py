@@ -74,7 +74,9 @@ def test_rows_become_examples():
     assert numbered.texts == ["one", "two"]
     assert numbered.pairs == ["", "more"]
     assert numbered.labels.tolist() == [1, 0]
-    with pytest.raises(ValueError, match=r"file\.tsv, line 9: unknown label 'cow', expected one of"):
+    with pytest.raises(
+        ValueError, match=r"file\.tsv, line 9: unknown label 'cow', expected one of"
+    ):
         Examples.of([Row("moo", "cow", None, 9)], LABELS, "file.tsv")
 
 

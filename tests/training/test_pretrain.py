@@ -8,7 +8,11 @@ from minibert.data.corpus import pack
 from minibert.training import Settings, train_masked_lm, unigram_score
 from minibert.training.pretrain import masked, score
 
-SENTENCES = ["the cat sat on the mat .", "a dog ran under a tree !", "then it was red , big and red"]
+SENTENCES = [
+    "the cat sat on the mat .",
+    "a dog ran under a tree !",
+    "then it was red , big and red",
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,193 @@
+"""The functions' own promises: accuracy, masks, expectations, ignored labels, dtypes."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibert import functional as f
+from minibert.functional import activation, dropout
+
+EXACT = np.vectorize(lambda x: 0.5 * x * math.erfc(-x / math.sqrt(2)), otypes=[float])
+DENSITY = np.vectorize(lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi), otypes=[float])
+
+
+def numbers(*shape, seed=0, dtype=np.float64):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gelu_is_accurate_everywhere(dtype):
+    x = np.concatenate([np.linspace(-40, 40, 60_001), np.geomspace(1e-30, 40, 3000)]).astype(dtype)
+    x = np.concatenate([x, -x])
+    out, slope = f.gelu_forward(x)
+    wide = x.astype(float)
+    exact = EXACT(wide)
+    eps = np.finfo(dtype).eps
+    assert (np.abs(out - exact) <= 4 * eps * np.maximum(np.abs(wide), 1)).all()
+    exact_slope = np.vectorize(lambda v: 0.5 * math.erfc(-v / math.sqrt(2)))(wide)
+    exact_slope += wide * DENSITY(wide)
+    assert (np.abs(slope - exact_slope) <= 4 * eps).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "leftmost", "tolerance"), [(np.float32, -12.9, 2e-5), (np.float64, -37.4, 1e-12)]
+)
+def test_gelu_keeps_its_relative_accuracy_in_the_left_tail(dtype, leftmost, tolerance):
+    # Further left the result itself is no longer a normal number of this dtype.
+    x = np.linspace(leftmost, -0.5, 50_001).astype(dtype)
+    exact = EXACT(x.astype(float))
+    assert (np.abs(f.gelu_forward(x)[0] - exact) <= tolerance * np.abs(exact)).all()
+
+
+@given(st.floats(-40, 40))
+def test_gelu_of_any_number(x):
+    out, _ = f.gelu_forward(np.array([x]))
+    assert abs(out[0] - EXACT(x)) <= 4 * np.finfo(float).eps * max(abs(x), 1)
+
+
+def test_gelu_new_is_near_gelu():
+    x = np.linspace(-8, 8, 5001)
+    assert np.abs(f.gelu_new_forward(x)[0] - f.gelu_forward(x)[0]).max() < 5e-4
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    np.testing.assert_allclose(f.gelu_new_forward(x)[0], x / 2 * (1 + np.tanh(inner)), atol=1e-15)
+
+
+@pytest.mark.parametrize("name", f.ACTIVATIONS)
+def test_the_pieces_of_an_activation_do_not_show(name, monkeypatch):
+    x = numbers(7, 11, dtype=np.float32)
+    out, slope = f.ACTIVATIONS[name](x)
+    monkeypatch.setattr(activation, "CHUNK", 16)
+    small_out, small_slope = f.ACTIVATIONS[name](x)
+    assert (out == small_out).all()
+    assert (slope == small_slope).all()
+    strided_out, _ = f.ACTIVATIONS[name](x.T)
+    assert (strided_out == out.T).all()
+    assert f.ACTIVATIONS[name](x[:0])[0].shape == (0, 11)
+
+
+def test_softmax_weights_sum_to_one_and_ignore_a_shift():
+    scores = 5 * numbers(4, 3, 6)
+    weights, _ = f.softmax_forward(scores)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-14)
+    np.testing.assert_allclose(f.softmax_forward(scores + 1000)[0], weights, rtol=1e-9)
+    assert np.isfinite(f.softmax_forward(np.array([[8e307, -8e307, 0.0]]))[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_hidden_places_weigh_nothing_and_a_row_that_sees_nothing_gives_zeros(dtype):
+    mask = np.array([[1, 0, 1, 0], [0, 0, 0, 0]])
+    query, key, value = (numbers(2, 3, 4, 5, seed=i, dtype=dtype) for i in range(3))
+    bias = f.padding_bias(mask, dtype)
+    out, cache = f.attention_forward(query, key, value, bias)
+    weights = cache[0]
+    assert (weights[0][..., [1, 3]] == 0).all()
+    np.testing.assert_allclose(weights[0].sum(axis=-1), 1, rtol=1e-6)
+    assert (out[1] == 0).all()
+    assert (weights[1] == 0).all()
+    for gradient in f.attention_backward(numbers(2, 3, 4, 5, seed=9, dtype=dtype), cache):
+        assert gradient.dtype == dtype
+        assert np.isfinite(gradient).all()
+        assert (gradient[1] == 0).all()
+    assert f.padding_bias(np.ones((2, 4)), dtype) is None
+
+
+def test_attention_is_the_formula():
+    query, key, value = (numbers(2, 3, 4, 5, seed=i) for i in range(3))
+    out, _ = f.attention_forward(query, key, value)
+    for b in range(2):
+        for k in range(3):
+            scores = np.exp(query[b, k] @ key[b, k].T / math.sqrt(5))
+            expected = scores / scores.sum(axis=1, keepdims=True) @ value[b, k]
+            np.testing.assert_allclose(out[b, k], expected, rtol=1e-12)
+
+
+@given(st.floats(0, 0.99), st.integers(0, 2**32))
+@settings(max_examples=30)
+def test_dropout_keeps_its_rate_and_the_mean(rate, seed):
+    x = np.ones((200, 211), np.float32)
+    out, mask = f.dropout_forward(x, rate, np.random.default_rng(seed))
+    threshold = round(rate * dropout.LEVELS)
+    if threshold == 0:
+        assert mask is None
+        assert out is x
+        return
+    p = threshold / dropout.LEVELS
+    values = np.unique(out)
+    assert np.isin(values, np.array([0, 1 / (1 - p)], np.float32)).all()
+    spread = math.sqrt(p * (1 - p) / x.size)
+    assert abs((out == 0).mean() - p) < 6 * spread
+    assert out.dtype == np.float32
+    dout = numbers(200, 211, dtype=np.float32)
+    assert ((f.dropout_backward(dout, mask) == 0) == (out == 0)).all()
+
+
+def test_dropout_replays_and_two_places_differ():
+    x = np.ones((50, 50))
+    first, second = (f.dropout_forward(x, 0.5, np.random.default_rng(7))[0] for _ in range(2))
+    assert (first == second).all()
+    rng = np.random.default_rng(7)
+    assert (f.dropout_forward(x, 0.5, rng)[0] != f.dropout_forward(x, 0.5, rng)[0]).any()
+    assert f.dropout_forward(x, 0.5, None)[0] is x
+
+
+@given(st.lists(st.integers(0, 6), min_size=0, max_size=20), st.integers(0, 2**32))
+def test_rows_of_repeated_ids_are_summed(ids, seed):
+    ids = np.array(ids, np.int64)
+    dout = numbers(len(ids), 3, seed=seed)
+    table = np.ones((7, 3))
+    expected = table.copy()
+    for i, row in zip(ids, dout, strict=True):
+        expected[i] += row
+    f.embedding_backward(dout, ids, table)
+    np.testing.assert_allclose(table, expected, atol=1e-12)
+
+
+def test_sinusoids_are_the_formula():
+    table = f.sinusoidal_positions(6, 8)
+    for t in range(6):
+        for i in range(4):
+            angle = t / 10000 ** (2 * i / 8)
+            assert table[t, 2 * i] == pytest.approx(math.sin(angle))
+            assert table[t, 2 * i + 1] == pytest.approx(math.cos(angle))
+
+
+def test_cross_entropy_counts_what_counts():
+    logits = numbers(5, 4)
+    labels = np.array([3, -100, 0, 2, -100])
+    loss, cache = f.cross_entropy_forward(logits, labels)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = -np.log([shares[0, 3], shares[2, 0], shares[3, 2]]).mean()
+    assert loss == pytest.approx(expected)
+    dlogits = f.cross_entropy_backward(cache)
+    assert (dlogits[[1, 4]] == 0).all()
+    assert dlogits[0, 3] == pytest.approx((shares[0, 3] - 1) / 3)
+    np.testing.assert_allclose(dlogits.sum(axis=1), 0, atol=1e-15)
+    halves = [f.cross_entropy_forward(logits[p], labels[p], 3)[0] for p in ([0, 1], [2, 3, 4])]
+    assert sum(halves) == pytest.approx(loss)
+    assert f.cross_entropy_forward(1000 * logits, labels)[0] < np.inf
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_function_changes_the_dtype(dtype):
+    x, weight, bias = (
+        numbers(4, 6, dtype=dtype),
+        numbers(6, 6, dtype=dtype),
+        numbers(6, dtype=dtype),
+    )
+    rng = np.random.default_rng(0)
+    made = [
+        f.linear_forward(x, weight, bias)[0],
+        f.layer_norm_forward(x, bias, bias, 1e-12)[0],
+        f.softmax_forward(x)[0],
+        f.dropout_forward(x, 0.3, rng)[0],
+        f.tanh_forward(x)[0],
+        f.cross_entropy_backward(f.cross_entropy_forward(x, np.array([0, 5, -100, 2]))[1]),
+    ]
+    for forward in f.ACTIVATIONS.values():
+        made += forward(x)
+    out, cache = f.layer_norm_forward(x, bias, bias, 1e-12)
+    made.append(f.layer_norm_backward(out, cache, bias, bias.copy(), bias.copy()))
+    assert [array.dtype for array in made] == [dtype] * len(made)

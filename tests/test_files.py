@@ -1,0 +1,55 @@
+"""Files are read strictly and written whole or not at all."""
+
+import os
+
+import pytest
+
+from minibert.files import claim, creating, read_lines, replacing
+
+
+def test_lines_come_without_their_ends_and_the_mark(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n\nf\xc3\xbcnf\xe2\x80\xa8six")
+    assert list(read_lines(path)) == ["one", "two", "three", "", "fünf\u2028six"]
+
+
+def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "new" / "file"
+    with replacing(path) as temporary:
+        temporary.write_text("old")
+        assert not path.exists()
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["file"]  # noqa: PTH208
+
+
+def test_creating_makes_the_whole_folder_or_nothing(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(RuntimeError), creating(folder) as temporary:
+        (temporary / "file").write_text("half")
+        raise RuntimeError
+    assert list((tmp_path / "a").iterdir()) == []
+    with creating(folder) as temporary:
+        (temporary / "file").write_text("whole")
+    assert (folder / "file").read_text() == "whole"
+    with pytest.raises(FileExistsError, match="exists already"), creating(folder):
+        pass
+    assert (folder / "file").read_text() == "whole"
+
+
+def test_claim_refuses_before_the_work(tmp_path):
+    claim(tmp_path / "new" / "folder")
+    (tmp_path / "empty").mkdir()
+    claim(tmp_path / "empty")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileExistsError, match="file: exists already; name a new folder"):
+        claim(tmp_path / "file")
+    with pytest.raises(FileExistsError, match="exists already"):
+        claim(tmp_path)
+    with pytest.raises(NotADirectoryError, match="file is not a folder"):
+        claim(tmp_path / "file" / "below")
