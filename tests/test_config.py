@@ -98,5 +98,5 @@ def test_other_files_are_refused(text, message):
 
 
 def test_an_unknown_preset():
-    with pytest.raises(ValueError, match="preset: expected one of tiny, mini, .*, got 'huge'"):
+    with pytest.raises(ValueError, match=r"preset: expected one of tiny, mini, .*, got 'huge'"):
         BertConfig.preset("huge")

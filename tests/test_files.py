@@ -7,6 +7,12 @@ import pytest
 from minibert.files import claim, creating, read_lines, replacing
 
 
+def half_written(place):
+    with place as temporary:
+        (temporary / "file" if temporary.is_dir() else temporary).write_text("half")
+        raise RuntimeError
+
+
 def test_lines_come_without_their_ends_and_the_mark(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n\nf\xc3\xbcnf\xe2\x80\xa8six")
@@ -18,9 +24,8 @@ def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
     with replacing(path) as temporary:
         temporary.write_text("old")
         assert not path.exists()
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("ne")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        half_written(replacing(path))
     assert path.read_text() == "old"
     with replacing(path) as temporary:
         temporary.write_text("new")
@@ -30,9 +35,8 @@ def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
 
 def test_creating_makes_the_whole_folder_or_nothing(tmp_path):
     folder = tmp_path / "a" / "b"
-    with pytest.raises(RuntimeError), creating(folder) as temporary:
-        (temporary / "file").write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        half_written(creating(folder))
     assert list((tmp_path / "a").iterdir()) == []
     with creating(folder) as temporary:
         (temporary / "file").write_text("whole")
