@@ -19,7 +19,7 @@ import numpy as np
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
-from minibert.training import AdamW, Engine
+from minibert.training import AdamW, Engine, Settings, split_batch
 
 SPECIAL, MASK = range(5), 4
 
@@ -64,7 +64,7 @@ def ours(config, batches):
 
     def run():
         for shown, labels in batches:
-            engine.step([(as_batch(shown, 0), labels)], 1e-4)
+            engine.step(split_batch(as_batch(shown, 0), labels, Settings(steps=1).shards), 1e-4)
 
     return run
 

@@ -20,6 +20,7 @@ from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     AdamW,
     Examples,
+    Interrupted,
     Settings,
     evaluate_classifier,
     predict_proba,
@@ -106,16 +107,19 @@ def pretrain(options: argparse.Namespace) -> None:
         print(f"going on after step {optimizer.step}")
     else:
         model = BertForMaskedLM(_config(options, tokenizer), seed=settings.seed)
-    result = train_masked_lm(
-        model,
-        tokenizer,
-        rows,
-        held_out_rows,
-        settings,
-        optimizer=optimizer,
-        run=options.out,
-        progress=_interactive(),
-    )
+    try:
+        result = train_masked_lm(
+            model,
+            tokenizer,
+            rows,
+            held_out_rows,
+            settings,
+            optimizer=optimizer,
+            run=options.out,
+            progress=_interactive(),
+        )
+    except Interrupted as stop:
+        raise Interrupted(f"{stop}; the same command with --resume goes on") from None
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out)
     _, labels = masked(held_out_rows, tokenizer, generator(settings.seed, "evaluation"))

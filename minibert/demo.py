@@ -28,8 +28,8 @@ SENTENCES = (
     "the shape of the [MASK] must be a tuple of integers.",
     "if [MASK] is true, the result is returned as a list.",
 )
-VOCABULARY, LENGTH = 6000, 64
-STEPS, BATCH, RATE = 3000, 32, 2e-3
+VOCABULARY, LENGTH = 4096, 32
+STEPS, BATCH, RATE = 2400, 64, 2e-3
 EPOCHS, CLASSIFIER_RATE = 4, 5e-4
 
 
@@ -62,6 +62,9 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
         vocab_size=tokenizer.vocab_size,
         max_position_embeddings=LENGTH,
         pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.06,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
     )
     settings = Settings(steps=steps or STEPS, batch_size=BATCH, learning_rate=RATE)
     model = BertForMaskedLM(config)

@@ -63,7 +63,7 @@ def read_rows(
     readers = {".tsv": read_tsv, ".csv": read_csv, ".jsonl": read_json, ".json": read_json}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise ValueError(f"{path}: expected a file called {', '.join(readers)}")
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(readers)}")
     texts = [text, *([pair] if pair else [])]
     needed = [*texts, *([label] if labelled else [])]
     rows = []

@@ -9,8 +9,7 @@ from typing import Any
 from minibert.files import read_lines, replacing
 
 VOCABULARY, CONFIG = "vocab.txt", "tokenizer_config.json"
-# What the configuration may say, and how. JSON has no infinity: transformers writes no limit on the
-# length as 10^30, and readers here get None for it.
+# What the configuration may say, and how.
 OPTIONS: dict[str, tuple[type, ...]] = {
     "do_lower_case": (bool,),
     "strip_accents": (bool, type(None)),
@@ -23,7 +22,8 @@ OPTIONS: dict[str, tuple[type, ...]] = {
     "mask_token": (str,),
     "model_max_length": (int, type(None)),
 }
-UNLIMITED = 10**9
+UNLIMITED = 10**9  # transformers writes 10^30 for a length without a limit; here that is None
+JSON = {bool: "true or false", int: "an integer", str: "a string", type(None): "null"}
 
 
 def write(folder: str | os.PathLike, pieces: Sequence[str], options: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any]]:
         if name.endswith("_token") and isinstance(value, dict):
             value = value.get("content")  # as transformers up to version 4 writes them
         if type(value) not in OPTIONS[name]:
-            expected = " or ".join(kind.__name__ for kind in OPTIONS[name])
+            expected = " or ".join(JSON[kind] for kind in OPTIONS[name])
             raise ValueError(f"{path}: {name}: expected {expected}, got {value!r}")
         options[name] = value
     if (options.get("model_max_length") or 0) > UNLIMITED:

@@ -49,6 +49,8 @@ def learn_vocabulary(
         TypeError: `texts` holds something that is not a string, or is one itself.
         ValueError: the texts can't give so many pieces, or not so few; it says how many they can.
     """
+    if isinstance(texts, str):
+        raise TypeError("texts: expected several, got one string; put it in a list")
     counts = count_words(_bar(texts, progress, desc="counting words", unit=" texts"), words_of)
     letters = commonest_letters(counts, limit_alphabet)
     known = set(letters)
@@ -80,8 +82,6 @@ def learn_vocabulary(
 
 def count_words(texts: Iterable[str], words_of: Callable[[str], Iterable[str]]) -> Counter[str]:
     """Count the words of texts, cutting each different chunk into words only once."""
-    if isinstance(texts, str):
-        raise TypeError("texts: expected several, got one string; put it in a list")
     counts: Counter[str] = Counter()
     for number, text in enumerate(texts):
         if not isinstance(text, str):
@@ -150,10 +150,9 @@ def joined_pieces(words: Mapping[str, int], min_frequency: int) -> Iterator[str]
                     places[come].add(i)
             splits[i] = after
         for other, change in changes.items():
-            if change:
-                counts[other] += change
+            counts[other] += change
+            if change and counts[other]:
                 heapq.heappush(heap, (-counts[other], other))
-        del counts[pair]
 
 
 def _join(split, pair, piece):

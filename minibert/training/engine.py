@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minibert.data.batching import generator
 from minibert.functional import IGNORED
 from minibert.models import PreTrained
 from minibert.training.optimizer import AdamW, clip_scale
+from minibert.training.threads import in_order, one_blas_thread, usable_cores
 
 Shard = tuple[Mapping[str, np.ndarray], np.ndarray]  # a part of a batch, and its labels
 
@@ -21,21 +23,33 @@ class StepResult:
 
 
 class Engine:
-    """Trains a model by steps.
+    """Trains a model by steps, the shards of a step side by side on the cores.
 
-    Dropout's generator is derived from (seed, step, shard), so a step depends on nothing but the
-    parameters, the optimizer's moments and its own number.
+    Dropout's generator is derived from (seed, step, shard), the shards' gradients are added in the
+    shards' order, and BLAS runs on one thread. So a step depends on nothing but the parameters, the
+    optimizer's moments, its number and its shards: any number of threads gives the same bits.
 
     Args:
         model: what to train.
         optimizer: of the model's parameters.
         seed: of the dropout.
         clip: the longest gradient, as a global norm.
+        threads: how many shards to work on at a time; None: one for each core.
     """
 
-    def __init__(self, model: PreTrained, optimizer: AdamW, *, seed: int = 0, clip: float = 1.0):
+    def __init__(
+        self,
+        model: PreTrained,
+        optimizer: AdamW,
+        *,
+        seed: int = 0,
+        clip: float = 1.0,
+        threads: int | None = None,
+    ):
         self.model, self.optimizer, self.seed, self.clip = model, optimizer, seed, clip
+        self.threads = threads or usable_cores()
         self.grads = model.params.zeros_like()
+        self._parts = [model.params.zeros_like() for _ in range(self.threads)]
 
     def step(self, shards: Sequence[Shard], rate: float) -> StepResult:
         """Compute the gradient of a batch that comes in parts, and update the parameters.
@@ -49,15 +63,25 @@ class Engine:
         """
         number = self.optimizer.step
         denominator = max(sum(int((labels != IGNORED).sum()) for _, labels in shards), 1)
+
+        def work(i):
+            batch, labels = shards[i]
+            # At most `threads` shards are under way, so this one's room is free again.
+            part = self._parts[i % self.threads]
+            part.vector[:] = 0
+            rng = generator(self.seed, "dropout", number, i)
+            loss, _ = self.model.loss_and_grads(
+                batch, labels, rng, grads=part, denominator=denominator
+            )
+            return loss, part.vector
+
         self.grads.vector[:] = 0
         loss = 0.0
-        for i, (batch, labels) in enumerate(shards):
-            rng = np.random.default_rng((self.seed, number, i))
-            part, _ = self.model.loss_and_grads(
-                batch, labels, rng, grads=self.grads, denominator=denominator
-            )
-            loss += part
-        norm, scale = clip_scale(self.grads.vector, self.clip)
+        with one_blas_thread():
+            for part_loss, part in in_order(work, range(len(shards)), self.threads):
+                loss += part_loss
+                self.grads.vector += part
+            norm, scale = clip_scale(self.grads.vector, self.clip)
         if not np.isfinite(loss) or not np.isfinite(norm):
             raise FloatingPointError(
                 f"step {number + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g}; "

@@ -29,7 +29,7 @@ class Settings:
         weight_decay: λ of AdamW.
         clip: the longest gradient, as a global norm.
         seed: of everything random.
-        shards: parts into which a step's batch is cut.
+        shards: parts into which a step's batch is cut, to be worked on side by side.
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
 
@@ -44,7 +44,7 @@ class Settings:
     weight_decay: float = 0.01
     clip: float = 1.0
     seed: int = 0
-    shards: int = 1
+    shards: int = 4
     evaluate_every: int = 500
     save_every: int = 500
 

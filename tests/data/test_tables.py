@@ -112,7 +112,11 @@ FAULTS = [
     ("t.jsonl", '{"text": "a", "label": [1]}', "line 1: expected a string as 'label', found [1]"),
     ("t.jsonl", '{"text": 5, "label": 1}', "line 1: expected a string as 'text', found 5"),
     ("t.jsonl", '{"text": "\\ud800", "label": 1}', "line 1: half a surrogate pair, \\ud800"),
-    ("t.txt", "text\tlabel\na\tb\n", "t.txt: expected a file called .tsv, .csv, .jsonl, .json"),
+    (
+        "t.txt",
+        "text\tlabel\na\tb\n",
+        "t.txt: expected a name that ends in .tsv, .csv, .jsonl, .json",
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
+from minibert.training.threads import in_order, one_blas_thread
 
 CONFIG = BertConfig(
     vocab_size=40,
@@ -180,3 +181,52 @@ def test_a_classifier_trains_through_the_same_engine():
 def test_impossible_settings_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Settings(**{"steps": 3, **change})
+
+
+@pytest.mark.parametrize("parts", [1, 3, 5])
+def test_any_number_of_threads_gives_the_same_bits(parts):
+    def train_on(threads):
+        model = BertForMaskedLM(CONFIG, seed=1)
+        engine = Engine(model, AdamW(model.params), seed=3, threads=threads)
+        losses = [engine.step(split_batch(*batch(n), parts), 1e-2).loss for n in range(4)]
+        return losses, model.params.vector
+
+    losses, vector = train_on(1)
+    for threads in (2, 3, 8):
+        other_losses, other = train_on(threads)
+        assert other_losses == losses
+        assert (other == vector).all()
+
+
+def test_blas_gets_its_threads_back():
+    from threadpoolctl import threadpool_info
+
+    def blas():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = blas()
+    with one_blas_thread():
+        assert set(blas()) == {1}
+        with one_blas_thread():
+            pass
+        assert set(blas()) == {1}
+    assert blas() == before
+
+
+def test_work_comes_back_in_order_and_never_more_at_a_time_than_threads():
+    at_work, most = [], []
+
+    def work(i):
+        at_work.append(i)
+        most.append(len(at_work))
+        if i == 3:
+            raise ArithmeticError("three")
+        return i
+
+    results = in_order(work, range(9), 2)
+    for expected in range(3):
+        assert next(results) == expected
+        at_work.remove(expected)
+    with pytest.raises(ArithmeticError, match="three"):
+        next(results)
+    assert max(most) <= 2

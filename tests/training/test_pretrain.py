@@ -18,14 +18,20 @@ SENTENCES = [
 @pytest.fixture(scope="module")
 def packed(tokenizer):
     rng = np.random.default_rng(0)
-    documents = [[str(text) for text in rng.choice(SENTENCES, 3)] for _ in range(60)]
-    return pack(documents[:50], tokenizer, 16), pack(documents[50:], tokenizer, 16)
+    documents = [[str(text) for text in rng.choice(SENTENCES, 3)] for _ in range(300)]
+    return pack(documents[:200], tokenizer, 16), pack(documents[200:], tokenizer, 16)
 
 
 def small(tokenizer):
     return BertForMaskedLM(
         BertConfig.preset(
-            "tiny", vocab_size=tokenizer.vocab_size, hidden_size=64, max_position_embeddings=16
+            "tiny",
+            vocab_size=tokenizer.vocab_size,
+            hidden_size=64,
+            max_position_embeddings=16,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            initializer_range=0.1,
         )
     )
 
@@ -33,7 +39,7 @@ def small(tokenizer):
 def test_it_learns_what_counts_cannot_tell(tokenizer, packed):
     rows, held_out = packed
     model = small(tokenizer)
-    settings = Settings(steps=150, batch_size=16, learning_rate=3e-3, evaluate_every=100)
+    settings = Settings(steps=300, batch_size=16, learning_rate=1.5e-3, evaluate_every=100)
     result = train_masked_lm(model, tokenizer, rows, held_out, settings)
     _, labels = masked(held_out, tokenizer, np.random.default_rng(0))
     yardstick = unigram_score(rows, labels, tokenizer)

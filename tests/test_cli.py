@@ -1,0 +1,271 @@
+"""The command line: each job on small files, and one clear line for each kind of bad input."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minibert import BertForMaskedLM
+from minibert.cli import main, parser
+
+TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory, tokenizer):
+    """A folder with a corpus, labelled texts, a tokenizer, a tiny model and a classifier."""
+    folder = tmp_path_factory.mktemp("room")
+    rng = np.random.default_rng(0)
+    documents = [f"{a}\n{b} {n % 7}" for n, (a, b) in enumerate(rng.choice(TEXTS, (90, 2)))]
+    (folder / "corpus.txt").write_text("\n\n".join(documents) + "\n", "utf-8")
+    rows = [
+        f"{word}s\tthe {word} sat on {place}"
+        for word in ("cat", "dog")
+        for place in ("a mat", "the tree", "it", "red", "big and red", "the mat", "trees", "mats")
+    ]
+    (folder / "labelled.tsv").write_text("label\ttext\n" + "\n".join(rows) + "\n", "utf-8")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    assert run(pretrain(folder, "model")) == 0
+    assert run(finetune(folder, "classifier", "--model", folder / "model")) == 0
+    return folder
+
+
+def pretrain(folder, out, *more):
+    return ["pretrain", folder / "corpus.txt", "--tokenizer", folder / "tokenizer", "--length", 16,
+            "--steps", 12, "--batch-size", 4, "--out", folder / out, *more]  # fmt: skip
+
+
+def finetune(folder, out, *more):
+    rows = folder / "labelled.tsv"
+    return ["finetune", rows, "--held-out", rows, "--epochs", 2, "--batch-size", 8,
+            "--length", 16, "--out", folder / out, *more]  # fmt: skip
+
+
+def run(arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def refused(capsys, arguments, *parts, status=2):
+    """Run bad input: the status, one line on stderr, and what the line must say."""
+    capsys.readouterr()
+    assert run(arguments) == status
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    assert error.startswith("minibert: ")
+    for part in parts:
+        assert str(part) in error, error
+
+
+def test_pretraining_prints_the_yardstick_and_leaves_a_model(room, capsys):
+    assert run(pretrain(room, "another", "--held-out", room / "corpus.txt")) == 0
+    printed = capsys.readouterr().out
+    assert "tokens to train on" in printed
+    assert "held out:" in printed
+    assert "counts of tokens:" in printed
+    assert BertForMaskedLM.from_pretrained(room / "another").config.max_position_embeddings == 16
+    assert not list(room.glob(".*tmp"))
+
+
+def test_a_run_interrupted_goes_on_and_ends_like_one_unbroken(room, capsys, monkeypatch):
+    from minibert.training import loop
+
+    right = loop.Engine.step
+
+    def interrupted(self, shards, rate):
+        result = right(self, shards, rate)
+        if self.optimizer.step == 5:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(loop.Engine, "step", interrupted)
+    refused(capsys, pretrain(room, "broken"), "stopped after step 5 of 12", "checkpoint-5",
+            "--resume", status=130)  # fmt: skip
+    monkeypatch.setattr(loop.Engine, "step", right)
+    refused(capsys, pretrain(room, "broken", "--resume", "--learning-rate", 0.5),
+            "learning_rate: the run", "has 0.001, got 0.5")  # fmt: skip
+    assert run(pretrain(room, "broken", "--resume")) == 0
+    assert "going on after step 5" in capsys.readouterr().out
+    whole = BertForMaskedLM.from_pretrained(room / "model")
+    resumed = BertForMaskedLM.from_pretrained(room / "broken")
+    assert (whole.params.vector == resumed.params.vector).all()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_status_one(room, capsys, monkeypatch):
+    from minibert.training import loop
+
+    right = loop.Engine.step
+
+    def burst(self, shards, rate):
+        if self.optimizer.step == 7:
+            self.model.params.vector[:] = np.nan
+        return right(self, shards, rate)
+
+    monkeypatch.setattr(loop.Engine, "step", burst)
+    arguments = pretrain(room, "nan", "--save-every", 3)
+    refused(capsys, arguments, "step 8: the loss is nan", status=1)
+    kept = sorted(path.name for path in (room / "nan").iterdir())
+    assert kept == ["checkpoint-3", "checkpoint-6"]
+    good = BertForMaskedLM.from_pretrained(room / "nan" / "checkpoint-6")
+    assert np.isfinite(good.params.vector).all()
+
+
+def test_finetuning_prints_scores_and_evaluate_repeats_them(room, capsys):
+    assert run(finetune(room, "from-nothing", "--tokenizer", room / "tokenizer")) == 0
+    first = capsys.readouterr().out
+    assert "true/said" in first
+    assert "always the commonest class: 50.0%" in first
+    assert run(["evaluate", room / "from-nothing", room / "labelled.tsv"]) == 0
+    again = capsys.readouterr().out
+    assert again.splitlines() == [line for line in first.splitlines() if "try:" not in line]
+    config = json.loads((room / "from-nothing" / "config.json").read_text())
+    assert config["id2label"] == {"0": "cats", "1": "dogs"}
+
+
+def test_predicting_gives_a_label_and_its_share_for_each_text(room, capsys, monkeypatch):
+    assert run(["predict", room / "classifier", "the cat", "the dog"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[2] for line in lines] == ["the cat", "the dog"]
+    assert {line[0] for line in lines} <= {"cats", "dogs"}
+    assert all(0.5 <= float(line[1]) <= 1 for line in lines)
+    assert run(["predict", room / "classifier", "--file", room / "labelled.tsv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 16
+    monkeypatch.setattr("sys.stdin", iter(["the cat\n", "the dog\n"]))
+    assert run(["predict", room / "classifier"]) == 0
+    assert [line.split("\t") for line in capsys.readouterr().out.splitlines()] == lines
+
+
+def test_filling_masks_and_tokenizing(room, capsys):
+    assert run(["fill-mask", room / "model", "the [MASK] sat on [MASK]", "--top", 3]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "the [MASK] sat on [MASK]"
+    assert [line.count("%") for line in lines[1:]] == [3, 3]
+    assert run(["tokenize", room / "tokenizer", "The cats."]) == 0
+    pieces, ids = capsys.readouterr().out.splitlines()
+    assert pieces == "[CLS] the cat ##s . [SEP]"
+    assert len(ids.split()) == 6
+
+
+def test_training_a_tokenizer(room, capsys):
+    arguments = ["train-tokenizer", room / "corpus.txt", "--vocab-size", 60, "--out"]
+    assert run([*arguments, room / "learned"]) == 0
+    assert "60 pieces" in capsys.readouterr().out
+    assert run(["tokenize", room / "learned", "the cat"]) == 0
+    assert capsys.readouterr().out.startswith("[CLS] the c")
+
+
+def test_the_built_in_corpus(tmp_path, capsys, monkeypatch):
+    from minibert.data.builtin import Corpus
+
+    def small(folder, progress):
+        folder.mkdir()
+        return Corpus([["one paragraph"]], []), {"train": [("a", "text"), ("b", "text")]}
+
+    monkeypatch.setattr("minibert.data.builtin.write_builtin", small)
+    assert run(["corpus", "--out", tmp_path / "new"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 documents" in printed
+    assert "2 texts, 2 classes" in printed
+
+
+def test_bad_input_gives_one_line_and_leaves_nothing(room, tmp_path, capsys):
+    none, out = tmp_path / "none.txt", tmp_path / "out"
+    empty, binary, latin = (tmp_path / name for name in ("empty", "binary", "latin"))
+    empty.write_bytes(b"")
+    binary.write_bytes(b"ab\0cd")
+    latin.write_bytes("good\ncaf\xe9\n".encode("latin-1"))
+    learn = ["train-tokenizer", "--out", out]
+    refused(capsys, [*learn, none], none, "no such file")
+    refused(capsys, [*learn, empty], empty, "the file is empty")
+    refused(capsys, [*learn, binary], binary, "line 1", "NUL")
+    refused(capsys, [*learn, latin], latin, "line 2", "0xe9 is not UTF-8")
+    refused(capsys, [*learn, room / "corpus.txt", "--vocab-size", 9000], "vocab_size", "9000")
+    refused(capsys, [*learn[:-1], room / "model", room / "corpus.txt"], "model: exists already")
+    refused(capsys, [*learn[:-1], empty / "below", room / "corpus.txt"], "is not a folder")
+    refused(capsys, ["fill-mask", room / "model", "no mask"], "expected a [MASK]", "'no mask'")
+    refused(capsys, ["fill-mask", room / "model", "[MASK] " * 40], "at most 16 tokens")
+    refused(capsys, ["fill-mask", tmp_path, "[MASK]"], "vocab.txt")
+    refused(capsys, ["evaluate", room / "classifier", none], none, "expected a name that ends in")
+    refused(capsys, ["predict", tmp_path / "nothing", "x"], "nothing")
+    refused(capsys, pretrain(room, "model"), "exists already")
+    refused(capsys, pretrain(room, "never", "--resume"), "no checkpoint to resume from")
+    refused(capsys, pretrain(room, "x", "--learning-rate", 0), "learning_rate: expected more than")
+    refused(capsys, pretrain(room, "x", "--dropout", 1), "hidden_dropout_prob")
+    refused(capsys, pretrain(room, "x", "--held-out", none), none)
+    assert not out.exists()
+    assert not (room / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("label\ttext\ncats\tone\n\tno label\n", ["line 3"]),
+        ("label\ttext\ncats\tone\ndogs\n", ["line 3"]),
+        ("kind\ttext\ncats\tone\n", ["label", "kind"]),
+        ("label\ttext\ncats\tone\ncats\ttwo\n", ["two classes or more", "'cats'"]),
+    ],
+)
+def test_bad_tables_are_refused_by_line(room, tmp_path, capsys, content, parts):
+    path = tmp_path / "rows.tsv"
+    path.write_text(content, "utf-8")
+    arguments = ["finetune", path, "--model", room / "model", "--out", tmp_path / "out"]
+    refused(capsys, arguments, path, *parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_label_is_refused_by_line(room, tmp_path, capsys):
+    path = tmp_path / "rows.tsv"
+    path.write_text("label\ttext\ncats\tone\ncows\ttwo\n", "utf-8")
+    refused(capsys, ["evaluate", room / "classifier", path], path, "line 3", "'cows'", "cats, dogs")
+
+
+def test_cut_texts_are_counted(room, tmp_path, capsys):
+    path = tmp_path / "rows.tsv"
+    path.write_text("label\ttext\ncats\tcat\ndogs\t" + "the dog " * 30 + "\n", "utf-8")
+    assert run(["evaluate", room / "classifier", path]) == 0
+    assert "1 of 2 texts are longer than 16 tokens" in capsys.readouterr().out
+
+
+def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
+    def surprise(options):
+        raise KeyError("what")
+
+    monkeypatch.setattr("minibert.commands.tokenize", surprise)
+    refused(capsys, ["tokenize", room / "tokenizer", "x"], "KeyError", "--debug", status=1)
+    with pytest.raises(KeyError):
+        run(["tokenize", room / "tokenizer", "x", "--debug"])
+
+
+def test_every_command_has_a_page_with_an_example(capsys):
+    commands = next(a for a in parser()._actions if a.choices).choices
+    assert {"corpus", "train-tokenizer", "pretrain", "finetune", "evaluate", "predict",
+            "fill-mask", "tokenize", "gradcheck", "demo"} <= set(commands)  # fmt: skip
+    for name in commands:
+        with pytest.raises(SystemExit) as leave:
+            main([name, "--help"])
+        assert leave.value.code == 0
+        page = capsys.readouterr().out
+        assert f"example:\n  minibert {name}" in page
+    with pytest.raises(SystemExit) as leave:
+        main(["no-such-command"])
+    assert leave.value.code == 2
+
+
+def test_the_module_runs_and_import_is_light():
+    code = (
+        "import sys, minibert\n"
+        "heavy = {'tqdm', 'torch', 'transformers', 'hypothesis', 'argparse', 'regex'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-m", "minibert", "tokenize", "no-such-folder", "x"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("minibert: no-such-folder")

@@ -1,0 +1,186 @@
+"""Text to ids and back."""
+
+import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from subprocess import run
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.tokenization import WordPieceTokenizer
+
+PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able ##a a b c ##b ##c , . ' s 中".split()
+ODD = "<p> a ##b b [ ] mask , ##a c d ? [CLS] [SEP] [MASK] [UNK]".split()
+TEXTS = st.text(st.one_of(st.characters(), st.sampled_from("abc ABC.,'[]#\x0b\u3000"))) | st.lists(
+    st.sampled_from(["unaffable", "[MASK]", "[SEP]", "a", "cab", "x", ",", "中", "[PAD][CLS]"])
+).map(" ".join)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return WordPieceTokenizer(PIECES)
+
+
+@pytest.fixture(scope="module")
+def odd():
+    """Special tokens where nobody expects them."""
+    return WordPieceTokenizer(ODD, pad_token="<p>", unk_token="?")
+
+
+def test_special_ids_come_from_the_vocabulary(odd):
+    assert (odd.pad_token_id, odd.unk_token_id, odd.cls_token_id) == (0, 11, 12)
+    assert (odd.sep_token_id, odd.mask_token_id) == (13, 14)
+    assert sorted(odd.all_special_ids) == [0, 11, 12, 13, 14]
+    batch = odd.encode_batch(["ab x", "a"])
+    assert batch["input_ids"].tolist() == [[12, 1, 2, 11, 13], [12, 1, 13, 0, 0]]
+    # "[UNK]" is no special token here, and "<p>" is.
+    assert odd.tokenize("a <p> [MASK] [mask]") == ["a", "<p>", "[MASK]", "[", "mask", "]"]
+
+
+def test_the_longest_special_token_wins():
+    tokenizer = WordPieceTokenizer(
+        ["<m", "<m>", "<m>>", "?", "<", "m", ">"],
+        pad_token="<m",
+        unk_token="?",
+        cls_token="<m>",
+        sep_token="<m>",
+        mask_token="<m>>",
+    )
+    assert tokenizer.tokenize("<m>>> <m>< <m") == ["<m>>", ">", "<m>", "<", "<m"]
+    assert tokenizer.all_special_tokens == ["?", "<m>", "<m", "<m>>"]
+
+
+def test_words_become_pieces_or_unknown(tokenizer):
+    assert tokenizer.tokenize("Unaffable cab's xa") == "un ##aff ##able c ##a ##b ' s [UNK]".split()
+    assert tokenizer.tokenize("中a中") == ["中", "a", "中"]
+
+
+def test_long_words_are_unknown(tokenizer):
+    assert tokenizer.tokenize("a" * 100) == ["a", *["##a"] * 99]
+    assert tokenizer.tokenize("a" * 101) == ["[UNK]"]
+    assert tokenizer.tokenize("a" * 101 + ",a") == ["[UNK]", ",", "a"]
+    short = WordPieceTokenizer(PIECES, max_input_chars_per_word=2)
+    assert short.tokenize("ab abc") == ["a", "##b", "[UNK]"]
+
+
+@given(TEXTS)
+def test_written_special_tokens_are_special_unless_text_is_not_trusted(tokenizer, text):
+    trusted = tokenizer.ids_of(text)
+    untrusted = tokenizer.ids_of(text, split_special_tokens=True)
+    assert trusted.dtype == untrusted.dtype == np.int32
+    others = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    assert not others & set(untrusted.tolist())
+    for token in tokenizer.all_special_tokens:
+        if token != tokenizer.unk_token:
+            written = trusted.tolist().count(tokenizer.vocab[token])
+            assert written == text.count(token)
+
+
+@given(TEXTS)
+def test_ids_are_those_of_the_words_one_by_one(tokenizer, text):
+    expected = []
+    for word in tokenizer.normalizer.words(text):
+        cut = tokenizer.vocabulary.cut(word) if len(word) <= 100 else None
+        expected += [tokenizer.unk_token_id] if cut is None else cut
+    for _ in "cold", "warm":
+        assert tokenizer.ids_of(text, split_special_tokens=True).tolist() == expected
+
+
+def test_ids_of_can_be_written_to_and_are_not_shared(tokenizer):
+    ids = tokenizer.ids_of("a b")
+    ids[:] = 0
+    assert tokenizer.ids_of("a b").tolist() == tokenizer.convert_tokens_to_ids(["a", "b"])
+    assert tokenizer.ids_of("").shape == (0,)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4), st.none() | st.integers(3, 12))
+def test_a_batch_is_its_texts_one_by_one(tokenizer, rows, max_length):
+    texts, pairs = zip(*rows, strict=True)
+    cut = 0
+    for seconds in None, pairs:
+        batch = tokenizer.encode_batch(texts, seconds, max_length=max_length)
+        for i, text in enumerate(texts):
+            pair = None if seconds is None else seconds[i]
+            encoding = tokenizer.encode(text, pair, max_length=max_length)
+            real = batch["attention_mask"][i] == 1
+            assert batch["input_ids"][i][real].tolist() == encoding.input_ids
+            assert batch["token_type_ids"][i][real].tolist() == encoding.token_type_ids
+            assert (batch["input_ids"][i][~real] == tokenizer.pad_token_id).all()
+            whole = tokenizer.encode(text, pair)
+            cut += len(encoding.input_ids) < len(whole.input_ids)
+        if max_length is not None:
+            assert tokenizer.count_truncated(texts, seconds, max_length=max_length) == cut
+        cut = 0
+
+
+@given(st.lists(st.sampled_from("a cab unaffable b abc 中 , . '".split())).map(" ".join))
+def test_known_words_come_back(tokenizer, text):
+    assert tokenizer.decode(tokenizer.encode(text).input_ids) == text
+    assert tokenizer.decode(tokenizer.ids_of(text)) == text
+    pair = tokenizer.encode(text, text).input_ids
+    assert tokenizer.decode(pair) == f"{text} {text}".strip()
+
+
+@given(st.lists(st.integers(0, len(PIECES) - 1)))
+def test_any_ids_decode(tokenizer, ids):
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    assert text.replace(" ", "") == "".join(
+        piece if i == 0 else piece.removeprefix("##")
+        for i, piece in enumerate(tokenizer.convert_ids_to_tokens(ids))
+    )
+
+
+def test_decoding(tokenizer):
+    ids = tokenizer.encode("cab, a's [MASK] x.").input_ids
+    assert tokenizer.decode(ids) == "cab , a ' s ."
+    assert tokenizer.decode(ids, skip_special_tokens=False) == (
+        "[CLS] cab , a ' s [MASK] [UNK] . [SEP]"
+    )
+    assert tokenizer.decode(ids, clean_up=True) == "cab, a's."
+    batch = tokenizer.encode_batch(["a b", "cab"])
+    assert tokenizer.decode_batch(batch["input_ids"]) == ["a b", "cab"]
+
+
+def test_threads_and_copies_see_the_same(tokenizer):
+    texts = [f"a cab {'abc'[i % 3] * i} unaffable [MASK]" for i in range(200)]
+    expected = [tokenizer.ids_of(text).tolist() for text in texts]
+    fresh = WordPieceTokenizer(PIECES)
+    with ThreadPoolExecutor(4) as pool:
+        assert [ids.tolist() for ids in pool.map(fresh.ids_of, texts)] == expected
+    copy = pickle.loads(pickle.dumps(fresh))
+    assert [copy.ids_of(text).tolist() for text in texts] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask_token": "<mask>"}, "mask_token: expected a piece of the vocabulary, got '<mask>'"),
+        ({"pad_token": ""}, "pad_token: expected a piece of the vocabulary, got ''"),
+    ],
+)
+def test_special_tokens_must_be_pieces(options, message):
+    with pytest.raises(ValueError, match=message):
+        WordPieceTokenizer([*PIECES, ""], **options)
+
+
+def test_bad_arguments_are_refused(tokenizer):
+    with pytest.raises(TypeError, match="text: expected a string, got list"):
+        tokenizer.encode(["a"])
+    with pytest.raises(TypeError, match=r"got one string; pass \['a'\]"):
+        tokenizer.convert_tokens_to_ids("a")
+    with pytest.raises(ValueError, match=r"ids\[0\]: expected 0 to 18, got 19"):
+        tokenizer.decode([19])
+    with pytest.raises(ValueError, match="max_length: expected at least 2"):
+        tokenizer.encode_batch(["a"], max_length=0)
+
+
+def test_importing_loads_nothing_that_is_not_needed():
+    code = (
+        "import sys, minibert.tokenization\n"
+        "print([m for m in ('tqdm', 'tokenizers', 'transformers', 'torch') if m in sys.modules])"
+    )
+    out = run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
