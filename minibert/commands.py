@@ -29,6 +29,7 @@ from minibert.training import (
     unigram_score,
 )
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
+from minibert.training.finetune import texts_of
 from minibert.training.metrics import Scores
 from minibert.training.pretrain import masked
 
@@ -153,7 +154,7 @@ def finetune(options: argparse.Namespace) -> None:
     else:
         config = replace(_config(options, tokenizer), id2label=id2label)
         model = BertForSequenceClassification(config, seed=settings.seed)
-    _report_cut(tokenizer, examples, model.config.max_position_embeddings)
+    _report_cut(tokenizer, examples.texts, examples.pairs, model)
     train_classifier(
         model,
         tokenizer,
@@ -175,7 +176,7 @@ def evaluate(options: argparse.Namespace) -> None:
     model, tokenizer = _classifier(options.model)
     rows = _read(options, options.file, labelled=True)
     examples = Examples.of(rows, model.config.label2id, str(options.file))
-    _report_cut(tokenizer, examples, model.config.max_position_embeddings)
+    _report_cut(tokenizer, examples.texts, examples.pairs, model)
     print_scores(evaluate_classifier(model, tokenizer, examples))
 
 
@@ -187,21 +188,23 @@ def predict(options: argparse.Namespace) -> None:
     else:
         texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
         rows = [Row(text, None, None, number) for number, text in enumerate(texts, start=1)]
-    pairs = [row.pair or "" for row in rows] if options.pair else None
+    if not rows:
+        raise ValueError("standard input: expected lines of text, got none")
+    texts, pairs = texts_of(rows)
+    _report_cut(tokenizer, texts, pairs, model, sys.stderr)
     names = list(model.config.label2id)
-    texts = [row.text for row in rows]
     start = 0
     for part in predict_proba(model, tokenizer, texts, pairs):
         for probabilities, text in zip(part, texts[start:], strict=False):
             best = int(probabilities.argmax())
-            print(f"{names[best]}\t{probabilities[best]:.3f}\t{text}")
+            print(f"{names[best]}\t{probabilities[best]:.3f}\t{' '.join(text.split())}")
         start += len(part)
 
 
 def fill_mask(options: argparse.Namespace) -> None:
     """Guess hidden words."""
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    model = BertForMaskedLM.from_pretrained(options.model)
+    model = BertForMaskedLM.from_pretrained(options.model, strict=True)
     for text in options.texts:
         print(text)
         for guesses in guess(model, tokenizer, text, options.top):
@@ -279,7 +282,7 @@ def _config(options, tokenizer):
 
 
 def _classifier(folder: Path):
-    model = BertForSequenceClassification.from_pretrained(folder)
+    model = BertForSequenceClassification.from_pretrained(folder, strict=True)
     return model, WordPieceTokenizer.from_pretrained(folder)
 
 
@@ -287,10 +290,12 @@ def _read(options, path, *, labelled) -> Sequence[Row]:
     return read_rows(path, options.text, options.label, options.pair, labelled=labelled)
 
 
-def _report_cut(tokenizer, examples, longest):
-    cut = tokenizer.count_truncated(examples.texts, examples.pairs, max_length=longest)
+def _report_cut(tokenizer, texts, pairs, model, file=None):
+    longest = model.config.max_position_embeddings
+    cut = tokenizer.count_truncated(texts, pairs, max_length=longest)
     if cut:
-        print(f"{cut:,} of {len(examples):,} texts are longer than {longest} tokens and are cut")
+        message = f"{cut:,} of {len(texts):,} texts are longer than {longest} tokens and are cut"
+        print(message, file=file)
 
 
 def _interactive():

@@ -30,7 +30,7 @@ SENTENCES = (
 )
 VOCABULARY, LENGTH = 4096, 32
 STEPS, BATCH, RATE = 2400, 64, 2e-3
-EPOCHS, CLASSIFIER_RATE = 4, 5e-4
+EPOCHS, CLASSIFIER_RATE, DROPOUT = 4, 5e-4, 0.1
 
 
 def run(out: Path | None = None, *, steps: int | None = None) -> None:
@@ -94,7 +94,9 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
         batch_size=BATCH,
         learning_rate=CLASSIFIER_RATE,
     )
-    pretrained = BertForSequenceClassification.from_pretrained(out / "model", id2label=id2label)
+    pretrained = BertForSequenceClassification.from_pretrained(
+        out / "model", id2label=id2label, hidden_dropout_prob=DROPOUT
+    )
     from_nothing = BertForSequenceClassification(pretrained.config)
     scores = {}
     for title, classifier in (("pre-trained", pretrained), ("from nothing", from_nothing)):

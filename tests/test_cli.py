@@ -191,6 +191,8 @@ def test_bad_input_gives_one_line_and_leaves_nothing(room, tmp_path, capsys):
     refused(capsys, ["fill-mask", tmp_path, "[MASK]"], "vocab.txt")
     refused(capsys, ["evaluate", room / "classifier", none], none, "expected a name that ends in")
     refused(capsys, ["predict", tmp_path / "nothing", "x"], "nothing")
+    refused(capsys, ["predict", room / "model", "x"], "lacks 4 arrays of BertForSequenceClassif")
+    refused(capsys, ["fill-mask", room / "classifier", "[MASK]"], "lacks 5 arrays of BertForMasked")
     refused(capsys, pretrain(room, "model"), "exists already")
     refused(capsys, pretrain(room, "never", "--resume"), "no checkpoint to resume from")
     refused(capsys, pretrain(room, "x", "--learning-rate", 0), "learning_rate: expected more than")

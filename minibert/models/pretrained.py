@@ -47,6 +47,7 @@ class PreTrained(Model):
         *,
         seed: int = 0,
         dtype: DTypeLike = np.float32,
+        strict: bool = False,
         **changes: Any,
     ) -> Self:
         """Read a model from `folder`, whichever head it was trained with.
@@ -59,6 +60,7 @@ class PreTrained(Model):
             folder: has `config.json` and `model.safetensors`.
             seed: of what must be drawn.
             dtype: of the parameters; the numbers in the file are converted.
+            strict: refuse a checkpoint that lacks this model's head, instead of drawing one.
             changes: fields of the configuration to replace, such as `id2label`.
 
         Raises:
@@ -89,10 +91,11 @@ class PreTrained(Model):
                     array[...] = tensor
         except SafetensorError as error:
             raise ValueError(f"{folder / WEIGHTS}: not a whole safetensors file: {error}") from None
-        body = [name for name in missing if not name.startswith(HEADS)]
-        if body:
+        needed = [name for name in missing if strict or not name.startswith(HEADS)]
+        if needed:
             raise ValueError(
-                f"{folder / WEIGHTS}: lacks {len(body)} arrays of the model, such as {body[0]}"
+                f"{folder / WEIGHTS}: lacks {len(needed)} arrays of {cls.__name__}, "
+                f"such as {needed[0]}"
             )
         if missing:
             log.warning("%s: drawn anew, for it is not there: %s", folder, ", ".join(missing))
