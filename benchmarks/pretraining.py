@@ -19,7 +19,8 @@ import numpy as np
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
-from minibert.training import AdamW, Engine, Settings, split_batch
+from minibert.training import AdamW, Engine, split_batch
+from minibert.training.threads import usable_cores
 
 SPECIAL, MASK = range(5), 4
 
@@ -64,7 +65,7 @@ def ours(config, batches):
 
     def run():
         for shown, labels in batches:
-            engine.step(split_batch(as_batch(shown, 0), labels, Settings(steps=1).shards), 1e-4)
+            engine.step(split_batch(as_batch(shown, 0), labels, usable_cores()), 1e-4)
 
     return run
 

@@ -230,6 +230,8 @@ def _training_options(sub, *, batch_size, learning_rate):
     group.add_argument("--weight-decay", type=float, default=0.01, help="(%(default)s)")
     group.add_argument("--clip", type=float, default=1.0, help="longest gradient (%(default)s)")
     group.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+    group.add_argument("--shards", type=int, default=4, help="parts of a batch, worked on side by "
+                       "side; as many as there are cores is fastest (%(default)s)")  # fmt: skip
     group.add_argument("--evaluate-every", type=int, default=500, help="steps (%(default)s)")
     group.add_argument("--save-every", type=int, default=500, help="steps (%(default)s)")
 

@@ -263,6 +263,7 @@ def _settings(options, steps):
         weight_decay=options.weight_decay,
         clip=options.clip,
         seed=options.seed,
+        shards=options.shards,
         evaluate_every=options.evaluate_every,
         save_every=options.save_every,
     )

@@ -29,8 +29,8 @@ SENTENCES = (
     "if [MASK] is true, the result is returned as a list.",
 )
 VOCABULARY, LENGTH = 4096, 32
-STEPS, BATCH, RATE = 2400, 64, 2e-3
-EPOCHS, CLASSIFIER_RATE, DROPOUT = 4, 5e-4, 0.1
+STEPS, BATCH, SHARDS, RATE = 2400, 64, 2, 2e-3
+TEXTS, EPOCHS, TEXT_BATCH, TEXT_RATE, DROPOUT = 600, 12, 32, 5e-4, 0.1
 
 
 def run(out: Path | None = None, *, steps: int | None = None) -> None:
@@ -66,7 +66,7 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    settings = Settings(steps=steps or STEPS, batch_size=BATCH, learning_rate=RATE)
+    settings = Settings(steps=steps or STEPS, batch_size=BATCH, shards=SHARDS, learning_rate=RATE)
     model = BertForMaskedLM(config)
     before = [guess(model, tokenizer, text, 5)[0] for text in SENTENCES]
     result = train_masked_lm(
@@ -82,17 +82,19 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
         print(f"     before: {_list(untrained)}")
         print(f"     after:  {_list(guess(model, tokenizer, text, 5)[0])}")
 
-    print("4. Fine-tuning: which module does a text document?", flush=True)
+    print("4. Fine-tuning: which module does a text document? Few labels are enough", flush=True)
     labelled = out / "corpus" / "labelled"
     train_rows = read_rows(labelled / "train.tsv", labelled=True)
     id2label = dict(enumerate(sorted({row.label or "" for row in train_rows})))
     label2id = {label: i for i, label in id2label.items()}
-    train = Examples.of(train_rows, label2id, "train.tsv")
+    chosen = generator(settings.seed, "order").permutation(len(train_rows))[:TEXTS]
+    train = Examples.of([train_rows[i] for i in chosen], label2id, "train.tsv")
     test = Examples.of(read_rows(labelled / "test.tsv", labelled=True), label2id, "test.tsv")
     schedule = Settings(
-        steps=EPOCHS * steps_per_epoch(len(train), BATCH),
-        batch_size=BATCH,
-        learning_rate=CLASSIFIER_RATE,
+        steps=EPOCHS * steps_per_epoch(len(train), TEXT_BATCH),
+        batch_size=TEXT_BATCH,
+        shards=SHARDS,
+        learning_rate=TEXT_RATE,
     )
     pretrained = BertForSequenceClassification.from_pretrained(
         out / "model", id2label=id2label, hidden_dropout_prob=DROPOUT

@@ -6,11 +6,13 @@ A mutation that its check lets pass fails the test; so does a check that fails w
 import numpy as np
 import pytest
 
-from minibert import BertForMaskedLM, BertModel, proofs
+from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel, proofs
 from minibert.data.masking import mask_tokens
 from minibert.functional import attention as attention_module
 from minibert.functional import loss as loss_module
+from minibert.gradcheck import check_pair
 from minibert.layers import attention as attention_layer
+from minibert.layers import basic as basic_layer
 from minibert.layers import embeddings as embeddings_layer
 from minibert.layers import encoder as encoder_layer
 from minibert.layers import feed_forward as feed_forward_layer
@@ -20,20 +22,18 @@ from minibert.parameters import Parameters
 from minibert.proofs import BATCH, CONFIG, MASK, MASKED_LABELS, away_from_initial
 from minibert.training import AdamW, Engine
 from minibert.training import engine as engine_module
+from tests.functional import test_functional
+from tests.layers import test_layers
 from tests.models import test_models
-
-CASES = {case.name: case for case in proofs.cases()}
 
 
 def gradients(name):
-    """The check `name` of `minibert gradcheck`."""
-    return lambda: CASES[name].check()
+    """The check `name` of `minibert gradcheck`, built only when it runs: after the mutation."""
+    return lambda: next(case for case in proofs.cases() if case.name == name).check()
 
 
 def square_attention():
     """Attention with T = R = H, where a forgotten transpose still fits."""
-    from minibert.gradcheck import check_pair
-
     inputs = {
         n: np.random.default_rng(i).standard_normal((2, 3, 4, 4)) for i, n in enumerate("qkv")
     }
@@ -145,23 +145,62 @@ def no_clipping(gradient, longest):
     return float(np.linalg.norm(gradient)), 1.0
 
 
-def heads_stay_unmerged(self, params, asking, x, bias=None, rng=None):
-    """Heads joined along the wrong axes: the shapes fit, and the gradient would be consistent."""
-    out, cache = RIGHT_FORWARD(self, params, asking, x, bias, rng)
-    B, R, D = out.shape
-    K, H = self.config.num_attention_heads, self.config.head_width
-    # The transpose forgotten: (B, K, R, H) -> (B, R, D) by reshape alone.
-    heads = np.ascontiguousarray(out.reshape(B, R, K, H).transpose(0, 2, 1, 3))
-    return heads.reshape(B, R, D), cache
+def unmerged(query, key, value, bias=None, rate=0.0, rng=None):
+    """Heads such that `heads.transpose(0, 2, 1, 3).reshape(B, R, D)` is `heads.reshape(B, R, D)`.
+
+    That is how it comes out if the transpose is forgotten.
+    """
+    heads, cache = attention_module.attention_forward(query, key, value, bias, rate, rng)
+    B, K, R, H = heads.shape
+    return heads.reshape(B, R, K, H).transpose(0, 2, 1, 3), cache
 
 
-RIGHT_FORWARD = attention_layer.SelfAttention.forward
+def unmerged_backward(dheads, cache):
+    """The right gradient of the wrong forward above."""
+    B, K, R, H = dheads.shape
+    return RIGHT_ATTENTION(dheads.transpose(0, 2, 1, 3).reshape(B, K, R, H), cache)
 
 
-def expected_dropout():
-    from tests.functional import test_functional
+def unbiased_variance(x, weight, bias, eps):
+    width = x.shape[-1]
+    centred = x - x.mean(axis=-1, keepdims=True)
+    inv_std = 1 / np.sqrt((centred**2).sum(axis=-1, keepdims=True) / (width - 1) + eps)
+    return centred * inv_std * weight + bias, (centred * inv_std, inv_std)
 
-    test_functional.test_dropout_keeps_its_rate_and_the_mean()
+
+def eps_outside_the_root(x, weight, bias, eps):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    inv_std = 1 / (np.sqrt((centred**2).mean(axis=-1, keepdims=True)) + eps)
+    return centred * inv_std * weight + bias, (centred * inv_std, inv_std)
+
+
+def skip_connection_forgotten(self, dout, cache, params, grads):
+    """The block adds what came in; without it, only the path through the sublayer is left."""
+    return RIGHT_FEED_FORWARD(self, dout, cache, params, grads) - dout
+
+
+RIGHT_FEED_FORWARD = feed_forward_layer.FeedForward.backward
+
+
+def padding_asks_no_questions(mask, dtype):
+    """Hides the padded rows that ask, instead of those that answer."""
+    bias = attention_module.padding_bias(mask, dtype)
+    return None if bias is None else bias.swapaxes(-1, -2)
+
+
+def last_row_for_the_class(self, batch):
+    B, T = batch.input_ids.shape
+    return np.full((B, 1), T - 1)
+
+
+def one_position_too_far(self, params, length, dtype):
+    return params["position_embeddings.weight"][1 : length + 1]
+
+
+def bias_of_the_mean(dout, x, weight, dweight, dbias):
+    dbias += dout.mean(axis=0)
+    dweight += dout.T @ x
+    return dout @ weight
 
 
 def distinct_masks():
@@ -218,12 +257,13 @@ MUTATIONS = {
         test_models.test_the_content_of_padding_changes_no_bit),
     "tied table overwritten": (
         heads_module, "linear_backward", tied_table_overwritten,
-        test_models.test_gradients_accumulate_and_nothing_given_is_written_to),
+        lambda: test_models.test_gradients_accumulate(BertForMaskedLM, MASKED_LABELS)),
     "one dropout mask for two places": (
         (attention_layer, feed_forward_layer), "dropout_forward", same_mask_everywhere,
         distinct_masks),
     "dropout without its scale": (
-        proofs.f, "dropout_forward", dropout_without_scale, expected_dropout),
+        proofs.f, "dropout_forward", dropout_without_scale,
+        test_functional.test_dropout_keeps_its_rate_and_the_mean),
     "dropout's backward with another mask": (
         feed_forward_layer, "dropout_backward", dropout_backward_with_another_mask,
         gradients("FeedForward, dropout")),
@@ -233,21 +273,40 @@ MUTATIONS = {
     "softmax without the mean": (
         attention_module, "softmax_backward", softmax_without_the_mean, gradients("attention")),
     "scores scaled otherwise": (
-        proofs.f, "attention_forward", unscaled_scores, lambda: formula()),
+        proofs.f, "attention_forward", unscaled_scores,
+        test_functional.test_attention_is_the_formula),
     "heads merged without the transpose": (
-        attention_layer.SelfAttention, "forward", heads_stay_unmerged,
+        attention_layer, ("attention_forward", "attention_backward"),
+        (unmerged, unmerged_backward),
         test_models.test_without_positions_the_encoder_does_not_know_the_order),
+    "unbiased variance": (
+        basic_layer, "layer_norm_forward", unbiased_variance,
+        lambda: test_layers.test_layer_norm_is_the_formula(1e-12)),
+    "eps outside the root": (
+        basic_layer, "layer_norm_forward", eps_outside_the_root,
+        lambda: test_layers.test_layer_norm_is_the_formula(0.5)),
+    "the tanh form under gelu's name": (
+        feed_forward_layer, "ACTIVATIONS", {"gelu": proofs.f.gelu_new_forward},
+        lambda: test_layers.test_feed_forward_is_the_formula("gelu")),
+    "skip connection forgotten on the way back": (
+        feed_forward_layer.FeedForward, "backward", skip_connection_forgotten,
+        gradients("EncoderBlock, all rows")),
+    "padding hidden where it asks": (
+        bert, "padding_bias", padding_asks_no_questions,
+        test_models.test_the_content_of_padding_changes_no_bit),
+    "class read from the last row": (
+        BertForSequenceClassification, "rows_read", last_row_for_the_class,
+        test_models.test_cls_alone_gives_the_logits_of_all_rows),
+    "positions from 1 on": (
+        embeddings_layer.Embeddings, "_positions", one_position_too_far,
+        gradients("Embeddings, absolute, dropout")),
+    "bias gradient averaged over the rows": (
+        basic_layer, "linear_backward", bias_of_the_mean, gradients("Linear")),
     "no clipping": (engine_module, "clip_scale", no_clipping, clips),
     "noise drawn from special tokens": ("tests.data.test_masking", "mask_tokens", special_noise,
                                         masking),
     "80/10/10 by two draws": ("tests.data.test_masking", "mask_tokens", two_draws, masking),
 }  # fmt: skip
-
-
-def formula():
-    from tests.functional import test_functional
-
-    test_functional.test_attention_is_the_formula()
 
 
 def test_models_loss_is_the_mean():
@@ -260,12 +319,35 @@ def test_models_loss_is_the_mean():
     assert out.loss == pytest.approx(expected.mean())
 
 
+def inject(monkeypatch, place, attribute, wrong):
+    for module in place if isinstance(place, tuple) else (place,):
+        if isinstance(attribute, tuple):
+            for one, value in zip(attribute, wrong, strict=True):
+                monkeypatch.setattr(module, one, value)
+        elif isinstance(module, str):
+            monkeypatch.setattr(f"{module}.{attribute}", wrong)
+        else:
+            monkeypatch.setattr(module, attribute, wrong)
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_the_mutation_is_caught(name, monkeypatch):
     place, attribute, wrong, check = MUTATIONS[name]
     check()
-    for module in place if isinstance(place, tuple) else (place,):
-        target = f"{module}.{attribute}" if isinstance(module, str) else (module, attribute)
-        monkeypatch.setattr(*(target if isinstance(target, tuple) else (target,)), wrong)
+    inject(monkeypatch, place, attribute, wrong)
     with pytest.raises((AssertionError, ExceptionGroup)):
         check()
+
+
+@pytest.mark.parametrize(
+    ("name", "blind"),
+    [
+        ("heads merged without the transpose", "EncoderBlock, all rows, masked, dropout"),
+        ("padding hidden where it asks", "BertModel"),
+        ("class read from the last row", "BertForSequenceClassification, gelu"),
+    ],
+)
+def test_a_gradient_check_alone_would_not_do(name, blind, monkeypatch):
+    """These are wrong forward and backward alike, which is why the properties are tested too."""
+    inject(monkeypatch, *MUTATIONS[name][:3])
+    gradients(blind)()

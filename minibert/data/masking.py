@@ -16,7 +16,7 @@ def mask_tokens(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
     noise. Devlin et al. (2019), section 3.1 and appendix A.1.
 
     >>> ids = np.array([[2, 7, 8, 9, 3, 0]])
-    >>> shown, labels = mask_tokens(ids, [0, 1, 2, 3, 4], 4, 10, np.random.default_rng(0))
+    >>> shown, labels = mask_tokens(ids, [0, 1, 2, 3, 4], 4, 10, np.random.default_rng(2))
     >>> shown.tolist(), labels.tolist()
     ([[2, 7, 8, 4, 3, 0]], [[-100, -100, -100, 9, -100, -100]])
 

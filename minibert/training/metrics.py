@@ -61,7 +61,7 @@ class Scores:
         for label, counts in zip(self.labels, self.confusion, strict=True):
             cells = "".join(f" {n:>{w}}" for n, w in zip(counts, widths, strict=True))
             lines.append(label.ljust(first) + cells)
-        return "\\n".join(lines)
+        return "\n".join(lines)
 
 
 def count(labels: Sequence[str], true: np.ndarray, said: np.ndarray) -> Scores:

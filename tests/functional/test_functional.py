@@ -191,3 +191,83 @@ def test_no_function_changes_the_dtype(dtype):
     out, cache = f.layer_norm_forward(x, bias, bias, 1e-12)
     made.append(f.layer_norm_backward(out, cache, bias, bias.copy(), bias.copy()))
     assert [array.dtype for array in made] == [dtype] * len(made)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_pair_changes_the_dtype_or_writes_to_what_it_was_given(dtype):
+    def given(*shape, seed=0):
+        array = numbers(*shape, seed=seed, dtype=dtype)
+        array.flags.writeable = False  # so that whoever writes raises
+        return array
+
+    x, weight, vector = given(4, 6), given(6, 6, seed=1), given(6, seed=2)
+    dweight, dvector = np.zeros((6, 6), dtype), np.zeros(6, dtype)
+    ids, labels = np.array([3, 0, 3, 1]), np.array([0, 5, -100, 2])
+    ids.flags.writeable = labels.flags.writeable = False
+    query, key, value = (given(2, 3, 4, 5, seed=i) for i in range(3))
+    bias = f.padding_bias(np.array([[1, 1, 0, 1], [0, 0, 0, 0]]), dtype)
+    bias.flags.writeable = False
+    rng = np.random.default_rng(0)
+    made = []
+
+    out, cache = f.linear_forward(x, weight, vector)
+    made += [out, f.linear_backward(given(4, 6), cache, weight, dweight, dvector)]
+    out, cache = f.layer_norm_forward(x, vector, vector, 1e-12)
+    for _ in range(2):  # a backward leaves the cache as it was
+        made += [out, f.layer_norm_backward(given(4, 6), cache, vector, dvector, dvector)]
+    assert (made[-1] == made[-3]).all()
+    for forward in f.ACTIVATIONS.values():
+        out, slope = forward(x)
+        made += [out, slope, f.slope_backward(given(4, 6), slope)]
+    out, cache = f.tanh_forward(x)
+    made += [out, f.tanh_backward(given(4, 6), cache)]
+    out, mask = f.dropout_forward(x, 0.3, rng)
+    made += [out, f.dropout_backward(given(4, 6), mask)]
+    out, cache = f.embedding_forward(ids, weight)
+    f.embedding_backward(given(4, 6), cache, dweight)
+    for scores_bias in (None, bias):
+        weights, cache = f.softmax_forward(query @ key.swapaxes(2, 3), scores_bias)
+        made += [out, weights, f.softmax_backward(given(2, 3, 4, 4), cache)]
+        out_attention, cache = f.attention_forward(query, key, value, scores_bias, 0.3, rng)
+        dquery, dkey, dvalue = f.attention_backward(given(2, 3, 4, 5), cache)
+        made += [out_attention, dquery, dkey, dvalue]
+    loss, cache = f.cross_entropy_forward(x, labels)
+    made += [f.cross_entropy_backward(cache)]
+    assert {array.dtype for array in made} == {np.dtype(dtype)}
+    assert isinstance(loss, float)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_of_a_row_that_sees_nothing_has_zero_gradient(dtype):
+    bias = np.array([[0, -np.inf, 0], [-np.inf] * 3], dtype)
+    weights, cache = f.softmax_forward(numbers(2, 3, dtype=dtype), bias)
+    dscores = f.softmax_backward(numbers(2, 3, seed=1, dtype=dtype), cache)
+    assert weights[0, 1] == dscores[0, 1] == 0
+    assert weights[0].sum() == pytest.approx(1)
+    assert (weights[1] == 0).all()
+    assert (dscores[1] == 0).all()
+
+
+@given(st.integers(1, 12), st.lists(st.integers(-1, 5), min_size=2, max_size=12), st.data())
+def test_losses_of_parts_add_up_wherever_the_cut_is(denominator, labels, data):
+    cut = data.draw(st.integers(0, len(labels)))
+    labels = np.array([-100 if label == -1 else label for label in labels])
+    logits = numbers(len(labels), 6)
+    whole, whole_cache = f.cross_entropy_forward(logits, labels, denominator)
+    parts = [
+        f.cross_entropy_forward(logits[part], labels[part], denominator)
+        for part in (slice(cut), slice(cut, None))
+        if len(labels[part])
+    ]
+    assert sum(loss for loss, _ in parts) == pytest.approx(whole, rel=1e-12, abs=1e-15)
+    dlogits = np.concatenate([f.cross_entropy_backward(cache) for _, cache in parts])
+    np.testing.assert_allclose(dlogits, f.cross_entropy_backward(whole_cache), rtol=1e-12)
+
+
+def test_cross_entropy_of_even_and_of_certain_guesses():
+    labels = np.array([0, 3, 3])
+    assert f.cross_entropy_forward(np.zeros((3, 4)), labels)[0] == pytest.approx(math.log(4))
+    certain = 1e4 * np.eye(4)[labels]
+    assert f.cross_entropy_forward(certain, labels)[0] == 0
+    wrong = f.cross_entropy_forward(certain, (labels + 1) % 4)[0]  # exp(-1e4) is 0, its log is not
+    assert wrong == pytest.approx(1e4)

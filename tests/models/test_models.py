@@ -1,21 +1,51 @@
 """What models promise: trimmed and whole agree, parts add up, padding does nothing, and errors."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 from minibert.functional import cross_entropy_backward, cross_entropy_forward
 from minibert.parameters import Parameters
-from minibert.proofs import BATCH, CLASS_LABELS, CONFIG, IDS, MASK, MASKED_LABELS, away_from_initial
+from minibert.proofs import (
+    BATCH,
+    CLASS_LABELS,
+    CONFIG,
+    IDS,
+    MASK,
+    MASKED_LABELS,
+    ROWS,
+    TYPES,
+    B,
+    C,
+    D,
+    H,
+    K,
+    T,
+    V,
+    away_from_initial,
+)
 
+KINDS = [BertModel, BertForMaskedLM, BertForSequenceClassification]
 HEADS = [(BertForMaskedLM, MASKED_LABELS), (BertForSequenceClassification, CLASS_LABELS)]
 
 
 def away(kind, config=CONFIG, dtype=np.float64):
     params = away_from_initial(Parameters(kind(config).shapes()))
     return kind(config, params=params.astype(dtype))
+
+
+def assert_same_gradients(a, b, tolerance=1e-12):
+    """Every tensor by its norm; one that is provably zero holds rounding only, on both sides."""
+    assert a.keys() == b.keys()
+    largest = max(np.linalg.norm(array) for array in b.values())
+    for name in a:
+        allowed = tolerance * (largest if "key.bias" in name else np.linalg.norm(b[name]))
+        assert np.linalg.norm(a[name] - b[name]) <= allowed, name
 
 
 def test_the_published_parameter_counts():
@@ -25,19 +55,19 @@ def test_the_published_parameter_counts():
         assert sum(int(np.prod(shape)) for shape in shapes.values()) == expected
 
 
-@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM, BertForSequenceClassification])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_named_outputs_have_their_shapes_and_dtype(kind, dtype):
     out = away(kind, dtype=dtype)(**BATCH, output_hidden_states=True, output_attentions=True)
-    assert [x.shape for x in out.hidden_states] == [(3, 5, 8)] * 3
-    assert [x.shape for x in out.attentions] == [(3, 2, 5, 5)] * 2
+    assert [x.shape for x in out.hidden_states] == [(B, T, D)] * 3
+    assert [x.shape for x in out.attentions] == [(B, K, T, T)] * 2
     arrays = [*out.hidden_states, *out.attentions]
     if kind is BertModel:
-        assert out.last_hidden_state.shape == (3, 5, 8)
-        assert out.pooler_output.shape == (3, 8)
+        assert out.last_hidden_state.shape == (B, T, D)
+        assert out.pooler_output.shape == (B, D)
         arrays += [out.last_hidden_state, out.pooler_output]
     else:
-        assert out.logits.shape == ((3, 5, 13) if kind is BertForMaskedLM else (3, 6))
+        assert out.logits.shape == ((B, T, V) if kind is BertForMaskedLM else (B, C))
         arrays.append(out.logits)
     assert all(array.dtype == dtype for array in arrays)
     plain = away(kind, dtype=dtype)(**BATCH)
@@ -51,14 +81,14 @@ def test_gradients_have_the_parameters_dtype_with_dropout(kind, labels, dtype):
     model = away(kind, dtype=dtype)
     _, grads = model.loss_and_grads(BATCH, labels, np.random.default_rng(0))
     assert grads.vector.dtype == dtype
-    for part in [model.forward(model.check(**BATCH), None, np.random.default_rng(0))[0]]:
-        assert part.dtype == dtype
+    logits, _ = model.forward(model.check(**BATCH), None, np.random.default_rng(0))
+    assert logits.dtype == dtype
 
 
 def full_loss_and_grads(model, labels):
     """The loss of a masked-LM model with the head and the last block at every place."""
     logits, cache = model.forward(model.check(**BATCH))
-    loss, loss_cache = cross_entropy_forward(logits.reshape(-1, 13), labels.reshape(-1))
+    loss, loss_cache = cross_entropy_forward(logits.reshape(-1, V), labels.reshape(-1))
     grads = model.params.zeros_like()
     model.backward(cross_entropy_backward(loss_cache).reshape(logits.shape), cache, grads)
     return loss, grads
@@ -69,7 +99,36 @@ def test_masked_places_alone_give_the_loss_and_gradient_of_all_places():
     loss, grads = model.loss_and_grads(BATCH, MASKED_LABELS)
     whole, whole_grads = full_loss_and_grads(model, MASKED_LABELS)
     assert loss == pytest.approx(whole, rel=1e-12)
-    np.testing.assert_allclose(grads.vector, whole_grads.vector, rtol=1e-9, atol=1e-12)
+    assert_same_gradients(grads, whole_grads)
+    assert model(**BATCH, labels=MASKED_LABELS).loss == pytest.approx(whole, rel=1e-12)
+
+
+def test_chosen_rows_are_the_same_rows_of_all():
+    model = away(BertModel)
+    batch = model.check(**BATCH)
+    dx = np.random.default_rng(0).standard_normal((*ROWS.shape, D))
+    dpooled = np.random.default_rng(1).standard_normal((B, D))
+    (x, pooled), cache = model.forward(batch, ROWS)
+    trimmed = model.params.zeros_like()
+    model.backward((dx, dpooled), cache, trimmed)
+
+    (whole, _), cache = model.forward(batch)
+    first, pooler_cache = model.pooler.forward(
+        model.params.scope("pooler."), whole[np.arange(B), ROWS[:, 0]]
+    )
+    full = model.params.zeros_like()
+    dfirst = model.pooler.backward(
+        dpooled, pooler_cache, model.params.scope("pooler."), full.scope("pooler.")
+    )
+    dwhole = np.zeros_like(whole)
+    for b in range(B):
+        dwhole[b, ROWS[b, 0]] += dfirst[b]
+        for r, row in enumerate(ROWS[b]):  # one is asked for twice, and gets both gradients
+            dwhole[b, row] += dx[b, r]
+    model.body_backward(dwhole, cache[0], full)
+    np.testing.assert_allclose(x, np.take_along_axis(whole, ROWS[..., None], axis=1), rtol=1e-12)
+    np.testing.assert_allclose(pooled, first, rtol=1e-12)
+    assert_same_gradients(trimmed, full)
 
 
 def test_cls_alone_gives_the_logits_of_all_rows():
@@ -79,13 +138,12 @@ def test_cls_alone_gives_the_logits_of_all_rows():
     np.testing.assert_allclose(trimmed, whole, rtol=1e-12)
     batch = model.check(**BATCH)
     dlogits = np.random.default_rng(0).standard_normal(trimmed.shape)
-    vectors = []
+    both = []
     for rows in (None, model.rows_read(batch)):
         _, cache = model.forward(batch, rows)
-        grads = model.params.zeros_like()
-        model.backward(dlogits, cache, grads)
-        vectors.append(grads.vector)
-    np.testing.assert_allclose(vectors[0], vectors[1], rtol=1e-9, atol=1e-12)
+        both.append(model.params.zeros_like())
+        model.backward(dlogits, cache, both[-1])
+    assert_same_gradients(*both)
 
 
 @pytest.mark.parametrize(("kind", "labels"), HEADS)
@@ -99,7 +157,7 @@ def test_parts_of_a_batch_add_up(kind, labels):
         value, summed = model.loss_and_grads(part, labels[rows], grads=summed, denominator=count)
         total += value
     assert total == pytest.approx(loss, rel=1e-12)
-    np.testing.assert_allclose(summed.vector, grads.vector, rtol=1e-9, atol=1e-13)
+    assert_same_gradients(summed, grads)
 
 
 @pytest.mark.parametrize(("kind", "labels"), HEADS)
@@ -109,7 +167,7 @@ def test_duplicates_change_neither_loss_nor_gradient(kind, labels):
     double = {name: np.concatenate([array, array]) for name, array in BATCH.items()}
     again, double_grads = model.loss_and_grads(double, np.concatenate([labels, labels]))
     assert again == pytest.approx(loss, rel=1e-12)
-    np.testing.assert_allclose(double_grads.vector, grads.vector, rtol=1e-9, atol=1e-13)
+    assert_same_gradients(double_grads, grads)
 
 
 @pytest.mark.parametrize(("kind", "labels"), HEADS)
@@ -121,18 +179,36 @@ def test_the_loss_falls_along_the_negative_gradient(kind, labels):
     assert model.loss_and_grads(BATCH, labels)[0] == pytest.approx(expected, abs=1e-6)
 
 
-def test_gradients_accumulate_and_nothing_given_is_written_to():
-    model = away(BertForMaskedLM)
-    before = {name: array.copy() for name, array in BATCH.items()}
-    weights, labels = model.params.vector.copy(), MASKED_LABELS.copy()
+@pytest.mark.parametrize(("kind", "labels"), HEADS)
+def test_gradients_accumulate(kind, labels):
+    model = away(kind)
     _, grads = model.loss_and_grads(BATCH, labels)
-    once = grads.vector.copy()
+    once = Parameters(grads.shapes, grads.vector.copy())
     _, same = model.loss_and_grads(BATCH, labels, grads=grads)
     assert same is grads
-    np.testing.assert_allclose(grads.vector, 2 * once, rtol=1e-12)
-    assert (model.params.vector == weights).all()
-    assert (labels == MASKED_LABELS).all()
-    assert all((BATCH[name] == array).all() for name, array in before.items())
+    assert_same_gradients(grads, Parameters(once.shapes, 2 * once.vector))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_given_is_written_to(kind):
+    vector = away(kind).params.vector
+    vector.flags.writeable = False  # so that whoever writes raises
+    model = kind(CONFIG, params=Parameters(kind(CONFIG).shapes(), vector))
+    batch = {name: array.copy() for name, array in BATCH.items()}
+    labels = dict(HEADS).get(kind, CLASS_LABELS).copy()
+    rows = ROWS.copy()
+    for array in (*batch.values(), labels, rows):
+        array.flags.writeable = False
+    model(**batch, output_hidden_states=True, output_attentions=True)
+    if kind is not BertModel:
+        model(**batch, labels=labels)
+        model.loss_and_grads(batch, labels)
+        model.loss_and_grads(batch, labels, np.random.default_rng(0))
+    else:
+        out, cache = model.forward(model.check(**batch), rows)
+        for array in out:
+            array.flags.writeable = False
+        model.backward(out, cache, model.params.zeros_like())
 
 
 def test_the_tied_table_learns_from_both_ends():
@@ -140,7 +216,7 @@ def test_the_tied_table_learns_from_both_ends():
     _, grads = model.loss_and_grads(BATCH, MASKED_LABELS)
     table = grads["bert.embeddings.word_embeddings.weight"]
     read = np.unique(IDS[MASK == 1])
-    unread = np.setdiff1d(np.arange(13), IDS)
+    unread = np.setdiff1d(np.arange(V), IDS)
     assert np.abs(table[unread]).max(axis=1).min() > 0  # through the decoder
     alone = model.params.zeros_like()
     logits, (body, head) = model.forward(model.check(**BATCH))
@@ -156,16 +232,15 @@ def test_the_tied_table_learns_from_both_ends():
 def test_the_content_of_padding_changes_no_bit(seed):
     model = away(BertForMaskedLM, dtype=np.float32)
     rng = np.random.default_rng(seed)
-    noisy = np.where(MASK == 1, IDS, rng.integers(0, 13, IDS.shape))
-    types = np.where(MASK == 1, BATCH["token_type_ids"], rng.integers(0, 2, IDS.shape))
+    noisy = np.where(MASK == 1, IDS, rng.integers(0, V, IDS.shape))
+    types = np.where(MASK == 1, TYPES, rng.integers(0, 2, IDS.shape))
     a = model(**BATCH).logits
     b = model(noisy, types, MASK).logits
     assert (a[MASK == 1] == b[MASK == 1]).all()
     labels = np.where(MASK == 1, MASKED_LABELS, -100)
-    assert (
-        model.loss_and_grads(BATCH, labels)[0] == model.loss_and_grads({**BATCH, "input_ids": noisy,
-        "token_type_ids": types}, labels)[0]
-    )  # fmt: skip
+    loss, _ = model.loss_and_grads(BATCH, labels)
+    noisy_batch = {"input_ids": noisy, "token_type_ids": types, "attention_mask": MASK}
+    assert model.loss_and_grads(noisy_batch, labels)[0] == loss
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
@@ -173,7 +248,7 @@ def test_padding_batch_order_and_batch_size_change_rounding_only(dtype, toleranc
     model = away(BertModel, dtype=dtype)
     whole = model(**BATCH).last_hidden_state
     longer = {name: np.pad(array, ((0, 0), (0, 2))) for name, array in BATCH.items()}
-    padded = model(**longer).last_hidden_state[:, :5]
+    padded = model(**longer).last_hidden_state[:, :T]
     turned = model(**{k: v[::-1] for k, v in BATCH.items()}).last_hidden_state[::-1]
     single = model(**{k: v[:1] for k, v in BATCH.items()}).last_hidden_state
     real = MASK == 1
@@ -185,22 +260,24 @@ def test_padding_batch_order_and_batch_size_change_rounding_only(dtype, toleranc
 def test_without_positions_the_encoder_does_not_know_the_order():
     model = away(BertModel)
     model.params["embeddings.position_embeddings.weight"][:] = 0
-    order = np.array([3, 0, 4, 2, 1])
+    order = np.array([3, 0, 5, 2, 4, 1])
     out = model(**BATCH).last_hidden_state[:, order]
     shuffled = model(**{k: v[:, order] for k, v in BATCH.items()}).last_hidden_state
-    np.testing.assert_allclose(shuffled[:2], out[:2], atol=1e-12)
+    np.testing.assert_allclose(shuffled, out, atol=1e-12)
+    away_from_zero = away(BertModel)(**BATCH).last_hidden_state
+    assert np.abs(away_from_zero - model(**BATCH).last_hidden_state).max() > 0.1
 
 
 def test_heads_keep_their_own_subspaces():
     # Silence all of a head's values: only what the output map reads from that head may change.
     model = away(BertModel, BertConfig(**{**vars(CONFIG), "num_hidden_layers": 1}))
     name = "encoder.layer.0.attention."
-    model.params[name + "output.dense.weight"][:, 4:] = 0  # reads the first head (H = 4) alone
+    model.params[name + "output.dense.weight"][:, H:] = 0  # reads the first head alone
     before = model(**BATCH).last_hidden_state
-    model.params[name + "self.value.weight"][4:] += 1  # the second head's values
-    model.params[name + "self.query.weight"][4:] += 1
+    model.params[name + "self.value.weight"][H:] += 1  # the second head's values
+    model.params[name + "self.query.weight"][H:] += 1
     assert (model(**BATCH).last_hidden_state == before).all()
-    model.params[name + "self.value.weight"][:4] += 1
+    model.params[name + "self.value.weight"][:H] += 1
     assert (model(**BATCH).last_hidden_state != before).any()
 
 
@@ -238,6 +315,35 @@ def test_layers_keep_nothing_between_calls():
     assert (model.loss_and_grads(BATCH, MASKED_LABELS)[1].vector == expected).all()
 
 
+def test_one_model_in_many_threads_gives_the_same_bits():
+    # Sizes at which NumPy lets go of the interpreter's lock, so that the threads really overlap.
+    config = BertConfig(**{**vars(CONFIG), "intermediate_size": 512, "max_position_embeddings": 64})
+    model = away(BertForMaskedLM, config, dtype=np.float32)
+    ids = np.random.default_rng(0).integers(0, V, (16, 64))
+    labels = np.where(ids % 5 == 0, ids, -100)
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        return model.loss_and_grads({"input_ids": ids}, labels, rng)[1].vector
+
+    with threadpool_limits(1):  # BLAS with one thread and with two gives different bits
+        alone = [work(seed) for seed in range(8)]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(work, [*range(8)] * 2))
+    assert all((a == b).all() for a, b in zip(alone * 2, together, strict=True))
+    assert (alone[0] != alone[1]).any()
+
+
+def test_what_is_left_out_is_one_segment_without_padding():
+    model = away(BertModel)
+    ones, zeros = np.ones_like(IDS), np.zeros_like(IDS)
+    whole = model(IDS, zeros, ones).last_hidden_state
+    assert (model(IDS.tolist()).last_hidden_state == whole).all()
+    assert (model(IDS, attention_mask=ones.astype(bool)).last_hidden_state == whole).all()
+    assert (model(IDS, TYPES).last_hidden_state != whole).any()
+    assert (model(IDS, attention_mask=MASK).last_hidden_state != whole).any()
+
+
 def test_initial_weights():
     model = BertModel(BertConfig.preset("tiny", vocab_size=500), seed=3)
     again = BertModel(BertConfig.preset("tiny", vocab_size=500), seed=3)
@@ -260,7 +366,7 @@ def test_initial_weights():
         ({"input_ids": [[1.5]]}, TypeError, "input_ids: expected integers, got float64"),
         ({"input_ids": [1, 2]}, ValueError, r"input_ids: expected the shape \(B, T\), got \(2,\)"),
         ({"input_ids": np.zeros((2, 0), int)}, ValueError, r"got \(2, 0\)"),
-        ({"input_ids": np.ones((1, 8), int)}, ValueError, "at most 7 tokens .* got 8"),
+        ({"input_ids": np.ones((1, 9), int)}, ValueError, "at most 8 tokens .* got 9"),
         ({"input_ids": [[1, 13]]}, ValueError, "input_ids: expected integers from 0 to 12, got 13"),
         ({"input_ids": [[1, -1]]}, ValueError, "input_ids: expected integers from 0 to 12, got -1"),
         (
@@ -278,23 +384,53 @@ def test_initial_weights():
             ValueError,
             "attention_mask: expected integers from 0 to 1, got 2",
         ),
+        (
+            {"input_ids": [[1, 2]], "attention_mask": [1, 1]},
+            ValueError,
+            r"attention_mask: expected the shape \(1, 2\), got \(2,\)",
+        ),
+        (
+            {"input_ids": [[1, 2]], "attention_mask": [[1.0, 0.0]]},
+            TypeError,
+            "attention_mask: expected integers, got float64",
+        ),
+        (
+            {"input_ids": [[1, 2]], "token_type_ids": [["a", "b"]]},
+            TypeError,
+            "token_type_ids: expected integers, got <U1",
+        ),
     ],
 )
 def test_bad_batches_are_refused_in_one_line(change, error, message):
+    calls = [BertModel(CONFIG), BertForMaskedLM(CONFIG), BertForSequenceClassification(CONFIG)]
+    for model in calls:
+        with pytest.raises(error, match=message) as caught:
+            model(**change)
+        assert "\n" not in str(caught.value)
     with pytest.raises(error, match=message):
-        BertModel(CONFIG)(**change)
+        calls[-1].loss_and_grads(change, [0])
 
 
 @pytest.mark.parametrize(
     ("kind", "labels", "error", "message"),
     [
-        (BertForMaskedLM, [1, 2], ValueError, r"labels: expected the shape \(3, 5\), got \(2,\)"),
-        (BertForMaskedLM, np.full((3, 5), 13), ValueError, "labels: expected .* 0 to 12, got 13"),
-        (BertForSequenceClassification, [0, 1, 6], ValueError, "labels: .* 0 to 5, got 6"),
-        (BertForSequenceClassification, [0, -1, 2], ValueError, "labels: .* 0 to 5, got -1"),
+        (BertForMaskedLM, [1, 2], ValueError, r"labels: expected the shape \(3, 6\), got \(2,\)"),
+        (BertForMaskedLM, np.full((B, T), V), ValueError, "labels: expected .* 0 to 12, got 13"),
+        (BertForMaskedLM, np.full((B, T), -1), ValueError, "labels: expected .* 0 to 12, got -1"),
+        (BertForMaskedLM, np.zeros((B, T)), TypeError, "labels: expected integers, got float64"),
+        (BertForSequenceClassification, [0, 1, 7], ValueError, "labels: .* 0 to 6, got 7"),
+        (BertForSequenceClassification, [0, -1, 2], ValueError, "labels: .* 0 to 6, got -1"),
         (BertForSequenceClassification, [0.0, 1, 2], TypeError, "labels: expected integers"),
+        (
+            BertForSequenceClassification,
+            [[0, 1, 2]],
+            ValueError,
+            r"labels: .* \(3,\), got \(1, 3\)",
+        ),
     ],
 )
 def test_bad_labels_are_refused_in_one_line(kind, labels, error, message):
     with pytest.raises(error, match=message):
         kind(CONFIG).loss_and_grads(BATCH, labels)
+    with pytest.raises(error, match=message):
+        kind(CONFIG)(**BATCH, labels=labels)

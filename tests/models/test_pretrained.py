@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel
-from minibert.proofs import BATCH, CONFIG
+from minibert.proofs import BATCH, CONFIG, D
 
 KINDS = [BertModel, BertForMaskedLM, BertForSequenceClassification]
 
@@ -57,7 +57,7 @@ def test_other_classes_mean_another_classifier(tmp_path, caplog):
     source.save_pretrained(tmp_path)
     model = BertForSequenceClassification.from_pretrained(tmp_path, id2label={0: "x", 1: "y"})
     assert model.config.num_labels == 2
-    assert model.params["classifier.weight"].shape == (2, 8)
+    assert model.params["classifier.weight"].shape == (2, D)
     assert (model.params.scope("bert.").vector == source.params.scope("bert.").vector).all()
     assert "classifier.weight" in caplog.text
 
@@ -97,7 +97,7 @@ def broken(folder, how):
         del arrays["encoder.layer.1.attention.self.key.weight"]
         save_file(arrays, weights)
     elif how == "shape":
-        arrays["embeddings.LayerNorm.bias"] = np.zeros(9, np.float32)
+        arrays["embeddings.LayerNorm.bias"] = np.zeros(D + 1, np.float32)
         save_file(arrays, weights)
     elif how == "json":
         (folder / "config.json").write_text("{")
@@ -117,7 +117,11 @@ def broken(folder, how):
             ValueError,
             r"lacks 1 arrays .* encoder\.layer\.1\.attention\.self\.key\.weight",
         ),
-        ("shape", ValueError, r"embeddings\.LayerNorm\.bias: expected the shape \(8,\) .* \(9,\)"),
+        (
+            "shape",
+            ValueError,
+            r"embeddings\.LayerNorm\.bias: expected the shape \(10,\) .* \(11,\)",
+        ),
         ("json", ValueError, "config.json: not a JSON text"),
         ("kind", ValueError, "config.json: model_type: expected one of bert, got 'gpt2'"),
         ("none", FileNotFoundError, "model.safetensors: no such file; expected the folder of a"),

@@ -1,0 +1,137 @@
+"""Hypothesis strategies, to prove layers of your own and to try models of many shapes.
+
+A layer is proven for any parameters and any input, not for the one example that came to mind:
+
+>>> from hypothesis import given, settings
+>>> from minibert.gradcheck import check_pair
+>>> class Gate:
+...     def shapes(self):
+...         return {"weight": (4,)}
+...     def forward(self, params, x):
+...         return x * params["weight"], x
+...     def backward(self, dout, x, params, grads):
+...         grads["weight"][:] += (dout * x).sum(axis=0)
+...         return dout * params["weight"]
+>>> @settings(max_examples=20, deadline=None)
+... @given(parameters(Gate().shapes()), float_arrays((3, 4)))
+... def prove(params, x):
+...     def backward(dout, cache, params, x):
+...         grads = params.zeros_like()
+...         return {"x": Gate().backward(dout, cache, params, grads), "params": grads}
+...     check_pair(Gate().forward, backward, {"params": params, "x": x})
+>>> prove()
+
+A failing case shrinks to the smallest that still fails. ReLU has a kink at 0, where no difference
+is a slope: keep `hidden_act` smooth, or the inputs away from it. Needs `hypothesis`, which nothing
+else in this package imports.
+"""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+from numpy.typing import DTypeLike
+
+from minibert.config import ACTIVATIONS, POSITIONS, BertConfig
+from minibert.parameters import Parameters, Shapes
+from minibert.proofs import away_from_initial
+
+
+def float_arrays(
+    shape: tuple[int, ...], *, largest: float = 3, dtype: DTypeLike = np.float64
+) -> st.SearchStrategy[np.ndarray]:
+    """Arrays of ordinary numbers, multiples of 2⁻⁸ so that a failing one is easy to read.
+
+    >>> from hypothesis import find
+    >>> find(float_arrays((2, 3)), lambda x: x.sum() >= 1).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+
+    Args:
+        shape: of the arrays.
+        largest: no number is further from 0.
+        dtype: float32 or float64.
+    """
+    bound = int(largest * 256)
+    elements = st.integers(-bound, bound)
+    # Without a fill, every number is drawn, and shrinks, by itself.
+    whole = st_numpy.arrays(np.int64, shape, elements=elements, fill=st.nothing())
+    return whole.map(lambda array: (array / 256).astype(dtype))
+
+
+def configs(**fixed: Any) -> st.SearchStrategy[BertConfig]:
+    """Small configurations of every kind; they shrink to one block, one head and four units.
+
+    >>> from hypothesis import find
+    >>> find(configs(), lambda config: config.num_attention_heads > 1).hidden_size
+    8
+
+    Args:
+        fixed: fields of `BertConfig` that are given instead of drawn.
+    """
+    rates = st.sampled_from([0.0, 0.1, 0.5])
+    drawn = {
+        "vocab_size": st.integers(5, 20),
+        "num_hidden_layers": st.integers(1, 2),
+        "intermediate_size": st.integers(2, 9),
+        "hidden_act": st.sampled_from(ACTIVATIONS),
+        "hidden_dropout_prob": rates,
+        "attention_probs_dropout_prob": rates,
+        "classifier_dropout": st.none() | rates,
+        "max_position_embeddings": st.integers(2, 8),
+        "type_vocab_size": st.integers(1, 3),
+        "position_embedding_type": st.sampled_from(POSITIONS),
+        "id2label": st.integers(2, 4).map(lambda n: {i: f"class {i}" for i in range(n)}),
+    }
+    # Narrower than four, a layer norm's output hardly depends on its input; even, for sinusoids.
+    heads = st.tuples(st.integers(1, 3), st.sampled_from([4, 6])).map(
+        lambda sizes: {"num_attention_heads": sizes[0], "hidden_size": sizes[0] * sizes[1]}
+    )
+    if {"num_attention_heads", "hidden_size"} & fixed.keys():
+        heads = st.just({"num_attention_heads": 1, "hidden_size": 4})
+    others = st.fixed_dictionaries({k: v for k, v in drawn.items() if k not in fixed})
+    return st.builds(lambda sizes, rest: BertConfig(**{**sizes, **rest, **fixed}), heads, others)
+
+
+@st.composite
+def batches(
+    draw: st.DrawFn, config: BertConfig, *, max_batch: int = 3, max_length: int = 6
+) -> dict[str, np.ndarray]:
+    """Batches that a model of this configuration reads, padded at the right; ids may repeat.
+
+    >>> from hypothesis import find
+    >>> batch = find(batches(BertConfig()), lambda batch: batch["attention_mask"].min() == 0)
+    >>> {name: array.tolist() for name, array in batch.items()}
+    {'input_ids': [[0, 0]], 'token_type_ids': [[0, 0]], 'attention_mask': [[1, 0]]}
+
+    Args:
+        draw: given by Hypothesis.
+        config: whose sizes bound the ids, the segments and the length.
+        max_batch, max_length: the largest B and T.
+
+    Returns:
+        `input_ids`, `token_type_ids` and `attention_mask`, (B, T); every sequence has a token.
+    """
+    B = draw(st.integers(1, max_batch))
+    T = draw(st.integers(1, min(max_length, config.max_position_embeddings)))
+    padded = st_numpy.arrays(np.int64, B, elements=st.integers(0, T - 1))
+    mask = (np.arange(T) < T - draw(padded)[:, None]).astype(np.int64)  # (B, T)
+    ids = st_numpy.arrays(np.int64, (B, T), elements=st.integers(0, config.vocab_size - 1))
+    types = st_numpy.arrays(np.int64, (B, T), elements=st.integers(0, config.type_vocab_size - 1))
+    return {
+        "input_ids": np.where(mask, draw(ids), config.pad_token_id),
+        "token_type_ids": draw(types) * mask,
+        "attention_mask": mask,
+    }
+
+
+def parameters(shapes: Shapes, *, dtype: DTypeLike = np.float64) -> st.SearchStrategy[Parameters]:
+    """Parameters away from their initial values, where a 0 and a 1 can't hide a wrong gradient.
+
+    Args:
+        shapes: of a layer or a model, as its `shapes()` returns them.
+        dtype: float64 to prove, float32 to run.
+    """
+    return st.integers(0, 2**16).map(
+        lambda seed: away_from_initial(Parameters(shapes), seed).astype(dtype)
+    )

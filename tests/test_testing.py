@@ -1,0 +1,155 @@
+"""The strategies: what they draw is valid, reaches the hard cases, and shrinks to a small one."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel
+from minibert.config import ACTIVATIONS, POSITIONS
+from minibert.gradcheck import GradientError, check_model
+from minibert.layers import FeedForward
+from minibert.parameters import Parameters
+from minibert.testing import batches, configs, float_arrays, parameters
+
+
+def model_of(kind, config, seed=0):
+    from minibert.proofs import away_from_initial
+
+    return kind(config, params=away_from_initial(Parameters(kind(config).shapes()), seed))
+
+
+@st.composite
+def cases(draw, **fixed):
+    config = draw(configs(**fixed))
+    return config, draw(batches(config))
+
+
+@given(cases(), st.sampled_from([BertModel, BertForMaskedLM, BertForSequenceClassification]))
+@settings(max_examples=40)
+def test_every_model_reads_every_batch(case, kind):
+    config, batch = case
+    out = model_of(kind, config)(**batch)
+    array = out.last_hidden_state if kind is BertModel else out.logits
+    assert np.isfinite(array).all()
+    assert array.shape[:1] == batch["input_ids"].shape[:1]
+
+
+@given(cases(hidden_act="gelu"), st.data())
+@settings(max_examples=12)
+def test_every_model_is_proven_on_every_batch(case, data):
+    config, batch = case
+    kind = data.draw(st.sampled_from([BertForMaskedLM, BertForSequenceClassification]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    if kind is BertForMaskedLM:
+        labels = rng.integers(0, config.vocab_size, batch["input_ids"].shape)
+        labels = np.where(rng.random(labels.shape) < 0.5, labels, -100)
+    else:
+        labels = rng.integers(0, config.num_labels, len(batch["input_ids"]))
+    model = model_of(kind, config)
+    for seed in (None, 3):
+        # Small models may have gradients that are all rounding; those must at least agree on that.
+        for row in check_model(
+            model, batch, labels, dropout_seed=seed, entries=1, tolerance=np.inf
+        ):
+            wrong = abs(row.analytic - row.numeric)
+            assert row.error <= 1e-5 or wrong <= 1e-10, row
+
+
+@given(cases())
+@settings(max_examples=30)
+def test_the_content_of_padding_changes_no_bit_of_any_model(case):
+    config, batch = case
+    model = model_of(BertModel, config)
+    mask = batch["attention_mask"]
+    noisy = np.where(mask, batch["input_ids"], config.vocab_size - 1)
+    a = model(**batch).last_hidden_state
+    b = model(**{**batch, "input_ids": noisy}).last_hidden_state
+    assert (a[mask == 1] == b[mask == 1]).all()
+
+
+def test_the_hard_cases_are_reached_and_shrink_to_small_ones():
+    seen = set()
+
+    @settings(max_examples=100)
+    @given(configs())
+    def look(config):
+        seen.update({config.hidden_act, config.position_embedding_type, config.num_hidden_layers})
+        seen.add("dropout" if config.hidden_dropout_prob else "no dropout")
+
+    look()
+    assert seen >= {*ACTIVATIONS, *POSITIONS, 1, 2, "dropout", "no dropout"}
+    smallest = find(configs(), lambda c: c.hidden_act == "relu")
+    assert (smallest.hidden_size, smallest.num_attention_heads) == (4, 1)
+    assert (smallest.num_hidden_layers, smallest.vocab_size) == (1, 5)
+
+    repeated = find(
+        batches(smallest), lambda b: len(np.unique(b["input_ids"])) < b["input_ids"].size
+    )
+    assert repeated["input_ids"].size == 2
+    padded = find(batches(smallest), lambda b: b["attention_mask"].min() == 0)
+    assert padded["attention_mask"].tolist() == [[1, 0]]
+    assert find(batches(smallest), lambda b: True)["input_ids"].tolist() == [[0]]
+
+
+@given(configs(vocab_size=7, hidden_size=12, num_attention_heads=3))
+@settings(max_examples=10)
+def test_what_is_fixed_is_not_drawn(config):
+    assert (config.vocab_size, config.hidden_size, config.num_attention_heads) == (7, 12, 3)
+
+
+@given(configs(hidden_act="gelu").flatmap(lambda c: st.tuples(st.just(c), batches(c))))
+@settings(max_examples=20)
+def test_batches_have_a_token_each_and_padding_at_the_right(case):
+    config, batch = case
+    mask = batch["attention_mask"]
+    assert (mask[:, 0] == 1).all()
+    assert (np.diff(mask, axis=1) <= 0).all()
+    assert (batch["input_ids"][mask == 0] == config.pad_token_id).all()
+    assert all(array.dtype == np.int64 for array in batch.values())
+
+
+@given(
+    float_arrays((2, 3), largest=2, dtype=np.float32),
+    parameters({"LayerNorm.weight": (50,), "dense.bias": (50,)}, dtype=np.float32),
+)
+@settings(max_examples=20)
+def test_arrays_are_ordinary_and_parameters_away_from_their_initial_values(array, params):
+    assert array.shape == (2, 3)
+    assert array.dtype == params.vector.dtype == np.float32
+    assert np.abs(array).max() <= 2
+    assert (params["LayerNorm.weight"] != 1).all()
+    assert abs(params["LayerNorm.weight"].mean() - 1) < 0.3
+    assert (params["dense.bias"] != 0).all()
+
+
+def test_a_wrong_layer_of_ones_own_is_caught():
+    from minibert.gradcheck import check_pair
+
+    class Wrong(FeedForward):
+        def backward(self, dout, cache, params, grads):
+            return super().backward(dout, cache, params, grads) + 0.01
+
+    @settings(max_examples=5, database=None, phases=[Phase.generate])
+    @given(configs(hidden_act="gelu").flatmap(
+        lambda c: st.tuples(st.just(c), parameters(Wrong(c).shapes()),
+                            float_arrays((2, 3, c.hidden_size)))))  # fmt: skip
+    def prove(case):
+        config, params, x = case
+
+        def backward(dout, cache, params, x):
+            grads = params.zeros_like()
+            return {"x": Wrong(config).backward(dout, cache, params, grads), "params": grads}
+
+        check_pair(Wrong(config).forward, backward, {"params": params, "x": x}, entries=2)
+
+    with pytest.raises(GradientError, match=r"x at"):
+        prove()
+
+
+def test_nothing_else_imports_hypothesis():
+    code = "import sys, minibert.cli, minibert.proofs; assert 'hypothesis' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
