@@ -1,6 +1,7 @@
 """The command line: one sub-command per job, each a thin layer over a function of the package."""
 
 import argparse
+import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -28,13 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt as stop:
-        print(f"minibert: {stop or 'stopped'}", file=sys.stderr)
+        print(f"minibert: {str(stop) or 'stopped'}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if options.debug:
             raise
         print(f"minibert: {_one_line(error)}", file=sys.stderr)
-        return USAGE if isinstance(error, ValueError | TypeError | OSError) else FAILURE
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO)
+        bad_input = isinstance(error, ValueError | TypeError | OSError) and not full
+        return USAGE if bad_input else FAILURE
     return 0
 
 

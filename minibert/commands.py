@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from minibert.config import BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.corpus import hold_out, pack, read_corpus
 from minibert.data.tables import Row, read_rows
-from minibert.files import claim
+from minibert.files import claim, creating
 from minibert.functional import softmax_forward
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
@@ -63,14 +64,19 @@ def train_tokenizer(options: argparse.Namespace) -> None:
     """Learn a vocabulary."""
     claim(options.out)
     paragraphs = (text for document in read_corpus(options.files) for text in document)
-    tokenizer = WordPieceTokenizer.train(
-        paragraphs,
-        options.vocab_size,
-        min_frequency=options.min_frequency,
-        do_lower_case=not options.cased,
-        progress=_interactive(),
-    )
-    tokenizer.save_pretrained(options.out)
+    try:
+        tokenizer = WordPieceTokenizer.train(
+            paragraphs,
+            options.vocab_size,
+            min_frequency=options.min_frequency,
+            do_lower_case=not options.cased,
+            progress=_interactive(),
+        )
+    except ValueError as error:
+        files = ", ".join(map(str, options.files))
+        raise ValueError(str(error) if files in str(error) else f"{files}: {error}") from None
+    with creating(options.out) as temporary:
+        tokenizer.save_pretrained(temporary)
     print(f"{options.out}: {tokenizer.vocab_size:,} pieces")
 
 
@@ -81,8 +87,8 @@ def pretrain(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
     if not options.resume:
         claim(options.out)
-    settings = _settings(options, options.steps)
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
+    config, settings = _config(options, tokenizer), _settings(options, options.steps)
     train = list(read_corpus(options.files))
     if options.held_out:
         held_out = list(read_corpus(options.held_out))
@@ -96,18 +102,12 @@ def pretrain(options: argparse.Namespace) -> None:
                 "with a blank line between them"
             )
     print(f"{rows.size:,} tokens to train on, {held_out_rows.size:,} held out")
-    optimizer = None
+    settings = replace(settings, data=zlib.crc32(rows.tobytes()))
     if found:
-        saved = read_state(found[-1])["settings"]
-        for name, value in vars(settings).items():
-            if saved[name] != value:
-                raise ValueError(f"{name}: the run in {options.out} has {saved[name]}, got {value}")
-        model = BertForMaskedLM.from_pretrained(found[-1])
-        optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
-        restore_optimizer(found[-1], optimizer)
+        model, optimizer = _resumed(found[-1], config, settings)
         print(f"going on after step {optimizer.step}")
     else:
-        model = BertForMaskedLM(_config(options, tokenizer), seed=settings.seed)
+        model, optimizer = BertForMaskedLM(config, seed=settings.seed), None
     try:
         result = train_masked_lm(
             model,
@@ -132,6 +132,9 @@ def pretrain(options: argparse.Namespace) -> None:
 def finetune(options: argparse.Namespace) -> None:
     """Train a classifier."""
     claim(options.out)
+    for name in ("epochs", "batch_size"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"{name}: expected at least 1, got {getattr(options, name)}")
     rows = _read(options, options.file, labelled=True)
     names = sorted({row.label or "" for row in rows})
     if len(names) < 2:
@@ -154,7 +157,9 @@ def finetune(options: argparse.Namespace) -> None:
     else:
         config = replace(_config(options, tokenizer), id2label=id2label)
         model = BertForSequenceClassification(config, seed=settings.seed)
-    _report_cut(tokenizer, examples.texts, examples.pairs, model)
+    for texts in (examples, held_out):
+        if texts is not None:
+            _report_cut(tokenizer, texts.texts, texts.pairs, model)
     train_classifier(
         model,
         tokenizer,
@@ -183,6 +188,8 @@ def evaluate(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> None:
     """Say each text's class."""
     model, tokenizer = _classifier(options.model)
+    if options.file and options.texts:
+        raise ValueError("expected texts or --file, got both")
     if options.file:
         rows = _read(options, options.file, labelled=False)
     else:
@@ -203,11 +210,14 @@ def predict(options: argparse.Namespace) -> None:
 
 def fill_mask(options: argparse.Namespace) -> None:
     """Guess hidden words."""
+    if options.top < 1:
+        raise ValueError(f"top: expected at least 1, got {options.top}")
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
     model = BertForMaskedLM.from_pretrained(options.model, strict=True)
     for text in options.texts:
+        places = guess(model, tokenizer, text, options.top)
         print(text)
-        for guesses in guess(model, tokenizer, text, options.top):
+        for guesses in places:
             print("  " + ", ".join(f"{piece} {share:.1%}" for piece, share in guesses))
 
 
@@ -269,7 +279,24 @@ def _settings(options, steps):
     )
 
 
+def _resumed(checkpoint, config, settings):
+    """Read a run's model and optimizer, if `config` and `settings` are the run's own."""
+    saved = read_state(checkpoint)["settings"]
+    model = BertForMaskedLM.from_pretrained(checkpoint, strict=True)
+    free = ("evaluate_every", "save_every")  # these decide no number
+    pairs = [(name, saved.get(name), value) for name, value in vars(settings).items()]
+    pairs += [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
+    for name, had, got in pairs:
+        if had != got and name not in free:
+            raise ValueError(f"{name}: the run in {checkpoint.parent} has {had}, got {got}")
+    optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+    restore_optimizer(checkpoint, optimizer)
+    return model, optimizer
+
+
 def _config(options, tokenizer):
+    if options.length < 3:
+        raise ValueError(f"length: expected at least 3 tokens, got {options.length}")
     return BertConfig.preset(
         options.size,
         vocab_size=tokenizer.vocab_size,

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -76,7 +77,7 @@ class BertConfig:
     position_embedding_type: str = "absolute"
     classifier_dropout: float | None = None
     problem_type: str | None = None
-    id2label: Mapping[int, str] | None = None
+    id2label: Mapping[int, str] | None = field(default=None, hash=False)
 
     def __post_init__(self):
         """Refuse what can't be built, naming the field, what was expected and what came."""
@@ -107,13 +108,18 @@ class BertConfig:
         _require_float("initializer_range", self.initializer_range)
         _require_float("layer_norm_eps", self.layer_norm_eps)
         labels = {0: "LABEL_0", 1: "LABEL_1"} if self.id2label is None else self.id2label
+        if not isinstance(labels, Mapping) or not all(
+            isinstance(i, int) and isinstance(label, str) for i, label in labels.items()
+        ):
+            raise ValueError(f"id2label: expected names by number, got {labels!r}")
         if sorted(labels) != list(range(len(labels))) or not labels:
             raise ValueError(
                 f"id2label: expected the keys 0 to {max(len(labels) - 1, 0)}, got {sorted(labels)}"
             )
         if len(set(labels.values())) < len(labels):
             raise ValueError(f"id2label: two classes have one name: {list(labels.values())}")
-        object.__setattr__(self, "id2label", {i: labels[i] for i in range(len(labels))})
+        ordered = {i: labels[i] for i in range(len(labels))}
+        object.__setattr__(self, "id2label", MappingProxyType(ordered))
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
@@ -142,7 +148,9 @@ class BertConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of a Hugging Face `config.json`."""
-        return {"model_type": "bert", **asdict(self), "label2id": self.label2id}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        labels = {"id2label": dict(self.id2label or {}), "label2id": self.label2id}
+        return {"model_type": "bert", **values, **labels}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -155,13 +163,15 @@ class BertConfig:
         for switch in ("is_decoder", "add_cross_attention"):
             if values.get(switch):
                 raise ValueError(f"{switch}: expected false, an encoder, got {values[switch]!r}")
-        known = {field.name for field in fields(cls)} & set(values)
+        known = {one.name for one in fields(cls)} & set(values)
         kept = {name: values[name] for name in known}
         if kept.get("id2label"):
             try:
                 kept["id2label"] = {int(i): label for i, label in kept["id2label"].items()}
-            except ValueError:
-                raise ValueError(f"id2label: expected numbers, got {[*kept['id2label']]}") from None
+            except (ValueError, AttributeError):
+                raise ValueError(
+                    f"id2label: expected names by number, got {kept['id2label']!r}"
+                ) from None
         return cls(**kept)
 
     def to_json(self) -> str:
@@ -192,7 +202,7 @@ _SIZES = (
 
 
 def _require_int(name, value, *, at_least):
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
 
 

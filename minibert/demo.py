@@ -30,7 +30,7 @@ SENTENCES = (
 )
 VOCABULARY, LENGTH = 4096, 32
 STEPS, BATCH, SHARDS, RATE = 2400, 64, 2, 2e-3
-TEXTS, EPOCHS, TEXT_BATCH, TEXT_RATE, DROPOUT = 600, 12, 32, 5e-4, 0.1
+TEXTS, EPOCHS, TEXT_RATE, DROPOUT = 600, 12, 5e-4, 0.1
 
 
 def run(out: Path | None = None, *, steps: int | None = None) -> None:
@@ -91,8 +91,8 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     train = Examples.of([train_rows[i] for i in chosen], label2id, "train.tsv")
     test = Examples.of(read_rows(labelled / "test.tsv", labelled=True), label2id, "test.tsv")
     schedule = Settings(
-        steps=EPOCHS * steps_per_epoch(len(train), TEXT_BATCH),
-        batch_size=TEXT_BATCH,
+        steps=EPOCHS * steps_per_epoch(len(train), BATCH),
+        batch_size=BATCH,
         shards=SHARDS,
         learning_rate=TEXT_RATE,
     )

@@ -92,7 +92,8 @@ def check_pair(
         inputs: by name. Arrays of floats and `Parameters` are converted to float64 and checked;
             everything else is handed on as it is.
         entries: check this many elements of each array, drawn at random; None: all.
-        zeros: names of gradients that are provably zero; both sides must stay below 1e-10.
+        zeros: endings of the names of gradients that are provably zero; both sides must stay below
+            1e-10.
         tolerance: of the error that `Row` defines.
         seed: of the weights, the directions and the choice of elements.
 
@@ -100,11 +101,14 @@ def check_pair(
         the worst disagreement in each array.
 
     Raises:
+        ValueError: there is nothing to check.
         GradientError: an error above the tolerance, or a gradient missing or of the wrong shape.
     """
     rng = np.random.default_rng(seed)
     inputs = {name: _to_float64(value) for name, value in inputs.items()}
     arrays = _named_arrays(inputs)
+    if not arrays:
+        raise ValueError("inputs: expected at least one NumPy array of floats, or Parameters")
     out, cache = forward(**inputs)
     cotangents = [rng.standard_normal(np.shape(part)) for part in _parts(out)]
     dout = tuple(cotangents) if isinstance(out, tuple) else cotangents[0]
@@ -167,8 +171,10 @@ def check_model(
 
     def backward(dloss, cache, params):
         twin = type(model)(model.config, params=params)
-        _, grads = twin.loss_and_grads(batch, labels, replayed())
-        return {"params": Parameters(grads.shapes, grads.vector * dloss)}
+        grads = params.zeros_like()
+        grads.vector[:] = 1  # what was there before must stay: gradients add up
+        twin.loss_and_grads(batch, labels, replayed(), grads=grads)
+        return {"params": Parameters(grads.shapes, (grads.vector - 1) * dloss)}
 
     inputs = {"params": model.params}
     return check_pair(

@@ -57,6 +57,10 @@ class Parameters(Mapping[str, np.ndarray]):
         """Return the array called `name`: a view, so writing to it writes to the vector."""
         return self._views[name]
 
+    def __setitem__(self, name: str, value: np.ndarray) -> None:
+        """Write `value` into the array called `name`, so that `grads[name] += ...` adds to it."""
+        self._views[name][...] = value
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, in the order in which the arrays lie."""
         return iter(self._views)

@@ -64,7 +64,12 @@ def pack(documents: Iterable[list[str]], tokenizer: WordPieceTokenizer, length: 
 
     Returns:
         (S, T) in int32, S rows.
+
+    Raises:
+        ValueError: a row of this length has no room for a token.
     """
+    if length < 3:
+        raise ValueError(f"length: expected at least 3, [CLS], a token and [SEP], got {length}")
     separator = np.array([tokenizer.sep_token_id], np.int32)
     parts: list[np.ndarray] = []
     for document in documents:

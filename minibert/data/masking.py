@@ -31,6 +31,7 @@ def mask_tokens(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
     Returns:
         what the model sees (B, T), and the labels (B, T): the token at a target, -100 elsewhere.
     """
+    ids = np.asarray(ids, np.int64)  # an unsigned label could not be -100
     ordinary = ~np.isin(ids, special_ids)  # (B, T)
     counts = ordinary.sum(axis=1)
     wanted = np.where(counts > 0, np.maximum(1, np.rint(share * counts)), 0)  # (B,)

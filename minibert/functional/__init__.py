@@ -1,9 +1,11 @@
 """The mathematics of BERT in plain NumPy: each forward with its backward directly beneath it.
 
 Read in this order: `linear`, `normalisation`, `activation`, `dropout`, `embedding`, `attention`,
-`loss`. In all of them B is the batch, T the tokens of a sequence, N = B·T, D the hidden size, K the
-heads, H = D/K a head's width, F the feed-forward width, V the vocabulary, C the classes, M the
-masked places.
+`loss`. Everywhere B is the batch, T the tokens of a sequence, N = B·T, D the hidden size, K the
+heads, H = D/K a head's width, F the feed-forward width, L the layers, V the vocabulary, C the
+classes, M the masked places; and where they are needed I the inputs and O the outputs of a linear
+map, R the rows of a sequence that are asked for, S the rows or texts of a data set, P the
+parameters.
 """
 
 from minibert.functional.activation import (

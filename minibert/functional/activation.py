@@ -117,7 +117,7 @@ def _in_chunks(function, x):
 
 
 def _gelu_chunk(x, out, slope, work):
-    k, coefficients = _TAIL_FLOAT64 if x.dtype == np.float64 else _TAIL_FLOAT32
+    k, coefficients = _TAIL_FLOAT32 if x.dtype.itemsize < 8 else _TAIL_FLOAT64
     a, u, density = work
     np.abs(x, out=a)
     np.add(a, k, out=u)

@@ -26,7 +26,7 @@ def embedding_backward(dout, ids, dtable):
         return
     order = np.argsort(flat_ids, kind="stable")
     sorted_ids = flat_ids[order]
-    starts = np.flatnonzero(np.diff(sorted_ids, prepend=sorted_ids[0] - 1))
+    starts = np.flatnonzero(np.r_[True, sorted_ids[1:] != sorted_ids[:-1]])
     dtable[sorted_ids[starts]] += np.add.reduceat(rows[order], starts, axis=0)
 
 

@@ -127,7 +127,11 @@ def _flat(rows, length):
 
 
 def _take_rows(x, rows):
-    """Gather (B, R) rows of x (B, T, D) -> (B, R, D)."""
+    """Gather (B, R) rows of x (B, T, D) -> (B, R, D).
+
+    That is an embedding lookup in the batch's own rows: a row may be asked for twice, so its
+    gradient must be a sum.
+    """
     return embedding_forward(_flat(rows, x.shape[1]), x.reshape(-1, x.shape[-1]))[0]
 
 

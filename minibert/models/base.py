@@ -177,7 +177,12 @@ def match_labels(labels: np.ndarray, shape: tuple[int, ...], classes: int) -> np
 
 
 def _integers(name, values):
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name}: expected rows of one length; pad the shorter ones") from None
+    if array.size == 0 and array.dtype == float:  # what NumPy makes of an empty list
+        array = array.astype(np.int64)
     if array.dtype == bool:
         array = array.astype(np.int64)
     if not np.issubdtype(array.dtype, np.integer):

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from minibert.files import creating
@@ -45,17 +46,40 @@ def save_checkpoint(
 
 def checkpoints(run: str | os.PathLike) -> list[Path]:
     """Return the checkpoints of a run, oldest first."""
-    found = [path for path in Path(run).glob("checkpoint-*") if (path / STATE).is_file()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    steps = {path: path.name.removeprefix("checkpoint-") for path in Path(run).glob("checkpoint-*")}
+    found = [path for path, step in steps.items() if step.isdecimal() and (path / STATE).is_file()]
+    return sorted(found, key=lambda path: int(steps[path]))
+
+
+def remove_checkpoint(run: str | os.PathLike, step: int) -> None:
+    """Remove `run/checkpoint-STEP` if it is there."""
+    shutil.rmtree(Path(run) / f"checkpoint-{step}", ignore_errors=True)
 
 
 def read_state(checkpoint: str | os.PathLike) -> dict[str, Any]:
-    """Return a checkpoint's `step` and `settings`."""
-    return json.loads((Path(checkpoint) / STATE).read_text("utf-8"))
+    """Return a checkpoint's `step` and `settings`.
+
+    Raises:
+        ValueError: the file is broken; the message names it.
+    """
+    path = Path(checkpoint) / STATE
+    try:
+        state = json.loads(path.read_text("utf-8"))
+        return {"step": state["step"], "settings": state["settings"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a step and settings in JSON: {error!r}") from None
 
 
 def restore_optimizer(checkpoint: str | os.PathLike, optimizer: AdamW) -> None:
-    """Read a checkpoint's moments and step into `optimizer`."""
-    moments = load_file(Path(checkpoint) / MOMENTS)
-    optimizer.first[:], optimizer.second[:] = moments["first"], moments["second"]
+    """Read a checkpoint's moments and step into `optimizer`.
+
+    Raises:
+        ValueError: the file is broken or belongs to another model; the message names it.
+    """
+    path = Path(checkpoint) / MOMENTS
+    try:
+        moments = load_file(path)
+        optimizer.first[:], optimizer.second[:] = moments["first"], moments["second"]
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: not this model's moments: {error}") from None
     optimizer.step = read_state(checkpoint)["step"]

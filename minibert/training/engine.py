@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from minibert.models import PreTrained
 from minibert.training.optimizer import AdamW, clip_scale
 from minibert.training.threads import in_order, one_blas_thread, usable_cores
 
+# A number that is not finite is reported once, by the step, and not by each function it meets.
+QUIET = partial(np.errstate, over="ignore", invalid="ignore", divide="ignore")
 Shard = tuple[Mapping[str, np.ndarray], np.ndarray]  # a part of a batch, and its labels
 
 
@@ -70,14 +73,15 @@ class Engine:
             part = self._parts[i % self.threads]
             part.vector[:] = 0
             rng = generator(self.seed, "dropout", number, i)
-            loss, _ = self.model.loss_and_grads(
-                batch, labels, rng, grads=part, denominator=denominator
-            )
+            with QUIET():
+                loss, _ = self.model.loss_and_grads(
+                    batch, labels, rng, grads=part, denominator=denominator
+                )
             return loss, part.vector
 
         self.grads.vector[:] = 0
         loss = 0.0
-        with one_blas_thread():
+        with one_blas_thread(), QUIET():
             for part_loss, part in in_order(work, range(len(shards)), self.threads):
                 loss += part_loss
                 self.grads.vector += part

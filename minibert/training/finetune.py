@@ -12,7 +12,7 @@ from minibert.data.tables import Row
 from minibert.functional import softmax_forward
 from minibert.models import BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.engine import Engine, split_batch
+from minibert.training.engine import QUIET, Engine, split_batch
 from minibert.training.loop import Settings, train
 from minibert.training.metrics import Scores, count
 from minibert.training.optimizer import AdamW
@@ -136,4 +136,8 @@ def predict_proba(
         batch = tokenizer.encode_batch(
             texts[part], pairs[part] if pairs else None, max_length=longest
         )
-        yield softmax_forward(model(**batch).logits)[0]  # (S, C)
+        with QUIET():
+            logits = model(**batch).logits  # (S, C)
+        if not np.isfinite(logits).all():
+            raise FloatingPointError("the classifier's scores are not finite: its training failed")
+        yield softmax_forward(logits)[0]

@@ -1,6 +1,7 @@
 """The training loop: steps, a progress bar, evaluations, checkpoints, and a way out at any time."""
 
 import logging
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.checkpoint import save_checkpoint
+from minibert.training.checkpoint import checkpoints, remove_checkpoint, save_checkpoint
 from minibert.training.engine import Engine, Shard
 from minibert.training.optimizer import linear_schedule
 
@@ -30,6 +33,7 @@ class Settings:
         clip: the longest gradient, as a global norm.
         seed: of everything random.
         shards: parts into which a step's batch is cut, to be worked on side by side.
+        data: a checksum of what is trained on, so that no run goes on with other data.
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
 
@@ -45,6 +49,7 @@ class Settings:
     clip: float = 1.0
     seed: int = 0
     shards: int = 4
+    data: int = 0
     evaluate_every: int = 500
     save_every: int = 500
 
@@ -54,10 +59,10 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
         for name in ("weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup: expected a share from 0 to 1, got {self.warmup}")
@@ -105,6 +110,8 @@ def train(
     optimizer, losses = engine.optimizer, []
 
     def save() -> Path | None:
+        if not np.isfinite(engine.model.params.vector).all():
+            raise FloatingPointError(f"step {optimizer.step}: the weights are no longer finite")
         if run is None:
             return None
         return save_checkpoint(run, engine.model, tokenizer, optimizer, settings)
@@ -112,7 +119,16 @@ def train(
     with _interruptible() as stop, _bar(settings.steps, optimizer.step, title, progress) as bar:
         for step in range(optimizer.step, settings.steps):
             shards = shards_at(step)
-            result = engine.step(shards, settings.rate(step))
+            try:
+                result = engine.step(shards, settings.rate(step))
+            except FloatingPointError as error:
+                if run is None:
+                    raise
+                # A checkpoint of these very weights is no good: going on would end here again.
+                remove_checkpoint(run, step)
+                good = checkpoints(run)
+                kept = f"; the last good checkpoint is {good[-1]}" if good else ""
+                raise FloatingPointError(f"{error}{kept}") from None
             losses.append(result.loss)
             bar.advance(sum(int(batch["attention_mask"].sum()) for batch, _ in shards), result.loss)
             if stop.requested:
@@ -121,7 +137,7 @@ def train(
                 raise Interrupted(f"stopped after step {step + 1} of {settings.steps}{kept}")
             if evaluate and (step + 1) % settings.evaluate_every == 0 and step + 1 < settings.steps:
                 log.info("step %d: %s", step + 1, evaluate())
-            if (step + 1) % settings.save_every == 0:
+            if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
                 save()
     last = losses[-max(len(losses) // 10, 1) :]
     return sum(last) / max(len(last), 1)

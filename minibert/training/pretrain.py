@@ -11,7 +11,7 @@ from minibert.data.masking import mask_tokens
 from minibert.functional import IGNORED, cross_entropy_forward
 from minibert.models import BertForMaskedLM
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.engine import Engine, split_batch
+from minibert.training.engine import QUIET, Engine, split_batch
 from minibert.training.loop import Settings, train
 from minibert.training.optimizer import AdamW
 
@@ -57,10 +57,15 @@ def train_masked_lm(
         the score on the held-out rows.
 
     Raises:
+        ValueError: there is no ordinary token to train on or to measure on.
         FloatingPointError, Interrupted: as `loop.train` does.
     """
     if optimizer is None:
         optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+    special = [*tokenizer.all_special_ids]
+    for name, ids in (("to train on", rows), ("held out", held_out)):
+        if np.isin(ids, special).all():
+            raise ValueError(f"no text {name}: every token of it is unknown or special")
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip)
     masked_held_out = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
 
@@ -79,7 +84,13 @@ def train_masked_lm(
         title="pre-training",
         progress=progress,
     )
-    return score(model, *masked_held_out, tokenizer.pad_token_id)
+    result = score(model, *masked_held_out, tokenizer.pad_token_id)
+    if not np.isfinite(result.loss):
+        raise FloatingPointError(
+            f"step {optimizer.step}: the held-out loss is {result.loss}; "
+            "a lower learning rate or a longer warm-up may help"
+        )
+    return result
 
 
 def masked(
@@ -107,9 +118,10 @@ def score(
         part = slice(start, start + EVALUATION_ROWS)
         batch = model.check(**as_batch(shown[part], pad_id))
         places, targets = model.targets(batch, labels[part])
-        logits = model.predict(batch, places)  # (B, R, V)
-        flat, targets = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
-        loss += cross_entropy_forward(flat, targets, denominator=count)[0]
+        with QUIET():
+            logits = model.predict(batch, places)  # (B, R, V)
+            flat, targets = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
+            loss += cross_entropy_forward(flat, targets, denominator=count)[0]
         right += int((flat.argmax(axis=-1) == targets).sum())
     return MaskedScore(float(loss), right / count)
 

@@ -139,7 +139,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path, tokenizer):
     model = BertForMaskedLM(CONFIG, seed=1)
     engine = Engine(model, AdamW(model.params))
     train(engine, shards_at, Settings(steps=7, save_every=2), tokenizer, run=tmp_path)
-    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-4", "checkpoint-6"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-6", "checkpoint-7"]
 
 
 def test_a_write_that_fails_leaves_the_checkpoints_whole(tmp_path, tokenizer, monkeypatch):
