@@ -1,6 +1,7 @@
 """The command line: each job on small files, and one clear line for each kind of bad input."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -88,7 +89,15 @@ def test_a_run_interrupted_goes_on_and_ends_like_one_unbroken(room, capsys, monk
     monkeypatch.setattr(loop.Engine, "step", right)
     refused(capsys, pretrain(room, "broken", "--resume", "--learning-rate", 0.5),
             "learning_rate: the run", "has 0.001, got 0.5")  # fmt: skip
-    assert run(pretrain(room, "broken", "--resume")) == 0
+    (room / "other.txt").write_text("a dog\n\n" * 40 + (room / "corpus.txt").read_text())
+    other = [
+        room / "other.txt" if a == room / "corpus.txt" else a for a in pretrain(room, "broken")
+    ]
+    refused(capsys, [*other, "--resume"], "data: the run")
+    refused(capsys, pretrain(room, "broken", "--resume", "--size", "mini"), "hidden_size: the run")
+    refused(capsys, pretrain(room, "broken", "--resume", "--dropout", 0.3), "dropout_prob: the run")
+    (room / "broken" / "checkpoint-old").mkdir()
+    assert run(pretrain(room, "broken", "--resume", "--save-every", 7)) == 0
     assert "going on after step 5" in capsys.readouterr().out
     whole = BertForMaskedLM.from_pretrained(room / "model")
     resumed = BertForMaskedLM.from_pretrained(room / "broken")
@@ -112,6 +121,38 @@ def test_a_loss_that_is_no_number_ends_the_run_with_status_one(room, capsys, mon
     assert kept == ["checkpoint-3", "checkpoint-6"]
     good = BertForMaskedLM.from_pretrained(room / "nan" / "checkpoint-6")
     assert np.isfinite(good.params.vector).all()
+
+
+def test_weights_that_burst_in_the_last_step_are_a_failure(room, capsys):
+    arguments = pretrain(room, "burst", "--learning-rate", 1e30, "--warmup", 0, "--save-every", 1)
+    refused(capsys, arguments, "step ", status=1)
+    assert not (room / "burst" / "model.safetensors").exists()
+    for checkpoint in room.glob("burst/checkpoint-*"):
+        refused(capsys, pretrain(room, "burst", "--resume"), "learning_rate: the run")
+        assert np.isfinite(BertForMaskedLM.from_pretrained(checkpoint).params.vector).all()
+
+
+def test_a_stop_after_the_last_step_loses_nothing(room, capsys, monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minibert.training.pretrain.score", stopped)
+        refused(capsys, pretrain(room, "late"), "stopped", status=130)
+    assert [path.name for path in (room / "late").iterdir()] == ["checkpoint-12"]
+    assert run(pretrain(room, "late", "--resume")) == 0
+    late, whole = (BertForMaskedLM.from_pretrained(room / name) for name in ("late", "model"))
+    assert (late.params.vector == whole.params.vector).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("trainer_state.json", b"{"), ("trainer_state.json", b"{}"), ("optimizer.safetensors", b"x")],
+)
+def test_a_broken_checkpoint_is_refused_by_file(room, tmp_path, capsys, name, content):
+    shutil.copytree(room / "model" / "checkpoint-12", tmp_path / "run" / "checkpoint-3")
+    (tmp_path / "run" / "checkpoint-3" / name).write_bytes(content)
+    refused(capsys, pretrain(room, tmp_path / "run", "--resume"), tmp_path / "run", name)
 
 
 def test_finetuning_prints_scores_and_evaluate_repeats_them(room, capsys):
@@ -197,7 +238,18 @@ def test_bad_input_gives_one_line_and_leaves_nothing(room, tmp_path, capsys):
     refused(capsys, pretrain(room, "never", "--resume"), "no checkpoint to resume from")
     refused(capsys, pretrain(room, "x", "--learning-rate", 0), "learning_rate: expected more than")
     refused(capsys, pretrain(room, "x", "--dropout", 1), "hidden_dropout_prob")
+    refused(capsys, pretrain(room, "x", "--learning-rate", "inf"), "learning_rate: expected more")
+    refused(capsys, pretrain(room, "x", "--length", 2), "length: expected at least 3")
     refused(capsys, pretrain(room, "x", "--held-out", none), none)
+    unknown = tmp_path / "unknown.txt"
+    unknown.write_text("\u4f60\u597d \u4f60\n" * 9, "utf-8")
+    refused(capsys, pretrain(room, "x", "--held-out", unknown), "no text held out")
+    tune = finetune(room, "x", "--model", room / "model")
+    refused(capsys, [*tune, "--batch-size", 0], "batch_size: expected at least 1")
+    refused(capsys, [*tune, "--epochs", 0], "epochs: expected at least 1")
+    refused(capsys, ["fill-mask", room / "model", "a [MASK]", "--top", 0], "top: expected")
+    both = ["predict", room / "classifier", "a", "--file", room / "labelled.tsv"]
+    refused(capsys, both, "texts or --file")
     assert not out.exists()
     assert not (room / "x").exists()
 

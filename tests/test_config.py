@@ -51,6 +51,9 @@ def test_it_is_frozen_and_knows_its_classes():
     assert BertConfig().num_labels == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.hidden_size = 3
+    with pytest.raises(TypeError):
+        config.id2label[0] = "c"
+    assert hash(config) == hash(BertConfig(id2label={0: "a", 1: "b"}))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,9 @@ def test_impossible_ones_are_refused_by_name(fields, message):
         ("[1]", "expected a JSON object of fields, got list"),
         ('{"model_type": "roberta"}', "model_type: expected one of bert, got 'roberta'"),
         ('{"is_decoder": true}', "is_decoder: expected false, an encoder, got True"),
-        ('{"id2label": {"a": "b"}}', "id2label"),
+        ('{"id2label": {"a": "b"}}', "id2label: expected names by number"),
+        ('{"id2label": ["a", "b"]}', "id2label: expected names by number"),
+        ('{"id2label": {"0": ["a"]}}', "id2label: expected names by number"),
     ],
 )
 def test_other_files_are_refused(text, message):

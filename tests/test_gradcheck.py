@@ -53,6 +53,11 @@ def test_a_direction_catches_an_error_in_elements_that_were_not_drawn():
         check_pair(cube, backward, {"x": X}, entries=1, seed=1)
 
 
+def test_nothing_to_check_is_refused():
+    with pytest.raises(ValueError, match="inputs: expected at least one NumPy array of floats"):
+        check_pair(cube, lambda dout, cache, x: {"x": 0 * x}, {"x": [1.0, 2.0]})
+
+
 def test_a_gradient_that_is_missing_or_misshapen_is_caught():
     with pytest.raises(
         GradientError, match=r"x: expected a gradient of the shape \(3, 4\), got none"

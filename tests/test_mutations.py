@@ -109,6 +109,21 @@ def tied_table_overwritten(dout, x, weight, dweight, dbias):
     return dout @ weight
 
 
+RIGHT_LOSS = base.Model.loss_and_grads
+RIGHT_HEAD = heads_module.BertForSequenceClassification.head_backward
+
+
+def gradients_zeroed_first(self, *arguments, grads=None, **options):
+    if grads is not None:
+        grads.vector[:] = 0
+    return RIGHT_LOSS(self, *arguments, grads=grads, **options)
+
+
+def head_overwrites_its_gradients(self, dlogits, cache, grads):
+    grads.scope("classifier.").vector[:] = 0
+    return RIGHT_HEAD(self, dlogits, cache, grads)
+
+
 def same_mask_everywhere(x, rate, rng):
     return attention_module.dropout_forward(
         x, rate, None if rng is None else np.random.default_rng(0)
@@ -234,6 +249,11 @@ def two_draws(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
 
 
 MUTATIONS = {
+    "gradients zeroed instead of added to": (
+        base.Model, "loss_and_grads", gradients_zeroed_first, gradients("BertForMaskedLM, gelu")),
+    "a head overwrites its gradients": (
+        heads_module.BertForSequenceClassification, "head_backward", head_overwrites_its_gradients,
+        gradients("BertForSequenceClassification, gelu")),
     "dK without the transpose": (
         attention_module, "attention_backward", key_gradient_without_transpose, square_attention),
     "layer norm's weight outside the mean": (

@@ -43,6 +43,17 @@ def test_scopes_and_fused_views_share_the_memory():
     assert params.scope("b.") is scope
 
 
+def test_writing_to_a_name_writes_to_the_vector():
+    params = Parameters(SHAPES)
+    view = params["a.y"]
+    params["a.y"] = [1, 2, 3, 4]
+    params["a.y"] += 1
+    assert params["a.y"] is view
+    assert params.vector[6:10].tolist() == [2, 3, 4, 5]
+    with pytest.raises(KeyError):
+        params["new"] = 1
+
+
 def test_copies_are_copies():
     params = Parameters(SHAPES)
     params.vector[:] = 1

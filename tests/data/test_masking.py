@@ -49,6 +49,12 @@ def test_four_in_five_targets_are_hidden_one_in_ten_is_noise_one_in_ten_stays():
     assert noise == pytest.approx(0.1 - 0.1 / 25, abs=0.016)
 
 
+def test_labels_of_unsigned_ids_can_be_ignored():
+    ids = np.arange(5, 25, dtype=np.uint8)[None]
+    _, labels = mask_tokens(ids, SPECIAL, MASK, VOCAB, np.random.default_rng(0))
+    assert (labels == -100).sum() == 17
+
+
 def test_noise_is_drawn_from_all_ordinary_tokens_alike():
     rng = np.random.default_rng(1)
     ids = np.full((2000, 100), 5)

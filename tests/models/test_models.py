@@ -364,6 +364,8 @@ def test_initial_weights():
     ("change", "error", "message"),
     [
         ({"input_ids": [[1.5]]}, TypeError, "input_ids: expected integers, got float64"),
+        ({"input_ids": [[1, 2], [3]]}, ValueError, "input_ids: expected rows of one length"),
+        ({"input_ids": [[]]}, ValueError, r"input_ids: expected the shape \(B, T\), got \(1, 0\)"),
         ({"input_ids": [1, 2]}, ValueError, r"input_ids: expected the shape \(B, T\), got \(2,\)"),
         ({"input_ids": np.zeros((2, 0), int)}, ValueError, r"got \(2, 0\)"),
         ({"input_ids": np.ones((1, 9), int)}, ValueError, "at most 8 tokens .* got 9"),
