@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from minibert import proofs
 from minibert.config import BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.corpus import hold_out, pack, read_corpus
 from minibert.data.tables import Row, read_rows
 from minibert.files import claim, creating
-from minibert.functional import softmax_forward
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
@@ -32,7 +29,7 @@ from minibert.training import (
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
 from minibert.training.finetune import texts_of
 from minibert.training.metrics import Scores
-from minibert.training.pretrain import masked
+from minibert.training.pretrain import guess, masked
 
 HELD_OUT = 0.05  # of the documents, where no held-out files are given
 
@@ -73,8 +70,9 @@ def train_tokenizer(options: argparse.Namespace) -> None:
             progress=_interactive(),
         )
     except ValueError as error:
-        files = ", ".join(map(str, options.files))
-        raise ValueError(str(error) if files in str(error) else f"{files}: {error}") from None
+        if any(str(error).startswith(str(path)) for path in options.files):
+            raise
+        raise ValueError(f"{', '.join(map(str, options.files))}: {error}") from None
     with creating(options.out) as temporary:
         tokenizer.save_pretrained(temporary)
     print(f"{options.out}: {tokenizer.vocab_size:,} pieces")
@@ -234,28 +232,6 @@ def gradcheck(options: argparse.Namespace) -> None:
     """Prove every gradient."""
     if not proofs.report():
         raise ArithmeticError("a gradient disagrees with its forward pass")
-
-
-def guess(
-    model: BertForMaskedLM, tokenizer: WordPieceTokenizer, text: str, top: int
-) -> list[list[tuple[str, float]]]:
-    """Return the best pieces for each [MASK] in `text`, with their probabilities.
-
-    Raises:
-        ValueError: there is no [MASK], or the text is longer than the model's positions.
-    """
-    batch = model.check(**tokenizer.encode_batch([text]))
-    places = np.flatnonzero(batch.input_ids[0] == tokenizer.mask_token_id)
-    if not len(places):
-        raise ValueError(f"expected a {tokenizer.mask_token} in the text, got {text!r}")
-    logits = model.predict(batch, places[None, :])[0]  # (M, V)
-    probabilities, _ = softmax_forward(logits)
-    best = np.argsort(-probabilities, axis=-1, kind="stable")[:, :top]
-    return [
-        [(piece, float(row[i])) for i, piece in zip(ids, pieces, strict=True)]
-        for row, ids in zip(probabilities, best, strict=True)
-        for pieces in [tokenizer.convert_ids_to_tokens(ids.tolist())]
-    ]
 
 
 def print_scores(scores: Scores) -> None:

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from minibert.commands import guess
 from minibert.config import BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.builtin import write_builtin
@@ -20,7 +19,7 @@ from minibert.training import (
     train_masked_lm,
     unigram_score,
 )
-from minibert.training.pretrain import masked
+from minibert.training.pretrain import guess, masked
 
 SENTENCES = (
     "return a copy of the [MASK] with all characters converted to lower case.",

@@ -87,7 +87,7 @@ def train(
     evaluate: Callable[[], str] | None = None,
     title: str = "training",
     progress: bool = False,
-) -> float:
+) -> None:
     """Train from the optimizer's step to the last one.
 
     Args:
@@ -100,14 +100,11 @@ def train(
         title: of the progress bar.
         progress: show the bar, on stderr.
 
-    Returns:
-        the mean loss of the last tenth of the steps taken, or of all if they are few.
-
     Raises:
-        FloatingPointError: the loss is not finite; the checkpoints written so far remain.
+        FloatingPointError: the loss or a weight is not finite; good checkpoints remain.
         Interrupted: SIGINT or SIGTERM came; a checkpoint of the last whole step was written.
     """
-    optimizer, losses = engine.optimizer, []
+    optimizer = engine.optimizer
 
     def save() -> Path | None:
         if not np.isfinite(engine.model.params.vector).all():
@@ -129,7 +126,6 @@ def train(
                 good = checkpoints(run)
                 kept = f"; the last good checkpoint is {good[-1]}" if good else ""
                 raise FloatingPointError(f"{error}{kept}") from None
-            losses.append(result.loss)
             bar.advance(sum(int(batch["attention_mask"].sum()) for batch, _ in shards), result.loss)
             if stop.requested:
                 saved = save()
@@ -139,8 +135,6 @@ def train(
                 log.info("step %d: %s", step + 1, evaluate())
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
                 save()
-    last = losses[-max(len(losses) // 10, 1) :]
-    return sum(last) / max(len(last), 1)
 
 
 @contextmanager

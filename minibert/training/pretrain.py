@@ -1,4 +1,4 @@
-"""Pre-training by masked language modelling, and the yardsticks that say whether it learns."""
+"""Pre-training by masked language modelling, the yardsticks of what it learned, and its guesses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from minibert.data.batching import generator, rows_at
 from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
-from minibert.functional import IGNORED, cross_entropy_forward
+from minibert.functional import IGNORED, cross_entropy_forward, softmax_forward
 from minibert.models import BertForMaskedLM
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.engine import QUIET, Engine, split_batch
@@ -145,3 +145,25 @@ def unigram_score(
     targets = labels[labels != IGNORED]
     loss = -np.log(counts[targets] / counts.sum()).mean()
     return MaskedScore(float(loss), float((targets == counts.argmax()).mean()))
+
+
+def guess(
+    model: BertForMaskedLM, tokenizer: WordPieceTokenizer, text: str, top: int
+) -> list[list[tuple[str, float]]]:
+    """Return the best pieces for each [MASK] in `text`, with their probabilities.
+
+    Raises:
+        ValueError: there is no [MASK], or the text is longer than the model's positions.
+    """
+    batch = model.check(**tokenizer.encode_batch([text]))
+    places = np.flatnonzero(batch.input_ids[0] == tokenizer.mask_token_id)
+    if not len(places):
+        raise ValueError(f"expected a {tokenizer.mask_token} in the text, got {text!r}")
+    logits = model.predict(batch, places[None, :])[0]  # (M, V)
+    probabilities, _ = softmax_forward(logits)
+    best = np.argsort(-probabilities, axis=-1, kind="stable")[:, :top]
+    return [
+        [(piece, float(row[i])) for i, piece in zip(ids, pieces, strict=True)]
+        for row, ids in zip(probabilities, best, strict=True)
+        for pieces in [tokenizer.convert_ids_to_tokens(ids.tolist())]
+    ]
