@@ -123,9 +123,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
     sub.add_argument("--held-out", type=Path, nargs="+", help="text files to measure on "
                      "(default: 5 %% of the documents)")  # fmt: skip
-    _model_options(sub)
-    _training_options(sub, batch_size=32, learning_rate=1e-3)
-    sub.add_argument("--steps", type=int, default=2000, help="updates (%(default)s)")
+    _model_options(sub, dropout=0.0)
+    _training_options(sub, batch_size=64, learning_rate=None)
+    sub.add_argument("--steps", type=int, default=2400, help="updates (%(default)s)")
     sub.add_argument("--resume", action="store_true", help="go on with the run in --out")
     sub.add_argument("--out", type=Path, required=True, help="a new folder")
 
@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     start = sub.add_mutually_exclusive_group(required=True)
     start.add_argument("--model", type=Path, help="folder of a pre-trained model")
     start.add_argument("--tokenizer", type=Path, help="folder of a tokenizer: train from nothing")
-    _model_options(sub)
+    _model_options(sub, dropout=0.1)
     _column_options(sub)
     _training_options(sub, batch_size=32, learning_rate=5e-4)
     sub.add_argument("--epochs", type=int, default=4, help="times through the texts (%(default)s)")
@@ -214,20 +214,27 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _model_options(sub):
+def _model_options(sub, *, dropout):
     group = sub.add_argument_group("a new model")
     group.add_argument("--size", choices=list(PRESETS), default="tiny", help="(%(default)s)")
-    group.add_argument("--length", type=int, default=64, help="longest sequence, in tokens, "
+    group.add_argument("--length", type=int, default=32, help="longest sequence, in tokens, "
                        "[CLS] and [SEP] included (%(default)s)")  # fmt: skip
     group.add_argument("--activation", choices=ACTIVATIONS, default="gelu", help="(%(default)s)")
     group.add_argument("--positions", choices=POSITIONS, default="absolute", help="(%(default)s)")
-    group.add_argument("--dropout", type=float, default=0.1, help="(%(default)s)")
+    group.add_argument("--dropout", type=float, default=dropout, help="(%(default)s)")
 
 
 def _training_options(sub, *, batch_size, learning_rate):
     group = sub.add_argument_group("training")
     group.add_argument("--batch-size", type=int, default=batch_size, help="(%(default)s)")
-    group.add_argument("--learning-rate", type=float, default=learning_rate, help="(%(default)s)")
+    group.add_argument(
+        "--learning-rate",
+        type=float,
+        default=learning_rate,
+        help="(%(default)s)"
+        if learning_rate
+        else "(default: 0.256 / width, 0.002 for tiny and 0.00025 for large)",
+    )
     group.add_argument("--warmup", type=float, default=0.1, help="share of the steps in which the "
                        "rate rises (%(default)s)")  # fmt: skip
     group.add_argument("--weight-decay", type=float, default=0.01, help="(%(default)s)")

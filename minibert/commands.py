@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from minibert import proofs
-from minibert.config import BertConfig
+from minibert.config import PRESETS, BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.corpus import hold_out, pack, read_corpus
 from minibert.data.tables import Row, read_rows
@@ -32,6 +32,11 @@ from minibert.training.metrics import Scores
 from minibert.training.pretrain import guess, masked
 
 HELD_OUT = 0.05  # of the documents, where no held-out files are given
+# Narrow models learn faster with larger initial weights and bear a higher rate. For tiny and for
+# the built-in corpus, 64 tokens a row, after 800 steps the held-out loss was 0.10 lower with 0.06
+# (0.68 / √128) than with 0.02, and a rate of 0.005 never got past the counts of tokens. For wider
+# models the same rules come to BERT's own 0.02 and small rates; those were not measured.
+RATE_BY_WIDTH, SPREAD_BY_WIDTH = 0.256, 0.68
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -86,7 +91,10 @@ def pretrain(options: argparse.Namespace) -> None:
     if not options.resume:
         claim(options.out)
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    config, settings = _config(options, tokenizer), _settings(options, options.steps)
+    config = _config(options, tokenizer)
+    if options.learning_rate is None:
+        options.learning_rate = RATE_BY_WIDTH / config.hidden_size
+    settings = _settings(options, options.steps)
     train = list(read_corpus(options.files))
     if options.held_out:
         held_out = list(read_corpus(options.held_out))
@@ -150,7 +158,11 @@ def finetune(options: argparse.Namespace) -> None:
     tokenizer = WordPieceTokenizer.from_pretrained(options.model or options.tokenizer)
     if options.model:
         model = BertForSequenceClassification.from_pretrained(
-            options.model, seed=settings.seed, id2label=id2label
+            options.model,
+            seed=settings.seed,
+            id2label=id2label,
+            hidden_dropout_prob=options.dropout,
+            attention_probs_dropout_prob=options.dropout,
         )
     else:
         config = replace(_config(options, tokenizer), id2label=id2label)
@@ -260,8 +272,8 @@ def _resumed(checkpoint, config, settings):
     saved = read_state(checkpoint)["settings"]
     model = BertForMaskedLM.from_pretrained(checkpoint, strict=True)
     free = ("evaluate_every", "save_every")  # these decide no number
-    pairs = [(name, saved.get(name), value) for name, value in vars(settings).items()]
-    pairs += [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
+    pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
+    pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:
         if had != got and name not in free:
             raise ValueError(f"{name}: the run in {checkpoint.parent} has {had}, got {got}")
@@ -275,6 +287,7 @@ def _config(options, tokenizer):
         raise ValueError(f"length: expected at least 3 tokens, got {options.length}")
     return BertConfig.preset(
         options.size,
+        initializer_range=round(SPREAD_BY_WIDTH / PRESETS[options.size]["hidden_size"] ** 0.5, 3),
         vocab_size=tokenizer.vocab_size,
         max_position_embeddings=options.length,
         hidden_act=options.activation,

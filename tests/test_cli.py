@@ -88,7 +88,7 @@ def test_a_run_interrupted_goes_on_and_ends_like_one_unbroken(room, capsys, monk
             "--resume", status=130)  # fmt: skip
     monkeypatch.setattr(loop.Engine, "step", right)
     refused(capsys, pretrain(room, "broken", "--resume", "--learning-rate", 0.5),
-            "learning_rate: the run", "has 0.001, got 0.5")  # fmt: skip
+            "learning_rate: the run", "has 0.002, got 0.5")  # fmt: skip
     (room / "other.txt").write_text("a dog\n\n" * 40 + (room / "corpus.txt").read_text())
     other = [
         room / "other.txt" if a == room / "corpus.txt" else a for a in pretrain(room, "broken")
