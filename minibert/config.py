@@ -9,7 +9,12 @@ from typing import Any, Self
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 POSITIONS = ("absolute", "sinusoidal")
-PROBLEM_TYPES = (None, "single_label_classification")
+PROBLEM_TYPES = (
+    None,
+    "single_label_classification",
+    "multi_label_classification",
+    "regression",
+)
 
 # Devlin et al. (2019), section 3, and Turc et al. (2019), table 1.
 PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
@@ -54,7 +59,7 @@ class BertConfig:
         pad_token_id: the id whose initial embedding is zero.
         position_embedding_type: `absolute` (learned) or `sinusoidal` (fixed).
         classifier_dropout: share dropped before a classifier; None: `hidden_dropout_prob`.
-        problem_type: what the labels are; None or `single_label_classification`.
+        problem_type: what a classifier's labels are; None is `single_label_classification`.
         id2label: the classes' names by number, 0 to C - 1.
 
     Raises:
@@ -165,6 +170,8 @@ class BertConfig:
                 raise ValueError(f"{switch}: expected false, an encoder, got {values[switch]!r}")
         known = {one.name for one in fields(cls)} & set(values)
         kept = {name: values[name] for name in known}
+        if not kept.get("id2label") and values.get("num_labels"):
+            kept["id2label"] = {i: f"LABEL_{i}" for i in range(values["num_labels"])}
         if kept.get("id2label"):
             try:
                 kept["id2label"] = {int(i): label for i, label in kept["id2label"].items()}

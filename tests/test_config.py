@@ -42,6 +42,7 @@ def test_json_both_ways():
     assert fields["model_type"] == "bert"
     assert fields["label2id"] == {"no": 0, "ja": 1, "é": 2}
     assert BertConfig.from_dict({**fields, "use_cache": True}) == config
+    assert BertConfig.from_dict({"num_labels": 3}).num_labels == 3
 
 
 def test_it_is_frozen_and_knows_its_classes():

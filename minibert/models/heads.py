@@ -180,6 +180,10 @@ class BertForSequenceClassification(BertWithHead):
         """Make the body, the pooler and the classifier."""
         super().build()
         config = self.config
+        if config.problem_type not in (None, "single_label_classification"):
+            raise ValueError(
+                f"problem_type: expected single_label_classification, got {config.problem_type}"
+            )
         self.pooler = Pooler(config)
         self.classifier = Linear("classifier", config.hidden_size, config.num_labels)
         self.rate = (

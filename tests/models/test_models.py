@@ -48,6 +48,13 @@ def assert_same_gradients(a, b, tolerance=1e-12):
         assert np.linalg.norm(a[name] - b[name]) <= allowed, name
 
 
+def test_a_classifier_for_other_labels_is_refused_and_its_body_is_not():
+    config = BertConfig(**{**vars(CONFIG), "problem_type": "regression"})
+    assert BertModel(config)(**BATCH).pooler_output is not None
+    with pytest.raises(ValueError, match="problem_type: expected single_label_classification"):
+        BertForSequenceClassification(config)
+
+
 def test_the_published_parameter_counts():
     for name, expected in (("base", 109_482_240), ("large", 335_141_888)):
         config = BertConfig.preset(name)
