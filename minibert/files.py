@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,5 +95,9 @@ def claim(folder: str | os.PathLike) -> None:
         parent = parent.parent
     if not parent.is_dir():
         raise NotADirectoryError(f"{folder}: {parent} is not a folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder}: no permission to write in {parent}")
+    try:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".minibert-"):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise PermissionError(f"{folder}: can't write in {parent}: {reason}") from None

@@ -57,3 +57,13 @@ def test_claim_refuses_before_the_work(tmp_path):
         claim(tmp_path)
     with pytest.raises(NotADirectoryError, match="file is not a folder"):
         claim(tmp_path / "file" / "below")
+
+
+def test_claim_tries_to_write(tmp_path, monkeypatch):
+    def refuse(path, *arguments):
+        raise OSError(30, "Read-only file system", path)
+
+    monkeypatch.setattr("os.mkdir", refuse)
+    with pytest.raises(PermissionError, match=r"new: can't write in .*: Read-only file system"):
+        claim(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []

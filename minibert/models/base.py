@@ -43,6 +43,8 @@ class Model:
         dtype: DTypeLike = np.float32,
         params: Parameters | None = None,
     ):
+        if not np.issubdtype(dtype, np.floating):
+            raise TypeError(f"dtype: expected a floating-point one, got {np.dtype(dtype)}")
         self.config = config
         self.build()
         if params is None:
@@ -101,6 +103,10 @@ class Model:
         Raises:
             TypeError, ValueError: an array of the wrong dtype, shape or range; it says which.
         """
+        if denominator is not None and not denominator > 0:
+            raise ValueError(f"denominator: expected more than 0, got {denominator}")
+        if grads is not None and grads.shapes != self.params.shapes:
+            raise ValueError("grads: expected the names and shapes of this model's parameters")
         loss, (shape, loss_cache, cache) = self.loss_forward(batch, labels, rng, denominator)
         grads = self.params.zeros_like() if grads is None else grads
         self.backward(cross_entropy_backward(loss_cache).reshape(shape), cache, grads)

@@ -48,6 +48,16 @@ def assert_same_gradients(a, b, tolerance=1e-12):
         assert np.linalg.norm(a[name] - b[name]) <= allowed, name
 
 
+def test_other_dtypes_denominators_and_gradients_are_refused():
+    with pytest.raises(TypeError, match="dtype: expected a floating-point one, got int32"):
+        BertModel(CONFIG, dtype=np.int32)
+    model = BertForMaskedLM(CONFIG)
+    with pytest.raises(ValueError, match="denominator: expected more than 0, got 0"):
+        model.loss_and_grads(BATCH, MASKED_LABELS, denominator=0)
+    with pytest.raises(ValueError, match="grads: expected the names and shapes of this model"):
+        model.loss_and_grads(BATCH, MASKED_LABELS, grads=BertModel(CONFIG).params.zeros_like())
+
+
 def test_a_classifier_for_other_labels_is_refused_and_its_body_is_not():
     config = BertConfig(**{**vars(CONFIG), "problem_type": "regression"})
     assert BertModel(config)(**BATCH).pooler_output is not None
