@@ -216,11 +216,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _model_options(sub, *, dropout):
     group = sub.add_argument_group("a new model")
-    group.add_argument("--size", choices=list(PRESETS), default="tiny", help="(%(default)s)")
-    group.add_argument("--length", type=int, default=32, help="longest sequence, in tokens, "
-                       "[CLS] and [SEP] included (%(default)s)")  # fmt: skip
-    group.add_argument("--activation", choices=ACTIVATIONS, default="gelu", help="(%(default)s)")
-    group.add_argument("--positions", choices=POSITIONS, default="absolute", help="(%(default)s)")
+    # None where nothing is said, so that `finetune --model` can refuse what the model decides.
+    group.add_argument("--size", choices=list(PRESETS), help="(tiny)")
+    group.add_argument("--length", type=int, help="longest sequence, in tokens, "
+                       "[CLS] and [SEP] included (32)")  # fmt: skip
+    group.add_argument("--activation", choices=ACTIVATIONS, help="(gelu)")
+    group.add_argument("--positions", choices=POSITIONS, help="(absolute)")
     group.add_argument("--dropout", type=float, default=dropout, help="(%(default)s)")
 
 

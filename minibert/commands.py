@@ -100,7 +100,9 @@ def pretrain(options: argparse.Namespace) -> None:
         held_out = list(read_corpus(options.held_out))
     else:
         train, held_out = hold_out(train, HELD_OUT)
-    rows, held_out_rows = (pack(side, tokenizer, options.length) for side in (train, held_out))
+    rows, held_out_rows = (
+        pack(side, tokenizer, config.max_position_embeddings) for side in (train, held_out)
+    )
     for name, packed in (("to train on", rows), ("held out", held_out_rows)):
         if not len(packed):
             raise ValueError(
@@ -138,6 +140,9 @@ def pretrain(options: argparse.Namespace) -> None:
 def finetune(options: argparse.Namespace) -> None:
     """Train a classifier."""
     claim(options.out)
+    for name in ("size", "length", "activation", "positions") if options.model else ():
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name}: leave it out, the model in {options.model} decides it")
     for name in ("epochs", "batch_size"):
         if getattr(options, name) < 1:
             raise ValueError(f"{name}: expected at least 1, got {getattr(options, name)}")
@@ -283,15 +288,16 @@ def _resumed(checkpoint, config, settings):
 
 
 def _config(options, tokenizer):
-    if options.length < 3:
-        raise ValueError(f"length: expected at least 3 tokens, got {options.length}")
+    size, length = options.size or "tiny", 32 if options.length is None else options.length
+    if length < 3:
+        raise ValueError(f"length: expected at least 3 tokens, got {length}")
     return BertConfig.preset(
-        options.size,
-        initializer_range=round(SPREAD_BY_WIDTH / PRESETS[options.size]["hidden_size"] ** 0.5, 3),
+        size,
+        initializer_range=round(SPREAD_BY_WIDTH / PRESETS[size]["hidden_size"] ** 0.5, 3),
         vocab_size=tokenizer.vocab_size,
-        max_position_embeddings=options.length,
-        hidden_act=options.activation,
-        position_embedding_type=options.positions,
+        max_position_embeddings=length,
+        hidden_act=options.activation or "gelu",
+        position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=options.dropout,
         attention_probs_dropout_prob=options.dropout,
         pad_token_id=tokenizer.pad_token_id,

@@ -41,7 +41,7 @@ def pretrain(folder, out, *more):
 def finetune(folder, out, *more):
     rows = folder / "labelled.tsv"
     return ["finetune", rows, "--held-out", rows, "--epochs", 2, "--batch-size", 8,
-            "--length", 16, "--out", folder / out, *more]  # fmt: skip
+            "--out", folder / out, *more]  # fmt: skip
 
 
 def run(arguments):
@@ -156,7 +156,9 @@ def test_a_broken_checkpoint_is_refused_by_file(room, tmp_path, capsys, name, co
 
 
 def test_finetuning_prints_scores_and_evaluate_repeats_them(room, capsys):
-    assert run(finetune(room, "from-nothing", "--tokenizer", room / "tokenizer")) == 0
+    assert (
+        run(finetune(room, "from-nothing", "--tokenizer", room / "tokenizer", "--length", 16)) == 0
+    )
     first = capsys.readouterr().out
     assert "true/said" in first
     assert "always the commonest class: 50.0%" in first
@@ -247,6 +249,7 @@ def test_bad_input_gives_one_line_and_leaves_nothing(room, tmp_path, capsys):
     tune = finetune(room, "x", "--model", room / "model")
     refused(capsys, [*tune, "--batch-size", 0], "batch_size: expected at least 1")
     refused(capsys, [*tune, "--epochs", 0], "epochs: expected at least 1")
+    refused(capsys, [*tune, "--length", 64], "--length: leave it out")
     refused(capsys, ["fill-mask", room / "model", "a [MASK]", "--top", 0], "top: expected")
     both = ["predict", room / "classifier", "a", "--file", room / "labelled.tsv"]
     refused(capsys, both, "texts or --file")
