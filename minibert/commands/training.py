@@ -1,17 +1,13 @@
-"""What each sub-command does: read the options, call the package, print the result."""
+"""The sub-commands that train: a tokenizer, a masked language model, a classifier."""
 
 import argparse
-import sys
 import zlib
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from minibert import proofs
+from minibert.commands.shared import interactive, print_scores, read, report_cut
 from minibert.config import PRESETS, BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.corpus import hold_out, pack, read_corpus
-from minibert.data.tables import Row, read_rows
 from minibert.files import claim, creating
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
@@ -21,15 +17,12 @@ from minibert.training import (
     Interrupted,
     Settings,
     evaluate_classifier,
-    predict_proba,
     train_classifier,
     train_masked_lm,
     unigram_score,
 )
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
-from minibert.training.finetune import texts_of
-from minibert.training.metrics import Scores
-from minibert.training.pretrain import guess, masked
+from minibert.training.pretrain import masked
 
 HELD_OUT = 0.05  # of the documents, where no held-out files are given
 # Narrow models learn faster with larger initial weights and bear a higher rate. For tiny and for
@@ -37,29 +30,6 @@ HELD_OUT = 0.05  # of the documents, where no held-out files are given
 # (0.68 / √128) than with 0.02, and a rate of 0.005 never got past the counts of tokens. For wider
 # models the same rules come to BERT's own 0.02 and small rates; those were not measured.
 RATE_BY_WIDTH, SPREAD_BY_WIDTH = 0.256, 0.68
-
-
-def demo(options: argparse.Namespace) -> None:
-    """Walk the whole road."""
-    from minibert.demo import run
-
-    run(options.out, steps=options.steps)
-
-
-def corpus(options: argparse.Namespace) -> None:
-    """Write the built-in texts."""
-    from minibert.data.builtin import write_builtin
-
-    claim(options.out)
-    texts, labelled = write_builtin(options.out, progress=_interactive())
-    for name, side in (("train", texts.train), ("held_out", texts.held_out)):
-        letters = sum(len(paragraph) for document in side for paragraph in document)
-        print(
-            f"{options.out / name}.txt: {len(side):,} documents, {letters / 1e6:.1f} M characters"
-        )
-    for name, rows in labelled.items():
-        classes = len({label for label, _ in rows})
-        print(f"{options.out / 'labelled' / name}.tsv: {len(rows):,} texts, {classes} classes")
 
 
 def train_tokenizer(options: argparse.Namespace) -> None:
@@ -72,7 +42,7 @@ def train_tokenizer(options: argparse.Namespace) -> None:
             options.vocab_size,
             min_frequency=options.min_frequency,
             do_lower_case=not options.cased,
-            progress=_interactive(),
+            progress=interactive(),
         )
     except ValueError as error:
         if any(str(error).startswith(str(path)) for path in options.files):
@@ -125,7 +95,7 @@ def pretrain(options: argparse.Namespace) -> None:
             settings,
             optimizer=optimizer,
             run=options.out,
-            progress=_interactive(),
+            progress=interactive(),
         )
     except Interrupted as stop:
         raise Interrupted(f"{stop}; the same command with --resume goes on") from None
@@ -146,7 +116,7 @@ def finetune(options: argparse.Namespace) -> None:
     for name in ("epochs", "batch_size"):
         if getattr(options, name) < 1:
             raise ValueError(f"{name}: expected at least 1, got {getattr(options, name)}")
-    rows = _read(options, options.file, labelled=True)
+    rows = read(options, options.file, labelled=True)
     names = sorted({row.label or "" for row in rows})
     if len(names) < 2:
         raise ValueError(f"{options.file}: expected two classes or more, got only {names[0]!r}")
@@ -155,7 +125,7 @@ def finetune(options: argparse.Namespace) -> None:
     examples = Examples.of(rows, label2id, str(options.file))
     held_out = None
     if options.held_out:
-        held_out_rows = _read(options, options.held_out, labelled=True)
+        held_out_rows = read(options, options.held_out, labelled=True)
         held_out = Examples.of(held_out_rows, label2id, str(options.held_out))
     settings = _settings(
         options, options.epochs * steps_per_epoch(len(examples), options.batch_size)
@@ -174,7 +144,7 @@ def finetune(options: argparse.Namespace) -> None:
         model = BertForSequenceClassification(config, seed=settings.seed)
     for texts in (examples, held_out):
         if texts is not None:
-            _report_cut(tokenizer, texts.texts, texts.pairs, model)
+            report_cut(tokenizer, texts.texts, texts.pairs, model)
     train_classifier(
         model,
         tokenizer,
@@ -182,79 +152,13 @@ def finetune(options: argparse.Namespace) -> None:
         settings,
         held_out=held_out,
         run=options.out,
-        progress=_interactive(),
+        progress=interactive(),
     )
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out)
     if held_out:
         print_scores(evaluate_classifier(model, tokenizer, held_out))
     print(f"{options.out}: the classifier; try: minibert predict {options.out} 'some text'")
-
-
-def evaluate(options: argparse.Namespace) -> None:
-    """Measure a classifier."""
-    model, tokenizer = _classifier(options.model)
-    rows = _read(options, options.file, labelled=True)
-    examples = Examples.of(rows, model.config.label2id, str(options.file))
-    _report_cut(tokenizer, examples.texts, examples.pairs, model)
-    print_scores(evaluate_classifier(model, tokenizer, examples))
-
-
-def predict(options: argparse.Namespace) -> None:
-    """Say each text's class."""
-    model, tokenizer = _classifier(options.model)
-    if options.file and options.texts:
-        raise ValueError("expected texts or --file, got both")
-    if options.file:
-        rows = _read(options, options.file, labelled=False)
-    else:
-        texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
-        rows = [Row(text, None, None, number) for number, text in enumerate(texts, start=1)]
-    if not rows:
-        raise ValueError("standard input: expected lines of text, got none")
-    texts, pairs = texts_of(rows)
-    _report_cut(tokenizer, texts, pairs, model, sys.stderr)
-    names = list(model.config.label2id)
-    start = 0
-    for part in predict_proba(model, tokenizer, texts, pairs):
-        for probabilities, text in zip(part, texts[start:], strict=False):
-            best = int(probabilities.argmax())
-            print(f"{names[best]}\t{probabilities[best]:.3f}\t{' '.join(text.split())}")
-        start += len(part)
-
-
-def fill_mask(options: argparse.Namespace) -> None:
-    """Guess hidden words."""
-    if options.top < 1:
-        raise ValueError(f"top: expected at least 1, got {options.top}")
-    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    model = BertForMaskedLM.from_pretrained(options.model, strict=True)
-    for text in options.texts:
-        places = guess(model, tokenizer, text, options.top)
-        print(text)
-        for guesses in places:
-            print("  " + ", ".join(f"{piece} {share:.1%}" for piece, share in guesses))
-
-
-def tokenize(options: argparse.Namespace) -> None:
-    """Show pieces and ids."""
-    tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    for text in options.texts:
-        ids = tokenizer.encode(text).input_ids
-        print(" ".join(tokenizer.convert_ids_to_tokens(ids)))
-        print(" ".join(map(str, ids)))
-
-
-def gradcheck(options: argparse.Namespace) -> None:
-    """Prove every gradient."""
-    if not proofs.report():
-        raise ArithmeticError("a gradient disagrees with its forward pass")
-
-
-def print_scores(scores: Scores) -> None:
-    """Print a classifier's scores beside the majority class."""
-    print(scores.table())
-    print(f"{scores}; always the commonest class: {scores.majority:.1%}")
 
 
 def _settings(options, steps):
@@ -270,21 +174,6 @@ def _settings(options, steps):
         evaluate_every=options.evaluate_every,
         save_every=options.save_every,
     )
-
-
-def _resumed(checkpoint, config, settings):
-    """Read a run's model and optimizer, if `config` and `settings` are the run's own."""
-    saved = read_state(checkpoint)["settings"]
-    model = BertForMaskedLM.from_pretrained(checkpoint, strict=True)
-    free = ("evaluate_every", "save_every")  # these decide no number
-    pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
-    pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
-    for name, had, got in pairs:
-        if had != got and name not in free:
-            raise ValueError(f"{name}: the run in {checkpoint.parent} has {had}, got {got}")
-    optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
-    restore_optimizer(checkpoint, optimizer)
-    return model, optimizer
 
 
 def _config(options, tokenizer):
@@ -304,22 +193,16 @@ def _config(options, tokenizer):
     )
 
 
-def _classifier(folder: Path):
-    model = BertForSequenceClassification.from_pretrained(folder, strict=True)
-    return model, WordPieceTokenizer.from_pretrained(folder)
-
-
-def _read(options, path, *, labelled) -> Sequence[Row]:
-    return read_rows(path, options.text, options.label, options.pair, labelled=labelled)
-
-
-def _report_cut(tokenizer, texts, pairs, model, file=None):
-    longest = model.config.max_position_embeddings
-    cut = tokenizer.count_truncated(texts, pairs, max_length=longest)
-    if cut:
-        message = f"{cut:,} of {len(texts):,} texts are longer than {longest} tokens and are cut"
-        print(message, file=file)
-
-
-def _interactive():
-    return sys.stderr.isatty()
+def _resumed(checkpoint, config, settings):
+    """Read a run's model and optimizer, if `config` and `settings` are the run's own."""
+    saved = read_state(checkpoint)["settings"]
+    model = BertForMaskedLM.from_pretrained(checkpoint, strict=True)
+    free = ("evaluate_every", "save_every")  # these decide no number
+    pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
+    pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
+    for name, had, got in pairs:
+        if had != got and name not in free:
+            raise ValueError(f"{name}: the run in {checkpoint.parent} has {had}, got {got}")
+    optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+    restore_optimizer(checkpoint, optimizer)
+    return model, optimizer

@@ -1,0 +1,25 @@
+"""What each sub-command does: read the options, call the package, print the result."""
+
+from minibert.commands.training import finetune, pretrain, train_tokenizer
+from minibert.commands.using import (
+    corpus,
+    demo,
+    evaluate,
+    fill_mask,
+    gradcheck,
+    predict,
+    tokenize,
+)
+
+__all__ = [
+    "corpus",
+    "demo",
+    "evaluate",
+    "fill_mask",
+    "finetune",
+    "gradcheck",
+    "predict",
+    "pretrain",
+    "tokenize",
+    "train_tokenizer",
+]

@@ -1,0 +1,107 @@
+"""The sub-commands that show and use what is there."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from minibert import proofs
+from minibert.commands.shared import interactive, print_scores, read, report_cut
+from minibert.data.tables import Row
+from minibert.files import claim
+from minibert.models import BertForMaskedLM, BertForSequenceClassification
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training import (
+    Examples,
+    evaluate_classifier,
+    predict_proba,
+)
+from minibert.training.finetune import texts_of
+from minibert.training.pretrain import guess
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Walk the whole road."""
+    from minibert.demo import run
+
+    run(options.out, steps=options.steps)
+
+
+def corpus(options: argparse.Namespace) -> None:
+    """Write the built-in texts."""
+    from minibert.data.builtin import write_builtin
+
+    claim(options.out)
+    texts, labelled = write_builtin(options.out, progress=interactive())
+    for name, side in (("train", texts.train), ("held_out", texts.held_out)):
+        letters = sum(len(paragraph) for document in side for paragraph in document)
+        print(
+            f"{options.out / name}.txt: {len(side):,} documents, {letters / 1e6:.1f} M characters"
+        )
+    for name, rows in labelled.items():
+        classes = len({label for label, _ in rows})
+        print(f"{options.out / 'labelled' / name}.tsv: {len(rows):,} texts, {classes} classes")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Measure a classifier."""
+    model, tokenizer = _classifier(options.model)
+    rows = read(options, options.file, labelled=True)
+    examples = Examples.of(rows, model.config.label2id, str(options.file))
+    report_cut(tokenizer, examples.texts, examples.pairs, model)
+    print_scores(evaluate_classifier(model, tokenizer, examples))
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Say each text's class."""
+    model, tokenizer = _classifier(options.model)
+    if options.file and options.texts:
+        raise ValueError("expected texts or --file, got both")
+    if options.file:
+        rows = read(options, options.file, labelled=False)
+    else:
+        texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
+        rows = [Row(text, None, None, number) for number, text in enumerate(texts, start=1)]
+    if not rows:
+        raise ValueError("standard input: expected lines of text, got none")
+    texts, pairs = texts_of(rows)
+    report_cut(tokenizer, texts, pairs, model, sys.stderr)
+    names = list(model.config.label2id)
+    start = 0
+    for part in predict_proba(model, tokenizer, texts, pairs):
+        for probabilities, text in zip(part, texts[start:], strict=False):
+            best = int(probabilities.argmax())
+            print(f"{names[best]}\t{probabilities[best]:.3f}\t{' '.join(text.split())}")
+        start += len(part)
+
+
+def fill_mask(options: argparse.Namespace) -> None:
+    """Guess hidden words."""
+    if options.top < 1:
+        raise ValueError(f"top: expected at least 1, got {options.top}")
+    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+    model = BertForMaskedLM.from_pretrained(options.model, strict=True)
+    for text in options.texts:
+        places = guess(model, tokenizer, text, options.top)
+        print(text)
+        for guesses in places:
+            print("  " + ", ".join(f"{piece} {share:.1%}" for piece, share in guesses))
+
+
+def tokenize(options: argparse.Namespace) -> None:
+    """Show pieces and ids."""
+    tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
+    for text in options.texts:
+        ids = tokenizer.encode(text).input_ids
+        print(" ".join(tokenizer.convert_ids_to_tokens(ids)))
+        print(" ".join(map(str, ids)))
+
+
+def gradcheck(options: argparse.Namespace) -> None:
+    """Prove every gradient."""
+    if not proofs.report():
+        raise ArithmeticError("a gradient disagrees with its forward pass")
+
+
+def _classifier(folder: Path):
+    model = BertForSequenceClassification.from_pretrained(folder, strict=True)
+    return model, WordPieceTokenizer.from_pretrained(folder)
