@@ -62,9 +62,8 @@ def train_masked_lm(
     """
     if optimizer is None:
         optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
-    special = [*tokenizer.all_special_ids]
     for name, ids in (("to train on", rows), ("held out", held_out)):
-        if np.isin(ids, special).all():
+        if np.isin(ids, tokenizer.all_special_ids).all():
             raise ValueError(f"no text {name}: every token of it is unknown or special")
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip)
     masked_held_out = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
