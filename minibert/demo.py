@@ -28,7 +28,7 @@ SENTENCES = (
     "if [MASK] is true, the result is returned as a list.",
 )
 VOCABULARY, LENGTH = 4096, 32
-STEPS, BATCH, SHARDS, RATE = 2200, 64, 2, 2e-3
+STEPS, BATCH, SHARDS, RATE = 2400, 64, 2, 2e-3
 TEXTS, EPOCHS, TEXT_RATE, DROPOUT = 600, 12, 5e-4, 0.1
 
 
