@@ -181,9 +181,9 @@ class BertConfig:
                 ) from None
         return cls(**kept)
 
-    def to_json(self) -> str:
-        """Return the text of a `config.json`."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    def to_json(self, **more: Any) -> str:
+        """Return the text of a `config.json`, with `more` fields than a configuration has."""
+        return json.dumps({**more, **self.to_dict()}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:

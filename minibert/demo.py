@@ -1,8 +1,8 @@
 """The whole road in one command: from the installed documentation to a fine-tuned classifier."""
 
-import sys
 from pathlib import Path
 
+from minibert.commands.shared import interactive
 from minibert.config import BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.builtin import write_builtin
@@ -41,7 +41,7 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     """
     out = out or _fresh()
     claim(out)
-    progress = sys.stderr.isatty()
+    progress = interactive()
 
     print("1. The corpus: documentation that is installed with Python and NumPy", flush=True)
     corpus, _ = write_builtin(out / "corpus", progress=progress)

@@ -1,7 +1,6 @@
 """Checkpoints: a folder with `config.json` and `model.safetensors`, as Hugging Face writes them."""
 
 import dataclasses
-import json
 import logging
 import os
 from pathlib import Path
@@ -33,12 +32,11 @@ class PreTrained(Model):
         Each file is written beside the old one and renamed, so that a failure leaves that whole.
         """
         folder = Path(folder)
-        fields = {"architectures": [type(self).__name__], **self.config.to_dict()}
         # The weights first: a config.json says that what it describes is there.
         with replacing(folder / WEIGHTS) as path:
             save_file(dict(self.params), path, metadata={"format": "pt"})
         with replacing(folder / CONFIG) as path:
-            path.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            path.write_text(self.config.to_json(architectures=[type(self).__name__]), "utf-8")
 
     @classmethod
     def from_pretrained(
