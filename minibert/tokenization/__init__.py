@@ -1,11 +1,13 @@
-"""Tokenization: text to ids and back.
+"""Tokenization: text to ids and back, in three rooms.
 
-Read `normalizer`, `vocabulary`, `wordpiece` with `framing` and `saved`, then `trainer`.
+Normalise: `characters`, `normalizer`. Match: `vocabulary`, `added`, `matching`, `fast`. Learn:
+`trainer`. `wordpiece` is the front door, with `framing` and `saved` behind it.
 """
 
+from minibert.tokenization.added import AddedToken
 from minibert.tokenization.framing import Encoding
 from minibert.tokenization.normalizer import Normalizer
 from minibert.tokenization.vocabulary import Vocabulary
 from minibert.tokenization.wordpiece import WordPieceTokenizer
 
-__all__ = ["Encoding", "Normalizer", "Vocabulary", "WordPieceTokenizer"]
+__all__ = ["AddedToken", "Encoding", "Normalizer", "Vocabulary", "WordPieceTokenizer"]

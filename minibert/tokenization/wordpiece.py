@@ -2,16 +2,30 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
-import regex
 
 from minibert.tokenization import saved
-from minibert.tokenization.framing import Encoding, frame, pad, with_pairs
-from minibert.tokenization.normalizer import Normalizer, chunks
-from minibert.tokenization.trainer import learn_vocabulary
-from minibert.tokenization.vocabulary import CONTINUES, Remembered, Vocabulary
+from minibert.tokenization.added import AddedToken
+from minibert.tokenization.framing import (
+    Encoding,
+    Frame,
+    Padding,
+    Truncation,
+    keep,
+    pad,
+    padded_length,
+    room,
+    windows,
+    with_pairs,
+)
+from minibert.tokenization.matching import Matcher
+from minibert.tokenization.normalizer import Normalizer
+from minibert.tokenization.trainer import Score, learn_vocabulary
+from minibert.tokenization.vocabulary import Vocabulary, joined, pieces_of
 
 SPECIAL = {
     "pad_token": "[PAD]",
@@ -20,9 +34,6 @@ SPECIAL = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-# Joins that written text doesn't have, for `decode(clean_up=True)`: Hugging Face's list.
-CLEAN_UP = [(f" {mark}", mark) for mark in [".", "?", "!", ","]]
-CLEAN_UP += [(" ' ", "'"), *((f" {end}", end) for end in ["n't", "'m", "'s", "'ve", "'re"])]
 
 
 class WordPieceTokenizer:
@@ -39,12 +50,13 @@ class WordPieceTokenizer:
     [2, 5, 6, 7, 8, 3]
 
     Args:
-        vocabulary: the pieces in the order of their ids, or each piece's id; `##` begins a piece
-            that continues a word.
-        do_lower_case, strip_accents, tokenize_chinese_chars: see `Normalizer`.
+        vocabulary: the pieces in the order of their ids, or each piece's id.
+        do_lower_case, strip_accents, tokenize_chinese_chars, clean_text: see `Normalizer`.
+        continuing_subword_prefix: begins a piece that continues a word.
         max_input_chars_per_word: a longer word becomes the unknown token.
         unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens, which are pieces
             of the vocabulary.
+        added_tokens: see `add_tokens`.
         model_max_length: the most tokens that the model takes, kept for those who ask and saved;
             nothing is cut that isn't asked for.
 
@@ -60,34 +72,37 @@ class WordPieceTokenizer:
         do_lower_case: bool = True,
         strip_accents: bool | None = None,
         tokenize_chinese_chars: bool = True,
+        clean_text: bool = True,
+        continuing_subword_prefix: str = "##",
         max_input_chars_per_word: int = 100,
         unk_token: str = "[UNK]",
         sep_token: str = "[SEP]",
         pad_token: str = "[PAD]",
         cls_token: str = "[CLS]",
         mask_token: str = "[MASK]",
+        added_tokens: Iterable[str | AddedToken] = (),
         model_max_length: int | None = None,
     ):
-        self.vocabulary = Vocabulary(vocabulary)
-        self.vocab = self.vocabulary.ids
-        self.normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars)
+        self.vocabulary = Vocabulary(vocabulary, continuing_subword_prefix)
+        self.normalizer = Normalizer(
+            do_lower_case, strip_accents, tokenize_chinese_chars, clean_text
+        )
         self.max_input_chars_per_word = max_input_chars_per_word
         self.model_max_length = model_max_length
-        self.unk_token, self.unk_token_id = unk_token, self._special_id("unk_token", unk_token)
-        self.sep_token, self.sep_token_id = sep_token, self._special_id("sep_token", sep_token)
-        self.pad_token, self.pad_token_id = pad_token, self._special_id("pad_token", pad_token)
-        self.cls_token, self.cls_token_id = cls_token, self._special_id("cls_token", cls_token)
-        self.mask_token, self.mask_token_id = mask_token, self._special_id("mask_token", mask_token)
-        specials = dict.fromkeys([unk_token, sep_token, pad_token, cls_token, mask_token])
-        self.all_special_tokens = list(specials)
-        self.all_special_ids = self.convert_tokens_to_ids(specials)
-        # The longest first: one special token may begin another.
-        alternatives = sorted(map(regex.escape, specials), key=len, reverse=True)
-        self._special = regex.compile(f"({'|'.join(alternatives)})")
-        # Text repeats its chunks, and those that differ in punctuation repeat their words: 6 MB of
-        # English take 3.9 s without these, 1.2 with the first and 0.8 with both, on one core.
-        self._chunk_ids = Remembered(self._ids_of_chunk)
-        self._word_ids = Remembered(self._ids_of_word)
+        self.unk_token, self.sep_token, self.pad_token = unk_token, sep_token, pad_token
+        self.cls_token, self.mask_token = cls_token, mask_token
+        self.unk_token_id = self._special_id("unk_token", self.vocabulary.ids)
+        self._matcher = Matcher(
+            self.vocabulary, self.normalizer, self.unk_token_id, max_input_chars_per_word
+        )
+        self._matcher.add(_added(added_tokens))
+        self.sep_token_id = self._special_id("sep_token", self.vocab)
+        self.pad_token_id = self._special_id("pad_token", self.vocab)
+        self.cls_token_id = self._special_id("cls_token", self.vocab)
+        self.mask_token_id = self._special_id("mask_token", self.vocab)
+        known = {token.content for token in self.added_tokens}
+        named = dict.fromkeys([unk_token, sep_token, pad_token, cls_token, mask_token])
+        self.add_tokens([token for token in named if token not in known], special_tokens=True)
 
     @classmethod
     def train(
@@ -95,8 +110,11 @@ class WordPieceTokenizer:
         texts: Iterable[str],
         vocab_size: int,
         *,
+        score: Score = "frequency",
         min_frequency: int = 2,
-        limit_alphabet: int = 1000,
+        limit_alphabet: int | None = 1000,
+        initial_alphabet: Iterable[str] = "",
+        special_tokens: Iterable[str] = (),
         progress: bool = False,
         **options: Any,
     ) -> Self:
@@ -105,8 +123,12 @@ class WordPieceTokenizer:
         Args:
             texts: any number of them, gone through once, in whatever order.
             vocab_size: V, the number of pieces, special tokens included.
+            score: which pair of pieces is joined: the commonest (`frequency`), or the one that is
+                commonest beside its parts (`likelihood`).
             min_frequency: the rarest pair of pieces to join.
             limit_alphabet: the most letters to know.
+            initial_alphabet: letters to know even if they are rare, or absent.
+            special_tokens: more of them, besides the five.
             progress: show bars.
             options: the tokenizer's own, as for `WordPieceTokenizer`.
 
@@ -114,71 +136,119 @@ class WordPieceTokenizer:
             TypeError: a text is not a string, or an option is unknown.
             ValueError: the texts can't give so many pieces; it says how many they can.
         """
-        special = [options.get(name, token) for name, token in SPECIAL.items()]
+        more = list(special_tokens)
+        special = [*(options.get(name, token) for name, token in SPECIAL.items()), *more]
         untrained = cls(list(dict.fromkeys(special)), **options)  # finds a bad option at once
-        longest = untrained.max_input_chars_per_word
         pieces = learn_vocabulary(
             texts,
             vocab_size,
-            # Words that are too long to be cut would only teach pieces that are never used.
-            words_of=lambda chunk: (
-                word for word in untrained.normalizer.words(chunk) if len(word) <= longest
-            ),
+            normalizer=untrained.normalizer,
             special_tokens=special,
+            score=score,
             min_frequency=min_frequency,
             limit_alphabet=limit_alphabet,
+            initial_alphabet=initial_alphabet,
+            longest_word=untrained.max_input_chars_per_word,
+            prefix=untrained.vocabulary.prefix,
             progress=progress,
         )
-        return cls(pieces, **options)
+        tokenizer = cls(pieces, **options)
+        tokenizer.add_tokens(more, special_tokens=True)
+        return tokenizer
 
     @property
     def vocab_size(self) -> int:
-        """V, the number of pieces."""
+        """V, the number of the vocabulary's pieces, without the tokens added to it."""
         return len(self.vocabulary)
 
     def __len__(self) -> int:
-        """V, the number of pieces."""
-        return len(self.vocabulary)
+        """The number of ids: V, and the added tokens that the vocabulary doesn't have."""
+        return len(self.vocab)
+
+    @property
+    def vocab(self) -> Mapping[str, int]:
+        """Each token's id, in the order of ids, added tokens included."""
+        return MappingProxyType(self._matcher.vocab)
+
+    @property
+    def added_tokens(self) -> list[AddedToken]:
+        """The tokens that are taken whole, the special ones first."""
+        return list(self._matcher.added.values())
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The special tokens, added ones included."""
+        return [token.content for token in self.added_tokens if token.special]
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The special tokens' ids."""
+        return self.convert_tokens_to_ids(self.all_special_tokens)
+
+    def add_tokens(self, tokens: Iterable[str | AddedToken], special_tokens: bool = False) -> int:
+        """Take these tokens whole wherever they stand in a text, and return how many are new.
+
+        One that the vocabulary has keeps its id; the others are numbered on. A model has to be made
+        for `len(tokenizer)` ids then, not `vocab_size`.
+
+        >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
+        >>> tokenizer.add_tokens(["a b"]), tokenizer.tokenize("A  A B")
+        (1, ['a', 'a b'])
+
+        Args:
+            tokens: texts, which are looked for in normalised text, or as they stand if they are
+                special; or `AddedToken`s, which say so themselves.
+            special_tokens: whether the texts are special tokens.
+
+        Raises:
+            ValueError: a token is empty, or nothing is left of it in normalised text.
+        """
+        new = self._matcher.add(_added(tokens, special_tokens))
+        self._frame = Frame(self.cls_token_id, self.sep_token_id, list(self.vocab))
+        return new
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Return the pieces' ids, the unknown token's for what is not in the vocabulary."""
+        """Return the tokens' ids, the unknown token's for those that there aren't."""
         if isinstance(tokens, str):
             raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
         return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
-        """Return the ids' pieces.
+        """Return the ids' tokens.
 
         Raises:
             TypeError: an id is not an integer.
-            ValueError: an id is not in the vocabulary.
+            ValueError: there is no such id.
         """
-        return self.vocabulary.pieces_of(ids)
+        return pieces_of(self._frame.pieces, ids)
 
     def tokenize(self, text: str) -> list[str]:
-        """Cut a text into pieces."""
+        """Cut a text into tokens."""
         return self.convert_ids_to_tokens(self.ids_of(text))
 
     def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
-        """Return the ids of a text's pieces, without [CLS] and [SEP]: (T,) in int32.
+        """Return the ids of a text's tokens, without [CLS] and [SEP]: (T,) in int32.
+
+        The fast way for whole corpora: `map(tokenizer.ids_of, texts)` needs the memory of one text
+        at a time, and no more than 100 MB for what it remembers.
 
         Args:
             text: the text. A special token's text in it, such as "[MASK]", is that token.
             split_special_tokens: it is text like any other; for text that can't be trusted.
+
+        Raises:
+            TypeError: the text is not a string.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text: expected a string, got {type(text).__name__}")
-        parts = [text] if split_special_tokens else self._special.split(text)
-        ids: list[bytes] = []
-        for i, part in enumerate(parts):
-            if i % 2:  # what the pattern caught lies between what it didn't
-                ids.append(_as_bytes([self.vocab[part]]))
-            else:
-                ids.extend(map(self._chunk_ids.__getitem__, chunks(part)))
-        return np.frombuffer(bytearray().join(ids), np.int32)
+        return self._matcher.ids(text, not split_special_tokens)
 
     def encode(
-        self, text: str, pair: str | None = None, *, max_length: int | None = None
+        self,
+        text: str,
+        pair: str | None = None,
+        *,
+        max_length: int | None = None,
+        truncation: Truncation = "longest_first",
+        split_special_tokens: bool = False,
     ) -> Encoding:
         """Encode a text as `[CLS] text [SEP]`, or two as `[CLS] text [SEP] pair [SEP]`.
 
@@ -186,16 +256,57 @@ class WordPieceTokenizer:
 
         Args:
             text, pair: the texts.
-            max_length: the most tokens, special ones included; they are cut from the end of the
-                longer text until all fit, and then from both in turn. None: nothing is cut.
+            max_length: the most tokens, special ones included; None: nothing is cut.
+            truncation: which text is cut, from its end: the longer one until both are equal and
+                then both in turn, `longest_first`; or `only_first`, or `only_second`.
+            split_special_tokens: a special token's text is text like any other.
 
         Raises:
             TypeError: a text is not a string.
-            ValueError: `max_length` leaves no room for the special tokens.
+            ValueError: `max_length` leaves no room for the special tokens, or for what `truncation`
+                doesn't let be cut.
         """
-        first = self.ids_of(text).tolist()
-        second = None if pair is None else self.ids_of(pair).tolist()
-        return frame(first, second, self.cls_token_id, self.sep_token_id, max_length)
+        texts = self._texts(text, pair, split_special_tokens)
+        if max_length is not None:
+            lengths = self._lengths(texts, max_length, truncation)
+            texts = [rows[:length] for rows, length in zip(texts, lengths, strict=False)]
+        return self._frame.encoding(*texts)
+
+    def encode_windows(
+        self,
+        text: str,
+        pair: str | None = None,
+        *,
+        max_length: int,
+        stride: int = 0,
+        truncation: Truncation = "longest_first",
+        split_special_tokens: bool = False,
+    ) -> list[Encoding]:
+        """Encode a long text in windows: nothing of it is lost, and neighbours may overlap.
+
+        >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abc"])
+        >>> windows = tokenizer.encode_windows("a b c", max_length=4, stride=1)
+        >>> [window.tokens for window in windows]
+        [['[CLS]', 'a', 'b', '[SEP]'], ['[CLS]', 'b', 'c', '[SEP]']]
+
+        Args:
+            text, pair, truncation, split_special_tokens: as in `encode`; what would be cut goes
+                into further windows. If that is both texts, their windows are combined.
+            max_length: the most tokens in a window, special ones included.
+            stride: how many tokens of a window the next one repeats.
+
+        Raises:
+            TypeError, ValueError: as in `encode`, or the stride is as long as a window's text.
+        """
+        texts = self._texts(text, pair, split_special_tokens)
+        lengths = self._lengths(texts, max_length, truncation)
+        cut = [windows(rows, n, stride) for rows, n in zip(texts, lengths, strict=False)]
+        if pair is None:
+            return [self._frame.encoding(window) for window in cut[0]]
+        # Hugging Face's order: what stands first in both, the rest of the first, of the second.
+        (first, *others), seconds = cut
+        combined = [(first, seconds[0]), *product(others, seconds), *product([first], seconds[1:])]
+        return [self._frame.encoding(*both) for both in combined]
 
     def encode_batch(
         self,
@@ -203,25 +314,61 @@ class WordPieceTokenizer:
         pairs: Sequence[str] | None = None,
         *,
         max_length: int | None = None,
+        truncation: Truncation = "longest_first",
+        padding: Padding = "longest",
+        pad_to_multiple_of: int | None = None,
+        stride: int = 0,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        split_special_tokens: bool = False,
     ) -> dict[str, np.ndarray]:
-        """Encode texts, or pairs of texts, padded to the longest: a model's batch.
+        """Encode texts, or pairs of texts, padded to one length: a model's batch.
 
         Args:
             texts: B texts.  pairs: a second one for each; None: there are none.
-            max_length: as in `encode`; `count_truncated` tells how many are cut.
+            max_length, truncation: as in `encode`; `count_truncated` tells how many are cut.
+            padding: to the longest of them, or to `max_length`.
+            pad_to_multiple_of: pad to a multiple of this.
+            return_overflowing_tokens: put what is cut into further rows, as `encode_windows` does
+                with this `stride`; `overflow_to_sample_mapping` (B',) says which text a row is of.
+            return_special_tokens_mask: 1 for [CLS], [SEP] and [PAD], else 0: (B, T).
+            return_offsets_mapping: `text[start:end]` is what a token is made of: (B, T, 2), as
+                `offset_mapping`.
+            split_special_tokens: a special token's text is text like any other.
 
         Returns:
-            `input_ids`, `token_type_ids` and `attention_mask`, (B, T) each, in int64.
+            `input_ids`, `token_type_ids` and `attention_mask`, (B, T) each, and what else was asked
+            for, in int64.
 
         Raises:
             TypeError: a text is not a string.
-            ValueError: there are no texts, or not as many pairs as texts.
+            ValueError: there are no texts, not as many pairs as texts, or `encode`'s reasons.
         """
-        encodings = [
-            self.encode(text, pair, max_length=max_length)
-            for text, pair in with_pairs(texts, pairs)
-        ]
-        return pad(encodings, self.pad_token_id)
+        length = padded_length(padding, max_length)
+        how: dict[str, Any] = {
+            "max_length": max_length,
+            "truncation": truncation,
+            "split_special_tokens": split_special_tokens,
+        }
+        encodings, samples = [], []
+        for sample, (text, pair) in enumerate(with_pairs(texts, pairs)):
+            if return_overflowing_tokens:
+                rows = self.encode_windows(text, pair, stride=stride, **how)
+            else:
+                rows = [self.encode(text, pair, **how)]
+            encodings += rows
+            samples += [sample] * len(rows)
+        batch = pad(encodings, self.pad_token_id, length, pad_to_multiple_of)
+        batch["overflow_to_sample_mapping"] = np.array(samples)
+        for name, wanted in {
+            "overflow_to_sample_mapping": return_overflowing_tokens,
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+        }.items():
+            if not wanted:
+                del batch[name]
+        return batch
 
     def count_truncated(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int
@@ -244,11 +391,9 @@ class WordPieceTokenizer:
         """
         tokens = self.convert_ids_to_tokens(ids)
         if skip_special_tokens:
-            tokens = [token for token in tokens if token not in self.all_special_tokens]
-        text = " ".join(tokens).replace(f" {CONTINUES}", "")
-        for spaced, written in CLEAN_UP if clean_up else ():
-            text = text.replace(spaced, written)
-        return text
+            special = set(self.all_special_tokens)
+            tokens = [token for token in tokens if token not in special]
+        return joined(tokens, self.vocabulary.prefix, clean_up)
 
     def decode_batch(
         self,
@@ -264,36 +409,51 @@ class WordPieceTokenizer:
         ]
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Write `vocab.txt` and `tokenizer_config.json`, which `transformers` opens too."""
+        """Write `vocab.txt`, `tokenizer.json` and `tokenizer_config.json`, as Hugging Face does.
+
+        `transformers.AutoTokenizer` opens the folder, and makes the same ids.
+        """
         known = {**vars(self), **vars(self.normalizer)}
-        saved.write(folder, self.vocabulary.pieces, {name: known[name] for name in saved.OPTIONS})
+        known["continuing_subword_prefix"] = self.vocabulary.prefix
+        options = {name: known[name] for name in saved.OPTIONS}
+        added = {self.vocab[token.content]: token for token in self.added_tokens}
+        saved.write(folder, self.vocabulary.pieces, options, added)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> Self:
-        """Read `vocab.txt`, and `tokenizer_config.json` if it is there.
+        """Read a folder with `tokenizer.json` or `vocab.txt`; see `saved` for what rules what.
 
         Raises:
-            OSError: `vocab.txt` is missing or can't be read.
+            OSError: neither is there, or one can't be read.
             ValueError: a file is broken, or they don't fit each other; it says which and how.
         """
-        pieces, options = saved.read(folder)
+        pieces, options, added = saved.read(folder)
         try:
-            return cls(pieces, **options)
+            return cls(pieces, added_tokens=added, **options)
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
 
-    def _special_id(self, name, token):
-        if not token or token not in self.vocab:
+    def _special_id(self, name, ids):
+        token = getattr(self, name)
+        if not token or token not in ids:
             raise ValueError(f"{name}: expected a piece of the vocabulary, got {token!r}")
-        return self.vocab[token]
+        return ids[token]
 
-    def _ids_of_chunk(self, chunk):
-        return b"".join(map(self._word_ids.__getitem__, self.normalizer.words(chunk)))
+    def _texts(self, text, pair, split_special_tokens):
+        texts = [text] if pair is None else [text, pair]
+        return [self._matcher.rows(each, not split_special_tokens) for each in texts]
 
-    def _ids_of_word(self, word):
-        known = self.vocabulary.cut(word) if len(word) <= self.max_input_chars_per_word else None
-        return _as_bytes([self.unk_token_id] if known is None else known)
+    def _lengths(self, texts, max_length, truncation):
+        first, second = len(texts[0]), len(texts[1]) if len(texts) > 1 else None
+        return keep(first, second, room(max_length, len(texts)), truncation)
 
 
-def _as_bytes(ids):
-    return np.array(ids, np.int32).tobytes()
+def _added(tokens, special=False):
+    if isinstance(tokens, str):
+        raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
+    return [
+        AddedToken(token, normalized=not special, special=special)
+        if isinstance(token, str)
+        else token
+        for token in tokens
+    ]

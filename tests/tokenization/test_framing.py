@@ -1,33 +1,60 @@
-"""Special tokens, segments, truncation and padding."""
+"""Truncation, windows, special tokens, segments and padding."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tokenization.framing import Encoding, cut, frame, pad, with_pairs
+from minibert.tokenization.framing import (
+    Frame,
+    keep,
+    pad,
+    padded_length,
+    room,
+    windows,
+    with_pairs,
+)
 
-IDS = st.lists(st.integers(5, 9), max_size=12)
+COUNTS = st.integers(0, 12)
 CLS, SEP, PAD = 2, 3, 11
+FRAME = Frame(CLS, SEP, [f"t{i}" for i in range(12)])
+
+
+def rows(*ids):
+    """Tokens of one letter each, two to a word."""
+    return np.array([(j, i, i + 1, i // 2) for i, j in enumerate(ids)], np.int32).reshape(-1, 4)
 
 
 def test_a_text_and_a_pair():
-    assert frame([5], None, CLS, SEP, None) == Encoding([2, 5, 3], [0, 0, 0], [1, 1, 1])
-    pair = frame([5], [6, 7], CLS, SEP, None)
-    assert pair == Encoding([2, 5, 3, 6, 7, 3], [0, 0, 0, 1, 1, 1], [1] * 6)
-    assert frame([], [], CLS, SEP, None).token_type_ids == [0, 0, 1]
+    encoding = FRAME.encoding(rows(5, 6, 7))
+    assert encoding.input_ids == [2, 5, 6, 7, 3]
+    assert encoding.token_type_ids == [0] * 5
+    assert encoding.special_tokens_mask == [1, 0, 0, 0, 1]
+    assert encoding.offsets == [(0, 0), (0, 1), (1, 2), (2, 3), (0, 0)]
+    assert encoding.word_ids == [None, 0, 0, 1, None]
+    pair = FRAME.encoding(rows(5), rows(6, 7))
+    assert pair.input_ids == [2, 5, 3, 6, 7, 3]
+    assert pair.tokens == ["t2", "t5", "t3", "t6", "t7", "t3"]
+    assert pair.token_type_ids == [0, 0, 0, 1, 1, 1]
+    assert pair.attention_mask == [1] * 6
+    assert pair.special_tokens_mask == [1, 0, 1, 0, 0, 1]
+    assert pair.offsets == [(0, 0), (0, 1), (0, 0), (0, 1), (1, 2), (0, 0)]
+    assert pair.word_ids == [None, 0, None, 0, 0, None]
+    assert FRAME.encoding(rows(), rows()).token_type_ids == [0, 0, 1]
 
 
-@given(IDS, IDS, st.integers(0, 30))
+@given(COUNTS, COUNTS, st.integers(0, 30))
 def test_pairs_lose_the_longer_ones_end_first(first, second, room):
-    a, b = cut(first, second, room)
-    assert a == first[: len(a)]
-    assert b == second[: len(b)]
-    assert len(a) + len(b) == min(room, len(first) + len(second))
-    if len(a) < len(first):  # what was cut is not left shorter than the other, but for an odd place
-        assert len(a) >= len(b) - (len(first) <= len(second))
-    if len(b) < len(second):
-        assert len(b) >= len(a) - (len(second) < len(first))
+    a, b = keep(first, second, room, "longest_first")
+    assert 0 <= a <= first
+    assert 0 <= b <= second
+    assert a + b == min(room, first + second)
+    if a < first:  # what was cut is not left shorter than the other, but for an odd place
+        assert a >= b - (first <= second)
+    if b < second:
+        assert b >= a - (second < first)
 
 
 @pytest.mark.parametrize(
@@ -42,36 +69,108 @@ def test_pairs_lose_the_longer_ones_end_first(first, second, room):
     ],
 )
 def test_how_much_each_loses(lengths, room, expected):
-    first, second = cut([5] * lengths[0], [6] * lengths[1], room)
-    assert (len(first), len(second)) == expected
+    assert keep(*lengths, room, "longest_first") == expected
 
 
-@given(IDS, IDS, st.integers(3, 30))
-def test_nothing_is_longer_than_asked(first, second, max_length):
-    assert len(frame(first, second, CLS, SEP, max_length).input_ids) <= max_length
-    assert frame(first, None, CLS, SEP, max_length).input_ids[1:-1] == first[: max_length - 2]
+@given(COUNTS, COUNTS, st.integers(0, 30))
+def test_one_text_only_may_be_cut(first, second, room):
+    for which, others in ("only_first", second), ("only_second", first):
+        if others > room:
+            with pytest.raises(ValueError, match=r"asked to cut the .* is too long"):
+                keep(first, second, room, which)
+        else:
+            kept = keep(first, second, room, which)
+            assert kept[which == "only_first"] == others
+            assert sum(kept) == min(room, first + second)
+
+
+def test_bad_truncations_are_refused():
+    with pytest.raises(ValueError, match="longest_first, only_first, only_second, got 'first'"):
+        keep(3, 3, 9, "first")
+    with pytest.raises(ValueError, match="cut the second text only, but there is none"):
+        keep(3, None, 9, "only_second")
+
+
+@given(COUNTS, st.integers(1, 6), st.data())
+def test_windows_overlap_by_the_stride_and_lose_nothing(count, width, data):
+    stride = data.draw(st.integers(0, width - 1))
+    ids = rows(*range(count))
+    found = [part[:, 0].tolist() for part in windows(ids, width, stride)]
+    assert found[0] == list(range(min(width, count)))
+    for one, other in pairwise(found):
+        assert one[len(one) - stride :] == other[:stride]
+        assert len(one) == width
+        assert len(other) > stride  # something new
+    assert {i for part in found for i in part} == set(range(count))
+
+
+@pytest.mark.parametrize(
+    ("width", "stride", "message"),
+    [
+        (3, 3, "stride: expected at least 0 and less than 3, .* got 3"),
+        (3, -1, "got -1"),
+        (0, 0, "max_length: leaves a window no room"),
+    ],
+)
+def test_windows_must_get_somewhere(width, stride, message):
+    with pytest.raises(ValueError, match=message):
+        windows(rows(5, 6, 7, 8), width, stride)
+    assert len(windows(rows(), width, stride)) == 1
 
 
 def test_there_must_be_room_for_the_special_tokens():
-    assert frame([5], None, CLS, SEP, 2).input_ids == [CLS, SEP]
+    assert room(2, texts=1) == 0
+    assert room(5, texts=2) == 2
     with pytest.raises(ValueError, match=r"max_length: expected at least 2, .* got 1"):
-        frame([5], None, CLS, SEP, 1)
+        room(1, texts=1)
     with pytest.raises(ValueError, match=r"max_length: expected at least 3, .* got 2"):
-        frame([5], [6], CLS, SEP, 2)
+        room(2, texts=2)
+    with pytest.raises(ValueError, match="max_length: expected the length of a window, got None"):
+        room(None, texts=1)
 
 
-@given(st.lists(st.tuples(IDS, st.none() | IDS), min_size=1, max_size=5))
-def test_a_batch_is_its_rows_and_padding(rows):
-    encodings = [frame(first, second, CLS, SEP, None) for first, second in rows]
-    batch = pad(encodings, PAD)
-    assert list(batch) == ["input_ids", "token_type_ids", "attention_mask"]
+IDS = st.lists(st.integers(5, 9), max_size=12).map(lambda ids: rows(*ids))
+
+
+@given(
+    st.lists(st.tuples(IDS) | st.tuples(IDS, IDS), min_size=1, max_size=5),
+    st.integers(0, 20),
+    st.none() | st.integers(1, 9),
+)
+def test_a_batch_is_its_rows_and_padding(texts, length, multiple):
+    encodings = [FRAME.encoding(*each) for each in texts]
+    batch = pad(encodings, PAD, length, multiple)
     longest = max(len(encoding.input_ids) for encoding in encodings)
-    for name, fill in zip(batch, [PAD, 0, 0], strict=True):
-        assert batch[name].shape == (len(rows), longest)
+    width = batch["input_ids"].shape[1]
+    assert width >= max(longest, length)
+    assert width < max(longest, length) + (multiple or 1)
+    assert width % (multiple or 1) == 0
+    fills = {
+        "input_ids": PAD,
+        "token_type_ids": 0,
+        "attention_mask": 0,
+        "special_tokens_mask": 1,
+        "offset_mapping": [0, 0],
+    }
+    assert batch.keys() == fills.keys()
+    for name, fill in fills.items():
+        assert batch[name].shape[:2] == (len(texts), width)
         assert batch[name].dtype == np.int64
         for row, encoding in zip(batch[name].tolist(), encodings, strict=True):
-            values = getattr(encoding, name)
-            assert row == values + [fill] * (longest - len(values))
+            values = list(getattr(encoding, "offsets" if name == "offset_mapping" else name))
+            values = [list(v) for v in values] if name == "offset_mapping" else values
+            assert row == values + [fill] * (width - len(values))
+
+
+def test_what_to_pad_to():
+    assert padded_length("longest", 9) == 0
+    assert padded_length("max_length", 9) == 9
+    with pytest.raises(ValueError, match="padding: expected a max_length to pad to"):
+        padded_length("max_length", None)
+    with pytest.raises(ValueError, match="padding: expected 'longest' or 'max_length', got True"):
+        padded_length(True, 9)
+    with pytest.raises(ValueError, match="pad_to_multiple_of: expected at least 1, got 0"):
+        pad([FRAME.encoding(rows(5))], PAD, multiple=0)
 
 
 @pytest.mark.parametrize(

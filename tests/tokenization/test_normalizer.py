@@ -1,13 +1,14 @@
 """From text to words."""
 
+import re
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tokenization import Normalizer
-from minibert.tokenization.normalizer import chunks
+from minibert.tokenization import Normalizer, characters
 
 TEXTS = st.text(
     st.one_of(
@@ -16,8 +17,12 @@ TEXTS = st.text(
     )
 )
 NORMALIZERS = st.builds(
-    Normalizer, st.booleans(), st.sampled_from([True, False, None]), st.booleans()
+    Normalizer, st.booleans(), st.sampled_from([True, False, None]), st.booleans(), st.booleans()
 )
+
+
+def in_class(letter, name):
+    return re.match(f"[{name}]", letter) is not None
 
 
 @pytest.mark.parametrize(
@@ -50,12 +55,74 @@ def test_each_option_does_what_it_says():
     assert Normalizer(do_lower_case=False, strip_accents=True).words("Été") == ["Ete"]
     assert Normalizer(strip_accents=False).words("Été İ") == ["été", "i\u0307"]
     assert Normalizer(tokenize_chinese_chars=False).words("北京") == ["北京"]
+    kept = Normalizer(clean_text=False).words("a\u200bb\x1cc\x0bd\x85e\u3000f")
+    assert kept == ["a\u200bb\x1cc", "d", "e", "f"]
+
+
+@pytest.mark.parametrize(
+    ("name", "categories", "others"),
+    [
+        (characters.SPACE, ["Zs", "Zl", "Zp"], "\t\n\r"),
+        (characters.DROPPED, ["Cc", "Cf", "Cs", "Co"], "\ufffd"),
+        (characters.PUNCTUATION, ["P"], "$+<=>^`|~\u166d\U000111c9"),
+        (characters.MARK, ["Mn"], "\u1734"),
+    ],
+)
+def test_the_tables_are_of_their_categories(name, categories, others):
+    """The parity tests hold them against tokenizers; this, against what Python knows."""
+    pattern = re.compile(f"[{name}]")
+    found = [c for c in map(chr, range(sys.maxunicode + 1)) if pattern.match(c)]
+    strangers = [c for c in found if not unicodedata.category(c).startswith(tuple(categories))]
+    assert sorted(strangers) == sorted(others)
+    # Nothing of Unicode 3.2 that is still filed there is missing, but for line ends and tabs.
+    old = unicodedata.ucd_3_2_0
+    for c in set(map(chr, range(sys.maxunicode + 1))) - set(found) - set("\t\n\r"):
+        category = unicodedata.category(c)
+        assert old.category(c) != category or not category.startswith(tuple(categories))
+
+
+def test_capitals_of_later_unicodes_are_known():
+    small = Normalizer(strip_accents=False).normalize("\ua7cb\ua7cc\ua7dc\U00010d50\U00016eb8")
+    assert small == "\u0264\ua7cd\u019b\U00010d70\U00016ed3"
+
+
+def test_marks_are_put_in_order():
+    normalizer = Normalizer(do_lower_case=False, strip_accents=True)
+    # Two spacing marks of classes 226 and 216 stay, in order; U+0301 between them goes.
+    letters = normalizer.letters("a\U0001d16d\u0301\U0001d165")
+    assert [tuple(letter) for letter in letters] == [
+        ("a", 0, 1),
+        ("\U0001d165", 1, 2),
+        ("\U0001d16d", 2, 3),
+    ]
+    # One of Unicode 14 isn't known to move.
+    assert normalizer.normalize("a\u302e\u1715\u302f") == "a\u302e\u1715\u302f"
 
 
 @given(TEXTS, NORMALIZERS)
 def test_the_words_are_those_of_the_chunks(text, normalizer):
-    words = [word for chunk in chunks(text) for word in normalizer.words(chunk)]
-    assert normalizer.words(text) == words
+    chunks, starts = normalizer.located_chunks(text)
+    assert chunks == normalizer.chunks(text)
+    assert [text[start : start + len(c)] for c, start in zip(chunks, starts, strict=True)] == chunks
+    assert normalizer.words(text) == [word for c in chunks for word in normalizer.words(c)]
+
+
+@given(TEXTS, NORMALIZERS)
+def test_letter_by_letter_is_the_same(text, normalizer):
+    letters = normalizer.letters(text)
+    assert "".join(letter.char for letter in letters) == normalizer.normalize(text)
+    words = normalizer.located_words(text)
+    assert [word.text for word in words] == normalizer.words(text)
+    for word in words:
+        assert len(word.text) == len(word.starts) == len(word.ends)
+        assert min(word.starts) >= 0
+        assert max(word.ends) <= len(text)
+
+
+@given(st.text(st.characters(max_codepoint=0x24F)), st.booleans())
+def test_each_letter_stands_where_it_came_from(text, lower):
+    for char, start, end in Normalizer(do_lower_case=lower).letters(text):
+        assert char in Normalizer(do_lower_case=lower).normalize(text[start:end])
 
 
 @given(TEXTS, NORMALIZERS)
@@ -63,11 +130,9 @@ def test_words_are_clean(text, normalizer):
     for word in normalizer.words(text):
         assert word
         for letter in word:
-            assert not letter.isspace()
-            assert unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co")
-            punctuation = unicodedata.category(letter)[0] == "P" or (
-                letter.isascii() and not letter.isalnum()
-            )
+            assert not in_class(letter, characters.SPACE)
+            assert not normalizer.clean_text or not in_class(letter, characters.DROPPED)
+            punctuation = in_class(letter, characters.PUNCTUATION)
             assert not punctuation or len(word) == 1
 
 

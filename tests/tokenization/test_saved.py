@@ -1,19 +1,27 @@
 """A tokenizer saved is the tokenizer loaded."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AddedToken, WordPieceTokenizer
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b", "É", "\u2028", " x ", ""]
 
 
 def state(tokenizer):
-    names = "model_max_length max_input_chars_per_word normalizer all_special_tokens pad_token"
-    return list(tokenizer.vocab), [getattr(tokenizer, name) for name in names.split()]
+    names = "model_max_length max_input_chars_per_word normalizer added_tokens pad_token vocab"
+    values = {name: getattr(tokenizer, name) for name in names.split()}
+    values["added_tokens"] = set(values["added_tokens"])
+    return list(tokenizer.vocab), values
+
+
+def save_without_json(pieces, folder):
+    WordPieceTokenizer(pieces).save_pretrained(folder)
+    (folder / "tokenizer.json").unlink()
 
 
 @given(
@@ -26,6 +34,16 @@ def state(tokenizer):
             "do_lower_case": st.booleans(),
             "strip_accents": st.sampled_from([True, False, None]),
             "tokenize_chinese_chars": st.booleans(),
+            "clean_text": st.booleans(),
+            "continuing_subword_prefix": st.sampled_from(["##", "", "@", "@@"]),
+            "added_tokens": st.lists(
+                st.builds(
+                    AddedToken,
+                    st.sampled_from(["[MASK]", "new york", "<x>", "É"]),
+                    *[st.booleans()] * 5,
+                ),
+                unique_by=lambda token: token.content,
+            ),
             "max_input_chars_per_word": st.integers(1, 200),
             "model_max_length": st.none() | st.integers(1, 10**6),
             "pad_token": st.sampled_from(["[PAD]", "[SEP]", "<päd>"]),
@@ -37,8 +55,18 @@ def test_a_round_trip_keeps_everything(tmp_path_factory, more, options):
     pieces = list(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<päd>", *more]))
     tokenizer = WordPieceTokenizer(pieces, **options)
     tokenizer.save_pretrained(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["tokenizer_config.json", "vocab.txt"]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
     assert state(WordPieceTokenizer.from_pretrained(folder)) == state(tokenizer)
+    (folder / "tokenizer.json").unlink()  # the others state all but the added tokens
+    options.pop("added_tokens", None)
+    expected = state(WordPieceTokenizer(pieces, **options))
+    assert state(WordPieceTokenizer.from_pretrained(folder)) == expected
+    WordPieceTokenizer(pieces, **options).save_pretrained(folder)
+    (folder / "tokenizer_config.json").unlink()  # and tokenizer.json what Hugging Face's can
+    alone = WordPieceTokenizer.from_pretrained(folder)
+    assert alone.normalizer == tokenizer.normalizer
+    assert alone.vocab == WordPieceTokenizer(pieces, **options).vocab
 
 
 def test_the_configuration_may_be_missing(tmp_path):
@@ -47,7 +75,7 @@ def test_the_configuration_may_be_missing(tmp_path):
 
 
 def test_what_transformers_writes_is_understood(tmp_path):
-    WordPieceTokenizer(PIECES).save_pretrained(tmp_path)
+    save_without_json(PIECES, tmp_path)
     config = {
         "do_lower_case": False,
         "model_max_length": 1000000000000000019884624838656,
@@ -77,7 +105,7 @@ def test_what_transformers_writes_is_understood(tmp_path):
     ],
 )
 def test_a_broken_configuration_is_named(tmp_path, config, message):
-    WordPieceTokenizer(PIECES).save_pretrained(tmp_path)
+    save_without_json(PIECES, tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(config)
     with pytest.raises(ValueError, match=message) as caught:
         WordPieceTokenizer.from_pretrained(tmp_path)
@@ -97,10 +125,141 @@ def test_a_broken_vocabulary_is_named(tmp_path):
     assert str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("a\nb\n", r"unk_token: expected a piece of the vocabulary, got '\[UNK\]'"),
+        ("\n", r"unk_token: expected a piece of the vocabulary, got '\[UNK\]'"),
+        ("[UNK]\na\n", r"sep_token: expected a piece of the vocabulary, got '\[SEP\]'"),
+        ("[UNK]\n\na\n\n", r"'' occurs twice, at 1 and 3"),
+    ],
+)
+def test_a_vocabulary_that_lacks_what_is_needed_is_refused(tmp_path, lines, message):
+    (tmp_path / "vocab.txt").write_text(lines)
+    with pytest.raises(ValueError, match=message):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("")
+    with pytest.raises(ValueError, match=r"vocab\.txt: the file is empty"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+
+
+def test_a_blank_line_is_a_piece_that_no_text_has(tmp_path):
+    """As in transformers: the pieces after it keep their ids."""
+    (tmp_path / "vocab.txt").write_text("\n".join([*PIECES[:5], "", "a"]))
+    tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.encode("a").input_ids == [2, 6, 3]
+
+
+def test_the_special_tokens_map_is_read_and_the_configuration_overrules_it(tmp_path):
+    save_without_json([*PIECES, "<p>", "<m>"], tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<m>"}')
+    mapping = {"pad_token": "<p>", "mask_token": {"content": "<m>", "lstrip": True}}
+    mapping["additional_special_tokens"] = ["<e>", {"content": "<f>", "rstrip": True}]
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(mapping))
+    tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
+    assert (tokenizer.pad_token, tokenizer.mask_token) == ("<m>", "<m>")
+    assert tokenizer.tokenize("<e><f> <e>") == ["<e>", "<f>", "<e>"]
+    assert [tokenizer.vocab["<e>"], tokenizer.vocab["<f>"]] == [13, 14]
+
+
+def test_added_tokens_decoder_is_read(tmp_path):
+    save_without_json(PIECES, tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    added = {"4": {"content": "[MASK]", "lstrip": True, "special": True}, "11": {"content": "a a"}}
+    path.write_text(json.dumps({"added_tokens_decoder": added}))
+    tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.encode("a  [MASK] A A").input_ids == [2, 5, 4, 11, 3]
+    assert tokenizer.encode("a  [MASK]").offsets[2] == (1, 9)
+    added["12"] = added.pop("11")
+    path.write_text(json.dumps({"added_tokens_decoder": added}))
+    with pytest.raises(ValueError, match="added token 'a a' has id 12, where 11 is next"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+    path.write_text('{"added_tokens_decoder": {"x": 1}}')
+    with pytest.raises(ValueError, match="can't make out the added tokens"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+
+
+TEMPLATE = {
+    "type": "TemplateProcessing",
+    "single": [
+        {"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+        {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+    ],
+}
+TEMPLATE["pair"] = [
+    *TEMPLATE["single"],
+    {"Sequence": {"id": "B", "type_id": 1}},
+    {"SpecialToken": {"id": "[SEP]", "type_id": 1}},
+]
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """Return a function that saves a tokenizer.json with changes, and one that loads it."""
+    WordPieceTokenizer(PIECES, do_lower_case=False).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+
+    def load(**changes):
+        content = json.loads((tmp_path / "tokenizer.json").read_text())
+        content |= {name: value for name, value in changes.items() if name != "model"}
+        content["model"] |= changes.get("model", {})
+        (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+        return WordPieceTokenizer.from_pretrained(tmp_path)
+
+    return load
+
+
+def test_tokenizer_json_alone_is_enough(whole, tmp_path):
+    expected = state(WordPieceTokenizer(PIECES, do_lower_case=False))
+    (tmp_path / "vocab.txt").unlink()
+    assert state(whole()) == expected
+    assert state(whole(post_processor=TEMPLATE)) == expected
+    alone = {"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}]}
+    assert state(whole(pre_tokenizer=alone)) == expected
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    del content["model"]["type"]  # as old files have it
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    assert state(WordPieceTokenizer.from_pretrained(tmp_path)) == expected
+    nothing = whole(normalizer=None).normalizer
+    assert nothing.normalize("É\x00 中") == "É\x00 中"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"type": "BPE"}}, "model: expected WordPiece, got BPE"),
+        ({"model": {"vocab": {"[UNK]": 0, "a": 2}}}, "found 2 for 'a' where 1 should be"),
+        ({"model": {"vocab": ["a"]}}, "not a tokenizer's file"),
+        ({"normalizer": {"type": "NFC"}}, "normalizer: expected BertNormalizer, got NFC"),
+        (
+            {"normalizer": {"type": "Sequence", "normalizers": [{}, {}]}},
+            "normalizer: expected BertNormalizer, got Sequence",
+        ),
+        ({"pre_tokenizer": None}, "pre_tokenizer: expected BertPreTokenizer, got none"),
+        ({"post_processor": None}, "post_processor: expected BertProcessing, .* got none"),
+        (
+            {"post_processor": TEMPLATE | {"pair": TEMPLATE["single"]}},
+            "post_processor: expected .* got TemplateProcessing",
+        ),
+        ({"added_tokens": [{"id": 77, "content": "x"}]}, "'x' has id 77, where 11 is next"),
+        ({"added_tokens": [{"id": 77}]}, "not a tokenizer's file"),
+    ],
+)
+def test_what_another_tokenizer_needs_is_refused(whole, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        whole(**changes)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     WordPieceTokenizer(PIECES).save_pretrained(tmp_path)
     before = (tmp_path / "vocab.txt").read_bytes()
-    with pytest.raises(ValueError, match="surrogates not allowed"):
-        WordPieceTokenizer([*PIECES, "\ud800"]).save_pretrained(tmp_path)
+    tokenizer = WordPieceTokenizer([*PIECES, "b"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            tokenizer.save_pretrained(tmp_path)
     assert (tmp_path / "vocab.txt").read_bytes() == before
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3

@@ -4,72 +4,124 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from itertools import pairwise
+from fractions import Fraction
+from itertools import pairwise, product
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.trainer import commonest_letters, joined_pieces, learn_vocabulary
 
 WORDS = st.text("abcd", min_size=1, max_size=8)
+TRIPLES = list(product("abcde", "fghi", "jklmn"))
 TEXTS = st.lists(st.lists(WORDS, max_size=6).map(" ".join), max_size=8)
 
 
-def slow(texts, min_frequency, limit_alphabet):
+def slow(texts, min_frequency=2, limit_alphabet=1000, initial_alphabet="", score="frequency"):
     """Count everything afresh before each join, and yield the vocabulary as it grows."""
     words = [word for text in texts for word in text.split()]
     letters = Counter("".join(words))
-    kept = sorted(sorted(letters, key=lambda c: (-letters[c], c))[:limit_alphabet])
+    kept = sorted(letters.keys() - set(initial_alphabet), key=lambda c: (-letters[c], c))
+    kept = sorted([*dict.fromkeys(initial_alphabet), *kept][:limit_alphabet])
     words = [word for word in words if set(word) <= set(kept)]
     splits = [[word[0]] + ["##" + letter for letter in word[1:]] for word in words]
-    vocabulary = ["[UNK]", *kept]
-    vocabulary += sorted({piece for split in splits for piece in split[1:]})
+    continuing = sorted({piece for split in splits for piece in split[1:]})
+    vocabulary = ["[UNK]", *kept, *continuing]
+    age = [*sorted({word[0] for word in words}), *continuing]  # the oldest first
     yield list(vocabulary)
     while True:
         counts = Counter(pair for split in splits for pair in pairwise(split))
-        if not counts or max(counts.values()) < min_frequency:
+        uses = Counter(piece for split in splits for piece in split)
+        scores = {
+            (left, right): count
+            if score == "frequency"
+            else Fraction(count, uses[left] * uses[right])
+            for (left, right), count in counts.items()
+            if count >= min_frequency
+        }
+        if not scores:
             return
-        left, right = min(pair for pair in counts if counts[pair] == max(counts.values()))
+        best = max(scores.values())
+        left, right = min(
+            (pair for pair in scores if scores[pair] == best),
+            key=lambda pair: (age.index(pair[0]), age.index(pair[1])),
+        )
+        piece = left + right[2:]
+        if piece not in age:
+            age.append(piece)
         for split in splits:
             i = 0
             while i < len(split) - 1:
                 if (split[i], split[i + 1]) == (left, right):
-                    split[i : i + 2] = [left + right[2:]]
+                    split[i : i + 2] = [piece]
                 i += 1
-        if left + right[2:] not in vocabulary:
-            vocabulary.append(left + right[2:])
+        if piece not in vocabulary:
+            vocabulary.append(piece)
             yield list(vocabulary)
+
+
+class Spaces:
+    """A normalizer that only cuts at spaces."""
+
+    chunks = words = staticmethod(str.split)
 
 
 def learn(texts, vocab_size, **options):
     return learn_vocabulary(
-        texts, vocab_size, words_of=str.split, special_tokens=["[UNK]"], **options
+        texts, vocab_size, normalizer=Spaces, special_tokens=["[UNK]"], **options
     )
 
 
-@given(TEXTS, st.integers(0, 3), st.integers(1, 5))
-def test_every_size_is_as_the_slow_trainer_learns_it(texts, min_frequency, limit_alphabet):
-    options = {"min_frequency": min_frequency, "limit_alphabet": limit_alphabet}
-    vocabularies = list(slow(texts, min_frequency, limit_alphabet))
-    for expected in vocabularies:
-        assert learn(texts, len(expected), **options) == expected
-    smallest, largest = len(vocabularies[0]), len(vocabularies[-1])
-    with pytest.raises(ValueError, match=f"expected at least {smallest}, .* got {smallest - 1}"):
-        learn(texts, smallest - 1, **options)
-    with pytest.raises(ValueError, match=f"expected at most {largest}, .* got {largest + 1}"):
-        learn(texts, largest + 1, **options)
+OPTIONS = st.fixed_dictionaries(
+    {
+        "min_frequency": st.integers(1, 3),
+        "limit_alphabet": st.integers(1, 5),
+        "initial_alphabet": st.text("abx", max_size=2),
+    }
+)
 
 
-@given(TEXTS, st.randoms())
-def test_the_order_of_texts_and_words_does_not_matter(texts, random):
+@pytest.mark.parametrize("score", ["frequency", "likelihood"])
+@settings(max_examples=1500)
+@given(texts=TEXTS, options=OPTIONS)
+def test_the_slow_trainer_learns_the_same(score, texts, options):
+    vocabularies = list(slow(texts, score=score, **options))
+    smallest, largest = vocabularies[0], vocabularies[-1]
+    # A smaller vocabulary is where a larger one began, so the largest tells of all of them.
+    assert learn(texts, len(largest), score=score, **options) == largest
+    assert learn(texts, len(smallest), score=score, **options) == smallest
+    assert largest[: len(smallest)] == smallest
+    with pytest.raises(ValueError, match=rf"at least {len(smallest)}, .* got {len(smallest) - 1}"):
+        learn(texts, len(smallest) - 1, score=score, **options)
+    with pytest.raises(ValueError, match=rf"at most {len(largest)}, .* got {len(largest) + 1}"):
+        learn(texts, len(largest) + 1, score=score, **options)
+
+
+@given(TEXTS, st.sampled_from(["frequency", "likelihood"]), st.randoms())
+def test_the_order_of_texts_and_words_does_not_matter(texts, score, random):
     words = " ".join(texts).split()
-    largest = len(list(slow(texts, 2, 1000))[-1])
-    expected = learn(texts, largest)
+    expected = list(slow(texts, score=score))[-1]
     random.shuffle(words)
-    assert learn(words, largest) == expected
-    assert learn(["\n".join(words)], largest) == expected
+    assert learn(words, len(expected), score=score) == expected
+    assert learn(["\n".join(words)], len(expected), score=score) == expected
+
+
+def test_the_scores_differ():
+    # q is always followed by u, a rare pair; t and h often stand together, and often don't.
+    words = {"qu": 3, "th": 5, "to": 4, "ah": 4}
+    assert next(joined_pieces(words, "frequency")) == "th"
+    assert next(joined_pieces(words, "likelihood")) == "qu"
+    assert next(joined_pieces(words, "likelihood", min_frequency=4)) == "ah"
+
+
+def test_scores_are_exact():
+    """Two scores that are the same number to a float, 1 + 2^-60 apart, are not a tie."""
+    n = 2**30
+    words = {"ab": n * n, "cd": n * n - 1, "ef": n * n + 1}
+    assert next(joined_pieces(words, "likelihood")) == "cd"
+    assert next(joined_pieces(words, "frequency")) == "ef"
 
 
 def test_the_hash_seed_does_not_matter():
@@ -93,11 +145,12 @@ def test_the_hash_seed_does_not_matter():
 
 
 def test_pairs_that_overlap_join_from_the_left():
-    assert list(joined_pieces({"aaaaa": 1}, 1)) == ["##aa", "##aaaa", "aaaaa"]
+    assert list(joined_pieces({"aaaaa": 1}, min_frequency=1)) == ["##aa", "aaa", "aaaaa"]
 
 
 def test_rare_letters_are_left_out_with_their_words():
     assert commonest_letters({"aab": 1, "c": 1, "d": 3}, 3) == ["a", "b", "d"]
+    assert commonest_letters({"aab": 1, "c": 1, "d": 3}) == ["a", "b", "c", "d"]
     pieces = learn(["ab ab ab xa"], 5, limit_alphabet=2)
     assert pieces == ["[UNK]", "a", "b", "##b", "ab"]
 
@@ -151,9 +204,47 @@ def test_the_bar_changes_nothing(capsys):
     assert "joining pairs" in capsys.readouterr().err
 
 
-@given(TEXTS)
-def test_a_larger_vocabulary_begins_with_the_smaller(texts):
-    largest = len(list(slow(texts, 2, 1000))[-1])
-    smallest = len(next(slow(texts, 2, 1000)))
-    assume(largest > smallest)
-    assert learn(texts, largest)[:smallest] == learn(texts, smallest)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score": "chance"}, "score: expected frequency or likelihood, got 'chance'"),
+        ({"initial_alphabet": ["ab"]}, "initial_alphabet: expected single letters, got 'ab'"),
+    ],
+)
+def test_bad_training_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        WordPieceTokenizer.train(["a"], 30, **options)
+
+
+def test_more_special_tokens_and_another_prefix():
+    tokenizer = WordPieceTokenizer.train(
+        ["ab ab <e>"], 13, special_tokens=["<e>"], continuing_subword_prefix="@"
+    )
+    assert list(tokenizer.vocab)[5:] == ["<e>", "<", ">", "a", "b", "e", "@b", "ab"]
+    assert tokenizer.tokenize("<e> ab") == ["<e>", "ab"]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("min_frequency", [2, 5])
+def test_tokenizers_joins_the_same(min_frequency):
+    """On text of distinct counts, so that no ties are left to whoever breaks them."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    frequencies = {f"{a}{b}{c}": 7**i % 9973 for i, (a, b, c) in enumerate(TRIPLES)}
+    texts = [" ".join([word] * count) for word, count in frequencies.items()]
+    peer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    peer.normalizer = normalizers.BertNormalizer()
+    peer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    for size in 40, 60, 75:
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=size,
+            min_frequency=min_frequency,
+            show_progress=False,
+            special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+            initial_alphabet=["z"],
+        )
+        peer.train_from_iterator(texts, trainer)
+        mine = WordPieceTokenizer.train(
+            texts, size, min_frequency=min_frequency, initial_alphabet="z"
+        )
+        assert set(mine.vocab) == set(peer.get_vocab())

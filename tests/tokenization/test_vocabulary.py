@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.tokenization import Vocabulary
-from minibert.tokenization import vocabulary as module
-from minibert.tokenization.vocabulary import Remembered
+from minibert.tokenization.vocabulary import joined, pieces_of
 
 PIECES = st.builds(
     lambda piece, continues: "##" * continues + piece,
@@ -32,9 +31,15 @@ def greedy(word, pieces):
 @given(st.lists(PIECES, unique=True), st.text("abcd", max_size=12))
 def test_the_cut_is_greedy(pieces, word):
     vocabulary = Vocabulary(pieces)
-    ids = vocabulary.cut(word)
+    cuts = vocabulary.cut(word)
     expected = greedy(word, pieces)
-    assert (None if ids is None else vocabulary.pieces_of(ids)) == expected
+    if cuts is None:
+        assert expected is None
+        return
+    found = [pieces[i] for i, _ in cuts]
+    assert found == expected
+    ends = np.cumsum([len(p.removeprefix("##")) for p in found]).tolist()
+    assert [end for _, end in cuts] == ends
 
 
 def test_the_greedy_way_may_miss_a_cut():
@@ -49,8 +54,7 @@ def test_a_mapping_means_the_same_as_the_list(pieces, random):
 
 
 def test_ids_may_be_any_integers():
-    vocabulary = Vocabulary(["a", "b"])
-    assert vocabulary.pieces_of(np.array([1, 0], np.int32)) == ["b", "a"]
+    assert pieces_of(["a", "b"], np.array([1, 0], np.int32)) == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -81,23 +85,21 @@ def test_bad_pieces_are_refused(pieces, error, message):
 )
 def test_bad_ids_are_refused(ids, error, message):
     with pytest.raises(error, match=message):
-        Vocabulary(["a", "b"]).pieces_of(ids)
+        pieces_of(["a", "b"], ids)
 
 
-def test_what_is_remembered_is_bounded(monkeypatch):
-    monkeypatch.setattr(module, "REMEMBERED", 10)
-    asked = []
+def test_pieces_join_to_words():
+    pieces = ["##un", "##aff", "a", "##", "b"]
+    assert joined(pieces) == "##unaff a b"
+    assert joined([]) == ""
+    assert joined(["a", "@@b", "##c"], prefix="@@") == "ab ##c"
+    assert joined(["a", "b"], prefix="") == "ab"
 
-    def function(text):
-        asked.append(text)
-        return text.encode()
 
-    remembered = Remembered(function)
-    for i in range(25):
-        assert remembered[str(i)] == str(i).encode()
-        assert len(remembered) <= 10
-    assert remembered["24"] == b"24"
-    assert asked == [str(i) for i in range(25)]
-    long = "x" * (module.REMEMBERED_LENGTH + 1)
-    assert remembered[long] == long.encode()
-    assert long not in remembered
+@given(st.sampled_from(["", "#", "@@"]), st.lists(PIECES, unique=True), st.text("abcd", max_size=9))
+def test_any_prefix_may_mark_what_continues(prefix, pieces, word):
+    expected = Vocabulary(pieces).cut(word)
+    renamed = [prefix + p.removeprefix("##") if p.startswith("##") else f"<{p}" for p in pieces]
+    renamed = [p.removeprefix("<") if p.startswith("<") else p for p in renamed]
+    if len(set(renamed)) == len(pieces) and prefix:
+        assert Vocabulary(renamed, prefix).cut(word) == expected

@@ -84,7 +84,7 @@ def test_ids_are_those_of_the_words_one_by_one(tokenizer, text):
     expected = []
     for word in tokenizer.normalizer.words(text):
         cut = tokenizer.vocabulary.cut(word) if len(word) <= 100 else None
-        expected += [tokenizer.unk_token_id] if cut is None else cut
+        expected += [tokenizer.unk_token_id] if cut is None else [i for i, _ in cut]
     for _ in "cold", "warm":
         assert tokenizer.ids_of(text, split_special_tokens=True).tolist() == expected
 
@@ -142,6 +142,104 @@ def test_decoding(tokenizer):
     assert tokenizer.decode(ids, clean_up=True) == "cab, a's."
     batch = tokenizer.encode_batch(["a b", "cab"])
     assert tokenizer.decode_batch(batch["input_ids"]) == ["a b", "cab"]
+
+
+def test_everything_about_an_encoding(tokenizer):
+    text = "Cab's 中x [MASK] unaffable"
+    encoding = tokenizer.encode(text, "A")
+    assert encoding.tokens == tokenizer.convert_ids_to_tokens(encoding.input_ids)
+    assert encoding.tokens == (
+        "[CLS] c ##a ##b ' s 中 [UNK] [MASK] un ##aff ##able [SEP] a [SEP]".split()
+    )
+    spans = [text[start:end] for start, end in encoding.offsets[1:12]]
+    assert spans == "C a b ' s 中 x [MASK] un aff able".split()
+    assert encoding.word_ids == [None, 0, 0, 0, 1, 2, 3, 4, 5, 6, 6, 6, None, 0, None]
+    assert encoding.special_tokens_mask == [1, *[0] * 11, 1, 0, 1]
+
+
+def test_one_text_of_a_pair_can_be_cut(tokenizer):
+    def cut(truncation):
+        encoding = tokenizer.encode("a b c", "b a", max_length=6, truncation=truncation)
+        return " ".join(encoding.tokens)
+
+    assert cut("longest_first") == "[CLS] a b [SEP] b [SEP]"
+    assert cut("only_first") == "[CLS] a [SEP] b a [SEP]"
+    with pytest.raises(ValueError, match="asked to cut the second text only, but the first"):
+        tokenizer.encode("a b c a", "b a", max_length=6, truncation="only_second")
+    with pytest.raises(ValueError, match="but there is none"):
+        tokenizer.encode("a", max_length=6, truncation="only_second")
+    assert tokenizer.encode("a b c", "b a", max_length=7, truncation="only_second").tokens[5:] == [
+        "b",
+        "[SEP]",
+    ]
+
+
+@given(TEXTS, st.none() | TEXTS, st.integers(6, 12), st.integers(0, 1), st.booleans())
+def test_the_first_window_is_the_cut_text_and_the_others_are_the_rest(
+    tokenizer, text, pair, max_length, stride, trusted
+):
+    options = {"max_length": max_length, "split_special_tokens": not trusted}
+    whole = tokenizer.encode(text, pair, split_special_tokens=not trusted)
+    stride = stride if pair is None else 0  # a short window may leave one token to each
+    found = tokenizer.encode_windows(text, pair, stride=stride, **options)
+    assert found[0] == tokenizer.encode(text, pair, **options)
+    for name in "input_ids", "token_type_ids", "offsets", "word_ids", "tokens":
+        parts = {repr(value) for window in found for value in getattr(window, name)}
+        assert parts == {repr(value) for value in getattr(whole, name)}
+    assert all(len(window.input_ids) <= max_length for window in found)
+
+
+def test_windows_of_both_texts_are_combined(tokenizer):
+    found = tokenizer.encode_windows("a b c", "b a", max_length=5)
+    tokens = [" ".join(window.tokens) for window in found]
+    assert tokens == [
+        "[CLS] a [SEP] b [SEP]",
+        "[CLS] b [SEP] b [SEP]",
+        "[CLS] b [SEP] a [SEP]",
+        "[CLS] c [SEP] b [SEP]",
+        "[CLS] c [SEP] a [SEP]",
+        "[CLS] a [SEP] a [SEP]",
+    ]
+    question = tokenizer.encode_windows("a", "b a c", max_length=5, truncation="only_second")
+    assert [window.tokens[1] for window in question] == ["a"] * 3
+
+
+def test_batches_of_windows(tokenizer):
+    batch = tokenizer.encode_batch(
+        ["a b c", "a", "a b c a"],
+        max_length=4,
+        stride=1,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+    )
+    assert batch["overflow_to_sample_mapping"].tolist() == [0, 0, 1, 2, 2, 2]
+    assert batch["input_ids"][1].tolist() == tokenizer.encode("b c").input_ids
+    assert batch["offset_mapping"][1].tolist() == [[0, 0], [2, 3], [4, 5], [0, 0]]
+    assert batch["special_tokens_mask"][2].tolist() == [1, 0, 1, 1]  # padding too
+    with pytest.raises(ValueError, match="max_length: expected the length of a window"):
+        tokenizer.encode_batch(["a"], return_overflowing_tokens=True)
+
+
+def test_batches_are_as_wide_as_asked(tokenizer):
+    def width(**options):
+        batch = tokenizer.encode_batch(["a b c", "a"], **options)
+        assert list(batch) == ["input_ids", "token_type_ids", "attention_mask"]
+        return batch["input_ids"].shape[1]
+
+    assert width() == 5
+    assert width(pad_to_multiple_of=8) == 8
+    assert width(max_length=9) == 5
+    assert width(max_length=9, padding="max_length") == 9
+    assert width(max_length=9, padding="max_length", pad_to_multiple_of=4) == 12
+    assert width(max_length=4, padding="max_length") == 4
+
+
+def test_text_that_cannot_be_trusted(tokenizer):
+    encoding = tokenizer.encode("a [SEP] b", split_special_tokens=True)
+    assert encoding.tokens == "[CLS] a [UNK] [UNK] [UNK] b [SEP]".split()
+    batch = tokenizer.encode_batch(["a [SEP] b"], split_special_tokens=True)
+    assert batch["input_ids"].tolist() == [encoding.input_ids]
 
 
 def test_threads_and_copies_see_the_same(tokenizer):
