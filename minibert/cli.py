@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import dedent
+from typing import get_args
 
 from minibert import commands
 from minibert.config import ACTIVATIONS, POSITIONS, PRESETS
+from minibert.tokenization.trainer import Score
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130  # exit statuses; 128 + SIGINT is the shell's custom
 
@@ -104,6 +106,15 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--min-frequency", type=int, default=2, help="rarest pair to join (%(default)s)"
     )
+    sub.add_argument("--score", choices=get_args(Score), default="frequency", help="join the "
+                     "commonest pair, or the commonest beside its parts (%(default)s)")  # fmt: skip
+    sub.add_argument(
+        "--limit-alphabet", type=int, default=1000, help="most letters to know (%(default)s)"
+    )
+    sub.add_argument("--initial-alphabet", default="", metavar="LETTERS",
+                     help="letters to know even if they are rare")  # fmt: skip
+    sub.add_argument("--special-tokens", nargs="+", default=[], metavar="TOKEN",
+                     help="more of them, beside [CLS] and its like")  # fmt: skip
     sub.add_argument("--cased", action="store_true", help="keep upper case and accents")
     sub.add_argument("--out", type=Path, required=True, help="a new folder")
 
@@ -194,12 +205,22 @@ def parser() -> argparse.ArgumentParser:
         "tokenize",
         commands.tokenize,
         """
-        Show how texts are cut into pieces, and the pieces' ids.
+        Show how texts are cut into tokens: a line for each text.
+
+        Without texts and --file, reads lines from standard input. Files of any size will do.
         """,
-        'minibert tokenize tokenizer "An unforgettable example."',
+        'minibert tokenize tokenizer "An unforgettable example." --offsets',
     )
     sub.add_argument("tokenizer", type=Path, help="folder of a tokenizer or a model")
-    sub.add_argument("texts", nargs="+", help="texts")
+    sub.add_argument("texts", nargs="*", help="texts")
+    sub.add_argument("--file", type=Path, nargs="+", default=[], help="files with a text a line")
+    form = sub.add_mutually_exclusive_group()
+    form.add_argument("--as", dest="form", choices=["tokens", "ids", "json"], default="tokens",
+                      help="what to print (%(default)s)")  # fmt: skip
+    form.add_argument("--offsets", action="store_true",
+                      help="show each token under its piece of the text")  # fmt: skip
+    sub.add_argument("--split-special-tokens", action="store_true",
+                     help='take "[MASK]" and its like for text')  # fmt: skip
 
     add(
         "gradcheck",

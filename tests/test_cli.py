@@ -187,14 +187,42 @@ def test_filling_masks_and_tokenizing(room, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "the [MASK] sat on [MASK]"
     assert [line.count("%") for line in lines[1:]] == [3, 3]
-    assert run(["tokenize", room / "tokenizer", "The cats."]) == 0
-    pieces, ids = capsys.readouterr().out.splitlines()
-    assert pieces == "[CLS] the cat ##s . [SEP]"
-    assert len(ids.split()) == 6
+
+
+def test_tokenizing(room, tmp_path, capsys, monkeypatch, tokenizer):
+    def shown(*arguments):
+        assert run(["tokenize", room / "tokenizer", *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert shown("The cats.", "[MASK]") == "[CLS] the cat ##s . [SEP]\n[CLS] [MASK] [SEP]\n"
+    ids = tokenizer.encode("The cats.").input_ids
+    assert shown("The cats.", "--as", "ids") == " ".join(map(str, ids)) + "\n"
+    everything = json.loads(shown("The cats.", "--as", "json"))
+    assert everything["offsets"] == [[0, 0], [0, 3], [4, 7], [7, 8], [8, 9], [0, 0]]
+    assert everything["word_ids"] == [None, 0, 1, 1, 2, None]
+    assert "[ ma" not in shown("[MASK]")
+    assert shown("[MASK]", "--split-special-tokens").startswith("[CLS] [UNK] m ##a ##s ##k")
+    assert shown("The cats", "--offsets").splitlines() == [
+        "       The  cat  s",
+        "[CLS]  the  cat  ##s  [SEP]",
+        "       0-3  4-7  7-8",
+        "",
+    ]
+    (tmp_path / "a.txt").write_text("The cats.\n\nThe dog\n")
+    expected = "[CLS] the cat ##s . [SEP]\n[CLS] [SEP]\n[CLS] the dog [SEP]\n"
+    assert shown("--file", tmp_path / "a.txt") == expected
+    monkeypatch.setattr("sys.stdin", iter(["The cats.\n", "\n", "The dog"]))
+    assert shown() == expected
+    refused(capsys, ["tokenize", room / "tokenizer", "x", "--file", "y"], "texts or --file")
 
 
 def test_training_a_tokenizer(room, capsys):
     arguments = ["train-tokenizer", room / "corpus.txt", "--vocab-size", 60, "--out"]
+    more = ["--score", "likelihood", "--initial-alphabet", "zß", "--special-tokens", "<a>", "<b>"]
+    assert run([*arguments, room / "likely", *more]) == 0
+    pieces = (room / "likely" / "vocab.txt").read_text().split()
+    assert pieces[5:7] == ["<a>", "<b>"]
+    assert {"z", "ß"} <= set(pieces)
     assert run([*arguments, room / "learned"]) == 0
     assert "60 pieces" in capsys.readouterr().out
     assert run(["tokenize", room / "learned", "the cat"]) == 0

@@ -40,7 +40,11 @@ def train_tokenizer(options: argparse.Namespace) -> None:
         tokenizer = WordPieceTokenizer.train(
             paragraphs,
             options.vocab_size,
+            score=options.score,
             min_frequency=options.min_frequency,
+            limit_alphabet=options.limit_alphabet,
+            initial_alphabet=options.initial_alphabet,
+            special_tokens=options.special_tokens,
             do_lower_case=not options.cased,
             progress=interactive(),
         )

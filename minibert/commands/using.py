@@ -1,13 +1,15 @@
 """The sub-commands that show and use what is there."""
 
 import argparse
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from minibert import proofs
 from minibert.commands.shared import interactive, print_scores, read, report_cut
 from minibert.data.tables import Row
-from minibert.files import claim
+from minibert.files import claim, read_lines
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
@@ -88,12 +90,39 @@ def fill_mask(options: argparse.Namespace) -> None:
 
 
 def tokenize(options: argparse.Namespace) -> None:
-    """Show pieces and ids."""
+    """Show tokens, ids, offsets or everything."""
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    for text in options.texts:
-        ids = tokenizer.encode(text).input_ids
-        print(" ".join(tokenizer.convert_ids_to_tokens(ids)))
-        print(" ".join(map(str, ids)))
+    if options.texts and options.file:
+        raise ValueError("expected texts or --file, got both")
+    if options.texts:
+        texts = iter(options.texts)
+    elif options.file:
+        texts = (line for path in options.file for line in read_lines(path))
+    else:
+        texts = (line.rstrip("\r\n") for line in sys.stdin)
+    how = {"split_special_tokens": options.split_special_tokens}
+    for text in texts:
+        if options.offsets:
+            print(*_under_each_other(text, tokenizer.encode(text, **how)), sep="\n", end="\n\n")
+        elif options.form == "ids":
+            ids = tokenizer.ids_of(text, **how).tolist()
+            print(*[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id])
+        elif options.form == "json":
+            print(json.dumps(asdict(tokenizer.encode(text, **how))))
+        else:
+            print(*tokenizer.encode(text, **how).tokens)
+
+
+def _under_each_other(text, encoding):
+    """Return three lines: the pieces of a text, the tokens made of them, and their offsets."""
+    columns = [
+        (" ".join(text[start:end].split()), token, f"{start}-{end}" if end else "")
+        for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    for line in zip(*columns, strict=True):
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(cells).rstrip()
 
 
 def gradcheck(options: argparse.Namespace) -> None:

@@ -18,18 +18,6 @@ U+1734                                          as an accent, which it once was
 U+2B820 to U+2B91F                              as letters: not taken for Chinese
 ==============================================  ===================================
 
-What remains different from `tokenizers`; the parity tests assert that there is nothing else:
-
-==============================================  ===================================
-characters                                      here, and why
-==============================================  ===================================
-lone surrogates, U+D800 to U+DFFF               dropped, or letters if the text is
-                                                not cleaned; there they can't occur
-==============================================  ===================================
-
-What can differ between versions of Python: the capitals and the decomposing or moving marks that a
-Unicode after 18 may bring, if that Python knows them.
-
 Sources: Unicode Character Database, versions 8.0 (general category), 9.0 (combining class,
 decomposition) and 17.0 (lower case); for what is Chinese, and for ASCII, Devlin et al. (2019), by
 their code (`BasicTokenizer`).

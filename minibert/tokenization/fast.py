@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from minibert.tokenization.normalizer import Normalizer
+from minibert.tokenization.normalizer import Normalizer, Word
 
 REMEMBERED = 1 << 17  # results; words, or chunks, take up to 35 MB
 REMEMBERED_LENGTH = 64  # longer texts hardly ever come twice
@@ -51,10 +51,17 @@ class FastPath:
     Args:
         normalizer: cuts the text into words.
         cut: cuts a word into pieces.
+        match: cuts words into tokens, rows of `COLUMNS`.
     """
 
-    def __init__(self, normalizer: Normalizer, cut: Callable[[str], Cut]):
+    def __init__(
+        self,
+        normalizer: Normalizer,
+        cut: Callable[[str], Cut],
+        match: Callable[[list[Word]], Sequence[Sequence[int]]],
+    ):
         self._normalizer = normalizer
+        self._match = match
         self._cut = cut
         self._cuts = Remembered(cut)
         self._word_ids = Remembered(self._ids_of_word)
@@ -71,8 +78,8 @@ class FastPath:
         chunks, starts = self._normalizer.located_chunks(text)
         found = list(map(self._rows.__getitem__, chunks))
         rows = np.frombuffer(bytearray().join(found), INT32).reshape(-1, COLUMNS)
-        sizes = np.array(list(map(len, found)), np.intp)  # in bytes, of each chunk's tokens
-        rows[:, 1:3] += np.array(starts, INT32).repeat(sizes // TOKEN)[:, None]
+        counts = np.array([len(row) // TOKEN for row in found], np.intp)
+        rows[:, 1:3] += np.array(starts, INT32).repeat(counts)[:, None]
         return rows
 
     def _ids_of_chunk(self, chunk):
@@ -82,10 +89,16 @@ class FastPath:
         return array("i", [i for i, _ in self._cut(word)]).tobytes()
 
     def _rows_of_chunk(self, chunk):
-        numbers = array("i")
-        for word, starts, ends in self._normalizer.located_words(chunk):
-            first = 0
-            for i, stop in self._cuts[word]:
-                numbers.extend((i, starts[first], ends[stop - 1], first == 0))
-                first = stop
-        return numbers.tobytes()
+        numbers: list[int] = []
+        if chunk.isascii() and chunk.isprintable():  # its words are all of it, letter for letter
+            place = 0
+            for word in self._normalizer.words(chunk):
+                start = place
+                for i, stop in self._cuts[word]:
+                    numbers += i, start, place + stop, start == place
+                    start = place + stop
+                place += len(word)
+        else:
+            for row in self._match(self._normalizer.located_words(chunk)):
+                numbers += row
+        return array("i", numbers).tobytes()

@@ -13,7 +13,7 @@ Truncation = Literal["longest_first", "only_first", "only_second"]
 Padding = Literal["longest", "max_length"]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Encoding:
     """A text, or a pair of texts, as a model reads it: T tokens.
 

@@ -33,7 +33,7 @@ class Matcher:
         self.vocab = dict(vocabulary.ids)
         self.added: dict[str, AddedToken] = {}
         self.in_text, self.in_normal_text = Finder({}), Finder({})
-        self.fast = FastPath(normalizer, self.cut)
+        self.fast = FastPath(normalizer, self.cut, self.match)
 
     def add(self, tokens: Iterable[AddedToken]) -> int:
         """Take these tokens whole from now on; return how many got an id of their own.
@@ -107,8 +107,9 @@ class Matcher:
             rows = np.concatenate(parts)
         else:
             rows = self.fast.rows(text)
-        np.cumsum(rows[:, 3], out=rows[:, 3])
-        rows[:, 3] -= 1
+        words = rows[:, 3]
+        words[:1] = 0
+        words.cumsum(out=words)
         return rows
 
     def ids(self, text: str, keep_special: bool = True) -> np.ndarray:

@@ -107,10 +107,6 @@ class Normalizer:
         >>> Normalizer().located_words("Öl, 5€")[0]
         Word(text='ol', starts=(0, 1), ends=(1, 2))
         """
-        if text.isascii() and text.isprintable():  # normalising leaves each letter in its place
-            found = _ascii_word.finditer(text.lower() if self.do_lower_case else text)
-            spans = [(match[0], *match.span()) for match in found]
-            return [Word(word, range(a, b), range(a + 1, b + 1)) for word, a, b in spans]
         return cut_words(self.letters(text))
 
     def normalize(self, text: str) -> str:

