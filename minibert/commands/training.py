@@ -187,7 +187,7 @@ def _config(options, tokenizer):
     return BertConfig.preset(
         size,
         initializer_range=round(SPREAD_BY_WIDTH / PRESETS[size]["hidden_size"] ** 0.5, 3),
-        vocab_size=tokenizer.vocab_size,
+        vocab_size=len(tokenizer),
         max_position_embeddings=length,
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",

@@ -3,7 +3,7 @@
 What a word becomes, and what a chunk of text becomes, is worked out once, by the plain way, and
 remembered; a text's tokens are those of its chunks, kept as bytes, joined, and read back as an
 array. Twice over, because chunks that differ only in punctuation and capitals share their words:
-10 MB of English have 1.6 million chunks, 99,000 different ones, and 23,000 different words.
+10 MB of English have 1.5 million chunks, 99,000 different ones, and 23,000 different words.
 """
 
 from array import array
@@ -14,7 +14,7 @@ import numpy as np
 
 from minibert.tokenization.normalizer import Normalizer, Word
 
-REMEMBERED = 1 << 17  # results; words, or chunks, take up to 35 MB
+REMEMBERED = 1 << 17  # results; they take up to 35 MB
 REMEMBERED_LENGTH = 64  # longer texts hardly ever come twice
 COLUMNS = 4  # of a token: its id, where it starts and ends, and 1 if it begins a word
 TOKEN = 4 * COLUMNS  # bytes

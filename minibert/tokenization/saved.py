@@ -5,9 +5,10 @@ Written: `vocab.txt`, a piece a line; `tokenizer.json`, which states everything;
 `BertTokenizer` wouldn't do: `transformers` 5 then makes a tokenizer of its own that knows neither
 `clean_text` nor the prefix nor `max_input_chars_per_word`.
 
-Read: the pieces from `tokenizer.json`, or from `vocab.txt` where there is none. An option's value
-is that of the first of `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json` to
-state it. What the files say about the cutting and padding of texts is left to those who encode.
+Read: the pieces from `tokenizer.json`, or from `vocab.txt` where there is none, with the
+`added_tokens.json` of older folders. An option's value is that of the first to state it, of
+`tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`. What the files say about
+the cutting and padding of texts is left to those who encode.
 """
 
 import json
@@ -22,7 +23,7 @@ from minibert.tokenization.added import AddedToken
 from minibert.tokenization.vocabulary import Vocabulary
 
 VOCABULARY, WHOLE, CONFIG = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
-SPECIAL_MAP = "special_tokens_map.json"
+SPECIAL_MAP, LEGACY = "special_tokens_map.json", "added_tokens.json"
 # What the configuration may say, and how.
 OPTIONS: dict[str, tuple[type, ...]] = {
     "do_lower_case": (bool,),
@@ -104,6 +105,10 @@ def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any], list[Add
             config = _read_json(folder / name)
             options |= _options(config, folder / name)
             added |= _added(config, folder / name)
+    if (folder / LEGACY).is_file() and not (folder / WHOLE).is_file():
+        special = {*options.values(), *(token.content for token in added.values() if token.special)}
+        for text, i in _read_json(folder / LEGACY).items():
+            added[i] = AddedToken(text, normalized=text not in special, special=text in special)
     if (options.get("model_max_length") or 0) > UNLIMITED:
         options["model_max_length"] = None
     known = set(pieces)
@@ -121,7 +126,8 @@ def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any], list[Add
 
 
 def _whole(pieces, options, added):
-    cls, sep = ([options[name], pieces.index(options[name])] for name in ("cls_token", "sep_token"))
+    ids = {token.content: i for i, token in added.items()}
+    cls, sep = ([options[name], ids[options[name]]] for name in ("cls_token", "sep_token"))
     return {
         "version": "1.0",
         "truncation": None,

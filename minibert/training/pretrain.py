@@ -97,7 +97,7 @@ def masked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mask rows of this tokenizer's ids; see `data.masking.mask_tokens`."""
     return mask_tokens(
-        rows, tokenizer.all_special_ids, tokenizer.mask_token_id, tokenizer.vocab_size, rng
+        rows, tokenizer.all_special_ids, tokenizer.mask_token_id, len(tokenizer), rng
     )
 
 
@@ -138,7 +138,7 @@ def unigram_score(
         labels: (S', T), -100 where nothing is hidden.
         tokenizer: knows the special tokens.
     """
-    counts = np.bincount(rows.reshape(-1), minlength=tokenizer.vocab_size)
+    counts = np.bincount(rows.reshape(-1), minlength=len(tokenizer))
     counts += 1
     counts[tokenizer.all_special_ids] = 0
     targets = labels[labels != IGNORED]

@@ -179,6 +179,23 @@ def test_added_tokens_decoder_is_read(tmp_path):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
+def test_added_tokens_of_older_folders_are_read(tmp_path):
+    save_without_json(PIECES, tmp_path)
+    (tmp_path / "special_tokens_map.json").write_text('{"additional_special_tokens": ["<e>"]}')
+    (tmp_path / "added_tokens.json").write_text('{"<e>": 12, "New York": 11}')
+    tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.encode("new york <e>").input_ids == [2, 11, 12, 3]
+    assert 12 in tokenizer.all_special_ids
+
+
+def test_special_tokens_may_be_added_ones(tmp_path):
+    added = [AddedToken("<end>", normalized=False, special=True)]
+    tokenizer = WordPieceTokenizer(PIECES, sep_token="<end>", added_tokens=added)
+    assert tokenizer.encode("a").input_ids == [2, 5, 11]
+    tokenizer.save_pretrained(tmp_path)
+    assert WordPieceTokenizer.from_pretrained(tmp_path).encode("a").input_ids == [2, 5, 11]
+
+
 TEMPLATE = {
     "type": "TemplateProcessing",
     "single": [
