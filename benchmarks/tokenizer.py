@@ -174,7 +174,9 @@ def memory(pieces, texts):
                 path,
             ]
             output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-            peak = int(subprocess.run(command, check=True, **output).stderr) / 1024
+            peak = (
+                int(subprocess.run([*command, "--file", path], check=True, **output).stderr) / 1024
+            )
             print(f"a file of {path.stat().st_size / 1e6:,.0f} MB to ids: {peak:.0f} MiB at most")
 
 

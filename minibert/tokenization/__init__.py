@@ -3,9 +3,9 @@
 Normalise: `characters`, `normalizer`. Match: `vocabulary`, `added`, `matching`, `fast`. Learn:
 `trainer`. `wordpiece` is the front door, with `framing` and `saved` behind it.
 
-The tokens of a text are those of Hugging Face's `tokenizers` (0.21 to 0.23) and of `transformers`
-5: ids, types, masks, offsets and word ids, under the same options. The parity tests try every code
-point and arbitrary strings, and assert that nothing differs but this:
+The tokens of a text are those of Hugging Face's `tokenizers` 0.23 and of `transformers` 5: ids,
+types, masks, offsets and word ids, under the same options. The parity tests try every code point
+and arbitrary strings, and assert that nothing differs but this:
 
 ====================================  ==========================  ================================
 what                                  there                       here, and why

@@ -1,7 +1,7 @@
 """What BERT takes for white space, punctuation, accents and capitals: tables that never change.
 
 A checkpoint's ids must not depend on who cuts its text, nor when. Hugging Face's `tokenizers`
-(0.21 to 0.23), through which most checkpoints run, files characters as Unicode 8 did, decomposes
+(0.23), through which most checkpoints run, files characters as Unicode 8 did, decomposes
 them as Unicode 9 did, and lowers them as Unicode 17 does, while Python and `regex` move to a newer
 Unicode with every release. So the classes are written out here, and the words of a text are those
 of `tokenizers` for every code point, whatever the Python. Beside a Unicode of today that means:

@@ -14,7 +14,7 @@ import numpy as np
 
 from minibert.tokenization.normalizer import Normalizer, Word
 
-REMEMBERED = 1 << 17  # results; they take up to 35 MB
+REMEMBERED = 1 << 17  # results: 16 to 20 MB of English chunks or ids, 65 MB of cuts
 REMEMBERED_LENGTH = 64  # longer texts hardly ever come twice
 COLUMNS = 4  # of a token: its id, where it starts and ends, and 1 if it begins a word
 TOKEN = 4 * COLUMNS  # bytes

@@ -172,7 +172,7 @@ class WordPieceTokenizer:
 
     @property
     def added_tokens(self) -> list[AddedToken]:
-        """The tokens that are taken whole, the special ones first."""
+        """The tokens that are taken whole, in the order in which they were added."""
         return list(self._matcher.added.values())
 
     @property
