@@ -18,7 +18,7 @@ REMEMBERED = 1 << 17  # results: 16 to 20 MB of English chunks or ids, 65 MB of 
 REMEMBERED_LENGTH = 64  # longer texts hardly ever come twice
 COLUMNS = 4  # of a token: its id, where it starts and ends, and 1 if it begins a word
 TOKEN = 4 * COLUMNS  # bytes
-INT32 = np.dtype(np.int32)  # made once: that is a fifth of the time of reading short texts back
+INT32 = np.dtype(np.int32)
 
 Cut = Sequence[tuple[int, int]]  # a word's pieces: ids, and where in the word each ends
 Result = TypeVar("Result")

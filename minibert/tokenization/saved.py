@@ -154,11 +154,10 @@ def _whole(pieces, options, added):
 
 def _read_whole(whole):
     model = whole["model"]
-    if (
-        model.get("type", "WordPiece" if "max_input_chars_per_word" in model else "?")
-        != "WordPiece"
-    ):
-        raise ValueError(f"model: expected WordPiece, got {model.get('type', 'one of no type')}")
+    untyped = "WordPiece" if "max_input_chars_per_word" in model else "one of no type"
+    kind = model.get("type", untyped)  # old files don't state it
+    if kind != "WordPiece":
+        raise ValueError(f"model: expected WordPiece, got {kind}")
     normalizer = _only(whole, "normalizer", {"BertNormalizer", None})
     _only(whole, "pre_tokenizer", {"BertPreTokenizer"})
     options = {name: model[name] for name in MODEL if name in model}
@@ -175,7 +174,7 @@ def _read_whole(whole):
 def _only(whole, name, expected):
     """Return that part of the file, alone or alone in a sequence, if it is what is expected."""
     part = whole.get(name) or {}
-    inner = part.get(f"{name}s", part.get("pretokenizers")) or [] if part else []
+    inner = part.get("normalizers") or part.get("pretokenizers") or []
     if part.get("type") == "Sequence" and len(inner) == 1:
         part = inner[0]
     if part.get("type") not in expected:
@@ -214,7 +213,7 @@ def _options(config, path):
     for name in OPTIONS.keys() & config.keys():
         value = config[name]
         if name.endswith("_token") and isinstance(value, dict):
-            value = value.get("content")
+            value = value.get("content")  # as transformers up to version 4 writes them
         if type(value) not in OPTIONS[name]:
             expected = " or ".join(JSON[kind] for kind in OPTIONS[name])
             raise ValueError(f"{path}: {name}: expected {expected}, got {value!r}")

@@ -132,7 +132,12 @@ def commonest_letters(
         words: how often each word occurs.
         limit: the most letters; None: all.
         initial: letters that come before all others.
+
+    Raises:
+        ValueError: the limit leaves no letter, or an initial letter isn't a single one.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit_alphabet: expected at least 1, got {limit}")
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for letter in word:
@@ -175,6 +180,7 @@ def joined_pieces(
         min_frequency: the rarest pair to join; with none left, the end.
         prefix: begins a piece that continues a word.
     """
+    min_frequency = max(min_frequency, 1)  # a pair that doesn't occur can't be joined
     # Each piece is one character of an alphabet that grows, and a word a string of them. Then
     # joining a pair is `replace`, as in Gage (1994), who first joined pairs of bytes.
     symbols: dict[str, str] = {}  # of each piece's text

@@ -230,7 +230,7 @@ class WordPieceTokenizer:
         """Return the ids of a text's tokens, without [CLS] and [SEP]: (T,) in int32.
 
         The fast way for whole corpora: `map(tokenizer.ids_of, texts)` needs the memory of one text
-        at a time, and no more than 100 MB for what it remembers.
+        at a time, and some 35 MB for what it remembers of English.
 
         Args:
             text: the text. A special token's text in it, such as "[MASK]", is that token.

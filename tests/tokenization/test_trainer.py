@@ -76,7 +76,7 @@ def learn(texts, vocab_size, **options):
 
 OPTIONS = st.fixed_dictionaries(
     {
-        "min_frequency": st.integers(1, 3),
+        "min_frequency": st.integers(0, 3),
         "limit_alphabet": st.integers(1, 5),
         "initial_alphabet": st.text("abx", max_size=2),
     }
@@ -208,6 +208,7 @@ def test_the_bar_changes_nothing(capsys):
     ("options", "message"),
     [
         ({"score": "chance"}, "score: expected frequency or likelihood, got 'chance'"),
+        ({"limit_alphabet": 0}, "limit_alphabet: expected at least 1, got 0"),
         ({"initial_alphabet": ["ab"]}, "initial_alphabet: expected single letters, got 'ab'"),
     ],
 )
