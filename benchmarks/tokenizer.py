@@ -37,7 +37,6 @@ from minibert.cli import main
 main(sys.argv[1:])
 print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 """
-BATCH = 1000  # texts in a call of `encode_batch`; all at once was no faster, and took 1 GB
 
 
 def main():
@@ -61,8 +60,7 @@ def main():
         assert mine.encode(text).input_ids == theirs.encode(text).ids
 
     def rust():
-        for start in range(0, len(encoded), BATCH):
-            theirs.encode_batch(encoded[start : start + BATCH])
+        theirs.encode_batch(encoded)  # all at once: a tenth faster than by the thousand
 
     tokenizer = None
 
