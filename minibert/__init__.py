@@ -3,7 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 from minibert.config import BertConfig
-from minibert.models import BertForMaskedLM, BertForSequenceClassification, BertModel
+from minibert.models import (
+    BertForMaskedLM,
+    BertForMultipleChoice,
+    BertForNextSentencePrediction,
+    BertForPreTraining,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
 from minibert.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -12,7 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "BertConfig",
     "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
     "BertForSequenceClassification",
+    "BertForTokenClassification",
     "BertModel",
     "Parameters",
     "WordPieceTokenizer",

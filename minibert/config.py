@@ -147,6 +147,12 @@ class BertConfig:
         return len(self.id2label or {})
 
     @property
+    def classifier_rate(self) -> float:
+        """Share dropped before a classifier."""
+        own = self.classifier_dropout
+        return self.hidden_dropout_prob if own is None else own
+
+    @property
     def label2id(self) -> dict[str, int]:
         """The classes' numbers by name."""
         return {label: i for i, label in (self.id2label or {}).items()}

@@ -35,7 +35,7 @@ from numpy.typing import DTypeLike
 
 from minibert.config import ACTIVATIONS, POSITIONS, BertConfig
 from minibert.parameters import Parameters, Shapes
-from minibert.proofs import away_from_initial
+from minibert.proofs.examples import away_from_initial
 
 
 def float_arrays(

@@ -6,7 +6,7 @@ import pytest
 from minibert.gradcheck import GradientError, check_model, check_pair
 from minibert.models import BertForMaskedLM
 from minibert.parameters import Parameters
-from minibert.proofs import BATCH, CONFIG, MASKED_LABELS, away_from_initial
+from minibert.proofs.examples import BATCH, CONFIG, MASKED_LABELS, away_from_initial
 
 X = np.random.default_rng(0).standard_normal((3, 4))
 

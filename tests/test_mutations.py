@@ -16,10 +16,12 @@ from minibert.layers import basic as basic_layer
 from minibert.layers import embeddings as embeddings_layer
 from minibert.layers import encoder as encoder_layer
 from minibert.layers import feed_forward as feed_forward_layer
+from minibert.layers import heads as head_layers
 from minibert.models import base, bert
 from minibert.models import heads as heads_module
 from minibert.parameters import Parameters
-from minibert.proofs import BATCH, CONFIG, MASK, MASKED_LABELS, away_from_initial
+from minibert.proofs import functions as functional_proofs
+from minibert.proofs.examples import BATCH, CONFIG, MASK, MASKED_LABELS, away_from_initial, tasks
 from minibert.training import AdamW, Engine
 from minibert.training import engine as engine_module
 from tests.functional import test_functional
@@ -96,7 +98,7 @@ def class_zero_ignored(logits, labels, denominator=None):
 
 
 def divided_by_all_places(logits, labels, denominator=None):
-    return loss_module.cross_entropy_forward(logits, labels, denominator or len(labels))
+    return loss_module.cross_entropy_forward(logits, labels, denominator or labels.size)
 
 
 def inverted_mask(mask, dtype):
@@ -250,14 +252,14 @@ def two_draws(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
 
 MUTATIONS = {
     "gradients zeroed instead of added to": (
-        base.Model, "loss_and_grads", gradients_zeroed_first, gradients("BertForMaskedLM, gelu")),
+        base.Model, "loss_and_grads", gradients_zeroed_first, gradients("BertForMaskedLM")),
     "a head overwrites its gradients": (
         heads_module.BertForSequenceClassification, "head_backward", head_overwrites_its_gradients,
-        gradients("BertForSequenceClassification, gelu")),
+        gradients("BertForSequenceClassification")),
     "dK without the transpose": (
         attention_module, "attention_backward", key_gradient_without_transpose, square_attention),
     "layer norm's weight outside the mean": (
-        proofs.f, "layer_norm_backward", norm_weight_outside_the_mean,
+        functional_proofs.f, "layer_norm_backward", norm_weight_outside_the_mean,
         gradients("layer_norm, eps 1e-12")),
     "repeated ids keep the last row": (
         embeddings_layer, "embedding_backward", last_of_repeated_ids,
@@ -265,9 +267,9 @@ MUTATIONS = {
     "rows asked for twice keep the last": (
         encoder_layer, "_add_rows", rows_not_added, gradients("EncoderBlock, some rows")),
     "gradient divided by the count twice": (
-        base, "cross_entropy_backward", divided_twice, gradients("BertForMaskedLM, gelu")),
+        base, "cross_entropy_backward", divided_twice, gradients("BertForMaskedLM")),
     "class 0 ignored": (
-        heads_module, "cross_entropy_forward", class_zero_ignored,
+        base, "cross_entropy_forward", class_zero_ignored,
         lambda: test_models_loss_is_the_mean()),
     "loss divided by all places": (
         base, "cross_entropy_forward", divided_by_all_places,
@@ -276,13 +278,13 @@ MUTATIONS = {
         bert, "padding_bias", inverted_mask,
         test_models.test_the_content_of_padding_changes_no_bit),
     "tied table overwritten": (
-        heads_module, "linear_backward", tied_table_overwritten,
-        lambda: test_models.test_gradients_accumulate(BertForMaskedLM, MASKED_LABELS)),
+        head_layers, "linear_backward", tied_table_overwritten,
+        lambda: test_models.test_gradients_accumulate(tasks()[0])),
     "one dropout mask for two places": (
         (attention_layer, feed_forward_layer), "dropout_forward", same_mask_everywhere,
         distinct_masks),
     "dropout without its scale": (
-        proofs.f, "dropout_forward", dropout_without_scale,
+        functional_proofs.f, "dropout_forward", dropout_without_scale,
         test_functional.test_dropout_keeps_its_rate_and_the_mean),
     "dropout's backward with another mask": (
         feed_forward_layer, "dropout_backward", dropout_backward_with_another_mask,
@@ -293,7 +295,7 @@ MUTATIONS = {
     "softmax without the mean": (
         attention_module, "softmax_backward", softmax_without_the_mean, gradients("attention")),
     "scores scaled otherwise": (
-        proofs.f, "attention_forward", unscaled_scores,
+        functional_proofs.f, "attention_forward", unscaled_scores,
         test_functional.test_attention_is_the_formula),
     "heads merged without the transpose": (
         attention_layer, ("attention_forward", "attention_backward"),
@@ -306,7 +308,7 @@ MUTATIONS = {
         basic_layer, "layer_norm_forward", eps_outside_the_root,
         lambda: test_layers.test_layer_norm_is_the_formula(0.5)),
     "the tanh form under gelu's name": (
-        feed_forward_layer, "ACTIVATIONS", {"gelu": proofs.f.gelu_new_forward},
+        feed_forward_layer, "ACTIVATIONS", {"gelu": functional_proofs.f.gelu_new_forward},
         lambda: test_layers.test_feed_forward_is_the_formula("gelu")),
     "skip connection forgotten on the way back": (
         feed_forward_layer.FeedForward, "backward", skip_connection_forgotten,
@@ -364,7 +366,7 @@ def test_the_mutation_is_caught(name, monkeypatch):
     [
         ("heads merged without the transpose", "EncoderBlock, all rows, masked, dropout"),
         ("padding hidden where it asks", "BertModel"),
-        ("class read from the last row", "BertForSequenceClassification, gelu"),
+        ("class read from the last row", "BertForSequenceClassification"),
     ],
 )
 def test_a_gradient_check_alone_would_not_do(name, blind, monkeypatch):

@@ -17,7 +17,7 @@ from minibert.testing import batches, configs, float_arrays, parameters
 
 
 def model_of(kind, config, seed=0):
-    from minibert.proofs import away_from_initial
+    from minibert.proofs.examples import away_from_initial
 
     return kind(config, params=away_from_initial(Parameters(kind(config).shapes()), seed))
 

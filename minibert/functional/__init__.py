@@ -31,7 +31,15 @@ from minibert.functional.embedding import (
     sinusoidal_positions,
 )
 from minibert.functional.linear import linear_backward, linear_forward
-from minibert.functional.loss import IGNORED, cross_entropy_backward, cross_entropy_forward
+from minibert.functional.loss import (
+    IGNORED,
+    binary_cross_entropy_backward,
+    binary_cross_entropy_forward,
+    cross_entropy_backward,
+    cross_entropy_forward,
+    squared_error_backward,
+    squared_error_forward,
+)
 from minibert.functional.normalisation import layer_norm_backward, layer_norm_forward
 
 __all__ = [
@@ -39,6 +47,8 @@ __all__ = [
     "IGNORED",
     "attention_backward",
     "attention_forward",
+    "binary_cross_entropy_backward",
+    "binary_cross_entropy_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout_backward",
@@ -57,6 +67,8 @@ __all__ = [
     "slope_backward",
     "softmax_backward",
     "softmax_forward",
+    "squared_error_backward",
+    "squared_error_forward",
     "tanh_backward",
     "tanh_forward",
 ]

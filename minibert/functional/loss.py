@@ -1,4 +1,4 @@
-"""Cross-entropy: how surprised the model is by the right answer, in nats."""
+"""The losses: how surprised the model is by the right answer, or how far from it."""
 
 import numpy as np
 
@@ -14,29 +14,88 @@ def cross_entropy_forward(logits, labels, denominator=None):
     count, add up to the batch's loss.
 
     Args:
-        logits: (M, C).  labels: (M,) of integers from 0 to C - 1, or -100 where it doesn't count.
+        logits: (..., C).
+        labels: (...) of integers from 0 to C - 1, or -100 where it doesn't count.
         denominator: n; None: the number of labels that count, at least 1.
 
     Returns:
-        loss, a float64 number, and the cache that `cross_entropy_backward` needs.
+        loss in nats, a float64 number, and the cache that `cross_entropy_backward` needs.
     """
-    counted = labels != IGNORED  # (M,)
+    counted = labels.reshape(-1) != IGNORED  # (M,)
     if denominator is None:
         denominator = max(int(counted.sum()), 1)
     rows = np.flatnonzero(counted)
-    right = labels[rows]
-    shifted = logits - logits.max(axis=-1, keepdims=True)  # (M, C); exp can't overflow
+    right = labels.reshape(-1)[rows]
+    flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
+    shifted = flat - flat.max(axis=-1, keepdims=True)  # exp can't overflow
     picked = shifted[rows, right]
     probabilities = np.exp(shifted, out=shifted)
     total = probabilities.sum(axis=-1, keepdims=True)  # (M, 1)
     loss = (np.log(total[rows, 0]) - picked).sum(dtype=np.float64) / denominator
     probabilities /= total
-    return loss, (probabilities, counted, rows, right, denominator)
+    return loss, (logits.shape, probabilities, counted, rows, right, denominator)
 
 
 def cross_entropy_backward(cache):
-    """Gradient of `cross_entropy_forward`: (softmax - one-hot) / n, zero where ignored; (M, C)."""
-    probabilities, counted, rows, right, denominator = cache
+    """Gradient of `cross_entropy_forward`: (softmax - one-hot) / n, zero where ignored."""
+    shape, probabilities, counted, rows, right, denominator = cache
     dlogits = probabilities * (counted[:, None] / denominator).astype(probabilities.dtype)
     dlogits[rows, right] -= dlogits.dtype.type(1 / denominator)
-    return dlogits
+    return dlogits.reshape(shape)  # (M, C) -> (..., C)
+
+
+def binary_cross_entropy_forward(logits, labels, denominator=None):
+    """Cross-entropy of many yes-or-no questions, each with a logit of its own.
+
+        loss = -(1/n) Σ_i y_i log σ(s_i) + (1 - y_i) log(1 - σ(s_i)),   σ(s) = 1 / (1 + exp(-s))
+
+    It is computed as max(s, 0) - s·y + log(1 + exp(-|s|)), which is the same and can't overflow.
+
+    Args:
+        logits: s, any shape.
+        labels: y, the same shape; from 0 to 1, or -100 where it doesn't count.
+        denominator: n; None: the number of labels that count, at least 1.
+
+    Returns:
+        loss in nats, a float64 number, and the cache that `binary_cross_entropy_backward` needs.
+    """
+    counted = labels != IGNORED
+    if denominator is None:
+        denominator = max(int(counted.sum()), 1)
+    truth = np.where(counted, labels, 0).astype(logits.dtype)
+    decay = np.exp(-np.abs(logits))
+    losses = np.maximum(logits, 0) - logits * truth + np.log1p(decay)
+    # σ(s) = 1 / (1 + exp(-|s|)) on the right, and one minus that on the left.
+    probabilities = np.where(logits >= 0, 1, decay) / (1 + decay)
+    loss = losses.sum(where=counted, dtype=np.float64) / denominator
+    return loss, (probabilities, truth, counted, denominator)
+
+
+def binary_cross_entropy_backward(cache):
+    """Gradient of `binary_cross_entropy_forward`: (σ(s) - y) / n, zero where ignored."""
+    probabilities, truth, counted, denominator = cache
+    return (probabilities - truth) * (counted / denominator).astype(truth.dtype)
+
+
+def squared_error_forward(outputs, targets, denominator=None):
+    """Sum the squares of the errors, and divide.
+
+        loss = (1/n) Σ_i (o_i - y_i)²
+
+    Args:
+        outputs: o, any shape.  targets: y, the same shape.
+        denominator: n; None: the number of targets.
+
+    Returns:
+        loss, a float64 number, and the cache that `squared_error_backward` needs.
+    """
+    if denominator is None:
+        denominator = targets.size
+    errors = outputs - targets.astype(outputs.dtype)
+    return np.square(errors).sum(dtype=np.float64) / denominator, (errors, denominator)
+
+
+def squared_error_backward(cache):
+    """Gradient of `squared_error_forward`: 2 (o - y) / n."""
+    errors, denominator = cache
+    return errors * errors.dtype.type(2 / denominator)

@@ -5,6 +5,7 @@ from minibert.layers.basic import LayerNorm, Linear
 from minibert.layers.embeddings import Embeddings
 from minibert.layers.encoder import Encoder, EncoderBlock
 from minibert.layers.feed_forward import FeedForward
+from minibert.layers.heads import PooledScores, Pooler, Scores, VocabularyScores
 
 __all__ = [
     "Embeddings",
@@ -13,5 +14,9 @@ __all__ = [
     "FeedForward",
     "LayerNorm",
     "Linear",
+    "PooledScores",
+    "Pooler",
+    "Scores",
     "SelfAttention",
+    "VocabularyScores",
 ]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minibert.functional import padding_bias, tanh_backward, tanh_forward
-from minibert.layers import Embeddings, Encoder, Linear
+from minibert.functional import padding_bias
+from minibert.layers import Embeddings, Encoder, Pooler
 from minibert.models.pretrained import PreTrained
 from minibert.parameters import prefixed
 
@@ -60,43 +60,17 @@ class Bert:
         )
 
 
-class Pooler:
-    """The whole sequence as one vector: tanh(linear(x[:, 0])), made from [CLS].
-
-    Devlin et al. (2019), section 3.1, and their code.
-
-    Args:
-        config: the model's `BertConfig`.
-    """
-
-    def __init__(self, config):
-        self.dense = Linear("dense", config.hidden_size, config.hidden_size)
-
-    def shapes(self):
-        """Return the shapes of the linear map."""
-        return self.dense.shapes()
-
-    def forward(self, params, first):
-        """Pool `first` (B, D), each sequence's [CLS]; returns (B, D), and the cache."""
-        dense, dense_cache = self.dense.forward(params, first)
-        out, tanh_cache = tanh_forward(dense)
-        return out, (dense_cache, tanh_cache)
-
-    def backward(self, dout, cache, params, grads):
-        """Gradient of `forward`: returns dfirst (B, D)."""
-        dense_cache, tanh_cache = cache
-        return self.dense.backward(tanh_backward(dout, tanh_cache), dense_cache, params, grads)
-
-
 @dataclass(frozen=True)
 class ModelOutput:
     """What a call of a model returns: what it computes, None for what was not asked for.
 
     Attributes:
-        loss: in nats, if labels were given.
+        loss: if labels were given.
         last_hidden_state: (B, T, D), a vector for each token.
         pooler_output: (B, D), a vector for each sequence.
-        logits: a head's scores before the softmax; (B, T, V) or (B, C).
+        logits: a head's scores before the softmax; their shape depends on the head.
+        prediction_logits, seq_relationship_logits: (B, T, V) and (B, 2), of pre-training's heads.
+        start_logits, end_logits: (B, T) each, of question answering.
         hidden_states: the embeddings and each block's output, L + 1 times (B, T, D).
         attentions: each block's attention weights, L times (B, K, T, T).
     """
@@ -105,6 +79,10 @@ class ModelOutput:
     last_hidden_state: np.ndarray | None = None
     pooler_output: np.ndarray | None = None
     logits: np.ndarray | None = None
+    prediction_logits: np.ndarray | None = None
+    seq_relationship_logits: np.ndarray | None = None
+    start_logits: np.ndarray | None = None
+    end_logits: np.ndarray | None = None
     hidden_states: tuple[np.ndarray, ...] | None = None
     attentions: tuple[np.ndarray, ...] | None = None
 
@@ -123,31 +101,42 @@ class BertBased(PreTrained):
         return prefixed(self.prefix, self.bert.shapes())
 
     def body_forward(self, batch, rows, rng):
-        """Run the body for training: returns x (B, R, D), and the cache."""
-        return self.bert.forward(self.params.scope(self.prefix), batch, rng, rows)
+        """Run the body for training: returns x (..., R, D), and the cache.
+
+        A batch of (..., T) is run as one of (B, T), and x gets its axes back.
+        """
+        params = self.params.scope(self.prefix)
+        x, cache = self.bert.forward(params, batch.sequences(), rng, rows)
+        return _unfolded(x, batch), cache
 
     def body_backward(self, dx, cache, grads):
         """Gradient of `body_forward`; adds into `grads`."""
+        dx = dx.reshape(-1, *dx.shape[-2:])  # (..., R, D) -> (B, R, D)
         self.bert.backward(dx, cache, self.params.scope(self.prefix), grads.scope(self.prefix))
 
     def encode(self, batch, *, hidden_states=False, attentions=False, rows=None):
         """Run the body for prediction, without dropout, keeping only what is asked for.
 
         Returns:
-            x (B, T, D), or (B, R, D) with `rows`, and the `ModelOutput` fields asked for.
+            x (..., T, D), or (..., R, D) with `rows`, and the `ModelOutput` fields asked for.
         """
         kept_states, kept_weights = [], []
         x = None
-        steps = self.bert.steps(self.params.scope(self.prefix), batch, rows=rows)
+        steps = self.bert.steps(self.params.scope(self.prefix), batch.sequences(), rows=rows)
         for i, (x, cache) in enumerate(steps):
             if hidden_states:
                 kept_states.append(x)
             if attentions and i:  # step 0 is the embeddings
                 kept_weights.append(self.bert.encoder.blocks[i - 1].attention_weights(cache))
-        return x, {
+        return _unfolded(x, batch), {
             "hidden_states": tuple(kept_states) if hidden_states else None,
             "attentions": tuple(kept_weights) if attentions else None,
         }
+
+
+def _unfolded(x, batch):
+    """Give x (B, R, D) the axes that the batch has before T: (..., R, D)."""
+    return x.reshape(*batch.input_ids.shape[:-1], *x.shape[1:])
 
 
 class BertModel(BertBased):
@@ -165,11 +154,11 @@ class BertModel(BertBased):
     def build(self):
         """Make the body and the pooler."""
         super().build()
-        self.pooler = Pooler(self.config)
+        self.pooler = Pooler(self.config.hidden_size)
 
     def shapes(self):
         """Return the shapes of the body and the pooler."""
-        return {**super().shapes(), **prefixed("pooler.", self.pooler.shapes())}
+        return {**super().shapes(), **self.pooler.shapes()}
 
     def forward(self, batch, rows=None, rng=None):
         """Run body and pooler for training: returns (x (B, T, D), pooled (B, D)), and the cache.
@@ -177,16 +166,13 @@ class BertModel(BertBased):
         With `rows`, x is (B, R, D) and the pooler reads the first of the rows.
         """
         x, body_cache = self.body_forward(batch, rows, rng)
-        pooled, pooler_cache = self.pooler.forward(self.params.scope("pooler."), x[:, 0])
+        pooled, pooler_cache = self.pooler.forward(self.params, x)
         return (x, pooled), (body_cache, pooler_cache)
 
     def backward(self, douts, cache, grads):
         """Gradient of `forward`, given (dx, dpooled); adds into `grads`."""
         (dx, dpooled), (body_cache, pooler_cache) = douts, cache
-        dx = dx.copy()
-        dx[:, 0] += self.pooler.backward(
-            dpooled, pooler_cache, self.params.scope("pooler."), grads.scope("pooler.")
-        )
+        dx = dx + self.pooler.backward(dpooled, pooler_cache, self.params, grads)
         self.body_backward(dx, body_cache, grads)
 
     def __call__(
@@ -216,5 +202,5 @@ class BertModel(BertBased):
         x, extras = self.encode(
             batch, hidden_states=output_hidden_states, attentions=output_attentions
         )
-        pooled, _ = self.pooler.forward(self.params.scope("pooler."), x[:, 0])
+        pooled, _ = self.pooler.forward(self.params, x)
         return ModelOutput(last_hidden_state=x, pooler_output=pooled, **extras)

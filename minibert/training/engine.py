@@ -7,14 +7,14 @@ from functools import partial
 import numpy as np
 
 from minibert.data.batching import generator
-from minibert.functional import IGNORED
 from minibert.models import PreTrained
 from minibert.training.optimizer import AdamW, clip_scale
 from minibert.training.threads import in_order, one_blas_thread, usable_cores
 
 # A number that is not finite is reported once, by the step, and not by each function it meets.
 QUIET = partial(np.errstate, over="ignore", invalid="ignore", divide="ignore")
-Shard = tuple[Mapping[str, np.ndarray], np.ndarray]  # a part of a batch, and its labels
+Labels = np.ndarray | Mapping[str, np.ndarray]  # by their names, where a head has several
+Shard = tuple[Mapping[str, np.ndarray], Labels]  # a part of a batch, and its labels
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Engine:
             FloatingPointError: the loss or the gradient is not finite; nothing was updated.
         """
         number = self.optimizer.step
-        denominator = max(sum(int((labels != IGNORED).sum()) for _, labels in shards), 1)
+        denominator = np.maximum(sum(self.model.count(labels) for _, labels in shards), 1)
 
         def work(i):
             batch, labels = shards[i]
@@ -95,7 +95,14 @@ class Engine:
         return StepResult(loss, norm)
 
 
-def split_batch(batch: Mapping[str, np.ndarray], labels: np.ndarray, parts: int) -> list[Shard]:
+def split_batch(batch: Mapping[str, np.ndarray], labels: Labels, parts: int) -> list[Shard]:
     """Cut a batch into `parts` shards of neighbouring rows, as equal as can be."""
-    cuts = np.array_split(np.arange(len(labels)), min(parts, len(labels)))
-    return [({name: array[rows] for name, array in batch.items()}, labels[rows]) for rows in cuts]
+    size = len(batch["input_ids"])
+    cuts = np.array_split(np.arange(size), min(parts, size))
+    return [(_rows_of(batch, rows), _rows_of(labels, rows)) for rows in cuts]
+
+
+def _rows_of(arrays, rows):
+    if isinstance(arrays, Mapping):
+        return {name: array[rows] for name, array in arrays.items()}
+    return arrays[rows]

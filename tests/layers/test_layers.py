@@ -9,15 +9,15 @@ import pytest
 from minibert import functional as f
 from minibert import layers
 from minibert.config import ACTIVATIONS
-from minibert.models import Pooler
 from minibert.parameters import Parameters
-from minibert.proofs import (
+from minibert.proofs.examples import (
     CONFIG,
     IDS,
     MASK,
     ROWS,
     TYPES,
     B,
+    C,
     D,
     F,
     H,
@@ -59,7 +59,15 @@ def runs():
     return {
         "Linear": (layer := layers.Linear("dense", D, F), layer.forward),
         "LayerNorm": (layer := layers.LayerNorm("LayerNorm", D, 1e-12), layer.forward),
-        "Pooler": (layer := Pooler(CONFIG), layer.forward),
+        "Pooler": (layer := layers.Pooler(D), layer.forward),
+        "Scores": (
+            scores := layers.Scores("classifier", D, C, 0.3),
+            lambda params, x: scores.forward(params, x, rng()),
+        ),
+        "PooledScores": (
+            pooled := layers.PooledScores("classifier", D, C, 0.3),
+            lambda params, x: pooled.forward(params, x, rng()),
+        ),
         "FeedForward": (
             feed_forward := layers.FeedForward(CONFIG),
             lambda params, x: feed_forward.forward(params, x, rng()),
@@ -270,10 +278,10 @@ def test_a_block_is_the_formula_with_the_norms_after_the_sums():
 
 
 def test_the_pooler_is_the_formula():
-    layer = Pooler(CONFIG)
-    params, first = parameters(layer), numbers(B, D)
-    out, _ = layer.forward(params, first)
-    dense = first @ params["dense.weight"].T + params["dense.bias"]
+    layer = layers.Pooler(D)
+    params, x = parameters(layer), numbers(B, T, D)
+    out, _ = layer.forward(params, x)
+    dense = x[:, 0] @ params["pooler.dense.weight"].T + params["pooler.dense.bias"]
     np.testing.assert_allclose(out, np.vectorize(math.tanh)(dense), rtol=1e-12)
 
 

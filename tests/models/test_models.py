@@ -8,11 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForMultipleChoice,
+    BertForNextSentencePrediction,
+    BertForPreTraining,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
 from minibert.functional import cross_entropy_backward, cross_entropy_forward
 from minibert.parameters import Parameters
-from minibert.proofs import (
+from minibert.proofs.examples import (
     BATCH,
+    CHOICES,
     CLASS_LABELS,
     CONFIG,
     IDS,
@@ -28,10 +39,13 @@ from minibert.proofs import (
     T,
     V,
     away_from_initial,
+    tasks,
 )
+from minibert.training import split_batch
 
 KINDS = [BertModel, BertForMaskedLM, BertForSequenceClassification]
-HEADS = [(BertForMaskedLM, MASKED_LABELS), (BertForSequenceClassification, CLASS_LABELS)]
+TASKS = {task.name: task for task in tasks()}
+each_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
 def away(kind, config=CONFIG, dtype=np.float64):
@@ -39,12 +53,14 @@ def away(kind, config=CONFIG, dtype=np.float64):
     return kind(config, params=params.astype(dtype))
 
 
-def assert_same_gradients(a, b, tolerance=1e-12):
+def assert_same_gradients(a, b, tolerance=1e-12, zeros=()):
     """Every tensor by its norm; one that is provably zero holds rounding only, on both sides."""
     assert a.keys() == b.keys()
     largest = max(np.linalg.norm(array) for array in b.values())
     for name in a:
-        allowed = tolerance * (largest if "key.bias" in name else np.linalg.norm(b[name]))
+        allowed = tolerance * (
+            largest if name.endswith(("key.bias", *zeros)) else np.linalg.norm(b[name])
+        )
         assert np.linalg.norm(a[name] - b[name]) <= allowed, name
 
 
@@ -58,11 +74,79 @@ def test_other_dtypes_denominators_and_gradients_are_refused():
         model.loss_and_grads(BATCH, MASKED_LABELS, grads=BertModel(CONFIG).params.zeros_like())
 
 
-def test_a_classifier_for_other_labels_is_refused_and_its_body_is_not():
-    config = BertConfig(**{**vars(CONFIG), "problem_type": "regression"})
-    assert BertModel(config)(**BATCH).pooler_output is not None
-    with pytest.raises(ValueError, match="problem_type: expected single_label_classification"):
-        BertForSequenceClassification(config)
+def test_question_answering_needs_two_labels():
+    with pytest.raises(ValueError, match=r"id2label: expected two .* a start and an end, got 7"):
+        BertForQuestionAnswering(CONFIG)
+
+
+def test_a_choice_may_have_any_number_of_sequences():
+    model = away(BertForMultipleChoice)
+    four = {name: np.concatenate([array, array], axis=1) for name, array in CHOICES.items()}
+    logits = model(**four).logits
+    assert logits.shape == (B, 4)
+    np.testing.assert_allclose(logits[:, :2], model(**CHOICES).logits, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"expected the shape \(B, C, T\), got \(3, 6\)"):
+        model(**BATCH)
+
+
+def test_pretraining_is_both_of_its_tasks():
+    both = away(BertForPreTraining)
+    task = TASKS["BertForPreTraining"]
+    hidden, pair = task.labels.values()
+    loss, grads = both.loss_and_grads(BATCH, task.labels)
+    summed, total = both.params.zeros_like(), 0.0
+    for kind, labels in ((BertForMaskedLM, hidden), (BertForNextSentencePrediction, pair)):
+        shapes = kind(CONFIG).shapes()
+        alone = kind(CONFIG, params=Parameters(shapes, dtype=np.float64))
+        for name, array in alone.params.items():
+            array[...] = both.params[name]
+        value, part = alone.loss_and_grads(BATCH, labels)
+        total += value
+        for name, array in part.items():
+            summed[name] += array
+    assert loss == pytest.approx(total, rel=1e-12)
+    assert_same_gradients(grads, summed)
+    out = both(**BATCH, **task.labels)
+    assert out.loss == pytest.approx(loss, rel=1e-12)
+    assert out.prediction_logits.shape == (B, T, V)
+    assert out.seq_relationship_logits.shape == (B, 2)
+
+
+@each_task
+def test_a_call_with_labels_has_the_loss(task):
+    model = away(task.kind, task.config)
+    labels = task.labels if isinstance(task.labels, dict) else {"labels": task.labels}
+    loss, _ = model.loss_and_grads(task.batch, task.labels)
+    assert model(**task.batch, **labels).loss == pytest.approx(loss, rel=1e-12)
+    assert model(**task.batch).loss is None
+    assert model(**task.batch, **dict.fromkeys(labels)).loss is None
+    with pytest.raises(TypeError, match=r"labels: expected .*, got answers"):
+        model(**task.batch, answers=task.labels)
+    if len(labels) > 1:
+        with pytest.raises(TypeError, match=r"labels: expected a dictionary of .* and .*, got nd"):
+            model.loss_and_grads(task.batch, np.zeros(3, int))
+        name = next(iter(labels))
+        with pytest.raises(TypeError, match=rf"labels: expected .* and .*, got {name}"):
+            model(**task.batch, **{name: labels[name]})
+
+
+def test_one_class_alone_is_a_regression():
+    one = BertConfig(**{**vars(CONFIG), "id2label": {0: "stars"}})
+    assert BertForSequenceClassification(one).problem == "regression"
+    model = away(BertForSequenceClassification, one)
+    flat, _ = model.loss_and_grads(BATCH, [1.5, 2.0, 0])
+    tall, _ = model.loss_and_grads(BATCH, [[1.5], [2.0], [0]])
+    logits = model(**BATCH).logits[:, 0]
+    assert flat == tall == pytest.approx(np.mean((logits - [1.5, 2, 0]) ** 2), rel=1e-12)
+
+
+def test_many_labels_are_many_questions():
+    task = TASKS["BertForSequenceClassification, multi-label"]
+    model = away(task.kind, task.config)
+    loss, _ = model.loss_and_grads(BATCH, task.labels)
+    yes = 1 / (1 + np.exp(-model(**BATCH).logits))
+    each = -(task.labels * np.log(yes) + (1 - task.labels) * np.log(1 - yes))
+    assert loss == pytest.approx(each[task.labels != -100].mean(), rel=1e-12)
 
 
 def test_the_published_parameter_counts():
@@ -92,14 +176,15 @@ def test_named_outputs_have_their_shapes_and_dtype(kind, dtype):
     assert plain.attentions is None
 
 
-@pytest.mark.parametrize(("kind", "labels"), HEADS)
+@each_task
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_gradients_have_the_parameters_dtype_with_dropout(kind, labels, dtype):
-    model = away(kind, dtype=dtype)
-    _, grads = model.loss_and_grads(BATCH, labels, np.random.default_rng(0))
+def test_gradients_have_the_parameters_dtype_with_dropout(task, dtype):
+    model = away(task.kind, task.config, dtype=dtype)
+    _, grads = model.loss_and_grads(task.batch, task.labels, np.random.default_rng(0))
     assert grads.vector.dtype == dtype
-    logits, _ = model.forward(model.check(**BATCH), None, np.random.default_rng(0))
-    assert logits.dtype == dtype
+    logits, _ = model.forward(model.check(**task.batch), None, np.random.default_rng(0))
+    for array in logits if isinstance(logits, tuple) else [logits]:
+        assert array.dtype == dtype
 
 
 def full_loss_and_grads(model, labels):
@@ -131,12 +216,10 @@ def test_chosen_rows_are_the_same_rows_of_all():
 
     (whole, _), cache = model.forward(batch)
     first, pooler_cache = model.pooler.forward(
-        model.params.scope("pooler."), whole[np.arange(B), ROWS[:, 0]]
+        model.params, np.take_along_axis(whole, ROWS[:, :1, None], axis=1)
     )
     full = model.params.zeros_like()
-    dfirst = model.pooler.backward(
-        dpooled, pooler_cache, model.params.scope("pooler."), full.scope("pooler.")
-    )
+    dfirst = model.pooler.backward(dpooled, pooler_cache, model.params, full)[:, 0]
     dwhole = np.zeros_like(whole)
     for b in range(B):
         dwhole[b, ROWS[b, 0]] += dfirst[b]
@@ -163,45 +246,49 @@ def test_cls_alone_gives_the_logits_of_all_rows():
     assert_same_gradients(*both)
 
 
-@pytest.mark.parametrize(("kind", "labels"), HEADS)
-def test_parts_of_a_batch_add_up(kind, labels):
-    model = away(kind)
-    loss, grads = model.loss_and_grads(BATCH, labels)
-    count = int((labels != -100).sum())
+@each_task
+def test_parts_of_a_batch_add_up(task):
+    model = away(task.kind, task.config)
+    loss, grads = model.loss_and_grads(task.batch, task.labels)
+    count = model.count(task.labels)
     total, summed = 0.0, None
-    for rows in ([0], [1, 2]):
-        part = {name: array[rows] for name, array in BATCH.items()}
-        value, summed = model.loss_and_grads(part, labels[rows], grads=summed, denominator=count)
+    for batch, labels in split_batch(task.batch, task.labels, 2):
+        value, summed = model.loss_and_grads(batch, labels, grads=summed, denominator=count)
         total += value
     assert total == pytest.approx(loss, rel=1e-12)
-    assert_same_gradients(summed, grads)
+    assert_same_gradients(summed, grads, zeros=task.zeros)
 
 
-@pytest.mark.parametrize(("kind", "labels"), HEADS)
-def test_duplicates_change_neither_loss_nor_gradient(kind, labels):
-    model = away(kind)
-    loss, grads = model.loss_and_grads(BATCH, labels)
-    double = {name: np.concatenate([array, array]) for name, array in BATCH.items()}
-    again, double_grads = model.loss_and_grads(double, np.concatenate([labels, labels]))
+@each_task
+def test_duplicates_change_neither_loss_nor_gradient(task):
+    model = away(task.kind, task.config)
+    loss, grads = model.loss_and_grads(task.batch, task.labels)
+    double = {name: np.concatenate([array, array]) for name, array in task.batch.items()}
+    if isinstance(task.labels, dict):
+        labels = {name: np.concatenate([array, array]) for name, array in task.labels.items()}
+    else:
+        labels = np.concatenate([task.labels, task.labels])
+    again, double_grads = model.loss_and_grads(double, labels)
     assert again == pytest.approx(loss, rel=1e-12)
-    assert_same_gradients(double_grads, grads)
+    assert_same_gradients(double_grads, grads, zeros=task.zeros)
 
 
-@pytest.mark.parametrize(("kind", "labels"), HEADS)
-def test_the_loss_falls_along_the_negative_gradient(kind, labels):
-    model = away(kind)
-    loss, grads = model.loss_and_grads(BATCH, labels)
-    model.params.vector[:] -= 1e-4 * grads.vector
-    expected = loss - 1e-4 * float(grads.vector @ grads.vector)
-    assert model.loss_and_grads(BATCH, labels)[0] == pytest.approx(expected, abs=1e-6)
+@each_task
+def test_the_loss_falls_along_the_negative_gradient(task):
+    model = away(task.kind, task.config)
+    loss, grads = model.loss_and_grads(task.batch, task.labels)
+    model.params.vector[:] -= 1e-5 * grads.vector
+    expected = loss - 1e-5 * float(grads.vector @ grads.vector)
+    again, _ = model.loss_and_grads(task.batch, task.labels)
+    assert again == pytest.approx(expected, abs=1e-3 * (loss - expected))
 
 
-@pytest.mark.parametrize(("kind", "labels"), HEADS)
-def test_gradients_accumulate(kind, labels):
-    model = away(kind)
-    _, grads = model.loss_and_grads(BATCH, labels)
+@each_task
+def test_gradients_accumulate(task):
+    model = away(task.kind, task.config)
+    _, grads = model.loss_and_grads(task.batch, task.labels)
     once = Parameters(grads.shapes, grads.vector.copy())
-    _, same = model.loss_and_grads(BATCH, labels, grads=grads)
+    _, same = model.loss_and_grads(task.batch, task.labels, grads=grads)
     assert same is grads
     assert_same_gradients(grads, Parameters(once.shapes, 2 * once.vector))
 
@@ -212,7 +299,7 @@ def test_nothing_given_is_written_to(kind):
     vector.flags.writeable = False  # so that whoever writes raises
     model = kind(CONFIG, params=Parameters(kind(CONFIG).shapes(), vector))
     batch = {name: array.copy() for name, array in BATCH.items()}
-    labels = dict(HEADS).get(kind, CLASS_LABELS).copy()
+    labels = {BertForMaskedLM: MASKED_LABELS}.get(kind, CLASS_LABELS).copy()
     rows = ROWS.copy()
     for array in (*batch.values(), labels, rows):
         array.flags.writeable = False
@@ -298,11 +385,11 @@ def test_heads_keep_their_own_subspaces():
     assert (model(**BATCH).last_hidden_state != before).any()
 
 
-@pytest.mark.parametrize(("kind", "labels"), HEADS)
-def test_a_sequence_with_nothing_to_read_gives_no_nan(kind, labels):
-    model = away(kind)
-    batch = {**BATCH, "attention_mask": np.zeros_like(MASK)}
-    loss, grads = model.loss_and_grads(batch, labels)
+@each_task
+def test_a_sequence_with_nothing_to_read_gives_no_nan(task):
+    model = away(task.kind, task.config)
+    batch = {**task.batch, "attention_mask": np.zeros_like(task.batch["input_ids"])}
+    loss, grads = model.loss_and_grads(batch, task.labels)
     assert np.isfinite(loss)
     assert np.isfinite(grads.vector).all()
     for name, array in grads.items():
@@ -310,9 +397,16 @@ def test_a_sequence_with_nothing_to_read_gives_no_nan(kind, labels):
             assert (array == 0).all(), name
 
 
-@pytest.mark.parametrize(("kind", "labels"), HEADS)
-def test_no_label_that_counts_is_a_loss_of_zero(kind, labels):
-    loss, grads = away(kind).loss_and_grads(BATCH, np.full_like(labels, -100))
+@each_task
+def test_no_label_that_counts_is_a_loss_of_zero(task):
+    if "regression" in task.name or "one number" in task.name:
+        pytest.skip("every number counts")
+    labels = task.labels
+    if isinstance(labels, dict):
+        labels = {name: np.full_like(array, -100) for name, array in labels.items()}
+    else:
+        labels = np.full_like(labels, -100)
+    loss, grads = away(task.kind, task.config).loss_and_grads(task.batch, labels)
     assert loss == 0
     assert (grads.vector == 0).all()
 
@@ -440,6 +534,8 @@ def test_bad_batches_are_refused_in_one_line(change, error, message):
         (BertForSequenceClassification, [0, 1, 7], ValueError, "labels: .* 0 to 6, got 7"),
         (BertForSequenceClassification, [0, -1, 2], ValueError, "labels: .* 0 to 6, got -1"),
         (BertForSequenceClassification, [0.0, 1, 2], TypeError, "labels: expected integers"),
+        (BertForNextSentencePrediction, [0, 1, 2], ValueError, "labels: .* 0 to 1, got 2"),
+        (BertForTokenClassification, np.full((B, T), C), ValueError, "labels: .* 0 to 6, got 7"),
         (
             BertForSequenceClassification,
             [[0, 1, 2]],
@@ -453,3 +549,48 @@ def test_bad_labels_are_refused_in_one_line(kind, labels, error, message):
         kind(CONFIG).loss_and_grads(BATCH, labels)
     with pytest.raises(error, match=message):
         kind(CONFIG)(**BATCH, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "error", "message"),
+    [
+        (
+            "multi-label",
+            np.full((B, C), 2),
+            ValueError,
+            "labels: expected numbers from 0 to 1, got 2",
+        ),
+        (
+            "multi-label",
+            np.zeros(B),
+            ValueError,
+            r"labels: expected the shape \(3, 7\), got \(3,\)",
+        ),
+        ("multi-label", [["yes"] * C] * B, TypeError, "labels: expected numbers, got <U3"),
+        (
+            "regression",
+            np.full((B, C), np.nan),
+            ValueError,
+            "labels: expected finite numbers, got nan",
+        ),
+        ("one number", np.zeros((B, 2)), ValueError, r"labels: expected the shape \(3, 1\), got"),
+    ],
+)
+def test_bad_numbers_are_refused_in_one_line(name, labels, error, message):
+    task = TASKS[f"BertForSequenceClassification, {name}"]
+    with pytest.raises(error, match=message):
+        task.kind(task.config).loss_and_grads(BATCH, labels)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        ([0, 1, 6], [1, 2, 3], "start_positions: expected integers from 0 to 5, got 6"),
+        ([0, 1, 2], [1, 2], r"end_positions: expected the shape \(3,\), got \(2,\)"),
+        ([0, -100, 2], [1, 2, 3], "end_positions: expected -100 where start_positions has it"),
+    ],
+)
+def test_bad_spans_are_refused_in_one_line(start, end, message):
+    model = BertForQuestionAnswering(TASKS["BertForQuestionAnswering"].config)
+    with pytest.raises(ValueError, match=message):
+        model(**BATCH, start_positions=start, end_positions=end)

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel
-from minibert.proofs import BATCH, CONFIG, D
+from minibert.proofs.examples import BATCH, CONFIG, D
 
 KINDS = [BertModel, BertForMaskedLM, BertForSequenceClassification]
 
