@@ -8,12 +8,8 @@ of that row, which is no gradient of the loss.
 import numpy as np
 import pytest
 
-from minibert import (
-    BertConfig,
-    BertForMaskedLM,
-    BertForSequenceClassification,
-    BertModel,
-)
+import minibert
+from minibert import BertConfig, BertModel
 from minibert.training import AdamW, Engine, Settings
 
 pytestmark = [
@@ -30,10 +26,43 @@ BATCH = {
     "token_type_ids": RNG.integers(0, 2, (B, T)),
     "attention_mask": MASK,
 }
-LABELS = {
-    BertForMaskedLM: np.where(MASK & (RNG.random((B, T)) < 0.4), IDS, -100),
-    BertForSequenceClassification: np.array([0, 2, 1, 1]),
-}
+HIDDEN = np.where(MASK & (RNG.random((B, T)) < 0.4), IDS, -100)
+NUMBERS = RNG.standard_normal((B, 3)).astype(np.float32)
+CHOICES = {name: np.stack([array, array[::-1], array], axis=1) for name, array in BATCH.items()}
+CHOICES["token_type_ids"][:, 2] ^= 1
+# Each head: its class, fields of the configuration, the batch, the labels, and what has no gradient
+# because all scores of a softmax share it.
+TWO = {"id2label": {0: "no", 1: "yes"}}
+HEADS = {
+    "masked tokens": ("BertForMaskedLM", {}, BATCH, HIDDEN, ()),
+    "classes": ("BertForSequenceClassification", {}, BATCH, np.array([0, 2, 1, 1]), ()),
+    "many labels": (
+        "BertForSequenceClassification", {"problem_type": "multi_label_classification"},
+        BATCH, (NUMBERS > 0).astype(np.float32), (),
+    ),
+    "numbers": (
+        "BertForSequenceClassification", {"problem_type": "regression"}, BATCH, NUMBERS, (),
+    ),
+    "one number": (
+        "BertForSequenceClassification", {"id2label": {0: "stars"}}, BATCH, NUMBERS[:, 0], (),
+    ),
+    "tokens": (
+        "BertForTokenClassification", {}, BATCH, np.where(HIDDEN < 0, HIDDEN, HIDDEN % 3), (),
+    ),
+    "next sentence": ("BertForNextSentencePrediction", {}, BATCH, np.array([0, 1, 1, 0]), ()),
+    "pre-training": (
+        "BertForPreTraining", {}, BATCH,
+        {"labels": HIDDEN, "next_sentence_label": np.array([0, 1, 1, 0])}, (),
+    ),
+    "spans": (
+        "BertForQuestionAnswering", TWO, BATCH,
+        {"start_positions": np.array([2, 1, 0, 5]), "end_positions": np.array([9, 4, 0, 8])},
+        ("qa_outputs.bias", "layer.2.output.LayerNorm.bias"),
+    ),
+    "choices": (
+        "BertForMultipleChoice", {}, CHOICES, np.array([0, 2, 1, 1]), ("classifier.bias",),
+    ),
+}  # fmt: skip
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-10}
 
 
@@ -79,13 +108,13 @@ def close(a, b, tolerance):
     return np.abs(a - b.detach().numpy()).max() <= tolerance
 
 
-def same_gradients(grads, hf, tolerance):
+def same_gradients(grads, hf, tolerance, zeros=()):
     """Every tensor by its relative norm; both sides have the same tensors."""
     gradients = {name: tensor.grad.numpy() for name, tensor in hf.named_parameters()}
     assert gradients.keys() == grads.keys()
     for name, reference in gradients.items():
         difference = np.linalg.norm(grads[name] - reference)
-        if name.endswith("key.bias"):  # provably zero: both sides hold rounding only
+        if name.endswith(("key.bias", *zeros)):  # provably zero: both sides hold rounding only
             assert max(np.abs(grads[name]).max(), np.abs(reference).max()) <= tolerance, name
         else:
             assert difference <= tolerance * np.linalg.norm(reference), name
@@ -121,25 +150,55 @@ def test_the_attention_weights_are_the_same(tmp_path):
         assert close(a, b, 1e-10)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-@pytest.mark.parametrize("kind", [BertForMaskedLM, BertForSequenceClassification])
-def test_a_head_gives_the_same_logits_loss_and_gradients(tmp_path, kind, activation, dtype):
-    import torch
+def named(labels):
+    return labels if isinstance(labels, dict) else {"labels": labels}
 
-    model = ours(kind, dtype, hidden_act=activation)
+
+ODD = {
+    "gelu_new": {"hidden_act": "gelu_new"},
+    "relu": {"hidden_act": "relu"},
+    "one segment": {"type_vocab_size": 1},
+    "padding elsewhere": {"pad_token_id": 36},
+    "other eps, own classifier dropout": {"layer_norm_eps": 1e-5, "classifier_dropout": 0.3},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("head", "odd"),
+    [(head, None) for head in HEADS]
+    + [(head, odd) for head in ("masked tokens", "classes") for odd in ODD],
+)
+def test_a_head_gives_the_same_logits_loss_and_gradients(tmp_path, head, odd, dtype):
+
+    name, changes, batch, labels, zeros = HEADS[head]
+    if odd == "one segment":
+        batch = {**batch, "token_type_ids": np.zeros_like(batch["token_type_ids"])}
+    if odd == "padding elsewhere":
+        batch = {**batch, "input_ids": np.where(MASK, np.minimum(IDS, 35), 36)}
+        labels = np.where(labels == 36, 35, labels)
+    model = ours(getattr(minibert, name), dtype, **changes, **ODD.get(odd, {}))
     hf = theirs(model, tmp_path)
-    labels = LABELS[kind]
-    out = hf(**tensors(BATCH), labels=torch.tensor(labels))
+    torch_labels = tensors(named(labels))
+    for key, tensor in torch_labels.items():
+        if tensor.is_floating_point():
+            torch_labels[key] = tensor.to(next(hf.parameters()).dtype)
+    out = hf(**tensors(batch), **torch_labels)
     out.loss.backward()
-    loss, grads = model.loss_and_grads(BATCH, labels)
-    mine = model(**BATCH, labels=labels)
+    loss, grads = model.loss_and_grads(batch, labels)
+    mine = model(**batch, **named(labels))
     tolerance = TOLERANCE[dtype]
     assert abs(loss - out.loss.item()) <= tolerance
     assert abs(mine.loss - out.loss.item()) <= tolerance
-    real = MASK == 1 if mine.logits.ndim == 3 else slice(None)
-    assert close(mine.logits[real], out.logits[real], tolerance)
-    same_gradients(grads, hf, tolerance)
+    scores = [
+        key for key in vars(mine) if key.endswith("logits") and getattr(mine, key) is not None
+    ]
+    assert scores == [key for key in out if key.endswith("logits")]
+    for key in scores:
+        a, b = getattr(mine, key), getattr(out, key)
+        real = MASK == 1 if a.shape[:2] == MASK.shape else slice(None)
+        assert close(a[real], b[real], tolerance)
+    same_gradients(grads, hf, tolerance, zeros)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -162,21 +221,24 @@ def test_the_body_gives_the_same_gradients(tmp_path, activation, dtype):
     same_gradients(grads, hf, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM, BertForSequenceClassification])
-def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, kind):
-    model = ours(kind, np.float32)
+@pytest.mark.parametrize("head", ["body", *HEADS])
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, head):
+    name, changes, *_ = HEADS.get(head, ("BertModel", {}))
+    model = ours(getattr(minibert, name), np.float32, **changes)
     theirs(model, tmp_path / "ours").save_pretrained(tmp_path / "theirs")
-    back = kind.from_pretrained(tmp_path / "theirs")
+    back = type(model).from_pretrained(tmp_path / "theirs", strict=True)
     assert (back.params.vector == model.params.vector).all()
     assert back.config == model.config
 
 
-@pytest.mark.parametrize("kind", [BertForMaskedLM, BertForSequenceClassification])
-def test_twenty_steps_have_the_same_losses(tmp_path, kind):
+@pytest.mark.parametrize("head", HEADS)
+def test_twenty_steps_have_the_same_losses(tmp_path, head):
     import torch
 
+    name, changes, batch, labels, _ = HEADS[head]
+    kind = getattr(minibert, name)
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model = ours(kind, np.float32, **dropout)
+    model = ours(kind, np.float32, **dropout, **changes)
     hf = theirs(model, tmp_path).train()
     settings = Settings(steps=20, learning_rate=1e-3, clip=0.5, weight_decay=0.1)
     decayed, others = [], []
@@ -187,17 +249,16 @@ def test_twenty_steps_have_the_same_losses(tmp_path, kind):
         [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
     )
     engine = Engine(model, AdamW(model.params, weight_decay=0.1), clip=settings.clip)
-    labels = LABELS[kind]
     mine, reference = [], []
     for step in range(settings.steps):
         for group in adam.param_groups:
             group["lr"] = settings.rate(step)
-        loss = hf(**tensors(BATCH), labels=torch.tensor(labels)).loss
+        loss = hf(**tensors(batch), **tensors(named(labels))).loss
         adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(hf.parameters(), settings.clip)
         adam.step()
         reference.append(loss.item())
-        mine.append(engine.step([(BATCH, labels)], settings.rate(step)).loss)
+        mine.append(engine.step([(batch, labels)], settings.rate(step)).loss)
     assert mine[-1] < 0.8 * mine[0]
     np.testing.assert_allclose(mine, reference, rtol=0, atol=1e-5)
