@@ -8,7 +8,14 @@ from types import MappingProxyType
 from typing import Any, Self
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
+# Hugging Face's other names for the same functions.
+SAME_ACTIVATION = {
+    "gelu_python": "gelu",
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu_fast": "gelu_new",
+}
 POSITIONS = ("absolute", "sinusoidal")
+FIXED = "fixed_positions"  # our own field of a config.json: positions that are no parameter
 PROBLEM_TYPES = (
     None,
     "single_label_classification",
@@ -161,7 +168,10 @@ class BertConfig:
         """Return the fields of a Hugging Face `config.json`."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         labels = {"id2label": dict(self.id2label or {}), "label2id": self.label2id}
-        return {"model_type": "bert", **values, **labels}
+        # Who knows only learned positions finds the fixed ones as a table among the weights.
+        fixed = self.position_embedding_type == "sinusoidal"
+        positions = {"position_embedding_type": "absolute", FIXED: "sinusoidal"} if fixed else {}
+        return {"model_type": "bert", **values, **labels, **positions}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -176,6 +186,12 @@ class BertConfig:
                 raise ValueError(f"{switch}: expected false, an encoder, got {values[switch]!r}")
         known = {one.name for one in fields(cls)} & set(values)
         kept = {name: values[name] for name in known}
+        if values.get(FIXED):
+            kept["position_embedding_type"] = values[FIXED]
+        if isinstance(kept.get("hidden_act"), str):
+            kept["hidden_act"] = SAME_ACTIVATION.get(kept["hidden_act"], kept["hidden_act"])
+        if kept.get("pad_token_id", 0) is None:  # no padding token: none whose embedding is zero
+            del kept["pad_token_id"]
         if not kept.get("id2label") and values.get("num_labels"):
             kept["id2label"] = {i: f"LABEL_{i}" for i in range(values["num_labels"])}
         if kept.get("id2label"):

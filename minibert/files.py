@@ -1,6 +1,7 @@
 """Reading text strictly and writing files whole: the only place that opens either."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -38,6 +39,39 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
                     "convert the file to UTF-8 first"
                 ) from None
             yield line.removesuffix("\n")
+
+
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# What is fetched of a checkpoint; nothing that could run.
+HUB_FILES = ["*.json", "vocab.txt", "model*.safetensors"]
+
+
+def checkpoint_folder(name: str | os.PathLike) -> Path:
+    """Return a checkpoint's folder; one that isn't here may be named as on Hugging Face's hub.
+
+    Args:
+        name: a path, or `owner/name`: then the checkpoint is looked up by `huggingface_hub`, which
+            fetches it once and finds it in its cache afterwards, without a network too.
+
+    Raises:
+        FileNotFoundError: there is nothing by that name.
+    """
+    path = Path(name)
+    if path.exists() or not HUB_NAME.fullmatch(str(name)):
+        return path
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise FileNotFoundError(
+            f"{name}: no such folder; the extra minibert[hub] fetches it from Hugging Face's hub"
+        ) from None
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=HUB_FILES))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise FileNotFoundError(
+            f"{name}: no such folder, nor is it on the hub or in its cache: {reason}"
+        ) from None
 
 
 @contextmanager

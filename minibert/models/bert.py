@@ -100,6 +100,12 @@ class BertBased(PreTrained):
         """Return the body's shapes; a head adds its own."""
         return prefixed(self.prefix, self.bert.shapes())
 
+    def constants(self):
+        """Return the table of sinusoidal positions, if that is what the model has."""
+        table = self.bert.embeddings.sinusoids
+        name = self.prefix + "embeddings.position_embeddings.weight"
+        return {} if table is None else {name: table.astype(self.params.vector.dtype)}
+
     def body_forward(self, batch, rows, rng):
         """Run the body for training: returns x (..., R, D), and the cache.
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from minibert.files import checkpoint_folder
 from minibert.tokenization import saved
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.framing import (
@@ -423,10 +424,13 @@ class WordPieceTokenizer:
     def from_pretrained(cls, folder: str | os.PathLike) -> Self:
         """Read a folder with `tokenizer.json` or `vocab.txt`; see `saved` for what rules what.
 
+        The folder may be named as on Hugging Face's hub; see `files.checkpoint_folder`.
+
         Raises:
             OSError: neither is there, or one can't be read.
             ValueError: a file is broken, or they don't fit each other; it says which and how.
         """
+        folder = checkpoint_folder(folder)
         pieces, options, added = saved.read(folder)
         try:
             return cls(pieces, added_tokens=added, **options)

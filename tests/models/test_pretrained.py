@@ -1,30 +1,45 @@
-"""Checkpoints: there and back to the bit, other heads' checkpoints, and broken ones."""
+"""Checkpoints: there and back to the bit, other heads' checkpoints, other files', broken ones."""
 
 import json
 import logging
+import struct
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel
-from minibert.proofs.examples import BATCH, CONFIG, D
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForMultipleChoice,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+    WordPieceTokenizer,
+)
+from minibert.functional import sinusoidal_positions
+from minibert.proofs.examples import BATCH, CONFIG, D, tasks
 
-KINDS = [BertModel, BertForMaskedLM, BertForSequenceClassification]
+TASKS = {task.name: task for task in tasks()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["BertModel", *TASKS])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_there_and_back_is_bitwise(tmp_path, kind, dtype):
-    model = kind(CONFIG, seed=3, dtype=dtype)
+def test_there_and_back_is_bitwise(tmp_path, name, dtype):
+    kind, config = (TASKS[name].kind, TASKS[name].config) if name in TASKS else (BertModel, CONFIG)
+    model = kind(config, seed=3, dtype=dtype)
     model.save_pretrained(tmp_path / "new")
-    back = kind.from_pretrained(tmp_path / "new", dtype=dtype)
+    back = kind.from_pretrained(tmp_path / "new", dtype=dtype, strict=True)
     assert back.config == model.config
     assert (back.params.vector == model.params.vector).all()
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "config.json",
         "model.safetensors",
     ]
+    fields = json.loads((tmp_path / "new/config.json").read_text())
+    assert fields["architectures"] == [kind.__name__]
+    assert fields["model_type"] == "bert"
 
 
 def test_a_body_moves_to_another_head_whose_own_part_is_drawn(tmp_path, caplog):
@@ -62,14 +77,164 @@ def test_other_classes_mean_another_classifier(tmp_path, caplog):
     assert "classifier.weight" in caplog.text
 
 
-def test_sinusoidal_positions_need_no_array(tmp_path):
-    config = type(CONFIG)(**{**vars(CONFIG), "position_embedding_type": "sinusoidal"})
-    model = BertModel(config, seed=1)
+@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
+def test_sinusoidal_positions_are_a_table_to_others_and_fixed_to_us(tmp_path, kind):
+    config = BertConfig(**{**vars(CONFIG), "position_embedding_type": "sinusoidal"})
+    model = kind(config, seed=1)
     assert not any("position" in name for name in model.params)
     model.save_pretrained(tmp_path)
+    name = f"{kind.prefix}embeddings.position_embeddings.weight"
+    table = load_file(tmp_path / "model.safetensors")[name]
+    np.testing.assert_array_equal(table, sinusoidal_positions(8, D).astype(np.float32))
+    fields = json.loads((tmp_path / "config.json").read_text())
+    assert fields["position_embedding_type"] == "absolute"  # what others do with the table
+    back = kind.from_pretrained(tmp_path, strict=True)
+    assert back.config == config
+    assert (back.params.vector == model.params.vector).all()
+
+
+def test_sinusoidal_positions_that_were_trained_elsewhere_are_learned_ones(tmp_path, caplog):
+    config = BertConfig(**{**vars(CONFIG), "position_embedding_type": "sinusoidal"})
+    BertModel(config, seed=1).save_pretrained(tmp_path)
+    change(tmp_path, lambda arrays: arrays["embeddings.position_embeddings.weight"].__iadd__(0.5))
     back = BertModel.from_pretrained(tmp_path)
-    a, b = model(**BATCH).last_hidden_state, back(**BATCH).last_hidden_state
-    assert (a == b).all()
+    assert back.config.position_embedding_type == "absolute"
+    expected = sinusoidal_positions(8, D).astype(np.float32) + np.float32(0.5)
+    np.testing.assert_array_equal(back.params["embeddings.position_embeddings.weight"], expected)
+    assert "they are learned ones now" in caplog.text
+
+
+def change(folder, how):
+    """Change the arrays of a checkpoint in place."""
+    arrays = load_file(folder / "model.safetensors")
+    how(arrays)
+    save_file(arrays, folder / "model.safetensors")
+
+
+def change_config(folder, **fields):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def write_raw(path, tensors):
+    """Write a safetensors file from (dtype, shape, bytes) by name, without any library."""
+    header, data = {}, b""
+    for name, (dtype, shape, content) in tensors.items():
+        offsets = [len(data), len(data) + len(content)]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": offsets}
+        data += content
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def bfloat16(array):
+    """The upper halves of float32 numbers: what a bfloat16 file holds."""
+    return (array.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+
+
+FORMATS = {
+    "F16": (lambda a: a.astype("<f2").tobytes(), lambda a: a.astype(np.float16)),
+    "F64": (lambda a: a.astype("<f8").tobytes(), lambda a: a),
+    "BF16": (bfloat16, lambda a: (a.view(np.uint32) & 0xFFFF0000).view(np.float32)),
+}
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_numbers_of_other_widths_become_ours(tmp_path, dtype):
+    source = BertModel(CONFIG, seed=3)
+    source.save_pretrained(tmp_path)
+    content, expected = FORMATS[dtype]
+    raw = {name: (dtype, array.shape, content(array)) for name, array in source.params.items()}
+    write_raw(tmp_path / "model.safetensors", raw)
+    back = BertModel.from_pretrained(tmp_path)
+    assert back.params.vector.dtype == np.float32
+    for name, array in source.params.items():
+        assert (back.params[name] == expected(array)).all(), name
+
+
+def test_shards_are_put_together(tmp_path):
+    source = BertForMaskedLM(CONFIG, seed=3)
+    source.save_pretrained(tmp_path)
+    into_shards(tmp_path)
+    back = BertForMaskedLM.from_pretrained(tmp_path, strict=True)
+    assert (back.params.vector == source.params.vector).all()
+
+
+def into_shards(folder):
+    arrays = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names, weight_map = sorted(arrays), {}
+    for number, part in enumerate((names[:9], names[9:]), start=1):
+        shard = f"model-0000{number}-of-00002.safetensors"
+        save_file({name: arrays[name] for name in part}, folder / shard)
+        weight_map.update(dict.fromkeys(part, shard))
+    index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_historic_names_and_what_nobody_needs(tmp_path):
+    source = BertForPreTraining(CONFIG, seed=3)
+    source.save_pretrained(tmp_path)
+
+    def age(arrays):
+        for name in list(arrays):
+            old = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+            arrays[old.replace("LayerNorm.bias", "LayerNorm.beta")] = arrays.pop(name)
+        arrays["cls.predictions.decoder.bias"] = arrays.pop("cls.predictions.bias")
+        arrays["cls.predictions.decoder.weight"] = arrays[
+            "bert.embeddings.word_embeddings.weight"
+        ].copy()
+        arrays["bert.embeddings.position_ids"] = np.arange(8)[None]
+
+    change(tmp_path, age)
+    assert not any(
+        name.endswith("LayerNorm.bias") for name in load_file(tmp_path / "model.safetensors")
+    )
+    back = BertForPreTraining.from_pretrained(tmp_path, strict=True)
+    assert (back.params.vector == source.params.vector).all()
+
+
+def test_both_names_of_the_decoders_bias_may_be_there(tmp_path):
+    source = BertForMaskedLM(CONFIG, seed=3)
+    source.params["cls.predictions.bias"][:] = 7
+    source.save_pretrained(tmp_path)
+    change(tmp_path, lambda arrays: arrays.update(
+        {"cls.predictions.decoder.bias": arrays["cls.predictions.bias"].copy()}))  # fmt: skip
+    back = BertForMaskedLM.from_pretrained(tmp_path, strict=True)
+    assert (back.params.vector == source.params.vector).all()
+
+
+@pytest.mark.parametrize("other", [BertForTokenClassification, BertForMultipleChoice])
+def test_a_classifier_of_another_task_is_not_taken_for_ours(tmp_path, other, caplog):
+    config = BertConfig(**{**vars(CONFIG), "id2label": {0: "a"}})  # one class: one score a choice
+    source = other(config, seed=3)
+    source.params["classifier.weight"][:] = 7
+    source.save_pretrained(tmp_path)
+    model = BertForSequenceClassification.from_pretrained(tmp_path, seed=5)
+    assert not (model.params["classifier.weight"] == 7).any()
+    assert "drawn anew" in caplog.text
+    with pytest.raises(ValueError, match=rf"such as .*; it is a {other.__name__}$"):
+        BertForSequenceClassification.from_pretrained(tmp_path, strict=True)
+    assert (other.from_pretrained(tmp_path, strict=True).params["classifier.weight"] == 7).all()
+
+
+def test_the_first_layers_of_a_model_may_be_taken_alone(tmp_path):
+    source = BertModel(CONFIG, seed=3)
+    source.save_pretrained(tmp_path)
+    first = BertModel.from_pretrained(tmp_path, num_hidden_layers=1)
+    assert len(first.bert.encoder.blocks) == 1
+    out = source(**BATCH, output_hidden_states=True).hidden_states[1]
+    assert (first(**BATCH).last_hidden_state == out).all()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("gelu_pytorch_tanh", "gelu_new"), ("gelu_fast", "gelu_new"), ("gelu_python", "gelu")],
+)
+def test_other_names_of_the_same_activation(tmp_path, theirs, ours):
+    BertModel(CONFIG).save_pretrained(tmp_path)
+    change_config(tmp_path, hidden_act=theirs, pad_token_id=None)
+    assert BertModel.from_pretrained(tmp_path).config.hidden_act == ours
 
 
 def test_a_write_that_fails_leaves_the_old_files_whole(tmp_path, monkeypatch):
@@ -87,47 +252,152 @@ def test_a_write_that_fails_leaves_the_old_files_whole(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def broken(folder, how):
-    BertModel(CONFIG).save_pretrained(folder)
-    weights = folder / "model.safetensors"
-    arrays = load_file(weights)
-    if how == "cut":
-        weights.write_bytes(weights.read_bytes()[:-10])
-    elif how == "lacking":
-        del arrays["encoder.layer.1.attention.self.key.weight"]
-        save_file(arrays, weights)
-    elif how == "shape":
-        arrays["embeddings.LayerNorm.bias"] = np.zeros(D + 1, np.float32)
-        save_file(arrays, weights)
-    elif how == "json":
-        (folder / "config.json").write_text("{")
-    elif how == "kind":
-        fields = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**fields, "model_type": "gpt2"}))
-    elif how == "none":
-        weights.unlink()
+KEY = "encoder.layer.1.attention.self.key.weight"
 
 
-@pytest.mark.parametrize(
-    ("how", "error", "message"),
-    [
-        ("cut", ValueError, "model.safetensors: not a whole safetensors file"),
-        (
-            "lacking",
-            ValueError,
-            r"lacks 1 arrays .* encoder\.layer\.1\.attention\.self\.key\.weight",
-        ),
-        (
-            "shape",
-            ValueError,
-            r"embeddings\.LayerNorm\.bias: expected the shape \(10,\) .* \(11,\)",
-        ),
-        ("json", ValueError, "config.json: not a JSON text"),
-        ("kind", ValueError, "config.json: model_type: expected one of bert, got 'gpt2'"),
-        ("none", FileNotFoundError, "model.safetensors: no such file; expected the folder of a"),
-    ],
-)
-def test_broken_checkpoints_are_refused_in_one_line(tmp_path, how, error, message):
-    broken(tmp_path, how)
-    with pytest.raises(error, match=message):
-        BertModel.from_pretrained(tmp_path)
+def lie(folder):
+    """Let the header claim that an array is another's bytes."""
+    path = folder / "model.safetensors"
+    raw = path.read_bytes()
+    length = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + length])
+    header[KEY]["data_offsets"] = header["encoder.layer.0.attention.self.key.weight"][
+        "data_offsets"
+    ]
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
+
+
+def index(**weight_map):
+    text = json.dumps({"weight_map": weight_map} if weight_map else {"weights": 1})
+
+    def write(folder):
+        into_shards(folder)
+        (folder / "model.safetensors.index.json").write_text(text)
+
+    return write
+
+
+def untied(folder):
+    BertForMaskedLM(CONFIG).save_pretrained(folder)
+    other = {"cls.predictions.decoder.weight": np.ones((CONFIG.vocab_size, D), np.float32)}
+    change(folder, lambda arrays: arrays.update(other))
+
+
+def whole_numbers(arrays):
+    arrays[KEY] = arrays[KEY].astype(np.int8)
+
+
+def pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def cut(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+WRONG_SHAPE = {"embeddings.LayerNorm.bias": np.zeros(D + 1, np.float32)}
+BROKEN = {
+    "cut": (cut, ValueError, "model.safetensors: not a whole safetensors file"),
+    "empty": (
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        ValueError, "model.safetensors: not a whole safetensors file",
+    ),
+    "lying header": (lie, ValueError, "model.safetensors: not a whole safetensors file"),
+    "lacking": (
+        lambda folder: change(folder, lambda arrays: arrays.pop(KEY)),
+        ValueError, rf"lacks 1 arrays of \w+, such as {KEY}; it is a BertModel",
+    ),
+    "shape": (
+        lambda folder: change(folder, lambda arrays: arrays.update(WRONG_SHAPE)),
+        ValueError, r"embeddings\.LayerNorm\.bias: expected the shape \(10,\) .* \(11,\)",
+    ),
+    "whole numbers": (
+        lambda folder: change(folder, whole_numbers),
+        ValueError, rf"safetensors: {KEY}: expected one of F16, BF16, F32, F64, got I8",
+    ),
+    "json": (
+        lambda folder: (folder / "config.json").write_text("{"),
+        ValueError, "config.json: not a JSON text",
+    ),
+    "kind": (
+        lambda folder: change_config(folder, model_type="gpt2"),
+        ValueError, "config.json: model_type: expected one of bert, got 'gpt2'",
+    ),
+    "activation": (
+        lambda folder: change_config(folder, hidden_act="mish"),
+        ValueError, "hidden_act: expected one of gelu, gelu_new, relu, got 'mish'",
+    ),
+    "positions": (
+        lambda folder: change_config(folder, position_embedding_type="relative_key"),
+        ValueError, "position_embedding_type: expected one of absolute, sinusoidal, got 'relative",
+    ),
+    "layers": (
+        lambda folder: change_config(folder, num_hidden_layers=1),
+        ValueError, "config.json says 1 layers, the weights are of 2",
+    ),
+    "width": (
+        lambda folder: change_config(folder, intermediate_size=12),
+        ValueError, r"intermediate.dense.weight: expected the shape \(12, 10\) from config",
+    ),
+    "no weights": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        FileNotFoundError, "model.safetensors: no such file; expected the folder of a checkpoint",
+    ),
+    "no config": (
+        lambda folder: (folder / "config.json").unlink(),
+        FileNotFoundError, "config.json: no such file; expected the folder of a checkpoint",
+    ),
+    "pickle": (pickled, FileNotFoundError, "pytorch_model.bin: not read, .* runs the code in it;"),
+    "no shard": (index(a="b.safetensors"), FileNotFoundError, "b.safetensors: no such file; m"),
+    "shard elsewhere": (index(a="../b.safetensors"), ValueError, "files in its folder"),
+    "shard without it": (
+        index(a="model-00001-of-00002.safetensors"), ValueError, "lacks a, which model.safe",
+    ),
+    "index": (index(), ValueError, "index.json: expected a weight_map in JSON"),
+    "untied": (untied, ValueError, "decoder.weight: expected the word embeddings again"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_broken_checkpoints_are_refused_in_one_line(tmp_path, how):
+    kind = BertForMaskedLM if how == "untied" else BertModel
+    kind(CONFIG).save_pretrained(tmp_path)
+    damage, error, message = BROKEN[how]
+    damage(tmp_path)
+    with pytest.raises(error, match=message) as caught:
+        kind.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_any_damaged_byte_of_a_header_is_an_error_or_no_harm(tmp_path):
+    source = BertModel(CONFIG, seed=1)
+    source.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    raw = path.read_bytes()
+    length = struct.unpack("<Q", raw[:8])[0]
+    rng = np.random.default_rng(0)
+    refused = 0
+    for place in [*range(8), *rng.integers(8, 8 + length, 200).tolist()]:
+        damaged = bytearray(raw)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            back = BertModel.from_pretrained(tmp_path)
+        except (ValueError, OSError):
+            refused += 1
+        else:
+            assert np.isfinite(back.params.vector).all()
+            assert back.config == source.config
+    assert refused > 150
+
+
+def test_a_name_of_the_hub_needs_the_extra(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    for kind in (BertModel, WordPieceTokenizer):
+        with pytest.raises(FileNotFoundError, match=r"google-bert/tiny: .* extra minibert\[hub\]"):
+            kind.from_pretrained("google-bert/tiny")
+        with pytest.raises(FileNotFoundError, match=r"^nowhere/\w+\.\w+: no such"):
+            kind.from_pretrained("nowhere")
