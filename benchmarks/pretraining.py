@@ -19,8 +19,8 @@ import numpy as np
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
+from minibert.threads import usable_cores
 from minibert.training import AdamW, Engine, split_batch
-from minibert.training.threads import usable_cores
 
 SPECIAL, MASK = range(5), 4
 

@@ -120,6 +120,11 @@ class BertBased(PreTrained):
         dx = dx.reshape(-1, *dx.shape[-2:])  # (..., R, D) -> (B, R, D)
         self.bert.backward(dx, cache, self.params.scope(self.prefix), grads.scope(self.prefix))
 
+    def steps(self, batch, rng=None, rows=None):
+        """Yield what the body's parts make of a checked batch; see `Bert.steps`."""
+        params = self.params.scope(self.prefix)
+        return self.bert.steps(params, batch.sequences(), rng, rows)
+
     def encode(self, batch, *, hidden_states=False, attentions=False, rows=None):
         """Run the body for prediction, without dropout, keeping only what is asked for.
 
@@ -128,8 +133,7 @@ class BertBased(PreTrained):
         """
         kept_states, kept_weights = [], []
         x = None
-        steps = self.bert.steps(self.params.scope(self.prefix), batch.sequences(), rows=rows)
-        for i, (x, cache) in enumerate(steps):
+        for i, (x, cache) in enumerate(self.steps(batch, rows=rows)):
             if hidden_states:
                 kept_states.append(x)
             if attentions and i:  # step 0 is the embeddings

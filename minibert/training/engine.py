@@ -8,8 +8,8 @@ import numpy as np
 
 from minibert.data.batching import generator
 from minibert.models import PreTrained
+from minibert.threads import in_order, one_blas_thread, usable_cores
 from minibert.training.optimizer import AdamW, clip_scale
-from minibert.training.threads import in_order, one_blas_thread, usable_cores
 
 # A number that is not finite is reported once, by the step, and not by each function it meets.
 QUIET = partial(np.errstate, over="ignore", invalid="ignore", divide="ignore")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from minibert.threads import in_order, one_blas_thread
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.threads import in_order, one_blas_thread
 
 CONFIG = BertConfig(
     vocab_size=40,

@@ -1,0 +1,230 @@
+"""From texts to vectors: the body's output, pooled to one vector a text.
+
+What to take is known: without fine-tuning, [CLS] is a poor vector of a sentence, worse than the mean
+over its tokens (Reimers and Gurevych, 2019, table 1), and the last layer is not the best one: for
+tagging names, features of the second-to-last were better, and those of the last four better still
+(Devlin et al., 2019, table 7). A model that was trained for sentences has its own way, which its
+folder states and `FeatureExtractor.from_pretrained` takes.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from minibert.files import checkpoint_folder
+from minibert.models import Batch, BertBased, BertModel
+from minibert.threads import in_order, one_blas_thread, usable_cores
+from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization.framing import pad, with_pairs
+
+Pooling = Literal["mean", "cls", "max", "pooler"]
+Combination = Literal["concat", "sum"]
+# Tokens in a batch, padding included: large enough for BLAS, small enough for a core's cache.
+TOKENS = 2048
+
+
+class FeatureExtractor:
+    """Turns texts into vectors.
+
+    Args:
+        model: with a BERT body; a `BertModel` for the pooler.
+        tokenizer: the model's.
+        pooling: of the tokens' vectors: their `mean` or their `max`, [CLS] and [SEP] included; that
+            of [CLS], `cls`; or what BERT's `pooler` makes of it.
+        layers: which to take, one or several, as `hidden_states` numbers them: 0 is the embeddings,
+            -1 the last block.
+        combine: several layers: beside each other, `concat`, or their `sum`.
+        normalize: scale each vector to length 1, so that a product of two is their cosine.
+        max_length: longer texts are cut, in tokens; None: the model's positions.
+
+    Raises:
+        ValueError: an option that there isn't, or that doesn't fit the model.
+    """
+
+    def __init__(
+        self,
+        model: BertBased,
+        tokenizer: WordPieceTokenizer,
+        *,
+        pooling: Pooling = "mean",
+        layers: int | Sequence[int] = -1,
+        combine: Combination = "concat",
+        normalize: bool = False,
+        max_length: int | None = None,
+    ):
+        _require("pooling", pooling, get_args(Pooling))
+        _require("combine", combine, get_args(Combination))
+        depth, longest = model.config.num_hidden_layers, model.config.max_position_embeddings
+        chosen = [layers] if isinstance(layers, int) else list(layers)
+        if not chosen or not all(-depth - 1 <= layer <= depth for layer in chosen):
+            raise ValueError(f"layers: expected some of {-depth - 1} to {depth}, got {layers}")
+        self.model, self.tokenizer = model, tokenizer
+        self.pooling, self.combine, self.normalize = pooling, combine, normalize
+        self.layers = [layer % (depth + 1) for layer in chosen]
+        if pooling == "pooler" and (not isinstance(model, BertModel) or self.layers != [depth]):
+            raise ValueError("pooling: expected a BertModel and its last layer for the pooler")
+        self.max_length = longest if max_length is None else max_length
+        if not 3 <= self.max_length <= longest:
+            raise ValueError(f"max_length: expected 3 to {longest} tokens, got {max_length}")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike, **options: Any) -> Self:
+        """Read model and tokenizer from a folder, or by a name on the hub.
+
+        Where the folder is one of sentence-transformers, its pooling, its normalisation and its
+        longest text are the defaults.
+
+        Args:
+            folder: as `BertModel.from_pretrained` takes it.
+            options: as the class takes them.
+
+        Raises:
+            OSError, ValueError: as `BertModel.from_pretrained`, or an option that doesn't fit.
+        """
+        folder = checkpoint_folder(folder)
+        options = {**sentence_options(folder), **options}
+        # The body alone, unless the pooler is asked for: it need not be there.
+        kind = BertModel if options.get("pooling") == "pooler" else BertBased
+        model = kind.from_pretrained(folder, strict=True)
+        return cls(model, WordPieceTokenizer.from_pretrained(folder), **options)
+
+    @property
+    def width(self) -> int:
+        """The length of a vector."""
+        parts = len(self.layers) if self.combine == "concat" else 1
+        return parts * self.model.config.hidden_size
+
+    def __call__(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Return the texts' vectors, in their order: (S, width).
+
+        Texts of like length go together, a batch to a core; any number of threads gives the same
+        bits.
+
+        Args:
+            texts: S texts.  pairs: a second one for each; None: there are none.
+            threads: how many batches to work on at a time; None: one for each core.
+            progress: show a bar.
+
+        Raises:
+            TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
+            FloatingPointError: a vector is not finite; its model is broken.
+        """
+        from tqdm import tqdm
+
+        encodings = [
+            self.tokenizer.encode(text, pair, max_length=self.max_length)
+            for text, pair in with_pairs(texts, pairs)
+        ]
+        lengths = np.array([len(encoding.input_ids) for encoding in encodings])
+        vectors = np.empty((len(encodings), self.width), self.model.params.vector.dtype)
+
+        def work(rows: np.ndarray) -> int:
+            padded = pad([encodings[i] for i in rows], self.tokenizer.pad_token_id)
+            vectors[rows] = self.vectors(self.model.check(**{n: padded[n] for n in Batch._fields}))
+            return len(rows)
+
+        bar = tqdm(total=len(encodings), desc="embedding", unit=" texts", disable=not progress)
+        with one_blas_thread(), bar:
+            for done in in_order(work, by_length(lengths, TOKENS), threads or usable_cores()):
+                bar.update(done)
+        if not np.isfinite(vectors).all():
+            raise FloatingPointError("a vector is not finite: the model's weights are broken")
+        return vectors
+
+    def vectors(self, batch: Batch) -> np.ndarray:
+        """Return the vectors of a checked batch: (B, width)."""
+        depth = self.model.config.num_hidden_layers
+        first_row = self.pooling in ("cls", "pooler")
+        # The last block may be trimmed to [CLS]; those before it are read by the next one.
+        rows = np.zeros((len(batch.input_ids), 1), np.int64) if first_row else None
+        steps = self.model.steps(batch, rows=rows)
+        states = {
+            layer: self._pooled(x, batch.attention_mask)
+            for layer, (x, _) in enumerate(islice(steps, max(self.layers) + 1))
+            if layer in self.layers
+        }
+        chosen = [states[layer] for layer in self.layers]  # (B, D) each
+        vectors = np.concatenate(chosen, axis=-1) if self.combine == "concat" else sum(chosen)
+        if self.normalize:
+            vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return vectors
+
+    def _pooled(self, x, mask):
+        """Pool x (B, T, D), or (B, 1, D) of [CLS], to (B, D)."""
+        if self.pooling == "cls":
+            return x[:, 0]
+        if self.pooling == "pooler":
+            return self.model.pooler.forward(self.model.params, x)[0]
+        if self.pooling == "max":
+            return np.where(mask[..., None] == 1, x, -np.inf).max(axis=1).astype(x.dtype)
+        weights = (mask / mask.sum(axis=1, keepdims=True)).astype(x.dtype)  # (B, T)
+        return (weights[:, None, :] @ x)[:, 0]  # (B, 1, T) @ (B, T, D) -> (B, 1, D) -> (B, D)
+
+
+def by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
+    """Yield the rows of batches, longest first, of like length and at most so many tokens.
+
+    >>> [rows.tolist() for rows in by_length(np.array([2, 5, 3, 2]), 6)]
+    [[1], [2, 0], [3]]
+
+    Args:
+        lengths: (S,), of the sequences.  tokens: in a batch, padding included; a longer sequence is
+            a batch by itself.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(tokens // int(lengths[order[start]]), 1)
+        yield order[start : start + rows]
+        start += rows
+
+
+def sentence_options(folder: Path) -> dict[str, Any]:
+    """Return the options that a folder of sentence-transformers states; other folders: none.
+
+    Raises:
+        ValueError: it wants a pooling that there isn't here, or a file is broken.
+    """
+    modules = _json(folder / "modules.json")
+    if modules is None:
+        return {}
+    options: dict[str, Any] = {}
+    kinds = {str(module.get("type")).split(".")[-1]: module.get("path") for module in modules}
+    options["normalize"] = "Normalize" in kinds
+    known = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
+    stated = _json(folder / str(kinds.get("Pooling")) / "config.json") or {}
+    modes = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True]
+    if len(modes) != 1 or modes[0] not in known:
+        raise ValueError(
+            f"{folder}: pooling by {' and '.join(modes) or 'nothing'}; give one of "
+            f"{', '.join(get_args(Pooling))} as pooling"
+        )
+    options["pooling"] = known[modes[0]]
+    longest = (_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
+    return {**options, "max_length": longest} if longest else options
+
+
+def _json(path):
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON text: {error}") from None
+
+
+def _require(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
