@@ -97,7 +97,9 @@ def main():
         speed({name: sides(name, folder, graph, texts) for name in o.only}, texts, o.rounds)
         for name in o.only:
             found = [loaded(name, paths) for _ in range(3)]
-            seconds, before, peak = (statistics.median(values) for values in zip(*found, strict=True))
+            seconds, before, peak = (
+                statistics.median(values) for values in zip(*found, strict=True)
+            )
             print(f"{name:13} opens the checkpoint and embeds a sentence in {seconds:5.2f} s; "
                   f"peak {peak:4.0f} MiB, of which {before:4.0f} before it opens it")  # fmt: skip
 
@@ -178,7 +180,9 @@ def export(folder, graph):
 def loaded(name, paths):
     """Load in a process of its own: seconds, MiB before, MiB at the peak."""
     code = MEASURE.format(paths=paths, load=LOAD[name])
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
     return map(float, done.stdout.split()[-3:])
 
 

@@ -23,12 +23,13 @@ def usable_cores() -> int:
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = 0
 ) -> Iterator[Result]:
-    """Yield `function(item)` for each item in order, at most `threads` of them at work or waiting.
+    """Yield `function(item)` for each item in order, `threads` of them side by side.
 
-    An item is started only once the one `threads` before it has been yielded and dealt with, so
-    `threads` of whatever an item needs are enough for all.
+    An item is started only once the one `threads + ahead` before it has been yielded and dealt
+    with, so that many of whatever an item needs are enough for all; and some ahead keep a thread
+    busy whose item was the shorter one.
     """
     if threads == 1:
         yield from map(function, items)
@@ -36,7 +37,7 @@ def in_order(
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:
-            if len(waiting) == threads:
+            if len(waiting) == threads + ahead:
                 yield waiting.popleft().result()
             waiting.append(pool.submit(function, item))
         while waiting:

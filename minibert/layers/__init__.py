@@ -6,6 +6,7 @@ from minibert.layers.embeddings import Embeddings
 from minibert.layers.encoder import Encoder, EncoderBlock
 from minibert.layers.feed_forward import FeedForward
 from minibert.layers.heads import PooledScores, Pooler, Scores, VocabularyScores
+from minibert.layers.lean import LeanBlock
 
 __all__ = [
     "Embeddings",
@@ -13,6 +14,7 @@ __all__ = [
     "EncoderBlock",
     "FeedForward",
     "LayerNorm",
+    "LeanBlock",
     "Linear",
     "PooledScores",
     "Pooler",

@@ -51,7 +51,7 @@ class EncoderBlock:
         Returns:
             out (B, R, D), and the cache.
         """
-        asking = x if rows is None else _take_rows(x, rows)  # (B, R, D)
+        asking = x if rows is None else take_rows(x, rows)  # (B, R, D)
         read, attention_cache = self.attention.forward(
             params.scope("attention."), asking, x, bias, rng
         )
@@ -87,11 +87,11 @@ class Encoder:
     """L blocks, one after the other.
 
     Args:
-        config: the model's `BertConfig`.
+        config: the model's `BertConfig`.  block: the class of the blocks.
     """
 
-    def __init__(self, config):
-        self.blocks = [EncoderBlock(config) for _ in range(config.num_hidden_layers)]
+    def __init__(self, config, block=EncoderBlock):
+        self.blocks = [block(config) for _ in range(config.num_hidden_layers)]
 
     def shapes(self):
         """Return the shapes of all blocks."""
@@ -126,7 +126,7 @@ def _flat(rows, length):
     return rows + length * np.arange(len(rows))[:, None]
 
 
-def _take_rows(x, rows):
+def take_rows(x, rows):
     """Gather (B, R) rows of x (B, T, D) -> (B, R, D).
 
     That is an embedding lookup in the batch's own rows: a row may be asked for twice, so its
@@ -136,5 +136,5 @@ def _take_rows(x, rows):
 
 
 def _add_rows(drows, rows, dx):
-    """Gradient of `_take_rows`: add drows (B, R, D) into the rows of dx (B, T, D)."""
+    """Gradient of `take_rows`: add drows (B, R, D) into the rows of dx (B, T, D)."""
     embedding_backward(drows, _flat(rows, dx.shape[1]), dx.reshape(-1, dx.shape[-1]))

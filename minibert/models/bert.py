@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minibert.functional import padding_bias
-from minibert.layers import Embeddings, Encoder, Pooler
+from minibert.layers import Embeddings, Encoder, EncoderBlock, LeanBlock, Pooler
 from minibert.models.pretrained import PreTrained
 from minibert.parameters import prefixed
 
@@ -14,12 +14,12 @@ class Bert:
     """Embeddings and encoder: ids in, a vector for each token out.
 
     Args:
-        config: the model's `BertConfig`.
+        config: the model's `BertConfig`.  block: the class of the encoder's blocks.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, block=EncoderBlock):
         self.embeddings = Embeddings(config)
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config, block)
 
     def shapes(self):
         """Return the shapes of both parts."""
@@ -93,8 +93,8 @@ class BertBased(PreTrained):
     prefix = "bert."
 
     def build(self) -> None:
-        """Make the body; a head makes its own layers beside it."""
-        self.bert = Bert(self.config)
+        """Make the body, and its twin for predicting; a head makes its own layers beside them."""
+        self.bert, self.lean = Bert(self.config), Bert(self.config, LeanBlock)
 
     def shapes(self):
         """Return the body's shapes; a head adds its own."""
@@ -120,10 +120,10 @@ class BertBased(PreTrained):
         dx = dx.reshape(-1, *dx.shape[-2:])  # (..., R, D) -> (B, R, D)
         self.bert.backward(dx, cache, self.params.scope(self.prefix), grads.scope(self.prefix))
 
-    def steps(self, batch, rng=None, rows=None):
-        """Yield what the body's parts make of a checked batch; see `Bert.steps`."""
+    def steps(self, batch, rows=None):
+        """Yield what the body's parts make of a checked batch, without dropout; as `Bert.steps`."""
         params = self.params.scope(self.prefix)
-        return self.bert.steps(params, batch.sequences(), rng, rows)
+        return self.lean.steps(params, batch.sequences(), rows=rows)
 
     def encode(self, batch, *, hidden_states=False, attentions=False, rows=None):
         """Run the body for prediction, without dropout, keeping only what is asked for.
@@ -137,7 +137,7 @@ class BertBased(PreTrained):
             if hidden_states:
                 kept_states.append(x)
             if attentions and i:  # step 0 is the embeddings
-                kept_weights.append(self.bert.encoder.blocks[i - 1].attention_weights(cache))
+                kept_weights.append(self.lean.encoder.blocks[i - 1].attention_weights(cache))
         return _unfolded(x, batch), {
             "hidden_states": tuple(kept_states) if hidden_states else None,
             "attentions": tuple(kept_weights) if attentions else None,
