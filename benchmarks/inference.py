@@ -48,7 +48,7 @@ print(time.perf_counter() - clock, before, peak())
 
 
 class Onnx:
-    """The exported graph in ONNX Runtime, with `tokenizers`, length-sorted batches, and the mean."""
+    """The exported graph in ONNX Runtime: `tokenizers`, batches of like length, and the mean."""
 
     def __init__(self, folder, graph, batch_size=32):
         import onnxruntime

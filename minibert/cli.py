@@ -11,6 +11,7 @@ from typing import get_args
 
 from minibert import commands
 from minibert.config import ACTIVATIONS, POSITIONS, PRESETS
+from minibert.features import Combination, Pooling
 from minibert.tokenization.trainer import Score
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130  # exit statuses; 128 + SIGINT is the shell's custom
@@ -202,6 +203,40 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--top", type=int, default=5, help="guesses for each (%(default)s)")
 
     sub = add(
+        "embed",
+        commands.embed,
+        """
+        Turn texts into vectors, one a line, for search, clusters or another model's features.
+
+        Without texts and --file, reads lines from standard input; without --out, prints JSON Lines.
+        Without fine-tuning, [CLS] is a poor vector of a sentence, and the mean over the tokens of
+        the second-to-last layer (--layers -2) a better one. A model of sentence-transformers says
+        itself which pooling it was trained with.
+        """,
+        "minibert embed model --file corpus/held_out.txt --layers -2 --out vectors.npy",
+    )
+    sub.add_argument("model", type=Path, help="folder of a model, or its name on the hub")
+    sub.add_argument("texts", nargs="*", help="texts")
+    sub.add_argument("--file", type=Path, nargs="+", default=[], help="files with a text a line")
+    sub.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
+    sub.add_argument("--out", type=Path, help="a file that ends in .npy, .jsonl or .csv")
+    _vector_options(sub)
+
+    sub = add(
+        "similar",
+        commands.similar,
+        """
+        Find the lines of a file whose vectors are nearest to a query's: cosine and line.
+        """,
+        'minibert similar model "how to sort a list" corpus/held_out.txt --layers -2',
+    )
+    sub.add_argument("model", type=Path, help="folder of a model, or its name on the hub")
+    sub.add_argument("query", help="a text")
+    sub.add_argument("file", type=Path, nargs="+", help="files with a text a line")
+    sub.add_argument("--top", type=int, default=5, help="lines to print (%(default)s)")
+    _vector_options(sub)
+
+    sub = add(
         "tokenize",
         commands.tokenize,
         """
@@ -273,6 +308,17 @@ def _column_options(sub):
     group.add_argument("--text", default="text", help="column of the text (%(default)s)")
     group.add_argument("--label", default="label", help="column of the label (%(default)s)")
     group.add_argument("--pair", help="column of a second text")
+
+
+def _vector_options(sub):
+    group = sub.add_argument_group("vectors")
+    group.add_argument("--pooling", choices=get_args(Pooling), help="of the tokens' vectors "
+                       "(what the model says, or mean)")  # fmt: skip
+    group.add_argument("--layers", type=int, nargs="+", metavar="N", help="0 is the embeddings, -1 "
+                       "the last block (-1)")  # fmt: skip
+    group.add_argument("--combine", choices=get_args(Combination), help="several layers (concat)")
+    group.add_argument("--max-length", type=int, help="cut longer texts, in tokens (what the model "
+                       "says, or its positions)")  # fmt: skip
 
 
 class _AroundBars(logging.Handler):

@@ -197,7 +197,7 @@ def sentence_options(folder: Path) -> dict[str, Any]:
     """Return the options that a folder of sentence-transformers states; other folders: none.
 
     Raises:
-        ValueError: it wants a pooling that there isn't here, or a file is broken.
+        ValueError: a file is broken.
     """
     modules = _json(folder / "modules.json")
     if modules is None:
@@ -205,15 +205,10 @@ def sentence_options(folder: Path) -> dict[str, Any]:
     options: dict[str, Any] = {}
     kinds = {str(module.get("type")).split(".")[-1]: module.get("path") for module in modules}
     options["normalize"] = "Normalize" in kinds
-    known = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
     stated = _json(folder / str(kinds.get("Pooling")) / "config.json") or {}
     modes = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True]
-    if len(modes) != 1 or modes[0] not in known:
-        raise ValueError(
-            f"{folder}: pooling by {' and '.join(modes) or 'nothing'}; give one of "
-            f"{', '.join(get_args(Pooling))} as pooling"
-        )
-    options["pooling"] = known[modes[0]]
+    known = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
+    options["pooling"] = " and ".join(known.get(mode, mode) for mode in modes)
     longest = (_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
     return {**options, "max_length": longest} if longest else options
 

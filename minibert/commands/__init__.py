@@ -10,16 +10,19 @@ from minibert.commands.using import (
     predict,
     tokenize,
 )
+from minibert.commands.vectors import embed, similar
 
 __all__ = [
     "corpus",
     "demo",
+    "embed",
     "evaluate",
     "fill_mask",
     "finetune",
     "gradcheck",
     "predict",
     "pretrain",
+    "similar",
     "tokenize",
     "train_tokenizer",
 ]

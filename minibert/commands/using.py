@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from minibert import proofs
-from minibert.commands.shared import interactive, print_scores, read, report_cut
+from minibert.commands.shared import interactive, lines_of, print_scores, read, report_cut
 from minibert.data.tables import Row
-from minibert.files import claim, read_lines
+from minibert.files import claim
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
@@ -56,15 +56,10 @@ def evaluate(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> None:
     """Say each text's class."""
     model, tokenizer = _classifier(options.model)
-    if options.file and options.texts:
-        raise ValueError("expected texts or --file, got both")
-    if options.file:
+    if options.file and not options.texts:
         rows = read(options, options.file, labelled=False)
     else:
-        texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
-        rows = [Row(text, None, None, number) for number, text in enumerate(texts, start=1)]
-    if not rows:
-        raise ValueError("standard input: expected lines of text, got none")
+        rows = [Row(text, None, None, n) for n, text in enumerate(lines_of(options), start=1)]
     texts, pairs = texts_of(rows)
     report_cut(tokenizer, texts, pairs, model, sys.stderr)
     names = list(model.config.label2id)
@@ -92,16 +87,8 @@ def fill_mask(options: argparse.Namespace) -> None:
 def tokenize(options: argparse.Namespace) -> None:
     """Show tokens, ids, offsets or everything."""
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    if options.texts and options.file:
-        raise ValueError("expected texts or --file, got both")
-    if options.texts:
-        texts = iter(options.texts)
-    elif options.file:
-        texts = (line for path in options.file for line in read_lines(path))
-    else:
-        texts = (line.rstrip("\r\n") for line in sys.stdin)
     how = {"split_special_tokens": options.split_special_tokens}
-    for text in texts:
+    for text in lines_of(options):
         if options.offsets:
             print(*_under_each_other(text, tokenizer.encode(text, **how)), sep="\n", end="\n\n")
         elif options.form == "ids":

@@ -1,0 +1,120 @@
+"""The kernels compute what their plain twins compute; the lean block is the block."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibert import functional as f
+from minibert import kernels, layers
+from minibert.config import ACTIVATIONS
+from minibert.models import BertModel
+from minibert.parameters import Parameters
+from minibert.proofs.examples import BATCH, CONFIG, MASK, ROWS, B, D, K, T, away_from_initial
+from minibert.testing import batches, configs
+
+TOLERANCE = {np.float32: 2e-6, np.float64: 1e-13}
+each_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
+
+
+def numbers(*shape, dtype=np.float64, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+@each_dtype
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_an_activation_in_place_is_the_plain_one(name, rows, dtype, monkeypatch):
+    monkeypatch.setattr(kernels, "WIDE", 1000)  # so that there are pieces, and a shorter last one
+    x, bias = 3 * numbers(rows, 11, dtype=dtype), numbers(11, dtype=dtype, seed=1)
+    expected, _ = f.ACTIVATIONS[name](x + bias)
+    out = kernels.add_and_activate(x, bias, name)
+    assert out is x
+    assert out.dtype == dtype
+    assert (np.abs(out - expected) <= TOLERANCE[dtype] * np.maximum(np.abs(expected), 1)).all()
+
+
+def test_gelu_is_exact_to_the_last_bits_of_float32():
+    x = np.concatenate(
+        [np.linspace(-12, 12, 100_001), [0.0, -0.0, 1e-30, 50, -50, 1e4, -1e4, 3e38]]
+    )
+    x = x.astype(np.float32)
+    exact = np.array([v * 0.5 * math.erfc(-v / math.sqrt(2)) for v in x.astype(float)])
+    out = kernels.add_and_activate(x[:, None].copy(), np.zeros(1, np.float32), "gelu")[:, 0]
+    error = np.abs(out - exact) / np.maximum(np.abs(exact), 1)
+    assert error.max() < 1.6e-7
+
+
+@each_dtype
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_the_norm_of_a_sum_in_place_is_the_plain_one(rows, dtype, monkeypatch):
+    monkeypatch.setattr(kernels, "NARROW", 1000)
+    x, residual = (5 + numbers(rows, D, dtype=dtype, seed=seed) for seed in (0, 1))
+    bias, weight, shift = (numbers(D, dtype=dtype, seed=seed) for seed in (2, 3, 4))
+    kept = residual.copy()
+    expected, _ = f.layer_norm_forward(x + bias + residual, weight, shift, 1e-3)
+    out = kernels.add_and_normalise(x, bias, residual, weight, shift, 1e-3)
+    assert out is x
+    assert out.dtype == dtype
+    assert (residual == kept).all()
+    np.testing.assert_allclose(out, expected, atol=5 * TOLERANCE[dtype])
+
+
+@each_dtype
+@pytest.mark.parametrize("hidden", [False, True])
+def test_attention_merged_is_the_plain_one(hidden, dtype):
+    query = 3 * numbers(B, K, 4, 5, dtype=dtype)
+    key, value = (numbers(B, K, T, 5, dtype=dtype, seed=seed) for seed in (1, 2))
+    bias = f.padding_bias(MASK, dtype) if hidden else None
+    expected, (expected_weights, *_) = f.attention_forward(query, key, value, bias)
+    out, weights = kernels.attend(query, key, value, bias)
+    assert out.dtype == weights.dtype == dtype
+    merged = expected.transpose(0, 2, 1, 3).reshape(B, 4, K * 5)
+    np.testing.assert_allclose(out, merged, atol=TOLERANCE[dtype])
+    np.testing.assert_allclose(weights, expected_weights, atol=TOLERANCE[dtype])
+    if hidden:  # the last sequence has nothing to read
+        assert (out[-1] == 0).all()
+        assert (weights[-1] == 0).all()
+
+
+@pytest.mark.parametrize("rows", [None, ROWS])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_lean_block_is_the_block(rows, hidden):
+    block, lean = layers.EncoderBlock(CONFIG), layers.LeanBlock(CONFIG)
+    params = away_from_initial(Parameters(block.shapes()))
+    x = numbers(B, T, D)
+    given_rows, given_x = None if rows is None else rows.copy(), x.copy()
+    bias = f.padding_bias(MASK, np.float64) if hidden else None
+    expected, cache = block.forward(params, x, bias, rows=rows)
+    out, lean_cache = lean.forward(params, x, bias, rows=given_rows)
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        lean.attention_weights(lean_cache), block.attention_weights(cache), atol=1e-14
+    )
+    assert (x == given_x).all()
+
+
+@given(data=st.data())
+@settings(max_examples=40)
+def test_any_model_predicts_what_it_trains_on(data):
+    config = data.draw(configs())
+    batch = data.draw(batches(config))
+    model = BertModel(config, params=away_from_initial(Parameters(BertModel(config).shapes())))
+    (x, pooled), _ = model.forward(model.check(**batch))
+    out = model(**batch)
+    np.testing.assert_allclose(out.last_hidden_state, x, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(out.pooler_output, pooled, rtol=1e-9, atol=1e-9)
+
+
+def test_the_attention_of_a_prediction_is_that_of_training():
+    params = away_from_initial(Parameters(BertModel(CONFIG).shapes()))
+    model = BertModel(CONFIG, params=params)
+    out = model(**BATCH, output_attentions=True)
+    _, (body, _) = model.forward(model.check(**BATCH))
+    for block, weights, cache in zip(
+        model.bert.encoder.blocks, out.attentions, body[1:], strict=True
+    ):
+        np.testing.assert_allclose(weights, block.attention_weights(cache), atol=1e-13)
+    assert (out.attentions[0][-1] == 0).all()  # nothing to attend to: no weights, and no NaN
