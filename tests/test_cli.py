@@ -1,5 +1,7 @@
 """The command line: each job on small files, and one clear line for each kind of bad input."""
 
+import csv
+import io
 import json
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ import pytest
 
 from minibert import BertForMaskedLM
 from minibert.cli import main, parser
+from minibert.features import FeatureExtractor
 
 TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
 
@@ -315,6 +318,80 @@ def test_cut_texts_are_counted(room, tmp_path, capsys):
     assert "1 of 2 texts are longer than 16 tokens" in capsys.readouterr().out
 
 
+def test_embed_writes_the_same_vectors_in_three_forms(room, tmp_path, capsys, monkeypatch):
+    (tmp_path / "lines.txt").write_text("\n".join([*TEXTS, "", 'say "so", twice']) + "\n", "utf-8")
+    texts = [*TEXTS, "", 'say "so", twice']
+    model, lines = room / "model", tmp_path / "lines.txt"
+    expected = FeatureExtractor.from_pretrained(model, layers=-2)(texts)
+    for form in ("npy", "jsonl", "csv"):
+        out = tmp_path / f"vectors.{form}"
+        assert run(["embed", model, "--file", lines, "--layers", -2, "--out", out]) == 0
+        assert "5 vectors of 128 numbers" in capsys.readouterr().out
+    assert (np.load(tmp_path / "vectors.npy") == expected).all()
+    rows = [
+        json.loads(line) for line in (tmp_path / "vectors.jsonl").read_text("utf-8").splitlines()
+    ]
+    assert [row["text"] for row in rows] == texts
+    assert (np.array([row["vector"] for row in rows], np.float32) == expected).all()
+    with (tmp_path / "vectors.csv").open(encoding="utf-8", newline="") as file:
+        head, *cells = csv.reader(file)
+    assert head == ["text", *map(str, range(128))]
+    assert [row[0] for row in cells] == texts
+    assert (np.array([row[1:] for row in cells]).astype(np.float32) == expected).all()
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines.read_text("utf-8")))
+    assert run(["embed", model, "--layers", -2]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
+    assert run(["embed", model, *TEXTS, "--layers", -2]) == 0
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == TEXTS
+
+
+def test_embed_takes_every_option(room, capsys):
+    for options, width in (
+        (["--pooling", "cls", "--layers", -1, 0], 256),
+        (["--pooling", "max", "--layers", 1, 2, "--combine", "sum", "--normalize"], 128),
+        (["--max-length", 4], 128),
+    ):
+        assert run(["embed", room / "model", "the cat sat on the mat", *options]) == 0
+        vector = json.loads(capsys.readouterr().out)["vector"]
+        assert len(vector) == width
+    assert run(["embed", room / "model", "the cat", "--max-length", 4]) == 0
+    assert json.loads(capsys.readouterr().out)["vector"] == vector  # four tokens were read
+
+
+def test_similar_finds_the_line_itself_first(room, tmp_path, capsys):
+    (tmp_path / "lines.txt").write_text("\n".join(TEXTS) + "\n", "utf-8")
+    for text in TEXTS:
+        assert run(["similar", room / "model", text, tmp_path / "lines.txt", "--top", 2]) == 0
+        first, second = capsys.readouterr().out.splitlines()
+        assert first == f"1.000\t{text}"
+        assert second.split("\t")[1] in set(TEXTS) - {text}
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (["x", "--out", "a.txt"], "a.txt: expected a name that ends in .npy, .jsonl or .csv"),
+        (["x", "--file", "y"], "expected texts or --file, got both"),
+        (["x", "--pooling", "pooler"], "lacks 2 arrays of BertModel"),
+        (["x", "--layers", 3], "layers: expected some of -3 to 2, got [3]"),
+        (["--file", "nowhere.txt"], "nowhere.txt: no such file"),
+    ],
+)
+def test_embed_refuses_in_one_line(room, capsys, more, part):
+    refused(capsys, ["embed", room / "model", *more], part)
+
+
+def test_a_failed_embed_leaves_the_old_file(room, tmp_path, capsys):
+    out = tmp_path / "vectors.jsonl"
+    out.write_text("old")
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes(b"fine\nnot \xff text\n")
+    refused(capsys, ["embed", room / "model", "--file", lines, "--out", out], lines, "line 2")
+    assert out.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    refused(capsys, ["similar", room / "model", "x", lines, "--top", 0], "top: expected at least 1")
+
+
 def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
     def surprise(options):
         raise KeyError("what")
@@ -327,8 +404,8 @@ def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
 
 def test_every_command_has_a_page_with_an_example(capsys):
     commands = next(a for a in parser()._actions if a.choices).choices
-    assert {"corpus", "train-tokenizer", "pretrain", "finetune", "evaluate", "predict",
-            "fill-mask", "tokenize", "gradcheck", "demo"} <= set(commands)  # fmt: skip
+    assert {"corpus", "train-tokenizer", "pretrain", "finetune", "evaluate", "predict", "demo",
+            "fill-mask", "embed", "similar", "tokenize", "gradcheck"} <= set(commands)  # fmt: skip
     for name in commands:
         with pytest.raises(SystemExit) as leave:
             main([name, "--help"])

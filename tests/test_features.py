@@ -166,9 +166,7 @@ def test_a_folder_of_sentence_transformers_says_how(tokenizer, tmp_path, mode, p
 
 def test_a_pooling_that_there_is_not_is_named(tokenizer, tmp_path):
     sentence_folder(tmp_path, tokenizer, mean_tokens=False, weightedmean_tokens=True)
-    with pytest.raises(
-        ValueError, match=r"pooling: expected one of .*, got .weighted"
-    ):
+    with pytest.raises(ValueError, match=r"pooling: expected one of .*, got .weighted"):
         FeatureExtractor.from_pretrained(tmp_path)
     assert FeatureExtractor.from_pretrained(tmp_path, pooling="mean").pooling == "mean"
     (tmp_path / "modules.json").write_text("{")
