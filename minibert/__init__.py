@@ -1,5 +1,6 @@
 """minibert: BERT from scratch in pure NumPy, hand-written backward pass included."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from minibert.config import BertConfig
@@ -16,7 +17,11 @@ from minibert.models import (
 from minibert.parameters import Parameters
 
 if TYPE_CHECKING:
+    from minibert.features import FeatureExtractor
     from minibert.tokenization import WordPieceTokenizer
+
+# Imported when they are first asked for: the tokenizer's patterns take a third of the import.
+_LATER = {"FeatureExtractor": "minibert.features", "WordPieceTokenizer": "minibert.tokenization"}
 
 __all__ = [
     "BertConfig",
@@ -28,15 +33,14 @@ __all__ = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertModel",
+    "FeatureExtractor",
     "Parameters",
     "WordPieceTokenizer",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the tokenizer when it is first asked for: its patterns take a third of the import."""
-    if name == "WordPieceTokenizer":
-        from minibert.tokenization import WordPieceTokenizer
-
-        return WordPieceTokenizer
+    """Import what isn't imported yet."""
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,10 @@ WORDS = "the a cat dog sat ran on under mat tree big red and then it was s ##s #
 
 @pytest.fixture(scope="session")
 def tokenizer():
+    return small_tokenizer()
+
+
+def small_tokenizer():
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), *letters]
     continued = [f"##{letter}" for letter in letters]

@@ -392,6 +392,16 @@ def test_a_failed_embed_leaves_the_old_file(room, tmp_path, capsys):
     refused(capsys, ["similar", room / "model", "x", lines, "--top", 0], "top: expected at least 1")
 
 
+def test_a_model_of_numbers_is_no_classifier_but_may_become_one(room, tmp_path, capsys):
+    shutil.copytree(room / "classifier", tmp_path / "numbers")
+    config = tmp_path / "numbers/config.json"
+    fields = {**json.loads(config.read_text()), "problem_type": "regression"}
+    config.write_text(json.dumps(fields))
+    refused(capsys, ["predict", tmp_path / "numbers", "x"], "of single labels, got regression")
+    assert run(finetune(room, tmp_path / "new", "--model", tmp_path / "numbers")) == 0
+    assert run(["predict", tmp_path / "new", "the cat"]) == 0
+
+
 def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
     def surprise(options):
         raise KeyError("what")

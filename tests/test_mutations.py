@@ -6,7 +6,14 @@ A mutation that its check lets pass fails the test; so does a check that fails w
 import numpy as np
 import pytest
 
-from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel, proofs
+from minibert import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    FeatureExtractor,
+    kernels,
+    proofs,
+)
 from minibert.data.masking import mask_tokens
 from minibert.functional import attention as attention_module
 from minibert.functional import loss as loss_module
@@ -17,6 +24,7 @@ from minibert.layers import embeddings as embeddings_layer
 from minibert.layers import encoder as encoder_layer
 from minibert.layers import feed_forward as feed_forward_layer
 from minibert.layers import heads as head_layers
+from minibert.layers import lean as lean_layer
 from minibert.models import base, bert
 from minibert.models import heads as heads_module
 from minibert.parameters import Parameters
@@ -24,6 +32,8 @@ from minibert.proofs import functions as functional_proofs
 from minibert.proofs.examples import BATCH, CONFIG, MASK, MASKED_LABELS, away_from_initial, tasks
 from minibert.training import AdamW, Engine
 from minibert.training import engine as engine_module
+from tests import test_features, test_kernels
+from tests.conftest import small_tokenizer
 from tests.functional import test_functional
 from tests.layers import test_layers
 from tests.models import test_models
@@ -250,7 +260,59 @@ def two_draws(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
     return np.where(noise, rng.integers(5, vocab_size, ids.shape), shown), labels
 
 
+def pair_loss_over_the_masked_count(self, logits, targets, denominator=None):
+    count = denominator if denominator is not None else [(targets[0] != -100).sum()] * 2
+    return RIGHT_CRITERION(self, logits, targets, [count[0], count[0]])
+
+
+RIGHT_CRITERION = heads_module.BertForPreTraining.criterion_forward
+
+
+def mean_over_padding_too(self, x, mask):
+    return x.mean(axis=1)
+
+
+def residual_forgotten(x, bias, residual, weight, shift, eps):
+    return kernels.add_and_normalise(x, bias, np.zeros_like(residual), weight, shift, eps)
+
+
+def questions_that_all_count(logits, labels, denominator=None):
+    return loss_module.binary_cross_entropy_forward(logits, np.maximum(labels, 0), denominator)
+
+
+def starts_taken_for_ends(self, dlogits, cache, grads):
+    return RIGHT_SPAN(self, dlogits[:, ::-1], cache, grads)
+
+
+RIGHT_SPAN = heads_module.BertForQuestionAnswering.head_backward
+
+
+def first_choice_for_all(self, dlogits, cache, grads):
+    return RIGHT_CHOICE(self, np.roll(dlogits, 1, axis=1), cache, grads)
+
+
+RIGHT_CHOICE = heads_module.BertForMultipleChoice.head_backward
+
 MUTATIONS = {
+    "the pair's loss divided by the masked count": (
+        heads_module.BertForPreTraining, "criterion_forward", pair_loss_over_the_masked_count,
+        test_models.test_pretraining_is_both_of_its_tasks),
+    "starts taken for ends": (
+        heads_module.BertForQuestionAnswering, "head_backward", starts_taken_for_ends,
+        gradients("BertForQuestionAnswering")),
+    "choices mixed on the way back": (
+        heads_module.BertForMultipleChoice, "head_backward", first_choice_for_all,
+        gradients("BertForMultipleChoice")),
+    "questions that don't count counted": (
+        heads_module, "CRITERIA", {"multi_label_classification": (
+            questions_that_all_count, loss_module.binary_cross_entropy_backward)},
+        test_models.test_many_labels_are_many_questions),
+    "padding in the mean": (
+        FeatureExtractor, "_pooled", mean_over_padding_too,
+        lambda: test_features.test_each_pooling_is_what_it_says(small_tokenizer(), "mean")),
+    "residual forgotten in predicting": (
+        lean_layer, "add_and_normalise", residual_forgotten,
+        lambda: test_kernels.test_the_lean_block_is_the_block(None, True)),
     "gradients zeroed instead of added to": (
         base.Model, "loss_and_grads", gradients_zeroed_first, gradients("BertForMaskedLM")),
     "a head overwrites its gradients": (

@@ -140,6 +140,7 @@ def finetune(options: argparse.Namespace) -> None:
             options.model,
             seed=settings.seed,
             id2label=id2label,
+            problem_type=None,  # the checkpoint's own labels may have been numbers
             hidden_dropout_prob=options.dropout,
             attention_probs_dropout_prob=options.dropout,
         )

@@ -120,4 +120,6 @@ def gradcheck(options: argparse.Namespace) -> None:
 
 def _classifier(folder: Path):
     model = BertForSequenceClassification.from_pretrained(folder, strict=True)
+    if model.problem != "single_label_classification":
+        raise ValueError(f"{folder}: expected a classifier of single labels, got {model.problem}")
     return model, WordPieceTokenizer.from_pretrained(folder)

@@ -72,7 +72,8 @@ class ModelOutput:
         prediction_logits, seq_relationship_logits: (B, T, V) and (B, 2), of pre-training's heads.
         start_logits, end_logits: (B, T) each, of question answering.
         hidden_states: the embeddings and each block's output, L + 1 times (B, T, D).
-        attentions: each block's attention weights, L times (B, K, T, T).
+        attentions: each block's attention weights, L times (B, K, T, T): row t says what share of
+            each token's value the head adds to token t; `mean(axis=1)` averages the heads.
     """
 
     loss: float | None = None

@@ -231,10 +231,20 @@ def test_no_pair_changes_the_dtype_or_writes_to_what_it_was_given(dtype):
         out_attention, cache = f.attention_forward(query, key, value, scores_bias, 0.3, rng)
         dquery, dkey, dvalue = f.attention_backward(given(2, 3, 4, 5), cache)
         made += [out_attention, dquery, dkey, dvalue]
-    loss, cache = f.cross_entropy_forward(x, labels)
-    made += [f.cross_entropy_backward(cache)]
+    losses = []
+    wide = np.array([[0, 1, -100, 1, 0, 1]] * 4)
+    wide.flags.writeable = False
+    for forward, backward, truth in (
+        (f.cross_entropy_forward, f.cross_entropy_backward, labels),
+        (f.binary_cross_entropy_forward, f.binary_cross_entropy_backward, wide),
+        (f.squared_error_forward, f.squared_error_backward, given(4, 6, seed=3)),
+    ):
+        loss, cache = forward(x, truth)
+        losses.append(loss)
+        made += [backward(cache), backward(cache)]
+        assert (made[-1] == made[-2]).all()
     assert {array.dtype for array in made} == {np.dtype(dtype)}
-    assert isinstance(loss, float)
+    assert all(isinstance(loss, float) for loss in losses)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -271,3 +281,41 @@ def test_cross_entropy_of_even_and_of_certain_guesses():
     assert f.cross_entropy_forward(certain, labels)[0] == 0
     wrong = f.cross_entropy_forward(certain, (labels + 1) % 4)[0]  # exp(-1e4) is 0, its log is not
     assert wrong == pytest.approx(1e4)
+
+
+def test_cross_entropy_reads_any_axes_before_the_classes():
+    logits, labels = numbers(2, 3, 4), np.array([[3, -100, 0], [1, 2, -100]])
+    loss, cache = f.cross_entropy_forward(logits, labels)
+    flat, flat_cache = f.cross_entropy_forward(logits.reshape(6, 4), labels.reshape(6))
+    assert loss == flat
+    dlogits = f.cross_entropy_backward(cache)
+    assert (dlogits.reshape(6, 4) == f.cross_entropy_backward(flat_cache)).all()
+    assert dlogits.shape == logits.shape
+
+
+def test_binary_cross_entropy_is_the_formula_and_cannot_overflow():
+    logits = 2 * numbers(3, 4)
+    labels = np.array([[1, 0, -100, 0.25], [0, 1, 1, -100], [-100] * 4])
+    yes = 1 / (1 + np.exp(-logits))
+    each = -(labels * np.log(yes) + (1 - labels) * np.log(1 - yes))[labels != -100]
+    loss, cache = f.binary_cross_entropy_forward(logits, labels)
+    assert loss == pytest.approx(each.mean(), rel=1e-12)
+    dlogits = f.binary_cross_entropy_backward(cache)
+    assert (dlogits[labels == -100] == 0).all()
+    assert dlogits[0, 3] == pytest.approx((yes[0, 3] - 0.25) / 6)
+    far = np.array([[1e4, -1e4]])
+    assert f.binary_cross_entropy_forward(far, np.array([[1, 0]]))[0] == 0
+    wrong, cache = f.binary_cross_entropy_forward(far, np.array([[0, 1]]))
+    assert wrong == pytest.approx(1e4)
+    np.testing.assert_allclose(f.binary_cross_entropy_backward(cache), [[0.5, -0.5]])
+    nothing, _ = f.binary_cross_entropy_forward(logits[2:], labels[2:])
+    assert nothing == 0
+
+
+def test_squared_error_is_the_formula_and_parts_add_up():
+    outputs, targets = numbers(5, 2), numbers(5, 2, seed=1)
+    loss, cache = f.squared_error_forward(outputs, targets)
+    assert loss == pytest.approx(np.mean((outputs - targets) ** 2), rel=1e-12)
+    np.testing.assert_allclose(f.squared_error_backward(cache), 2 * (outputs - targets) / 10)
+    parts = [f.squared_error_forward(outputs[p], targets[p], 10) for p in (slice(2), slice(2, 5))]
+    assert sum(part for part, _ in parts) == pytest.approx(loss, rel=1e-12)

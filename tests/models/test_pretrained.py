@@ -3,6 +3,7 @@
 import json
 import logging
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -391,6 +392,23 @@ def test_any_damaged_byte_of_a_header_is_an_error_or_no_harm(tmp_path):
             assert np.isfinite(back.params.vector).all()
             assert back.config == source.config
     assert refused > 150
+
+
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+def test_loading_needs_the_memory_of_the_model_and_of_one_tensor(tmp_path, dtype):
+    config = BertConfig.preset("tiny", vocab_size=3000)
+    source = BertModel(config)
+    source.save_pretrained(tmp_path)
+    if dtype == "BF16":
+        raw = {name: ("BF16", a.shape, bfloat16(a)) for name, a in source.params.items()}
+        write_raw(tmp_path / "model.safetensors", raw)
+    BertModel.from_pretrained(tmp_path)  # imports and caches
+    tracemalloc.start()
+    model = BertModel.from_pretrained(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    largest = max(array.nbytes for array in model.params.values())
+    assert peak < model.params.vector.nbytes + largest + 200_000  # names and Python's own objects
 
 
 def test_a_name_of_the_hub_needs_the_extra(monkeypatch, tmp_path):
