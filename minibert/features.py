@@ -7,7 +7,7 @@ still (Devlin et al., 2019, table 7). A model that was trained for sentences has
 its folder states and `FeatureExtractor.from_pretrained` takes.
 """
 
-import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -16,12 +16,13 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from minibert.files import checkpoint_folder
+from minibert.files import checkpoint_folder, read_json
 from minibert.models import Batch, BertBased, BertModel
 from minibert.threads import in_order, one_blas_thread, usable_cores
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.framing import pad, with_pairs
 
+log = logging.getLogger("minibert")
 Pooling = Literal["mean", "cls", "max", "pooler"]
 Combination = Literal["concat", "sum"]
 # Tokens in a batch, padding included: 1,000 sentences take as long with 1,024, longer with 2,048.
@@ -87,11 +88,11 @@ class FeatureExtractor:
             OSError, ValueError: as `BertModel.from_pretrained`, or an option that doesn't fit.
         """
         folder = checkpoint_folder(folder)
-        options = {**sentence_options(folder), **options}
         # The body alone, unless the pooler is asked for: it need not be there.
         kind = BertModel if options.get("pooling") == "pooler" else BertBased
         model = kind.from_pretrained(folder, strict=True)
-        return cls(model, WordPieceTokenizer.from_pretrained(folder), **options)
+        stated = sentence_options(folder, model.config.max_position_embeddings)
+        return cls(model, WordPieceTokenizer.from_pretrained(folder), **{**stated, **options})
 
     @property
     def width(self) -> int:
@@ -121,7 +122,7 @@ class FeatureExtractor:
             TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
             FloatingPointError: a vector is not finite; its model is broken.
         """
-        from tqdm import tqdm
+        from tqdm import tqdm  # here, for it costs more to import than to use
 
         encodings = [
             self.tokenizer.encode(text, pair, max_length=self.max_length)
@@ -193,33 +194,36 @@ def by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
         start += rows
 
 
-def sentence_options(folder: Path) -> dict[str, Any]:
+def sentence_options(folder: Path, longest: int) -> dict[str, Any]:
     """Return the options that a folder of sentence-transformers states; other folders: none.
+
+    Args:
+        folder: of the model.  longest: the model's positions, at which texts are cut in any case.
 
     Raises:
         ValueError: a file is broken.
     """
-    modules = _json(folder / "modules.json")
-    if modules is None:
+    modules = _json(folder / "modules.json", list)
+    paths = {str(each.get("type")).split(".")[-1]: str(each.get("path")) for each in modules}
+    if not paths:
         return {}
-    options: dict[str, Any] = {}
-    kinds = {str(module.get("type")).split(".")[-1]: module.get("path") for module in modules}
-    options["normalize"] = "Normalize" in kinds
-    stated = _json(folder / str(kinds.get("Pooling")) / "config.json") or {}
+    unknown = paths.keys() - {"Transformer", "Pooling", "Normalize"}
+    if unknown:
+        log.warning("%s: left out, for there is none here: %s", folder, ", ".join(sorted(unknown)))
+    stated = _json(folder / paths.get("Pooling", "") / "config.json", dict)
     modes = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True]
     known = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
-    options["pooling"] = " and ".join(known.get(mode, mode) for mode in modes)
-    longest = (_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
-    return {**options, "max_length": longest} if longest else options
+    length = _json(folder / "sentence_bert_config.json", dict).get("max_seq_length")
+    return {
+        "pooling": " and ".join(known.get(mode, mode) for mode in modes),
+        "normalize": "Normalize" in paths,
+        "max_length": min(length or longest, longest),
+    }
 
 
-def _json(path):
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON text: {error}") from None
+def _json(path, kind):
+    """Read a file's list or object; an empty one if there is no such file."""
+    return read_json(path, kind) if path.is_file() else kind()
 
 
 def _require(name, value, choices):

@@ -1,5 +1,6 @@
-"""Reading text strictly and writing files whole: the only place that opens either."""
+"""Reading text and JSON strictly, finding a checkpoint's folder, and writing files whole."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def read_lines(path: str | os.PathLike) -> Iterator[str]:
@@ -39,6 +41,23 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
                     "convert the file to UTF-8 first"
                 ) from None
             yield line.removesuffix("\n")
+
+
+def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
+    """Read a JSON file that holds an object, or with `kind` a list.
+
+    Raises:
+        OSError: the file is missing or can't be read.
+        ValueError: it is broken, or holds something else; the message names it.
+    """
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON in UTF-8: {error}") from None
+    if not isinstance(content, kind):
+        expected = "object" if kind is dict else kind.__name__
+        raise ValueError(f"{path}: expected a JSON {expected}, got {type(content).__name__}")
+    return content
 
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")

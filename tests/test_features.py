@@ -170,7 +170,20 @@ def test_a_pooling_that_there_is_not_is_named(tokenizer, tmp_path):
         FeatureExtractor.from_pretrained(tmp_path)
     assert FeatureExtractor.from_pretrained(tmp_path, pooling="mean").pooling == "mean"
     (tmp_path / "modules.json").write_text("{")
-    with pytest.raises(ValueError, match=r"modules\.json: not a JSON text"):
+    with pytest.raises(ValueError, match=r"modules\.json: expected JSON in UTF-8"):
+        FeatureExtractor.from_pretrained(tmp_path)
+
+
+def test_a_module_that_there_is_not_is_left_out_and_named(tokenizer, tmp_path, caplog):
+    sentence_folder(tmp_path, tokenizer, mean_tokens=True)
+    path = tmp_path / "modules.json"
+    dense = {"path": "3_Dense", "type": "sentence_transformers.models.Dense"}
+    path.write_text(json.dumps([*json.loads(path.read_text()), dense]))
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 500}')
+    assert FeatureExtractor.from_pretrained(tmp_path).max_length == 16  # the model's positions
+    assert "left out, for there is none here: Dense" in caplog.text
+    path.write_text("{}")
+    with pytest.raises(ValueError, match=r"modules\.json: expected a JSON list, got dict"):
         FeatureExtractor.from_pretrained(tmp_path)
 
 

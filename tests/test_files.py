@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from minibert.files import claim, creating, read_lines, replacing
+from minibert.files import claim, creating, read_json, read_lines, replacing
 
 
 def half_written(place):
@@ -67,3 +67,21 @@ def test_claim_tries_to_write(tmp_path, monkeypatch):
     with pytest.raises(PermissionError, match=r"new: can't write in .*: Read-only file system"):
         claim(tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "message"),
+    [
+        (b"{", dict, "expected JSON in UTF-8: "),
+        (b'"\xff"', dict, "expected JSON in UTF-8: "),
+        (b"[1]", dict, "expected a JSON object, got list"),
+        (b"{}", list, "expected a JSON list, got dict"),
+    ],
+)
+def test_json_that_is_not_what_it_must_be_is_refused(tmp_path, content, kind, message):
+    path = tmp_path / "some.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"some.json: {message}"):
+        read_json(path, kind)
+    path.write_bytes(b'{"a": [1]}')
+    assert read_json(path) == {"a": [1]}

@@ -263,8 +263,8 @@ class BertForSequenceClassification(OfTheWhole):
 
         logits = linear(dropout(tanh(linear(x[:, 0]))))
 
-    Devlin et al. (2019), section 4.1. What the labels are and what the loss is says
-    `config.problem_type`:
+    Devlin et al. (2019), section 4.1. `config.problem_type` says what the labels are, and with that
+    what the loss is:
 
     - `single_label_classification`: the class, (B,), -100 where a text does not count;
       cross-entropy.

@@ -1,7 +1,6 @@
 """Checkpoints: a folder with `config.json` and `model.safetensors`, as Hugging Face writes them."""
 
 import dataclasses
-import json
 import logging
 import os
 import re
@@ -14,7 +13,7 @@ from numpy.typing import DTypeLike
 from safetensors.numpy import save_file
 
 from minibert.config import BertConfig
-from minibert.files import checkpoint_folder, replacing
+from minibert.files import checkpoint_folder, read_json, replacing
 from minibert.functional import sinusoidal_positions
 from minibert.models.base import Model, draw
 from minibert.models.weights import WEIGHTS, open_weights
@@ -158,12 +157,13 @@ def _read_config(folder):
     path = folder / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the folder of a checkpoint")
+    fields = read_json(path)
     try:
-        text = path.read_text("utf-8")
-        config = BertConfig.from_json(text)
+        config = BertConfig.from_dict(fields)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return config, json.loads(text).get("architectures") or []
+    tasks = fields.get("architectures")
+    return config, tasks if isinstance(tasks, list) else []
 
 
 def _fitted(config, tensors, folder):

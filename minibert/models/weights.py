@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from minibert.files import read_json
+
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F16", "BF16", "F32", "F64")
 
@@ -109,11 +111,8 @@ def _start(path, name):
 
 def _weight_map(path):
     """Read which tensor is in which file of the same folder."""
-    try:
-        names = json.loads(path.read_text("utf-8"))["weight_map"]
-        inside = all(Path(shard).name == shard for shard in names.values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: expected a weight_map in JSON: {error!r}") from None
+    names = read_json(path).get("weight_map")
+    inside = isinstance(names, dict) and all(Path(str(s)).name == s for s in names.values())
     if not inside or not names:
         raise ValueError(f"{path}: expected a weight_map with the names of files in its folder")
     return names

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from minibert.files import read_lines, replacing
+from minibert.files import read_json, read_lines, replacing
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.vocabulary import Vocabulary
 
@@ -90,7 +90,7 @@ def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any], list[Add
     options: dict[str, Any] = {}
     added: dict[int | str, AddedToken] = {}  # by id, or by text where no id is stated
     if (folder / WHOLE).is_file():
-        whole = _read_json(folder / WHOLE)
+        whole = read_json(folder / WHOLE)
         try:
             pieces, options, added = _read_whole(whole)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -102,12 +102,12 @@ def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any], list[Add
         pieces = list(read_lines(folder / VOCABULARY))
     for name in SPECIAL_MAP, CONFIG:
         if (folder / name).is_file():
-            config = _read_json(folder / name)
+            config = read_json(folder / name)
             options |= _options(config, folder / name)
             added |= _added(config, folder / name)
     if (folder / LEGACY).is_file() and not (folder / WHOLE).is_file():
         special = {*options.values(), *(token.content for token in added.values() if token.special)}
-        for text, i in _read_json(folder / LEGACY).items():
+        for text, i in read_json(folder / LEGACY).items():
             added[i] = AddedToken(text, normalized=text not in special, special=text in special)
     if (options.get("model_max_length") or 0) > UNLIMITED:
         options["model_max_length"] = None
@@ -246,16 +246,6 @@ def _token(fields, special=False):
     flags = {name: fields[name] for name in ("single_word", "lstrip", "rstrip") if name in fields}
     normalized = fields.get("normalized", not special)
     return AddedToken(fields["content"], normalized=normalized, special=special, **flags)
-
-
-def _read_json(path):
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON in UTF-8: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
 
 
 def _write_json(path, content):

@@ -320,7 +320,7 @@ BROKEN = {
     ),
     "json": (
         lambda folder: (folder / "config.json").write_text("{"),
-        ValueError, "config.json: not a JSON text",
+        ValueError, "config.json: expected JSON in UTF-8",
     ),
     "kind": (
         lambda folder: change_config(folder, model_type="gpt2"),
@@ -356,7 +356,7 @@ BROKEN = {
     "shard without it": (
         index(a="model-00001-of-00002.safetensors"), ValueError, "lacks a, which model.safe",
     ),
-    "index": (index(), ValueError, "index.json: expected a weight_map in JSON"),
+    "index": (index(), ValueError, "index.json: expected a weight_map with the names"),
     "untied": (untied, ValueError, "decoder.weight: expected the word embeddings again"),
 }  # fmt: skip
 
