@@ -2,9 +2,9 @@
 
 Nothing here is kept for a backward pass, so a whole activation is gone over only by the matmuls;
 what stands between two of them happens to one piece after the other, while it is in the cache. Each
-function is proven equal to its plain twin. What they buy, one thread, 2,048 tokens of a 6-layer
-model with 384 units, in microseconds a token (`benchmarks/inference.py` is the whole of it): the
-bias and GELU 53 before and 25 now, everything 345 before and 300 now, of which matmuls are 230.
+function is tested against its plain twin. What they buy, one thread, 2,048 tokens of a 6-layer
+model with 384 units: biases and GELU take 32 microseconds a token where the plain ones take 62, and
+all of it 300 instead of 356, of which some 230 are matmuls.
 """
 
 import math
