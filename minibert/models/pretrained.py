@@ -48,14 +48,13 @@ class PreTrained(Model):
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write the model to `folder`, for `from_pretrained` and for `transformers`.
 
-        Each file is written beside the old one and renamed, so that a failure leaves that whole.
+        Both files are written beside the old ones, and then renamed: a failure leaves those whole.
         """
-        folder = Path(folder)
-        # The weights first: a config.json says that what it describes is there.
-        with replacing(folder / WEIGHTS) as path:
-            save_file({**self.params, **self.constants()}, path, metadata={"format": "pt"})
-        with replacing(folder / CONFIG) as path:
-            path.write_text(self.config.to_json(architectures=[type(self).__name__]), "utf-8")
+        folder, kind = Path(folder), type(self).__name__
+        # The weights are renamed first: a config.json says that what it describes is there.
+        with replacing(folder / CONFIG) as config, replacing(folder / WEIGHTS) as weights:
+            config.write_text(self.config.to_json(architectures=[kind]), "utf-8")
+            save_file({**self.params, **self.constants()}, weights, metadata={"format": "pt"})
 
     @classmethod
     def from_pretrained(
