@@ -78,7 +78,8 @@ class FeatureExtractor:
         """Read model and tokenizer from a folder, or by a name on the hub.
 
         Where the folder is one of sentence-transformers, its pooling, its normalisation and its
-        longest text are the defaults.
+        longest text are the defaults. The truncation and the padding that a `tokenizer.json` may
+        state are overruled: texts are cut at `max_length`, and padded to their batch's longest.
 
         Args:
             folder: as `BertModel.from_pretrained` takes it.
