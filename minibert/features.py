@@ -9,7 +9,7 @@ its folder states and `FeatureExtractor.from_pretrained` takes.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -17,16 +17,13 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 
 from minibert.files import checkpoint_folder, read_json
+from minibert.inference import for_texts
 from minibert.models import Batch, BertBased, BertModel
-from minibert.threads import in_order, one_blas_thread, usable_cores
 from minibert.tokenization import WordPieceTokenizer
-from minibert.tokenization.framing import pad, with_pairs
 
 log = logging.getLogger("minibert")
 Pooling = Literal["mean", "cls", "max", "pooler"]
 Combination = Literal["concat", "sum"]
-# Tokens in a batch, padding included: 1,000 sentences take as long with 1,024, longer with 2,048.
-TOKENS = 512
 
 
 class FeatureExtractor:
@@ -111,8 +108,7 @@ class FeatureExtractor:
     ) -> np.ndarray:
         """Return the texts' vectors, in their order: (S, width).
 
-        Texts of like length go together, a batch to a core; any number of threads gives the same
-        bits.
+        Any number of threads gives the same bits; see `inference.for_texts`.
 
         Args:
             texts: S texts.  pairs: a second one for each; None: there are none.
@@ -123,27 +119,16 @@ class FeatureExtractor:
             TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
             FloatingPointError: a vector is not finite; its model is broken.
         """
-        from tqdm import tqdm  # here, for it costs more to import than to use
-
-        encodings = [
-            self.tokenizer.encode(text, pair, max_length=self.max_length)
-            for text, pair in with_pairs(texts, pairs)
-        ]
-        lengths = np.array([len(encoding.input_ids) for encoding in encodings])
-        vectors = np.empty((len(encodings), self.width), self.model.params.vector.dtype)
-
-        def work(rows: np.ndarray) -> int:
-            padded = pad([encodings[i] for i in rows], self.tokenizer.pad_token_id)
-            batch = self.model.check(**{name: padded[name] for name in Batch._fields})
-            with np.errstate(all="ignore"):  # what isn't finite is reported once, in the end
-                vectors[rows] = self.vectors(batch)
-            return len(rows)
-
-        bar = tqdm(total=len(encodings), desc="embedding", unit=" texts", disable=not progress)
-        with one_blas_thread(), bar:
-            threads = threads or usable_cores()
-            for done in in_order(work, by_length(lengths, TOKENS), threads, ahead=threads):
-                bar.update(done)
+        vectors = for_texts(
+            lambda batch: self.vectors(self.model.check(**batch)),
+            self.tokenizer,
+            texts,
+            pairs,
+            max_length=self.max_length,
+            threads=threads,
+            title="embedding",
+            progress=progress,
+        )
         if not np.isfinite(vectors).all():
             raise FloatingPointError("a vector is not finite: the model's weights are broken")
         return vectors
@@ -175,24 +160,6 @@ class FeatureExtractor:
             return np.where(mask[..., None] == 1, x, -np.inf).max(axis=1).astype(x.dtype)
         weights = (mask / mask.sum(axis=1, keepdims=True)).astype(x.dtype)  # (B, T)
         return (weights[:, None, :] @ x)[:, 0]  # (B, 1, T) @ (B, T, D) -> (B, 1, D) -> (B, D)
-
-
-def by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
-    """Yield the rows of batches, longest first, of like length and at most so many tokens.
-
-    >>> [rows.tolist() for rows in by_length(np.array([2, 5, 3, 2]), 6)]
-    [[1], [2, 0], [3]]
-
-    Args:
-        lengths: (S,), of the sequences.  tokens: in a batch, padding included; a longer sequence is
-            a batch by itself.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        rows = max(tokens // int(lengths[order[start]]), 1)
-        yield order[start : start + rows]
-        start += rows
 
 
 def sentence_options(folder: Path, longest: int) -> dict[str, Any]:

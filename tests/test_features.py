@@ -4,12 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as st_numpy
 
-from minibert import BertConfig, BertForMaskedLM, BertModel, features
-from minibert.features import FeatureExtractor, by_length
+from minibert import BertConfig, BertForMaskedLM, BertModel, inference
+from minibert.features import FeatureExtractor
 
 TEXTS = [
     "the cat sat",
@@ -93,14 +90,14 @@ def test_order_threads_and_batches_change_nothing(tokenizer, monkeypatch):
     extractor = FeatureExtractor(small(tokenizer), tokenizer)
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(TEXTS[:4], rng.integers(1, 6))) for _ in range(150)]
-    monkeypatch.setattr(features, "TOKENS", 64)
+    monkeypatch.setattr(inference, "TOKENS", 64)
     vectors = extractor(texts, threads=1)
     for threads in (2, 3, 8):
         assert (extractor(texts, threads=threads) == vectors).all()
     order = rng.permutation(150)
     shuffled = extractor([texts[i] for i in order])
     np.testing.assert_allclose(shuffled, vectors[order], atol=2e-6)
-    monkeypatch.setattr(features, "TOKENS", 4096)
+    monkeypatch.setattr(inference, "TOKENS", 4096)
     np.testing.assert_allclose(extractor(texts), vectors, atol=2e-6)
 
 
@@ -113,19 +110,6 @@ def test_pairs_and_longer_texts(tokenizer):
         batch = tokenizer.encode_batch([text], [pair], max_length=8)
         expected = model(**batch).last_hidden_state[0].mean(axis=0)
         np.testing.assert_allclose(vector, expected, atol=2e-6)
-
-
-@given(
-    st_numpy.arrays(np.int64, st.integers(1, 40), elements=st.integers(2, 30)), st.integers(1, 90)
-)
-def test_batches_by_length_hold_every_row_once(lengths, tokens):
-    found = list(by_length(lengths, tokens))
-    assert sorted(np.concatenate(found).tolist()) == list(range(len(lengths)))
-    longest = [int(lengths[rows].max()) for rows in found]
-    assert longest == sorted(longest, reverse=True)
-    for rows in found:
-        assert len(rows) == 1 or len(rows) * lengths[rows].max() <= tokens
-        assert (lengths[rows] == sorted(lengths[rows], reverse=True)).all()
 
 
 def test_any_checkpoint_has_a_body_to_extract_from(tokenizer, tmp_path):

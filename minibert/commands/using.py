@@ -63,12 +63,9 @@ def predict(options: argparse.Namespace) -> None:
     texts, pairs = texts_of(rows)
     report_cut(tokenizer, texts, pairs, model, sys.stderr)
     names = list(model.config.label2id)
-    start = 0
-    for part in predict_proba(model, tokenizer, texts, pairs):
-        for probabilities, text in zip(part, texts[start:], strict=False):
-            best = int(probabilities.argmax())
-            print(f"{names[best]}\t{probabilities[best]:.3f}\t{' '.join(text.split())}")
-        start += len(part)
+    for shares, text in zip(predict_proba(model, tokenizer, texts, pairs), texts, strict=True):
+        best = int(shares.argmax())
+        print(f"{names[best]}\t{shares[best]:.3f}\t{' '.join(text.split())}")
 
 
 def fill_mask(options: argparse.Namespace) -> None:

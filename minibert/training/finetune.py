@@ -1,6 +1,6 @@
 """Fine-tuning: from labelled texts to a classifier, and from a classifier to labels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,13 @@ import numpy as np
 from minibert.data.batching import rows_at
 from minibert.data.tables import Row
 from minibert.functional import softmax_forward
+from minibert.inference import for_texts
 from minibert.models import BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.engine import QUIET, Engine, split_batch
+from minibert.training.engine import Engine, split_batch
 from minibert.training.loop import Settings, train
 from minibert.training.metrics import Scores, count
 from minibert.training.optimizer import AdamW
-
-PREDICTION_ROWS = 64  # texts at a time when nothing is kept for a backward pass
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,7 @@ def evaluate_classifier(
     model: BertForSequenceClassification, tokenizer: WordPieceTokenizer, examples: Examples
 ) -> Scores:
     """Count a classifier's right and wrong answers on labelled texts."""
-    parts = list(predict_proba(model, tokenizer, examples.texts, examples.pairs))
-    said = np.concatenate(parts).argmax(axis=-1)
+    said = predict_proba(model, tokenizer, examples.texts, examples.pairs).argmax(axis=-1)
     return count(list(model.config.label2id), examples.labels, said)
 
 
@@ -128,16 +126,12 @@ def predict_proba(
     tokenizer: WordPieceTokenizer,
     texts: Sequence[str],
     pairs: Sequence[str] | None = None,
-) -> Iterator[np.ndarray]:
-    """Yield the classes' probabilities, some texts at a time and in their order; (≤64, C)."""
+) -> np.ndarray:
+    """Return the classes' probabilities for each text: (S, C)."""
     longest = model.config.max_position_embeddings
-    for start in range(0, len(texts), PREDICTION_ROWS):
-        part = slice(start, start + PREDICTION_ROWS)
-        batch = tokenizer.encode_batch(
-            texts[part], pairs[part] if pairs else None, max_length=longest
-        )
-        with QUIET():
-            logits = model(**batch).logits  # (S, C)
-        if not np.isfinite(logits).all():
-            raise FloatingPointError("the classifier's scores are not finite: its training failed")
-        yield softmax_forward(logits)[0]
+    logits = for_texts(
+        lambda batch: model(**batch).logits, tokenizer, texts, pairs, max_length=longest
+    )
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("the classifier's scores are not finite: its training failed")
+    return softmax_forward(logits)[0]

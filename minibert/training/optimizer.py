@@ -7,7 +7,10 @@ import numpy as np
 
 from minibert.parameters import Parameters
 
-PIECE = 32_768  # an update is a dozen passes; pieces of this many numbers stay in a core's cache
+# An update is a dozen passes over pieces of this many numbers, which a core's caches hold. For tiny it
+# takes 4.4 ms in such pieces, 4.8 in a quarter of them; on two threads no less, 4.7, for they wait
+# for each other between passes that short.
+PIECE = 131_072
 
 
 class AdamW:

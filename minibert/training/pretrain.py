@@ -8,8 +8,9 @@ import numpy as np
 from minibert.data.batching import generator, rows_at
 from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
-from minibert.functional import IGNORED, cross_entropy_forward, softmax_forward
+from minibert.functional import IGNORED, softmax_forward
 from minibert.models import BertForMaskedLM
+from minibert.threads import in_order, one_blas_thread, usable_cores
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.engine import QUIET, Engine, split_batch
 from minibert.training.loop import Settings, train
@@ -112,17 +113,20 @@ def score(
         pad_id: the padding token's id.
     """
     count = max(int((labels != IGNORED).sum()), 1)
-    loss, right = 0.0, 0
-    for start in range(0, len(shown), EVALUATION_ROWS):
+
+    def work(start: int) -> tuple[float, int]:
         part = slice(start, start + EVALUATION_ROWS)
         batch = model.check(**as_batch(shown[part], pad_id))
         places, targets = model.targets(batch, labels[part])
         with QUIET():
             logits = model.predict(batch, places)  # (B, R, V)
-            flat, targets = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
-            loss += cross_entropy_forward(flat, targets, denominator=count)[0]
-        right += int((flat.argmax(axis=-1) == targets).sum())
-    return MaskedScore(float(loss), right / count)
+            loss, _ = model.criterion_forward(logits, targets, count)
+        return loss, int((logits.argmax(axis=-1) == targets).sum())
+
+    starts, threads = range(0, len(shown), EVALUATION_ROWS), usable_cores()
+    with one_blas_thread():
+        parts = list(in_order(work, starts, threads, ahead=threads))
+    return MaskedScore(sum(loss for loss, _ in parts), sum(right for _, right in parts) / count)
 
 
 def unigram_score(

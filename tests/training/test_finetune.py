@@ -53,11 +53,11 @@ def test_a_classifier_learns_which_word_decides(tokenizer):
 def test_probabilities_come_in_order_and_sum_to_one(tokenizer):
     model = classifier(tokenizer)
     texts = examples(70).texts
-    together = np.concatenate(list(predict_proba(model, tokenizer, texts)))
+    together = predict_proba(model, tokenizer, texts)
     assert together.shape == (70, 2)
     np.testing.assert_allclose(together.sum(axis=1), 1, rtol=1e-5)
     for i in (0, 63, 64, 69):
-        alone = next(predict_proba(model, tokenizer, [texts[i]]))
+        alone = predict_proba(model, tokenizer, [texts[i]])
         np.testing.assert_allclose(alone[0], together[i], rtol=1e-4)
 
 
@@ -65,7 +65,7 @@ def test_texts_longer_than_the_positions_are_cut(tokenizer):
     model = classifier(tokenizer)
     long = " ".join(["the cat"] * 30)
     assert tokenizer.count_truncated([long, "a cat"], max_length=12) == 1
-    assert next(predict_proba(model, tokenizer, [long])).shape == (1, 2)
+    assert predict_proba(model, tokenizer, [long]).shape == (1, 2)
 
 
 def test_rows_become_examples():

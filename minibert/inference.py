@@ -1,0 +1,83 @@
+"""Predicting for many texts: batches of like length, side by side on the cores."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from minibert.threads import in_order, one_blas_thread, usable_cores
+from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization.framing import pad, with_pairs
+
+# Tokens in a batch, padding included: 1,000 sentences take as long with 1,024, longer with 2,048.
+TOKENS = 512
+INPUTS = ("input_ids", "token_type_ids", "attention_mask")
+
+
+def for_texts(
+    function: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    tokenizer: WordPieceTokenizer,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None = None,
+    *,
+    max_length: int,
+    threads: int | None = None,
+    title: str = "predicting",
+    progress: bool = False,
+) -> np.ndarray:
+    """Return what `function` makes of the texts, in their order: (S, ...).
+
+    Texts of like length go together, a batch to a core, with BLAS on one thread: any number of
+    threads gives the same bits.
+
+    Args:
+        function: of a model's batch: (B, ...) for `input_ids`, `token_type_ids`, `attention_mask`
+            of (B, T).
+        tokenizer: makes the ids.
+        texts: S texts.  pairs: a second one for each; None: there are none.
+        max_length: longer texts are cut, in tokens.
+        threads: how many batches to work on at a time; None: one for each core.
+        title, progress: of the bar, and whether to show it.
+
+    Raises:
+        TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
+    """
+    from tqdm import tqdm  # here, for it costs more to import than to use
+
+    encodings = [
+        tokenizer.encode(text, pair, max_length=max_length)
+        for text, pair in with_pairs(texts, pairs)
+    ]
+    lengths = np.array([len(encoding.input_ids) for encoding in encodings])
+
+    def work(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        padded = pad([encodings[i] for i in rows], tokenizer.pad_token_id)
+        with np.errstate(all="ignore"):  # whoever asked looks for what isn't finite, once
+            return rows, function({name: padded[name] for name in INPUTS})
+
+    threads = threads or usable_cores()
+    batches, found = by_length(lengths, TOKENS), []
+    bar = tqdm(total=len(encodings), desc=title, unit=" texts", disable=not progress)
+    with one_blas_thread(), bar:
+        for rows, made in in_order(work, batches, threads, ahead=threads):
+            found.append((rows, made))
+            bar.update(len(rows))
+    order = np.concatenate([rows for rows, _ in found])
+    return np.concatenate([made for _, made in found])[np.argsort(order)]
+
+
+def by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
+    """Yield the rows of batches, longest first, of like length and at most so many tokens.
+
+    >>> [rows.tolist() for rows in by_length(np.array([2, 5, 3, 2]), 6)]
+    [[1], [2, 0], [3]]
+
+    Args:
+        lengths: (S,), of the sequences.  tokens: in a batch, padding included; a longer sequence is
+            a batch by itself.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(tokens // int(lengths[order[start]]), 1)
+        yield order[start : start + rows]
+        start += rows
