@@ -7,9 +7,9 @@ import numpy as np
 
 from minibert.parameters import Parameters
 
-# An update is a dozen passes over pieces of this many numbers, which a core's caches hold. For tiny it
-# takes 4.4 ms in such pieces, 4.8 in a quarter of them; on two threads no less, 4.7, for they wait
-# for each other between passes that short.
+# An update is a dozen passes over pieces of this many numbers, which a core's caches hold. For tiny
+# it takes 4.4 ms in such pieces, 4.8 in a quarter of them; and 4.7 on two threads, which wait for
+# each other between passes so short.
 PIECE = 131_072
 
 
