@@ -44,6 +44,57 @@ def in_order(
             yield waiting.popleft().result()
 
 
+def in_turns(
+    work: Callable[[int, int], Result],
+    deal_with: Callable[[int, Result], None],
+    count: int,
+    threads: int,
+) -> None:
+    """Do `work(i, thread)` for the numbers below `count`, and `deal_with(i, result)` in order.
+
+    A thread takes the next number as soon as it is free. What it made it deals with itself, when
+    everything before has been dealt with, so that no more results than threads exist at a time, and
+    nobody has to be woken to hand one over.
+
+    Args:
+        work: called side by side, with the number and that of the thread, from 0 on.
+        deal_with: never called twice at a time.
+        count: how many numbers there are.
+        threads: how many threads work.
+
+    Raises:
+        Exception: what `work` or `deal_with` raised; nothing later is dealt with.
+    """
+    numbers, turn = iter(range(count)), threading.Condition()
+    state = {"dealt with": 0, "failed": False}
+
+    def run(thread: int) -> None:
+        while True:
+            with turn:
+                i = next(numbers, None)
+            if i is None or state["failed"]:
+                return
+            try:
+                result = work(i, thread)
+                with turn:
+                    while state["dealt with"] != i and not state["failed"]:
+                        turn.wait()
+                if state["failed"]:
+                    return
+                deal_with(i, result)
+            except BaseException:
+                with turn:
+                    state["failed"] = True
+                    turn.notify_all()
+                raise
+            with turn:
+                state["dealt with"] += 1
+                turn.notify_all()
+
+    for _ in in_order(run, range(threads), threads):
+        pass
+
+
 class _Limit:
     """How many callers want BLAS on one thread: the first sets it, the last restores it."""
 

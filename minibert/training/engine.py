@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert.data.batching import generator
 from minibert.models import PreTrained
-from minibert.threads import in_order, one_blas_thread, usable_cores
+from minibert.threads import in_turns, one_blas_thread, usable_cores
 from minibert.training.optimizer import AdamW, clip_scale
 
 # A number that is not finite is reported once, by the step, and not by each function it meets.
@@ -67,10 +67,9 @@ class Engine:
         number = self.optimizer.step
         denominator = np.maximum(sum(self.model.count(labels) for _, labels in shards), 1)
 
-        def work(i):
+        def work(i, thread):
             batch, labels = shards[i]
-            # At most `threads` shards are under way, so this one's room is free again.
-            part = self._parts[i % self.threads]
+            part = self._parts[thread]
             part.vector[:] = 0
             rng = generator(self.seed, "dropout", number, i)
             with QUIET():
@@ -79,12 +78,16 @@ class Engine:
                 )
             return loss, part.vector
 
+        def add(i, result):
+            losses.append(result[0])
+            with QUIET():
+                self.grads.vector += result[1]
+
         self.grads.vector[:] = 0
-        loss = 0.0
+        losses: list[float] = []
         with one_blas_thread(), QUIET():
-            for part_loss, part in in_order(work, range(len(shards)), self.threads):
-                loss += part_loss
-                self.grads.vector += part
+            in_turns(work, add, len(shards), self.threads)
+            loss = sum(losses)
             norm, scale = clip_scale(self.grads.vector, self.clip)
         if not np.isfinite(loss) or not np.isfinite(norm):
             raise FloatingPointError(

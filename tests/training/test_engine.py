@@ -2,12 +2,13 @@
 
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
-from minibert.threads import in_order, one_blas_thread
+from minibert.threads import in_order, in_turns, one_blas_thread
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
 
@@ -230,3 +231,47 @@ def test_work_comes_back_in_order_and_never_more_at_a_time_than_threads():
     with pytest.raises(ArithmeticError, match="three"):
         next(results)
     assert max(most) <= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_are_dealt_with_in_order_by_the_thread_that_made_them(threads):
+    rng = np.random.default_rng(0)
+    rounds = rng.integers(0, 400, 30)
+    order, makers, at_once, most = [], {}, set(), []
+
+    def work(i, thread):
+        at_once.add(i)
+        most.append(len(at_once))
+        makers[i] = threading.get_ident()
+        np.linalg.norm(rng.random((int(rounds[i]), 50)))  # some take longer
+        return i * i
+
+    def deal_with(i, result):
+        assert result == i * i
+        assert makers[i] == threading.get_ident()
+        order.append(i)
+        at_once.discard(i)
+
+    in_turns(work, deal_with, 30, threads)
+    assert order == list(range(30))
+    assert max(most) <= threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("where", ["work", "deal_with"])
+def test_a_failure_ends_the_turns_and_comes_out(threads, where):
+    dealt_with = []
+
+    def work(i, thread):
+        if where == "work" and i == 4:
+            raise ArithmeticError("four")
+
+    def deal_with(i, result):
+        if where == "deal_with" and i == 4:
+            raise ArithmeticError("four")
+        dealt_with.append(i)
+
+    with pytest.raises(ArithmeticError, match="four"):
+        in_turns(work, deal_with, 20, threads)
+    assert dealt_with == [0, 1, 2, 3]
+    in_turns(work, deal_with, 0, threads)
