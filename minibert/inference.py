@@ -10,7 +10,6 @@ from minibert.tokenization.framing import pad, with_pairs
 
 # Tokens in a batch, padding included: 1,000 sentences take as long with 1,024, longer with 2,048.
 TOKENS = 512
-INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
 
 def for_texts(
@@ -50,9 +49,9 @@ def for_texts(
     lengths = np.array([len(encoding.input_ids) for encoding in encodings])
 
     def work(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        padded = pad([encodings[i] for i in rows], tokenizer.pad_token_id)
+        batch = pad([encodings[i] for i in rows], tokenizer.pad_token_id)
         with np.errstate(all="ignore"):  # whoever asked looks for what isn't finite, once
-            return rows, function({name: padded[name] for name in INPUTS})
+            return rows, function(batch)
 
     threads = threads or usable_cores()
     batches, found = by_length(lengths, TOKENS), []

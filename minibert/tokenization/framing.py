@@ -5,10 +5,12 @@ A text's tokens come as rows of four numbers, (T, 4): id, start, end, and number
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, get_args
 
 import numpy as np
 
+INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 Truncation = Literal["longest_first", "only_first", "only_second"]
 Padding = Literal["longest", "max_length"]
 
@@ -167,7 +169,11 @@ def padded_length(padding: Padding, max_length: int | None) -> int:
 
 
 def pad(
-    encodings: Sequence[Encoding], pad_id: int, length: int = 0, multiple: int | None = None
+    encodings: Sequence[Encoding],
+    pad_id: int,
+    length: int = 0,
+    multiple: int | None = None,
+    names: Sequence[str] = INPUTS,
 ) -> dict[str, np.ndarray]:
     """Stack encodings, padded to one length: a model's batch, and more.
 
@@ -176,34 +182,29 @@ def pad(
         pad_id: fills up the ids; `special_tokens_mask` gets 1 there, the others 0.
         length: T, unless one of them is longer.
         multiple: T is rounded up to a multiple of it.
+        names: which fields to stack: a model's inputs, `special_tokens_mask`, `offsets`.
 
     Returns:
-        `input_ids`, `token_type_ids`, `attention_mask`, `special_tokens_mask` (B, T), and
-        `offset_mapping` (B, T, 2), in int64.
+        the fields in int64: (B, T), and of the offsets (B, T, 2).
 
     Raises:
         ValueError: a multiple of nothing.
     """
     if multiple is not None and multiple < 1:
         raise ValueError(f"pad_to_multiple_of: expected at least 1, got {multiple}")
-    length = max(length, *(len(encoding.input_ids) for encoding in encodings))
+    lengths = np.array([len(encoding.input_ids) for encoding in encodings])  # (B,)
+    length = max(length, int(lengths.max()))
     length += -length % (multiple or 1)
-    batch = {
-        name: np.full((len(encodings), length), fill, np.int64)
-        for name, fill in {
-            "input_ids": pad_id,
-            "token_type_ids": 0,
-            "attention_mask": 0,
-            "special_tokens_mask": 1,
-        }.items()
-    }
-    offsets = np.zeros((len(encodings), length, 2), np.int64)
-    for row, encoding in enumerate(encodings):
-        count = len(encoding.input_ids)
-        for name, rows in batch.items():
-            rows[row, :count] = getattr(encoding, name)
-        offsets[row, :count] = encoding.offsets
-    return batch | {"offset_mapping": offsets}
+    inside = np.arange(length) < lengths[:, None]  # (B, T), False for padding
+    fills = {"input_ids": pad_id, "special_tokens_mask": 1}
+    batch = {}
+    for name in names:
+        # All of them at once: a call of NumPy costs more than the ids of a sentence.
+        values = list(chain.from_iterable(getattr(encoding, name) for encoding in encodings))
+        flat = np.array(values, np.int64)  # (N,), or (N, 2)
+        batch[name] = np.full((*inside.shape, *flat.shape[1:]), fills.get(name, 0), np.int64)
+        batch[name][inside] = flat
+    return batch
 
 
 def with_pairs(

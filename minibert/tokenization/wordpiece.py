@@ -12,6 +12,7 @@ from minibert.files import checkpoint_folder
 from minibert.tokenization import saved
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.framing import (
+    INPUTS,
     Encoding,
     Frame,
     Padding,
@@ -360,15 +361,14 @@ class WordPieceTokenizer:
                 rows = [self.encode(text, pair, **how)]
             encodings += rows
             samples += [sample] * len(rows)
-        batch = pad(encodings, self.pad_token_id, length, pad_to_multiple_of)
-        batch["overflow_to_sample_mapping"] = np.array(samples)
-        for name, wanted in {
-            "overflow_to_sample_mapping": return_overflowing_tokens,
-            "special_tokens_mask": return_special_tokens_mask,
-            "offset_mapping": return_offsets_mapping,
-        }.items():
-            if not wanted:
-                del batch[name]
+        names = [*INPUTS]
+        names += ["special_tokens_mask"] * return_special_tokens_mask
+        names += ["offsets"] * return_offsets_mapping
+        batch = pad(encodings, self.pad_token_id, length, pad_to_multiple_of, names)
+        if return_offsets_mapping:
+            batch["offset_mapping"] = batch.pop("offsets")  # as Hugging Face calls them
+        if return_overflowing_tokens:
+            batch["overflow_to_sample_mapping"] = np.array(samples)
         return batch
 
     def count_truncated(

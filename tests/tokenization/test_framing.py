@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.tokenization.framing import (
+    INPUTS,
     Frame,
     keep,
     pad,
@@ -139,7 +140,7 @@ IDS = st.lists(st.integers(5, 9), max_size=12).map(lambda ids: rows(*ids))
 )
 def test_a_batch_is_its_rows_and_padding(texts, length, multiple):
     encodings = [FRAME.encoding(*each) for each in texts]
-    batch = pad(encodings, PAD, length, multiple)
+    batch = pad(encodings, PAD, length, multiple, [*INPUTS, "special_tokens_mask", "offsets"])
     longest = max(len(encoding.input_ids) for encoding in encodings)
     width = batch["input_ids"].shape[1]
     assert width >= max(longest, length)
@@ -150,15 +151,16 @@ def test_a_batch_is_its_rows_and_padding(texts, length, multiple):
         "token_type_ids": 0,
         "attention_mask": 0,
         "special_tokens_mask": 1,
-        "offset_mapping": [0, 0],
+        "offsets": [0, 0],
     }
     assert batch.keys() == fills.keys()
+    assert pad(encodings, PAD).keys() == set(INPUTS)
     for name, fill in fills.items():
         assert batch[name].shape[:2] == (len(texts), width)
         assert batch[name].dtype == np.int64
         for row, encoding in zip(batch[name].tolist(), encodings, strict=True):
-            values = list(getattr(encoding, "offsets" if name == "offset_mapping" else name))
-            values = [list(v) for v in values] if name == "offset_mapping" else values
+            values = getattr(encoding, name)
+            values = [list(v) for v in values] if name == "offsets" else values
             assert row == values + [fill] * (width - len(values))
 
 
