@@ -63,20 +63,27 @@ def test_the_norm_of_a_sum_in_place_is_the_plain_one(rows, dtype, monkeypatch):
 
 
 @each_dtype
+@pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("hidden", [False, True])
-def test_attention_merged_is_the_plain_one(hidden, dtype):
+def test_attention_in_pieces_is_the_plain_one(hidden, rate, dtype, monkeypatch):
+    monkeypatch.setattr(kernels, "ATTENTION", 2 * K * 4 * T)  # two sequences at a time
     query = 3 * numbers(B, K, 4, 5, dtype=dtype)
     key, value = (numbers(B, K, T, 5, dtype=dtype, seed=seed) for seed in (1, 2))
+    dout = numbers(B, K, 4, 5, dtype=dtype, seed=3)
     bias = f.padding_bias(MASK, dtype) if hidden else None
-    expected, (expected_weights, *_) = f.attention_forward(query, key, value, bias)
-    out, weights = kernels.attend(query, key, value, bias)
-    assert out.dtype == weights.dtype == dtype
-    merged = expected.transpose(0, 2, 1, 3).reshape(B, 4, K * 5)
-    np.testing.assert_allclose(out, merged, atol=TOLERANCE[dtype])
-    np.testing.assert_allclose(weights, expected_weights, atol=TOLERANCE[dtype])
+    results = []
+    for module in (f, kernels):
+        inputs = [array.copy() for array in (query, key, value, dout)]
+        rng = np.random.default_rng(0)
+        out, cache = module.attention_forward(*inputs[:3], bias, rate, rng)
+        results.append([out, cache[0], *module.attention_backward(inputs[3], cache)])
+        assert (inputs[0] == query).all()
+        assert (inputs[3] == dout).all()
+    for expected, found in zip(*results, strict=True):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected, atol=3 * TOLERANCE[dtype])
     if hidden:  # the last sequence has nothing to read
-        assert (out[-1] == 0).all()
-        assert (weights[-1] == 0).all()
+        assert all((found[-1] == 0).all() for found in results[1])
 
 
 @pytest.mark.parametrize("rows", [None, ROWS])

@@ -24,7 +24,7 @@ from minibert.functional.attention import (
     softmax_backward,
     softmax_forward,
 )
-from minibert.functional.dropout import dropout_backward, dropout_forward
+from minibert.functional.dropout import draw_mask, dropout_backward, dropout_forward
 from minibert.functional.embedding import (
     embedding_backward,
     embedding_forward,
@@ -51,6 +51,7 @@ __all__ = [
     "binary_cross_entropy_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "draw_mask",
     "dropout_backward",
     "dropout_forward",
     "embedding_backward",

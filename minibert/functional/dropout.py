@@ -1,5 +1,7 @@
 """Dropout: while training, silence random units so that none relies on another."""
 
+import math
+
 import numpy as np
 
 LEVELS = 1 << 16  # a unit's fate is one 16-bit number; drawing a float for each costs 4 times more
@@ -18,18 +20,32 @@ def dropout_forward(x, rate, rng):
         rng: a `numpy.random.Generator`; None: no dropout, out is x.
 
     Returns:
-        out, and the cache that `dropout_backward` needs: m / (1 - p), or None where nothing fell.
+        out, and the cache that `dropout_backward` needs: see `draw_mask`.
     """
-    threshold = min(round(rate * LEVELS), LEVELS - 1)
-    if rng is None or threshold == 0:
-        return x, None
-    words = rng.integers(0, 2**64 - 1, -(-x.size // 4), dtype=np.uint64, endpoint=True)
-    draws = words.view(np.uint16)[: x.size].reshape(x.shape)
-    scale = x.dtype.type(LEVELS / (LEVELS - threshold))
-    mask = np.multiply(draws >= threshold, scale)
-    return x * mask, mask
+    mask = draw_mask(x.shape, rate, rng)
+    return dropout_backward(x, mask), mask  # a linear map that is its own transpose
 
 
 def dropout_backward(dout, mask):
     """Gradient of `dropout_forward`: dx = dout · m / (1 - p)."""
-    return dout if mask is None else dout * mask
+    if mask is None:
+        return dout
+    kept, scale = mask
+    dx = dout * kept
+    dx *= dx.dtype.type(scale)
+    return dx
+
+
+def draw_mask(shape, rate, rng):
+    """Draw which numbers dropout keeps.
+
+    Returns:
+        m as truth values, of a byte each, and the scale 1 / (1 - p); or None where nothing falls.
+    """
+    threshold = min(round(rate * LEVELS), LEVELS - 1)
+    if rng is None or threshold == 0:
+        return None
+    size = math.prod(shape)
+    words = rng.integers(0, 2**64 - 1, -(-size // 4), dtype=np.uint64, endpoint=True)
+    draws = words.view(np.uint16)[:size].reshape(shape)
+    return draws >= threshold, LEVELS / (LEVELS - threshold)

@@ -19,15 +19,20 @@ def embedding_backward(dout, ids, dtable):
     """Gradient of `embedding_forward`; adds into `dtable` (V, D).
 
     An id that occurs several times gets the sum of its rows: `dtable[ids] += dout` would keep only
-    one of them. Sorting brings equal ids together, and `reduceat` sums each run.
+    one of them. Sorting brings equal ids together, and `reduceat` sums each run; where an id occurs
+    once there is nothing to sum, and that is most of them.
     """
     flat_ids, rows = ids.reshape(-1), dout.reshape(-1, dout.shape[-1])  # (N,), (N, D)
     if not flat_ids.size:
         return
     order = np.argsort(flat_ids, kind="stable")
     sorted_ids = flat_ids[order]
-    starts = np.flatnonzero(np.r_[True, sorted_ids[1:] != sorted_ids[:-1]])
-    dtable[sorted_ids[starts]] += np.add.reduceat(rows[order], starts, axis=0)
+    first = np.r_[True, sorted_ids[1:] != sorted_ids[:-1], True]
+    once = first[:-1] & first[1:]  # (N,), where an id is the first and the last of its kind
+    dtable[sorted_ids[once]] += rows[order[once]]
+    if not once.all():
+        runs = np.flatnonzero(first[:-1][~once])
+        dtable[sorted_ids[~once][runs]] += np.add.reduceat(rows[order[~once]], runs, axis=0)
 
 
 def sinusoidal_positions(length, width):

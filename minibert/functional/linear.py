@@ -1,5 +1,7 @@
 """The linear map: three quarters of a transformer's arithmetic."""
 
+import numpy as np
+
 
 def linear_forward(x, weight, bias):
     """Map each row of x.
@@ -19,6 +21,7 @@ def linear_forward(x, weight, bias):
 
 def linear_backward(dout, x, weight, dweight, dbias):
     """Gradient of `linear_forward`; adds into `dweight` and `dbias`, returns dx (N, I)."""
-    dbias += dout.sum(axis=0)  # out = ... + b
+    # out = ... + b; as a matmul this sum takes half the time. (N,) @ (N, O) -> (O,)
+    dbias += np.ones(len(dout), dout.dtype) @ dout
     dweight += dout.T @ x  # (O, N) @ (N, I) -> (O, I)
     return dout @ weight  # (N, O) @ (O, I) -> (N, I)

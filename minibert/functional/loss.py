@@ -29,19 +29,18 @@ def cross_entropy_forward(logits, labels, denominator=None):
     flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
     shifted = flat - flat.max(axis=-1, keepdims=True)  # exp can't overflow
     picked = shifted[rows, right]
-    probabilities = np.exp(shifted, out=shifted)
-    total = probabilities.sum(axis=-1, keepdims=True)  # (M, 1)
-    loss = (np.log(total[rows, 0]) - picked).sum(dtype=np.float64) / denominator
-    probabilities /= total
-    return loss, (logits.shape, probabilities, counted, rows, right, denominator)
-
-
-def cross_entropy_backward(cache):
-    """Gradient of `cross_entropy_forward`: (softmax - one-hot) / n, zero where ignored."""
-    shape, probabilities, counted, rows, right, denominator = cache
-    dlogits = probabilities * (counted[:, None] / denominator).astype(probabilities.dtype)
+    # From here on it becomes the gradient, (softmax - one-hot) / n: nearly all of that is done.
+    dlogits = np.exp(shifted, out=shifted)
+    total = dlogits.sum(axis=-1)  # (M,)
+    loss = (np.log(total[rows]) - picked).sum(dtype=np.float64) / denominator
+    dlogits *= (counted / (denominator * total))[:, None].astype(dlogits.dtype)
     dlogits[rows, right] -= dlogits.dtype.type(1 / denominator)
-    return dlogits.reshape(shape)  # (M, C) -> (..., C)
+    return loss, dlogits.reshape(logits.shape)
+
+
+def cross_entropy_backward(dlogits):
+    """Gradient of `cross_entropy_forward`: (softmax - one-hot) / n, zero where ignored."""
+    return dlogits
 
 
 def binary_cross_entropy_forward(logits, labels, denominator=None):

@@ -3,19 +3,52 @@
 import numpy as np
 
 from minibert.functional import (
-    attention_backward,
-    attention_forward,
     dropout_backward,
     dropout_forward,
     linear_backward,
     linear_forward,
 )
+from minibert.kernels import attention_backward, attention_forward
 from minibert.layers.basic import Linear
 
-QUERY = ("self.query.weight", "self.query.bias")
-# Keys and values read the same rows; their weights adjoin, and one matmul makes both.
-KEY_VALUE_WEIGHTS = ("self.key.weight", "self.value.weight")
-KEY_VALUE_BIASES = ("self.key.bias", "self.value.bias")
+ROLES = ("query", "key", "value")  # their weights adjoin, and so do their biases
+
+
+def heads_forward(params, x, roles, count):
+    """Map the rows for some of the roles, with one matmul, and cut the outcome into heads.
+
+    Args:
+        params: in the attention's scope.  x: (B, T, D).
+        roles: neighbours in `ROLES`.  count: K.
+
+    Returns:
+        (roles, B, K, T, H).
+    """
+    B, T, D = x.shape
+    weight, bias = (params.fused(*names) for names in _names(roles))
+    out, _ = linear_forward(x.reshape(B * T, D), weight, bias)  # (B·T, roles·D)
+    # (B·T, roles·D) -> (roles, B, K, T, H)
+    return out.reshape(B, T, len(roles), count, D // count).transpose(2, 0, 3, 1, 4)
+
+
+def heads_backward(dheads, x, roles, params, grads):
+    """Gradient of `heads_forward`, given (B, K, T, H) for each role: returns dx (B, T, D)."""
+    B, T, D = x.shape
+    weights, biases = _names(roles)
+    # (B, K, T, H) each -> (B, T, roles, K, H)
+    dout = np.stack([dhead.transpose(0, 2, 1, 3) for dhead in dheads], axis=2)
+    dx = linear_backward(
+        dout.reshape(B * T, len(roles) * D),
+        x.reshape(B * T, D),
+        params.fused(*weights),
+        grads.fused(*weights),
+        grads.fused(*biases),
+    )
+    return dx.reshape(B, T, D)
+
+
+def _names(roles):
+    return [[f"self.{role}.{kind}" for role in roles] for kind in ("weight", "bias")]
 
 
 class SelfAttention:
@@ -37,8 +70,8 @@ class SelfAttention:
         """Return the shapes of the four maps; the three weights adjoin, and the three biases."""
         width = self.config.hidden_size
         return {
-            **{f"self.{role}.weight": (width, width) for role in ("query", "key", "value")},
-            **{f"self.{role}.bias": (width,) for role in ("query", "key", "value")},
+            **{f"self.{role}.weight": (width, width) for role in ROLES},
+            **{f"self.{role}.bias": (width,) for role in ROLES},
             **self.output.shapes(),
         }
 
@@ -55,16 +88,13 @@ class SelfAttention:
         Returns:
             out (B, R, D), and the cache.
         """
-        config, (B, R, D), T = self.config, asking.shape, x.shape[1]
-        K, H = config.num_attention_heads, config.head_width
-        asking, x = asking.reshape(B * R, D), x.reshape(B * T, D)  # the rows, (N, D)
-        query, _ = linear_forward(asking, *(params[name] for name in QUERY))
-        key_value, _ = linear_forward(
-            x, params.fused(*KEY_VALUE_WEIGHTS), params.fused(*KEY_VALUE_BIASES)
-        )
-        query = query.reshape(B, R, K, H).transpose(0, 2, 1, 3)  # (B·R, D) -> (B, K, R, H)
-        # (B·T, 2D) -> (2, B, K, T, H)
-        key, value = key_value.reshape(B, T, 2, K, H).transpose(2, 0, 3, 1, 4)
+        config, (B, R, D) = self.config, asking.shape
+        K = config.num_attention_heads
+        if asking is x:
+            query, key, value = heads_forward(params, x, ROLES, K)  # (B, K, T, H) each
+        else:
+            (query,) = heads_forward(params, asking, ROLES[:1], K)  # (B, K, R, H)
+            key, value = heads_forward(params, x, ROLES[1:], K)
         heads, attention_cache = attention_forward(
             query, key, value, bias, config.attention_probs_dropout_prob, rng
         )
@@ -74,29 +104,22 @@ class SelfAttention:
         return out, (attention_cache, asking, x, output_cache, mask)
 
     def backward(self, dout, cache, params, grads):
-        """Gradient of `forward`: returns dasking (B, R, D) and dx (B, T, D)."""
+        """Gradient of `forward`: returns dasking (B, R, D) and dx (B, T, D).
+
+        If x itself asked, dasking is None and dx has it all.
+        """
         attention_cache, asking, x, output_cache, mask = cache
-        B, R, D = dout.shape
+        B, R, _ = dout.shape
         K, H = self.config.num_attention_heads, self.config.head_width
         dmerged = self.output.backward(dropout_backward(dout, mask), output_cache, params, grads)
         dheads = dmerged.reshape(B, R, K, H).transpose(0, 2, 1, 3)  # (B, R, D) -> (B, K, R, H)
         dquery, dkey, dvalue = attention_backward(dheads, attention_cache)
-        T = dkey.shape[2]
-        dkey_value = np.empty((B, T, 2, K, H), dout.dtype)
-        dkey_value[:, :, 0] = dkey.transpose(0, 2, 1, 3)  # (B, K, T, H) -> (B, T, K, H)
-        dkey_value[:, :, 1] = dvalue.transpose(0, 2, 1, 3)
-        dx = linear_backward(
-            dkey_value.reshape(B * T, 2 * D),
-            x,
-            params.fused(*KEY_VALUE_WEIGHTS),
-            grads.fused(*KEY_VALUE_WEIGHTS),
-            grads.fused(*KEY_VALUE_BIASES),
+        if asking is x:
+            return None, heads_backward((dquery, dkey, dvalue), x, ROLES, params, grads)
+        return (
+            heads_backward((dquery,), asking, ROLES[:1], params, grads),
+            heads_backward((dkey, dvalue), x, ROLES[1:], params, grads),
         )
-        dquery = dquery.transpose(0, 2, 1, 3).reshape(B * R, D)  # (B, K, R, H) -> (B·R, D)
-        dasking = linear_backward(
-            dquery, asking, params[QUERY[0]], *(grads[name] for name in QUERY)
-        )
-        return dasking.reshape(B, R, D), dx.reshape(B, T, D)
 
     @staticmethod
     def weights(cache):

@@ -71,11 +71,10 @@ class EncoderBlock:
         params, grads = params.scope("attention."), grads.scope("attention.")
         dsum = self.attention_norm.backward(dh, attention_norm_cache, params, grads)
         dasking, dx = self.attention.backward(dsum, attention_cache, params, grads)
-        dasking += dsum  # asking + read
         if rows is None:
-            dx += dasking
+            dx += dsum  # asking + read
         else:
-            _add_rows(dasking, rows, dx)
+            _add_rows(dasking + dsum, rows, dx)
         return dx
 
     def attention_weights(self, cache):

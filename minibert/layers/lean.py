@@ -1,8 +1,7 @@
 """An encoder block for predicting: what `EncoderBlock` computes, with nothing kept to go back."""
 
-from minibert.functional import linear_forward
-from minibert.kernels import add_and_activate, add_and_normalise, attend
-from minibert.layers.attention import KEY_VALUE_BIASES, KEY_VALUE_WEIGHTS, QUERY
+from minibert.kernels import add_and_activate, add_and_normalise, attention_forward
+from minibert.layers.attention import ROLES, heads_forward
 from minibert.layers.encoder import take_rows
 
 
@@ -26,21 +25,19 @@ class LeanBlock:
         Returns:
             out (B, R, D), and the attention weights (B, K, R, T).
         """
-        config, (B, T, D) = self.config, x.shape
-        K, H = config.num_attention_heads, config.head_width
+        config, (B, _, D) = self.config, x.shape
+        K = config.num_attention_heads
         attention = params.scope("attention.")
         asking = x if rows is None else take_rows(x, rows)
         R = asking.shape[1]
-        asking, x = asking.reshape(B * R, D), x.reshape(B * T, D)
-        query, _ = linear_forward(asking, *(attention[name] for name in QUERY))
-        key_value, _ = linear_forward(
-            x, attention.fused(*KEY_VALUE_WEIGHTS), attention.fused(*KEY_VALUE_BIASES)
-        )
-        query = query.reshape(B, R, K, H).transpose(0, 2, 1, 3)  # (B·R, D) -> (B, K, R, H)
-        # (B·T, 2D) -> (2, B, K, T, H)
-        key, value = key_value.reshape(B, T, 2, K, H).transpose(2, 0, 3, 1, 4)
-        merged, weights = attend(query, key, value, bias)
-        h = self._added(merged.reshape(B * R, D), asking, attention)
+        if rows is None:
+            query, key, value = heads_forward(attention, x, ROLES, K)  # (B, K, T, H) each
+        else:
+            (query,) = heads_forward(attention, asking, ROLES[:1], K)  # (B, K, R, H)
+            key, value = heads_forward(attention, x, ROLES[1:], K)
+        heads, (weights, *_) = attention_forward(query, key, value, bias)
+        merged = heads.transpose(0, 2, 1, 3).reshape(B * R, D)  # (B, K, R, H) -> (B·R, D)
+        h = self._added(merged, asking.reshape(B * R, D), attention)
         wide = h @ params["intermediate.dense.weight"].T  # (N, D) @ (D, F) -> (N, F)
         add_and_activate(wide, params["intermediate.dense.bias"], config.hidden_act)
         return self._added(wide, h, params).reshape(B, R, D), weights

@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert.data.batching import generator
 from minibert.models import PreTrained
-from minibert.threads import in_turns, one_blas_thread, usable_cores
+from minibert.threads import in_turns, keep_freed_memory, one_blas_thread, usable_cores
 from minibert.training.optimizer import AdamW, clip_scale
 
 # A number that is not finite is reported once, by the step, and not by each function it meets.
@@ -51,6 +51,7 @@ class Engine:
     ):
         self.model, self.optimizer, self.seed, self.clip = model, optimizer, seed, clip
         self.threads = threads or usable_cores()
+        keep_freed_memory()
         self.grads = model.params.zeros_like()
         self._parts = [model.params.zeros_like() for _ in range(self.threads)]
 
