@@ -1,7 +1,9 @@
 """AdamW on the flat vector, and the learning rate's rise and fall."""
 
 import math
+from collections import deque
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -61,13 +63,8 @@ class AdamW:
             for span, decays in decay_spans(self.params)
             for start in range(span.start, span.stop, PIECE)
         ]
-        for _ in in_order(
-            lambda piece: self._update(gradient, rate, scale, *piece),
-            pieces,
-            threads,
-            ahead=len(pieces),
-        ):
-            pass
+        work = partial(self._update, gradient, rate, scale)
+        deque(in_order(work, pieces, threads, ahead=len(pieces)), maxlen=0)
 
     def _update(self, gradient, rate, scale, place):
         """Update one piece; η and the corrections meet in two numbers instead of in passes."""
