@@ -1,8 +1,8 @@
 """A language of which is known how well its hidden words can be guessed at all.
 
 A trained model's loss says little by itself: is what remains the model's fault, or chance? Here
-the words come from a hidden Markov model, so the best possible guess can be computed, exactly, and
-so can its loss: no model does better on average, however large and however long it was trained.
+the words come from a hidden Markov model, so the best possible guess can be computed, and no model,
+however large and however long it was trained, can lose less on average.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class HiddenMarkov:
         emission: (Z, W), how probable each word (column) is in a state (row).
 
     Raises:
-        ValueError: shapes that don't fit, or rows that are no probabilities.
+        ValueError: shapes that don't fit, or rows that aren't probabilities.
     """
 
     start: np.ndarray
@@ -38,19 +38,18 @@ class HiddenMarkov:
 
     def __post_init__(self):
         """Refuse what is no such language, naming the table, what was expected and what came."""
+        states = np.size(self.start)
         for name, axes in (("start", "Z"), ("transition", "ZZ"), ("emission", "ZW")):
             table = np.array(getattr(self, name), np.float64)
-            sizes = (len(self.start), table.shape[-1] if axes == "ZW" and table.ndim else 0)
-            expected = tuple(sizes["ZW".index(axis)] for axis in axes)
-            if table.shape != expected or not table.size:
-                raise ValueError(f"{name}: expected the shape ({', '.join(axes)}) with "
-                                 f"Z = {sizes[0]} as in start, got {table.shape}")  # fmt: skip
+            known = (states,) * axes.count("Z")
+            if table.ndim != len(axes) or table.shape[: len(known)] != known or not table.size:
+                raise ValueError(f"{name}: expected the shape ({', '.join(axes)}) "
+                                 f"with Z = {states}, got {table.shape}")  # fmt: skip
             if not (table >= 0).all():
                 raise ValueError(f"{name}: expected probabilities, got {table[~(table >= 0)][0]}")
             sums = np.atleast_1d(table.sum(axis=-1))
-            wrong = ~(abs(sums - 1) <= ROUNDING)
-            if wrong.any():
-                raise ValueError(f"{name}: expected rows that sum to 1, got {sums[wrong][0]:.6g}")
+            if (wrong := sums[~(abs(sums - 1) <= ROUNDING)]).size:
+                raise ValueError(f"{name}: expected rows that sum to 1, got {wrong[0]:.6g}")
             table.flags.writeable = False
             object.__setattr__(self, name, table)
 
@@ -96,7 +95,7 @@ class HiddenMarkov:
         The forward-backward algorithm: Baum et al. (1970); Rabiner (1989), section III.B and, for
         the scaling that keeps long sentences from underflowing, section V.A. In float64.
 
-        A state says the word it is in with certainty, but for state 0, which may also say word 1:
+        Word 0 betrays state 0, word 1 betrays none:
 
         >>> start, stay = [0.5, 0.5], [[0.75, 0.25], [0.25, 0.75]]
         >>> language = HiddenMarkov(start, stay, [[0.5, 0.5], [0, 1]])
@@ -120,9 +119,8 @@ class HiddenMarkov:
                              f"got {words.shape} and {hidden.shape}")  # fmt: skip
         visible = np.where(hidden, 0, words)  # (B, T)
         limit = self.emission.shape[1]
-        if ((visible < 0) | (visible >= limit)).any():
-            raise ValueError(f"words: expected numbers from 0 to {limit - 1}, "
-                             f"got {visible[(visible < 0) | (visible >= limit)][0]}")  # fmt: skip
+        if (wrong := visible[(visible < 0) | (visible >= limit)]).size:
+            raise ValueError(f"words: expected numbers from 0 to {limit - 1}, got {wrong[0]}")
         seen = np.where(hidden[..., None], 1.0, self.emission.T[visible])  # (B, T, Z)
         before, after = np.empty_like(seen), np.empty_like(seen)
         message = np.broadcast_to(self.start, seen[:, 0].shape)  # (B, Z)
@@ -137,11 +135,7 @@ class HiddenMarkov:
         return np.where(hidden[..., None], guess, np.eye(limit)[visible])
 
     def best_loss(self, words: np.ndarray, hidden: np.ndarray) -> float:
-        """Return the loss in nats of guessing by `posterior`: the mean -log P of the hidden words.
-
-        Args:
-            words: (B, T) of word numbers.  hidden: (B, T), True where a word is to be guessed.
-        """
+        """Return the loss in nats of guessing by `posterior`: the mean -log P of hidden words."""
         places = np.nonzero(hidden)
         return float(-np.log(self.posterior(words, hidden)[(*places, words[places])]).mean())
 
@@ -157,6 +151,5 @@ def _scaled(message):
     """Return a message (..., Z) divided by its sum over the states."""
     total = message.sum(axis=-1, keepdims=True)
     if not (total > 0).all():
-        raise ValueError("words: expected some that the language can say, got a sentence "
-                         "of probability 0")  # fmt: skip
+        raise ValueError("words: expected what the language can say, got a probability of 0")
     return message / total

@@ -66,7 +66,7 @@ def test_a_word_that_is_seen_is_certain(drawn):
 
 
 def test_a_long_sentence_does_not_underflow():
-    # Its probability is about 3e-700.
+    # The words that are seen have a probability of 1e-656 at most.
     language = HiddenMarkov.draw(5, 40, 0, concentration=1.0)
     words = language.sentences(3, 500, np.random.default_rng(1))
     hidden = np.random.default_rng(2).random(words.shape) < 0.15
@@ -197,8 +197,12 @@ def test_a_table_that_is_no_probability_is_refused(changes, message):
         ([[0, 0]], [[True]], r"expected words and hidden .*, got \(1, 2\) and \(1, 1\)"),
         ([[0, 3]], [[True, False]], "words: expected numbers from 0 to 2, got 3"),
         ([[-1, 0]], [[False, True]], "words: expected numbers from 0 to 2, got -1"),
-        ([[0, 1]], [[False, False]], "words: expected some that the language can say"),
-        ([[0, 2, 0], [0, 2, 1]], [[0, 1, 0], [0, 1, 0]], "words: expected some that the language"),
+        (
+            [[0, 1]],
+            [[False, False]],
+            "words: expected what the language can say, got a probability",
+        ),
+        ([[0, 2, 0], [0, 2, 1]], [[0, 1, 0], [0, 1, 0]], "words: expected what the language"),
     ],
 )
 def test_what_is_no_sentence_is_refused(words, hidden, message):
