@@ -137,6 +137,8 @@ class HiddenMarkov:
     def best_loss(self, words: np.ndarray, hidden: np.ndarray) -> float:
         """Return the loss in nats of guessing by `posterior`: the mean -log P of hidden words."""
         places = np.nonzero(hidden)
+        if not len(places[0]):
+            raise ValueError("hidden: expected a word to guess, got none")
         return float(-np.log(self.posterior(words, hidden)[(*places, words[places])]).mean())
 
 

@@ -128,6 +128,8 @@ def test_the_best_loss_is_the_mean_over_hidden_words():
     words, hidden = np.array([[0, 0, 1]]), np.array([[False, True, True]])
     expected = -(np.log(0.375) + np.log(0.6875)) / 2
     assert language.best_loss(words, hidden) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match=r"^hidden: expected a word to guess"):
+        language.best_loss(words, np.zeros_like(hidden))
 
 
 def test_no_other_guess_loses_less():
@@ -179,7 +181,7 @@ GOOD = {"start": [0.5, 0.5], "transition": np.eye(2), "emission": [[1, 0, 0], [0
         ({"transition": [[1, 0], [2, -1]]}, r"transition: expected probabilities, got -1"),
         ({"transition": np.eye(2) * np.nan}, "transition: expected probabilities, got nan"),
         ({"emission": [[1, 0, 0]]}, r"emission: expected the shape \(Z, W\).*, got \(1, 3\)"),
-        ({"emission": [1, 0, 0]}, r"emission: expected the shape \(Z, W\).*, got \(3,\)"),
+        ({"emission": [0.5, 0.5]}, r"emission: expected the shape \(Z, W\).*, got \(2,\)"),
         ({"emission": np.zeros((2, 0))}, r"emission: expected the shape \(Z, W\).*, got \(2, 0\)"),
         ({"emission": np.eye(2, 3).T[:2] * 2}, "emission: expected rows that sum to 1, got 2"),
     ],
