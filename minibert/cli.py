@@ -125,19 +125,27 @@ def parser() -> argparse.ArgumentParser:
         """
         Pre-train a BERT on text files by masked language modelling.
 
-        Files have a paragraph per line and a blank line between documents. The held-out loss is
-        printed beside that of a model which knows how often each token occurs and nothing else.
-        Ctrl-C ends the run after a step and saves it; the same command with --resume goes on.
+        Files have a paragraph per line and a blank line between documents; they may be packed by
+        gzip (.gz), be many ("texts/*.txt"), come from standard input (-), and be larger than
+        memory. The held-out loss is printed beside that of a model which knows how often each token
+        occurs and nothing else. Ctrl-C ends the run after a step and saves it; the same command
+        with --resume goes on. mpiexec -n 4 minibert pretrain ... shares the work of each step among
+        four processes (extra: mpi).
         """,
         "minibert pretrain corpus/train.txt --tokenizer tokenizer --size tiny --out model",
     )
-    sub.add_argument("files", nargs="+", type=Path, help="UTF-8 text files to train on")
+    sub.add_argument("files", nargs="+", help="UTF-8 text files to train on")
     sub.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
-    sub.add_argument("--held-out", type=Path, nargs="+", help="text files to measure on "
+    sub.add_argument("--held-out", nargs="+", help="text files to measure on "
                      "(default: 5 %% of the documents)")  # fmt: skip
     _model_options(sub, dropout=0.0)
     _training_options(sub, batch_size=64, learning_rate=None)
-    sub.add_argument("--steps", type=int, default=2400, help="updates (%(default)s)")
+    sub.add_argument("--next-sentence", action="store_true", help="learn too whether a text "
+                     "follows another (BertForPreTraining)")  # fmt: skip
+    duration = sub.add_mutually_exclusive_group()
+    duration.add_argument("--steps", type=int, help="updates (2400)")
+    duration.add_argument("--minutes", type=float, help="as many updates as this machine does in "
+                          "that time, found out once at the start")  # fmt: skip
     sub.add_argument("--resume", action="store_true", help="go on with the run in --out")
     sub.add_argument("--out", type=Path, required=True, help="a new folder")
 
@@ -161,7 +169,19 @@ def parser() -> argparse.ArgumentParser:
     _column_options(sub)
     _training_options(sub, batch_size=32, learning_rate=5e-4)
     sub.add_argument("--epochs", type=int, default=4, help="times through the texts (%(default)s)")
+    sub.add_argument("--resume", action="store_true", help="go on with the run in --out")
     sub.add_argument("--out", type=Path, required=True, help="a new folder")
+
+    sub = add(
+        "plot",
+        commands.plot,
+        """
+        Draw a run's curves: losses, learning rate and speed by step (extra: plot).
+        """,
+        "minibert plot model --out curves.png",
+    )
+    sub.add_argument("run", type=Path, help="folder of a run")
+    sub.add_argument("--out", type=Path, help="an .svg or .png file (default: RUN/curves.svg)")
 
     sub = add(
         "evaluate",
@@ -298,9 +318,15 @@ def _training_options(sub, *, batch_size, learning_rate):
     group.add_argument("--clip", type=float, default=1.0, help="longest gradient (%(default)s)")
     group.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
     group.add_argument("--shards", type=int, default=4, help="parts of a batch, worked on side by "
-                       "side; as many as there are cores is fastest (%(default)s)")  # fmt: skip
+                       "side; as many as there are cores is fastest, more need less memory "
+                       "(%(default)s)")  # fmt: skip
+    group.add_argument("--threads", type=int, help="shards at a time; they change no bit of the "
+                       "result (default: the cores)")  # fmt: skip
+    group.add_argument("--gradient-checkpointing", action="store_true", help="compute activations "
+                       "twice instead of keeping them")  # fmt: skip
     group.add_argument("--evaluate-every", type=int, default=500, help="steps (%(default)s)")
     group.add_argument("--save-every", type=int, default=500, help="steps (%(default)s)")
+    group.add_argument("--keep", type=int, default=2, help="newest checkpoints (%(default)s)")
 
 
 def _column_options(sub):

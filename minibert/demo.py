@@ -19,7 +19,7 @@ from minibert.training import (
     train_masked_lm,
     unigram_score,
 )
-from minibert.training.pretrain import guess, masked
+from minibert.training.pretrain import count_tokens, guess, masked
 
 SENTENCES = (
     "return a copy of the [MASK] with all characters converted to lower case.",
@@ -73,7 +73,8 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     )
     _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
     print(f"   held out:               {result}")
-    print(f"   knowing only counts:    {unigram_score(rows, labels, tokenizer)}")
+    counts = count_tokens(rows, tokenizer)
+    print(f"   knowing only counts:    {unigram_score(counts, labels, tokenizer)}")
     tokenizer.save_pretrained(out / "model")
     model.save_pretrained(out / "model")
     for text, untrained in zip(SENTENCES, before, strict=True):

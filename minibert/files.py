@@ -1,10 +1,12 @@
 """Reading text and JSON strictly, finding a checkpoint's folder, and writing files whole."""
 
+import gzip
 import json
 import os
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 def read_lines(path: str | os.PathLike) -> Iterator[str]:
     r"""Yield the lines of a UTF-8 text file without their line ends, one at a time.
 
-    A byte order mark is skipped, and only ``\n``, ``\r\n`` and ``\r`` end a line.
+    A byte order mark is skipped, and only ``\n``, ``\r\n`` and ``\r`` end a line. A file whose name
+    ends in .gz is unpacked on the way.
 
     Raises:
         OSError: the file is missing or can't be read.
@@ -28,8 +31,9 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
     # Bytes that aren't UTF-8 come through as lone surrogates, so that the line can be named.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        for number, line in enumerate(file, start=1):
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape") as file:
+        for number, line in enumerate(_unpacked(file, path), start=1):
             if "\0" in line:
                 raise ValueError(f"{path}, line {number}: found a NUL byte, expected text")
             try:
@@ -41,6 +45,13 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
                     "convert the file to UTF-8 first"
                 ) from None
             yield line.removesuffix("\n")
+
+
+def _unpacked(file, path):
+    try:
+        yield from file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file: {error}") from None
 
 
 def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
@@ -154,3 +165,15 @@ def claim(folder: str | os.PathLike) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise PermissionError(f"{folder}: can't write in {parent}: {reason}") from None
+
+
+def cache_folder() -> Path | None:
+    """Return the folder for what can be made again: `minibert` in the user's cache; None: no home.
+
+    The environment variable XDG_CACHE_HOME names another cache.
+    """
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(home) / "minibert"

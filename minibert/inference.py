@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from minibert.threads import in_order, one_blas_thread, usable_cores
+from minibert.threads import in_order, number_of_threads, one_blas_thread
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.framing import pad, with_pairs
 
@@ -53,7 +53,7 @@ def for_texts(
         with np.errstate(all="ignore"):  # whoever asked looks for what isn't finite, once
             return rows, function(batch)
 
-    threads = threads or usable_cores()
+    threads = number_of_threads(threads)
     batches, found = by_length(lengths, TOKENS), []
     bar = tqdm(total=len(encodings), desc=title, unit=" texts", disable=not progress)
     with one_blas_thread(), bar:

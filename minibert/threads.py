@@ -5,7 +5,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
@@ -23,6 +23,21 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def number_of_threads(wanted: int | None, sharing: int = 1) -> int:
+    """Return how many threads to use: as many as wanted, or one for each core.
+
+    Args:
+        wanted: this many; None: as many as there are cores for.
+        sharing: processes that share the cores.
+
+    Raises:
+        ValueError: none are wanted.
+    """
+    if wanted is not None and wanted < 1:
+        raise ValueError(f"threads: expected at least 1, got {wanted}")
+    return wanted or max(usable_cores() // sharing, 1)
+
+
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = 0
 ) -> Iterator[Result]:
@@ -36,13 +51,20 @@ def in_order(
         yield from map(function, items)
         return
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for item in items:
-            if len(waiting) == threads + ahead:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(function, item))
-        while waiting:
+        yield from bounded(pool, function, items, threads + ahead)
+
+
+def bounded(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], most: int
+) -> Iterator[Result]:
+    """Yield `function(item)` for each item in order, at most so many of them begun at a time."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        if len(waiting) == most:
             yield waiting.popleft().result()
+        waiting.append(pool.submit(function, item))
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def in_turns(

@@ -1,27 +1,37 @@
 """The command line: each job on small files, and one clear line for each kind of bad input."""
 
 import csv
+import gzip
 import io
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from minibert import BertForMaskedLM
+from minibert import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from minibert.cli import main, parser
 from minibert.features import FeatureExtractor
+from minibert.training.history import read_history
 
 TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory, tokenizer):
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory, tokenizer, monkeypatch_module):
     """A folder with a corpus, labelled texts, a tokenizer, a tiny model and a classifier."""
     folder = tmp_path_factory.mktemp("room")
     rng = np.random.default_rng(0)
+    monkeypatch_module.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     documents = [f"{a}\n{b} {n % 7}" for n, (a, b) in enumerate(rng.choice(TEXTS, (90, 2)))]
     (folder / "corpus.txt").write_text("\n\n".join(documents) + "\n", "utf-8")
     rows = [
@@ -121,7 +131,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_status_one(room, capsys, mon
     arguments = pretrain(room, "nan", "--save-every", 3)
     refused(capsys, arguments, "step 8: the loss is nan", status=1)
     kept = sorted(path.name for path in (room / "nan").iterdir())
-    assert kept == ["checkpoint-3", "checkpoint-6"]
+    assert kept == ["checkpoint-3", "checkpoint-6", "history.jsonl"]
     good = BertForMaskedLM.from_pretrained(room / "nan" / "checkpoint-6")
     assert np.isfinite(good.params.vector).all()
 
@@ -136,13 +146,14 @@ def test_weights_that_burst_in_the_last_step_are_a_failure(room, capsys):
 
 
 def test_a_stop_after_the_last_step_loses_nothing(room, capsys, monkeypatch):
-    def stopped(*arguments):
+    def stopped(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("minibert.training.pretrain.score", stopped)
         refused(capsys, pretrain(room, "late"), "stopped", status=130)
-    assert [path.name for path in (room / "late").iterdir()] == ["checkpoint-12"]
+    kept = sorted(path.name for path in (room / "late").iterdir())
+    assert kept == ["checkpoint-12", "history.jsonl"]
     assert run(pretrain(room, "late", "--resume")) == 0
     late, whole = (BertForMaskedLM.from_pretrained(room / name) for name in ("late", "model"))
     assert (late.params.vector == whole.params.vector).all()
@@ -156,6 +167,136 @@ def test_a_broken_checkpoint_is_refused_by_file(room, tmp_path, capsys, name, co
     shutil.copytree(room / "model" / "checkpoint-12", tmp_path / "run" / "checkpoint-3")
     (tmp_path / "run" / "checkpoint-3" / name).write_bytes(content)
     refused(capsys, pretrain(room, tmp_path / "run", "--resume"), tmp_path / "run", name)
+
+
+KILLED = """
+import os, signal, sys
+from minibert.cli import main
+from minibert.training import {module}
+right = {module}.{name}
+calls = []
+def killing(*arguments, **options):
+    calls.append(arguments)
+    if len(calls) == {call}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return right(*arguments, **options)
+{module}.{name} = killing
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "call", "kept"),
+    [("engine", "split_batch", 8, 6), ("checkpoint", "save_file", 3, 6)],
+)
+def test_a_run_killed_at_any_moment_goes_on_and_ends_like_one_unbroken(
+    room, module, name, call, kept
+):
+    place = "pretrain" if name == "split_batch" else module
+    code = KILLED.format(module=place, name=name, call=call)
+    arguments = pretrain(room, f"killed-{call}", "--save-every", 3, "--keep", 3)
+    killed = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=False)
+    assert killed.returncode == -9
+    checkpoints = sorted((room / f"killed-{call}").glob("checkpoint-*"))
+    assert [path.name for path in checkpoints] == [f"checkpoint-{n}" for n in range(3, kept + 1, 3)]
+    assert run([*arguments, "--resume"]) == 0
+    found, whole = (
+        BertForMaskedLM.from_pretrained(room / name) for name in (f"killed-{call}", "model")
+    )
+    assert (found.params.vector == whole.params.vector).all()
+    steps = [line["step"] for line in read_history(room / f"killed-{call}") if "loss" in line]
+    assert steps == list(range(1, 13))
+    assert len(list((room / f"killed-{call}").glob("checkpoint-*"))) == 3
+
+
+def test_threads_shards_and_recomputing_change_no_bit(room, capsys):
+    whole = BertForMaskedLM.from_pretrained(room / "model").params.vector
+    for name, options in (("one", ["--threads", 1]), ("again", ["--gradient-checkpointing"])):
+        assert run(pretrain(room, name, "--threads", 3, *options)) == 0
+        vector = BertForMaskedLM.from_pretrained(room / name).params.vector
+        assert (vector == whole).all()
+    refused(capsys, pretrain(room, "x", "--threads", 0), "threads: expected at least 1, got 0")
+    refused(capsys, pretrain(room, "x", "--shards", 5), "shards: expected at most the 4 sequences")
+    refused(capsys, pretrain(room, "model", "--resume", "--shards", 2), "shards: the run", "has 4")
+
+
+def test_texts_come_packed_from_patterns_and_from_standard_input(room, capsys, monkeypatch):
+    text = (room / "corpus.txt").read_bytes()
+    (room / "part-1.gz").write_bytes(gzip.compress(text[:2000]))
+    (room / "part-2.gz").write_bytes(gzip.compress(text[2000:]))
+    outs = []
+    for name, source in (("globbed", room / "part-*.gz"), ("piped", "-")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        arguments = [source if a == room / "corpus.txt" else a for a in pretrain(room, name)]
+        assert run(arguments) == 0
+        outs.append(BertForMaskedLM.from_pretrained(room / name).params.vector)
+    assert (outs[1] == BertForMaskedLM.from_pretrained(room / "model").params.vector).all()
+    missing = [room / "none*" if a == room / "corpus.txt" else a for a in pretrain(room, "x")]
+    refused(capsys, missing, "no file fits this pattern")
+
+
+def test_next_sentences_are_learned_beside(room, capsys):
+    assert run(pretrain(room, "pairs", "--next-sentence")) == 0
+    model = BertForPreTraining.from_pretrained(room / "pairs", strict=True)
+    assert np.isfinite(model.params.vector).all()
+    refused(capsys, pretrain(room, "pairs", "--resume"), "model: the run", "BertForPreTraining, got")
+
+
+def test_minutes_become_steps_once(room, capsys, monkeypatch):
+    from minibert.training import pretrain as module
+
+    monkeypatch.setattr(module, "TIMED_SECONDS", 0.0)
+    arguments = pretrain(room, "timed")
+    at = arguments.index("--steps")
+    arguments[at : at + 2] = ["--minutes", "1e-9"]
+    assert run(arguments) == 0
+    assert "1e-09 minutes are 1 steps" in capsys.readouterr().out
+    assert run([*arguments, "--resume"]) == 0
+    refused(capsys, [*pretrain(room, "timed"), "--resume"], "steps: the run", "has 1, got 12")
+    arguments[at + 1] = "0"
+    arguments[arguments.index("--out") + 1] = room / "x"
+    refused(capsys, arguments, "minutes: expected more than 0")
+
+
+def test_a_history_is_kept_and_drawn(room, capsys):
+    lines = read_history(room / "model")
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 13))
+    assert all(line["tokens_per_second"] > 0 and line["norm"] > 0 for line in steps)
+    assert lines[-1].keys() == {"step", "held_out_loss", "held_out_accuracy", "yardstick_loss"}
+    pytest.importorskip("matplotlib")
+    for name in ("curves.svg", "curves.png"):
+        assert run(["plot", room / "model", "--out", room / name]) == 0
+        start = (room / name).read_bytes()[:60]
+        assert b"<?xml" in start or b"PNG" in start
+    refused(capsys, ["plot", room / "model", "--out", "x.gif"], "ends in .svg or .png")
+    refused(capsys, ["plot", room / "tokenizer"], "history.jsonl: no such file")
+
+
+def test_finetuning_goes_on_too(room, capsys, monkeypatch):
+    from minibert.training import loop
+
+    right, start = loop.Engine.step, ["--model", room / "model"]
+
+    def interrupted(self, shards, rate):
+        result = right(self, shards, rate)
+        if self.optimizer.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(loop.Engine, "step", interrupted)
+    refused(capsys, finetune(room, "halved", *start), "stopped after step 3 of 4", "--resume",
+            status=130)  # fmt: skip
+    monkeypatch.setattr(loop.Engine, "step", right)
+    refused(capsys, finetune(room, "halved", *start, "--resume", "--seed", 5), "seed: the run")
+    assert run(finetune(room, "halved", *start, "--resume")) == 0
+    assert "going on after step 3" in capsys.readouterr().out
+    halved, whole = (
+        BertForSequenceClassification.from_pretrained(room / name).params.vector
+        for name in ("halved", "classifier")
+    )
+    assert (halved == whole).all()
+    refused(capsys, finetune(room, "none", *start, "--resume"), "no checkpoint to resume from")
 
 
 def test_finetuning_prints_scores_and_evaluate_repeats_them(room, capsys):

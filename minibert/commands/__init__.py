@@ -1,6 +1,6 @@
 """What each sub-command does: read the options, call the package, print the result."""
 
-from minibert.commands.training import finetune, pretrain, train_tokenizer
+from minibert.commands.training import finetune, plot, pretrain, train_tokenizer
 from minibert.commands.using import (
     corpus,
     demo,
@@ -20,6 +20,7 @@ __all__ = [
     "fill_mask",
     "finetune",
     "gradcheck",
+    "plot",
     "predict",
     "pretrain",
     "similar",

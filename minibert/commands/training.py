@@ -1,15 +1,20 @@
 """The sub-commands that train: a tokenizer, a masked language model, a classifier."""
 
 import argparse
-import zlib
+import importlib.util
+import logging
 from dataclasses import replace
+
+import numpy as np
 
 from minibert.commands.shared import interactive, print_scores, read, report_cut
 from minibert.config import PRESETS, BertConfig
 from minibert.data.batching import generator, steps_per_epoch
-from minibert.data.corpus import hold_out, pack, read_corpus
-from minibert.files import claim, creating
-from minibert.models import BertForMaskedLM, BertForSequenceClassification
+from minibert.data.corpus import Rows, read_corpus
+from minibert.data.tokens import STDIN, expand, tokenize_corpus
+from minibert.files import claim, creating, read_json
+from minibert.models import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
+from minibert.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     AdamW,
@@ -22,9 +27,14 @@ from minibert.training import (
     unigram_score,
 )
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
-from minibert.training.pretrain import masked
+from minibert.training.history import draw
+from minibert.training.pretrain import count_tokens, masked, steps_in, warn_of_text
+from minibert.training.ranks import ending_together, launched_ranks
+
+log = logging.getLogger("minibert")
 
 HELD_OUT = 0.05  # of the documents, where no held-out files are given
+HELD_OUT_ROWS = 4096  # of the held-out text, at most, are measured on
 # Narrow models learn faster with larger initial weights and bear a higher rate. For tiny and for
 # the built-in corpus, 64 tokens a row, after 800 steps the held-out loss was 0.10 lower with 0.06
 # (0.68 / √128) than with 0.02, and a rate of 0.005 was no better than counts after 600.
@@ -58,24 +68,29 @@ def train_tokenizer(options: argparse.Namespace) -> None:
 
 
 def pretrain(options: argparse.Namespace) -> None:
-    """Pre-train on text files."""
+    """Pre-train on text files, on as many processes as `mpiexec` started."""
+    ranks = launched_ranks()
+    with ending_together(ranks):
+        _pretrain(options, ranks)
+
+
+def _pretrain(options, ranks):
     found = checkpoints(options.out) if options.resume else []
     if options.resume and not found:
         raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-    if not options.resume:
+    if not options.resume and not ranks.rank:
         claim(options.out)
+    if ranks.rank:
+        logging.disable()  # one speaks for all
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
     config = _config(options, tokenizer)
     if options.learning_rate is None:
         options.learning_rate = RATE_BY_WIDTH / config.hidden_size
-    settings = _settings(options, options.steps)
-    train = list(read_corpus(options.files))
-    if options.held_out:
-        held_out = list(read_corpus(options.held_out))
-    else:
-        train, held_out = hold_out(train, HELD_OUT)
+    settings = _settings(options, 2400 if options.steps is None else options.steps)
+    corpus = ranks.one_by_one(lambda: _tokens(options, tokenizer, ranks))
+    length = config.max_position_embeddings
     rows, held_out_rows = (
-        pack(side, tokenizer, config.max_position_embeddings) for side in (train, held_out)
+        Rows(side.stream, tokenizer, length) for side in (corpus.train, corpus.held_out)
     )
     for name, packed in (("to train on", rows), ("held out", held_out_rows)):
         if not len(packed):
@@ -83,37 +98,93 @@ def pretrain(options: argparse.Namespace) -> None:
                 f"{options.files[0]}: no text {name}; expected at least some dozen documents, "
                 "with a blank line between them"
             )
-    print(f"{rows.size:,} tokens to train on, {held_out_rows.size:,} held out")
-    settings = replace(settings, data=zlib.crc32(rows.tobytes()))
+    tokens = len(corpus.train.stream)
+    log.info(
+        "%s tokens to train on, %s held out", f"{tokens:,}", f"{len(corpus.held_out.stream):,}"
+    )
+    warn_of_text(corpus.repeated, tokens, tokenizer)
+    # Evenly from all of the held-out text, and no more than is measured in seconds.
+    count = min(len(held_out_rows), HELD_OUT_ROWS)
+    held_out = held_out_rows[np.linspace(0, len(held_out_rows) - 1, count).astype(int)]
+    settings = replace(settings, data=int(corpus.key, 16))
+    kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
+    optimizer = None
     if found:
-        model, optimizer = _resumed(found[-1], config, settings)
-        print(f"going on after step {optimizer.step}")
+        if options.minutes is not None:  # they became steps when the run began
+            settings = replace(settings, steps=read_state(found[-1])["settings"]["steps"])
+        model, optimizer = _resumed(found[-1], kind, config, settings)
+        log.info("going on after step %d", optimizer.step)
     else:
-        model, optimizer = BertForMaskedLM(config, seed=settings.seed), None
+        model = kind(config, seed=settings.seed)
+    if options.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    if options.minutes is not None and not found:
+        steps = steps_in(options.minutes, model, tokenizer, rows, settings, options.threads)
+        settings = replace(settings, steps=ranks.of_first(steps))
+        log.info("%s minutes are %s steps", f"{options.minutes:g}", f"{settings.steps:,}")
+    ranks.agree("settings", settings)
+    ranks.agree("configuration", config)
+    ranks.agree("weights", model.params.vector.tobytes())
     try:
         result = train_masked_lm(
             model,
             tokenizer,
             rows,
-            held_out_rows,
+            held_out,
             settings,
             optimizer=optimizer,
             run=options.out,
+            threads=options.threads,
+            ranks=ranks,
             progress=interactive(),
         )
     except Interrupted as stop:
         raise Interrupted(f"{stop}; the same command with --resume goes on") from None
+    if ranks.rank:
+        return
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out)
-    _, labels = masked(held_out_rows, tokenizer, generator(settings.seed, "evaluation"))
+    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
     print(f"held out:          {result}")
-    print(f"counts of tokens:  {unigram_score(rows, labels, tokenizer)}")
+    print(f"counts of tokens:  {unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)}")
+    _draw_curves(options.out)
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
+
+
+def _tokens(options, tokenizer, ranks):
+    files = expand(options.files)
+    if ranks.size > 1 and STDIN in files:
+        raise ValueError("standard input: it can't be shared by several ranks; name a file")
+    held_out = expand(options.held_out) if options.held_out else HELD_OUT
+    workers = number_of_threads(options.threads) if ranks.size == 1 and _large(files) else 1
+    return tokenize_corpus(files, tokenizer, held_out=held_out, workers=workers)
+
+
+def _large(files):
+    """Whether a text is worth starting processes for, which takes about as long as 2 MB of it."""
+    return STDIN in files or sum(path.stat().st_size for path in files if path.exists()) > 8e6
+
+
+def _draw_curves(run):
+    """Draw a run's curves at its end, if there is matplotlib to draw with."""
+    if importlib.util.find_spec("matplotlib"):
+        draw(run, run / "curves.svg")
+
+
+def plot(options: argparse.Namespace) -> None:
+    """Draw a run's curves."""
+    out = options.out or options.run / "curves.svg"
+    draw(options.run, out)
+    print(out)
 
 
 def finetune(options: argparse.Namespace) -> None:
     """Train a classifier."""
-    claim(options.out)
+    found = checkpoints(options.out) if options.resume else []
+    if options.resume and not found:
+        raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
+    if not options.resume:
+        claim(options.out)
     for name in ("size", "length", "activation", "positions") if options.model else ():
         if getattr(options, name) is not None:
             raise ValueError(f"--{name}: leave it out, the model in {options.model} decides it")
@@ -147,22 +218,36 @@ def finetune(options: argparse.Namespace) -> None:
     else:
         config = replace(_config(options, tokenizer), id2label=id2label)
         model = BertForSequenceClassification(config, seed=settings.seed)
+    settings = replace(settings, data=examples.checksum())
+    optimizer = None
+    if found:
+        kind, config = BertForSequenceClassification, model.config
+        model, optimizer = _resumed(found[-1], kind, config, settings)
+        print(f"going on after step {optimizer.step}")
+    if options.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
     for texts in (examples, held_out):
         if texts is not None:
             report_cut(tokenizer, texts.texts, texts.pairs, model)
-    train_classifier(
-        model,
-        tokenizer,
-        examples,
-        settings,
-        held_out=held_out,
-        run=options.out,
-        progress=interactive(),
-    )
+    try:
+        train_classifier(
+            model,
+            tokenizer,
+            examples,
+            settings,
+            held_out=held_out,
+            optimizer=optimizer,
+            run=options.out,
+            threads=options.threads,
+            progress=interactive(),
+        )
+    except Interrupted as stop:
+        raise Interrupted(f"{stop}; the same command with --resume goes on") from None
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out)
     if held_out:
-        print_scores(evaluate_classifier(model, tokenizer, held_out))
+        print_scores(evaluate_classifier(model, tokenizer, held_out, threads=options.threads))
+    _draw_curves(options.out)
     print(f"{options.out}: the classifier; try: minibert predict {options.out} 'some text'")
 
 
@@ -178,6 +263,7 @@ def _settings(options, steps):
         shards=options.shards,
         evaluate_every=options.evaluate_every,
         save_every=options.save_every,
+        keep=options.keep,
     )
 
 
@@ -198,11 +284,16 @@ def _config(options, tokenizer):
     )
 
 
-def _resumed(checkpoint, config, settings):
+def _resumed(checkpoint, kind, config, settings):
     """Read a run's model and optimizer, if `config` and `settings` are the run's own."""
     saved = read_state(checkpoint)["settings"]
-    model = BertForMaskedLM.from_pretrained(checkpoint, strict=True)
-    free = ("evaluate_every", "save_every")  # these decide no number
+    (architecture,) = read_json(checkpoint / "config.json").get("architectures", [kind.__name__])
+    if architecture != kind.__name__:
+        raise ValueError(
+            f"model: the run in {checkpoint.parent} has {architecture}, got {kind.__name__}"
+        )
+    model = kind.from_pretrained(checkpoint, strict=True)
+    free = ("evaluate_every", "save_every", "keep")  # these decide no number
     pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
     pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:

@@ -33,60 +33,81 @@ def read_corpus(paths: Iterable[str | os.PathLike]) -> Iterator[list[str]]:
             yield document
 
 
-def hold_out(
-    documents: Sequence[list[str]], share: float
-) -> tuple[list[list[str]], list[list[str]]]:
-    """Split documents into those to train on and those held out.
+def is_held_out(document: Sequence[str], share: float) -> bool:
+    """Whether a document is among the `share` of all that is held out.
 
-    A document's side is drawn from its text, so it stays there when others come or go, and copies
-    of a document stay together.
-
-    Args:
-        documents: each a list of paragraphs.
-        share: of the documents to hold out.
+    That is drawn from its text, so it stays on its side when others come or go, and copies of a
+    document stay together.
     """
-    held = [zlib.crc32("\n".join(document).encode()) < share * 2**32 for document in documents]
-    train = [document for document, out in zip(documents, held, strict=True) if not out]
-    return train, [document for document, out in zip(documents, held, strict=True) if out]
+    return zlib.crc32("\n".join(document).encode()) < share * 2**32
 
 
-def pack(documents: Iterable[list[str]], tokenizer: WordPieceTokenizer, length: int) -> np.ndarray:
-    """Tokenize documents and pack them into rows: [CLS] tokens [SEP], with no room left over.
+def ids_of_documents(
+    documents: Iterable[Sequence[str]], tokenizer: WordPieceTokenizer
+) -> Iterator[np.ndarray]:
+    """Yield the ids of each document, in int32, with a [SEP] at its end.
+
+    Special tokens written in the text are text.
+    """
+    for document in documents:
+        ids = [tokenizer.ids_of(text, split_special_tokens=True) for text in document]
+        parts = [np.asarray(piece, np.int32) for piece in ids]
+        yield np.concatenate([*parts, np.array([tokenizer.sep_token_id], np.int32)])
+
+
+class Rows:
+    """A stream of ids as rows of one length: [CLS] tokens [SEP], with no room left over.
 
     Documents follow each other with a [SEP] between them, and a row ends wherever it is full: the
-    FULL-SENTENCES format of Liu et al. (2019), section 4.2, by tokens. Special tokens written in
-    the text are text. The last row is padded, or left out if it holds next to nothing.
+    FULL-SENTENCES format of Liu et al. (2019), section 4.2, by tokens. The last row is padded, or
+    left out if it holds next to nothing. A row is made when it is asked for, so a stream may be
+    larger than memory.
 
     Args:
-        documents: each a list of paragraphs.
-        tokenizer: makes the ids.
+        stream: the ids of all documents, each with a [SEP] at its end; may be a memory map.
+        tokenizer: knows the special tokens.
         length: T, the tokens in a row.
-
-    Returns:
-        (S, T) in int32, S rows.
 
     Raises:
         ValueError: a row of this length has no room for a token.
     """
-    if length < 3:
-        raise ValueError(f"length: expected at least 3, [CLS], a token and [SEP], got {length}")
-    separator = np.array([tokenizer.sep_token_id], np.int32)
-    parts: list[np.ndarray] = []
-    for document in documents:
-        ids = [tokenizer.ids_of(text, split_special_tokens=True) for text in document]
-        parts += [*(np.asarray(piece, np.int32) for piece in ids), separator]
-    stream = np.concatenate(parts[:-1]) if parts else np.empty(0, np.int32)
-    width = length - 2  # room for [CLS] and [SEP]
-    count = -(-len(stream) // width)
-    if count > 1 and len(stream) - (count - 1) * width < min(SHORTEST, width):
-        count -= 1
-    rows = np.full((count, length), tokenizer.pad_token_id, np.int32)
-    rows[:, 0] = tokenizer.cls_token_id
-    for i in range(count):
-        piece = stream[i * width : (i + 1) * width]
-        rows[i, 1 : 1 + len(piece)] = piece
-        rows[i, 1 + len(piece)] = tokenizer.sep_token_id
-    return rows
+
+    def __init__(self, stream: np.ndarray, tokenizer: WordPieceTokenizer, length: int):
+        if length < 3:
+            raise ValueError(f"length: expected at least 3, [CLS], a token and [SEP], got {length}")
+        self.stream = stream[:-1]  # a row has a [SEP] of its own
+        self.tokenizer, self.length = tokenizer, length
+        self.width = length - 2  # room for [CLS] and [SEP]
+        count = -(-len(self.stream) // self.width)
+        last = len(self.stream) - (count - 1) * self.width
+        self.count = count - 1 if count > 1 and last < min(SHORTEST, self.width) else count
+
+    def __len__(self) -> int:
+        """Return S, the number of rows."""
+        return self.count
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the rows with these numbers (B,), as (B, T) in int32."""
+        numbers = np.asarray(numbers)
+        rows = np.full((len(numbers), self.length), self.tokenizer.pad_token_id, np.int32)
+        rows[:, 0] = self.tokenizer.cls_token_id
+        places = numbers[:, None] * self.width + np.arange(self.width)  # (B, T - 2)
+        inside = places < len(self.stream)
+        rows[:, 1:-1][inside] = self.stream[places[inside]]
+        rows[np.arange(len(numbers)), 1 + inside.sum(axis=1)] = self.tokenizer.sep_token_id
+        return rows
+
+
+def pack(documents: Iterable[list[str]], tokenizer: WordPieceTokenizer, length: int) -> np.ndarray:
+    """Tokenize documents and return all of their `Rows`, (S, T).
+
+    Args:
+        documents: each a list of paragraphs.  tokenizer: makes the ids.  length: T.
+    """
+    streams = list(ids_of_documents(documents, tokenizer))
+    stream = np.concatenate(streams) if streams else np.empty(0, np.int32)
+    rows = Rows(stream, tokenizer, length)
+    return rows[np.arange(len(rows))]
 
 
 def as_batch(ids: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:

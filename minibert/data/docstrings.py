@@ -9,7 +9,6 @@ import ast
 import contextlib
 import importlib.util
 import json
-import os
 import platform
 import sysconfig
 import warnings
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.prose import paragraphs
-from minibert.files import replacing
+from minibert.files import cache_folder, replacing
 
 CACHE_FORMAT = 1  # raise it whenever the same source files give other documents
 SKIPPED = {"test", "tests", "idle_test", "__pycache__"}  # besides whatever is no identifier
@@ -173,13 +172,12 @@ def distinct(documents: Iterator[Document]) -> list[Document]:
 
 def cache_file(files: Sequence[tuple[str, Path]]) -> Path | None:
     """Return the cache's path, named after all that the result depends on; None if homeless."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # there is no home folder, as in some containers
+    folder = cache_folder()
+    if folder is None:
         return None
     listing = "\n".join(f"{name} {path.stat().st_size}" for name, path in files)
     key = f"{CACHE_FORMAT}-python{platform.python_version()}-numpy{np.__version__}"
-    return folder / "minibert" / f"documents-{key}-{zlib.crc32(listing.encode()):08x}.json"
+    return folder / f"documents-{key}-{zlib.crc32(listing.encode()):08x}.json"
 
 
 def load(path: Path) -> list[Document] | None:

@@ -3,7 +3,7 @@
 from minibert.layers.attention import SelfAttention
 from minibert.layers.basic import LayerNorm, Linear
 from minibert.layers.embeddings import Embeddings
-from minibert.layers.encoder import Encoder, EncoderBlock
+from minibert.layers.encoder import Encoder, EncoderBlock, RecomputedBlock
 from minibert.layers.feed_forward import FeedForward
 from minibert.layers.heads import PooledScores, Pooler, Scores, VocabularyScores
 from minibert.layers.lean import LeanBlock
@@ -18,6 +18,7 @@ __all__ = [
     "Linear",
     "PooledScores",
     "Pooler",
+    "RecomputedBlock",
     "Scores",
     "SelfAttention",
     "VocabularyScores",

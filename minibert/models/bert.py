@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minibert.functional import padding_bias
-from minibert.layers import Embeddings, Encoder, EncoderBlock, LeanBlock, Pooler
+from minibert.layers import Embeddings, Encoder, EncoderBlock, LeanBlock, Pooler, RecomputedBlock
 from minibert.models.pretrained import PreTrained
 from minibert.parameters import prefixed
 
@@ -96,6 +96,10 @@ class BertBased(PreTrained):
     def build(self) -> None:
         """Make the body, and its twin for predicting; a head makes its own layers beside them."""
         self.bert, self.lean = Bert(self.config), Bert(self.config, LeanBlock)
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Train with less memory and a third more time: see `layers.RecomputedBlock`."""
+        self.bert = Bert(self.config, RecomputedBlock)
 
     def shapes(self):
         """Return the body's shapes; a head adds its own."""

@@ -20,7 +20,6 @@ from minibert.tokenization import WordPieceTokenizer
 from minibert.training.optimizer import AdamW
 
 STATE, MOMENTS = "trainer_state.json", "optimizer.safetensors"
-KEEP = 2  # checkpoints of a run; older ones are removed
 
 
 def save_checkpoint(
@@ -30,7 +29,7 @@ def save_checkpoint(
     optimizer: AdamW,
     settings: Any,
 ) -> Path:
-    """Write `run/checkpoint-STEP`, and remove all but the newest; returns its folder."""
+    """Write `run/checkpoint-STEP`, and remove all but the newest `settings.keep`; returns it."""
     folder = Path(run) / f"checkpoint-{optimizer.step}"
     if not folder.exists():
         with creating(folder) as temporary:
@@ -39,7 +38,7 @@ def save_checkpoint(
             save_file({"first": optimizer.first, "second": optimizer.second}, temporary / MOMENTS)
             state = {"step": optimizer.step, "settings": dataclasses.asdict(settings)}
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
-    for old in checkpoints(run)[:-KEEP]:
+    for old in checkpoints(run)[: -settings.keep]:
         shutil.rmtree(old)
     return folder
 

@@ -8,12 +8,16 @@ import numpy as np
 
 from minibert.data.batching import generator
 from minibert.models import PreTrained
-from minibert.threads import in_turns, keep_freed_memory, one_blas_thread, usable_cores
+from minibert.threads import in_turns, keep_freed_memory, number_of_threads, one_blas_thread
 from minibert.training.optimizer import AdamW, clip_scale
+from minibert.training.ranks import ALONE, Ranks
 
 # A number that is not finite is reported once, by the step, and not by each function it meets.
 QUIET = partial(np.errstate, over="ignore", invalid="ignore", divide="ignore")
 Labels = np.ndarray | Mapping[str, np.ndarray]  # by their names, where a head has several
+# A smaller vector is updated faster by one thread: the passes over its pieces are so short that two
+# threads wait for each other.
+SHARED = 16_000_000
 Shard = tuple[Mapping[str, np.ndarray], Labels]  # a part of a batch, and its labels
 
 
@@ -32,12 +36,19 @@ class Engine:
     shards' order, and BLAS runs on one thread. So a step depends on nothing but the parameters, the
     optimizer's moments, its number and its shards: any number of threads gives the same bits.
 
+    A thread needs memory for one shard at a time. So a batch that is larger than memory needs
+    nothing but more shards: that is gradient accumulation.
+
     Args:
         model: what to train.
         optimizer: of the model's parameters.
         seed: of the dropout.
         clip: the longest gradient, as a global norm.
         threads: how many shards to work on at a time; None: one for each core.
+        ranks: the processes that share the shards; see `training.ranks`.
+
+    Raises:
+        ValueError: no threads.
     """
 
     def __init__(
@@ -48,9 +59,11 @@ class Engine:
         seed: int = 0,
         clip: float = 1.0,
         threads: int | None = None,
+        ranks: Ranks = ALONE,
     ):
         self.model, self.optimizer, self.seed, self.clip = model, optimizer, seed, clip
-        self.threads = threads or usable_cores()
+        self.ranks = ranks
+        self.threads = number_of_threads(threads, ranks.neighbours)
         keep_freed_memory()
         self.grads = model.params.zeros_like()
         self._parts = [model.params.zeros_like() for _ in range(self.threads)]
@@ -66,9 +79,11 @@ class Engine:
             FloatingPointError: the loss or the gradient is not finite; nothing was updated.
         """
         number = self.optimizer.step
+        own = self.ranks.part_of(len(shards))  # all of them, unless there are other processes
         denominator = np.maximum(sum(self.model.count(labels) for _, labels in shards), 1)
 
-        def work(i, thread):
+        def work(place, thread):
+            i = own[place]
             batch, labels = shards[i]
             part = self._parts[thread]
             part.vector[:] = 0
@@ -79,7 +94,7 @@ class Engine:
                 )
             return loss, part.vector
 
-        def add(i, result):
+        def add(_, result):
             losses.append(result[0])
             with QUIET():
                 self.grads.vector += result[1]
@@ -87,26 +102,64 @@ class Engine:
         self.grads.vector[:] = 0
         losses: list[float] = []
         with one_blas_thread(), QUIET():
-            in_turns(work, add, len(shards), self.threads)
-            loss = sum(losses)
+            in_turns(work, add, len(own), self.threads)
+            loss = self.ranks.sum_up(self.grads.vector, sum(losses))
             norm, scale = clip_scale(self.grads.vector, self.clip)
         if not np.isfinite(loss) or not np.isfinite(norm):
             raise FloatingPointError(
                 f"step {number + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g}; "
                 "a lower learning rate or a longer warm-up may help"
             )
-        self.optimizer.update(self.grads.vector, rate, scale)
+        threads = self.threads if self.grads.vector.size >= SHARED else 1
+        self.optimizer.update(self.grads.vector, rate, scale, threads)
         return StepResult(loss, norm)
 
 
-def split_batch(batch: Mapping[str, np.ndarray], labels: Labels, parts: int) -> list[Shard]:
-    """Cut a batch into `parts` shards of neighbouring rows, as equal as can be."""
-    size = len(batch["input_ids"])
-    cuts = np.array_split(np.arange(size), min(parts, size))
-    return [(_rows_of(batch, rows), _rows_of(labels, rows)) for rows in cuts]
+def split_batch(
+    batch: Mapping[str, np.ndarray], labels: Labels, parts: int, *, of_tokens: bool = False
+) -> list[Shard]:
+    """Cut a batch into shards of sequences of like length, each trimmed to its own longest.
 
+    >>> mask = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]])
+    >>> batch = {"input_ids": 7 * mask, "attention_mask": mask}
+    >>> for part, labels in split_batch(batch, np.array([0, 1, 2]), 2):
+    ...     print(part["input_ids"].tolist(), labels)
+    [[7, 0], [7, 7]] [1 2]
+    [[7, 7, 7, 7]] [0]
 
-def _rows_of(arrays, rows):
-    if isinstance(arrays, Mapping):
-        return {name: array[rows] for name, array in arrays.items()}
-    return arrays[rows]
+    Args:
+        batch: arrays of (B, ..., T); without an `attention_mask` nothing is trimmed.
+        labels: of (B, ...).
+        parts: how many shards, of about as many tokens each; fewer if there are fewer sequences.
+        of_tokens: labels that are shaped like the ids are the tokens', and trimmed with them;
+            otherwise it can't be known what they are, and nothing is trimmed.
+    """
+    ids = batch["input_ids"]
+    size, longest = len(ids), ids.shape[-1]
+    lengths = np.full(size, longest)
+    if "attention_mask" in batch:
+        used = np.asarray(batch["attention_mask"]).reshape(size, -1, longest).any(axis=1)  # (B, T)
+        lengths = np.maximum((used * np.arange(1, longest + 1)).max(axis=1), 1)
+    order = np.argsort(lengths, kind="stable")
+    parts = min(parts, size)
+    tokens = np.cumsum(lengths[order])
+    cuts = [0]
+    for i in range(1, parts):  # where i shares of the tokens end, but no shard is empty
+        cut = int(np.searchsorted(tokens, tokens[-1] * i / parts, side="right"))
+        cuts.append(min(max(cut, cuts[-1] + 1), size - parts + i))
+
+    by_name = labels if isinstance(labels, Mapping) else {"labels": labels}
+    trimming = of_tokens or all(np.shape(array) != ids.shape for array in by_name.values())
+
+    def shard(rows):
+        length = lengths[rows].max() if trimming else longest
+
+        def part_of(array):
+            part = np.asarray(array)[rows]
+            return part[..., :length] if part.shape[1:] == ids.shape[1:] else part
+
+        own = {name: part_of(array) for name, array in by_name.items()}
+        inputs = {name: part_of(array) for name, array in batch.items()}
+        return inputs, own if by_name is labels else own["labels"]
+
+    return [shard(rows) for rows in np.split(order, cuts[1:])]

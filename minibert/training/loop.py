@@ -4,8 +4,9 @@ import logging
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import numpy as np
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.checkpoint import checkpoints, remove_checkpoint, save_checkpoint
 from minibert.training.engine import Engine, Shard
+from minibert.training.history import History
 from minibert.training.optimizer import linear_schedule
 
 log = logging.getLogger("minibert")
@@ -36,6 +38,7 @@ class Settings:
         data: a checksum of what is trained on, so that no run goes on with other data.
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
+        keep: how many checkpoints are kept, the newest ones.
 
     Raises:
         ValueError: a number out of its range.
@@ -52,12 +55,18 @@ class Settings:
     data: int = 0
     evaluate_every: int = 500
     save_every: int = 500
+    keep: int = 2
 
     def __post_init__(self):
         """Refuse what can't be run, naming the setting, what was expected and what came."""
-        for name in ("steps", "batch_size", "shards", "evaluate_every", "save_every"):
+        for name in ("steps", "batch_size", "shards", "evaluate_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.shards > self.batch_size:
+            raise ValueError(
+                f"shards: expected at most the {self.batch_size} sequences of a batch, "
+                f"got {self.shards}"
+            )
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
@@ -84,7 +93,7 @@ def train(
     tokenizer: WordPieceTokenizer,
     *,
     run: Path | None = None,
-    evaluate: Callable[[], str] | None = None,
+    evaluate: Callable[[], tuple[str, dict[str, float]]] | None = None,
     title: str = "training",
     progress: bool = False,
 ) -> None:
@@ -96,7 +105,8 @@ def train(
         settings: how to train.
         tokenizer: goes into the checkpoints.
         run: the folder for checkpoints; None: none are written.
-        evaluate: called every `settings.evaluate_every` steps; what it returns is logged.
+        evaluate: called every `settings.evaluate_every` steps; returns what to log, and figures for
+            the history.
         title: of the progress bar.
         progress: show the bar, on stderr.
 
@@ -104,7 +114,13 @@ def train(
         FloatingPointError: the loss or a weight is not finite; good checkpoints remain.
         Interrupted: SIGINT or SIGTERM came; a checkpoint of the last whole step was written.
     """
-    optimizer = engine.optimizer
+    optimizer, ranks = engine.optimizer, engine.ranks
+    if settings.shards < ranks.size:
+        raise ValueError(f"shards: expected one at least for each of {ranks.size} ranks, "
+                         f"got {settings.shards}")  # fmt: skip
+    if ranks.rank:  # one writes and reports for all
+        run, evaluate, progress = None, None, False
+    history = History(run, optimizer.step)
 
     def save() -> Path | None:
         if not np.isfinite(engine.model.params.vector).all():
@@ -113,11 +129,17 @@ def train(
             return None
         return save_checkpoint(run, engine.model, tokenizer, optimizer, settings)
 
-    with _interruptible() as stop, _bar(settings.steps, optimizer.step, title, progress) as bar:
+    with (
+        closing(history),
+        _interruptible() as stop,
+        _bar(settings.steps, optimizer.step, title, progress) as bar,
+    ):
         for step in range(optimizer.step, settings.steps):
+            start = time.perf_counter()
             shards = shards_at(step)
+            rate = settings.rate(step)
             try:
-                result = engine.step(shards, settings.rate(step))
+                result = engine.step(shards, rate)
             except FloatingPointError as error:
                 if run is None:
                     raise
@@ -126,13 +148,19 @@ def train(
                 good = checkpoints(run)
                 kept = f"; the last good checkpoint is {good[-1]}" if good else ""
                 raise FloatingPointError(f"{error}{kept}") from None
-            bar.advance(sum(int(batch["attention_mask"].sum()) for batch, _ in shards), result.loss)
-            if stop.requested:
+            tokens = sum(int(batch["attention_mask"].sum()) for batch, _ in shards)
+            bar.advance(tokens, result.loss)
+            speed = round(tokens / (time.perf_counter() - start))
+            history.write(step + 1, loss=result.loss, norm=result.norm, rate=rate,
+                          tokens_per_second=speed)  # fmt: skip
+            if ranks.any(stop.requested):
                 saved = save()
                 kept = f"; {saved} holds all of it" if saved else ""
                 raise Interrupted(f"stopped after step {step + 1} of {settings.steps}{kept}")
             if evaluate and (step + 1) % settings.evaluate_every == 0 and step + 1 < settings.steps:
-                log.info("step %d: %s", step + 1, evaluate())
+                text, figures = evaluate()
+                log.info("step %d: %s", step + 1, text)
+                history.write(step + 1, **figures)
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
                 save()
 

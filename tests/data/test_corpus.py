@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.corpus import SHORTEST, as_batch, hold_out, pack, read_corpus
+from minibert.data.corpus import (
+    SHORTEST,
+    Rows,
+    as_batch,
+    ids_of_documents,
+    is_held_out,
+    pack,
+    read_corpus,
+)
 
 
 def test_blank_lines_and_ends_of_files_end_documents(tmp_path):
@@ -34,11 +42,11 @@ def test_what_is_no_text_is_refused_by_file_and_line(tmp_path, content, message)
 
 def test_a_documents_side_depends_on_its_text_alone():
     documents = [[f"document number {i}", "ends"] for i in range(400)]
-    train, held_out = hold_out(documents, 0.1)
-    assert sorted(train + held_out) == sorted(documents)
+    held_out = [document for document in documents if is_held_out(document, 0.1)]
     assert 20 < len(held_out) < 65
-    again = hold_out([*documents[::-1], ["a newcomer"]], 0.1)[1]
-    assert [d for d in again if d != ["a newcomer"]] == held_out[::-1]
+    assert all(is_held_out(document, 0.5) for document in held_out)
+    assert all(is_held_out(document, 1.0) for document in documents)
+    assert not any(is_held_out(document, 0.0) for document in documents)
 
 
 WORDS = st.lists(st.sampled_from("the cat sat on a mat then ran .".split()), min_size=1, max_size=9)
@@ -64,6 +72,15 @@ def test_rows_hold_every_token_in_order(tokenizer, documents, length):
     expected.pop()
     assert expected[: len(stream)] == stream
     assert len(expected) - len(stream) < min(SHORTEST, length - 2)
+
+
+@given(documents=DOCUMENTS, length=st.integers(3, 20), data=st.data())
+def test_rows_can_be_asked_for_in_any_order(tokenizer, documents, length, data):
+    stream = np.concatenate(list(ids_of_documents(documents, tokenizer)))
+    rows, packed = Rows(stream, tokenizer, length), pack(documents, tokenizer, length)
+    assert len(rows) == len(packed)
+    numbers = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9))
+    assert (rows[np.array(numbers, int)] == packed[numbers]).all()
 
 
 def test_special_tokens_written_in_a_text_are_text(tokenizer):

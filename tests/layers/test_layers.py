@@ -1,6 +1,7 @@
 """Layers are their formulas, written a second time and one number at a time; they keep nothing."""
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -323,3 +324,35 @@ def test_query_key_and_value_adjoin_so_that_one_matmul_serves():
     assert bias.shape == (3 * D,)
     assert np.shares_memory(weight, params.vector)
     assert (weight[D : 2 * D] == params["self.key.weight"]).all()
+
+
+@pytest.mark.parametrize("rows", [None, ROWS])
+def test_a_recomputed_block_is_the_block_to_the_bit(rows):
+    x, dout = numbers(B, T, D), numbers(B, T if rows is None else ROWS.shape[1], D, seed=1)
+    results = []
+    for block in (layers.EncoderBlock(CONFIG), layers.RecomputedBlock(CONFIG)):
+        params = away_from_initial(Parameters(block.shapes()))
+        rng = np.random.default_rng(0)
+        out, cache = block.forward(params, x, rng=rng, rows=rows)
+        grads = params.zeros_like()
+        dx = block.backward(dout, cache, params, grads)
+        results.append((out, dx, grads.vector, rng.integers(1 << 60)))
+    for plain, again in zip(*results, strict=True):
+        assert (plain == again).all()
+
+
+def test_recomputing_keeps_the_input_alone():
+    config = replace(CONFIG, num_hidden_layers=6)
+
+    def peak(block):
+        encoder = layers.Encoder(config, block)
+        params = away_from_initial(Parameters(encoder.shapes()))
+        x, grads = numbers(16, 40, D), params.zeros_like()
+        tracemalloc.start()
+        outputs, caches = zip(*encoder.steps(params, x, rng=np.random.default_rng(0)), strict=True)
+        encoder.backward(outputs[-1], caches, params, grads)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(layers.RecomputedBlock) < 0.4 * peak(layers.EncoderBlock)

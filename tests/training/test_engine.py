@@ -3,9 +3,12 @@
 import os
 import signal
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
 from minibert.threads import in_order, in_turns, one_blas_thread
@@ -59,13 +62,63 @@ def test_a_step_on_shards_is_a_step_on_the_batch():
         np.testing.assert_allclose(vector, vectors[0], rtol=1e-9, atol=1e-14)
 
 
-def test_shards_are_a_partition_in_order():
-    inputs, labels = batch(0, count=7)
-    shards = split_batch(inputs, labels, 3)
-    assert [len(part) for _, part in shards] == [3, 2, 2]
-    assert (np.concatenate([part for _, part in shards]) == labels).all()
-    assert (np.concatenate([b["input_ids"] for b, _ in shards]) == inputs["input_ids"]).all()
-    assert len(split_batch(inputs, labels, 20)) == 7
+@given(st.integers(1, 12), st.integers(1, 14), st.integers(0, 99))
+def test_shards_are_a_partition_by_length(count, parts, seed):
+    inputs, labels = batch(seed, count)
+    inputs["token_type_ids"] = inputs["input_ids"] % 2
+    classes = np.arange(count)
+    shards = split_batch(inputs, classes, parts)
+    assert len(shards) == min(count, parts)
+    assert sorted(np.concatenate([part for _, part in shards])) == list(range(count))
+    lengths = inputs["attention_mask"].sum(axis=1)
+    longest = [lengths[part].max() for _, part in shards]
+    assert longest == sorted(longest)
+    for (part, chosen), length in zip(shards, longest, strict=True):
+        for name in inputs:
+            assert (part[name] == inputs[name][chosen, :length]).all()
+    tokens = [lengths[part].sum() for _, part in shards]
+    assert max(tokens) <= lengths.sum() / len(shards) + 2 * lengths.max()
+    # Labels shaped like the ids are trimmed if they are said to be the tokens'.
+    for (part, found), (_, chosen) in zip(
+        split_batch(inputs, {"labels": labels, "of": classes}, parts, of_tokens=True),
+        shards,
+        strict=True,
+    ):
+        assert (found["of"] == chosen).all()
+        assert (found["labels"] == labels[chosen, : part["input_ids"].shape[1]]).all()
+    whole = split_batch(inputs, labels, parts)
+    assert all(found.shape[1] == part["input_ids"].shape[1] == 9 for part, found in whole)
+
+
+def test_trimmed_shards_make_the_same_step():
+    config = BertConfig(**{**vars(CONFIG), "hidden_dropout_prob": 0.0,
+                           "attention_probs_dropout_prob": 0.0})  # fmt: skip
+    inputs, _ = batch(0, count=7)
+    classes = np.arange(7) % 3
+    steps = []
+    for shards in ([(inputs, classes)], split_batch(inputs, classes, 3)):
+        model = BertForSequenceClassification(config, seed=0, dtype=np.float64)
+        engine = Engine(model, AdamW(model.params))
+        steps.append((engine.step(shards, 1e-2).loss, engine.grads.vector))
+    assert steps[1][0] == pytest.approx(steps[0][0], rel=1e-12)
+    np.testing.assert_allclose(steps[1][1], steps[0][1], rtol=1e-9, atol=1e-14)
+
+
+def test_more_shards_need_less_memory():
+    inputs, labels = batch(0, count=64)
+
+    def peak(parts):
+        model = BertForMaskedLM(CONFIG)
+        engine = Engine(model, AdamW(model.params), threads=1)
+        shards = split_batch(inputs, labels, parts)
+        engine.step(shards, 1e-3)
+        tracemalloc.start()
+        engine.step(shards, 1e-3)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(16) < 0.3 * peak(1)
 
 
 def test_each_shard_and_each_step_has_its_own_dropout():
@@ -157,7 +210,7 @@ def test_a_write_that_fails_leaves_the_checkpoints_whole(tmp_path, tokenizer, mo
 
     with pytest.raises(OSError, match="No space"):
         train(engine, shards, Settings(steps=6, save_every=2), tokenizer, run=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "history.jsonl"]
 
 
 def test_a_classifier_trains_through_the_same_engine():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from minibert import BertConfig, BertForMaskedLM
+from minibert import BertConfig, BertForMaskedLM, BertForPreTraining
 from minibert.data.corpus import pack
 from minibert.training import Settings, train_masked_lm, unigram_score
-from minibert.training.pretrain import masked, score
+from minibert.training.pretrain import count_tokens, masked, score, steps_in, warn_of_text
 
 SENTENCES = [
     "the cat sat on the mat .",
@@ -42,7 +42,7 @@ def test_it_learns_what_counts_cannot_tell(tokenizer, packed):
     settings = Settings(steps=300, batch_size=16, learning_rate=1.5e-3, evaluate_every=100)
     result = train_masked_lm(model, tokenizer, rows, held_out, settings)
     _, labels = masked(held_out, tokenizer, np.random.default_rng(0))
-    yardstick = unigram_score(rows, labels, tokenizer)
+    yardstick = unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)
     assert result.loss < yardstick.loss - 1
     assert result.accuracy > yardstick.accuracy + 0.3
 
@@ -68,6 +68,45 @@ def test_the_yardstick_counts_ordinary_tokens(tokenizer):
     ordinary = tokenizer.vocab_size - len(tokenizer.all_special_ids)
     total = 4 + ordinary  # one is added to each count
     expected = -np.mean(np.log(np.array([4, 2, 1, 4]) / total))
-    measured = unigram_score(rows, labels, tokenizer)
+    measured = unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)
     assert measured.loss == pytest.approx(expected)
     assert measured.accuracy == 0.5
+
+
+def test_a_model_that_is_no_better_than_counts_is_warned_of_once(tokenizer, packed, caplog):
+    rows, held_out = packed
+    settings = Settings(steps=10, batch_size=4, learning_rate=1e-9, evaluate_every=1)
+    train_masked_lm(small(tokenizer), tokenizer, rows, held_out, settings)
+    warnings = [record.message for record in caplog.records if "warning" in record.message]
+    assert len(warnings) == 1
+    assert "after 5 of 10 steps the held-out loss" in warnings[0]
+
+
+def test_texts_that_teach_little_are_warned_of(tokenizer, caplog):
+    warn_of_text(0.1, 10**6, tokenizer)
+    assert not caplog.records
+    warn_of_text(0.5, 100, tokenizer)
+    lines, few = (record.message for record in caplog.records)
+    assert "50% of the lines" in lines
+    assert f"100 tokens are few for a vocabulary of {len(tokenizer)} pieces" in few
+
+
+def test_a_budget_of_minutes_leaves_the_model_alone(tokenizer, packed, monkeypatch):
+    model = small(tokenizer)
+    before = model.params.vector.copy()
+    ticks = iter(range(1000))
+    monkeypatch.setattr("minibert.training.pretrain.time.perf_counter", lambda: next(ticks))
+    settings = Settings(steps=1, batch_size=4)
+    assert steps_in(2, model, tokenizer, packed[0], settings) == 120  # a second each
+    assert (model.params.vector == before).all()
+
+
+def test_pairs_are_learned_beside_the_tokens(tokenizer, packed):
+    rows, held_out = packed
+    model = BertForPreTraining(small(tokenizer).config)
+    before = model.params["cls.seq_relationship.weight"].copy()
+    settings = Settings(steps=300, batch_size=16, learning_rate=1.5e-3)
+    result = train_masked_lm(model, tokenizer, rows, held_out, settings)
+    assert (model.params["cls.seq_relationship.weight"] != before).any()
+    _, labels = masked(held_out, tokenizer, np.random.default_rng(0))
+    assert result.loss < unigram_score(count_tokens(rows, tokenizer), labels, tokenizer).loss - 0.5

@@ -1,0 +1,151 @@
+"""Token files: the same tokens whatever the processes, made once, and never taken for others."""
+
+import gzip
+import io
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from minibert.data import tokens as module
+from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
+from minibert.data.tokens import expand, tokenize_corpus
+
+TEXTS = [
+    f"the cat sat on mat {'ab'[i % 2]} {i}\n\na dog {i} ran .\nthen it ran\n\n" for i in range(60)
+]
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / "one.txt", tmp_path / "two.txt.gz"]
+    paths[0].write_text("".join(TEXTS[:30]), "utf-8")
+    paths[1].write_bytes(gzip.compress("".join(TEXTS[30:]).encode()))
+    return paths
+
+
+def expected(paths, tokenizer, share):
+    sides = ([], [])
+    for document in read_corpus(paths):
+        sides[is_held_out(document, share)].append(document)
+    return [list(ids_of_documents(side, tokenizer)) for side in sides]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tokens_are_the_documents_in_order(files, tokenizer, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(module, "PIECE", 100)
+    corpus = tokenize_corpus(files, tokenizer, held_out=0.2, folder=tmp_path / "c", workers=workers)
+    sides = expected(files, tokenizer, 0.2)
+    for found, documents in zip((corpus.train, corpus.held_out), sides, strict=True):
+        assert len(documents) > 5
+        assert found.stream.dtype == np.uint16
+        assert (found.stream == np.concatenate(documents)).all()
+        assert found.ends.tolist() == np.cumsum([len(ids) for ids in documents]).tolist()
+        assert not found.stream.flags.writeable
+
+
+def test_files_can_be_held_out(files, tokenizer, tmp_path):
+    corpus = tokenize_corpus(files[:1], tokenizer, held_out=files[1:], folder=tmp_path / "c")
+    for side, path in zip((corpus.train, corpus.held_out), files, strict=True):
+        assert (side.stream == np.concatenate(expected([path], tokenizer, 0)[0])).all()
+
+
+def test_nothing_held_out_is_nothing(files, tokenizer, tmp_path):
+    corpus = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert len(corpus.held_out.stream) == len(corpus.held_out.ends) == 0
+
+
+def test_they_are_made_once_for_a_text_and_a_tokenizer(files, tokenizer, tmp_path, monkeypatch):
+    folder, made = tmp_path / "c", []
+    right = module._write
+    monkeypatch.setattr(module, "_write", lambda *a: (made.append(a), right(*a)))
+
+    def key(**options):
+        return tokenize_corpus(files, tokenizer, **{"folder": folder, **options}).key
+
+    first = key()
+    assert key() == first
+    assert len(made) == 1
+    assert key(held_out=0.1) != first
+    files[0].write_text("another text\n", "utf-8")
+    second = key()
+    tokenizer = type(tokenizer)(list(tokenizer.vocab), do_lower_case=False)
+    assert len({first, second, key()}) == 3
+    assert len(made) == 4
+    assert all((path / ".gitignore").read_text() == "*\n" for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["cut", "no state", "no ids", "no json"])
+def test_damaged_tokens_are_made_again(files, tokenizer, tmp_path, caplog, damage):
+    folder = tmp_path / "c"
+    before = tokenize_corpus(files, tokenizer, folder=folder).train.stream.tolist()
+    (home,) = folder.iterdir()
+    ids = home / "train.ids"
+    if damage == "cut":
+        ids.write_bytes(ids.read_bytes()[:-2])
+    elif damage == "no json":
+        (home / "tokens.json").write_text("{", "utf-8")
+    else:
+        (home / {"no state": "tokens.json", "no ids": "train.ids"}[damage]).unlink()
+    assert tokenize_corpus(files, tokenizer, folder=folder).train.stream.tolist() == before
+    assert "damaged, the text is tokenized again" in caplog.text
+
+
+def test_standard_input_is_a_text(files, tokenizer, tmp_path, monkeypatch):
+    folder = tmp_path / "c"
+    whole = tokenize_corpus(files[:1], tokenizer, folder=folder)
+    stdin = io.TextIOWrapper(io.BytesIO(files[0].read_bytes()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    piped = tokenize_corpus(["-"], tokenizer, folder=folder)
+    assert piped.key == whole.key
+    assert len(list(folder.iterdir())) == 1
+    with pytest.raises(ValueError, match="standard input: expected lines of text, got none"):
+        tokenize_corpus(["-"], tokenizer, folder=folder)
+
+
+def test_a_failure_leaves_nothing(files, tokenizer, tmp_path):
+    files[0].write_bytes(b"fine\nbad \xff\n")
+    with pytest.raises(ValueError, match="line 2: byte 0xff is not UTF-8"):
+        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    files[0].write_text("fine\n", "utf-8")
+    files[1].write_bytes(files[1].read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"two\.txt\.gz: not a whole gzip file"):
+        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+def test_repeated_lines_are_counted(tokenizer, tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text("the cat\na dog\nthe cat\n\nthe cat\n", "utf-8")
+    assert tokenize_corpus([path], tokenizer, folder=tmp_path / "c").repeated == 0.5
+    (home,) = (tmp_path / "c").iterdir()
+    assert json.loads((home / "tokens.json").read_text("utf-8"))["repeated"] == 0.5
+
+
+def test_patterns_name_files(files, tmp_path):
+    assert expand([tmp_path / "*.txt*"]) == files
+    assert expand([files[1], "-", tmp_path / "none.txt"]) == [
+        files[1],
+        *map(type(tmp_path), ("-",)),
+        tmp_path / "none.txt",
+    ]
+    with pytest.raises(FileNotFoundError, match="no file fits this pattern"):
+        expand([tmp_path / "*.text"])
+
+
+def test_the_memory_does_not_grow_with_the_text(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 2000)
+    monkeypatch.setattr(module, "SAMPLE", 100)
+
+    def peak(times):
+        path = tmp_path / f"{times}.txt"
+        path.write_text("".join(TEXTS) * times, "utf-8")
+        tracemalloc.start()
+        tokenize_corpus([path], tokenizer, folder=tmp_path / "c")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(1)
+    assert peak(40) < 1.2 * peak(4)
