@@ -23,9 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 2: bad input. 1: a failure while running. 130: stopped by Ctrl-C or SIGTERM.
     """
     options = parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", handlers=[_AroundBars()], force=True
-    )
+    logging.basicConfig(format="%(message)s", handlers=[_AroundBars()], force=True)
+    logging.getLogger("minibert").setLevel(logging.INFO)
     try:
         options.command(options)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough

@@ -239,7 +239,9 @@ def test_next_sentences_are_learned_beside(room, capsys):
     assert run(pretrain(room, "pairs", "--next-sentence")) == 0
     model = BertForPreTraining.from_pretrained(room / "pairs", strict=True)
     assert np.isfinite(model.params.vector).all()
-    refused(capsys, pretrain(room, "pairs", "--resume"), "model: the run", "BertForPreTraining, got")
+    refused(
+        capsys, pretrain(room, "pairs", "--resume"), "model: the run", "BertForPreTraining, got"
+    )
 
 
 def test_minutes_become_steps_once(room, capsys, monkeypatch):

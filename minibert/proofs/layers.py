@@ -55,6 +55,9 @@ def layer_cases():
         yield _layer(f"EncoderBlock, {name}", block, partial(block.forward, rows=rows), x=x)
         forward = _dropping(block.forward, bias=bias, rows=rows)
         yield _layer(f"EncoderBlock, {name}, masked, dropout", block, forward, x=x)
+        again = layers.RecomputedBlock(CONFIG)
+        forward = _dropping(again.forward, bias=bias, rows=rows)
+        yield _layer(f"RecomputedBlock, {name}, masked, dropout", again, forward, x=x)
         forward = _dropping(partial(_run_encoder, encoder), bias=bias, rows=rows)
         yield _layer(f"Encoder, {name}, masked, dropout", encoder, forward, entries=9, x=x)
 

@@ -116,26 +116,26 @@ class Engine:
 
 
 def split_batch(
-    batch: Mapping[str, np.ndarray], labels: Labels, parts: int, *, of_tokens: bool = False
+    batch: Mapping[str, np.ndarray], labels: Labels, parts: int, *, trim: bool = False
 ) -> list[Shard]:
-    """Cut a batch into shards of sequences of like length, each trimmed to its own longest.
+    """Cut a batch into shards of sequences of like length.
 
     >>> mask = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]])
     >>> batch = {"input_ids": 7 * mask, "attention_mask": mask}
-    >>> for part, labels in split_batch(batch, np.array([0, 1, 2]), 2):
+    >>> for part, labels in split_batch(batch, np.array([0, 1, 2]), 2, trim=True):
     ...     print(part["input_ids"].tolist(), labels)
     [[7, 0], [7, 7]] [1 2]
     [[7, 7, 7, 7]] [0]
 
     Args:
-        batch: arrays of (B, ..., T); without an `attention_mask` nothing is trimmed.
+        batch: arrays of (B, ..., T).
         labels: of (B, ...).
         parts: how many shards, of about as many tokens each; fewer if there are fewer sequences.
-        of_tokens: labels that are shaped like the ids are the tokens', and trimmed with them;
-            otherwise it can't be known what they are, and nothing is trimmed.
+        trim: cut off the padding beyond a shard's longest sequence, from labels of tokens too.
+            That changes no loss, unless padding takes part in it, as in `BertForQuestionAnswering`.
     """
-    ids = batch["input_ids"]
-    size, longest = len(ids), ids.shape[-1]
+    shape = batch["input_ids"].shape
+    size, longest = shape[0], shape[-1]
     lengths = np.full(size, longest)
     if "attention_mask" in batch:
         used = np.asarray(batch["attention_mask"]).reshape(size, -1, longest).any(axis=1)  # (B, T)
@@ -148,18 +148,10 @@ def split_batch(
         cut = int(np.searchsorted(tokens, tokens[-1] * i / parts, side="right"))
         cuts.append(min(max(cut, cuts[-1] + 1), size - parts + i))
 
-    by_name = labels if isinstance(labels, Mapping) else {"labels": labels}
-    trimming = of_tokens or all(np.shape(array) != ids.shape for array in by_name.values())
+    def part_of(arrays, rows):
+        if isinstance(arrays, Mapping):
+            return {name: part_of(array, rows) for name, array in arrays.items()}
+        part = np.asarray(arrays)[rows]
+        return part[..., : lengths[rows].max()] if trim and arrays.shape == shape else part
 
-    def shard(rows):
-        length = lengths[rows].max() if trimming else longest
-
-        def part_of(array):
-            part = np.asarray(array)[rows]
-            return part[..., :length] if part.shape[1:] == ids.shape[1:] else part
-
-        own = {name: part_of(array) for name, array in by_name.items()}
-        inputs = {name: part_of(array) for name, array in batch.items()}
-        return inputs, own if by_name is labels else own["labels"]
-
-    return [shard(rows) for rows in np.split(order, cuts[1:])]
+    return [(part_of(batch, rows), part_of(labels, rows)) for rows in np.split(order, cuts[1:])]

@@ -109,7 +109,7 @@ def train_classifier(
     def shards_at(step):
         rows = rows_of_like_length_at(step, lengths, settings.batch_size, settings.seed)
         batch = pad([encodings[i] for i in rows], tokenizer.pad_token_id)
-        return split_batch(batch, examples.labels[rows], settings.shards)
+        return split_batch(batch, examples.labels[rows], settings.shards, trim=True)
 
     train(
         engine,

@@ -130,11 +130,11 @@ def batches(
         if not pairs:
             shown, labels = masked(rows[numbers], tokenizer, masking)
             batch = as_batch(shown, tokenizer.pad_token_id)
-            return split_batch(batch, labels, settings.shards, of_tokens=True)
+            return split_batch(batch, labels, settings.shards, trim=True)
         batch, both = masked_pairs(
             rows, numbers, tokenizer, generator(settings.seed, "pairs", step), masking
         )
-        return split_batch(batch, both, settings.shards, of_tokens=True)
+        return split_batch(batch, both, settings.shards, trim=True)
 
     return shards_at
 

@@ -67,7 +67,7 @@ def test_shards_are_a_partition_by_length(count, parts, seed):
     inputs, labels = batch(seed, count)
     inputs["token_type_ids"] = inputs["input_ids"] % 2
     classes = np.arange(count)
-    shards = split_batch(inputs, classes, parts)
+    shards = split_batch(inputs, classes, parts, trim=True)
     assert len(shards) == min(count, parts)
     assert sorted(np.concatenate([part for _, part in shards])) == list(range(count))
     lengths = inputs["attention_mask"].sum(axis=1)
@@ -78,9 +78,9 @@ def test_shards_are_a_partition_by_length(count, parts, seed):
             assert (part[name] == inputs[name][chosen, :length]).all()
     tokens = [lengths[part].sum() for _, part in shards]
     assert max(tokens) <= lengths.sum() / len(shards) + 2 * lengths.max()
-    # Labels shaped like the ids are trimmed if they are said to be the tokens'.
+    # Labels of tokens are trimmed with them.
     for (part, found), (_, chosen) in zip(
-        split_batch(inputs, {"labels": labels, "of": classes}, parts, of_tokens=True),
+        split_batch(inputs, {"labels": labels, "of": classes}, parts, trim=True),
         shards,
         strict=True,
     ):
@@ -96,7 +96,7 @@ def test_trimmed_shards_make_the_same_step():
     inputs, _ = batch(0, count=7)
     classes = np.arange(7) % 3
     steps = []
-    for shards in ([(inputs, classes)], split_batch(inputs, classes, 3)):
+    for shards in ([(inputs, classes)], split_batch(inputs, classes, 3, trim=True)):
         model = BertForSequenceClassification(config, seed=0, dtype=np.float64)
         engine = Engine(model, AdamW(model.params))
         steps.append((engine.step(shards, 1e-2).loss, engine.grads.vector))

@@ -1,0 +1,121 @@
+"""Ranks: their shares are a partition, and with MPI several processes train what one would."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from minibert.cli import main
+from minibert.training.history import read_history
+from minibert.training.ranks import ALONE, Ranks, launched_ranks
+
+TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 9])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_shares_are_a_partition_in_order(count, size):
+    shares = []
+    for rank in range(size):
+        ranks = Ranks()
+        ranks.rank, ranks.size = rank, size
+        shares.append(ranks.part_of(count))
+    assert [i for share in shares for i in share] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_mpiexec_without_mpi4py_is_one_clear_line(monkeypatch):
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert launched_ranks() is ALONE
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(ModuleNotFoundError, match=r"install the extra minibert\[mpi\]"):
+        launched_ranks()
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory, tokenizer):
+    """A corpus, a tokenizer, and what one process trains of them."""
+    pytest.importorskip("mpi4py")
+    folder = tmp_path_factory.mktemp("ranks")
+    documents = [f"{TEXTS[n % 3]}\n{TEXTS[n // 3 % 3]} {n % 7}" for n in range(90)]
+    (folder / "corpus.txt").write_text("\n\n".join(documents) + "\n", "utf-8")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        assert main(list(map(str, pretrain(folder, "alone")))) == 0
+        yield folder
+
+
+def pretrain(folder, out, *more):
+    return ["pretrain", folder / "corpus.txt", "--tokenizer", folder / "tokenizer", "--length", 16,
+            "--steps", 12, "--batch-size", 8, "--dropout", 0.1, "--save-every", 4,
+            "--out", folder / out, *more]  # fmt: skip
+
+
+def launch(count, arguments, program=("-m", "minibert")):
+    """Run minibert on so many ranks."""
+    mpiexec = shutil.which("mpiexec", path=os.path.dirname(sys.executable)) or "mpiexec"  # noqa: PTH120
+    command = [mpiexec, "-n", count, sys.executable, *program, *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_ranks_train_what_one_process_does(room, count):
+    done = launch(count, pretrain(room, f"ranks-{count}"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("held out:") == 1
+    alone, together = (
+        [line["loss"] for line in read_history(room / name) if "loss" in line]
+        for name in ("alone", f"ranks-{count}")
+    )
+    assert len(alone) == 12
+    assert together == pytest.approx(alone, rel=1e-6)
+
+
+def test_a_rank_that_dies_ends_the_job_and_leaves_the_last_checkpoint(room):
+    code = """
+import os, signal, sys
+from minibert.cli import main
+from minibert.training import pretrain
+right, calls = pretrain.split_batch, []
+def killing(*arguments, **options):
+    calls.append(arguments)
+    if len(calls) == 7 and os.environ["PMI_RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return right(*arguments, **options)
+pretrain.split_batch = killing
+sys.exit(main(sys.argv[1:]))
+"""
+    died = launch(2, pretrain(room, "died"), ("-c", code))
+    assert died.returncode != 0
+    assert "signal 9" in died.stdout + died.stderr  # what mpiexec says of it
+    assert [path.name for path in (room / "died").glob("checkpoint-*")] == ["checkpoint-4"]
+    again = launch(2, pretrain(room, "died", "--resume"))
+    assert again.returncode == 0, again.stderr
+    alone, together = (
+        [line["loss"] for line in read_history(room / name) if "loss" in line]
+        for name in ("alone", "died")
+    )
+    assert together == pytest.approx(alone, rel=1e-6)
+
+
+def test_ranks_that_disagree_are_told(room):
+    code = """
+import os, sys
+from minibert.cli import main
+sys.exit(main([*sys.argv[1:], "--seed", os.environ["PMI_RANK"]]))
+"""
+    done = launch(2, pretrain(room, "disagree"), ("-c", code))
+    assert done.returncode != 0
+    assert "settings: rank 0 and rank 1 disagree" in done.stderr
+    assert not (room / "disagree").exists()
+
+
+def test_more_ranks_than_shards_are_told(room):
+    done = launch(2, pretrain(room, "few", "--shards", 1))
+    assert "shards: expected one at least for each of 2 ranks, got 1" in done.stderr
+    assert done.returncode != 0
