@@ -90,7 +90,8 @@ def _pretrain(options, ranks):
     corpus = ranks.one_by_one(lambda: _tokens(options, tokenizer, ranks))
     length = config.max_position_embeddings
     rows, held_out_rows = (
-        Rows(side.stream, tokenizer, length) for side in (corpus.train, corpus.held_out)
+        Rows(side.stream, tokenizer, length, side.counts)
+        for side in (corpus.train, corpus.held_out)
     )
     for name, packed in (("to train on", rows), ("held out", held_out_rows)):
         if not len(packed):

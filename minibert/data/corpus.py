@@ -67,16 +67,23 @@ class Rows:
         stream: the ids of all documents, each with a [SEP] at its end; may be a memory map.
         tokenizer: knows the special tokens.
         length: T, the tokens in a row.
+        counts: (V,), how often each token occurs in the stream, if that is known.
 
     Raises:
         ValueError: a row of this length has no room for a token.
     """
 
-    def __init__(self, stream: np.ndarray, tokenizer: WordPieceTokenizer, length: int):
+    def __init__(
+        self,
+        stream: np.ndarray,
+        tokenizer: WordPieceTokenizer,
+        length: int,
+        counts: np.ndarray | None = None,
+    ):
         if length < 3:
             raise ValueError(f"length: expected at least 3, [CLS], a token and [SEP], got {length}")
         self.stream = stream[:-1]  # a row has a [SEP] of its own
-        self.tokenizer, self.length = tokenizer, length
+        self.tokenizer, self.length, self.counts = tokenizer, length, counts
         self.width = length - 2  # room for [CLS] and [SEP]
         count = -(-len(self.stream) // self.width)
         last = len(self.stream) - (count - 1) * self.width

@@ -39,10 +39,12 @@ class Tokens:
     Attributes:
         stream: all ids, (N,), mapped from a file.
         ends: where each document ends in it, (documents,), mapped from a file.
+        counts: how often each token occurs, (V,).
     """
 
     stream: np.ndarray
     ends: np.ndarray
+    counts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -184,20 +186,25 @@ def _write(home, texts, others, share, tokenizer, workers):
         f"{side}.{kind}": home / f"{side}.{kind}" for side in SIDES for kind in ("ids", "ends")
     }
     opened = {name: path.open("wb") for name, path in files.items()}
-    counts = dict.fromkeys(SIDES, 0)
+    sizes = dict.fromkeys(SIDES, 0)
+    counts = {side: np.zeros(len(tokenizer), np.int64) for side in SIDES}
     try:
         for paths, fixed in ((texts, None), (others, 1.0)):
             pieces = ((piece, share if fixed is None else fixed)
                       for piece in _pieces(sampled(read_corpus(paths))))  # fmt: skip
             for sides in _tokenized(pieces, tokenizer, dtype, workers):
                 for side, (ids, lengths) in zip(SIDES, sides, strict=True):
-                    ends = counts[side] + np.cumsum(lengths, dtype=np.int64)
-                    counts[side] += len(ids)
+                    ends = sizes[side] + np.cumsum(lengths, dtype=np.int64)
+                    sizes[side] += len(ids)
+                    counts[side] += np.bincount(ids, minlength=len(tokenizer))
                     opened[f"{side}.ids"].write(ids.tobytes())
                     opened[f"{side}.ends"].write(ends.tobytes())
     finally:
         for file in opened.values():
             file.close()
+    for side in SIDES:
+        files[f"{side}.counts"] = home / f"{side}.counts"
+        counts[side].tofile(files[f"{side}.counts"])
     state = {
         "dtype": dtype.name,
         "repeated": lines[1] / max(lines[0], 1),
@@ -262,4 +269,5 @@ def _map(home, side, state):
             return np.empty(0, dtype)  # nothing can't be mapped
         return np.memmap(home / name, dtype, "r")
 
-    return Tokens(mapped(f"{side}.ids", state["dtype"]), mapped(f"{side}.ends", np.int64))
+    counts = np.fromfile(home / f"{side}.counts", np.int64)
+    return Tokens(mapped(f"{side}.ids", state["dtype"]), mapped(f"{side}.ends", np.int64), counts)

@@ -28,7 +28,6 @@ from minibert.training.ranks import ALONE, Ranks
 log = logging.getLogger("minibert")
 
 EVALUATION_ROWS = 64  # rows at a time when nothing is kept for a backward pass
-COUNTED_ROWS = 4096  # rows at a time when tokens are counted
 TIMED, TIMED_SECONDS = 5, 3.0  # the steps that tell how long a step takes: so many, and so long
 STUCK = 0.5  # of the steps; a model that is no better than counts by then is stuck
 REPEATED, PER_PIECE = 0.2, 20  # a text with more repeated lines, or fewer tokens for each piece
@@ -277,10 +276,11 @@ def score(
 
 def count_tokens(rows: Rows | np.ndarray, tokenizer: WordPieceTokenizer) -> np.ndarray:
     """Count how often each token occurs in rows (S, T), special ones not at all: (V,)."""
-    counts = np.zeros(len(tokenizer), np.int64)
-    for start in range(0, len(rows), COUNTED_ROWS):
-        ids = rows[np.arange(start, min(start + COUNTED_ROWS, len(rows)))]
-        counts += np.bincount(ids.reshape(-1), minlength=len(counts))
+    known = rows.counts if isinstance(rows, Rows) else None
+    if known is None:
+        everything = np.asarray(rows[np.arange(len(rows))]).reshape(-1)
+        known = np.bincount(everything, minlength=len(tokenizer))
+    counts = known.copy()
     counts[tokenizer.all_special_ids] = 0
     return counts
 

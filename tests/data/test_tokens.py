@@ -43,6 +43,7 @@ def test_tokens_are_the_documents_in_order(files, tokenizer, tmp_path, monkeypat
         assert (found.stream == np.concatenate(documents)).all()
         assert found.ends.tolist() == np.cumsum([len(ids) for ids in documents]).tolist()
         assert not found.stream.flags.writeable
+        assert (found.counts == np.bincount(found.stream, minlength=len(tokenizer))).all()
 
 
 def test_files_can_be_held_out(files, tokenizer, tmp_path):
