@@ -24,7 +24,7 @@ from minibert.data.markov import HiddenMarkov
 from minibert.data.masking import mask_tokens
 from minibert.functional import IGNORED
 from minibert.training import AdamW, Engine, linear_schedule, split_batch
-from minibert.training.pretrain import score
+from minibert.training.evaluation import score
 
 PAD, CLS, SEP, MASK, SPECIALS = 0, 2, 3, 4, 5
 LANGUAGE = HiddenMarkov.draw(states=16, words=24, seed=0, concentration=0.05)

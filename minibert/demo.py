@@ -7,6 +7,7 @@ from minibert.config import BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.builtin import write_builtin
 from minibert.data.corpus import pack
+from minibert.data.masking import masked
 from minibert.data.tables import read_rows
 from minibert.files import claim
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
@@ -19,7 +20,8 @@ from minibert.training import (
     train_masked_lm,
     unigram_score,
 )
-from minibert.training.pretrain import count_tokens, guess, masked
+from minibert.training.evaluation import count_tokens
+from minibert.training.pretrain import guess
 
 SENTENCES = (
     "return a copy of the [MASK] with all characters converted to lower case.",

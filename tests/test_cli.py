@@ -150,7 +150,7 @@ def test_a_stop_after_the_last_step_loses_nothing(room, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("minibert.training.pretrain.score", stopped)
+        patch.setattr("minibert.training.evaluation.score", stopped)
         refused(capsys, pretrain(room, "late"), "stopped", status=130)
     kept = sorted(path.name for path in (room / "late").iterdir())
     assert kept == ["checkpoint-12", "history.jsonl"]

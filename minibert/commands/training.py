@@ -11,6 +11,7 @@ from minibert.commands.shared import interactive, print_scores, read, report_cut
 from minibert.config import PRESETS, BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.corpus import Rows, read_corpus
+from minibert.data.masking import masked
 from minibert.data.tokens import STDIN, expand, tokenize_corpus
 from minibert.files import claim, creating, read_json
 from minibert.models import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
@@ -27,8 +28,9 @@ from minibert.training import (
     unigram_score,
 )
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
+from minibert.training.evaluation import count_tokens, warn_of_text
 from minibert.training.history import draw
-from minibert.training.pretrain import count_tokens, masked, steps_in, warn_of_text
+from minibert.training.pretrain import steps_in
 from minibert.training.ranks import ending_together, launched_ranks
 
 log = logging.getLogger("minibert")
@@ -103,7 +105,6 @@ def _pretrain(options, ranks):
     log.info(
         "%s tokens to train on, %s held out", f"{tokens:,}", f"{len(corpus.held_out.stream):,}"
     )
-    warn_of_text(corpus.repeated, tokens, tokenizer)
     # Evenly from all of the held-out text, and no more than is measured in seconds.
     count = min(len(held_out_rows), HELD_OUT_ROWS)
     held_out = held_out_rows[np.linspace(0, len(held_out_rows) - 1, count).astype(int)]
@@ -123,6 +124,8 @@ def _pretrain(options, ranks):
         steps = steps_in(options.minutes, model, tokenizer, rows, settings, options.threads)
         settings = replace(settings, steps=ranks.of_first(steps))
         log.info("%s minutes are %s steps", f"{options.minutes:g}", f"{settings.steps:,}")
+    epochs = settings.steps * settings.batch_size / len(rows)
+    warn_of_text(corpus.repeated, tokens, tokenizer, epochs)
     ranks.agree("settings", settings)
     ranks.agree("configuration", config)
     ranks.agree("weights", model.params.vector.tobytes())

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minibert.functional import IGNORED
+from minibert.tokenization import WordPieceTokenizer
 
 MASKED, NOISED = 0.8, 0.9  # below 0.8 a target becomes [MASK], below 0.9 noise, else it stays
 
@@ -46,3 +47,12 @@ def mask_tokens(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
     shown = np.where(targets & (draw < MASKED), mask_id, ids)
     shown = np.where(targets & (draw >= MASKED) & (draw < NOISED), noise, shown)
     return shown, labels
+
+
+def masked(
+    rows: np.ndarray, tokenizer: WordPieceTokenizer, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mask rows of this tokenizer's ids; see `mask_tokens`."""
+    return mask_tokens(
+        rows, tokenizer.all_special_ids, tokenizer.mask_token_id, len(tokenizer), rng
+    )

@@ -1,6 +1,7 @@
 """Training: the optimizer, one step, the loop around it, and the two things it is used for."""
 
 from minibert.training.engine import Engine, StepResult, split_batch
+from minibert.training.evaluation import MaskedScore, unigram_score
 from minibert.training.finetune import (
     Examples,
     evaluate_classifier,
@@ -9,7 +10,7 @@ from minibert.training.finetune import (
 )
 from minibert.training.loop import Interrupted, Settings, train
 from minibert.training.optimizer import AdamW, linear_schedule
-from minibert.training.pretrain import MaskedScore, train_masked_lm, unigram_score
+from minibert.training.pretrain import train_masked_lm
 
 __all__ = [
     "AdamW",

@@ -1,48 +1,29 @@
-"""Pre-training by masked language modelling, the yardsticks of what it learned, and its guesses."""
+"""Pre-training by masked language modelling, and what a pre-trained model guesses."""
 
-import logging
 import math
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minibert.data.batching import generator, rows_at
 from minibert.data.corpus import Rows, as_batch
-from minibert.data.masking import mask_tokens
+from minibert.data.masking import masked
 from minibert.data.pairs import pair_rows
-from minibert.functional import IGNORED, softmax_forward
+from minibert.functional import softmax_forward
 from minibert.models import BertForMaskedLM, BertForPreTraining
-from minibert.threads import in_order, number_of_threads, one_blas_thread
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.engine import QUIET, Engine, Shard, split_batch
+from minibert.training.engine import Engine, Shard, split_batch
+from minibert.training.evaluation import Evaluation, MaskedScore, count_tokens
 from minibert.training.history import History
 from minibert.training.loop import Settings, train
 from minibert.training.optimizer import AdamW
 from minibert.training.ranks import ALONE, Ranks
 
-log = logging.getLogger("minibert")
-
-EVALUATION_ROWS = 64  # rows at a time when nothing is kept for a backward pass
 TIMED, TIMED_SECONDS = 5, 3.0  # the steps that tell how long a step takes: so many, and so long
-STUCK = 0.5  # of the steps; a model that is no better than counts by then is stuck
-REPEATED, PER_PIECE = 0.2, 20  # a text with more repeated lines, or fewer tokens for each piece
-
-
-@dataclass(frozen=True)
-class MaskedScore:
-    """How well masked tokens are guessed: the loss in nats, and the share guessed right."""
-
-    loss: float
-    accuracy: float
-
-    def __str__(self) -> str:
-        """Return both, rounded."""
-        return f"loss {self.loss:.3f}, accuracy {self.accuracy:.1%}"
 
 
 def train_masked_lm(
@@ -170,139 +151,6 @@ def steps_in(
         engine.step(shards_at(len(times)), 0.0)
         times.append(time.perf_counter() - start)
     return max(round(60 * minutes / statistics.median(times[3:])), 1)  # three to warm up
-
-
-class Evaluation:
-    """What is measured while a model is pre-trained, and what is said about it.
-
-    Args:
-        model, tokenizer, settings, threads: of the run.
-        counts: (V,), of the tokens that are trained on.
-        held_out: (S', T), packed ids.
-    """
-
-    def __init__(self, model, tokenizer, counts, held_out, settings, threads=None):
-        self.model, self.tokenizer = model, tokenizer
-        self.settings, self.threads = settings, threads
-        rng = generator(settings.seed, "evaluation")
-        self.masked = masked(held_out, tokenizer, rng)
-        self.yardstick = unigram_score(counts, self.masked[1], tokenizer)
-        self.warned = False
-
-    def score(self) -> MaskedScore:
-        """Measure the model on the held-out rows."""
-        pad = self.tokenizer.pad_token_id
-        return score(self.model, *self.masked, pad, threads=self.threads)
-
-    def figures(self, result: MaskedScore) -> dict[str, float]:
-        """Return what the history keeps."""
-        return {
-            "held_out_loss": result.loss,
-            "held_out_accuracy": result.accuracy,
-            "yardstick_loss": self.yardstick.loss,
-        }
-
-    def at(self, step: int) -> tuple[str, dict[str, float]]:
-        """Measure after a step, and warn once if the model learned nothing but counts by then."""
-        result = self.score()
-        late = step >= STUCK * self.settings.steps
-        if late and not self.warned and result.loss >= self.yardstick.loss:
-            self.warned = True
-            log.warning(
-                "warning: after %d of %d steps the held-out loss, %.3f, is no lower than that of "
-                "counting tokens, %.3f; another learning rate, a longer warm-up, shorter rows or "
-                "no dropout may help",
-                step, self.settings.steps, result.loss, self.yardstick.loss,
-            )  # fmt: skip
-        return f"held-out {result}", self.figures(result)
-
-
-def warn_of_text(repeated: float, tokens: int, tokenizer: WordPieceTokenizer) -> None:
-    """Warn of a text that teaches little: repeated lines, or few tokens for the vocabulary."""
-    if repeated > REPEATED:
-        log.warning("warning: %.0f%% of the lines stood in the text before; a model learns such "
-                    "lines by heart, and so does its held-out loss", 100 * repeated)  # fmt: skip
-    if tokens < PER_PIECE * len(tokenizer):
-        log.warning(
-            "warning: %s tokens are few for a vocabulary of %s pieces, many of which hardly occur; "
-            "a smaller one learns more", f"{tokens:,}", f"{len(tokenizer):,}",
-        )  # fmt: skip
-
-
-def masked(
-    rows: np.ndarray, tokenizer: WordPieceTokenizer, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mask rows of this tokenizer's ids; see `data.masking.mask_tokens`."""
-    return mask_tokens(
-        rows, tokenizer.all_special_ids, tokenizer.mask_token_id, len(tokenizer), rng
-    )
-
-
-def score(
-    model: BertForMaskedLM,
-    shown: np.ndarray,
-    labels: np.ndarray,
-    pad_id: int,
-    *,
-    threads: int | None = None,
-) -> MaskedScore:
-    """Measure a model on masked rows.
-
-    Args:
-        model: what to measure; of a `BertForPreTraining` its guesses of tokens.
-        shown: (S, T), what it sees.  labels: (S, T), -100 where nothing is hidden.
-        pad_id: the padding token's id.
-        threads: how many parts to work on at a time; None: one for each core.
-    """
-    # Whatever other heads there are, the parameters have the names that this one looks for.
-    model = BertForMaskedLM(model.config, params=model.params)
-    threads = number_of_threads(threads)
-    count = max(int((labels != IGNORED).sum()), 1)
-
-    def work(start: int) -> tuple[float, int]:
-        part = slice(start, start + EVALUATION_ROWS)
-        batch = model.check(**as_batch(shown[part], pad_id))
-        places, targets = model.targets(batch, labels[part])
-        with QUIET():
-            logits = model.predict(batch, places)  # (B, R, V)
-            loss, _ = model.criterion_forward(logits, targets, count)
-        return loss, int((logits.argmax(axis=-1) == targets).sum())
-
-    starts = range(0, len(shown), EVALUATION_ROWS)
-    with one_blas_thread():
-        parts = list(in_order(work, starts, threads, ahead=threads))
-    return MaskedScore(sum(loss for loss, _ in parts), sum(right for _, right in parts) / count)
-
-
-def count_tokens(rows: Rows | np.ndarray, tokenizer: WordPieceTokenizer) -> np.ndarray:
-    """Count how often each token occurs in rows (S, T), special ones not at all: (V,)."""
-    known = rows.counts if isinstance(rows, Rows) else None
-    if known is None:
-        everything = np.asarray(rows[np.arange(len(rows))]).reshape(-1)
-        known = np.bincount(everything, minlength=len(tokenizer))
-    counts = known.copy()
-    counts[tokenizer.all_special_ids] = 0
-    return counts
-
-
-def unigram_score(
-    counts: np.ndarray, labels: np.ndarray, tokenizer: WordPieceTokenizer
-) -> MaskedScore:
-    """The yardstick of a model that knows no context, only how often each token occurs.
-
-    Its loss is the labels' cross-entropy under the counts, with one added to each for what never
-    occurs; its accuracy is that of guessing the commonest token every time.
-
-    Args:
-        counts: (V,), as `count_tokens` returns them.
-        labels: (S, T), -100 where nothing is hidden.
-        tokenizer: knows the special tokens, which never are an answer.
-    """
-    targets = labels[labels != IGNORED]
-    counts = counts + 1
-    counts[tokenizer.all_special_ids] = 0
-    loss = -np.log(counts[targets] / counts.sum()).mean()
-    return MaskedScore(float(loss), float((targets == counts.argmax()).mean()))
 
 
 def guess(

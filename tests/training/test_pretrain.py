@@ -5,8 +5,16 @@ import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining
 from minibert.data.corpus import pack
+from minibert.data.masking import masked
+from minibert.data.pairs import pair_rows
 from minibert.training import Settings, train_masked_lm, unigram_score
-from minibert.training.pretrain import count_tokens, masked, score, steps_in, warn_of_text
+from minibert.training.evaluation import (
+    count_tokens,
+    next_sentence_accuracy,
+    score,
+    warn_of_text,
+)
+from minibert.training.pretrain import steps_in
 
 SENTENCES = [
     "the cat sat on the mat .",
@@ -51,7 +59,7 @@ def test_the_score_is_the_loss_of_the_whole_in_parts(tokenizer, packed, monkeypa
     rows, _ = packed
     model = small(tokenizer)
     shown, labels = masked(rows, tokenizer, np.random.default_rng(1))
-    monkeypatch.setattr("minibert.training.pretrain.EVALUATION_ROWS", 7)
+    monkeypatch.setattr("minibert.training.evaluation.EVALUATION_ROWS", 7)
     pad = tokenizer.pad_token_id
     out = model(shown, attention_mask=(shown != pad).astype(int), labels=labels)
     measured = score(model, shown, labels, pad)
@@ -83,10 +91,11 @@ def test_a_model_that_is_no_better_than_counts_is_warned_of_once(tokenizer, pack
 
 
 def test_texts_that_teach_little_are_warned_of(tokenizer, caplog):
-    warn_of_text(0.1, 10**6, tokenizer)
+    warn_of_text(0.1, 10**6, tokenizer, 99)
     assert not caplog.records
-    warn_of_text(0.5, 100, tokenizer)
-    lines, few = (record.message for record in caplog.records)
+    warn_of_text(0.5, 100, tokenizer, 400)
+    times, lines, few = (record.message for record in caplog.records)
+    assert "400 times through the text" in times
     assert "50% of the lines" in lines
     assert f"100 tokens are few for a vocabulary of {len(tokenizer)} pieces" in few
 
@@ -110,3 +119,10 @@ def test_pairs_are_learned_beside_the_tokens(tokenizer, packed):
     assert (model.params["cls.seq_relationship.weight"] != before).any()
     _, labels = masked(held_out, tokenizer, np.random.default_rng(0))
     assert result.loss < unigram_score(count_tokens(rows, tokenizer), labels, tokenizer).loss - 0.5
+    # In a language of three sentences many a wrong half fits too.
+    assert result.next_sentence > 0.55
+    pairs = pair_rows(held_out, np.arange(len(held_out)), tokenizer, np.random.default_rng(1))
+    wrong = pairs[0], pairs[1], 1 - pairs[2]
+    pad = tokenizer.pad_token_id
+    shares = [next_sentence_accuracy(model, *each, pad, threads=2) for each in (pairs, wrong)]
+    assert sum(shares) == pytest.approx(1)
