@@ -15,6 +15,7 @@ import pytest
 from minibert import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from minibert.cli import main, parser
 from minibert.features import FeatureExtractor
+from minibert.tokenization import WordPieceTokenizer
 from minibert.training.history import read_history
 
 TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
@@ -107,6 +108,10 @@ def test_a_run_interrupted_goes_on_and_ends_like_one_unbroken(room, capsys, monk
         room / "other.txt" if a == room / "corpus.txt" else a for a in pretrain(room, "broken")
     ]
     refused(capsys, [*other, "--resume"], "data: the run")
+    cased = WordPieceTokenizer.from_pretrained(room / "tokenizer")
+    WordPieceTokenizer(list(cased.vocab), do_lower_case=False).save_pretrained(room / "cased")
+    other = [room / "cased" if a == room / "tokenizer" else a for a in pretrain(room, "broken")]
+    refused(capsys, [*other, "--resume"], "tokenizer: the run")
     refused(capsys, pretrain(room, "broken", "--resume", "--size", "mini"), "hidden_size: the run")
     refused(capsys, pretrain(room, "broken", "--resume", "--dropout", 0.3), "dropout_prob: the run")
     (room / "broken" / "checkpoint-old").mkdir()

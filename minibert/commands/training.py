@@ -12,7 +12,7 @@ from minibert.config import PRESETS, BertConfig
 from minibert.data.batching import generator, steps_per_epoch
 from minibert.data.corpus import Rows, read_corpus
 from minibert.data.masking import masked
-from minibert.data.tokens import STDIN, expand, tokenize_corpus
+from minibert.data.tokens import STDIN, expand, fingerprint, tokenize_corpus
 from minibert.files import claim, creating, read_json
 from minibert.models import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from minibert.threads import number_of_threads
@@ -108,7 +108,7 @@ def _pretrain(options, ranks):
     # Evenly from all of the held-out text, and no more than is measured in seconds.
     count = min(len(held_out_rows), HELD_OUT_ROWS)
     held_out = held_out_rows[np.linspace(0, len(held_out_rows) - 1, count).astype(int)]
-    settings = replace(settings, data=int(corpus.key, 16))
+    settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
     optimizer = None
     if found:
@@ -165,7 +165,7 @@ def _tokens(options, tokenizer, ranks):
 
 
 def _large(files):
-    """Whether a text is worth starting processes for, which takes about as long as 2 MB of it."""
+    """Whether a text is worth the second that it takes to start processes."""
     return STDIN in files or sum(path.stat().st_size for path in files if path.exists()) > 8e6
 
 
@@ -222,7 +222,7 @@ def finetune(options: argparse.Namespace) -> None:
     else:
         config = replace(_config(options, tokenizer), id2label=id2label)
         model = BertForSequenceClassification(config, seed=settings.seed)
-    settings = replace(settings, data=examples.checksum())
+    settings = replace(settings, tokenizer=fingerprint(tokenizer), data=examples.checksum())
     optimizer = None
     if found:
         kind, config = BertForSequenceClassification, model.config

@@ -127,6 +127,16 @@ def tokenize_corpus(
     return TokenizedCorpus(train, held, key, state["repeated"])
 
 
+def fingerprint(tokenizer: WordPieceTokenizer) -> str:
+    """Return a checksum of all that decides what a tokenizer does: of its files."""
+    digest = hashlib.blake2b(digest_size=8)
+    with tempfile.TemporaryDirectory() as written:
+        tokenizer.save_pretrained(written)
+        for path in sorted(Path(written).iterdir()):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _spooled(paths, spool):
     """Put standard input into a file: it can be read only once, and its content is the key."""
     texts = [Path(path) for path in paths]
@@ -140,11 +150,7 @@ def _spooled(paths, spool):
 
 def _key(texts, others, share, tokenizer):
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(repr((FORMAT, len(texts), share)).encode())
-    with tempfile.TemporaryDirectory() as written:
-        tokenizer.save_pretrained(written)
-        for path in sorted(Path(written).iterdir()):
-            digest.update(path.read_bytes())
+    digest.update(repr((FORMAT, len(texts), share, fingerprint(tokenizer))).encode())
     for path in [*texts, *others]:
         with path.open("rb") as file:
             while block := file.read(1 << 20):

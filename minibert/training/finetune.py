@@ -51,9 +51,10 @@ class Examples:
                 )
         return cls(*texts_of(rows), np.array([label2id[row.label or ""] for row in rows]))
 
-    def checksum(self) -> int:
-        """Return a number that changes with any text or label."""
-        return zlib.crc32(repr((list(self.texts), self.pairs, self.labels.tolist())).encode())
+    def checksum(self) -> str:
+        """Return what changes with any text or label."""
+        content = repr((list(self.texts), self.pairs, self.labels.tolist()))
+        return f"{zlib.crc32(content.encode()):08x}"
 
     def __len__(self) -> int:
         """Return the number of texts."""

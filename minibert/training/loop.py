@@ -35,7 +35,8 @@ class Settings:
         clip: the longest gradient, as a global norm.
         seed: of everything random.
         shards: parts into which a step's batch is cut, to be worked on side by side.
-        data: a checksum of what is trained on, so that no run goes on with other data.
+        tokenizer, data: checksums of what makes the ids and of what is trained on, so that no run
+            goes on with others.
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
         keep: how many checkpoints are kept, the newest ones.
@@ -52,7 +53,8 @@ class Settings:
     clip: float = 1.0
     seed: int = 0
     shards: int = 4
-    data: int = 0
+    tokenizer: str = ""
+    data: str = ""
     evaluate_every: int = 500
     save_every: int = 500
     keep: int = 2
