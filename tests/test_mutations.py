@@ -294,7 +294,26 @@ def first_choice_for_all(self, dlogits, cache, grads):
 
 RIGHT_CHOICE = heads_module.BertForMultipleChoice.head_backward
 
+
+def recomputed_with_other_dropout(self, params, cache):
+    x, bias, before, rows = cache
+    other = None if before is None else np.random.default_rng(99)
+    return encoder_layer.EncoderBlock.forward(self, params, x, bias, other, rows)[1]
+
+
+def query_left_out(dheads, x, roles, params, grads):
+    dheads = tuple(d * (role != "query") for d, role in zip(dheads, roles, strict=True))
+    return RIGHT_HEADS(dheads, x, roles, params, grads)
+
+
+RIGHT_HEADS = attention_layer.heads_backward
+
 MUTATIONS = {
+    "recomputed with another dropout": (
+        encoder_layer.RecomputedBlock, "_again", recomputed_with_other_dropout,
+        gradients("RecomputedBlock, all rows, masked, dropout")),
+    "queries left out of the fused map's gradient": (
+        attention_layer, "heads_backward", query_left_out, gradients("EncoderBlock, all rows")),
     "the pair's loss divided by the masked count": (
         heads_module.BertForPreTraining, "criterion_forward", pair_loss_over_the_masked_count,
         test_models.test_pretraining_is_both_of_its_tasks),
