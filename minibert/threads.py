@@ -68,19 +68,19 @@ def bounded(
 
 
 def in_turns(
-    work: Callable[[int, int], Result],
+    work: Callable[[int], Result],
     deal_with: Callable[[int, Result], None],
     count: int,
     threads: int,
 ) -> None:
-    """Do `work(i, thread)` for the numbers below `count`, and `deal_with(i, result)` in order.
+    """Do `work(i)` for the numbers below `count`, and `deal_with(i, result)` in order.
 
     A thread takes the next number as soon as it is free. What it made it deals with itself, when
     everything before has been dealt with, so that no more results than threads exist at a time, and
     nobody has to be woken to hand one over.
 
     Args:
-        work: called side by side, with the number and that of the thread, from 0 on.
+        work: called side by side.
         deal_with: never called twice at a time.
         count: how many numbers there are.
         threads: how many threads work.
@@ -91,14 +91,14 @@ def in_turns(
     numbers, turn = iter(range(count)), threading.Condition()
     state = {"dealt with": 0, "failed": False}
 
-    def run(thread: int) -> None:
+    def run(_: int) -> None:
         while True:
             with turn:
                 i = next(numbers, None)
             if i is None or state["failed"]:
                 return
             try:
-                result = work(i, thread)
+                result = work(i)
                 with turn:
                     while state["dealt with"] != i and not state["failed"]:
                         turn.wait()

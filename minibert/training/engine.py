@@ -8,6 +8,7 @@ import numpy as np
 
 from minibert.data.batching import generator
 from minibert.models import PreTrained
+from minibert.parameters import Parameters
 from minibert.threads import in_turns, keep_freed_memory, number_of_threads, one_blas_thread
 from minibert.training.optimizer import AdamW, clip_scale
 from minibert.training.ranks import ALONE, Ranks
@@ -66,7 +67,7 @@ class Engine:
         self.threads = number_of_threads(threads, ranks.neighbours)
         keep_freed_memory()
         self.grads = model.params.zeros_like()
-        self._parts = [model.params.zeros_like() for _ in range(self.threads)]
+        self._spare: list[Parameters] = []  # laid out likewise, to be used again
 
     def step(self, shards: Sequence[Shard], rate: float) -> StepResult:
         """Compute the gradient of a batch that comes in parts, and update the parameters.
@@ -81,30 +82,41 @@ class Engine:
         number = self.optimizer.step
         own = self.ranks.part_of(len(shards))  # all of them, unless there are other processes
         denominator = np.maximum(sum(self.model.count(labels) for _, labels in shards), 1)
+        free = [self.grads, *self._spare]  # room for gradients
+        total: list[Parameters] = []
+        losses: list[float] = []
 
-        def work(place, thread):
+        def work(place):
             i = own[place]
             batch, labels = shards[i]
-            part = self._parts[thread]
-            part.vector[:] = 0
+            try:
+                part = free.pop()
+                part.vector[:] = 0
+            except IndexError:
+                part = self.model.params.zeros_like()
             rng = generator(self.seed, "dropout", number, i)
             with QUIET():
                 loss, _ = self.model.loss_and_grads(
                     batch, labels, rng, grads=part, denominator=denominator
                 )
-            return loss, part.vector
+            return loss, part
 
         def add(_, result):
-            losses.append(result[0])
+            loss, part = result
+            losses.append(loss)
+            if not total:
+                total.append(part)  # the first one is where the others are added
+                return
             with QUIET():
-                self.grads.vector += result[1]
+                total[0].vector += part.vector
+            free.append(part)
 
-        self.grads.vector[:] = 0
-        losses: list[float] = []
         with one_blas_thread(), QUIET():
             in_turns(work, add, len(own), self.threads)
-            loss = self.ranks.sum_up(self.grads.vector, sum(losses))
-            norm, scale = clip_scale(self.grads.vector, self.clip)
+            grads = total[0] if total else self.model.params.zeros_like()
+            loss = self.ranks.sum_up(grads.vector, sum(losses))
+            norm, scale = clip_scale(grads.vector, self.clip)
+        self.grads, self._spare = grads, free
         if not np.isfinite(loss) or not np.isfinite(norm):
             raise FloatingPointError(
                 f"step {number + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g}; "

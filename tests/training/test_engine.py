@@ -292,7 +292,7 @@ def test_results_are_dealt_with_in_order_by_the_thread_that_made_them(threads):
     rounds = rng.integers(0, 400, 30)
     order, makers, at_once, most = [], {}, set(), []
 
-    def work(i, thread):
+    def work(i):
         at_once.add(i)
         most.append(len(at_once))
         makers[i] = threading.get_ident()
@@ -315,7 +315,7 @@ def test_results_are_dealt_with_in_order_by_the_thread_that_made_them(threads):
 def test_a_failure_ends_the_turns_and_comes_out(threads, where):
     dealt_with = []
 
-    def work(i, thread):
+    def work(i):
         if where == "work" and i == 4:
             raise ArithmeticError("four")
 
@@ -328,3 +328,29 @@ def test_a_failure_ends_the_turns_and_comes_out(threads, where):
         in_turns(work, deal_with, 20, threads)
     assert dealt_with == [0, 1, 2, 3]
     in_turns(work, deal_with, 0, threads)
+
+
+def test_a_step_needs_a_gradient_for_each_thread_and_one_more():
+    model = BertForMaskedLM(CONFIG, seed=1)
+    made, right = [], model.params.zeros_like
+    model.params.zeros_like = lambda: made.append(1) or right()
+    engine = Engine(model, AdamW(model.params), threads=2)
+    for _ in range(3):
+        engine.step(split_batch(*batch(0), 6), 1e-3)
+    assert len(made) <= 3
+
+
+def test_a_step_that_failed_spoils_none_after_it():
+    def vector(fail):
+        model = BertForMaskedLM(CONFIG, seed=1)
+        engine = Engine(model, AdamW(model.params), seed=3, threads=2)
+        for number in range(3):
+            shards = split_batch(*batch(number), 5)
+            if fail:
+                broken = [*shards[:3], (shards[3][0], shards[3][1] + 99), shards[4]]
+                with pytest.raises(ValueError, match="labels: expected integers"):
+                    engine.step(broken, 1e-2)
+            engine.step(shards, 1e-2)
+        return model.params.vector
+
+    assert (vector(fail=True) == vector(fail=False)).all()
