@@ -1,0 +1,111 @@
+"""BERT's pre-training step in JAX, under `jit`: the mathematics of minibert, in its names."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from minibert import BertForMaskedLM
+from minibert.functional import IGNORED
+from minibert.threads import usable_cores
+
+CLIP, DECAY, BETA1, BETA2, EPS = 1.0, 0.01, 0.9, 0.999, 1e-8
+jax.config.update("jax_default_prng_impl", "rbg")  # draws faster than the default
+
+
+class Jax:
+    """The step as one compiled function of a state that it updates in place.
+
+    Args:
+        config: a `BertConfig`.  seed: of the weights and of the dropout.
+    """
+
+    def __init__(self, config, seed=0):
+        ours = BertForMaskedLM(config, seed=seed).params
+        weights = {name: jnp.array(array) for name, array in ours.items()}
+        zeros = partial(jax.tree.map, jnp.zeros_like)
+        self.state = weights, zeros(weights), zeros(weights), jnp.array(0), jax.random.key(seed)
+        loss = partial(masked_loss, config)
+        self._step = jax.jit(partial(step, loss), donate_argnums=0)
+        self._loss = jax.jit(loss)
+        self.about = f"JAX {jax.__version__} under jit, its own pool of {usable_cores()} threads"
+
+    def step(self, shown, labels, rate=1e-4):
+        """Train on a batch of masked rows (B, T)."""
+        self.state = jax.block_until_ready(self._step(self.state, rate, *batch(shown, labels)))
+
+    def loss(self, shown, labels):
+        """Compute the loss of masked rows, without dropout."""
+        return float(self._loss(self.state[0], *batch(shown, labels)))
+
+
+def batch(shown, labels):
+    """Return the ids (B, T), and the masked places and their labels, (M,) each."""
+    places = np.flatnonzero(labels != IGNORED)
+    return tuple(x.astype(np.int32) for x in (shown, places, labels.reshape(-1)[places]))
+
+
+def masked_loss(config, p, ids, places, targets, key=None):
+    """Compute the cross-entropy of the targets (M,) at those places; with a key, with dropout."""
+    keys = iter(() if key is None else jax.random.split(key, 3 * config.num_hidden_layers + 1))
+    K, H = config.num_attention_heads, config.head_width
+    B, T = ids.shape
+
+    def dropout(x, rate):
+        if key is None or rate == 0:
+            return x
+        return jnp.where(jax.random.bernoulli(next(keys), 1 - rate, x.shape), x / (1 - rate), 0)
+
+    def linear(x, name):
+        return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    def norm(x, name):
+        centred = x - x.mean(-1, keepdims=True)
+        scale = jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + config.layer_norm_eps)
+        return centred * scale * p[f"{name}.weight"] + p[f"{name}.bias"]
+
+    def heads(x, name):
+        return linear(x, name).reshape(B, T, K, H).swapaxes(1, 2)  # (B, K, T, H)
+
+    rate, table = config.hidden_dropout_prob, p["bert.embeddings.word_embeddings.weight"]
+    x = table[ids] + p["bert.embeddings.position_embeddings.weight"][:T]
+    x = x + p["bert.embeddings.token_type_embeddings.weight"][0]
+    x = dropout(norm(x, "bert.embeddings.LayerNorm"), rate)  # (B, T, D)
+    for layer in range(config.num_hidden_layers):
+        block = f"bert.encoder.layer.{layer}."
+        roles = (f"{block}attention.self.{role}" for role in ("query", "key", "value"))
+        query, key_heads, value = (heads(x, role) for role in roles)
+        scores = query @ key_heads.swapaxes(2, 3) / H**0.5  # (B, K, T, T)
+        weights = dropout(jax.nn.softmax(scores), config.attention_probs_dropout_prob)
+        read = (weights @ value).swapaxes(1, 2).reshape(B, T, K * H)
+        read = dropout(linear(read, f"{block}attention.output.dense"), rate)
+        x = norm(x + read, f"{block}attention.output.LayerNorm")
+        wide = jax.nn.gelu(linear(x, f"{block}intermediate.dense"), approximate=False)
+        x = norm(
+            x + dropout(linear(wide, f"{block}output.dense"), rate), f"{block}output.LayerNorm"
+        )
+    h = x.reshape(B * T, K * H)[places]  # (M, D)
+    h = jax.nn.gelu(linear(h, "cls.predictions.transform.dense"), approximate=False)
+    h = norm(h, "cls.predictions.transform.LayerNorm")
+    scores = jax.nn.log_softmax(h @ table.T + p["cls.predictions.bias"])  # (M, V)
+    return -jnp.take_along_axis(scores, targets[:, None], axis=1).mean()
+
+
+def step(loss, state, rate, *batch):
+    """Return the state after a step of AdamW on the clipped gradient."""
+    weights, first, second, count, key = state
+    key, own = jax.random.split(key)
+    grads = jax.grad(loss)(weights, *batch, own)
+    norm = jnp.sqrt(sum((g**2).sum() for g in grads.values()))
+    grads = jax.tree.map(lambda g: g * jnp.minimum(1, CLIP / norm), grads)
+    count = count + 1
+    first = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, first, grads)
+    second = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g**2, second, grads)
+
+    def updated(name, p):
+        m, v = first[name] / (1 - BETA1**count), second[name] / (1 - BETA2**count)
+        decay = 0 if name.endswith(("bias", "LayerNorm.weight")) else DECAY
+        return p - rate * (m / (jnp.sqrt(v) + EPS) + decay * p)
+
+    return {name: updated(name, p) for name, p in weights.items()}, first, second, count, key

@@ -1,0 +1,150 @@
+"""How fast is a pre-training step, beside PyTorch, torch.compile, Hugging Face and JAX?
+
+A step masks a batch, goes forward and back, clips, and updates by AdamW: vocabulary 8,192, dropout
+0.1, exact GELU, float32. The vocabulary projection is computed at the masked places only, except
+by "Hugging Face", which is transformers as its documentation uses it. All begin with the same
+weights and must find the same loss. minibert's matrix products are also counted, and held against
+what the machine does when it multiplies and does nothing else.
+
+    pip install torch==2.13.0 && pip install '.[parity]' jax
+    python -m benchmarks.train_step --models tiny mini
+"""
+
+import argparse
+from collections.abc import Iterator
+from itertools import cycle, islice
+
+import numpy as np
+
+from benchmarks.harness import (
+    Peak,
+    alternate,
+    options,
+    parse,
+    ratios,
+    repeat,
+    report,
+    spread,
+    table,
+    workers,
+)
+from benchmarks.peers import SIDES, random_rows
+from minibert import BertConfig
+from minibert.data.masking import mask_tokens
+from minibert.functional import IGNORED
+from minibert.threads import usable_cores
+
+V, SPECIAL, MASK = 8192, range(5), 4
+SIZES = {"tiny": (32, 64), "mini": (32, 128), "6x384": (32, 128), "base": (4, 128)}  # B, T
+SGEMM = "sgemm"
+HEADS = ("model", "batch", "side", "tokens/s", "minibert to it", "minibert's share of the peak")
+NOTE = """The peak is {loops} loops of 1,024 x 1,024 matrix products in float32 at a time, in NumPy,
+in a process and on a thread each: {peak} GFLOP/s. Of minibert, the products of a step as it
+computes them are counted: the last block and the vocabulary for the masked places alone."""
+
+
+def main() -> None:
+    """Measure each model and print the table."""
+    parser = options(__doc__)
+    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--seconds", type=float, help="of a round (3; quick: 0.3)")
+    o = parse(parser)
+    o.sides = ["minibert", *(side for side in o.sides if side != "minibert")]
+    rows, about, peaks = [], {}, []
+    for model in o.models:
+        found = measure(o, model, about)
+        peaks += found[SGEMM]
+        rows += compared(model, found)
+    descriptions = table(("side", ""), about.items())
+    note = NOTE.format(loops=usable_cores(), peak=spread(peaks, ".0f"))
+    report(o, "A pre-training step", table(HEADS, rows), note, descriptions)
+
+
+def measure(o: argparse.Namespace, model: str, about: dict[str, str]) -> dict[str, list[float]]:
+    """Let the sides train one model in turns: tokens/s of each, and the peak's GFLOP/s."""
+    seconds = o.seconds or (0.3 if o.quick else 3)
+    jobs = {side: (train, side, model, seconds) for side in o.sides}
+    with workers(jobs) as (running, missing):
+        losses = {side: worker.ready[1] for side, worker in running.items()}
+        assert max(losses.values()) - min(losses.values()) < 1e-3, f"not the same model: {losses}"
+        about |= {side: worker.ready[0] for side, worker in running.items()} | missing
+        peak = Peak(usable_cores(), seconds / 3)
+        found = alternate({**running, SGEMM: peak}, o.rounds)
+        peak.close()
+    return found
+
+
+def compared(model: str, found: dict[str, list[float]]) -> Iterator[tuple[str, ...]]:
+    """Yield the table's rows of one model."""
+    config, (B, T), mine = sized(model), SIZES[model], found["minibert"]
+    flops = matmul_flops(config, B, T, masked_rows(T)) / (B * T)  # of a token
+    shares = [speed * flops / (peak * 1e9) for speed, peak in zip(mine, found[SGEMM], strict=True)]
+    for side, speeds in found.items():
+        if side == SGEMM:
+            continue
+        own = side == "minibert"
+        yield (model, f"{B} x {T}", side, spread(speeds, ",.0f"),
+               "" if own else spread(ratios(mine, speeds)),
+               spread(shares, ".0%") if own else "")  # fmt: skip
+
+
+def train(side: str, name: str, seconds: float) -> Iterator:
+    """One side: yields what it is and its first loss, and then the tokens/s of each round."""
+    config, (batch, length) = sized(name), SIZES[name]
+    model, rng = SIDES[side](config), np.random.default_rng(0)
+    rows = list(islice(random_rows(config, batch, length), 8))
+    loss = model.loss(*mask_tokens(rows[0], SPECIAL, MASK, V, rng))
+    batches = cycle(rows)
+
+    def step():
+        model.step(*mask_tokens(next(batches), SPECIAL, MASK, V, rng))
+
+    for _ in range(3):
+        step()
+    repeat(step, seconds)
+    yield model.about, loss
+    while True:
+        count, spent = repeat(step, seconds)
+        yield count * batch * length / spent
+
+
+def sized(model: str) -> BertConfig:
+    """Return a model's configuration."""
+    sizes = {"vocab_size": V, "max_position_embeddings": SIZES[model][1]}
+    if model != "6x384":
+        return BertConfig.preset(model, **sizes)
+    return BertConfig(
+        num_hidden_layers=6,
+        hidden_size=384,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        **sizes,
+    )
+
+
+def masked_rows(length: int) -> int:
+    """Return how many places are masked in a row of this length, [CLS] and [SEP] included."""
+    ids = np.full((1, length), 9)
+    ids[:, [0, -1]] = 2
+    _, labels = mask_tokens(ids, SPECIAL, MASK, V, np.random.default_rng(0))
+    return int((labels != IGNORED).sum())
+
+
+def matmul_flops(config: BertConfig, B: int, T: int, R: int) -> int:
+    """Count the flops of a step's matrix products, R places of each sequence masked.
+
+    A product of (n, k) and (k, m) takes 2nkm, and going back takes two products of its size.
+    """
+    D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+
+    def block(rows):  # those that the block computes, of each sequence
+        maps = 2 * T * D * D + 2 * rows * D * D  # keys and values; queries and output
+        return maps + 2 * rows * T * D + 2 * rows * D * F  # scores and mixing; feed-forward
+
+    head = R * D * D + R * D * config.vocab_size
+    return 3 * 2 * B * ((L - 1) * block(T) + block(R) + head)
+
+
+if __name__ == "__main__":
+    main()
