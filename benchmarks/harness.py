@@ -36,6 +36,7 @@ class Worker:
 
     Attributes:
         ready: what it yielded first.
+        others: the share of the machine that other processes took during its last round.
     """
 
     def __init__(self, job: Callable, *args):
@@ -52,7 +53,7 @@ class Worker:
 
     def answer(self):
         """Wait for what it yields."""
-        found = self._pipe.recv()
+        found, self.others = self._pipe.recv()
         if isinstance(found, Exception):
             raise found
         return found
@@ -71,16 +72,26 @@ class Worker:
 
 def _serve(pipe, job, args):
     try:
+        before = _clocks()
         for found in job(*args):
-            pipe.send(found)
+            everybody, mine, wall = _clocks() - before
+            pipe.send((found, max(everybody - mine, 0) / wall / os.cpu_count()))
             pipe.recv()
+            before = _clocks()
     except EOFError:  # the pipe was closed: nothing more is asked
         pass
     except ImportError as error:
-        pipe.send(Missing(str(error)))
+        pipe.send((Missing(str(error)), 0))
     except Exception as error:
-        pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
+        pipe.send((RuntimeError(f"{type(error).__name__}: {error}"), 0))
         raise
+
+
+def _clocks():
+    """Seconds of all processes on all cores, of this process on all cores, and of the clock."""
+    user, nice, system, _, _, *more = map(int, Path("/proc/stat").read_text().split()[1:9])
+    ticks = user + nice + system + sum(more)
+    return np.array([ticks / os.sysconf("SC_CLK_TCK"), time.process_time(), time.perf_counter()])
 
 
 class Peak:
@@ -97,7 +108,11 @@ class Peak:
         """Run all loops side by side and return the sum of their GFLOP/s."""
         for worker in self._workers:
             worker.go()
-        return sum(worker.answer() for worker in self._workers)
+        speeds = [worker.answer() for worker in self._workers]
+        # To each loop the others of these are others.
+        known = (len(speeds) - 1) / os.cpu_count()
+        self.others = max(statistics.mean(worker.others for worker in self._workers) - known, 0)
+        return sum(speeds)
 
     def close(self) -> None:
         """End the processes."""
@@ -140,13 +155,14 @@ def workers(jobs: Mapping[str, tuple]) -> Iterator[tuple[dict[str, Worker], dict
         yield running, missing
 
 
-def alternate(sides: Mapping, rounds: int) -> dict[str, list]:
+def alternate(o: argparse.Namespace, sides: Mapping) -> dict[str, list]:
     """Let the sides take turns, every other time in the reverse order: each one's numbers."""
     found: dict[str, list] = {name: [] for name in sides}
-    for number in range(rounds):
+    for number in range(o.rounds):
         for name in reversed(sides) if number % 2 else sides:
             time.sleep(PAUSE)
             found[name].append(sides[name].round())
+            o.others.append(sides[name].others)
     return found
 
 
@@ -171,15 +187,15 @@ def table(heads: Sequence[str], rows: Sequence[Sequence]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
-def machine(load: float) -> str:
-    """Describe the machine, Python and the state of this repository, given the load before."""
+def machine() -> str:
+    """Describe the machine, Python and the state of this repository."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "unknown")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
     return (
-        f"{usable_cores()} cores of {model}, {memory:.0f} GiB, load {load:.1f} before the start; "
+        f"{usable_cores()} cores of {model}, {memory:.0f} GiB; "
         f"Python {platform.python_version()}; minibert at {commit}."
     )
 
@@ -194,10 +210,10 @@ def options(doc: str) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line, and how busy the machine is."""
+    """Read the command line; `others` will say what other processes took of the machine."""
     o = parser.parse_args()
     o.rounds = o.rounds or (2 if o.quick else 5)
-    o.load = os.getloadavg()[0]
+    o.others = []
     return o
 
 
@@ -208,7 +224,8 @@ def report(o: argparse.Namespace, title: str, *parts: str) -> None:
         "Medians, with the least and the most; ratios are taken within a round. Each side runs in "
         f"a process of its own, one at a time, in turns, {o.rounds} rounds."
     )
-    paragraphs = (f"# {title}", *warning, *parts, method, machine(o.load))
+    others = f"Meanwhile other processes took {spread(o.others, '.0%')} of the machine."
+    paragraphs = (f"# {title}", *warning, *parts, method, others, machine())
     text = "\n\n".join(part.strip() for part in paragraphs) + "\n"
     print(text)
     if o.out:

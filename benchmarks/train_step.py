@@ -70,7 +70,7 @@ def measure(o: argparse.Namespace, model: str, about: dict[str, str]) -> dict[st
         assert max(losses.values()) - min(losses.values()) < 1e-3, f"not the same model: {losses}"
         about |= {side: worker.ready[0] for side, worker in running.items()} | missing
         peak = Peak(usable_cores(), seconds / 3)
-        found = alternate({**running, SGEMM: peak}, o.rounds)
+        found = alternate(o, {**running, SGEMM: peak})
         peak.close()
     return found
 
