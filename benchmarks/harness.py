@@ -155,10 +155,16 @@ def workers(jobs: Mapping[str, tuple]) -> Iterator[tuple[dict[str, Worker], dict
         yield running, missing
 
 
-def alternate(o: argparse.Namespace, sides: Mapping) -> dict[str, list]:
-    """Let the sides take turns, every other time in the reverse order: each one's numbers."""
+def alternate(o: argparse.Namespace, sides: Mapping, turns: int = 1) -> dict[str, list]:
+    """Let the sides take turns, every other time in the reverse order: each one's numbers.
+
+    Args:
+        o: the options; what other processes took is noted there.
+        sides: by their names, each with a `round`.
+        turns: that make a round.
+    """
     found: dict[str, list] = {name: [] for name in sides}
-    for number in range(o.rounds):
+    for number in range(o.rounds * turns):
         for name in reversed(sides) if number % 2 else sides:
             time.sleep(PAUSE)
             found[name].append(sides[name].round())

@@ -92,18 +92,25 @@ def compared(model: str, found: dict[str, list[float]]) -> Iterator[tuple[str, .
 def train(side: str, name: str, seconds: float) -> Iterator:
     """One side: yields what it is and its first loss, and then the tokens/s of each round."""
     config, (batch, length) = sized(name), SIZES[name]
-    model, rng = SIDES[side](config), np.random.default_rng(0)
-    rows = list(islice(random_rows(config, batch, length), 8))
-    loss = model.loss(*mask_tokens(rows[0], SPECIAL, MASK, V, rng))
-    batches = cycle(rows)
+    model = SIDES[side](config)
+    rows = next(random_rows(config, batch, length))
+    loss = model.loss(*mask_tokens(rows, SPECIAL, MASK, V, np.random.default_rng(0)))
+    speeds = steps(model, config, batch, length, seconds)
+    next(speeds)
+    yield model.about, loss
+    yield from speeds
+
+
+def steps(model, config: BertConfig, batch: int, length: int, seconds: float) -> Iterator[float]:
+    """Train on random rows, masked anew in each step: yields the tokens/s of each round."""
+    rng = np.random.default_rng(0)
+    batches = cycle(list(islice(random_rows(config, batch, length), 8)))
 
     def step():
         model.step(*mask_tokens(next(batches), SPECIAL, MASK, V, rng))
 
-    for _ in range(3):
+    for _ in range(3):  # warms up, compiles
         step()
-    repeat(step, seconds)
-    yield model.about, loss
     while True:
         count, spent = repeat(step, seconds)
         yield count * batch * length / spent
