@@ -1,39 +1,112 @@
 """How does minibert's speed grow with threads, and change with length, depth and width?
 
-Threads are held against what the machine gives: loops of matrix products, one to a thread and
-process, gain that much over one loop, measured in the same rounds. Then one of T, L and D varies
-at a time, 4,096 tokens in a batch, vocabulary 8,192, dropout 0.1; the peak is what all loops
-together do.
+Threads are held against what the machine gives: loops of matrix products, each on a thread of its
+own process, together do so many times the work of one. Then one of length T, layers L and width D
+varies at a time, 4,096 tokens in a batch, heads 64 wide, vocabulary 8,192, dropout 0.1; the peak is
+what all loops do together. All of it takes turns.
 
     python -m benchmarks.scaling
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from benchmarks.harness import Peak, alternate, options, parse, ratios, report, spread, table, workers
+import numpy as np
+
+from benchmarks.harness import (
+    Peak,
+    alternate,
+    options,
+    parse,
+    ratios,
+    report,
+    spread,
+    table,
+    workers,
+)
 from benchmarks.peers import Minibert
 from benchmarks.train_step import V, masked_rows, matmul_flops, steps
 from minibert import BertConfig
 from minibert.threads import usable_cores
 
 TOKENS, HEAD = 4096, 64
-MIDDLE = {"T": 128, "L": 4, "D": 256}
 VARIED = {"T": (32, 64, 128, 256, 512), "L": (1, 2, 4, 8), "D": (128, 256, 512, 768)}
-THREADS_HEADS = ("T, L, D", "threads", "tokens/s", "gain", "gain of the loops", "of it we have")
-SHAPES_HEADS = ("varied", "T", "L", "D", "batch", "tokens/s", "share of the peak")
+SIZES_HEADS = ("varied", "T", "L", "D", "batch", "tokens/s", "share of the peak")
+THREADS_HEADS = ("T", "L", "D", "threads", "tokens/s", "times one thread", "loops: times one",
+                 "ratio of the two")  # fmt: skip
+
+
+class Size(NamedTuple):
+    """The size of a model, and of its batch: those that aren't varied are mini's."""
+
+    T: int = 128
+    L: int = 4
+    D: int = 256
+
+    def config(self) -> BertConfig:
+        """Return the configuration."""
+        return BertConfig(
+            vocab_size=V,
+            hidden_size=self.D,
+            num_hidden_layers=self.L,
+            num_attention_heads=self.D // HEAD,
+            intermediate_size=4 * self.D,
+            max_position_embeddings=self.T,
+        )
+
+    def flops(self) -> float:
+        """Return the flops of a token's share in a step."""
+        return matmul_flops(self.config(), 1, self.T, masked_rows(self.T)) / self.T
+
+
+THREADED = (Size(64, 2, 128), Size(), Size(D=512))
 
 
 def main() -> None:
-    """Measure all shapes and numbers of threads in turns, and print both tables."""
+    """Measure all sizes and numbers of threads in turns, and print both tables."""
     parser = options(__doc__)
     parser.add_argument("--seconds", type=float, help="of a round (3; quick: 0.3)")
     o = parse(parser)
     seconds, cores = o.seconds or (0.3 if o.quick else 3), usable_cores()
-    numbers = sorted({1, *(2**i for i in range(1, cores.bit_length()) if 2**i <= cores), cores})
-    shapes = {tuple((MIDDLE | {name: value}).values()): None
-              for name, values in VARIED.items() for value in values}  # fmt: skip
-    middle = tuple(MIDDLE.values())
-    ...
+    numbers = sorted({1, cores, *(n for n in (2, 4, 8, 16, 32, 64) if n < cores)})
+    varied = [(name, Size(**{name: value})) for name in VARIED for value in VARIED[name]]
+    keys = {(size, cores) for _, size in varied} | {(size, n) for size in THREADED for n in numbers}
+    with workers({key: (train, *key, seconds) for key in sorted(keys)}) as (running, _):
+        loops = {n: Peak(n, seconds / 3) for n in numbers}
+        found = alternate(o, {**running, **loops})
+        for peak in loops.values():
+            peak.close()
+    report(
+        o,
+        "minibert's speed by threads, length, depth and width",
+        table(THREADS_HEADS, by_threads(found, numbers)),
+        table(SIZES_HEADS, by_size(found, varied, cores)),
+        f"The loops together: {spread(found[cores], '.0f')} GFLOP/s. NumPy {np.__version__}.",
+    )
+
+
+def by_threads(found: dict, numbers: list[int]) -> Iterator[tuple]:
+    """Yield the rows of the first table."""
+    for size in THREADED:
+        for n in numbers:
+            gains = ratios(found[size, n], found[size, 1])
+            possible = ratios(found[n], found[1])
+            told = map(spread, (gains, possible, ratios(gains, possible)))
+            yield (*size, n, spread(found[size, n], ",.0f"), *(told if n > 1 else ("",) * 3))
+
+
+def by_size(found: dict, varied: list[tuple[str, Size]], cores: int) -> Iterator[tuple]:
+    """Yield the rows of the second table."""
+    for name, size in varied:
+        speeds = found[size, cores]
+        shares = [share * size.flops() / 1e9 for share in ratios(speeds, found[cores])]
+        yield (name, *size, TOKENS // size.T, spread(speeds, ",.0f"), spread(shares, ".0%"))
+
+
+def train(size: Size, threads: int, seconds: float) -> Iterator:
+    """Yield the tokens/s of each round, once warm."""
+    model = Minibert(size.config(), threads=threads)
+    yield from steps(model, size.config(), TOKENS // size.T, size.T, seconds)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def tokenizer(size: int) -> WordPieceTokenizer:
     """Return a tokenizer of so many pieces, learned from the corpus."""
     folder = FOLDER / f"tokenizer-{size}"
     if not folder.exists():
-        paragraphs = (text for document in read_corpus([corpus() / "train.txt"]) for text in document)
+        paragraphs = (
+            text for document in read_corpus([corpus() / "train.txt"]) for text in document
+        )
         WordPieceTokenizer.train(paragraphs, size).save_pretrained(folder)
     return WordPieceTokenizer.from_pretrained(folder)
 
