@@ -1,10 +1,12 @@
 """How fast is a real checkpoint fine-tuned, beside PyTorch, and how well?
 
 A checkpoint of 6 layers of 384 units (all-MiniLM-L6-v2) learns for one epoch which module a text
-documents, texts to weights, tokenizing included: the same batches of mixed length, each padded to
-its own longest text, the same rate, AdamW, clipping and dropout. PyTorch runs transformers' model
-and tokenizer. A round is an epoch from the checkpoint, with a seed of its own, the same on both
-sides, of the new classifier's weights and of the order.
+documents, texts to weights, tokenizing included: the same rate, AdamW, clipping, dropout and number
+of texts in a batch. minibert puts texts of like length together, as `train_classifier` does.
+PyTorch, with transformers' model and tokenizer, takes them as they come and pads each batch to its
+longest text, as transformers' Trainer does by default; "PyTorch, sorted" has minibert's batches. A
+round is an epoch from the checkpoint, with a seed of its own, the same on all sides, of the new
+classifier's weights and of the order.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.finetune
@@ -23,7 +25,7 @@ from benchmarks.harness import alternate, options, parse, ratios, report, spread
 from benchmarks.peers import about_torch, fused_adam, on_torch, update, use_torch
 from benchmarks.texts import labelled
 from minibert import BertForSequenceClassification, WordPieceTokenizer
-from minibert.data.batching import rows_at, steps_per_epoch
+from minibert.data.batching import rows_at, rows_of_like_length_at, steps_per_epoch
 from minibert.threads import usable_cores
 from minibert.training import Examples, Settings, evaluate_classifier, train_classifier
 
@@ -38,7 +40,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-4, help="the largest (%(default)s)")
     o = parse(parser)
     o.texts = o.texts or (64 if o.quick else None)
-    jobs = {"minibert": (ours, o.texts, o.rate), "PyTorch": (theirs, o.texts, o.rate)}
+    jobs = {
+        "minibert": (ours, o.texts, o.rate),
+        "PyTorch": (theirs, o.texts, o.rate),
+        "PyTorch, sorted": (theirs, o.texts, o.rate, True),
+    }
     with workers(jobs) as (running, missing):
         found = alternate(o, running)
         about = {side: worker.ready for side, worker in running.items()} | missing
@@ -90,7 +96,7 @@ def ours(texts: int | None, rate: float) -> Iterator:
         yield speed, evaluate_classifier(model, tokenizer, test).accuracy
 
 
-def theirs(texts: int | None, rate: float) -> Iterator:
+def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
     """PyTorch: yields what it is, then texts/s and the accuracy of each round."""
     torch = use_torch()
     from transformers import AutoTokenizer
@@ -109,8 +115,12 @@ def theirs(texts: int | None, rate: float) -> Iterator:
         labels = torch.as_tensor(examples.labels)
         start = time.perf_counter()
         adam = fused_adam(torch, model)
+        if by_length:
+            lengths = np.array([len(ids) for ids in tokenizer(examples.texts)["input_ids"]])
         for step in range(todo.steps):
             rows = rows_at(step, len(examples), B, seed)
+            if by_length:
+                rows = rows_of_like_length_at(step, lengths, B, seed)
             batch = encoded([examples.texts[i] for i in rows])
             update(torch, model, adam, model(**batch, labels=labels[rows]).loss, todo.rate(step))
         return model, len(examples) / (time.perf_counter() - start)

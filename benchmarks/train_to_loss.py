@@ -19,8 +19,8 @@ from benchmarks.peers import SIDES
 from benchmarks.texts import packed, tokenizer
 from minibert import BertConfig
 from minibert.data.batching import generator, rows_at
+from minibert.data.masking import masked
 from minibert.training import Settings
-from minibert.training.pretrain import masked
 
 V, B, T = 8192, 32, 64
 RATE, DEVIATION = 2e-3, 0.06  # as `minibert pretrain` chooses them for this width
