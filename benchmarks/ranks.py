@@ -1,0 +1,74 @@
+"""How much faster do two processes train than one, and what would the machine allow?
+
+`mpiexec -n 1` and `-n 2` run `minibert pretrain` on the built-in corpus in turns, a thread to a
+rank, two shards to a step. A round's number is the median of the tokens/s in the run's history, the
+first quarter of the steps left out. Beside that: how many times the work of one loop of matrix
+products two of them do, each in a process.
+
+    pip install '.[mpi]'
+    python -m benchmarks.ranks
+"""
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.harness import Peak, alternate, options, parse, ratios, report, spread, table
+from benchmarks.texts import FOLDER, corpus, tokenizer
+from minibert.training.history import read_history
+
+V = 8192
+SIZES = {"tiny": (32, 64), "mini": (32, 128)}  # B, T
+HEADS = ("model", "batch", "ranks", "tokens/s", "times one rank", "loops: times one", "ratio")
+
+
+class Run:
+    """`minibert pretrain` on so many ranks, as a side of the harness."""
+
+    others = 0.0
+
+    def __init__(self, model: str, ranks: int, steps: int):
+        self.model, self.ranks, self.steps = model, ranks, steps
+
+    def round(self) -> float:
+        """Train from the start: the median of the steps' tokens/s."""
+        batch, length = SIZES[self.model]
+        mpiexec = shutil.which("mpiexec", path=Path(sys.executable).parent) or "mpiexec"
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "run"
+            command = [mpiexec, "-n", self.ranks, sys.executable, "-m", "minibert", "pretrain",
+                       corpus() / "train.txt", "--tokenizer", FOLDER / f"tokenizer-{V}",
+                       "--size", self.model, "--length", length, "--batch-size", batch,
+                       "--dropout", 0.1, "--shards", 2, "--threads", 1, "--steps", self.steps,
+                       "--save-every", self.steps, "--out", out]  # fmt: skip
+            subprocess.run(list(map(str, command)), check=True, capture_output=True)
+            speeds = [x["tokens_per_second"] for x in read_history(out) if "loss" in x]
+        return statistics.median(speeds[len(speeds) // 4 :])
+
+
+def main() -> None:
+    """Let one and two ranks take turns, and print the table."""
+    parser = options(__doc__)
+    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
+    o = parse(parser)
+    tokenizer(V)  # learned before anything is measured
+    rows = []
+    for model in o.models:
+        steps = 8 if o.quick else {"tiny": 120, "mini": 24}[model]
+        loops = {f"{n} loops": Peak(n, 0.3 if o.quick else 1) for n in (1, 2)}
+        found = alternate(o, {**{n: Run(model, n, steps) for n in (1, 2)}, **loops})
+        for peak in loops.values():
+            peak.close()
+        gains, possible = ratios(found[2], found[1]), ratios(found["2 loops"], found["1 loops"])
+        told = map(spread, (gains, possible, ratios(gains, possible)))
+        size = "{} x {}".format(*SIZES[model])
+        rows += [(model, size, 1, spread(found[1], ",.0f"), "", "", ""),
+                 (model, size, 2, spread(found[2], ",.0f"), *told)]  # fmt: skip
+    report(o, "Training on two ranks", table(HEADS, rows))
+
+
+if __name__ == "__main__":
+    main()
