@@ -118,8 +118,12 @@ def tokenize_corpus(
         key = _key(texts, others, share, tokenizer)
         home = folder / f"tokens-{key}"
         if not _is_whole(home):
-            with creating(home) as temporary:
-                _write(temporary, texts, others, share, tokenizer, workers)
+            try:
+                with creating(home) as temporary:
+                    _write(temporary, texts, others, share, tokenizer, workers)
+            except OSError:
+                if not _is_whole(home):  # another process may have been the first to make it
+                    raise
     finally:
         spool.unlink(missing_ok=True)
     state = read_json(home / "tokens.json")

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import json
 import tracemalloc
 
@@ -91,6 +92,21 @@ def test_damaged_tokens_are_made_again(files, tokenizer, tmp_path, caplog, damag
         (home / {"no state": "tokens.json", "no ids": "train.ids"}[damage]).unlink()
     assert tokenize_corpus(files, tokenizer, folder=folder).train.stream.tolist() == before
     assert "damaged, the text is tokenized again" in caplog.text
+
+
+def test_another_process_may_be_first(files, tokenizer, tmp_path, monkeypatch):
+    folder, right = tmp_path / "c", module._write
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(module, "_write", right)
+        tokenize_corpus(files, tokenizer, folder=folder)
+        right(*arguments)
+
+    monkeypatch.setattr(module, "_write", overtaken)
+    monkeypatch.setattr("minibert.files.os.getpid", itertools.count().__next__)
+    corpus = tokenize_corpus(files, tokenizer, folder=folder)
+    assert len(corpus.train.stream)
+    assert [path.name for path in folder.iterdir()] == [f"tokens-{corpus.key}"]
 
 
 def test_standard_input_is_a_text(files, tokenizer, tmp_path, monkeypatch):
