@@ -9,7 +9,7 @@ process of its own, for the time and the memory of that.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     pip install sentence-transformers onnx onnxscript onnxruntime
-    python benchmarks/inference.py
+    python -m benchmarks.inference
 """
 
 import argparse

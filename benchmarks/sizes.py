@@ -7,7 +7,7 @@ batch to a core. Both sides draw random weights, drop out 0.1, clip, and update 
 take turns, process by process.
 
     pip install torch==2.13.0 && pip install '.[parity]'
-    python benchmarks/sizes.py base large
+    python -m benchmarks.sizes base large
 """
 
 import argparse

@@ -9,7 +9,7 @@ The English is the documentation of the packages that are installed, each paragr
 the caller names; the vocabulary is that of a real checkpoint, or what the caller names.
 
     pip install torch==2.13.0 && pip install '.[parity]'
-    python benchmarks/tokenizer.py
+    python -m benchmarks.tokenizer
 """
 
 import argparse

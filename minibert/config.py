@@ -164,6 +164,10 @@ class BertConfig:
         """The classes' numbers by name."""
         return {label: i for i, label in (self.id2label or {}).items()}
 
+    def __reduce__(self):
+        """Go to other processes, and through `copy.deepcopy`, without the mapping's proxy."""
+        return type(self).from_dict, (self.to_dict(),)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of a Hugging Face `config.json`."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}

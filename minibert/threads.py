@@ -163,5 +163,6 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        for option, size in ((-1, 2**30), (-2, 2**26), (-3, 2**30)):
-            mallopt(option, size)  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
+        # M_TRIM_THRESHOLD, M_TOP_PAD, and M_MMAP_THRESHOLD, which some versions won't raise far.
+        for option, size in ((-1, 2**30), (-2, 2**26), (-3, 2**25), (-3, 2**30)):
+            mallopt(option, size)

@@ -1,7 +1,9 @@
 """Configurations: presets, JSON both ways, and a clear line for each impossible one."""
 
+import copy
 import dataclasses
 import json
+import pickle
 
 import pytest
 
@@ -106,3 +108,8 @@ def test_other_files_are_refused(text, message):
 def test_an_unknown_preset():
     with pytest.raises(ValueError, match=r"preset: expected one of tiny, mini, .*, got 'huge'"):
         BertConfig.preset("huge")
+
+
+def test_a_config_can_be_copied_and_sent_to_other_processes():
+    config = BertConfig.preset("mini", vocab_size=77, id2label={0: "a", 1: "b", 2: "c"})
+    assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
