@@ -17,7 +17,8 @@ from minibert.training.ranks import ALONE, Ranks
 QUIET = partial(np.errstate, over="ignore", invalid="ignore", divide="ignore")
 Labels = np.ndarray | Mapping[str, np.ndarray]  # by their names, where a head has several
 # A smaller vector is updated faster by one thread: the passes over its pieces are so short that two
-# threads wait for each other.
+# threads wait for each other. An update of tiny takes one thread 3.3 ms and two 5.2, of mini 11.2
+# and 12.2, of small 33 and 26.
 SHARED = 16_000_000
 Shard = tuple[Mapping[str, np.ndarray], Labels]  # a part of a batch, and its labels
 
