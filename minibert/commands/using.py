@@ -2,22 +2,13 @@
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from minibert import proofs
-from minibert.commands.shared import interactive, lines_of, print_scores, read, report_cut
-from minibert.data.tables import Row
+from minibert.commands.shared import interactive, lines_of
 from minibert.files import claim
-from minibert.models import BertForMaskedLM, BertForSequenceClassification
+from minibert.models import BertForMaskedLM
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training import (
-    Examples,
-    evaluate_classifier,
-    predict_proba,
-)
-from minibert.training.finetune import texts_of
 from minibert.training.pretrain import guess
 
 
@@ -42,30 +33,6 @@ def corpus(options: argparse.Namespace) -> None:
     for name, rows in labelled.items():
         classes = len({label for label, _ in rows})
         print(f"{options.out / 'labelled' / name}.tsv: {len(rows):,} texts, {classes} classes")
-
-
-def evaluate(options: argparse.Namespace) -> None:
-    """Measure a classifier."""
-    model, tokenizer = _classifier(options.model)
-    rows = read(options, options.file, labelled=True)
-    examples = Examples.of(rows, model.config.label2id, str(options.file))
-    report_cut(tokenizer, examples.texts, examples.pairs, model)
-    print_scores(evaluate_classifier(model, tokenizer, examples))
-
-
-def predict(options: argparse.Namespace) -> None:
-    """Say each text's class."""
-    model, tokenizer = _classifier(options.model)
-    if options.file and not options.texts:
-        rows = read(options, options.file, labelled=False)
-    else:
-        rows = [Row(text, None, None, n) for n, text in enumerate(lines_of(options), start=1)]
-    texts, pairs = texts_of(rows)
-    report_cut(tokenizer, texts, pairs, model, sys.stderr)
-    names = list(model.config.label2id)
-    for shares, text in zip(predict_proba(model, tokenizer, texts, pairs), texts, strict=True):
-        best = int(shares.argmax())
-        print(f"{names[best]}\t{shares[best]:.3f}\t{' '.join(text.split())}")
 
 
 def fill_mask(options: argparse.Namespace) -> None:
@@ -113,10 +80,3 @@ def gradcheck(options: argparse.Namespace) -> None:
     """Prove every gradient."""
     if not proofs.report():
         raise ArithmeticError("a gradient disagrees with its forward pass")
-
-
-def _classifier(folder: Path):
-    model = BertForSequenceClassification.from_pretrained(folder, strict=True)
-    if model.problem != "single_label_classification":
-        raise ValueError(f"{folder}: expected a classifier of single labels, got {model.problem}")
-    return model, WordPieceTokenizer.from_pretrained(folder)

@@ -1,8 +1,10 @@
 """What is random, and which rows come when: computed from the seed and a number, never stored."""
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 
-PURPOSES = ("order", "masking", "dropout", "evaluation", "pairs")
+PURPOSES = ("order", "masking", "dropout", "evaluation", "pairs", "split")
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
@@ -71,6 +73,32 @@ def rows_of_like_length_at(
 def steps_per_epoch(count: int, size: int) -> int:
     """Return how many batches of `size` rows go through `count` rows once."""
     return -(-count // size)
+
+
+def held_out_of(classes: Sequence[Hashable], share: float, seed: int) -> np.ndarray:
+    """Draw the share of the rows that is held out, of each class alike.
+
+    A class with two rows or more has one on either side at least; one with a single row is trained
+    on.
+
+    >>> held_out_of(["a"] * 8 + ["b"] * 4 + ["c"], 0.25, seed=0).reshape(-1).tolist()
+    [1, 2, 11]
+
+    Args:
+        classes: of the rows.  share: from 0 to 1.  seed: of the draw.
+
+    Returns:
+        the numbers of the rows that are held out, in order.
+    """
+    rng = generator(seed, "split")
+    rows_of: dict[Hashable, list[int]] = {}
+    for row, name in enumerate(classes):
+        rows_of.setdefault(name, []).append(row)
+    chosen: list[int] = []
+    for rows in rows_of.values():
+        number = min(max(round(share * len(rows)), 1), len(rows) - 1)
+        chosen += rng.permutation(rows)[:number].tolist()
+    return np.array(sorted(chosen), int)
 
 
 def shuffled(places: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

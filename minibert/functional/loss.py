@@ -5,10 +5,11 @@ import numpy as np
 IGNORED = -100  # the label of a place that does not count
 
 
-def cross_entropy_forward(logits, labels, denominator=None):
+def cross_entropy_forward(logits, labels, denominator=None, weights=None):
     """Sum the negative log-probabilities of the labels, and divide.
 
-        loss = -(1/n) Σ_i log softmax(logits_i)[label_i],   over the i whose label is not -100
+        loss = -(1/n) Σ_i w[label_i] · log softmax(logits_i)[label_i],   over the i whose label is
+        not -100
 
     The denominator n is an argument so that parts of a batch, each divided by the whole batch's
     count, add up to the batch's loss.
@@ -16,30 +17,34 @@ def cross_entropy_forward(logits, labels, denominator=None):
     Args:
         logits: (..., C).
         labels: (...) of integers from 0 to C - 1, or -100 where it doesn't count.
-        denominator: n; None: the number of labels that count, at least 1.
+        denominator: n; None: Σ w[label_i], or 1 if nothing counts.
+        weights: w, (C,), how much each class counts; None: each counts 1.
 
     Returns:
         loss in nats, a float64 number, and the cache that `cross_entropy_backward` needs.
     """
-    counted = labels.reshape(-1) != IGNORED  # (M,)
+    flat_labels = labels.reshape(-1)  # (M,)
+    rows = np.flatnonzero(flat_labels != IGNORED)
+    right = flat_labels[rows]
+    share = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)[right]
     if denominator is None:
-        denominator = max(int(counted.sum()), 1)
-    rows = np.flatnonzero(counted)
-    right = labels.reshape(-1)[rows]
+        denominator = share.sum() or 1
+    scale = np.zeros(len(flat_labels))
+    scale[rows] = share / denominator
     flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
     shifted = flat - flat.max(axis=-1, keepdims=True)  # exp can't overflow
     picked = shifted[rows, right]
-    # From here on it becomes the gradient, (softmax - one-hot) / n: nearly all of that is done.
+    # From here on it becomes the gradient, w · (softmax - one-hot) / n: nearly all of that is done.
     dlogits = np.exp(shifted, out=shifted)
     total = dlogits.sum(axis=-1)  # (M,)
-    loss = (np.log(total[rows]) - picked).sum(dtype=np.float64) / denominator
-    dlogits *= (counted / (denominator * total))[:, None].astype(dlogits.dtype)
-    dlogits[rows, right] -= dlogits.dtype.type(1 / denominator)
+    loss = float((np.log(total[rows]) - picked) @ scale[rows])
+    dlogits *= (scale / total)[:, None].astype(dlogits.dtype)
+    dlogits[rows, right] -= scale[rows].astype(dlogits.dtype)
     return loss, dlogits.reshape(logits.shape)
 
 
 def cross_entropy_backward(dlogits):
-    """Gradient of `cross_entropy_forward`: (softmax - one-hot) / n, zero where ignored."""
+    """Gradient of `cross_entropy_forward`: w · (softmax - one-hot) / n, zero where ignored."""
     return dlogits
 
 

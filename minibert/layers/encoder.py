@@ -111,10 +111,13 @@ class Encoder:
 
     Args:
         config: the model's `BertConfig`.  block: the class of the blocks.
+        frozen: how many of the lowest blocks only compute; their caches are None, and `backward`
+            ends above them.  lean: the class of these.
     """
 
-    def __init__(self, config, block=EncoderBlock):
-        self.blocks = [block(config) for _ in range(config.num_hidden_layers)]
+    def __init__(self, config, block=EncoderBlock, frozen=0, lean=None):
+        kinds = [lean] * frozen + [block] * (config.num_hidden_layers - frozen)
+        self.blocks, self.frozen = [kind(config) for kind in kinds], frozen
 
     def shapes(self):
         """Return the shapes of all blocks."""
@@ -134,11 +137,11 @@ class Encoder:
         for i, block in enumerate(self.blocks):
             scope = params.scope(f"layer.{i}.")
             x, cache = block.forward(scope, x, bias, rng, rows if i == last else None)
-            yield x, cache
+            yield x, cache if i >= self.frozen else None
 
     def backward(self, dx, caches, params, grads):
-        """Gradient of the whole stack, from the caches of all steps: returns dx (B, T, D)."""
-        for i in reversed(range(len(self.blocks))):
+        """Gradient of the stack, from the caches of all steps: returns dx (B, T, D)."""
+        for i in reversed(range(self.frozen, len(self.blocks))):
             scope = f"layer.{i}."
             dx = self.blocks[i].backward(dx, caches[i], params.scope(scope), grads.scope(scope))
         return dx

@@ -15,11 +15,13 @@ class Bert:
 
     Args:
         config: the model's `BertConfig`.  block: the class of the encoder's blocks.
+        frozen: how many of the lowest blocks don't learn, nor the embeddings; None: all learn.
+            What doesn't learn computes as in prediction, without dropout.
     """
 
-    def __init__(self, config, block=EncoderBlock):
-        self.embeddings = Embeddings(config)
-        self.encoder = Encoder(config, block)
+    def __init__(self, config, block=EncoderBlock, frozen=None):
+        self.embeddings, self.frozen = Embeddings(config), frozen
+        self.encoder = Encoder(config, block, frozen or 0, LeanBlock)
 
     def shapes(self):
         """Return the shapes of both parts."""
@@ -38,7 +40,10 @@ class Bert:
             rows: (B, R), the only tokens to compute in the last block; None: all.
         """
         x, cache = self.embeddings.forward(
-            params.scope("embeddings."), batch.input_ids, batch.token_type_ids, rng
+            params.scope("embeddings."),
+            batch.input_ids,
+            batch.token_type_ids,
+            rng if self.frozen is None else None,
         )
         yield x, cache
         bias = padding_bias(batch.attention_mask, x.dtype)
@@ -55,9 +60,10 @@ class Bert:
         dx = self.encoder.backward(
             dx, block_caches, params.scope("encoder."), grads.scope("encoder.")
         )
-        self.embeddings.backward(
-            dx, embeddings_cache, params.scope("embeddings."), grads.scope("embeddings.")
-        )
+        if self.frozen is None:
+            self.embeddings.backward(
+                dx, embeddings_cache, params.scope("embeddings."), grads.scope("embeddings.")
+            )
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,40 @@ class BertBased(PreTrained):
     def build(self) -> None:
         """Make the body, and its twin for predicting; a head makes its own layers beside them."""
         self.bert, self.lean = Bert(self.config), Bert(self.config, LeanBlock)
+        self.block: type[EncoderBlock] = EncoderBlock  # how `self.bert` was made
+        self.frozen: int | None = None
 
     def gradient_checkpointing_enable(self) -> None:
         """Train with less memory and a third more time: see `layers.RecomputedBlock`."""
-        self.bert = Bert(self.config, RecomputedBlock)
+        self.block = RecomputedBlock
+        self.bert = Bert(self.config, self.block, self.frozen)
+
+    def freeze(self, layers: int | None) -> None:
+        """Train neither the embeddings nor the first `layers` blocks; None: train all.
+
+        Their gradients stay 0, nothing is kept for them and the way back ends above them, which
+        saves their share of the memory and two thirds of their time. They compute without dropout.
+
+        Raises:
+            ValueError: there are not so many blocks.
+        """
+        if layers is not None and not 0 <= layers <= self.config.num_hidden_layers:
+            raise ValueError(
+                f"freeze: expected 0 to {self.config.num_hidden_layers} layers, got {layers}"
+            )
+        self.frozen = layers
+        self.bert = Bert(self.config, self.block, layers)
+
+    def depths(self) -> dict[str, int]:
+        """Return how far up each parameter works: 0 the embeddings, 1 to L a block, L + 1 above."""
+        embeddings, layer = self.prefix + "embeddings.", self.prefix + "encoder.layer."
+
+        def depth(name):
+            if name.startswith(layer):
+                return 1 + int(name.removeprefix(layer).partition(".")[0])
+            return 0 if name.startswith(embeddings) else self.config.num_hidden_layers + 1
+
+        return {name: depth(name) for name in self.params}
 
     def shapes(self):
         """Return the body's shapes; a head adds its own."""

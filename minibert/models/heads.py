@@ -273,12 +273,16 @@ class BertForSequenceClassification(OfTheWhole):
     - `regression`: numbers, (B, C), or (B,) if C is 1; the mean of the squared errors.
 
     If it says nothing, one class alone means regression, and several mean a single label.
+
+    Attributes:
+        class_weights: how much each class counts in the loss of a single label, (C,); None: alike.
     """
 
     def build(self):
         """Make the body, the pooler and the classifier."""
         super().build()
         config = self.config
+        self.class_weights = None  # (C,), for a single label
         default = "regression" if config.num_labels == 1 else "single_label_classification"
         self.problem = config.problem_type or default
         self.head = PooledScores(
@@ -301,12 +305,21 @@ class BertForSequenceClassification(OfTheWhole):
         return shares
 
     def count(self, labels):
-        """Return how many labels count; every number of a regression does."""
-        return np.size(labels) if self.problem == "regression" else super().count(labels)
+        """Return how many labels count, or the sum of their classes' weights.
+
+        Every number of a regression counts.
+        """
+        if self.problem == "regression":
+            return np.size(labels)
+        if self.class_weights is None:
+            return super().count(labels)
+        counted = np.asarray(labels)[np.asarray(labels) != IGNORED]
+        return float(self.class_weights[counted].sum())
 
     def criterion_forward(self, logits, targets, denominator=None):
         """Compare logits (B, C) with what they should be: returns the loss, and the cache."""
-        return CRITERIA[self.problem][0](logits, targets, denominator)
+        extra = {} if self.class_weights is None else {"weights": self.class_weights}
+        return CRITERIA[self.problem][0](logits, targets, denominator, **extra)
 
     def criterion_backward(self, cache):
         """Gradient of `criterion_forward`: returns dlogits (B, C)."""

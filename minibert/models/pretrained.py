@@ -132,6 +132,15 @@ def read_config(folder: str | os.PathLike) -> BertConfig:
     return _read_config(Path(folder))[0]
 
 
+def read_architectures(folder: str | os.PathLike) -> list[str]:
+    """Return the names of the classes that a checkpoint says it is of.
+
+    Raises:
+        OSError, ValueError: as `read_config`.
+    """
+    return _read_config(checkpoint_folder(folder))[1]
+
+
 def aliases(name: str) -> list[str]:
     """Return the names under which a checkpoint may hold the array that is called `name` here.
 

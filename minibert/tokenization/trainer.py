@@ -23,6 +23,7 @@ def learn_vocabulary(
     initial_alphabet: Iterable[str] = "",
     longest_word: int = 100,
     prefix: str = "##",
+    exact: bool = True,
     progress: bool = False,
 ) -> list[str]:
     """Learn the pieces of a WordPiece vocabulary.
@@ -53,6 +54,7 @@ def learn_vocabulary(
         initial_alphabet: letters to know even if they are rare, or absent.
         longest_word: a longer word isn't counted, in characters.
         prefix: begins a piece that continues a word.
+        exact: whether texts that give fewer pieces are refused.
         progress: show bars.
 
     Returns:
@@ -92,6 +94,8 @@ def learn_vocabulary(
     )
     while len(vocabulary) < vocab_size:
         piece = next(joins, None)
+        if piece is None and not exact:
+            break
         if piece is None:
             raise ValueError(
                 f"vocab_size: expected at most {len(vocabulary)}, all that these texts give with "

@@ -117,6 +117,7 @@ class WordPieceTokenizer:
         limit_alphabet: int | None = 1000,
         initial_alphabet: Iterable[str] = "",
         special_tokens: Iterable[str] = (),
+        exact: bool = True,
         progress: bool = False,
         **options: Any,
     ) -> Self:
@@ -131,6 +132,7 @@ class WordPieceTokenizer:
             limit_alphabet: the most letters to know.
             initial_alphabet: letters to know even if they are rare, or absent.
             special_tokens: more of them, besides the five.
+            exact: whether texts that give fewer pieces are refused.
             progress: show bars.
             options: the tokenizer's own, as for `WordPieceTokenizer`.
 
@@ -152,6 +154,7 @@ class WordPieceTokenizer:
             initial_alphabet=initial_alphabet,
             longest_word=untrained.max_input_chars_per_word,
             prefix=untrained.vocabulary.prefix,
+            exact=exact,
             progress=progress,
         )
         tokenizer = cls(pieces, **options)
@@ -227,6 +230,20 @@ class WordPieceTokenizer:
     def tokenize(self, text: str) -> list[str]:
         """Cut a text into tokens."""
         return self.convert_ids_to_tokens(self.ids_of(text))
+
+    def words_of(self, text: str) -> list[str]:
+        """Cut a text into words, punctuation apart, each as it stands there.
+
+        >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+        >>> tokenizer.words_of("Ann's cat.")
+        ['Ann', "'", 's', 'cat', '.']
+        """
+        encoding = self.encode(text)
+        spans: dict[int, tuple[int, int]] = {}
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            if word is not None:
+                spans[word] = (spans.get(word, (start, end))[0], end)
+        return [text[start:end] for start, end in spans.values()]
 
     def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
         """Return the ids of a text's tokens, without [CLS] and [SEP]: (T,) in int32.

@@ -2,30 +2,34 @@
 
 from minibert.training.engine import Engine, StepResult, split_batch
 from minibert.training.evaluation import MaskedScore, unigram_score
-from minibert.training.finetune import (
-    Examples,
-    evaluate_classifier,
-    predict_proba,
-    train_classifier,
-)
+from minibert.training.finetune import Examples, FineTuning, evaluate, fine_tune, optimizer_for
 from minibert.training.loop import Interrupted, Settings, train
 from minibert.training.optimizer import AdamW, linear_schedule
 from minibert.training.pretrain import train_masked_lm
+from minibert.training.tasks import TASKS, Numbers, OneLabel, SeveralLabels, Tags, Task, task_of
 
 __all__ = [
+    "TASKS",
     "AdamW",
     "Engine",
     "Examples",
+    "FineTuning",
     "Interrupted",
     "MaskedScore",
+    "Numbers",
+    "OneLabel",
     "Settings",
+    "SeveralLabels",
     "StepResult",
-    "evaluate_classifier",
+    "Tags",
+    "Task",
+    "evaluate",
+    "fine_tune",
     "linear_schedule",
-    "predict_proba",
+    "optimizer_for",
     "split_batch",
+    "task_of",
     "train",
-    "train_classifier",
     "train_masked_lm",
     "unigram_score",
 ]

@@ -82,7 +82,8 @@ class Engine:
         """
         number = self.optimizer.step
         own = self.ranks.part_of(len(shards))  # all of them, unless there are other processes
-        denominator = np.maximum(sum(self.model.count(labels) for _, labels in shards), 1)
+        counts = sum(self.model.count(labels) for _, labels in shards)
+        denominator = np.where(np.asarray(counts) > 0, counts, 1)  # nothing counts: a loss of 0
         free = [self.grads, *self._spare]  # room for gradients
         total: list[Parameters] = []
         losses: list[float] = []

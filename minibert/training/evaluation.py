@@ -47,6 +47,9 @@ class Evaluation:
         model, tokenizer, settings, threads: of the run.
         counts: (V,), of the tokens that are trained on.
         held_out: (S', T), packed ids.
+
+    Attributes:
+        latest: the newest score; None before the first.
     """
 
     def __init__(self, model, tokenizer, counts, held_out, settings, threads=None):
@@ -58,7 +61,7 @@ class Evaluation:
         if isinstance(model, BertForPreTraining):
             self.pairs = pair_rows(held_out, np.arange(len(held_out)), tokenizer, rng)
         self.yardstick = unigram_score(counts, self.masked[1], tokenizer)
-        self.warned = False
+        self.warned, self.latest = False, None
 
     def score(self) -> MaskedScore:
         """Measure the model on the held-out rows, and if it learns them on pairs of these."""
@@ -83,7 +86,7 @@ class Evaluation:
 
     def at(self, step: int) -> tuple[str, dict[str, float]]:
         """Measure after a step, and warn once if the model learned nothing but counts by then."""
-        result = self.score()
+        result = self.latest = self.score()
         late = step >= STUCK * self.settings.steps
         if late and not self.warned and result.loss >= self.yardstick.loss:
             self.warned = True

@@ -1,59 +1,49 @@
-"""Fine-tuning: from labelled texts to a classifier, and from a classifier to labels."""
+"""Fine-tuning: from labelled texts to a model that labels."""
 
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from minibert.data.batching import rows_of_like_length_at
-from minibert.data.tables import Row
-from minibert.functional import softmax_forward
-from minibert.inference import for_texts
-from minibert.models import BertForSequenceClassification
+from minibert.models import PreTrained
 from minibert.tokenization import WordPieceTokenizer
-from minibert.tokenization.framing import pad, with_pairs
+from minibert.training.best import SCORE, Best
 from minibert.training.engine import Engine, split_batch
 from minibert.training.loop import Settings, train
-from minibert.training.metrics import Scores, count
 from minibert.training.optimizer import AdamW
+from minibert.training.tasks import AnyScores, Task
+
+ClassWeight = Literal["balanced"]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled texts as a classifier sees them.
+    """Labelled texts.
 
     Attributes:
-        texts: S texts.
+        texts: S texts; where words are tagged, S lists of words.
         pairs: a second text for each, or None.
-        labels: (S,), the classes' numbers.
+        labels: S labels, as `Task.number` takes them.
     """
 
-    texts: Sequence[str]
+    texts: Sequence[Any]
     pairs: Sequence[str] | None
-    labels: np.ndarray
+    labels: Sequence[Any]
 
-    @classmethod
-    def of(cls, rows: Sequence[Row], label2id: dict[str, int], source: str) -> "Examples":
-        """Number the labels of `rows`.
-
-        Raises:
-            ValueError: a row's label is not among `label2id`; the message names `source` and line.
-        """
-        for row in rows:
-            if row.label not in label2id:
-                known = ", ".join(label2id)
-                raise ValueError(
-                    f"{source}, line {row.line}: unknown label {row.label!r}, "
-                    f"expected one of {known}"
-                )
-        return cls(*texts_of(rows), np.array([label2id[row.label or ""] for row in rows]))
+    def chosen(self, rows: Iterable[int]) -> "Examples":
+        """Return some of them."""
+        rows = list(rows)
+        pairs = None if self.pairs is None else [self.pairs[i] for i in rows]
+        return Examples([self.texts[i] for i in rows], pairs, [self.labels[i] for i in rows])
 
     def checksum(self) -> str:
         """Return what changes with any text or label."""
-        content = repr((list(self.texts), self.pairs, self.labels.tolist()))
+        content = repr((list(self.texts), self.pairs, list(self.labels)))
         return f"{zlib.crc32(content.encode()):08x}"
 
     def __len__(self) -> int:
@@ -61,17 +51,62 @@ class Examples:
         return len(self.texts)
 
 
-def texts_of(rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
-    """Return the rows' texts, and their second texts if they have any."""
-    pairs = [row.pair or "" for row in rows]
-    return [row.text for row in rows], pairs if any(row.pair is not None for row in rows) else None
+@dataclass(frozen=True)
+class FineTuning(Settings):
+    """How to fine-tune: `Settings`, and what only fine-tuning has.
+
+    Args:
+        layer_decay: the learning rate of each block is this times that of the one above; below 1,
+            what is nearer to the words changes more slowly (Howard and Ruder, 2018, section 3.2).
+        freeze: the embeddings and so many of the lowest blocks don't learn; None: all learn.
+        class_weight: "balanced": a class counts in the loss as if all were equally common (King and
+            Zeng, 2001, section 4.2); None: each text counts alike.
+        patience: stop after so many evaluations without a better one; None: never.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    layer_decay: float = 1.0
+    freeze: int | None = None
+    class_weight: ClassWeight | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        super().__post_init__()
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay: expected more than 0 and at most 1, got "
+                             f"{self.layer_decay}")  # fmt: skip
+        if self.class_weight not in (None, *get_args(ClassWeight)):
+            raise ValueError(f"class_weight: expected None or 'balanced', got {self.class_weight}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience: expected at least 1, got {self.patience}")
 
 
-def train_classifier(
-    model: BertForSequenceClassification,
+def optimizer_for(model: Any, settings: FineTuning) -> AdamW:
+    """Return the optimizer of a model, block by block with its own rate, and freeze what is frozen.
+
+    Raises:
+        ValueError: more blocks are to be frozen than there are.
+    """
+    model.freeze(settings.freeze)
+    depths = model.depths()
+    top = max(depths.values())
+    lowest = 0 if settings.freeze is None else settings.freeze + 1
+    rates = {
+        name: settings.layer_decay ** (top - depth) if depth >= lowest else 0.0
+        for name, depth in depths.items()
+    }
+    return AdamW(model.params, weight_decay=settings.weight_decay, rates=rates)
+
+
+def fine_tune(
+    model: Any,
     tokenizer: WordPieceTokenizer,
+    task: Task,
     examples: Examples,
-    settings: Settings,
+    settings: FineTuning,
     *,
     held_out: Examples | None = None,
     optimizer: AdamW | None = None,
@@ -79,38 +114,58 @@ def train_classifier(
     threads: int | None = None,
     title: str = "fine-tuning",
     progress: bool = False,
-) -> None:
-    """Train `model` in place to tell the examples' classes.
+) -> Task:
+    """Train `model` in place to label texts as the examples do.
+
+    With held-out examples the weights at the end are those of the best evaluation.
 
     Args:
-        model: what to train, its classes those of the examples.
+        model: what to train, of the task's kind and with its classes.
         tokenizer: makes the ids; longer texts are cut at the model's positions.
+        task: what the labels mean.
         examples: what to train on; texts of like length come together.
         settings: how to train.
-        held_out: what to measure on every `settings.evaluate_every` steps.
-        optimizer: one in the middle of a run to go on with it; None: a new run.
+        held_out: what to measure on every `settings.evaluate_every` steps, and at the end.
+        optimizer: `optimizer_for` the model, in the middle of a run to go on with it; None: a new
+            run.
         run: the folder for checkpoints and the history; None: none are written.
         threads: how many shards to work on at a time; None: one for each core.
         title: of the progress bar.
         progress: show a bar.
 
+    Returns:
+        the task as the trained model has it.
+
     Raises:
         FloatingPointError, Interrupted: as `loop.train` does.
     """
-    longest = model.config.max_position_embeddings
     if optimizer is None:
-        optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+        optimizer = optimizer_for(model, settings)
+    if settings.class_weight:
+        numbers = [task.number(label) for label in examples.labels]
+        model.class_weights = balanced(numbers, len(task.names))
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads)
-    encodings = [
-        tokenizer.encode(text, pair, max_length=longest)
-        for text, pair in with_pairs(examples.texts, examples.pairs)
-    ]
-    lengths = np.array([len(encoding.input_ids) for encoding in encodings])
+    sequences, labels_of = task.prepare(
+        tokenizer,
+        examples.texts,
+        examples.pairs,
+        examples.labels,
+        model.config.max_position_embeddings,
+    )
 
     def shards_at(step):
-        rows = rows_of_like_length_at(step, lengths, settings.batch_size, settings.seed)
-        batch = pad([encodings[i] for i in rows], tokenizer.pad_token_id)
-        return split_batch(batch, examples.labels[rows], settings.shards, trim=True)
+        rows = rows_of_like_length_at(step, sequences.lengths, settings.batch_size, settings.seed)
+        batch = sequences.batch(rows, tokenizer.pad_token_id)
+        return split_batch(batch, labels_of(rows), settings.shards, trim=True)
+
+    best = Best(model, settings.patience, run, optimizer.step)
+
+    def evaluate_now():
+        assert held_out is not None
+        scores = evaluate(model, tokenizer, task, held_out, threads=threads)
+        best.see(optimizer.step, scores.main)
+        figures = {f"held_out_{name}": value for name, value in scores.figures().items()}
+        return f"held-out {scores}", figures | {SCORE: scores.main}
 
     train(
         engine,
@@ -118,49 +173,39 @@ def train_classifier(
         settings,
         tokenizer,
         run=run,
-        evaluate=partial(_report, model, tokenizer, held_out, threads) if held_out else None,
+        evaluate=evaluate_now if held_out else None,
+        enough=best.enough,
         title=title,
         progress=progress,
     )
+    if held_out:
+        best.restore()
+    return task.settle(model)
 
 
-def _report(model, tokenizer, held_out, threads):
-    scores = evaluate_classifier(model, tokenizer, held_out, threads=threads)
-    figures = {"held_out_accuracy": scores.accuracy, "held_out_macro_f1": scores.macro_f1}
-    return f"held-out {scores}", figures
+def balanced(numbers: Sequence[int], classes: int) -> np.ndarray:
+    """Return a weight for each class that makes all count alike: S / (C · how often it occurs).
+
+    >>> balanced([0, 0, 0, 1], 2)
+    array([0.66666667, 2.        ])
+    """
+    counts = np.bincount(np.array(numbers, int), minlength=classes)
+    return len(numbers) / (classes * np.maximum(counts, 1))
 
 
-def evaluate_classifier(
-    model: BertForSequenceClassification,
+def evaluate(
+    model: PreTrained,
     tokenizer: WordPieceTokenizer,
+    task: Task,
     examples: Examples,
     *,
     threads: int | None = None,
-) -> Scores:
-    """Count a classifier's right and wrong answers on labelled texts."""
-    texts = examples.texts, examples.pairs
-    said = predict_proba(model, tokenizer, *texts, threads=threads).argmax(axis=-1)
-    return count(list(model.config.label2id), examples.labels, said)
+) -> AnyScores:
+    """Compare what a model says of labelled texts with their labels."""
+    outputs = task.predict(model, tokenizer, examples.texts, examples.pairs, threads=threads)
+    return task.scores(examples.labels, outputs)
 
 
-def predict_proba(
-    model: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
-    texts: Sequence[str],
-    pairs: Sequence[str] | None = None,
-    *,
-    threads: int | None = None,
-) -> np.ndarray:
-    """Return the classes' probabilities for each text: (S, C)."""
-    longest = model.config.max_position_embeddings
-    logits = for_texts(
-        lambda batch: model(**batch).logits,
-        tokenizer,
-        texts,
-        pairs,
-        max_length=longest,
-        threads=threads,
-    )
-    if not np.isfinite(logits).all():
-        raise FloatingPointError("the classifier's scores are not finite: its training failed")
-    return softmax_forward(logits)[0]
+def steps_for(examples: int, batch_size: int, epochs: float) -> int:
+    """Return how many steps go through so many examples so many times."""
+    return max(math.ceil(epochs * math.ceil(examples / batch_size)), 1)

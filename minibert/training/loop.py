@@ -96,6 +96,7 @@ def train(
     *,
     run: Path | None = None,
     evaluate: Callable[[], tuple[str, dict[str, float]]] | None = None,
+    enough: Callable[[], bool] | None = None,
     title: str = "training",
     progress: bool = False,
 ) -> None:
@@ -107,8 +108,9 @@ def train(
         settings: how to train.
         tokenizer: goes into the checkpoints.
         run: the folder for checkpoints; None: none are written.
-        evaluate: called every `settings.evaluate_every` steps; returns what to log, and figures for
-            the history.
+        evaluate: called every `settings.evaluate_every` steps and after the last one; returns what
+            to log (but of the last, which is the caller's to tell), and figures for the history.
+        enough: whether to stop early; asked before each step.
         title: of the progress bar.
         progress: show the bar, on stderr.
 
@@ -137,6 +139,9 @@ def train(
         _bar(settings.steps, optimizer.step, title, progress) as bar,
     ):
         for step in range(optimizer.step, settings.steps):
+            if enough and enough():
+                save()
+                break
             start = time.perf_counter()
             shards = shards_at(step)
             rate = settings.rate(step)
@@ -159,11 +164,13 @@ def train(
                 saved = save()
                 kept = f"; {saved} holds all of it" if saved else ""
                 raise Interrupted(f"stopped after step {step + 1} of {settings.steps}{kept}")
-            if evaluate and (step + 1) % settings.evaluate_every == 0 and step + 1 < settings.steps:
+            last = step + 1 == settings.steps
+            if evaluate and (last or (step + 1) % settings.evaluate_every == 0):
                 text, figures = evaluate()
-                log.info("step %d: %s", step + 1, text)
+                if not last:
+                    log.info("step %d: %s", step + 1, text)
                 history.write(step + 1, **figures)
-            if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            if (step + 1) % settings.save_every == 0 or last:
                 save()
 
 

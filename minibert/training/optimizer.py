@@ -2,8 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class AdamW:
     Args:
         params: what to train; its vector is updated in place.
         betas: (β₁, β₂).  eps: ε.  weight_decay: λ.
+        rates: η is multiplied by these numbers, by the parameters' names, and by 1 where none is
+            given; a parameter whose number is 0 stays as it is.
 
     Attributes:
         first, second: the moments m and v, (P,) each.
@@ -39,11 +42,13 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        rates: Mapping[str, float] | None = None,
     ):
         self.params, self.betas, self.eps, self.weight_decay = params, betas, eps, weight_decay
         self.first = np.zeros_like(params.vector)
         self.second = np.zeros_like(params.vector)
         self.step = 0
+        self.spans = list(spans(params, rates or {}))
 
     def update(
         self, gradient: np.ndarray, rate: float, scale: float = 1.0, threads: int = 1
@@ -58,16 +63,16 @@ class AdamW:
         """
         self.step += 1
         pieces = [
-            (slice(start, min(start + PIECE, span.stop)), decays)
-            for span, decays in decay_spans(self.params)
+            (slice(start, min(start + PIECE, span.stop)), decays, own * rate)
+            for span, decays, own in self.spans
             for start in range(span.start, span.stop, PIECE)
         ]
-        work = partial(self._update, gradient, rate, scale)
+        work = partial(self._update, gradient, scale)
         deque(in_order(work, pieces, threads, ahead=len(pieces)), maxlen=0)
 
-    def _update(self, gradient, rate, scale, place):
+    def _update(self, gradient, scale, place):
         """Update one piece; η and the corrections meet in two numbers instead of in passes."""
-        piece, decays = place
+        piece, decays, rate = place
         beta1, beta2 = self.betas
         root = math.sqrt(1 - beta2**self.step)
         m, v, p = self.first[piece], self.second[piece], self.params.vector[piece]
@@ -89,20 +94,19 @@ class AdamW:
         p -= change
 
 
-def decay_spans(params: Parameters) -> Iterator[tuple[slice, bool]]:
-    """Yield the spans of the vector in order, each with whether its weights decay.
+def spans(params: Parameters, rates: Mapping[str, float]) -> Iterator[tuple[slice, bool, float]]:
+    """Yield the spans of the vector that learn, in order: whether they decay, and their rates.
 
     Neighbours that agree are one span.
     """
-    start, decays = 0, None
-    for name, where in params.slices.items():
-        own = not name.endswith(("bias", "LayerNorm.weight"))
-        if decays is not None and own != decays:
-            yield slice(start, where.start), decays
-            start = where.start
-        decays = own
-    if decays is not None:
-        yield slice(start, params.vector.size), decays
+    kinds = {
+        name: (not name.endswith(("bias", "LayerNorm.weight")), rates.get(name, 1.0))
+        for name in params
+    }
+    for (decays, rate), names in groupby(params, key=kinds.__getitem__):
+        slices = [params.slices[name] for name in names]
+        if rate:
+            yield slice(slices[0].start, slices[-1].stop), decays, rate
 
 
 def clip_scale(gradient: np.ndarray, longest: float) -> tuple[float, float]:

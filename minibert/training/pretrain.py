@@ -4,7 +4,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from minibert.models import BertForMaskedLM, BertForPreTraining
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.engine import Engine, Shard, split_batch
 from minibert.training.evaluation import Evaluation, MaskedScore, count_tokens
-from minibert.training.history import History
 from minibert.training.loop import Settings, train
 from minibert.training.optimizer import AdamW
 from minibert.training.ranks import ALONE, Ranks
@@ -83,15 +81,12 @@ def train_masked_lm(
         title="pre-training",
         progress=progress,
     )
-    result = evaluation.score()
+    result = evaluation.latest or evaluation.score()
     if not np.isfinite(result.loss):
         raise FloatingPointError(
             f"step {optimizer.step}: the held-out loss is {result.loss}; "
             "a lower learning rate or a longer warm-up may help"
         )
-    if run is not None and not ranks.rank:
-        with closing(History(run, settings.steps)) as history:
-            history.write(settings.steps, **evaluation.figures(result))
     return result
 
 
