@@ -2,7 +2,7 @@
 
 A checkpoint of 6 layers of 384 units (all-MiniLM-L6-v2) learns for one epoch which module a text
 documents, texts to weights, tokenizing included: the same rate, AdamW, clipping, dropout and number
-of texts in a batch. minibert puts texts of like length together, as `train_classifier` does.
+of texts in a batch. minibert puts texts of like length together, as `fine_tune` does.
 PyTorch, with transformers' model and tokenizer, takes them as they come and pads each batch to its
 longest text, as transformers' Trainer does by default; "PyTorch, sorted" has minibert's batches. A
 round is an epoch from the checkpoint, with a seed of its own, the same on all sides, of the new
@@ -27,7 +27,7 @@ from benchmarks.texts import labelled
 from minibert import BertForSequenceClassification, WordPieceTokenizer
 from minibert.data.batching import rows_at, rows_of_like_length_at, steps_per_epoch
 from minibert.threads import usable_cores
-from minibert.training import Examples, Settings, evaluate_classifier, train_classifier
+from minibert.training import Examples, FineTuning, OneLabel, evaluate, fine_tune
 
 B, LONGEST = 32, 512
 HEADS = ("side", "texts/s", "minibert to it", "accuracy")
@@ -72,7 +72,7 @@ def described(train: Examples, test: Examples, rate: float) -> str:
     tokenizer = WordPieceTokenizer.from_pretrained(checkpoint())
     tokens = [len(tokenizer.encode(text, max_length=LONGEST).input_ids) for text in train.texts]
     return (
-        f"{len(train):,} texts to train on, {len(test):,} to test, {train.labels.max() + 1} "
+        f"{len(train):,} texts to train on, {len(test):,} to test, {len(set(train.labels))} "
         f"classes; {np.mean(tokens):.0f} tokens in a text, from {min(tokens)} to {max(tokens)}; "
         f"batches of {B}, one epoch, the rate up to {rate:g} and down again."
     )
@@ -81,19 +81,20 @@ def described(train: Examples, test: Examples, rate: float) -> str:
 def ours(texts: int | None, rate: float) -> Iterator:
     """minibert: yields what it is, then texts/s and the accuracy of each round."""
     train, test = examples(texts)
+    task = OneLabel.learn(train.labels)
     tokenizer = WordPieceTokenizer.from_pretrained(checkpoint())
 
     def epoch(examples, seed):
-        model = classifier(train, seed)
+        model = classifier(task, seed)
         start = time.perf_counter()
-        train_classifier(model, tokenizer, examples, settings(examples, rate, seed))
+        fine_tune(model, tokenizer, task, examples, settings(examples, rate, seed))
         return model, len(examples) / (time.perf_counter() - start)
 
     epoch(first(train, 2 * B), 0)  # warms up
     yield f"NumPy {np.__version__}, {usable_cores()} threads with BLAS on one each"
     for seed in count():
         model, speed = epoch(train, seed)
-        yield speed, evaluate_classifier(model, tokenizer, test).accuracy
+        yield speed, evaluate(model, tokenizer, task, test).figures()["accuracy"]
 
 
 def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
@@ -102,6 +103,7 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
     from transformers import AutoTokenizer
 
     train, test = examples(texts)
+    task = OneLabel.learn(train.labels)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint())
 
     def encoded(texts):
@@ -111,8 +113,8 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
 
     def epoch(examples, seed):
         torch.manual_seed(seed)
-        model, todo = on_torch(classifier(train, seed)), settings(examples, rate, seed)
-        labels = torch.as_tensor(examples.labels)
+        model, todo = on_torch(classifier(task, seed)), settings(examples, rate, seed)
+        labels = torch.as_tensor([task.number(label) for label in examples.labels])
         start = time.perf_counter()
         adam = fused_adam(torch, model)
         if by_length:
@@ -131,7 +133,8 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
             for start in range(0, len(test), B):
                 part = slice(start, start + B)
                 said = model.eval()(**encoded(test.texts[part])).logits.argmax(-1).numpy()
-                right += (said == test.labels[part]).sum()
+                true = [task.number(label) for label in test.labels[part]]
+                right += (said == true).sum()
         return right / len(test)
 
     mine = WordPieceTokenizer.from_pretrained(checkpoint()).encode_batch(train.texts[:B])
@@ -147,18 +150,17 @@ def examples(texts: int | None) -> tuple[Examples, Examples]:
     """Return what to train on, some of it or all, and what to test on."""
     train = labelled("train")
     order = np.random.default_rng(0).permutation(len(train))  # they come sorted by their labels
-    shuffled = Examples([train.texts[i] for i in order], None, train.labels[order])
-    return first(shuffled, texts), labelled("test")
+    return first(train.chosen(order), texts), labelled("test")
 
 
 def first(examples: Examples, number: int | None) -> Examples:
     """Return the first so many examples."""
-    return Examples(examples.texts[:number], None, examples.labels[:number])
+    return examples.chosen(range(len(examples))[:number])
 
 
-def settings(examples: Examples, rate: float, seed: int) -> Settings:
+def settings(examples: Examples, rate: float, seed: int) -> FineTuning:
     """Return the settings of one epoch."""
-    return Settings(
+    return FineTuning(
         steps=steps_per_epoch(len(examples), B),
         batch_size=B,
         learning_rate=rate,
@@ -167,11 +169,10 @@ def settings(examples: Examples, rate: float, seed: int) -> Settings:
     )
 
 
-def classifier(examples: Examples, seed: int) -> BertForSequenceClassification:
+def classifier(task: OneLabel, seed: int) -> BertForSequenceClassification:
     """Return the checkpoint with a new classifier."""
     logging.getLogger("minibert").setLevel(logging.ERROR)  # it says that the classifier is new
-    id2label = {i: str(i) for i in range(examples.labels.max() + 1)}
-    return BertForSequenceClassification.from_pretrained(checkpoint(), seed=seed, id2label=id2label)
+    return BertForSequenceClassification.from_pretrained(checkpoint(), seed=seed, **task.config())
 
 
 def checkpoint() -> Path:

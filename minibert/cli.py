@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 2: bad input. 1: a failure while running. 130: stopped by Ctrl-C or SIGTERM.
     """
     options = parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s", handlers=[_AroundBars()], force=True)
+    logging.basicConfig(format="%(message)s", handlers=[_AroundBars(options.log)], force=True)
     logging.getLogger("minibert").setLevel(logging.INFO)
     try:
         options.command(options)
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--debug", action="store_true", help="show a traceback on errors")
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=command, log="stdout")
         return sub
 
     sub = add(
@@ -229,6 +229,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("model", type=Path, help="folder of a fine-tuned model")
     sub.add_argument("texts", nargs="*", help="texts")
+    sub.set_defaults(log="stderr")
     sub.add_argument("--file", type=Path, help="a TSV, CSV, JSON Lines or CoNLL file")
     sub.add_argument("--as", dest="form", choices=["tsv", "jsonl"], default="tsv",
                      help="JSON Lines have all probabilities (%(default)s)")  # fmt: skip
@@ -262,6 +263,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("model", type=Path, help="folder of a model, or its name on the hub")
     sub.add_argument("texts", nargs="*", help="texts")
     sub.add_argument("--file", type=Path, nargs="+", default=[], help="files with a text a line")
+    sub.set_defaults(log="stderr")
     sub.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
     sub.add_argument("--out", type=Path, help="a file that ends in .npy, .jsonl or .csv")
     _vector_options(sub)
@@ -368,13 +370,21 @@ def _vector_options(sub):
 
 
 class _AroundBars(logging.Handler):
-    """Prints log lines on stdout without breaking a progress bar that stands on stderr."""
+    """Prints log lines without breaking a progress bar that stands on stderr.
+
+    Args:
+        stream: "stdout"; or "stderr", for commands whose output is data for other programs.
+    """
+
+    def __init__(self, stream):
+        super().__init__()
+        self.stream = stream
 
     def emit(self, record):
         from tqdm import tqdm
 
         with tqdm.external_write_mode():
-            print(self.format(record), flush=True)
+            print(self.format(record), file=getattr(sys, self.stream), flush=True)
 
 
 def _one_line(error):

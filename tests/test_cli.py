@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -54,7 +55,7 @@ def pretrain(folder, out, *more):
 
 def finetune(folder, out, *more):
     rows = folder / "labelled.tsv"
-    return ["finetune", rows, "--held-out", rows, "--epochs", 2, "--batch-size", 8,
+    return ["finetune", rows, "--dev", rows, "--epochs", 2, "--batch-size", 8,
             "--out", folder / out, *more]  # fmt: skip
 
 
@@ -315,7 +316,7 @@ def test_finetuning_prints_scores_and_evaluate_repeats_them(room, capsys):
     assert "always the commonest class: 50.0%" in first
     assert run(["evaluate", room / "from-nothing", room / "labelled.tsv"]) == 0
     again = capsys.readouterr().out
-    assert again.splitlines() == [line for line in first.splitlines() if "try:" not in line]
+    assert again in first
     config = json.loads((room / "from-nothing" / "config.json").read_text())
     assert config["id2label"] == {"0": "cats", "1": "dogs"}
 
@@ -413,7 +414,7 @@ def test_bad_input_gives_one_line_and_leaves_nothing(room, tmp_path, capsys):
     refused(capsys, ["fill-mask", tmp_path, "[MASK]"], "vocab.txt")
     refused(capsys, ["evaluate", room / "classifier", none], none, "expected a name that ends in")
     refused(capsys, ["predict", tmp_path / "nothing", "x"], "nothing")
-    refused(capsys, ["predict", room / "model", "x"], "lacks 4 arrays of BertForSequenceClassif")
+    refused(capsys, ["predict", room / "model", "x"], "labels texts or words, got BertForMaskedLM")
     refused(capsys, ["fill-mask", room / "classifier", "[MASK]"], "lacks 5 arrays of BertForMasked")
     refused(capsys, pretrain(room, "model"), "exists already")
     refused(capsys, pretrain(room, "never", "--resume"), "no checkpoint to resume from")
@@ -441,7 +442,7 @@ def test_bad_input_gives_one_line_and_leaves_nothing(room, tmp_path, capsys):
     [
         ("label\ttext\ncats\tone\n\tno label\n", ["line 3"]),
         ("label\ttext\ncats\tone\ndogs\n", ["line 3"]),
-        ("kind\ttext\ncats\tone\n", ["label", "kind"]),
+        ("kind\ttext\tother\ncats\tone\tx\n", ["which column is the label", "kind"]),
         ("label\ttext\ncats\tone\ncats\ttwo\n", ["two classes or more", "'cats'"]),
     ],
 )
@@ -540,14 +541,119 @@ def test_a_failed_embed_leaves_the_old_file(room, tmp_path, capsys):
     refused(capsys, ["similar", room / "model", "x", lines, "--top", 0], "top: expected at least 1")
 
 
-def test_a_model_of_numbers_is_no_classifier_but_may_become_one(room, tmp_path, capsys):
-    shutil.copytree(room / "classifier", tmp_path / "numbers")
-    config = tmp_path / "numbers/config.json"
-    fields = {**json.loads(config.read_text()), "problem_type": "regression"}
-    config.write_text(json.dumps(fields))
-    refused(capsys, ["predict", tmp_path / "numbers", "x"], "of single labels, got regression")
+def lines_in(path, *lines):
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def test_numbers_are_learned_told_and_taken_for_classes(room, tmp_path, capsys):
+    rows = [f"{n / 4}\tthe {'cat ' * n}sat" for n in range(8)] * 3
+    path = lines_in(tmp_path / "rows.tsv", "score\tsentence", *rows)
+    assert run(["finetune", path, "--model", room / "model", "--epochs", 1,
+                "--out", tmp_path / "numbers"]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "text from 'sentence', label from 'score'" in said
+    assert "regression: 20 texts to train on, 4 to measure on" in said
+    assert "always the median: mean error" in said
+    assert run(["predict", tmp_path / "numbers", "the cat", "--as", "jsonl"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out)["label"], float)
+    assert run(["evaluate", tmp_path / "numbers", path]) == 0
+    capsys.readouterr()
+    # A model of numbers may become a classifier.
     assert run(finetune(room, tmp_path / "new", "--model", tmp_path / "numbers")) == 0
     assert run(["predict", tmp_path / "new", "the cat"]) == 0
+    nan = lines_in(tmp_path / "nan.tsv", "text\tlabel", "a\t1.5", "b\tnan")
+    refused(capsys, ["evaluate", tmp_path / "numbers", nan], "nan.tsv, line 3", "finite number")
+
+
+def test_several_labels_a_text(room, tmp_path, capsys):
+    rows = [{"text": f"the {x} and the {y}", "labels": [x, y]} for x in ("cat", "dog")
+            for y in ("mat", "tree")]  # fmt: skip
+    rows += [{"text": "it ran", "labels": []}] * 4
+    path = lines_in(tmp_path / "rows.jsonl", *map(json.dumps, rows * 3))
+    out = tmp_path / "out"
+    assert run(["finetune", path, "--model", room / "model", "--epochs", 1, "--out", out]) == 0
+    assert "multi-label: 20 texts to train on" in capsys.readouterr().out
+    assert run(["predict", out, "the cat", "--as", "jsonl"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["probabilities"].keys() == {"cat", "dog", "mat", "tree"}
+    assert set(row["label"]) == {k for k, v in row["probabilities"].items() if v > 0.5}
+    assert run(["predict", out, "the cat"]) == 0
+    _, shares, text = capsys.readouterr().out.rstrip("\n").split("\t")
+    assert len(shares.split()) == 4
+    assert text == "the cat"
+    commas = lines_in(tmp_path / "rows.tsv", "text\tlabel", "a\tcat, mat", "b\tdog")
+    assert run(["evaluate", out, commas]) == 0
+    refused(capsys, ["finetune", path, "--task", "classification", "--out", tmp_path / "x"],
+            "rows.jsonl, line 1: expected one label, got 2")  # fmt: skip
+
+
+def test_words_are_tagged(room, tmp_path, capsys):
+    text = ["the O", "cat B-PET", "sat O", ""] * 6 + ["a O", "dog B-PET", "ran O", "", ""] * 6
+    path = lines_in(tmp_path / "rows.conll", *text)
+    out = tmp_path / "out"
+    assert run(["finetune", path, "--tokenizer", room / "tokenizer", "--epochs", 30,
+                "--learning-rate", 3e-3, "--out", out]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "tagging: 10 texts to train on, 2 to measure on" in said
+    assert "F1 100.0%" in said
+    assert "each word's commonest tag: F1 100.0%" in said
+    assert run(["predict", out, "the dog, a cat"]) == 0
+    words = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [word[0] for word in words] == ["the", "dog", ",", "a", "cat", ""]
+    assert words[1] == ["dog", "B-PET"]
+    assert run(["predict", out, "--file", path, "--as", "jsonl"]) == 0
+    row = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert row["entities"] == [{"label": "PET", "text": "cat", "start": 1, "end": 2}]
+    assert run(["evaluate", out, path]) == 0
+    refused(capsys, ["evaluate", out, room / "labelled.tsv"], "this model is for words")
+    refused(capsys, ["evaluate", room / "classifier", path], "this model is for texts")
+    refused(capsys, ["predict", room / "classifier", "--file", path], "doesn't tag words")
+    refused(capsys, ["finetune", path, "--task", "regression", "--out", tmp_path / "x"], "tagged")
+    broken = lines_in(tmp_path / "broken.conll", "the O", "cat")
+    refused(capsys, ["evaluate", out, broken], "broken.conll, line 2")
+
+
+def test_several_seeds_are_averaged_and_the_best_is_kept(room, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = ["--model", room / "model", "--seeds", 3]
+    assert run(finetune(room, out, *more)) == 0
+    said = capsys.readouterr().out
+    assert "3 seeds:" in said
+    assert "± " in said
+    kept = re.search(r"has the model of seed (\d)", said)[1]
+    folders = (out, out / f"seed-{kept}")
+    weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
+    assert weights[0] == weights[1]
+    # One of them gets lost, and is made again by --resume; the others are taken as they are.
+    shutil.rmtree(out / "seed-2")
+    assert run(finetune(room, out, *more, "--resume")) == 0
+    assert "3 seeds:" in capsys.readouterr().out
+    assert (out / "model.safetensors").read_bytes() == weights[0]
+    refused(capsys, finetune(room, "x", "--model", room / "model", "--seeds", 0), "seeds: expected")
+
+
+def test_a_dev_split_has_every_class_and_its_faults_are_named(room, tmp_path, capsys):
+    counts = (("many", "cat", 20), ("few", "dog", 3), ("one", "tree", 1))
+    rows = [f"{label}\tthe {word} sat {i}" for label, word, n in counts for i in range(n)]
+    path = lines_in(tmp_path / "rows.tsv", "label\ttext", *rows)
+    start = ["finetune", path, "--model", room / "model", "--epochs", 1]
+    assert run([*start, "--out", tmp_path / "out"]) == 0
+    said = capsys.readouterr().out
+    assert "20 texts to train on, 4 to measure on" in said
+    assert "classes: many 17, few 2, one 1" in said
+    assert "'many' is 17 times as common as 'one'" in said
+    assert "class 'one' has one text to train on" in said
+    assert run([*start, "--class-weight", "balanced", "--out", tmp_path / "even"]) == 0
+    assert "times as common" not in capsys.readouterr().out
+    dev = lines_in(tmp_path / "dev.tsv", "label\ttext", "none\tthe cat")
+    refused(capsys, [*start, "--dev", dev, "--out", tmp_path / "x"], "dev.tsv, line 2",
+            "unknown label 'none', expected one of few, many, one")  # fmt: skip
+    bare = lines_in(tmp_path / "bare.tsv", "label\ttext", "\tthe cat")
+    refused(capsys, [*start, "--dev", bare, "--out", tmp_path / "x"], "bare.tsv, line 2", "empty")
+    refused(capsys, [*start, "--dev-share", 1.5, "--out", tmp_path / "x"], "dev_share: expected")
+    refused(capsys, [*start, "--text", "body", "--out", tmp_path / "x"], "no column 'body'")
+    refused(capsys, [*start, "--freeze", 9, "--out", tmp_path / "x"], "freeze: expected 0 to 2")
 
 
 def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):

@@ -217,10 +217,8 @@ def _one_run(options, task, examples, held_out, seed, run):
         print(f"going on after step {optimizer.step}")
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    longest = model.config.max_position_embeddings
-    for texts in (examples, held_out) if not isinstance(task, Tags) else ():
-        cut = tokenizer.count_truncated(texts.texts, texts.pairs, max_length=longest)
-        _report_cut(cut, len(texts), longest, sys.stdout)
+    for texts in (examples, held_out):
+        _report_cuts(task, model, tokenizer, texts)
     task = fine_tune(
         model,
         tokenizer,
@@ -302,6 +300,7 @@ def evaluate(options: argparse.Namespace) -> None:
     """Measure a model on labelled texts."""
     task, model, tokenizer = _labeller(options.model)
     examples = _read_examples(task, options.file, options.text, options.label, options.pair)
+    _report_cuts(task, model, tokenizer, examples)
     _measured(task, model, tokenizer, examples)
 
 
@@ -323,7 +322,15 @@ def predict(options: argparse.Namespace) -> None:
     _report_cut(cut, total, longest, sys.stderr)
 
 
-def _report_cut(cut, total, longest, file):
+def _report_cuts(task, model, tokenizer, examples):
+    """Say how many texts are too long for the model; where words are tagged, none is."""
+    if not isinstance(task, Tags):
+        longest = model.config.max_position_embeddings
+        cut = tokenizer.count_truncated(examples.texts, examples.pairs, max_length=longest)
+        _report_cut(cut, len(examples), longest)
+
+
+def _report_cut(cut, total, longest, file=None):
     if cut:
         message = f"{cut:,} of {total:,} texts are longer than {longest} tokens and are cut"
         print(message, file=file)

@@ -203,7 +203,8 @@ def guess_columns(
                 f"name it with --{name}"
             )
     assert text is not None
-    if (text, label, pair) != given:
+    usual = text == "text" and label in ("label", None) and pair is None
+    if (text, label, pair) != given and not usual:
         found = (("text", text), ("second text", pair), ("label", label))
         said = ", ".join(f"{name} from {column!r}" for name, column in found if column)
         log.info("%s: %s", path, said)

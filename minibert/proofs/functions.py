@@ -93,10 +93,16 @@ def function_cases():
         )
 
     labels = np.array([3, -100, 0, 3, 5, -100])  # (T,)
-    for name, denominator in (("cross_entropy, ignored labels", None), ("cross_entropy, parts", 9)):
+    weights = 0.5 + np.arange(C)
+    for name, denominator, share in (
+        ("cross_entropy, ignored labels", None, None),
+        ("cross_entropy, parts", 9, None),
+        ("cross_entropy, class weights", None, weights),
+        ("cross_entropy, class weights, parts", 9, weights),
+    ):
         yield _pair(
             name,
-            lambda logits, n=denominator: f.cross_entropy_forward(logits, labels, n),
+            lambda logits, n=denominator, w=share: f.cross_entropy_forward(logits, labels, n, w),
             lambda d, cache, logits: {"logits": d * f.cross_entropy_backward(cache)},
             logits=2 * numbers(T, C),
         )

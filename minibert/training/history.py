@@ -21,6 +21,7 @@ class History:
 
     def __init__(self, run: str | os.PathLike | None, step: int = 0):
         self.file = None
+        self._evaluated: set[int] = set()
         if run is None:
             return
         path = Path(run) / HISTORY
@@ -29,7 +30,12 @@ class History:
             kept = [line for line in read_history(run) if line["step"] <= step]
             with replacing(path) as temporary:
                 temporary.write_text("".join(map(_line, kept)), "utf-8")
+            self._evaluated = {line["step"] for line in kept if "loss" not in line}
         self.file = path.open("a", encoding="utf-8", buffering=1)
+
+    def evaluated(self, step: int) -> bool:
+        """Whether there is a line of an evaluation after this step."""
+        return step in self._evaluated
 
     def write(self, step: int, **figures: float) -> None:
         """Add a line."""

@@ -133,11 +133,24 @@ def train(
             return None
         return save_checkpoint(run, engine.model, tokenizer, optimizer, settings)
 
+    def due(step: int) -> bool:
+        often = step > 0 and step % settings.evaluate_every == 0
+        return evaluate is not None and (often or step == settings.steps)
+
+    def measure(step: int) -> None:
+        assert evaluate is not None
+        text, figures = evaluate()
+        if step < settings.steps:
+            log.info("step %d: %s", step, text)
+        history.write(step, **figures)
+
     with (
         closing(history),
         _interruptible() as stop,
         _bar(settings.steps, optimizer.step, title, progress) as bar,
     ):
+        if due(optimizer.step) and not history.evaluated(optimizer.step):
+            measure(optimizer.step)  # the run was killed between saving and measuring
         for step in range(optimizer.step, settings.steps):
             if enough and enough():
                 save()
@@ -164,14 +177,10 @@ def train(
                 saved = save()
                 kept = f"; {saved} holds all of it" if saved else ""
                 raise Interrupted(f"stopped after step {step + 1} of {settings.steps}{kept}")
-            last = step + 1 == settings.steps
-            if evaluate and (last or (step + 1) % settings.evaluate_every == 0):
-                text, figures = evaluate()
-                if not last:
-                    log.info("step %d: %s", step + 1, text)
-                history.write(step + 1, **figures)
-            if (step + 1) % settings.save_every == 0 or last:
+            if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
                 save()
+            if due(step + 1):
+                measure(step + 1)
 
 
 @contextmanager

@@ -400,7 +400,7 @@ def word_windows(
     while not start or start < len(words):
         room = longest - 2 + (ends[start - 1] if start else 0)
         stop = max(int(np.searchsorted(ends, room, side="right")), start + 1)
-        if start or stop < len(words):
+        if start or stop < len(words) or len(encoding.input_ids) > longest:
             encoding, owners = _words_encoded(tokenizer, words[start:stop], longest)
         places = np.zeros(len(words[start:stop]), int)
         with_tokens, first = np.unique(owners, return_index=True)

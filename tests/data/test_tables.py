@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.tables import Row, quote, read_rows, unquote, write_rows
+from minibert.data.tables import Row, guess_columns, quote, read_rows, unquote, write_rows
 
 # A field holds anything that UTF-8 can, except what a TSV folds to a space.
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0"))
@@ -77,6 +77,70 @@ def test_other_columns_can_be_named(tmp_path):
     assert read_rows(path, "sentence1", "gold", "sentence2") == [Row("a", "c", "b", 2)]
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Sentence Category id", ("Sentence", "Category", None)),
+        ("gold words", ("words", "gold", None)),
+        ("text kind", ("text", "kind", None)),
+        ("idx sentence1 sentence2 label", ("sentence1", "label", "sentence2")),
+        ("premise hypothesis label", ("premise", "label", "hypothesis")),
+        ("Review Score extra", ("Review", "Score", None)),
+    ],
+)
+def test_columns_are_guessed_by_their_names_and_said(header, expected, caplog, tmp_path):
+    columns = header.split()
+    with caplog.at_level("INFO", "minibert"):
+        assert guess_columns(tmp_path, columns, None, None, None, True) == expected
+    text, label, pair = expected
+    assert f"text from {text!r}" in caplog.text
+    assert f"label from {label!r}" in caplog.text
+    assert pair is None or f"second text from {pair!r}" in caplog.text
+
+
+def test_columns_that_are_named_are_never_guessed_otherwise(tmp_path, caplog):
+    found = guess_columns(tmp_path, ["text", "label", "a", "b"], "a", "b", None, True)
+    assert found == ("a", "b", None)
+    assert not caplog.text
+    with pytest.raises(ValueError, match="no column 'c'; there are: text, label"):
+        guess_columns(tmp_path, ["text", "label"], "c", None, None, True)
+
+
+def test_a_list_of_labels_stays_one(tmp_path):
+    path = write(tmp_path, "t.jsonl", '{"text": "a", "labels": ["x", 2, ""]}\n')
+    assert read_rows(path, labelled=True)[0].label == ["x", "2"]
+    path = write(tmp_path, "t.jsonl", '{"text": "a", "labels": []}\n')
+    assert read_rows(path, labelled=True)[0].label == []
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
+    path = write(tmp_path, "t.tsv", "\ufefflabel\ttext\r\nA\tone\r\n".encode())
+    assert read_rows(path, labelled=True) == [Row("one", "A", None, 2)]
+
+
+def test_words_and_tags_come_from_conll_files(tmp_path):
+    content = "-DOCSTART- O\n\nAnn B-PER\nleft O\n\n\n# O\n"
+    path = write(tmp_path, "t.conll", content)
+    assert read_rows(path, labelled=True) == [
+        Row(["Ann", "left"], ["B-PER", "O"], None, 3),
+        Row(["#"], ["O"], None, 7),
+    ]
+    four = write(tmp_path, "t.bio", "Ann\tNNP\tI-NP\tB-PER\r\nleft\tVBD\tI-VP\tO")
+    assert read_rows(four, labelled=True)[0].label == ["B-PER", "O"]
+    bare = write(tmp_path, "t.iob", "Ann\nleft\n")
+    assert read_rows(bare) == [Row(["Ann", "left"], None, None, 1)]
+    for content, message in (
+        ("Ann B-PER\nleft\n", "line 2: expected 2 columns, found 'left'"),
+        ("Ann\nleft\n", "line 1: expected a word and its tag, found 'Ann'"),
+        ("Ann\t\n", "line 1: expected 2 columns"),
+        ("\n\n", "t.conll: there are no words"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            read_rows(write(tmp_path, "t.conll", content), labelled=True)
+    with pytest.raises(ValueError, match="no columns to name"):
+        read_rows(path, text="a")
+
+
 def test_a_quoted_field_of_a_csv_may_span_lines(tmp_path):
     path = write(tmp_path, "t.csv", 'text,label\n"one,\ntwo ""three""",A\nfour,B\n')
     assert read_rows(path) == [Row('one,\ntwo "three"', "A", None, 2), Row("four", "B", None, 4)]
@@ -89,8 +153,12 @@ def test_json_labels_may_be_numbers(tmp_path, value, label):
 
 
 FAULTS = [
-    ("t.tsv", "txt\tlabel\na\tb\n", "t.tsv, line 1: no column 'text'; there are: txt, label"),
-    ("t.csv", "text,tag\na,b\n", "t.csv, line 1: no column 'label'; there are: text, tag"),
+    (
+        "t.tsv",
+        "a\tb\tlabel\na\tb\tc\n",
+        "which column is the text? There are: a, b, label; name it",
+    ),
+    ("t.csv", "text,a,b\na,b,c\n", "t.csv: which column is the label? There are: text, a, b; name"),
     ("t.tsv", "text\tlabel\na\tb\nc\n", "line 3: expected 2 columns (text, label), found 1"),
     ("t.csv", "text,label\na,b\nc,d,e\n", "line 3: expected 2 columns (text, label), found 3"),
     ("t.tsv", "text\tlabel\na\tb\nc\t\n", "line 3: the 'label' of this row is empty"),
@@ -107,9 +175,10 @@ FAULTS = [
     ("t.csv", 'text,label\n"a"b,c\n', "t.csv, line 2: not a CSV row"),
     ("t.jsonl", '{"text": "a", "label": 1}\n{"text"\n', "t.jsonl, line 2: not a JSON object"),
     ("t.json", '[{"text": "a"}]', "line 1: expected one JSON object per line, found a list"),
-    ("t.jsonl", '{"label": 1}', "t.jsonl, line 1: no column 'text'; there are: label"),
+    ("t.jsonl", '{"label": 1}', "t.jsonl: which column is the text? There are: label; name it"),
+    ("t.jsonl", '{"text": "a", "label": 1}\n{"label": 1}', "line 2: no column 'text'; there are"),
     ("t.jsonl", '{"text": "a", "label": null}', "line 1: the 'label' of this row is empty"),
-    ("t.jsonl", '{"text": "a", "label": [1]}', "line 1: expected a string as 'label', found [1]"),
+    ("t.jsonl", '{"text": "a", "label": [{}]}', "line 1: expected a string as 'label', found {}"),
     ("t.jsonl", '{"text": 5, "label": 1}', "line 1: expected a string as 'text', found 5"),
     ("t.jsonl", '{"text": "\\ud800", "label": 1}', "line 1: half a surrogate pair, \\ud800"),
     (

@@ -1,95 +1,309 @@
-"""Fine-tuning: labels to numbers, metrics, and a classifier that learns."""
+"""Fine-tuning: four kinds of labels that are learned, and runs that stop at the right time."""
+
+import json
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert import BertConfig, BertForSequenceClassification
-from minibert.data.tables import Row
+from minibert import BertConfig
 from minibert.training import (
     Examples,
-    Settings,
-    evaluate_classifier,
-    predict_proba,
-    train_classifier,
+    FineTuning,
+    Numbers,
+    OneLabel,
+    SeveralLabels,
+    Tags,
+    evaluate,
+    fine_tune,
+    optimizer_for,
+    task_of,
 )
-from minibert.training.metrics import count
+from minibert.training.best import Best
+from minibert.training.checkpoint import checkpoints, restore_optimizer
+from minibert.training.finetune import balanced
+from minibert.training.history import read_history
+from minibert.training.tasks import word_windows
+from tests.conftest import small_tokenizer
 
-LABELS = {"cat": 0, "dog": 1}
+WORDS = "the a sat ran on under mat tree big red".split()
 
 
-def examples(count, seed=0):
+def drawn(count, seed=0):
+    """Return texts with a cat or a dog somewhere, some of them with both."""
     rng = np.random.default_rng(seed)
-    words = "the a sat ran on under mat tree big red".split()
-    labels = rng.integers(0, 2, count)
-    texts = []
-    for label in labels:
-        chosen = [*rng.choice(words, rng.integers(2, 6)), ("cat", "dog")[label]]
-        texts.append(" ".join(rng.permutation(chosen)))
+    for _ in range(count):
+        cat, dog = [(True, False), (False, True), (True, True)][rng.integers(3)]
+        words = [*rng.choice(WORDS, rng.integers(2, 6)), *["cat"] * cat, *["dog"] * dog]
+        yield [str(word) for word in rng.permutation(words)], cat, dog
+
+
+def labelled(kind, count, seed=0):
+    texts, labels = [], []
+    for words, cat, dog in drawn(count, seed):
+        texts.append(words if kind is Tags else " ".join(words))
+        labels.append({
+            OneLabel: "both" if cat and dog else "cat" if cat else "dog",
+            SeveralLabels: ["cat"] * cat + ["dog"] * dog,
+            Numbers: 1000.0 + 50 * (cat - dog),
+            Tags: ["B-PET" if word in ("cat", "dog") else "O" for word in words],
+        }[kind])  # fmt: skip
     return Examples(texts, None, labels)
 
 
-def classifier(tokenizer, **changes):
+def new_model(task, tokenizer, **changes):
     config = BertConfig.preset(
         "tiny",
         vocab_size=tokenizer.vocab_size,
         hidden_size=32,
         max_position_embeddings=12,
-        id2label={0: "cat", 1: "dog"},
+        initializer_range=0.06,
+        **task.config(),
         **changes,
     )
-    return BertForSequenceClassification(config)
+    return task.kind(config)
 
 
-def test_a_classifier_learns_which_word_decides(tokenizer):
-    model = classifier(tokenizer)
-    test = examples(60, seed=1)
-    settings = Settings(steps=60, batch_size=16, learning_rate=3e-3)
-    train_classifier(model, tokenizer, examples(200), settings, held_out=test)
-    assert evaluate_classifier(model, tokenizer, test).accuracy > 0.95
+SETTINGS = FineTuning(steps=150, batch_size=16, learning_rate=3e-3, evaluate_every=30)
+
+
+@pytest.mark.parametrize("kind", [OneLabel, SeveralLabels, Numbers, Tags])
+def test_each_kind_of_label_is_learned_and_saved(kind, tokenizer, tmp_path):
+    examples, test = labelled(kind, 240), labelled(kind, 60, seed=1)
+    task = kind.learn(examples.labels)
+    model = new_model(task, tokenizer)
+    task = fine_tune(model, tokenizer, task, examples, SETTINGS, held_out=test)
+    scores = evaluate(model, tokenizer, task, test)
+    assert scores.main > 0.9
+    model.save_pretrained(tmp_path)
+    again = kind.kind.from_pretrained(tmp_path, strict=True)
+    assert isinstance(task_of(again), kind)
+    assert str(evaluate(again, tokenizer, task_of(again), test)) == str(scores)
+
+
+def test_numbers_are_learned_at_any_scale(tokenizer):
+    """What is said moves with the labels' unit and origin."""
+    said = []
+    for unit, origin in ((1, 0), (1e4, -3e5)):
+        examples = labelled(Numbers, 60)
+        examples = Examples(examples.texts, None, [unit * x + origin for x in examples.labels])
+        task = Numbers.learn(examples.labels)
+        model = new_model(task, tokenizer)
+        task = fine_tune(model, tokenizer, task, examples, FineTuning(steps=5, batch_size=16))
+        assert (task.mean, task.spread) == (0, 1)
+        said.append((task.predict(model, tokenizer, examples.texts) - origin) / unit)
+    np.testing.assert_allclose(said[0], said[1], rtol=1e-4)
 
 
 def test_probabilities_come_in_order_and_sum_to_one(tokenizer):
-    model = classifier(tokenizer)
-    texts = examples(70).texts
-    together = predict_proba(model, tokenizer, texts)
-    assert together.shape == (70, 2)
+    examples = labelled(OneLabel, 70)
+    task = OneLabel.learn(examples.labels)
+    model = new_model(task, tokenizer)
+    together = task.predict(model, tokenizer, examples.texts)
+    assert together.shape == (70, 3)
     np.testing.assert_allclose(together.sum(axis=1), 1, rtol=1e-5)
     for i in (0, 63, 64, 69):
-        alone = predict_proba(model, tokenizer, [texts[i]])
+        alone = task.predict(model, tokenizer, [examples.texts[i]])
         np.testing.assert_allclose(alone[0], together[i], rtol=1e-4)
 
 
 def test_texts_longer_than_the_positions_are_cut(tokenizer):
-    model = classifier(tokenizer)
+    task = OneLabel(["x", "y"])
+    model = new_model(task, tokenizer)
     long = " ".join(["the cat"] * 30)
     assert tokenizer.count_truncated([long, "a cat"], max_length=12) == 1
-    assert predict_proba(model, tokenizer, [long]).shape == (1, 2)
+    assert task.predict(model, tokenizer, [long]).shape == (1, 2)
 
 
-def test_rows_become_examples():
-    rows = [Row("one", "dog", None, 2), Row("two", "cat", "more", 3)]
-    numbered = Examples.of(rows, LABELS, "file.tsv")
-    assert numbered.texts == ["one", "two"]
-    assert numbered.pairs == ["", "more"]
-    assert numbered.labels.tolist() == [1, 0]
-    with pytest.raises(
-        ValueError, match=r"file\.tsv, line 9: unknown label 'cow', expected one of"
-    ):
-        Examples.of([Row("moo", "cow", None, 9)], LABELS, "file.tsv")
+def test_every_word_of_a_long_text_gets_a_tag(tokenizer):
+    """What a word is told depends on its window alone, and each word is in one."""
+    task = Tags(["O", "B-PET"])
+    model = new_model(task, tokenizer)
+    words = ["cat", "tree", "\x00", "unrealistic", "dog"] * 9
+    (outputs,) = task.predict(model, tokenizer, [words])
+    assert outputs.shape == (45, 2)
+    assert (outputs[2::5] == [1, 0]).all()  # a control character has no token
+    windows = list(word_windows(tokenizer, words, 12))
+    assert len(windows) > 5
+    for encoding, first, places in windows:
+        part = words[first : first + len(places)]
+        (alone,) = task.predict(model, tokenizer, [part])
+        np.testing.assert_allclose(outputs[first : first + len(places)], alone, rtol=1e-5)
+        assert len(encoding.input_ids) <= 12
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
-def test_scores_follow_their_definitions(answers):
-    true, said = (np.array(side) for side in zip(*answers, strict=True))
-    scores = count(["a", "b", "c", "d"], true, said)
-    assert scores.confusion.sum() == len(answers)
-    assert scores.accuracy == pytest.approx(np.mean(true == said))
-    assert scores.majority == pytest.approx(max(np.mean(true == c) for c in range(4)))
-    f1 = []
-    for c in range(4):
-        right = np.sum((true == c) & (said == c))
-        if np.any((true == c) | (said == c)):
-            f1.append(2 * right / (np.sum(true == c) + np.sum(said == c)))
-    assert scores.macro_f1 == pytest.approx(np.mean(f1))
+@given(
+    st.lists(st.sampled_from(["cat", "unrealistic", "s", "a-b", "\x00", "\U0001f600", "le chat"])),
+    st.integers(3, 20),
+)
+def test_windows_hold_every_word_once_and_fit(words, longest):
+    tokenizer = small_tokenizer()
+    windows = list(word_windows(tokenizer, words, longest))
+    assert [first for _, first, _ in windows] == [
+        sum(len(places) for _, _, places in windows[:i]) for i in range(len(windows))
+    ]
+    assert sum(len(places) for _, _, places in windows) == len(words)
+    for encoding, first, places in windows:
+        assert len(encoding.input_ids) <= longest
+        for word, place in zip(words[first:], places, strict=False):
+            if place:  # the token at that place begins the word
+                start = encoding.offsets[place][0]
+                text = " ".join(words[first : first + len(places)])
+                assert text[start:].startswith(word[0])
+            else:
+                assert word == "\x00"
+
+
+def test_the_best_weights_are_kept_and_the_run_ends_early(tokenizer, tmp_path):
+    examples, test = labelled(OneLabel, 64), labelled(OneLabel, 30, seed=1)
+    task = OneLabel.learn(examples.labels)
+    settings = FineTuning(
+        steps=400, batch_size=16, learning_rate=3e-3, evaluate_every=8, patience=4
+    )
+    model = new_model(task, tokenizer)
+    fine_tune(model, tokenizer, task, examples, settings, held_out=test, run=tmp_path)
+    seen = [(line["step"], line["held_out_score"]) for line in read_history(tmp_path)
+            if "held_out_score" in line]  # fmt: skip
+    best = max(score for _, score in seen)
+    last_best = max(step for step, score in seen if score == best)
+    assert seen[-1][0] == last_best + 4 * 8 < 400
+    assert evaluate(model, tokenizer, task, test).main == best
+    assert [path.name for path in tmp_path.glob("best-*")] == [f"best-{last_best}"]
+
+    # Taken up again at its last checkpoint it ends where it ended, with the same weights.
+    again = task.kind.from_pretrained(checkpoints(tmp_path)[-1], strict=True)
+    optimizer = optimizer_for(again, settings)
+    restore_optimizer(checkpoints(tmp_path)[-1], optimizer)
+    steps = optimizer.step
+    fine_tune(again, tokenizer, task, examples, settings, held_out=test, run=tmp_path,
+              optimizer=optimizer)  # fmt: skip
+    assert optimizer.step == steps
+    assert (again.params.vector == model.params.vector).all()
+
+
+def test_a_run_that_is_taken_up_again_stops_where_it_would_have(tokenizer, tmp_path):
+    """The best so far is read from the history, so patience is not begun anew."""
+    examples, test = labelled(OneLabel, 64), labelled(OneLabel, 30, seed=1)
+    task = OneLabel.learn(examples.labels)
+    settings = FineTuning(steps=120, batch_size=16, learning_rate=3e-3, evaluate_every=4,
+                          patience=5, save_every=10, keep=20)  # fmt: skip
+    whole = new_model(task, tokenizer)
+    fine_tune(whole, tokenizer, task, examples, settings, held_out=test, run=tmp_path)
+    ended = read_history(tmp_path)[-1]["step"]
+    for checkpoint in checkpoints(tmp_path)[:-1]:
+        model = task.kind.from_pretrained(checkpoint, strict=True)
+        optimizer = optimizer_for(model, settings)
+        restore_optimizer(checkpoint, optimizer)
+        fine_tune(model, tokenizer, task, examples, settings, held_out=test, run=tmp_path,
+                  optimizer=optimizer)  # fmt: skip
+        assert read_history(tmp_path)[-1]["step"] == ended
+        assert (model.params.vector == whole.params.vector).all()
+
+
+@given(st.lists(st.integers(0, 5), min_size=1), st.integers(1, 4))
+def test_it_is_enough_after_so_many_evaluations_without_a_better_one(scores, patience):
+    best = Best(new_model(OneLabel(["x", "y"]), small_tokenizer()), patience)
+    for step, score in enumerate(scores):
+        best.see(step, score)
+    top = max(scores)
+    last = max(i for i, score in enumerate(scores) if score == top)
+    assert (best.step, best.score) == (last, top)
+    assert best.enough() == (len(scores) - 1 - last >= patience)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_what_is_frozen_stays_and_the_rest_learns_the_same(tokenizer, frozen):
+    """Without dropout the gradients above are those of a model that learns everywhere."""
+    examples = labelled(OneLabel, 40)
+    task = OneLabel.learn(examples.labels)
+    model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model.params.vector[:] += np.random.default_rng(0).normal(0, 0.05, model.params.vector.size)
+    batch = tokenizer.encode_batch(examples.texts)
+    labels = [task.number(label) for label in examples.labels]
+    loss, grads = model.loss_and_grads(batch, labels)
+    model.freeze(frozen)
+    frozen_loss, above = model.loss_and_grads(batch, labels)
+    assert frozen_loss == pytest.approx(loss, rel=1e-5)
+    before = model.params.astype(np.float32)
+    fine_tune(model, tokenizer, task, examples, FineTuning(steps=3, batch_size=16, freeze=frozen))
+    for name, depth in model.depths().items():
+        same = (model.params[name] == before[name]).all()
+        if depth <= frozen:
+            assert not above[name].any(), name
+            assert same, name
+        else:
+            np.testing.assert_allclose(above[name], grads[name], rtol=1e-3, atol=1e-5)
+            assert not same, name
+
+
+def test_more_layers_than_there_are_cannot_be_frozen(tokenizer):
+    model = new_model(OneLabel(["x", "y"]), tokenizer)
+    with pytest.raises(ValueError, match="freeze: expected 0 to 2 layers, got 3"):
+        model.freeze(3)
+    model.freeze(1)
+    model.gradient_checkpointing_enable()  # both together
+    assert model.bert.frozen == 1
+    model.freeze(None)
+    assert model.bert.frozen is None
+
+
+def test_lower_layers_learn_more_slowly(tokenizer):
+    """The first step of Adam moves each number by its rate."""
+    examples = labelled(OneLabel, 16)
+    task = OneLabel.learn(examples.labels)
+    model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    before = model.params.astype(np.float32)
+    settings = FineTuning(
+        steps=1, batch_size=16, learning_rate=1e-3, warmup=0, layer_decay=0.5, weight_decay=0
+    )
+    fine_tune(model, tokenizer, task, examples, settings)
+    for name, depth in model.depths().items():
+        moved = np.abs(model.params[name] - before[name]).max()
+        if moved and "key.bias" not in name:  # whose gradient is 0 but for rounding
+            assert moved == pytest.approx(1e-3 * 0.5 ** (3 - depth), rel=0.02), name
+
+
+def test_rare_classes_weigh_as_much_as_common_ones(tokenizer):
+    numbers = [0] * 30 + [1] * 6 + [2] * 4
+    weights = balanced(numbers, 3)
+    np.testing.assert_allclose([weights[c] * numbers.count(c) for c in range(3)], 40 / 3)
+    task = OneLabel(["a", "b", "c"])
+    model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = model.astype(np.float64)
+    batch = tokenizer.encode_batch([" ".join(words) for words, _, _ in drawn(40)])
+    model.class_weights = weights
+    loss, grads = model.loss_and_grads(batch, numbers)
+    # The same as repeating each text as often as its class weighs: 4, 20 and 30 times 0.111.
+    repeated = [i for i, c in enumerate(numbers) for _ in range((4, 20, 30)[c])]
+    plain = model.astype(np.float64)
+    same, expected = plain.loss_and_grads(
+        {name: array[repeated] for name, array in batch.items()}, [numbers[i] for i in repeated]
+    )
+    assert loss == pytest.approx(same)
+    np.testing.assert_allclose(grads.vector, expected.vector, rtol=1e-7, atol=1e-12)
+
+
+def test_labels_that_teach_nothing_are_refused():
+    with pytest.raises(ValueError, match="two classes or more, got only 'x'"):
+        OneLabel.learn(["x", "x"])
+    with pytest.raises(ValueError, match="two labels or more, got none"):
+        SeveralLabels.learn([[], []])
+    with pytest.raises(ValueError, match="different numbers to learn, got only 3"):
+        Numbers.learn([3, 3])
+    with pytest.raises(ValueError, match="unknown label 'cow', expected one of cat, dog"):
+        OneLabel(["cat", "dog"]).number("cow")
+    for bad in ({"layer_decay": 0}, {"class_weight": "even"}, {"patience": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(bad))}: expected"):
+            FineTuning(steps=1, **bad)
+
+
+def test_a_checkpoint_of_the_best_is_a_model_to_use(tokenizer, tmp_path):
+    examples = labelled(OneLabel, 32)
+    task = OneLabel.learn(examples.labels)
+    model = new_model(task, tokenizer)
+    settings = FineTuning(steps=4, batch_size=16, evaluate_every=2)
+    fine_tune(model, tokenizer, task, examples, settings, held_out=examples, run=tmp_path)
+    (best,) = tmp_path.glob("best-*")
+    assert json.loads((best / "config.json").read_text())["architectures"] == [task.kind.__name__]
+    assert (task.kind.from_pretrained(best).params.vector == model.params.vector).all()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minibert import BertConfig, BertForMaskedLM
 from minibert.parameters import Parameters
 from minibert.training import optimizer as module
-from minibert.training.optimizer import AdamW, clip_scale, decay_spans, linear_schedule
+from minibert.training.optimizer import AdamW, clip_scale, linear_schedule, spans
 
 SHAPES = {"a.weight": (3, 4), "a.bias": (3,), "LayerNorm.weight": (2,), "LayerNorm.bias": (2,),
           "b.weight": (5, 2)}  # fmt: skip
@@ -60,13 +60,33 @@ def test_biases_and_layer_norms_of_a_model_do_not_decay():
     model = BertForMaskedLM(BertConfig.preset("tiny", vocab_size=50))
     covered = np.zeros(model.params.vector.size, int)
     decays = np.zeros(model.params.vector.size, bool)
-    for span, decay in decay_spans(model.params):
+    for span, decay, rate in spans(model.params, {}):
+        assert rate == 1
         covered[span] += 1
         decays[span] = decay
     assert (covered == 1).all()
     for name, where in model.params.slices.items():
         expected = name.endswith(".weight") and "LayerNorm" not in name
         assert (decays[where] == expected).all(), name
+
+
+def test_a_parameter_has_its_own_rate_and_none_at_0():
+    """Half the rate for one name is what the whole vector would do at half the rate."""
+    shapes = {"a.weight": (3, 2), "b.weight": (4,), "b.bias": (2,)}
+    gradient = np.random.default_rng(0).normal(size=12)
+
+    def trained(rate, rates=None):
+        params = Parameters(shapes, dtype=np.float64)
+        params.vector[:] = np.arange(12)
+        adam = AdamW(params, weight_decay=0.1, rates=rates)
+        for _ in range(3):
+            adam.update(gradient, rate)
+        return params
+
+    whole, half, own = trained(0.1), trained(0.05), trained(0.1, {"b.weight": 0.5, "b.bias": 0})
+    np.testing.assert_array_equal(own["a.weight"], whole["a.weight"])
+    np.testing.assert_array_equal(own["b.weight"], half["b.weight"])
+    np.testing.assert_array_equal(own["b.bias"], [10, 11])
 
 
 def test_clipping_shortens_long_gradients_only():
