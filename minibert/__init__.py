@@ -17,11 +17,18 @@ from minibert.models import (
 from minibert.parameters import Parameters
 
 if TYPE_CHECKING:
+    from minibert.estimators import TextClassifier, TextRegressor, TokenTagger
     from minibert.features import FeatureExtractor
     from minibert.tokenization import WordPieceTokenizer
 
 # Imported when they are first asked for: the tokenizer's patterns take a third of the import.
-_LATER = {"FeatureExtractor": "minibert.features", "WordPieceTokenizer": "minibert.tokenization"}
+_LATER = {
+    "FeatureExtractor": "minibert.features",
+    "TextClassifier": "minibert.estimators",
+    "TextRegressor": "minibert.estimators",
+    "TokenTagger": "minibert.estimators",
+    "WordPieceTokenizer": "minibert.tokenization",
+}
 
 __all__ = [
     "BertConfig",
@@ -35,6 +42,9 @@ __all__ = [
     "BertModel",
     "FeatureExtractor",
     "Parameters",
+    "TextClassifier",
+    "TextRegressor",
+    "TokenTagger",
     "WordPieceTokenizer",
 ]
 

@@ -10,16 +10,16 @@ nothing of it.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from minibert.data.batching import held_out_of
 from minibert.files import checkpoint_folder
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.finetune import ClassWeight, Examples, FineTuning, fine_tune, steps_for
+from minibert.training.finetune import Examples, FineTuning, fine_tune, steps_for
 from minibert.training.recipes import finetuning_recipe, fresh_config
 from minibert.training.tasks import Numbers, OneLabel, SeveralLabels, Tags, Task
 
@@ -110,7 +110,7 @@ class Estimator:
             regressor_tags=RegressorTags() if self.kind == "regressor" else None,
         )
 
-    def _fit(self, task: Task, examples: Examples, class_weight: ClassWeight | None = None) -> Self:
+    def _fit(self, task: Task, examples: Examples, class_weight: Any = None) -> Self:
         model, tokenizer = self._start(task, examples)
         held_out = None
         if self.early_stopping:
@@ -227,15 +227,16 @@ class TextClassifier(Estimator):
     Args:
         model, size, max_length, epochs, batch_size, learning_rate, layer_decay, freeze,
             early_stopping, random_state, threads, verbose: as `Estimator` takes them.
-        class_weight: "balanced": all classes count alike in the loss, however rare; None: all texts
-            do. For one class a text.
+        class_weight: how much each class counts in the loss, by its label (1 where it isn't named);
+            or "balanced": all alike, however rare; None: all texts count alike. For one class a
+            text.
 
     Attributes:
         classes_: the labels, sorted; (C,).
         n_classes_: C.
     """
 
-    class_weight: ClassWeight | None = None
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None = None
 
     kind: ClassVar[str | None] = "classifier"
 
@@ -274,7 +275,15 @@ class TextClassifier(Estimator):
             task = OneLabel([str(name) for name in self.classes_])
             labels = [task.names[i] for i in numbers]
         self.n_classes_ = len(self.classes_)
-        return self._fit(task, Examples(texts, pairs, labels), self.class_weight)
+        weights: Any = self.class_weight
+        if weights is not None and isinstance(task, SeveralLabels):
+            raise ValueError("class_weight: expected None where a text may have several labels")
+        if isinstance(weights, Mapping):
+            unknown = [label for label in weights if label not in self.classes_]
+            if unknown:
+                raise ValueError(f"class_weight: there is no class {unknown[0]!r} in y")
+            weights = [float(weights.get(label, 1)) for label in self.classes_]
+        return self._fit(task, Examples(texts, pairs, labels), weights)
 
     def predict_proba(self, X: Iterable[Any]) -> np.ndarray:
         """Return the probability of each class for each text: (S, C)."""
@@ -308,8 +317,11 @@ class TextRegressor(Estimator):
         texts, pairs = texts_and_pairs(X)
         if y is None:
             raise ValueError("y: requires y to be passed, but the target y is None")
-        y = np.asarray(y, float).reshape(len(y), -1)
+        y = np.asarray(y, float)
         _same_length(texts, y)
+        if len(y) < 2:
+            raise ValueError("y: expected two numbers or more, got n_samples = 1")
+        y = y.reshape(len(y), -1)
         if y.shape[1] != 1 or not np.isfinite(y).all():
             raise ValueError("y: expected one number for each text, got NaN, infinity or more")
         numbers = y[:, 0].tolist()

@@ -96,6 +96,10 @@ class Parameters(Mapping[str, np.ndarray]):
         rest = self.shapes[names[0]][1:]
         return self.vector[slices[0].start : slices[-1].stop].reshape(-1, *rest)
 
+    def __reduce__(self):
+        """Go through pickle and `copy.deepcopy` as one vector, of which the views are made anew."""
+        return type(self), (self.shapes, self.vector)
+
     def zeros_like(self) -> Self:
         """Return zeros of the same layout and dtype: room for gradients."""
         return type(self)(self.shapes, dtype=self.vector.dtype)

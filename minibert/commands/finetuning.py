@@ -189,9 +189,6 @@ def _one_run(options, task, examples, held_out, seed, run):
     for name in ("epochs", "batch_size", "learning_rate"):
         if getattr(options, name) is not None:
             recipe = replace(recipe, **{name: getattr(options, name)})
-    for name in ("epochs", "batch_size"):
-        if getattr(recipe, name) < 1:
-            raise ValueError(f"{name}: expected at least 1, got {getattr(recipe, name)}")
     print(f"{recipe.epochs} epochs, {recipe.batch_size} texts a step, "
           f"learning rate {recipe.learning_rate:.2g}", flush=True)  # fmt: skip
     epoch = steps_for(len(examples), recipe.batch_size, 1)

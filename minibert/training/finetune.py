@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,8 +17,6 @@ from minibert.training.engine import Engine, split_batch
 from minibert.training.loop import Settings, train
 from minibert.training.optimizer import AdamW
 from minibert.training.tasks import AnyScores, Task
-
-ClassWeight = Literal["balanced"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,8 @@ class FineTuning(Settings):
         layer_decay: the learning rate of each block is this times that of the one above; below 1,
             what is nearer to the words changes more slowly (Howard and Ruder, 2018, section 3.2).
         freeze: the embeddings and so many of the lowest blocks don't learn; None: all learn.
-        class_weight: "balanced": a class counts in the loss as if all were equally common (King and
-            Zeng, 2001, section 4.2); None: each text counts alike.
+        class_weight: how much each class counts in the loss, (C,); or "balanced", as if all were
+            equally common (King and Zeng, 2001, section 4.2); None: each text counts alike.
         patience: stop after so many evaluations without a better one; None: never.
 
     Raises:
@@ -69,7 +67,7 @@ class FineTuning(Settings):
 
     layer_decay: float = 1.0
     freeze: int | None = None
-    class_weight: ClassWeight | None = None
+    class_weight: Sequence[float] | Literal["balanced"] | None = None
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -78,8 +76,13 @@ class FineTuning(Settings):
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay: expected more than 0 and at most 1, got "
                              f"{self.layer_decay}")  # fmt: skip
-        if self.class_weight not in (None, *get_args(ClassWeight)):
-            raise ValueError(f"class_weight: expected None or 'balanced', got {self.class_weight}")
+        weights = self.class_weight
+        if isinstance(weights, str | None):
+            right = weights in ("balanced", None)
+        else:
+            right = all(0 <= weight < math.inf for weight in weights)
+        if not right:
+            raise ValueError(f"class_weight: expected 'balanced', or numbers, got {weights!r}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience: expected at least 1, got {self.patience}")
 
@@ -141,9 +144,11 @@ def fine_tune(
     """
     if optimizer is None:
         optimizer = optimizer_for(model, settings)
-    if settings.class_weight:
+    if settings.class_weight == "balanced":
         numbers = [task.number(label) for label in examples.labels]
         model.class_weights = balanced(numbers, len(task.names))
+    elif settings.class_weight is not None:
+        model.class_weights = np.array(settings.class_weight, float)
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads)
     sequences, labels_of = task.prepare(
         tokenizer,

@@ -48,11 +48,20 @@ class Recipe:
 
     Attributes:
         batch_size, epochs, learning_rate: as `Settings` and `steps_for` take them.
+
+    Raises:
+        ValueError: no epochs, or empty batches.
     """
 
     batch_size: int
     epochs: int
     learning_rate: float
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
 
 def finetuning_recipe(examples: int, config: BertConfig, *, pretrained: bool) -> Recipe:

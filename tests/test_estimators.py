@@ -1,0 +1,261 @@
+"""Estimators: what scikit-learn expects of one, with it (extra: parity) and without."""
+
+import copy
+import pickle
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from minibert import TextClassifier, TextRegressor, TokenTagger
+
+TEXTS = ["a red fox", "the red hen", "a blue sky", "the blue sea"] * 4
+COLOURS = np.array(["red", "red", "blue", "blue"] * 4)
+FAST = {"epochs": 30, "learning_rate": 2e-3, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return TextClassifier(**FAST).fit(TEXTS, COLOURS)
+
+
+def test_a_classifier_learns_labels_of_any_kind(fitted):
+    assert fitted.classes_.tolist() == ["blue", "red"]
+    assert fitted.predict(["the red sky", "a blue hen"]).tolist() == ["red", "blue"]
+    probabilities = fitted.predict_proba(TEXTS)
+    assert probabilities.shape == (16, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert fitted.score(TEXTS, COLOURS) == 1
+    numbers = TextClassifier(**FAST).fit(TEXTS, np.where(COLOURS == "red", 7, -3))
+    assert numbers.predict(["the red sky"]).tolist() == [7]
+    np.testing.assert_array_equal(numbers.predict_proba(TEXTS), probabilities)
+
+
+def test_several_labels_a_text_are_a_table_of_0_and_1():
+    y = np.array([[1, 0, 1], [1, 0, 0], [0, 1, 1], [0, 1, 0]] * 4)  # red, blue, the "a"
+    classifier = TextClassifier(**{**FAST, "epochs": 50}).fit(TEXTS, y)
+    assert (classifier.predict(TEXTS) == y).all()
+    assert classifier.predict_proba(TEXTS).shape == (16, 3)
+    assert classifier.score(TEXTS, y) == 1
+    with pytest.raises(ValueError, match="class_weight: expected None"):
+        classifier.set_params(class_weight="balanced").fit(TEXTS, y)
+
+
+def test_pairs_of_texts_are_read_together():
+    """The second text decides, and then the first."""
+    pairs = [(a, b) for a in TEXTS[:4] for b in TEXTS[:4]] * 2
+    for side in (0, 1):
+        y = [pair[side].split()[1] for pair in pairs]
+        classifier = TextClassifier(**{**FAST, "epochs": 40}).fit(pairs, y)
+        assert classifier.score(pairs, y) > 0.9
+
+
+def test_a_regressor_learns_numbers_in_their_unit():
+    y = np.where(COLOURS == "red", 1200.0, 800.0)
+    regressor = TextRegressor(**{**FAST, "epochs": 60}).fit(TEXTS, y)
+    np.testing.assert_allclose(regressor.predict(["the red sky", "a blue hen"]), [1200, 800], 0.1)
+    assert regressor.score(TEXTS, y) > 0.9
+
+
+def test_a_tagger_tags_each_word():
+    words = [text.split() for text in TEXTS]
+    tags = [["O", f"B-{colour}", "O"] for colour in COLOURS]
+    tagger = TokenTagger(**FAST).fit(words, tags)
+    assert tagger.predict([["the", "red", "sea", "a"], []]) == [["O", "B-red", "O", "O"], []]
+    assert tagger.score(words, tags) == 1
+    assert [len(each) for each in tagger.predict_proba(words)] == [3] * 16
+
+
+def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(fitted):
+    again = TextClassifier(**FAST, threads=1).fit(TEXTS, COLOURS)
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+    other = TextClassifier(**FAST, random_state=1).fit(TEXTS, COLOURS)
+    assert (other.predict_proba(TEXTS) != fitted.predict_proba(TEXTS)).any()
+
+
+def test_a_fitted_one_is_copied_pickled_and_saved_for_the_command_line(fitted, tmp_path):
+    expected = fitted.predict_proba(TEXTS)
+    for twin in (copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(twin.predict_proba(TEXTS), expected)
+        twin.model_.params.vector[:] = 0  # the named arrays are still views of the vector
+        assert not twin.model_.params["classifier.weight"].any()
+    np.testing.assert_array_equal(fitted.predict_proba(TEXTS), expected)
+    fitted.model_.save_pretrained(tmp_path)
+    fitted.tokenizer_.save_pretrained(tmp_path)
+    further = TextClassifier(tmp_path, **{**FAST, "epochs": 1}).fit(TEXTS, COLOURS)
+    assert further.score(TEXTS, COLOURS) == 1
+
+
+def test_an_early_stop_keeps_the_best(fitted):
+    classifier = TextClassifier(early_stopping=True, **{**FAST, "epochs": 60}).fit(TEXTS, COLOURS)
+    assert classifier.score(TEXTS, COLOURS) > 0.8
+
+
+def test_rare_classes_can_be_given_weight():
+    """With one text of ten it is never said; with its weight it is."""
+    texts, y = ["a fox"] * 9 + ["a hen"], ["fox"] * 9 + ["hen"]
+    said = []
+    for weight in (None, "balanced", {"hen": 9}):
+        classifier = TextClassifier(class_weight=weight, epochs=6, batch_size=10,
+                                    learning_rate=1e-3).fit(texts, y)  # fmt: skip
+        said.append(classifier.predict_proba(["a hen"])[0, 1])
+    assert said[0] < said[1] - 0.1
+    assert said[1] == pytest.approx(said[2], rel=1e-3)  # 10/18 and 10/2 are as 1 to 9
+    with pytest.raises(ValueError, match="class_weight: there is no class 'cow' in y"):
+        TextClassifier(class_weight={"cow": 2}).fit(texts, y)
+
+
+def test_parameters_are_stored_as_they_are_and_can_be_changed():
+    odd = object()
+    classifier = TextClassifier(odd, epochs="many")
+    assert classifier.model is odd
+    params = classifier.get_params()
+    assert params["epochs"] == "many"
+    assert {"model", "size", "freeze", "class_weight", "random_state"} <= params.keys()
+    assert classifier.set_params(epochs=3) is classifier
+    assert repr(TextClassifier(epochs=3)) == "TextClassifier(epochs=3)"
+    with pytest.raises(ValueError, match="epoch: no such parameter of TextClassifier, expected"):
+        classifier.set_params(epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "X", "y", "message"),
+    [
+        (TextClassifier(), "a text", ["x"], "X: expected a list of texts, got 'a text'"),
+        (TextClassifier(), [], [], "X: expected at least one text"),
+        (TextClassifier(), ["a", 5], [0, 1], r"X\[1\]: expected a string, or a pair of"),
+        (TextClassifier(), ["a", " "], [0, 1], r"X\[1\]: the text is empty"),
+        (TextClassifier(), ["a", ("b", "c")], [0, 1], "X: expected pairs of strings everywhere"),
+        (TextClassifier(), ["a", "b"], [0], "y: expected 2 labels, one for each text, got 1"),
+        (TextClassifier(), ["a", "b"], [0, 0], "y: expected two classes or more, got 1 class"),
+        (TextClassifier(), ["a", "b"], [0.5, 1], "continuous; see TextRegressor"),
+        (TextClassifier(), ["a", "b"], [[0, 2], [1, 0]], "y: expected 0 and 1 alone"),
+        (TextClassifier(), ["a", "b"], None, "target y is None"),
+        (TextClassifier(epochs=0), ["a", "b"], [0, 1], "epochs: expected at least 1, got 0"),
+        (TextClassifier(freeze=5), ["a", "b"], [0, 1], "freeze: expected 0 to 2 layers, got 5"),
+        (TextClassifier("/nowhere"), ["a", "b"], [0, 1], "/nowhere"),
+        (TextRegressor(), ["a", "b"], [1, float("nan")], "y: expected one number"),
+        (TextRegressor(), ["a", "b"], [1, 1], "expected different numbers"),
+        (TokenTagger(), [["a"], "b"], [["O"], ["O"]], r"X\[1\]: expected a list of words"),
+        (TokenTagger(), [["a", "b"]], [["O"]], r"y\[0\]: expected 2 tags, one a word, got 1"),
+        (TokenTagger(), [["a", ""]], [["O", "X"]], r"X\[0\]: expected words that aren't empty"),
+    ],
+)
+def test_bad_input_is_named(estimator, X, y, message):
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match=message):
+        estimator.fit(X, y)
+
+
+def test_one_that_is_not_fitted_says_so():
+    with pytest.raises(ValueError, match="this TextClassifier is not fitted yet: call fit first"):
+        TextClassifier().predict(["a"])
+
+
+# With scikit-learn.
+
+
+@pytest.mark.parity
+def test_they_work_inside_scikit_learn():
+    from sklearn.base import clone, is_classifier, is_regressor
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    assert is_classifier(TextClassifier())
+    assert is_regressor(TextRegressor())
+    assert clone(TextClassifier(epochs=3)).epochs == 3
+    lower = FunctionTransformer(lambda texts: [text.lower() for text in texts])
+    pipeline = make_pipeline(lower, TextClassifier(**FAST)).fit(np.array(TEXTS), COLOURS)
+    assert pipeline.predict(["THE RED SKY"]) == ["red"]
+    assert cross_val_score(TextClassifier(**FAST), TEXTS, COLOURS, cv=2).mean() > 0.9
+    search = GridSearchCV(TextClassifier(**FAST), {"epochs": [1, 30]}, cv=2).fit(TEXTS, COLOURS)
+    assert search.best_params_ == {"epochs": 30}
+    words, tags = [text.split() for text in TEXTS], [["O", c, "O"] for c in COLOURS]
+    assert cross_val_score(TokenTagger(**FAST), words, tags, cv=2).mean() > 0.9
+
+
+# scikit-learn's own checks feed arrays of numbers. Spelled out as words, most of them can be run;
+# these can't.
+NUMBERS = "is about what numbers may be, and texts have none"
+WIDTH = "is about the columns of a matrix, and texts have none"
+NOT_FOR_TEXTS = {
+    "check_complex_data": NUMBERS,
+    "check_dtype_object": NUMBERS,
+    "check_estimators_nan_inf": NUMBERS,
+    "check_estimator_sparse_tag": "is about sparse matrices",
+    "check_estimator_sparse_array": "is about sparse matrices",
+    "check_estimator_sparse_matrix": "is about sparse matrices",
+    "check_estimators_empty_data_messages": WIDTH,
+    "check_n_features_in": WIDTH,
+    "check_n_features_in_after_fitting": WIDTH,
+    "check_classifiers_train": WIDTH,  # it refuses a prediction for rows of another width
+    "check_supervised_y_2d": "wants a warning for labels in a column; here they are a column",
+    "check_class_weight_classifiers": "wants it learned within one epoch",
+}
+
+
+def spelled(X):
+    if isinstance(X, list) and X and isinstance(X[0], str):
+        return X
+    X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError("Expected 2D array, got 1D array instead. Reshape your data")
+    letters = "abcdefghij"
+    rows = X.tolist()
+    return [" ".join(f"{letters[i % 10]}{x:.1f}" for i, x in enumerate(row)) for row in rows]
+
+
+def of_numbers(kind):
+    """Make an estimator that takes numbers for the words that spell them."""
+
+    def tags(self):
+        tags = kind.__sklearn_tags__(self)
+        tags.input_tags.two_d_array = True
+        tags.input_tags.one_d_array = tags.input_tags.string = False
+        tags.target_tags.multi_output = False
+        for each in filter(None, (tags.classifier_tags, tags.regressor_tags)):
+            each.poor_score = True  # after one epoch
+        return tags
+
+    def reading(method):
+        return lambda self, X, *y: getattr(kind, method)(self, spelled(X), *y)
+
+    methods = {name: reading(name) for name in ("predict", "predict_proba") if hasattr(kind, name)}
+
+    def fit(self, X, y):
+        return kind.fit(self, spelled(X), y)
+
+    def score(self, X, y):
+        return kind.score(self, spelled(X), y)
+
+    members = {**methods, "fit": fit, "score": score, "__sklearn_tags__": tags,
+               "__module__": __name__}  # fmt: skip
+    return type(kind.__name__, (kind,), members)
+
+
+def scikit_learns_checks():
+    try:
+        from sklearn.utils.estimator_checks import estimator_checks_generator
+    except ImportError:
+        return []
+    found = []
+    for kind in (TextClassifier, TextRegressor):
+        made = of_numbers(kind)(epochs=1, batch_size=8, max_length=16)
+        with warnings.catch_warnings(action="ignore"):  # that it isn't of scikit-learn's own class
+            pairs = list(estimator_checks_generator(made))
+        for estimator, check in pairs:
+            name = getattr(check, "func", check).__name__
+            found.append(pytest.param(estimator, check, name, id=f"{kind.__name__}-{name}"))
+    return found
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("estimator", "check", "name"), scikit_learns_checks())
+def test_scikit_learns_own_checks(estimator, check, name, monkeypatch):
+    if name in NOT_FOR_TEXTS:
+        pytest.skip(f"it {NOT_FOR_TEXTS[name]}")
+    # Pickles look classes up by their names.
+    monkeypatch.setattr(sys.modules[__name__], type(estimator).__name__, type(estimator))
+    check(estimator)
