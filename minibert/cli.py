@@ -283,6 +283,26 @@ def parser() -> argparse.ArgumentParser:
     _vector_options(sub)
 
     sub = add(
+        "inspect",
+        commands.inspect,
+        """
+        Show what a text goes through in a model: every station with its shape and its norm.
+
+        For a model with a head, what it says of the text; with --backward, how much of the gradient
+        of that score comes home to each station and to each token. --html writes a page to look at
+        attention, hidden states and gradients in a browser; it needs nothing but itself.
+        """,
+        'minibert inspect classifier "My train is an hour behind." --html look.html',
+    )
+    sub.add_argument("model", help="folder of a model, its name on the hub, or minilm")
+    sub.add_argument("text", help="a text; for a masked language model, with a [MASK]")
+    sub.add_argument("--pair", help="a second text")
+    sub.add_argument("--backward", action="store_true", help="go back, too")
+    sub.add_argument("--label", help="whose score goes back (default: the likeliest class, or word "
+                     "at the first [MASK])")  # fmt: skip
+    sub.add_argument("--html", type=Path, metavar="FILE", help="write a page, too")
+
+    sub = add(
         "tokenize",
         commands.tokenize,
         """

@@ -10,6 +10,8 @@ from minibert.data.corpus import pack
 from minibert.data.masking import masked
 from minibert.data.tables import read_rows
 from minibert.files import claim
+from minibert.inspection import inspect_text, write_page
+from minibert.inspection.curves import curves, smoothed
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
@@ -23,6 +25,7 @@ from minibert.training import (
     unigram_score,
 )
 from minibert.training.evaluation import count_tokens
+from minibert.training.history import read_history
 from minibert.training.pretrain import guess
 
 SENTENCES = (
@@ -108,7 +111,10 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     from_nothing = BertForSequenceClassification(pretrained.config)
     scores = {}
     for title, classifier in (("pre-trained", pretrained), ("from nothing", from_nothing)):
-        fine_tune(classifier, tokenizer, task, train, schedule, title=title, progress=progress)
+        fine_tune(
+            classifier, tokenizer, task, train, schedule, run=out / "fine-tuning" / title,
+            title=title, progress=progress,
+        )  # fmt: skip
         scores[title] = evaluate(classifier, tokenizer, task, test)
     tokenizer.save_pretrained(out / "classifier")
     pretrained.save_pretrained(out / "classifier")
@@ -118,10 +124,47 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     print(f"   accuracy, from nothing: {nothing['accuracy']:.1%}")
     print(f"   {scores['pre-trained'].yardstick()}")
 
+    _report(out, model, pretrained, tokenizer, test_rows[0].text)
+    print("5. What it looks like inside: curves, attention, gradients, in one page")
+    print(f"   {out}/report.html")
+
     print(f"\nAll of it is in {out}. To play with it:")
     print(f"   minibert fill-mask {out}/model 'the default [MASK] is used.'")
     print(f"   minibert predict {out}/classifier 'send a message to the mail server'")
     print(f"   minibert evaluate {out}/classifier {out}/corpus/labelled/test.tsv")
+
+
+def _report(out, model, classifier, tokenizer, text):
+    """Write the page that shows the runs' curves and two texts' ways through the models."""
+
+    def line(run, name):
+        return [(row["step"], row[name]) for row in read_history(run) if name in row]
+
+    run = out / "model"
+    pictures = [
+        curves(
+            "Pre-training",
+            {
+                "training loss": smoothed(line(run, "loss")),
+                "held-out loss": line(run, "held_out_loss"),
+                "knowing only counts": line(run, "yardstick_loss"),
+            },
+            "nats",
+        ),
+        curves(
+            "Fine-tuning",
+            {
+                title: smoothed(line(out / "fine-tuning" / title, "loss"), 0.9)
+                for title in ("pre-trained", "from nothing")
+            },
+            "training loss in nats",
+        ),
+    ]
+    inspections = [
+        inspect_text(classifier, tokenizer, text, backward=True),
+        inspect_text(model, tokenizer, SENTENCES[0], backward=True),
+    ]
+    write_page(out / "report.html", "A BERT of one's own", inspections, pictures)
 
 
 def _fresh() -> Path:

@@ -1,5 +1,7 @@
 """A tokenizer with a vocabulary small enough to read; Hypothesis without its clock."""
 
+from pathlib import Path
+
 import hypothesis
 import pytest
 
@@ -9,6 +11,8 @@ from minibert.tokenization import WordPieceTokenizer
 hypothesis.settings.register_profile("minibert", deadline=None)
 hypothesis.settings.load_profile("minibert")
 
+ARTEFACTS = Path(__file__).parents[1] / "artefacts"  # what a failed test leaves to be looked at
+FAILED: set[str] = set()  # tests
 WORDS = "the a cat dog sat ran on under mat tree big red and then it was s ##s ##ed . , !"
 
 
@@ -22,3 +26,13 @@ def small_tokenizer():
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), *letters]
     continued = [f"##{letter}" for letter in letters]
     return WordPieceTokenizer(list(dict.fromkeys([*pieces, *continued])))
+
+
+def pytest_runtest_logreport(report):
+    """Remove the screenshot of a browser test that passed."""
+    if report.when == "teardown" and "browser" in report.keywords:
+        picture = ARTEFACTS / f"{report.nodeid.split('::')[-1]}.png"
+        if report.passed and report.nodeid not in FAILED:
+            picture.unlink(missing_ok=True)
+    elif report.failed:
+        FAILED.add(report.nodeid)

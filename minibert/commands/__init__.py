@@ -1,6 +1,7 @@
 """What each sub-command does: read the options, call the package, print the result."""
 
 from minibert.commands.finetuning import evaluate, finetune, predict
+from minibert.commands.looking import inspect
 from minibert.commands.training import plot, pretrain, train_tokenizer
 from minibert.commands.using import (
     corpus,
@@ -19,6 +20,7 @@ __all__ = [
     "fill_mask",
     "finetune",
     "gradcheck",
+    "inspect",
     "plot",
     "predict",
     "pretrain",

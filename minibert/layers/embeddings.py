@@ -49,7 +49,7 @@ class Embeddings:
             x (B, T, D), and the cache.
         """
         x, _ = embedding_forward(ids, params["word_embeddings.weight"])  # (B, T, D)
-        x += self._positions(params, ids.shape[1], x.dtype)  # (T, D), the same for every sequence
+        x += self.position_rows(params, ids.shape[1], x.dtype)  # (T, D), for every sequence
         x += embedding_forward(types, params["token_type_embeddings.weight"])[0]
         x, norm_cache = self.norm.forward(params, x)
         x, mask = dropout_forward(x, self.config.hidden_dropout_prob, rng)
@@ -65,7 +65,8 @@ class Embeddings:
             grads["position_embeddings.weight"][: dx.shape[1]] += dx.sum(axis=0)
         embedding_backward(dx, ids, grads["word_embeddings.weight"])
 
-    def _positions(self, params, length, dtype):
+    def position_rows(self, params, length, dtype):
+        """Return the vectors of the first `length` positions: (T, D)."""
         if self.sinusoids is None:
             return params["position_embeddings.weight"][:length]
         return self.sinusoids[:length].astype(dtype)

@@ -1,0 +1,130 @@
+"""The page in a real browser: what it shows, what it answers, and that it loads nothing else.
+
+Needs the extra `browser` and a Chromium; where there is none the tests are skipped, but not in CI.
+A failure leaves a screenshot in `artefacts`.
+"""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from minibert import BertForSequenceClassification
+from minibert.inspection import inspect_text, write_page
+from minibert.inspection.curves import curves
+from tests.conftest import ARTEFACTS
+from tests.inspection.test_inspection import made
+
+pytestmark = pytest.mark.browser
+TEXT = 'the <cat> & "dog" ran'
+
+
+@pytest.fixture(scope="module")
+def seen():
+    model, tokenizer = made(BertForSequenceClassification, np.float32)
+    return inspect_text(model, tokenizer, TEXT, backward=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if not found and not os.environ.get("CI"):
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=[1280, 400])
+def page(request, browser, seen, tmp_path):
+    """Open the page; afterwards see that nothing was complained of and nothing else loaded."""
+    path = tmp_path / "look.html"
+    write_page(path, TEXT, [seen, seen], [curves("Curves", {"loss": [(1, 2.0), (9, 1.0)]}, "nats")])
+    page = browser.new_page(viewport={"width": request.param, "height": 800})
+    complaints, loaded = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda asked: loaded.append(asked.url))
+    page.goto(path.as_uri())
+    yield page
+    # Taken in any case, for a fixture doesn't know how its test ended; kept if it failed.
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"{request.node.name}.png", full_page=True)
+    page.close()
+    assert not complaints
+    assert loaded == [path.as_uri()]
+
+
+def test_the_text_its_tokens_and_its_classes_are_shown(page, seen):
+    assert page.title() == TEXT
+    first = page.locator("section").first
+    assert first.locator("h2").inner_text() == TEXT
+    tokens = first.locator(".token").all_inner_texts()
+    assert [token.splitlines()[0] for token in tokens] == seen.tokens
+    numbers = [float(token.splitlines()[1]) for token in tokens]
+    np.testing.assert_allclose(numbers, seen.saliency, rtol=0.01)
+    ((_, answers),) = seen.said
+    bars = first.locator(".bar").all_inner_texts()
+    assert [bar.split()[0] for bar in bars] == [name for name, _ in answers]
+    assert [bar.split()[-1] for bar in bars] == [f"{share:.1%}" for _, share in answers]
+    assert page.locator("section").count() == 2
+    assert page.locator(".pictures svg").count() == 1
+
+
+def test_nothing_is_wider_than_the_window(page):
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_pointing_at_a_token_tells_what_it_reads(page, seen):
+    for layer, head in ((1, "mean"), (2, "1"), (1, "2")):
+        page.locator("select.layer").first.select_option(label=str(layer))
+        page.locator("select.head").first.select_option(label=head)
+        weights = seen.attentions[layer - 1]
+        row = weights.mean(axis=0)[1] if head == "mean" else weights[int(head) - 1, 1]
+        page.locator(".lines text[tabindex]").nth(1).hover()
+        said = page.locator(".attention-value").first.inner_text()
+        most = int(np.argmax(row))
+        assert said.startswith(f"{seen.tokens[1]} (1) reads {seen.tokens[most]} ({most}) ")
+        assert f" {row[most]:.1%}," in said
+        lines = page.locator("section").first.locator(".lines line").count()
+        assert lines == (np.round(row, 4) >= 0.01).sum()
+
+
+def test_the_keyboard_reaches_the_tokens(page, seen):
+    page.locator("select.form").first.focus()
+    page.keyboard.press("Tab")
+    assert page.locator(".attention-value").first.inner_text().startswith(f"{seen.tokens[0]} (0)")
+
+
+def test_pointing_at_a_cell_tells_its_weight_and_its_cosine(page, seen):
+    page.locator("select.form").first.select_option("grid")
+    page.locator("select.head").first.select_option(label="2")
+    page.locator("select.depth").first.select_option("0")
+    for view, values, where, form in (
+        (".attention", seen.attentions[0][1], ".attention-value", "{:.1%}"),
+        (".similarity", seen.similarities()[0], ".similarity-value", "{:.3f}"),
+    ):
+        canvas = page.locator(f"{view} canvas").first
+        column = int(canvas.get_attribute("data-column"))
+        for t, u in ((0, 0), (2, 3)):
+            canvas.hover(position={"x": column + 22 * u + 10, "y": 22 * t + 10})
+            said = page.locator(where).first.inner_text()
+            assert f"({t})" in said
+            assert f"({u}): " in said
+            assert said.endswith(form.format(values[t, u]))
+
+
+def test_the_stations_are_a_table(page, seen):
+    page.locator("summary").first.click()
+    rows = page.locator("table.stations").first.locator("tr:not(.part)").all_inner_texts()[1:]
+    assert len(rows) == len(seen.stations)
+    for row, station in zip(rows, seen.stations, strict=True):
+        name, shape, norm, gradient = row.split("\t")
+        assert name == station.name
+        assert shape == " × ".join(map(str, station.shape))
+        assert float(norm) == pytest.approx(station.norm, rel=1e-3)
+        assert float(gradient) == pytest.approx(station.gradient_norm, rel=1e-3)
