@@ -185,8 +185,8 @@ def parser() -> argparse.ArgumentParser:
                        "without a better one (%(default)s)")  # fmt: skip
     group.add_argument("--freeze", type=int, metavar="N", help="the embeddings and the lowest N "
                        "blocks don't learn")  # fmt: skip
-    group.add_argument("--layer-decay", type=float, default=1.0, help="the learning rate of each "
-                       "block as a share of that above (%(default)s)")  # fmt: skip
+    group.add_argument("--layer-decay", type=float, help="the learning rate of each block as a "
+                       "share of that above (0.8 from a pre-trained model, or 1)")  # fmt: skip
     group.add_argument("--class-weight", choices=["balanced"], help="rare classes count as much as "
                        "common ones")  # fmt: skip
     sub.add_argument("--seeds", type=int, default=1, help="train so many times, with seeds from "

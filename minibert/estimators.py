@@ -11,7 +11,7 @@ nothing of it.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -36,9 +36,9 @@ class Estimator:
             the extra `minilm`; None: a vocabulary and a new model are learned from the texts.
         size, max_length: of a new model, `BertConfig.preset`'s name and a number of tokens; a
             pre-trained one has its own.
-        epochs, batch_size, learning_rate: None: what suits so many examples; see
+        epochs, batch_size, learning_rate, layer_decay: None: what suits so many examples; see
             `training.recipes`.
-        layer_decay, freeze: as `training.FineTuning` takes them.
+        freeze: the embeddings and so many of the lowest blocks don't learn; None: all learn.
         early_stopping: hold out 15 % of the examples, keep the weights that label these best, and
             stop after three epochs without better ones.
         random_state: a number that decides everything random.
@@ -56,7 +56,7 @@ class Estimator:
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
-    layer_decay: float = 1.0
+    layer_decay: float | None = None
     freeze: int | None = None
     early_stopping: bool = False
     random_state: int = 0
@@ -119,12 +119,7 @@ class Estimator:
             held_out = examples.chosen(rows)
             examples = examples.chosen(sorted(set(range(len(examples))) - set(rows.tolist())))
         recipe = finetuning_recipe(len(examples), model.config, pretrained=self.model is not None)
-        given = {
-            name: getattr(self, name)
-            for name in ("epochs", "batch_size", "learning_rate")
-            if getattr(self, name) is not None
-        }
-        recipe = replace(recipe, **given)
+        recipe = recipe.changed(self)
         settings = FineTuning(
             steps=steps_for(len(examples), recipe.batch_size, recipe.epochs),
             batch_size=recipe.batch_size,
@@ -132,7 +127,7 @@ class Estimator:
             learning_rate=recipe.learning_rate,
             seed=self.random_state,
             evaluate_every=steps_for(len(examples), recipe.batch_size, 1),
-            layer_decay=self.layer_decay,
+            layer_decay=recipe.layer_decay,
             freeze=self.freeze,
             class_weight=class_weight,
             patience=PATIENCE if self.early_stopping else None,

@@ -186,15 +186,14 @@ def _one_run(options, task, examples, held_out, seed, run):
     """Train with one seed into one folder; returns the scores on the held-out examples."""
     model, tokenizer = _start(options, task, examples, seed)
     recipe = finetuning_recipe(len(examples), model.config, pretrained=bool(options.model))
-    for name in ("epochs", "batch_size", "learning_rate"):
-        if getattr(options, name) is not None:
-            recipe = replace(recipe, **{name: getattr(options, name)})
+    recipe = recipe.changed(options)
     print(f"{recipe.epochs} epochs, {recipe.batch_size} texts a step, "
           f"learning rate {recipe.learning_rate:.2g}", flush=True)  # fmt: skip
     epoch = steps_for(len(examples), recipe.batch_size, 1)
     own = {
         "batch_size": recipe.batch_size,
         "learning_rate": recipe.learning_rate,
+        "layer_decay": recipe.layer_decay,
         "seed": seed,
         "tokenizer": fingerprint(tokenizer),
         "data": examples.checksum(),

@@ -1,0 +1,181 @@
+"""How much a pre-trained model gives on few labels, and as much as transformers gives?
+
+    python -m benchmarks.few_labels
+
+On the first 50, 100, 300 and all sentences of `corpora/situations/train.tsv`, with several seeds:
+minibert from MiniLM's checkpoint, minibert from nothing, and TF-IDF with logistic regression. On
+300 transformers fine-tunes the same checkpoint with the same recipe (rates, decay by layer, dropout,
+warm-up, clipping, batches and epochs), its texts shuffled and padded as they come. The accuracies
+are on test.tsv, which no choice was made by.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import alternate, options, parse, ratios, report, spread, table, workers
+from benchmarks.peers import CLIP, about_torch, on_torch, use_torch
+from minibert import BertForSequenceClassification, WordPieceTokenizer
+from minibert.data.batching import rows_at
+from minibert.data.tables import read_rows
+from minibert.threads import usable_cores
+from minibert.training import Examples, FineTuning, OneLabel, evaluate, fine_tune
+from minibert.training.baselines import baseline
+from minibert.training.finetune import steps_for
+from minibert.training.recipes import finetuning_recipe, fresh_config
+
+MODEL, DROPOUT = "minilm", 0.1
+CORPUS = Path(__file__).parents[1] / "corpora" / "situations"
+
+
+def main() -> None:
+    """Train all sides in turns and print both tables."""
+    o = parse(options(__doc__))
+    train, test = sentences("train"), sentences("test")
+    sizes = [16, 24] if o.quick else [50, 100, 300, len(train)]
+    epochs = 1 if o.quick else None
+    peer = sizes[-1] if o.quick else 300
+    jobs = {
+        "minibert": (ours, sizes, epochs, True),
+        "from nothing": (ours, sizes, epochs, False),
+        "transformers": (theirs, peer, epochs),
+    }
+    with workers(jobs) as (running, missing):
+        found = alternate(o, running)
+        about = {side: worker.ready for side, worker in running.items()} | missing
+    rows = []
+    for size in sizes:
+        cheap = baseline(OneLabel.learn(train.labels), train.chosen(range(size)), test)
+        rows.append([
+            size,
+            *(spread([round_[size][0] for round_ in found[side]], ".1%") for side in
+              ("minibert", "from nothing")),
+            "" if cheap is None else f"{cheap[1].figures()['accuracy']:.1%}",
+            spread([round_[size][1] for round_ in found["minibert"]], ".0f"),
+        ])  # fmt: skip
+    heads = ("sentences", "minibert from MiniLM", "minibert from nothing", "TF-IDF", "seconds")
+    parts = [table(heads, rows)]
+    if "transformers" in found:
+        both = {side: [round_[peer] for round_ in found[side]] for side in
+                ("minibert", "transformers")}  # fmt: skip
+        seconds = {side: [spent for _, spent in rounds] for side, rounds in both.items()}
+        lines = []
+        for side, rounds in both.items():
+            right = spread([accuracy for accuracy, _ in rounds], ".1%")
+            faster = spread(ratios(seconds["transformers"], seconds[side]))
+            lines.append((side, right, spread(seconds[side], ".0f"), faster))
+        heads = (f"{peer} sentences", "accuracy", "seconds", "transformers' time to it")
+        parts.append(table(heads, lines))
+    report(o, "Few labels", *parts, f"{len(test)} sentences to test, {len(set(test.labels))} "
+           "classes; seeds from 0 on, one a round; seconds of the training alone.",
+           table(("side", ""), about.items()))  # fmt: skip
+
+
+def sentences(split: str) -> Examples:
+    """Return one split of the hand-written sentences."""
+    rows = read_rows(CORPUS / f"{split}.tsv", labelled=True)
+    return Examples([row.text for row in rows], None, [row.label for row in rows])
+
+
+def pretrained(task: OneLabel, seed: int) -> BertForSequenceClassification:
+    """Return the checkpoint with a new classifier."""
+    logging.getLogger("minibert").setLevel(logging.ERROR)  # it says that the classifier is new
+    return BertForSequenceClassification.from_pretrained(
+        MODEL,
+        seed=seed,
+        hidden_dropout_prob=DROPOUT,
+        attention_probs_dropout_prob=DROPOUT,
+        **task.config(),
+    )
+
+
+def settings(examples: Examples, config, epochs: int | None, seed: int, **changes) -> FineTuning:
+    """Return the recipe for so many examples."""
+    recipe = finetuning_recipe(len(examples), config, **changes)
+    recipe = replace(recipe, epochs=epochs or recipe.epochs)
+    return FineTuning(
+        steps=steps_for(len(examples), recipe.batch_size, recipe.epochs),
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        layer_decay=recipe.layer_decay,
+        seed=seed,
+        shards=usable_cores(),
+    )
+
+
+def ours(sizes: Sequence[int], epochs: int | None, start: bool) -> Iterator:
+    """minibert: yields what it is, then accuracy and seconds by size, with a new seed a round."""
+    train, test = sentences("train"), sentences("test")
+    task = OneLabel.learn(train.labels)
+    yield f"NumPy {np.__version__}, {usable_cores()} threads with BLAS on one each"
+    for seed in count():
+        found = {}
+        for size in sizes:
+            examples = train.chosen(range(size))
+            if start:
+                model = pretrained(task, seed)
+                tokenizer = WordPieceTokenizer.from_pretrained(MODEL)
+            else:
+                tokenizer = task.learned_tokenizer(examples.texts)
+                dropout = {"hidden_dropout_prob": DROPOUT, "attention_probs_dropout_prob": DROPOUT}
+                config = fresh_config("tiny", tokenizer, 64, **task.config(), **dropout)
+                model = BertForSequenceClassification(config, seed=seed)
+            how = settings(examples, model.config, epochs, seed, pretrained=start)
+            begin = time.perf_counter()
+            fine_tune(model, tokenizer, task, examples, how)
+            spent = time.perf_counter() - begin
+            found[size] = evaluate(model, tokenizer, task, test).figures()["accuracy"], spent
+        yield found
+
+
+def theirs(size: int, epochs: int | None) -> Iterator:
+    """transformers: yields what it is, then accuracy and seconds, with a new seed a round."""
+    torch = use_torch()
+    from transformers import AutoTokenizer
+
+    from minibert.files import checkpoint_folder
+
+    train, test = sentences("train").chosen(range(size)), sentences("test")
+    task = OneLabel.learn(sentences("train").labels)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint_folder(MODEL))
+
+    def encoded(texts):
+        return tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+
+    yield about_torch(torch)
+    for seed in count():
+        torch.manual_seed(seed)
+        start = pretrained(task, seed)
+        model, how = on_torch(start), settings(train, start.config, epochs, seed, pretrained=True)
+        depths = start.depths()
+        top = max(depths.values())
+        adam = torch.optim.AdamW([
+            {"params": [tensor], "scale": how.layer_decay ** (top - depths[name]),
+             "weight_decay": 0.0 if name.endswith(("bias", "LayerNorm.weight")) else 0.01}
+            for name, tensor in model.named_parameters()
+        ], fused=True)  # fmt: skip
+        labels = torch.as_tensor([task.number(label) for label in train.labels])
+        begin = time.perf_counter()
+        for step in range(how.steps):
+            rows = rows_at(step, size, how.batch_size, seed)
+            for group in adam.param_groups:
+                group["lr"] = how.rate(step) * group["scale"]
+            loss = model(**encoded([train.texts[i] for i in rows]), labels=labels[rows]).loss
+            adam.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            adam.step()
+        spent = time.perf_counter() - begin
+        with torch.inference_mode():
+            said = model.eval()(**encoded(test.texts)).logits.argmax(-1).tolist()
+        right = sum(task.names[i] == label for i, label in zip(said, test.labels, strict=True))
+        yield {size: (right / len(test), spent)}
+
+
+if __name__ == "__main__":
+    main()
