@@ -656,6 +656,28 @@ def test_a_dev_split_has_every_class_and_its_faults_are_named(room, tmp_path, ca
     refused(capsys, [*start, "--freeze", 9, "--out", tmp_path / "x"], "freeze: expected 0 to 2")
 
 
+def test_inspecting_prints_and_writes_a_page(room, tmp_path, capsys):
+    page = tmp_path / "look.html"
+    assert run(["inspect", room / "classifier", "the cat sat", "--html", page]) == 0
+    said = capsys.readouterr().out
+    assert "the gradient's way home, from the score of " in said
+    assert "the cat sat" in page.read_text("utf-8")
+    assert (
+        run(["inspect", room / "classifier", "the cat", "--pair", "a dog", "--label", "dogs"]) == 0
+    )
+    assert "the score of 'dogs'" in capsys.readouterr().out
+    assert run(["inspect", room / "model", "the [MASK] sat"]) == 0
+    said = capsys.readouterr().out
+    assert "token 2: " in said
+    assert "way home" not in said
+    assert run(["inspect", room / "model", "the cat sat", "--html", page]) == 0  # nothing to guess
+    refused(capsys, ["inspect", room / "model", "the cat", "--backward"], "expected a [MASK]")
+    refused(capsys, ["inspect", room / "tokenizer", "x"], "config.json: no such file")
+    page.write_text("old")
+    refused(capsys, ["inspect", room / "classifier", "x", "--label", "z", "--html", page], "cats")
+    assert page.read_text() == "old"
+
+
 def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
     def surprise(options):
         raise KeyError("what")
@@ -668,8 +690,9 @@ def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
 
 def test_every_command_has_a_page_with_an_example(capsys):
     commands = next(a for a in parser()._actions if a.choices).choices
-    assert {"corpus", "train-tokenizer", "pretrain", "finetune", "evaluate", "predict", "demo",
-            "fill-mask", "embed", "similar", "tokenize", "gradcheck"} <= set(commands)  # fmt: skip
+    known = """corpus train-tokenizer pretrain finetune evaluate predict demo fill-mask embed similar
+        tokenize gradcheck inspect plot"""
+    assert set(known.split()) == set(commands)
     for name in commands:
         with pytest.raises(SystemExit) as leave:
             main([name, "--help"])

@@ -30,10 +30,7 @@ def embed(options: argparse.Namespace) -> None:
         return
     with replacing(options.out) as temporary:
         if form == ".npy":
-            vectors = extractor(list(texts), progress=interactive())
-            with temporary.open("wb") as file:  # np.save would put .npy behind another name
-                np.save(file, vectors)
-            count = len(vectors)
+            count = _write_npy(temporary, texts, extractor)
         else:
             write = _write_jsonl if form == ".jsonl" else _write_csv
             with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -66,13 +63,41 @@ def _extractor(options):
     return FeatureExtractor.from_pretrained(options.model, **given)
 
 
-def _embedded(texts, extractor) -> Iterator[tuple[str, list[float]]]:
-    """Yield each text with its vector, rounded to what float32 can tell apart."""
+def _blocks(texts, extractor) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield some thousand texts at a time with their vectors (S, D)."""
     texts = iter(texts)
     while block := list(islice(texts, BLOCK)):
-        vectors = extractor(block, progress=interactive())
+        yield block, extractor(block, progress=interactive())
+
+
+def _embedded(texts, extractor) -> Iterator[tuple[str, list[float]]]:
+    """Yield each text with its vector, rounded to what float32 can tell apart."""
+    for block, vectors in _blocks(texts, extractor):
         for text, vector in zip(block, vectors, strict=True):
             yield text, [float(f"{number:.{DIGITS}g}") for number in vector]
+
+
+def _write_npy(path, texts, extractor):
+    """Write vectors as they come: first behind a header that says 0 rows, then with their number.
+
+    NumPy leaves room in a header for the number of rows to grow.
+    """
+    count = 0
+    with path.open("wb") as file:
+
+        def header():
+            fields = {"descr": "<f4", "fortran_order": False, "shape": (count, extractor.width)}
+            np.lib.format.write_array_header_1_0(file, fields)
+            return file.tell()
+
+        start = header()
+        for block, vectors in _blocks(texts, extractor):
+            file.write(vectors.astype("<f4").tobytes())
+            count += len(block)
+        file.seek(0)
+        if header() != start:
+            raise OSError(f"{path}: the header of {count} rows has another length")
+    return count
 
 
 def _write_jsonl(file, texts, extractor):

@@ -42,9 +42,9 @@ def fresh_config(size: str, tokenizer: WordPieceTokenizer, length: int, **change
     return replace(config, initializer_range=spread)
 
 
-# On 100, 300 and 701 sentences of a first state of corpora/situations, from MiniLM's 384 units: twice
-# this rate was no better, half of it up to 6 points worse; with a decay of 1 instead of 0.8
-# accuracy was 4, 1 and 2 points lower (two seeds each, of texts that were not trained on).
+# On 100, 300 and 701 sentences of a first state of corpora/situations, from MiniLM, 384 units wide:
+# half as much again of this rate was no better, half of it up to 6 points worse; with a decay of 1
+# instead of 0.8 accuracy was 4, 1 and 2 points lower (two seeds each, on texts not trained on).
 FINE_RATE, FINE_WIDTH, MOST, LAYER_DECAY = 2e-4, 384, 5e-4, 0.8
 BATCHES, FEWEST_EPOCHS, MOST_EPOCHS = 250, 3, 20
 
