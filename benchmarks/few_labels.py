@@ -4,9 +4,9 @@
 
 On the first 50, 100, 300 and all sentences of `corpora/situations/train.tsv`, with several seeds:
 minibert from MiniLM's checkpoint, minibert from nothing, and TF-IDF with logistic regression. On
-300 transformers fine-tunes the same checkpoint with the same recipe (rates, decay by layer, dropout,
-warm-up, clipping, batches and epochs), its texts shuffled and padded as they come. The accuracies
-are on test.tsv, which no choice was made by.
+300 transformers fine-tunes the same checkpoint with the same recipe (rates, decay by layer,
+dropout, warm-up, clipping, batches and epochs), its texts shuffled and padded as they come. The
+accuracies are on test.tsv, which no choice was made by.
 """
 
 import logging

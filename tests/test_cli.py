@@ -690,8 +690,8 @@ def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
 
 def test_every_command_has_a_page_with_an_example(capsys):
     commands = next(a for a in parser()._actions if a.choices).choices
-    known = """corpus train-tokenizer pretrain finetune evaluate predict demo fill-mask embed similar
-        tokenize gradcheck inspect plot"""
+    known = """corpus train-tokenizer pretrain finetune evaluate predict demo fill-mask embed
+        similar tokenize gradcheck inspect plot"""
     assert set(known.split()) == set(commands)
     for name in commands:
         with pytest.raises(SystemExit) as leave:

@@ -31,12 +31,17 @@ from minibert.parameters import Parameters
 from minibert.proofs import functions as functional_proofs
 from minibert.proofs.examples import BATCH, CONFIG, MASK, MASKED_LABELS, away_from_initial, tasks
 from minibert.training import AdamW, Engine
+from minibert.training import best as best_module
 from minibert.training import engine as engine_module
+from minibert.training import entities as entities_module
+from minibert.training import optimizer as optimizer_module
+from minibert.training import tasks as tasks_module
 from tests import test_features, test_kernels
 from tests.conftest import small_tokenizer
 from tests.functional import test_functional
 from tests.layers import test_layers
 from tests.models import test_models
+from tests.training import test_finetune, test_metrics
 
 
 def gradients(name):
@@ -308,7 +313,51 @@ def query_left_out(dheads, x, roles, params, grads):
 
 RIGHT_HEADS = attention_layer.heads_backward
 
+
+def weights_left_out_of_the_count(self, labels):
+    return int((np.asarray(labels) != -100).sum())
+
+
+def frozen_spans_too(params, rates):
+    return RIGHT_SPANS(params, {name: rate or 1.0 for name, rate in rates.items()})
+
+
+RIGHT_SPANS = optimizer_module.spans
+
+
+def first_of_equal_scores(self, step, score):
+    better = self.score is None or score > self.score
+    if better:
+        self.step, self.score = step, score
+    self.since = 0 if better else self.since + 1
+    return better
+
+
+def neighbours_joined(tags):
+    return entities_module.entities([tag.replace("B-", "I-") for tag in tags])
+
+
+def never_settled(self, model):
+    return type(self)(self.names)
+
+
 MUTATIONS = {
+    "class weights left out of the count": (
+        heads_module.BertForSequenceClassification, "count", weights_left_out_of_the_count,
+        lambda: test_finetune.test_rare_classes_weigh_as_much_as_common_ones(small_tokenizer())),
+    "frozen layers decay": (
+        optimizer_module, "spans", frozen_spans_too,
+        lambda: test_finetune.test_what_is_frozen_stays_and_the_rest_learns_the_same(
+            small_tokenizer(), 1)),
+    "of equal evaluations the first is kept": (
+        best_module.Best, "_count", first_of_equal_scores,
+        test_finetune.test_it_is_enough_after_so_many_evaluations_without_a_better_one),
+    "neighbouring entities joined": (
+        test_metrics, "entities", neighbours_joined,
+        test_metrics.test_entities_are_those_found_word_by_word),
+    "numbers left in the model's units": (
+        tasks_module.Numbers, "settle", never_settled,
+        lambda: test_finetune.test_numbers_are_learned_at_any_scale(small_tokenizer())),
     "recomputed with another dropout": (
         encoder_layer.RecomputedBlock, "_again", recomputed_with_other_dropout,
         gradients("RecomputedBlock, all rows, masked, dropout")),
@@ -402,7 +451,7 @@ MUTATIONS = {
         BertForSequenceClassification, "rows_read", last_row_for_the_class,
         test_models.test_cls_alone_gives_the_logits_of_all_rows),
     "positions from 1 on": (
-        embeddings_layer.Embeddings, "_positions", one_position_too_far,
+        embeddings_layer.Embeddings, "position_rows", one_position_too_far,
         gradients("Embeddings, absolute, dropout")),
     "bias gradient averaged over the rows": (
         basic_layer, "linear_backward", bias_of_the_mean, gradients("Linear")),

@@ -319,3 +319,30 @@ def test_squared_error_is_the_formula_and_parts_add_up():
     np.testing.assert_allclose(f.squared_error_backward(cache), 2 * (outputs - targets) / 10)
     parts = [f.squared_error_forward(outputs[p], targets[p], 10) for p in (slice(2), slice(2, 5))]
     assert sum(part for part, _ in parts) == pytest.approx(loss, rel=1e-12)
+
+
+def test_a_weight_counts_as_often_as_a_repetition():
+    logits, labels = numbers(5, 3), np.array([0, 2, -100, 1, 2])
+    weights = np.array([1.0, 3.0, 2.0])
+    loss, dlogits = f.cross_entropy_forward(logits, labels, weights=weights)
+    rows = np.repeat(np.arange(5), [1, 2, 1, 3, 2])
+    expected, repeated = f.cross_entropy_forward(logits[rows], labels[rows])
+    assert loss == pytest.approx(expected)
+    np.add.at(summed := np.zeros_like(dlogits), rows, repeated)
+    np.testing.assert_allclose(dlogits, summed, atol=1e-12)
+
+
+@pytest.mark.parity
+def test_class_weights_are_pytorchs():
+    import torch
+
+    logits, labels = numbers(6, 3), np.array([0, 2, -100, 1, 2, 0])
+    weights = np.array([0.5, 3.0, 1.5])
+    theirs = torch.tensor(logits, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(
+        theirs, torch.tensor(labels), weight=torch.tensor(weights), ignore_index=-100
+    )
+    loss.backward()
+    mine, dlogits = f.cross_entropy_forward(logits, labels, weights=weights)
+    assert mine == pytest.approx(loss.item(), rel=1e-12)
+    np.testing.assert_allclose(dlogits, theirs.grad.numpy(), atol=1e-12)

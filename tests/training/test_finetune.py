@@ -274,6 +274,15 @@ def test_rare_classes_weigh_as_much_as_common_ones(tokenizer):
     batch = tokenizer.encode_batch([" ".join(words) for words, _, _ in drawn(40)])
     model.class_weights = weights
     loss, grads = model.loss_and_grads(batch, numbers)
+    # Parts of it add up, as the engine adds them.
+    whole = model.count(numbers)
+    halves = [
+        model.loss_and_grads(
+            {name: array[part] for name, array in batch.items()}, numbers[part], denominator=whole
+        )
+        for part in (slice(0, 32), slice(32, 40))
+    ]
+    assert sum(part for part, _ in halves) == pytest.approx(loss)
     # The same as repeating each text as often as its class weighs: 4, 20 and 30 times 0.111.
     repeated = [i for i, c in enumerate(numbers) for _ in range((4, 20, 30)[c])]
     plain = model.astype(np.float64)
