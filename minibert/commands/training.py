@@ -81,7 +81,7 @@ def _pretrain(options, ranks):
     if ranks.rank:
         logging.disable()  # one speaks for all
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    config = new_config(options, tokenizer)
+    config = new_config(options, tokenizer, 32)
     stated = {"steps": 2400, "learning_rate": pretraining_rate(config)} | stated_settings(options)
     settings = Settings(**stated)
     corpus = ranks.one_by_one(lambda: _tokens(options, tokenizer, ranks))
@@ -186,12 +186,14 @@ def stated_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def new_config(options: argparse.Namespace, tokenizer: WordPieceTokenizer) -> BertConfig:
-    """Return the configuration of a new model, as the options want it."""
+def new_config(
+    options: argparse.Namespace, tokenizer: WordPieceTokenizer, length: int
+) -> BertConfig:
+    """Return the configuration of a new model, as the options want it, or so many tokens long."""
     return fresh_config(
         options.size or "tiny",
         tokenizer,
-        32 if options.length is None else options.length,
+        length if options.length is None else options.length,
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=options.dropout,

@@ -47,8 +47,9 @@ def curves(title: str, lines: Mapping[str, Points], unit: str) -> str:
         colour = COLOURS[i % len(COLOURS)]
         path = " ".join(map(place, line))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{LEFT + 12}" y="{TOP + 16 + 16 * i}" fill="{colour}" '
-                     f'class="name">{escape(name)}, {escape(unit)}</text>')  # fmt: skip
+        # To the right: losses begin high on the left.
+        parts.append(f'<text x="{WIDTH - 12}" y="{TOP + 16 + 16 * i}" fill="{colour}" '
+                     f'class="end">{escape(name)}, {escape(unit)}</text>')  # fmt: skip
     return "".join([*parts, "</svg>"])
 
 
