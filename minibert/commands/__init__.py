@@ -1,6 +1,7 @@
 """What each sub-command does: read the options, call the package, print the result."""
 
-from minibert.commands.finetuning import evaluate, finetune, predict
+from minibert.commands.finetuning import finetune
+from minibert.commands.labelling import evaluate, predict
 from minibert.commands.looking import inspect
 from minibert.commands.training import plot, pretrain, train_tokenizer
 from minibert.commands.using import (

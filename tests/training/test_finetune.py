@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertConfig
+from minibert.data.words import word_windows
 from minibert.training import (
     Examples,
     FineTuning,
@@ -24,7 +25,6 @@ from minibert.training.best import Best
 from minibert.training.checkpoint import checkpoints, restore_optimizer
 from minibert.training.finetune import balanced
 from minibert.training.history import read_history
-from minibert.training.tasks import word_windows
 from tests.conftest import small_tokenizer
 
 WORDS = "the a sat ran on under mat tree big red".split()
