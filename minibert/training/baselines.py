@@ -31,8 +31,8 @@ def baseline(task: Task, examples: Examples, held_out: Examples) -> tuple[str, A
     if isinstance(task, Numbers):
         ridge = Ridge().fit(seen, [float(label) for label in examples.labels])
         return "TF-IDF with ridge regression", task.scores(held_out.labels, ridge.predict(unseen))
-    # With C = 10 rather than 1 it is better on few texts and on many.
-    logistic = LogisticRegression(C=10, max_iter=1000)
+    # The best of 1, 10 and 100 on 50, 100, 300 and 1,469 sentences of corpora/situations.
+    logistic = LogisticRegression(C=100, max_iter=1000)
     numbers = [task.number(label) for label in examples.labels]
     if isinstance(task, SeveralLabels):
         logistic = OneVsRestClassifier(logistic)
