@@ -123,7 +123,7 @@ def test_the_usual_cheap_models_are_beside_all_other_tasks(situations):
 
     rows, test = situations["train"], situations["test"]
     for kind, of in ((OneLabel, lambda row: row.label), (SeveralLabels, lambda row: [row.label]),
-                     (Numbers, lambda row: float(len(row.text)))):  # fmt: skip
+                     (Numbers, lambda row: float(words(row.text).count("the")))):  # fmt: skip
         parts = [Examples([row.text for row in side], None, [of(row) for row in side])
                  for side in (rows, test)]  # fmt: skip
         name, scores = baseline(kind.learn(parts[0].labels), *parts)
