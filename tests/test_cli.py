@@ -614,6 +614,34 @@ def test_words_are_tagged(room, tmp_path, capsys):
     refused(capsys, ["evaluate", out, broken], "broken.conll, line 2")
 
 
+def test_pairs_of_texts_are_found_by_their_columns(room, tmp_path, capsys):
+    rows = [{"sentence1": f"the {a} sat", "sentence2": f"a {b} ran", "label": str(a == b)}
+            for a in ("cat", "dog") for b in ("cat", "dog")] * 4  # fmt: skip
+    path = lines_in(tmp_path / "rows.jsonl", *map(json.dumps, rows))
+    out = tmp_path / "out"
+    assert run(["finetune", path, "--model", room / "model", "--epochs", 1, "--out", out]) == 0
+    assert "second text from 'sentence2'" in capsys.readouterr().out
+    assert run(["predict", out, "--file", path, "--as", "jsonl"]) == 0
+    shares = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
+    assert shares[0] != shares[1]  # they differ in the second text alone
+    assert shares[0] == pytest.approx(shares[4])
+
+
+def test_a_text_of_ten_thousand_words_is_cut_and_said_so_or_tagged_whole(room, tmp_path, capsys):
+    path = lines_in(tmp_path / "long.tsv", "text", "the cat " * 5000, "a dog")
+    assert run(["predict", room / "classifier", "--file", path]) == 0
+    out, said = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert "1 of 2 texts are longer than 16 tokens and are cut" in said
+    words = lines_in(tmp_path / "long.conll", *["the O", "cat B-PET"] * 5000, "", "a O")
+    tagger = tmp_path / "tagger"
+    start = ["--tokenizer", room / "tokenizer", "--length", 16, "--epochs", 1]
+    assert run(["finetune", words, "--dev", words, *start, "--out", tagger]) == 0
+    capsys.readouterr()
+    assert run(["predict", tagger, "--file", words]) == 0
+    assert len(capsys.readouterr().out.split("\n\n")[0].splitlines()) == 10_000
+
+
 def test_several_seeds_are_averaged_and_the_best_is_kept(room, tmp_path, capsys):
     out = tmp_path / "out"
     more = ["--model", room / "model", "--seeds", 3]
