@@ -12,10 +12,12 @@ from typing import get_args
 from minibert import commands
 from minibert.config import ACTIVATIONS, POSITIONS, PRESETS
 from minibert.features import Combination, Pooling
+from minibert.files import shown
 from minibert.tokenization.trainer import Score
 from minibert.training import TASKS
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130  # exit statuses; 128 + SIGINT is the shell's custom
+LONGEST = 2000  # letters of a message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -408,6 +410,8 @@ class _AroundBars(logging.Handler):
 
 
 def _one_line(error):
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = shown(" ".join(str(error).split())) or type(error).__name__
+    if len(text) > LONGEST:  # a stranger's file may have names of any length
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     expected = isinstance(error, ValueError | TypeError | OSError | ArithmeticError)
     return text if expected else f"{type(error).__name__}: {text} (--debug shows where)"

@@ -7,6 +7,8 @@ from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Self
 
+from minibert.files import parse_json
+
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 # Hugging Face's other names for the same functions.
 SAME_ACTIVATION = {
@@ -215,8 +217,8 @@ class BertConfig:
     def from_json(cls, text: str) -> Self:
         """Build from the text of a `config.json`: the inverse of `to_json`."""
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise ValueError(f"not a JSON text: {error}") from None
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object of fields, got {type(values).__name__}")

@@ -55,6 +55,18 @@ def _unpacked(file, path):
         raise ValueError(f"{path}: not a whole gzip file: {error}") from None
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return what a text in JSON says.
+
+    Raises:
+        ValueError: it is broken, not UTF-8, or nested deeper than anybody's file is.
+    """
+    try:
+        return json.loads(text if isinstance(text, str) else text.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
     """Read a JSON file that holds an object, or with `kind` a list.
 
@@ -63,13 +75,22 @@ def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
         ValueError: it is broken, or holds something else; the message names it.
     """
     try:
-        content = json.loads(Path(path).read_text("utf-8"))
+        content = parse_json(Path(path).read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON in UTF-8: {error}") from None
     if not isinstance(content, kind):
         expected = "object" if kind is dict else kind.__name__
         raise ValueError(f"{path}: expected a JSON {expected}, got {type(content).__name__}")
     return content
+
+
+def shown(text: object) -> str:
+    r"""Return a stranger's text as a message may quote it: on one line, and harmless to a terminal.
+
+    >>> print(shown("two\nlines"), shown("\x1b[2J"), shown("plain"))
+    two\nlines \x1b[2J plain
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
 
 
 MINILM = "minilm"  # a name for the checkpoint that a package brings

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from minibert.files import read_json
+from minibert.files import read_json, shown
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F16", "BF16", "F32", "F64")
@@ -82,7 +82,7 @@ def open_weights(folder: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
             if not (folder / shard).is_file():
                 raise FileNotFoundError(f"{folder / shard}: no such file; {INDEX} names it")
             if name not in tensors(folder / shard):
-                raise ValueError(f"{folder / shard}: lacks {name}, which {INDEX} says is in it")
+                raise ValueError(f"{folder / shard}: lacks {shown(name)}, which {INDEX} says is in it")
             found[name] = tensors(folder / shard)[name]
         yield found
 
@@ -93,7 +93,7 @@ def _open(path):
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a whole safetensors file: {error}") from None
+        raise ValueError(f"{path}: not a whole safetensors file: {shown(error)}") from None
 
 
 def _tensor(path, file, name):
@@ -112,7 +112,9 @@ def _start(path, name):
 def _weight_map(path):
     """Read which tensor is in which file of the same folder."""
     names = read_json(path).get("weight_map")
-    inside = isinstance(names, dict) and all(Path(str(s)).name == s for s in names.values())
+    inside = isinstance(names, dict) and all(
+        Path(str(shard)).name == shard and shard.isprintable() for shard in names.values()
+    )
     if not inside or not names:
         raise ValueError(f"{path}: expected a weight_map with the names of files in its folder")
     return names

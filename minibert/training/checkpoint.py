@@ -11,10 +11,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from minibert.files import creating
+from minibert.files import creating, read_json, shown
 from minibert.models import PreTrained
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.optimizer import AdamW
@@ -59,14 +60,16 @@ def read_state(checkpoint: str | os.PathLike) -> dict[str, Any]:
     """Return a checkpoint's `step` and `settings`.
 
     Raises:
-        ValueError: the file is broken; the message names it.
+        OSError: the file is missing or can't be read.
+        ValueError: it is broken; the message names it.
     """
     path = Path(checkpoint) / STATE
-    try:
-        state = json.loads(path.read_text("utf-8"))
-        return {"step": state["step"], "settings": state["settings"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a step and settings in JSON: {error!r}") from None
+    state = read_json(path)
+    step, settings = state.get("step"), state.get("settings")
+    steps = settings.get("steps") if isinstance(settings, dict) else None
+    if type(step) is not int or type(steps) is not int or not 0 <= step <= steps:
+        raise ValueError(f"{path}: expected a step, and settings with at least as many steps")
+    return {"step": step, "settings": settings}
 
 
 def restore_optimizer(checkpoint: str | os.PathLike, optimizer: AdamW) -> None:
@@ -78,7 +81,14 @@ def restore_optimizer(checkpoint: str | os.PathLike, optimizer: AdamW) -> None:
     path = Path(checkpoint) / MOMENTS
     try:
         moments = load_file(path)
-        optimizer.first[:], optimizer.second[:] = moments["first"], moments["second"]
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not this model's moments: {error}") from None
+        raise ValueError(f"{path}: not this model's moments: {shown(error)}") from None
+    for name, place in ("first", optimizer.first), ("second", optimizer.second):
+        found = moments.get(name, np.empty(0))
+        if (found.shape, found.dtype) != (place.shape, place.dtype):
+            raise ValueError(
+                f"{path}: not this model's moments: {name}: expected {place.shape} in "
+                f"{place.dtype}, got {found.shape} in {found.dtype}"
+            )
+        place[:] = found
     optimizer.step = read_state(checkpoint)["step"]

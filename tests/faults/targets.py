@@ -40,6 +40,7 @@ CONFIG = BertConfig(
     max_position_embeddings=12,
 )
 SETTINGS = Settings(steps=4, batch_size=4)
+SIZES = 180, 0  # tokens of the corpus, to train on and held out
 MEMORY, TIMES = 64 << 20, 40  # bytes that any reader may take, and so many for each byte of a file
 
 
@@ -84,11 +85,8 @@ class Target:
         assert peak < MEMORY + TIMES * len(content), f"{peak:,} bytes for {len(content):,}"
         if refusal is not None:
             said = str(refusal)
-            plain = type(refusal).__module__ == "builtins" and not isinstance(refusal, UnicodeError)
-            assert plain, f"refused by a {type(refusal).__name__}: {said[:200]}"
-            assert len(said.splitlines()) == 1, f"not one line: {said[:200]!r}"
-            assert said.isprintable(), f"not to be printed: {said[:200]!r}"
-            assert len(said) < 1000, f"{len(said)} letters: {said[:200]!r}"
+            assert not isinstance(refusal, UnicodeError), f"not the project's own: {said[:200]}"
+            assert said.isprintable(), f"not one line, or not to be printed: {said[:200]!r}"
             assert str(folder) in said, f"names no file: {said[:200]!r}"
         return refusal
 
@@ -229,7 +227,7 @@ def seed_table(name: str) -> Callable[[Path], None]:
             lines = [",".join(f'"{f.replace(chr(34), chr(34) * 2)}"' for f in row) for row in rows]
             (folder / name).write_text("label,text,other\n" + "\n".join(lines) + "\n", "utf-8")
         elif name.endswith(".jsonl"):
-            labels = [["a", "b"], 0.5, None]
+            labels = [["a", "b"], 0.5, True]
             lines = [
                 json.dumps({"text": row[1], "label": label, "other": row[2]})
                 for row, label in zip(rows, labels, strict=True)
@@ -278,24 +276,21 @@ def read_tokens(folder: Path) -> None:
     """Map tokens: a file that isn't as it was written is made again."""
     logging.getLogger("minibert").setLevel(logging.ERROR)
     found = corpus(folder)
-    for side, count in (found.train, 340), (found.held_out, 0):
-        assert len(side.stream) + len(side.ends) >= 0
+    assert (len(found.train.stream), len(found.held_out.stream)) == SIZES
+    for side in found.train, found.held_out:
         assert (np.bincount(side.stream, minlength=len(side.counts)) == side.counts).all()
         assert len(side.stream) == (side.ends[-1] if len(side.ends) else 0)
-        assert count >= 0
 
 
 def seed_run(folder: Path) -> None:
     """Write a run with a checkpoint."""
     model = BertForMaskedLM(CONFIG)
-    settings = SETTINGS
     optimizer = AdamW(model.params)
     optimizer.first[:], optimizer.second[:] = 0.5, 0.25
     optimizer.step = 2
     shutil.rmtree(folder / "checkpoint-2", ignore_errors=True)
-    save_checkpoint(folder, model, tokenizer(), optimizer, settings)
-    with open(os.devnull):  # noqa: PTH123
-        history = History(folder)
+    save_checkpoint(folder, model, tokenizer(), optimizer, SETTINGS)
+    history = History(folder)
     history.write(1, loss=2.0, norm=1.0, rate=1e-3, tokens_per_second=9)
     history.write(2, loss=1.5, norm=1.0, rate=1e-3, tokens_per_second=9)
     history.write(2, held_out_loss=1.6, held_out_score=0.5)
@@ -308,7 +303,8 @@ def read_run(folder: Path) -> None:
     model = resumed_model(checkpoint, BertForMaskedLM, CONFIG, SETTINGS)
     optimizer = AdamW(model.params)
     restore_optimizer(checkpoint, optimizer)
-    assert optimizer.step == 2
+    assert 0 <= optimizer.step <= SETTINGS.steps
+    assert optimizer.first.dtype == optimizer.second.dtype == np.float32
     fingerprint(WordPieceTokenizer.from_pretrained(checkpoint))
 
 
