@@ -18,6 +18,7 @@ SAME_ACTIVATION = {
 }
 POSITIONS = ("absolute", "sinusoidal")
 FIXED = "fixed_positions"  # our own field of a config.json: positions that are no parameter
+MOST_LABELS = 100_000  # that a file may ask for without naming them
 PROBLEM_TYPES = (
     None,
     "single_label_classification",
@@ -199,6 +200,11 @@ class BertConfig:
         if kept.get("pad_token_id", 0) is None:  # no padding token: none whose embedding is zero
             del kept["pad_token_id"]
         if not kept.get("id2label") and values.get("num_labels"):
+            _require_int("num_labels", values["num_labels"], at_least=1)
+            if values["num_labels"] > MOST_LABELS:
+                raise ValueError(
+                    f"num_labels: expected at most {MOST_LABELS:,}, got {values['num_labels']}"
+                )
             kept["id2label"] = {i: f"LABEL_{i}" for i in range(values["num_labels"])}
         if kept.get("id2label"):
             try:

@@ -183,7 +183,9 @@ def sentence_options(folder: Path, longest: int) -> dict[str, Any]:
         return {}
     unknown = paths.keys() - {"Transformer", "Pooling", "Normalize"}
     if unknown:
-        log.warning("%s: left out, for there is none here: %s", folder, shown(", ".join(sorted(unknown))))
+        log.warning(
+            "%s: left out, for there is none here: %s", folder, shown(", ".join(sorted(unknown)))
+        )
     stated = _json(folder / paths.get("Pooling", "") / "config.json", dict)
     modes = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True]
     known = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}

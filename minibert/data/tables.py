@@ -305,9 +305,7 @@ def with_header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[t
         if not columns:
             columns = row
             if len(set(columns)) < len(columns):
-                raise ValueError(
-                    f"{path}, line {line}: a column is named twice: {listed(columns)}"
-                )
+                raise ValueError(f"{path}, line {line}: a column is named twice: {listed(columns)}")
         elif len(row) != len(columns):
             raise ValueError(
                 f"{path}, line {line}: expected {len(columns)} columns "

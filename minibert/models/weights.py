@@ -82,7 +82,9 @@ def open_weights(folder: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
             if not (folder / shard).is_file():
                 raise FileNotFoundError(f"{folder / shard}: no such file; {INDEX} names it")
             if name not in tensors(folder / shard):
-                raise ValueError(f"{folder / shard}: lacks {shown(name)}, which {INDEX} says is in it")
+                raise ValueError(
+                    f"{folder / shard}: lacks {shown(name)}, which {INDEX} says is in it"
+                )
             found[name] = tensors(folder / shard)[name]
         yield found
 
@@ -113,7 +115,7 @@ def _weight_map(path):
     """Read which tensor is in which file of the same folder."""
     names = read_json(path).get("weight_map")
     inside = isinstance(names, dict) and all(
-        Path(str(shard)).name == shard and shard.isprintable() for shard in names.values()
+        shard and Path(str(shard)).name == shard and shard.isprintable() for shard in names.values()
     )
     if not inside or not names:
         raise ValueError(f"{path}: expected a weight_map with the names of files in its folder")

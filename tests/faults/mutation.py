@@ -17,9 +17,9 @@ Below = Callable[[int], int]  # draws a number from 0 to one less than it is giv
 TOKENS = [
     b"\0", b"\xef\xbb\xbf", b"\r", b"\n", b"\r\n", b"\n\n", b"\t", b"\t\t", b'"', b'""', b"'", b",",
     b" ", b"", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x80\xa8", b"\x1b[2J",
-    b"\\ud800", b"\\u0000", b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 25, b"9" * 5000, b"{", b"}",
-    b"[", b"]", b"[" * 20_000, b'{"a":' * 20_000, b"null", b"true", b"-DOCSTART-", b"\x1f\x8b",
-    b"\xff" * 8, b"\x7f" + b"\0" * 7, b"##", b"[SEP]", "ｅ\u0301\u200d".encode(), b"__proto__",
+    b"\\ud800", b"\\u0000", b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 25, b"9" * 5000, b"{",
+    b"}", b"[", b"]", b"[" * 20_000, b'{"a":' * 20_000, b"null", b"true", b"-DOCSTART-",
+    b"\x1f\x8b", b"\xff" * 8, b"\x7f" + b"\0" * 7, b"##", b"[SEP]", "ｅ\u0301\u200d".encode(), b"__pr",
 ]  # fmt: skip
 
 VALUES: list[Any] = [
@@ -77,7 +77,7 @@ def damaged_line(raw: bytes, below: Below) -> bytes:
 
 
 def damaged_tree(raw: bytes, below: Below) -> bytes:
-    """Change a value of a JSON file, or of a safetensors file's header; other files: their bytes."""
+    """Change a value of a JSON file or of a safetensors file's header; of others, bytes."""
     try:
         return _damaged_json(raw, below)
     except (ValueError, RecursionError):
