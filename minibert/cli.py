@@ -17,6 +17,7 @@ from minibert.tokenization.trainer import Score
 from minibert.training import TASKS
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130  # exit statuses; 128 + SIGINT is the shell's custom
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no fault of the input
 LONGEST = 2000  # letters of a message
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         print(f"minibert: {_one_line(error)}", file=sys.stderr)
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO)
+        full = isinstance(error, OSError) and error.errno in FULL
         bad_input = isinstance(error, ValueError | TypeError | OSError) and not full
         return USAGE if bad_input else FAILURE
     return 0

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import logging
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from minibert.data.batching import generator
 from minibert.data.corpus import Rows, read_corpus
 from minibert.data.masking import masked
 from minibert.data.tokens import STDIN, expand, fingerprint, tokenize_corpus
-from minibert.files import claim, creating, shown
+from minibert.files import claim, creating, held, shown
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.models.pretrained import read_architectures
 from minibert.threads import number_of_threads
@@ -70,15 +71,15 @@ def pretrain(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
     ranks = launched_ranks()
     with ending_together(ranks):
-        _pretrain(options, ranks)
+        if options.resume and not checkpoints(options.out):
+            raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
+        # One writes for all.
+        with nullcontext() if ranks.rank else held(options.out, resume=options.resume):
+            _pretrain(options, ranks)
 
 
 def _pretrain(options, ranks):
     found = checkpoints(options.out) if options.resume else []
-    if options.resume and not found:
-        raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-    if not options.resume and not ranks.rank:
-        claim(options.out)
     if ranks.rank:
         logging.disable()  # one speaks for all
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)

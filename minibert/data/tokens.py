@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
-from minibert.files import cache_folder, creating, read_json
+from minibert.files import cache_folder, creating, discard, read_json
 from minibert.threads import bounded
 from minibert.tokenization import WordPieceTokenizer
 
@@ -177,7 +177,7 @@ def _is_whole(home):
     except (OSError, ValueError, KeyError):
         pass
     log.warning("%s: damaged, the text is tokenized again", home)
-    shutil.rmtree(home)
+    discard(home)
     return False
 
 

@@ -10,13 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
-from safetensors.numpy import save_file
 
 from minibert.config import BertConfig
 from minibert.files import checkpoint_folder, read_json, replacing
 from minibert.functional import sinusoidal_positions
 from minibert.models.base import Model, draw
-from minibert.models.weights import WEIGHTS, open_weights
+from minibert.models.weights import WEIGHTS, open_weights, write_tensors
 from minibert.parameters import Parameters
 
 CONFIG = "config.json"
@@ -54,7 +53,7 @@ class PreTrained(Model):
         # The weights are renamed first: a config.json says that what it describes is there.
         with replacing(folder / CONFIG) as config, replacing(folder / WEIGHTS) as weights:
             config.write_text(self.config.to_json(architectures=[kind]), "utf-8")
-            save_file({**self.params, **self.constants()}, weights, metadata={"format": "pt"})
+            write_tensors({**self.params, **self.constants()}, weights, format="pt")
 
     @classmethod
     def from_pretrained(

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from minibert.files import read_json, shown
 
@@ -52,6 +54,23 @@ class Tensor:
             wide <<= 16
             return wide.view(np.float32)
         return self.file.get_tensor(self.name)
+
+
+def write_tensors(
+    arrays: Mapping[str, np.ndarray], path: str | os.PathLike, **metadata: str
+) -> None:
+    """Write arrays to a safetensors file.
+
+    Raises:
+        OSError: they can't be written; safetensors has an error of its own for it.
+    """
+    try:
+        save_file(dict(arrays), path, metadata=metadata or None)
+    except SafetensorError as error:
+        code = re.search(r"os error ([0-9]+)", str(error))
+        if code is None:
+            raise OSError(f"{path}: {error}") from None
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.files import read_json, read_lines, replacing, shown
-from minibert.tokenization.added import AddedToken
+from minibert.tokenization.added import SURROGATE, AddedToken
 from minibert.tokenization.vocabulary import Vocabulary
 
 VOCABULARY, WHOLE, CONFIG = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
@@ -219,7 +219,8 @@ def _options(config, path):
         value = config[name]
         if name.endswith("_token") and isinstance(value, dict):
             value = value.get("content")  # as transformers up to version 4 writes them
-        if type(value) not in OPTIONS[name]:
+        broken = isinstance(value, str) and SURROGATE.search(value)
+        if type(value) not in OPTIONS[name] or broken:
             expected = " or ".join(JSON[kind] for kind in OPTIONS[name])
             raise ValueError(f"{path}: {name}: expected {expected}, got {value!r}")
         options[name] = value

@@ -7,16 +7,16 @@ ended the trained model itself.
 import dataclasses
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from minibert.files import creating, read_json, shown
+from minibert.files import creating, discard, read_json, shown
 from minibert.models import PreTrained
+from minibert.models.weights import write_tensors
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.optimizer import AdamW
 
@@ -36,11 +36,12 @@ def save_checkpoint(
         with creating(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-            save_file({"first": optimizer.first, "second": optimizer.second}, temporary / MOMENTS)
+            moments = {"first": optimizer.first, "second": optimizer.second}
+            write_tensors(moments, temporary / MOMENTS)
             state = {"step": optimizer.step, "settings": dataclasses.asdict(settings)}
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
     for old in checkpoints(run)[: -settings.keep]:
-        shutil.rmtree(old)
+        discard(old)
     return folder
 
 
@@ -53,7 +54,7 @@ def checkpoints(run: str | os.PathLike) -> list[Path]:
 
 def remove_checkpoint(run: str | os.PathLike, step: int) -> None:
     """Remove `run/checkpoint-STEP` if it is there."""
-    shutil.rmtree(Path(run) / f"checkpoint-{step}", ignore_errors=True)
+    discard(Path(run) / f"checkpoint-{step}")
 
 
 def read_state(checkpoint: str | os.PathLike) -> dict[str, Any]:

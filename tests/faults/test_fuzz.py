@@ -73,6 +73,7 @@ def test_json_nested_too_deeply_is_refused(refused, name):
         ("tokenizer", {"added_tokens": [{"id": [0], "content": "a"}]}, "an integer as its id, got"),
         ("tokenizer", {"added_tokens": [{"id": 0, "content": "a", "lstrip": 1}]}, "true or false"),
         ("tokenizer", {"added_tokens": [{"id": 0, "content": "\ud800"}]}, r"text, got '\ud800'"),
+        ("tokenizer-config", {"continuing_subword_prefix": "\ud800"}, "prefix: expected a string"),
         ("special-tokens", {"additional_special_tokens": [{"content": {}}]}, "a string, got dict"),
         ("added-tokens", {"<x>": [13]}, "added_tokens.json: added token: expected an integer"),
         ("added-tokens", {"": 15}, "added_tokens.json: added token: expected a text, got an empty"),
