@@ -12,10 +12,13 @@ from typing import get_args
 from minibert import commands
 from minibert.config import ACTIVATIONS, POSITIONS, PRESETS
 from minibert.features import Combination, Pooling
+from minibert.files import shown
 from minibert.tokenization.trainer import Score
 from minibert.training import TASKS
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130  # exit statuses; 128 + SIGINT is the shell's custom
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no fault of the input
+LONGEST = 2000  # letters of a message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         print(f"minibert: {_one_line(error)}", file=sys.stderr)
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO)
+        full = isinstance(error, OSError) and error.errno in FULL
         bad_input = isinstance(error, ValueError | TypeError | OSError) and not full
         return USAGE if bad_input else FAILURE
     return 0
@@ -412,6 +415,8 @@ class _AroundBars(logging.Handler):
 
 
 def _one_line(error):
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = shown(" ".join(str(error).split())) or type(error).__name__
+    if len(text) > LONGEST:  # a stranger's file may have names of any length
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     expected = isinstance(error, ValueError | TypeError | OSError | ArithmeticError)
     return text if expected else f"{type(error).__name__}: {text} (--debug shows where)"

@@ -7,6 +7,8 @@ from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Self
 
+from minibert.files import parse_json
+
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 # Hugging Face's other names for the same functions.
 SAME_ACTIVATION = {
@@ -16,6 +18,7 @@ SAME_ACTIVATION = {
 }
 POSITIONS = ("absolute", "sinusoidal")
 FIXED = "fixed_positions"  # our own field of a config.json: positions that are no parameter
+MOST_LABELS = 100_000  # that a file may ask for without naming them
 PROBLEM_TYPES = (
     None,
     "single_label_classification",
@@ -197,6 +200,11 @@ class BertConfig:
         if kept.get("pad_token_id", 0) is None:  # no padding token: none whose embedding is zero
             del kept["pad_token_id"]
         if not kept.get("id2label") and values.get("num_labels"):
+            _require_int("num_labels", values["num_labels"], at_least=1)
+            if values["num_labels"] > MOST_LABELS:
+                raise ValueError(
+                    f"num_labels: expected at most {MOST_LABELS:,}, got {values['num_labels']}"
+                )
             kept["id2label"] = {i: f"LABEL_{i}" for i in range(values["num_labels"])}
         if kept.get("id2label"):
             try:
@@ -215,8 +223,8 @@ class BertConfig:
     def from_json(cls, text: str) -> Self:
         """Build from the text of a `config.json`: the inverse of `to_json`."""
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise ValueError(f"not a JSON text: {error}") from None
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object of fields, got {type(values).__name__}")

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from minibert.files import checkpoint_folder, read_json
+from minibert.files import checkpoint_folder, read_json, shown
 from minibert.inference import for_texts
 from minibert.models import Batch, BertBased, BertModel
 from minibert.tokenization import WordPieceTokenizer
@@ -90,7 +90,11 @@ class FeatureExtractor:
         kind = BertModel if options.get("pooling") == "pooler" else BertBased
         model = kind.from_pretrained(folder, strict=True)
         stated = sentence_options(folder, model.config.max_position_embeddings)
-        return cls(model, WordPieceTokenizer.from_pretrained(folder), **{**stated, **options})
+        tokenizer = WordPieceTokenizer.from_pretrained(folder)
+        try:
+            return cls(model, tokenizer, **{**stated, **options})
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from None
 
     @property
     def width(self) -> int:
@@ -172,16 +176,23 @@ def sentence_options(folder: Path, longest: int) -> dict[str, Any]:
         ValueError: a file is broken.
     """
     modules = _json(folder / "modules.json", list)
+    if not all(isinstance(each, dict) for each in modules):
+        raise ValueError(f"{folder / 'modules.json'}: expected a list of objects")
     paths = {str(each.get("type")).split(".")[-1]: str(each.get("path")) for each in modules}
     if not paths:
         return {}
     unknown = paths.keys() - {"Transformer", "Pooling", "Normalize"}
     if unknown:
-        log.warning("%s: left out, for there is none here: %s", folder, ", ".join(sorted(unknown)))
+        log.warning(
+            "%s: left out, for there is none here: %s", folder, shown(", ".join(sorted(unknown)))
+        )
     stated = _json(folder / paths.get("Pooling", "") / "config.json", dict)
     modes = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True]
     known = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
-    length = _json(folder / "sentence_bert_config.json", dict).get("max_seq_length")
+    settings = folder / "sentence_bert_config.json"
+    length = _json(settings, dict).get("max_seq_length")
+    if type(length) not in (int, type(None)):
+        raise ValueError(f"{settings}: max_seq_length: expected an integer, got {length!r}")
     return {
         "pooling": " and ".join(known.get(mode, mode) for mode in modes),
         "normalize": "Normalize" in paths,

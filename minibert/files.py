@@ -2,16 +2,26 @@
 
 import gzip
 import json
+import logging
 import os
 import re
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("minibert")
+
+LOCK = ".lock"  # in the folder of a run that is at work
 
 
 def read_lines(path: str | os.PathLike) -> Iterator[str]:
@@ -55,6 +65,18 @@ def _unpacked(file, path):
         raise ValueError(f"{path}: not a whole gzip file: {error}") from None
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return what a text in JSON says.
+
+    Raises:
+        ValueError: it is broken, not UTF-8, or nested deeper than anybody's file is.
+    """
+    try:
+        return json.loads(text if isinstance(text, str) else text.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
     """Read a JSON file that holds an object, or with `kind` a list.
 
@@ -63,13 +85,22 @@ def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
         ValueError: it is broken, or holds something else; the message names it.
     """
     try:
-        content = json.loads(Path(path).read_text("utf-8"))
+        content = parse_json(Path(path).read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON in UTF-8: {error}") from None
     if not isinstance(content, kind):
         expected = "object" if kind is dict else kind.__name__
         raise ValueError(f"{path}: expected a JSON {expected}, got {type(content).__name__}")
     return content
+
+
+def shown(text: object) -> str:
+    r"""Return a stranger's text as a message may quote it: on one line, and harmless to a terminal.
+
+    >>> print(shown("two\nlines"), shown("\x1b[2J"), shown("plain"))
+    two\nlines \x1b[2J plain
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
 
 
 MINILM = "minilm"  # a name for the checkpoint that a package brings
@@ -115,17 +146,32 @@ def checkpoint_folder(name: str | os.PathLike) -> Path:
 
 
 @contextmanager
+def _named(path):
+    """Let the error of a write to a full disk say where that was: the system's doesn't."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to `path` once all is written.
 
     A write that fails leaves what stood at `path` whole, and no temporary file.
+
+    Raises:
+        OSError: it failed; the error names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        temporary.replace(path)
+        with _named(path):
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -141,19 +187,98 @@ def creating(folder: str | os.PathLike) -> Iterator[Path]:
     refuse_existing(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    # In a container every run may have the same number: a killed one's remains may lie there.
+    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        yield temporary
-        temporary.replace(folder)
+        with _named(folder):
+            yield temporary
+            temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def refuse_existing(folder: str | os.PathLike) -> None:
-    """Raise FileExistsError if `folder` exists, unless it is an empty folder."""
+def discard(folder: str | os.PathLike) -> None:
+    """Remove a folder that may not be there, whole or not at all: its name goes first."""
     folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    dying = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(dying, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        folder.replace(dying)
+    shutil.rmtree(dying, ignore_errors=True)
+
+
+def refuse_existing(folder: str | os.PathLike) -> None:
+    """Raise FileExistsError if `folder` exists, unless it is an empty folder, but for a lock."""
+    folder = Path(folder)
+    if not folder.exists():
+        return
+    if not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir()):
         raise FileExistsError(f"{folder}: exists already; name a new folder, or remove it first")
+
+
+@contextmanager
+def held(folder: str | os.PathLike, *, resume: bool = False) -> Iterator[None]:
+    """Keep a run's folder for this process alone, and clear away what a killed one left half made.
+
+    The lock is the operating system's: it ends with the process, however that ends. Where there is
+    none (Windows, some network drives), two runs in one folder are only told apart by `claim`.
+
+    Args:
+        folder: made if it isn't there, and removed again if nothing comes into it.
+        resume: whether it may have something in it; else it is claimed.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: as `claim`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        claim(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            if not resume:
+                claim(folder)
+            for left in list(folder.rglob(".*.[0-9]*.tmp")):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield
+    finally:
+        for path in made:
+            with suppress(OSError):  # it isn't empty: there is something to keep
+                path.rmdir()
+
+
+@contextmanager
+def _locked(folder):
+    if fcntl is None:
+        yield
+        return
+    path = folder / LOCK
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held it removed it while this process opened it: there may be another by now.
+            ours = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        except BlockingIOError:
+            ours = False
+        except OSError as error:
+            log.warning("%s: can't be locked here: %s", folder, error.strerror)
+            ours = True
+        if not ours:
+            file.seek(0)
+            raise BlockingIOError(
+                f"{folder}: another run is at work here (process {file.read().strip() or '?'}); "
+                "wait for its end, or name another folder"
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def claim(folder: str | os.PathLike) -> None:

@@ -193,7 +193,7 @@ main(sys.argv[1:])
 
 @pytest.mark.parametrize(
     ("module", "name", "call", "kept"),
-    [("engine", "split_batch", 8, 6), ("checkpoint", "save_file", 3, 6)],
+    [("engine", "split_batch", 8, 6), ("checkpoint", "write_tensors", 3, 6)],
 )
 def test_a_run_killed_at_any_moment_goes_on_and_ends_like_one_unbroken(
     room, module, name, call, kept

@@ -21,7 +21,7 @@ from minibert.data.batching import held_out_of
 from minibert.data.conll import CONLL
 from minibert.data.tables import read_rows
 from minibert.data.tokens import fingerprint
-from minibert.files import claim
+from minibert.files import held
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     TASKS,
@@ -57,8 +57,11 @@ def finetune(options: argparse.Namespace) -> None:
     }
     if options.resume and not any(map(checkpoints, runs.values())):
         raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-    if not options.resume:
-        claim(options.out)
+    with held(options.out, resume=options.resume):
+        _finetune(options, runs)
+
+
+def _finetune(options, runs):
     for name in ("size", "length", "activation", "positions") if options.model else ():
         if getattr(options, name) is not None:
             raise ValueError(f"--{name}: leave it out, the model in {options.model} decides it")

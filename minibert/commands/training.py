@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import logging
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from minibert.data.batching import generator
 from minibert.data.corpus import Rows, read_corpus
 from minibert.data.masking import masked
 from minibert.data.tokens import STDIN, expand, fingerprint, tokenize_corpus
-from minibert.files import claim, creating, read_json
+from minibert.files import claim, creating, held, shown
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
+from minibert.models.pretrained import read_architectures
 from minibert.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
@@ -69,15 +71,15 @@ def pretrain(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
     ranks = launched_ranks()
     with ending_together(ranks):
-        _pretrain(options, ranks)
+        if options.resume and not checkpoints(options.out):
+            raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
+        # One writes for all.
+        with nullcontext() if ranks.rank else held(options.out, resume=options.resume):
+            _pretrain(options, ranks)
 
 
 def _pretrain(options, ranks):
     found = checkpoints(options.out) if options.resume else []
-    if options.resume and not found:
-        raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-    if not options.resume and not ranks.rank:
-        claim(options.out)
     if ranks.rank:
         logging.disable()  # one speaks for all
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
@@ -210,16 +212,15 @@ def resumed_model(
         ValueError: they aren't; it says which.
     """
     saved = read_state(checkpoint)["settings"]
-    (architecture,) = read_json(checkpoint / "config.json").get("architectures", [kind.__name__])
-    if architecture != kind.__name__:
-        raise ValueError(
-            f"model: the run in {checkpoint.parent} has {architecture}, got {kind.__name__}"
-        )
+    found = read_architectures(checkpoint)
+    if found != [kind.__name__]:
+        had = shown(" and ".join(map(str, found)) or "no kind of model")
+        raise ValueError(f"model: the run in {checkpoint.parent} has {had}, got {kind.__name__}")
     model = kind.from_pretrained(checkpoint, strict=True)
     free = ("evaluate_every", "save_every", "keep")  # these decide no number
     pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
     pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:
         if had != got and name not in free:
-            raise ValueError(f"{name}: the run in {checkpoint.parent} has {had}, got {got}")
+            raise ValueError(f"{name}: the run in {checkpoint.parent} has {shown(had)}, got {got}")
     return model

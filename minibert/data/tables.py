@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.data.conll import CONLL, read_conll
-from minibert.files import read_lines, replacing
+from minibert.files import parse_json, read_lines, replacing, shown
 
 log = logging.getLogger("minibert")
 
@@ -199,7 +199,7 @@ def guess_columns(
     for name, found, option in (("text", text, True), ("label", label, labelled)):
         if found is None and option:
             raise ValueError(
-                f"{path}: which column is the {name}? There are: {', '.join(columns)}; "
+                f"{path}: which column is the {name}? There are: {listed(columns)}; "
                 f"name it with --{name}"
             )
     assert text is not None
@@ -209,6 +209,11 @@ def guess_columns(
         said = ", ".join(f"{name} from {column!r}" for name, column in found if column)
         log.info("%s: %s", path, said)
     return text, label, pair
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Return columns' names as a message lists them."""
+    return shown(", ".join(columns))
 
 
 def check_text(value: Any, column: str, where: str) -> None:
@@ -230,7 +235,7 @@ def check_columns(columns: Iterable[str], needed: Sequence[str], where: str) -> 
     columns = list(columns)
     for column in needed:
         if column not in columns:
-            raise ValueError(f"{where}: no column {column!r}; there are: {', '.join(columns)}")
+            raise ValueError(f"{where}: no column {column!r}; there are: {listed(columns)}")
 
 
 def label_text(value: Any, column: str, where: str) -> Label | None:
@@ -280,7 +285,7 @@ def read_json(path: Path) -> Iterator[tuple[int, Fields]]:
         if not row.strip():
             continue
         try:
-            fields = json.loads(row)
+            fields = parse_json(row)
         except ValueError as error:
             raise ValueError(f"{path}, line {line}: not a JSON object: {error}") from None
         if not isinstance(fields, dict):
@@ -300,13 +305,11 @@ def with_header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[t
         if not columns:
             columns = row
             if len(set(columns)) < len(columns):
-                raise ValueError(
-                    f"{path}, line {line}: a column is named twice: {', '.join(columns)}"
-                )
+                raise ValueError(f"{path}, line {line}: a column is named twice: {listed(columns)}")
         elif len(row) != len(columns):
             raise ValueError(
                 f"{path}, line {line}: expected {len(columns)} columns "
-                f"({', '.join(columns)}), found {len(row)}"
+                f"({listed(columns)}), found {len(row)}"
             )
         else:
             yield line, dict(zip(columns, row, strict=True))

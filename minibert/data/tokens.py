@@ -19,15 +19,17 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
-from minibert.files import cache_folder, creating, read_json
+from minibert.files import cache_folder, creating, discard, read_json
 from minibert.threads import bounded
 from minibert.tokenization import WordPieceTokenizer
 
 log = logging.getLogger("minibert")
 
-FORMAT = 1
+FORMAT = 2
 STDIN = Path("-")
 SIDES = ("train", "held_out")
+KINDS = ("ids", "ends", "counts")
+STATE = "tokens.json"
 PIECE = 1 << 18  # characters that a worker gets at a time
 SAMPLE = 200_000  # lines among which repeated ones are counted
 
@@ -126,7 +128,7 @@ def tokenize_corpus(
                     raise
     finally:
         spool.unlink(missing_ok=True)
-    state = read_json(home / "tokens.json")
+    state = read_json(home / STATE)
     train, held = (_map(home, side, state) for side in SIDES)
     return TokenizedCorpus(train, held, key, state["repeated"])
 
@@ -168,14 +170,14 @@ def _is_whole(home):
     if not home.exists():
         return False
     try:
-        state = read_json(home / "tokens.json")
-        sizes = {name: (home / name).stat().st_size for name in state["sizes"]}
-        if sizes == state["sizes"]:
+        state = read_json(home / STATE)
+        own = state.pop("checksum")
+        if own == _checksum(state) and state["files"] == _outlines(home):
             return True
     except (OSError, ValueError, KeyError):
         pass
     log.warning("%s: damaged, the text is tokenized again", home)
-    shutil.rmtree(home)
+    discard(home)
     return False
 
 
@@ -192,10 +194,8 @@ def _write(home, texts, others, share, tokenizer, workers):
                 seen.add(mark)
             yield document
 
-    files = {
-        f"{side}.{kind}": home / f"{side}.{kind}" for side in SIDES for kind in ("ids", "ends")
-    }
-    opened = {name: path.open("wb") for name, path in files.items()}
+    names = [f"{side}.{kind}" for side in SIDES for kind in ("ids", "ends")]
+    opened = {name: (home / name).open("wb") for name in names}
     sizes = dict.fromkeys(SIDES, 0)
     counts = {side: np.zeros(len(tokenizer), np.int64) for side in SIDES}
     try:
@@ -213,15 +213,32 @@ def _write(home, texts, others, share, tokenizer, workers):
         for file in opened.values():
             file.close()
     for side in SIDES:
-        files[f"{side}.counts"] = home / f"{side}.counts"
-        counts[side].tofile(files[f"{side}.counts"])
+        counts[side].tofile(home / f"{side}.counts")
     state = {
         "dtype": dtype.name,
         "repeated": lines[1] / max(lines[0], 1),
-        "sizes": {name: path.stat().st_size for name, path in files.items()},
+        "files": _outlines(home),
     }
-    (home / "tokens.json").write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+    state["checksum"] = _checksum(state)
+    (home / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
     (home / ".gitignore").write_text("*\n", "utf-8")
+
+
+def _outlines(home):
+    """Return the size and the checksum of each token file: a flipped bit would be another word."""
+    outlines = {}
+    for side in SIDES:
+        for kind in KINDS:
+            size = checksum = 0
+            with (home / f"{side}.{kind}").open("rb") as file:
+                while block := file.read(1 << 20):
+                    size, checksum = size + len(block), zlib.crc32(block, checksum)
+            outlines[f"{side}.{kind}"] = [size, checksum]
+    return outlines
+
+
+def _checksum(state):
+    return zlib.crc32(json.dumps(state, sort_keys=True).encode())
 
 
 def _pieces(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
@@ -275,7 +292,7 @@ def _joined(documents):
 
 def _map(home, side, state):
     def mapped(name, dtype):
-        if not state["sizes"][name]:
+        if not state["files"][name][0]:
             return np.empty(0, dtype)  # nothing can't be mapped
         return np.memmap(home / name, dtype, "r")
 

@@ -10,13 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
-from safetensors.numpy import save_file
 
 from minibert.config import BertConfig
 from minibert.files import checkpoint_folder, read_json, replacing
 from minibert.functional import sinusoidal_positions
 from minibert.models.base import Model, draw
-from minibert.models.weights import WEIGHTS, open_weights
+from minibert.models.weights import WEIGHTS, open_weights, write_tensors
 from minibert.parameters import Parameters
 
 CONFIG = "config.json"
@@ -33,7 +32,7 @@ HISTORIC = {
 BODY = "bert."
 TABLE, POSITIONS = (f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.bias"
-LAYER = re.compile(r"(?:bert\.)?encoder\.layer\.([0-9]+)\.")
+LAYER = re.compile(r"(?:bert\.)?encoder\.layer\.([0-9]{1,9})\.")
 
 log = logging.getLogger("minibert")
 
@@ -54,7 +53,7 @@ class PreTrained(Model):
         # The weights are renamed first: a config.json says that what it describes is there.
         with replacing(folder / CONFIG) as config, replacing(folder / WEIGHTS) as weights:
             config.write_text(self.config.to_json(architectures=[kind]), "utf-8")
-            save_file({**self.params, **self.constants()}, weights, metadata={"format": "pt"})
+            write_tensors({**self.params, **self.constants()}, weights, format="pt")
 
     @classmethod
     def from_pretrained(
@@ -113,7 +112,7 @@ class PreTrained(Model):
                     )
             params = Parameters(shapes, dtype=dtype)
             for name, tensor in sources.items():
-                params[name] = tensor.read()
+                _copy(tensor, params[name])
             if DECODER in tensors and DECODER_BIAS in params:
                 _check_tied(tensors[DECODER], params[TABLE])
         if missing:
@@ -180,25 +179,40 @@ def _fitted(config, tensors, folder):
     A file has fixed positions too, for those who know only learned ones; where they were learned on
     from there, they are no longer fixed.
     """
-    layers = {int(found[1]) for found in map(LAYER.match, tensors) if found}
-    if layers and max(layers) + 1 != config.num_hidden_layers:
+    layers = 1 + max((int(found[1]) for found in map(LAYER.match, tensors) if found), default=-1)
+    if layers != config.num_hidden_layers:
         raise ValueError(
             f"{folder}: {CONFIG} says {config.num_hidden_layers} layers, "
-            f"the weights are of {max(layers) + 1}"
+            f"the weights are of {layers}"
         )
     positions = _find(tensors, POSITIONS)
     if positions is None or config.position_embedding_type != "sinusoidal":
         return config
     table = positions.read()
-    if np.array_equal(table, sinusoidal_positions(*table.shape).astype(table.dtype)):
-        return config
-    log.warning("%s: its sinusoidal positions were trained: they are learned ones now", folder)
+    if table.shape == (config.max_position_embeddings, config.hidden_size):
+        if np.array_equal(table, sinusoidal_positions(*table.shape).astype(table.dtype)):
+            return config
+        log.warning("%s: its sinusoidal positions were trained: they are learned ones now", folder)
+    # Learned ones of another shape are refused by their name.
     return dataclasses.replace(config, position_embedding_type="absolute")
+
+
+def _copy(tensor, place):
+    """Read a tensor into a parameter; refuse what would become infinite there."""
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            place[...] = tensor.read()
+    except FloatingPointError:
+        raise ValueError(
+            f"{tensor.path}: {tensor.name}: has numbers too large for {place.dtype}"
+        ) from None
 
 
 def _check_tied(decoder, table):
     """Refuse a decoder that isn't the embedding table: this model has one array for both."""
-    if not np.array_equal(decoder.read().astype(table.dtype), table):
+    with np.errstate(over="ignore", invalid="ignore"):
+        own = decoder.read().astype(table.dtype)
+    if not np.array_equal(own, table):
         raise ValueError(
             f"{decoder.path}: {decoder.name}: expected the word embeddings again, got another "
             "table; a decoder of its own is not supported"

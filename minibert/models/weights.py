@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
-from minibert.files import read_json
+from minibert.files import read_json, shown
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F16", "BF16", "F32", "F64")
@@ -54,6 +56,23 @@ class Tensor:
         return self.file.get_tensor(self.name)
 
 
+def write_tensors(
+    arrays: Mapping[str, np.ndarray], path: str | os.PathLike, **metadata: str
+) -> None:
+    """Write arrays to a safetensors file.
+
+    Raises:
+        OSError: they can't be written; safetensors has an error of its own for it.
+    """
+    try:
+        save_file(dict(arrays), path, metadata=metadata or None)
+    except SafetensorError as error:
+        code = re.search(r"os error ([0-9]+)", str(error))
+        if code is None:
+            raise OSError(f"{path}: {error}") from None
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
+
+
 @contextmanager
 def open_weights(folder: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
     """Open the tensors of a checkpoint, by name; the files stay mapped, and nothing is read yet.
@@ -82,7 +101,9 @@ def open_weights(folder: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
             if not (folder / shard).is_file():
                 raise FileNotFoundError(f"{folder / shard}: no such file; {INDEX} names it")
             if name not in tensors(folder / shard):
-                raise ValueError(f"{folder / shard}: lacks {name}, which {INDEX} says is in it")
+                raise ValueError(
+                    f"{folder / shard}: lacks {shown(name)}, which {INDEX} says is in it"
+                )
             found[name] = tensors(folder / shard)[name]
         yield found
 
@@ -93,7 +114,7 @@ def _open(path):
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a whole safetensors file: {error}") from None
+        raise ValueError(f"{path}: not a whole safetensors file: {shown(error)}") from None
 
 
 def _tensor(path, file, name):
@@ -112,7 +133,9 @@ def _start(path, name):
 def _weight_map(path):
     """Read which tensor is in which file of the same folder."""
     names = read_json(path).get("weight_map")
-    inside = isinstance(names, dict) and all(Path(str(s)).name == s for s in names.values())
+    inside = isinstance(names, dict) and all(
+        shard and Path(str(shard)).name == shard and shard.isprintable() for shard in names.values()
+    )
     if not inside or not names:
         raise ValueError(f"{path}: expected a weight_map with the names of files in its folder")
     return names

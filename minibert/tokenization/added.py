@@ -11,6 +11,8 @@ from minibert.tokenization.characters import OTHER_SPACE, SPACE
 _in_word = regex.compile(r"\w")
 _space = re.compile(f"[{SPACE}{OTHER_SPACE}]")
 
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a letter, which no file can hold
+
 Span = tuple[int, int, int | None]  # where it starts and ends, and its id if it is a token
 
 
@@ -27,7 +29,8 @@ class AddedToken:
         special: `decode` leaves it out, and `split_special_tokens` makes it plain text.
 
     Raises:
-        ValueError: the text is empty.
+        TypeError: the text is not a string.
+        ValueError: it is empty, or can't be written as UTF-8.
     """
 
     content: str
@@ -38,8 +41,12 @@ class AddedToken:
     special: bool = False
 
     def __post_init__(self):
-        if not self.content:
-            raise ValueError("added token: expected a text, got an empty one")
+        if not isinstance(self.content, str):
+            kind = type(self.content).__name__
+            raise TypeError(f"added token: expected a string, got {kind}")
+        if not self.content or SURROGATE.search(self.content):
+            got = repr(self.content) if self.content else "an empty one"
+            raise ValueError(f"added token: expected a text, got {got}")
 
 
 class Finder:

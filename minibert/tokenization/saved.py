@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from minibert.files import read_json, read_lines, replacing
-from minibert.tokenization.added import AddedToken
+from minibert.files import read_json, read_lines, replacing, shown
+from minibert.tokenization.added import SURROGATE, AddedToken
 from minibert.tokenization.vocabulary import Vocabulary
 
 VOCABULARY, WHOLE, CONFIG = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
@@ -94,10 +94,11 @@ def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any], list[Add
         try:
             pieces, options, added = _read_whole(whole)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
-            what = f"{type(error).__name__}: {error}"
+            what = shown(f"{type(error).__name__}: {error}")
             raise ValueError(f"{folder / WHOLE}: not a tokenizer's file ({what})") from None
         except ValueError as error:
             raise ValueError(f"{folder / WHOLE}: {error}") from None
+        options = _options(options, folder / WHOLE)
     else:
         pieces = list(read_lines(folder / VOCABULARY))
     for name in SPECIAL_MAP, CONFIG:
@@ -108,7 +109,11 @@ def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any], list[Add
     if (folder / LEGACY).is_file() and not (folder / WHOLE).is_file():
         special = {*options.values(), *(token.content for token in added.values() if token.special)}
         for text, i in read_json(folder / LEGACY).items():
-            added[i] = AddedToken(text, normalized=text not in special, special=text in special)
+            plain = text not in special
+            try:
+                added[_id(i)] = AddedToken(text, normalized=plain, special=not plain)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{folder / LEGACY}: {error}") from None
     if (options.get("model_max_length") or 0) > UNLIMITED:
         options["model_max_length"] = None
     known = set(pieces)
@@ -157,7 +162,7 @@ def _read_whole(whole):
     untyped = "WordPiece" if "max_input_chars_per_word" in model else "one of no type"
     kind = model.get("type", untyped)  # old files don't state it
     if kind != "WordPiece":
-        raise ValueError(f"model: expected WordPiece, got {kind}")
+        raise ValueError(f"model: expected WordPiece, got {shown(kind)}")
     normalizer = _only(whole, "normalizer", {"BertNormalizer", None})
     _only(whole, "pre_tokenizer", {"BertPreTokenizer"})
     options = {name: model[name] for name in MODEL if name in model}
@@ -165,7 +170,7 @@ def _read_whole(whole):
     options["cls_token"], options["sep_token"] = _frame(whole)
     added = {}
     for token in whole.get("added_tokens") or []:
-        added[token["id"]] = _token(token)
+        added[_id(token["id"])] = _token(token)
     if not isinstance(model["vocab"], dict):
         raise TypeError("model: vocab: expected an object")
     return Vocabulary(model["vocab"]).pieces, options, added
@@ -179,7 +184,7 @@ def _only(whole, name, expected):
         part = inner[0]
     if part.get("type") not in expected:
         names = " or ".join(sorted(filter(None, expected)))
-        raise ValueError(f"{name}: expected {names}, got {part.get('type', 'none')}")
+        raise ValueError(f"{name}: expected {names}, got {shown(part.get('type', 'none'))}")
     return part
 
 
@@ -204,7 +209,7 @@ def _frame(whole):
             return cls, sep
     raise ValueError(
         f"post_processor: expected BertProcessing, or [CLS] A [SEP] B [SEP] as a "
-        f"TemplateProcessing, got {part.get('type', 'none')}"
+        f"TemplateProcessing, got {shown(part.get('type', 'none'))}"
     )
 
 
@@ -214,7 +219,8 @@ def _options(config, path):
         value = config[name]
         if name.endswith("_token") and isinstance(value, dict):
             value = value.get("content")  # as transformers up to version 4 writes them
-        if type(value) not in OPTIONS[name]:
+        broken = isinstance(value, str) and SURROGATE.search(value)
+        if type(value) not in OPTIONS[name] or broken:
             expected = " or ".join(JSON[kind] for kind in OPTIONS[name])
             raise ValueError(f"{path}: {name}: expected {expected}, got {value!r}")
         options[name] = value
@@ -241,10 +247,18 @@ def _added(config, path):
     return added | {token.content: token for token in tokens if token.content not in known}
 
 
+def _id(i):
+    if type(i) is not int:
+        raise TypeError(f"added token: expected an integer as its id, got {i!r}")
+    return i
+
+
 def _token(fields, special=False):
     special = fields.get("special", special)
     flags = {name: fields[name] for name in ("single_word", "lstrip", "rstrip") if name in fields}
     normalized = fields.get("normalized", not special)
+    if not all(isinstance(flag, bool) for flag in (special, normalized, *flags.values())):
+        raise TypeError("expected true or false as what an added token does")
     return AddedToken(fields["content"], normalized=normalized, special=special, **flags)
 
 

@@ -1,10 +1,9 @@
 """The best weights of a run so far, and when to give up hope of better ones."""
 
 import os
-import shutil
 from pathlib import Path
 
-from minibert.files import creating
+from minibert.files import creating, discard
 from minibert.models import PreTrained
 from minibert.training.history import read_history
 
@@ -63,12 +62,12 @@ class Best:
             return
         self._vector[:] = self.model.params.vector
         if self.run:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            discard(self._folder)
             with creating(self._folder) as temporary:
                 self.model.save_pretrained(temporary)
             for other in self.run.glob("best-*"):
                 if other != self._folder:
-                    shutil.rmtree(other)
+                    discard(other)
 
     def enough(self) -> bool:
         """Whether there was nothing better for so long that it is time to stop."""

@@ -7,15 +7,16 @@ ended the trained model itself.
 import dataclasses
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from minibert.files import creating
+from minibert.files import creating, discard, read_json, shown
 from minibert.models import PreTrained
+from minibert.models.weights import write_tensors
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.optimizer import AdamW
 
@@ -35,11 +36,12 @@ def save_checkpoint(
         with creating(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-            save_file({"first": optimizer.first, "second": optimizer.second}, temporary / MOMENTS)
+            moments = {"first": optimizer.first, "second": optimizer.second}
+            write_tensors(moments, temporary / MOMENTS)
             state = {"step": optimizer.step, "settings": dataclasses.asdict(settings)}
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
     for old in checkpoints(run)[: -settings.keep]:
-        shutil.rmtree(old)
+        discard(old)
     return folder
 
 
@@ -52,21 +54,23 @@ def checkpoints(run: str | os.PathLike) -> list[Path]:
 
 def remove_checkpoint(run: str | os.PathLike, step: int) -> None:
     """Remove `run/checkpoint-STEP` if it is there."""
-    shutil.rmtree(Path(run) / f"checkpoint-{step}", ignore_errors=True)
+    discard(Path(run) / f"checkpoint-{step}")
 
 
 def read_state(checkpoint: str | os.PathLike) -> dict[str, Any]:
     """Return a checkpoint's `step` and `settings`.
 
     Raises:
-        ValueError: the file is broken; the message names it.
+        OSError: the file is missing or can't be read.
+        ValueError: it is broken; the message names it.
     """
     path = Path(checkpoint) / STATE
-    try:
-        state = json.loads(path.read_text("utf-8"))
-        return {"step": state["step"], "settings": state["settings"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a step and settings in JSON: {error!r}") from None
+    state = read_json(path)
+    step, settings = state.get("step"), state.get("settings")
+    steps = settings.get("steps") if isinstance(settings, dict) else None
+    if type(step) is not int or type(steps) is not int or not 0 <= step <= steps:
+        raise ValueError(f"{path}: expected a step, and settings with at least as many steps")
+    return {"step": step, "settings": settings}
 
 
 def restore_optimizer(checkpoint: str | os.PathLike, optimizer: AdamW) -> None:
@@ -78,7 +82,14 @@ def restore_optimizer(checkpoint: str | os.PathLike, optimizer: AdamW) -> None:
     path = Path(checkpoint) / MOMENTS
     try:
         moments = load_file(path)
-        optimizer.first[:], optimizer.second[:] = moments["first"], moments["second"]
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not this model's moments: {error}") from None
+        raise ValueError(f"{path}: not this model's moments: {shown(error)}") from None
+    for name, place in ("first", optimizer.first), ("second", optimizer.second):
+        found = moments.get(name, np.empty(0))
+        if (found.shape, found.dtype) != (place.shape, place.dtype):
+            raise ValueError(
+                f"{path}: not this model's moments: {name}: expected {place.shape} in "
+                f"{place.dtype}, got {found.shape} in {found.dtype}"
+            )
+        place[:] = found
     optimizer.step = read_state(checkpoint)["step"]

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from minibert.files import replacing
+from minibert.files import parse_json, replacing
 
 HISTORY = "history.jsonl"
 SMOOTH = 0.95  # of the drawn training loss: each step counts for a twentieth
@@ -62,15 +62,19 @@ def read_history(run: str | os.PathLike) -> list[dict[str, Any]]:
     path = Path(run) / HISTORY
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a run writes its history there")
-    whole, _, _ = path.read_text("utf-8").rpartition("\n")
-    lines = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            lines.append(json.loads(line))
-            lines[-1]["step"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path}, line {number}: expected JSON with a step") from None
-    return lines
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [_figures(line, f"{path}, line {n}") for n, line in enumerate(whole.splitlines(), 1)]
+
+
+def _figures(line, where):
+    try:
+        figures = parse_json(line)
+        numbers = all(type(figure) in (int, float) for figure in figures.values())
+    except (ValueError, AttributeError):
+        numbers = False
+    if not numbers or type(figures.get("step")) is not int:
+        raise ValueError(f"{where}: expected a step and figures in JSON")
+    return figures
 
 
 def draw(run: str | os.PathLike, out: str | os.PathLike) -> None:

@@ -242,11 +242,11 @@ def test_a_write_that_fails_leaves_the_old_files_whole(tmp_path, monkeypatch):
     old = BertModel(CONFIG, seed=1)
     old.save_pretrained(tmp_path)
 
-    def full(arrays, path, metadata):
+    def full(arrays, path, format):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("minibert.models.pretrained.save_file", full)
+    monkeypatch.setattr("minibert.models.pretrained.write_tensors", full)
     with pytest.raises(OSError, match="No space"):
         BertModel(BertConfig.preset("tiny", vocab_size=50), seed=2).save_pretrained(tmp_path)
     back = BertModel.from_pretrained(tmp_path)  # its config is the old one too

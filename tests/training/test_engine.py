@@ -205,7 +205,7 @@ def test_a_write_that_fails_leaves_the_checkpoints_whole(tmp_path, tokenizer, mo
 
     def shards(step):
         if step == 3:
-            monkeypatch.setattr("minibert.training.checkpoint.save_file", full)
+            monkeypatch.setattr("minibert.training.checkpoint.write_tensors", full)
         return shards_at(step)
 
     with pytest.raises(OSError, match="No space"):

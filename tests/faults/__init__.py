@@ -1,0 +1,1 @@
+"""Faults and strangers: broken files, full disks, kills, and several at once."""

@@ -1,0 +1,381 @@
+"""What is fuzzed: a file from a stranger, and the code that reads it.
+
+A reader may refuse a file by a ValueError or an OSError, in one line that names the file or its
+folder. Everything else is a bug: another exception, a warning, memory that the file's size doesn't
+explain, and code that is run.
+"""
+
+import json
+import logging
+import os
+import pickle
+import shutil
+import tracemalloc
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    FeatureExtractor,
+)
+from minibert.commands.training import resumed_model
+from minibert.data.tables import stream_rows, write_rows
+from minibert.data.tokens import fingerprint, tokenize_corpus
+from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.training import AdamW, Settings
+from minibert.training.best import Best
+from minibert.training.checkpoint import restore_optimizer, save_checkpoint
+from minibert.training.history import History
+
+TEXT = "the cat sat, É [MASK] New  York"
+PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat ##s new york , e".split()
+CONFIG = BertConfig(
+    vocab_size=16,
+    hidden_size=8,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=12,
+    max_position_embeddings=12,
+)
+SETTINGS = Settings(steps=4, batch_size=4)
+SIZES = 180, 0  # tokens of the corpus, to train on and held out
+MEMORY, TIMES = 64 << 20, 40  # bytes that any reader may take, and so many for each byte of a file
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that is fuzzed.
+
+    Attributes:
+        seed: writes a valid folder.
+        file: the file in it.
+        read: reads the folder, and uses what it got.
+    """
+
+    seed: Callable[[Path], object]
+    file: str
+    read: Callable[[Path], object]
+
+    def valid(self, folder: Path) -> bytes:
+        """Fill a folder, and return the file's bytes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.seed(folder)
+        return (folder / self.file).read_bytes()
+
+    def feed(self, folder: Path, content: bytes) -> Exception | None:
+        """Put the file's content, and read it; returns the refusal, if there is one.
+
+        Raises:
+            AssertionError: it was refused in another way than is documented, or took too much.
+        """
+        (folder / self.file).write_bytes(content)
+        refusal = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tracemalloc.start()
+            try:
+                self.read(folder)
+            except (ValueError, OSError) as error:
+                refusal = error
+            finally:
+                peak = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+        assert peak < MEMORY + TIMES * len(content), f"{peak:,} bytes for {len(content):,}"
+        if refusal is not None:
+            said = str(refusal)
+            assert not isinstance(refusal, UnicodeError), f"not the project's own: {said[:200]}"
+            assert said.isprintable(), f"not one line, or not to be printed: {said[:200]!r}"
+            assert str(folder) in said, f"names no file: {said[:200]!r}"
+        return refusal
+
+
+def tokenizer() -> WordPieceTokenizer:
+    """Return a tokenizer with tokens added."""
+    added = [AddedToken("New York"), AddedToken("<x>", normalized=False, special=True, lstrip=True)]
+    return WordPieceTokenizer(PIECES, added_tokens=added, model_max_length=12)
+
+
+def seed_tokenizer(folder: Path, *kept: str) -> None:
+    """Write a tokenizer, with the files that older ones have; `kept` are those that stay."""
+    tokenizer().save_pretrained(folder)
+    old = {"pad_token": "[PAD]", "mask_token": {"content": "[MASK]", "lstrip": True, "id": 4}}
+    special = {**old, "additional_special_tokens": ["<y>", {"content": "<z>", "rstrip": True}]}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    (folder / "added_tokens.json").write_text('{"<y>": 13, "<z>": 14}')
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["added_tokens_decoder"] = {
+        "4": {"content": "[MASK]", "special": True, "normalized": False}
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    for path in folder.iterdir():
+        if kept and path.name not in kept:
+            path.unlink()
+
+
+def only(*kept: str) -> Callable[[Path], None]:
+    """Return a seed of a tokenizer that has only these files."""
+    return lambda folder: seed_tokenizer(folder, *kept)
+
+
+def read_tokenizer(folder: Path) -> None:
+    """Load a tokenizer, use it, and see that it comes back from its own files."""
+    found = WordPieceTokenizer.from_pretrained(folder)
+    encoding = found.encode(TEXT, "sat", max_length=12)
+    found.decode(encoding.input_ids)
+    again = folder / "again"
+    try:
+        found.save_pretrained(again)
+        back = WordPieceTokenizer.from_pretrained(again)
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
+    assert back.encode(TEXT, "sat", max_length=12) == encoding
+    assert dict(back.vocab) == dict(found.vocab)
+
+
+def seed_model(folder: Path) -> None:
+    """Write a model."""
+    BertModel(CONFIG).save_pretrained(folder)
+
+
+def seed_shards(folder: Path) -> None:
+    """Write a model in two files and their index."""
+    seed_model(folder)
+    arrays = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(arrays)
+    weight_map = {name: f"part-{i % 2}.safetensors" for i, name in enumerate(names)}
+    for part in set(weight_map.values()):
+        chosen = {name: arrays[name] for name in names if weight_map[name] == part}
+        save_file(chosen, folder / part)
+    index = json.dumps({"metadata": {}, "weight_map": weight_map})
+    (folder / "model.safetensors.index.json").write_text(index)
+
+
+def seed_sinusoidal(folder: Path) -> None:
+    """Write a model with fixed positions, which are compared with the file's."""
+    config = BertConfig.from_dict({**CONFIG.to_dict(), "position_embedding_type": "sinusoidal"})
+    BertForMaskedLM(config).save_pretrained(folder)
+
+
+def read_model(folder: Path, kind=BertModel) -> None:
+    """Load a model, and run it; what it says of weights that are no numbers is its own affair."""
+    model = kind.from_pretrained(folder)
+    ids = np.array([[1, 2, 0]]) % model.config.vocab_size
+    with np.errstate(all="ignore"):
+        model(ids[:, : model.config.max_position_embeddings])
+    model.config.to_json()
+
+
+def seed_wide(folder: Path, dtype: type) -> None:
+    """Write a model whose numbers are of another width."""
+    BertModel(CONFIG).save_pretrained(folder)
+    arrays = load_file(folder / "model.safetensors")
+    wide = {name: array.astype(dtype) for name, array in arrays.items()}
+    save_file(wide, folder / "model.safetensors")
+
+
+def seed_labels(folder: Path) -> None:
+    """Write a model that says how many classes it has, and not their names."""
+    BertModel(CONFIG).save_pretrained(folder)
+    fields = {**CONFIG.to_dict(), "num_labels": 3}
+    del fields["id2label"], fields["label2id"]
+    (folder / "config.json").write_text(json.dumps(fields))
+
+
+def read_labels(folder: Path) -> None:
+    """Load it for a task of its own, whose classifier is drawn anew."""
+    logging.getLogger("minibert").setLevel(logging.ERROR)
+    read_model(folder, BertForSequenceClassification)
+
+
+def seed_sentences(folder: Path) -> None:
+    """Write a model as sentence-transformers does."""
+    seed_model(folder)
+    tokenizer().save_pretrained(folder)
+    modules = [
+        {"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 10}')
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+
+
+def read_sentences(folder: Path) -> None:
+    """Turn a text into a vector."""
+    FeatureExtractor.from_pretrained(folder)([TEXT], threads=1)
+
+
+class Loud:
+    """A pickle that runs code when it is opened."""
+
+    def __reduce__(self):
+        """Make a folder, wherever this is opened."""
+        return os.mkdir, ("opened",)
+
+
+def seed_pickle(folder: Path) -> None:
+    """Write weights as PyTorch's users did."""
+    seed_model(folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weights": [Loud()]}))
+
+
+def read_pickle(folder: Path) -> None:
+    """Look at pickled weights: never opened, whatever they are."""
+    before = set(Path().iterdir())
+    with pytest.raises(FileNotFoundError, match="opening a pickle runs the code in it"):
+        BertModel.from_pretrained(folder)
+    assert set(Path().iterdir()) == before
+
+
+def seed_table(name: str) -> Callable[[Path], None]:
+    """Return a seed of a table of that name."""
+    rows = [["cats", 'the "cat", sat', "3"], ["dogs", "é \u2028 dog", ""], ["c", '"q"', "x"]]
+    header = ["label", "text", "other"]
+
+    def seed(folder: Path) -> None:
+        if name.endswith(".tsv"):
+            write_rows(folder / name, header, rows)
+        elif name.endswith(".csv"):
+            lines = [",".join(f'"{f.replace(chr(34), chr(34) * 2)}"' for f in row) for row in rows]
+            (folder / name).write_text("label,text,other\n" + "\n".join(lines) + "\n", "utf-8")
+        elif name.endswith(".jsonl"):
+            labels = [["a", "b"], 0.5, True]
+            lines = [
+                json.dumps({"text": row[1], "label": label, "other": row[2]})
+                for row, label in zip(rows, labels, strict=True)
+            ]
+            (folder / name).write_text("\n".join(lines) + "\n", "utf-8")
+        else:
+            text = "-DOCSTART- -X- O\n\nEU B-ORG O\nrejects O O\n\nÉl x B-PER\n"
+            (folder / name).write_text(text, "utf-8")
+
+    return seed
+
+
+def read_table(name: str) -> Callable[[Path], None]:
+    """Return a reader of a table of that name, which asks for labels and then does without."""
+
+    def read(folder: Path) -> None:
+        for _ in stream_rows(folder / name):
+            pass
+        for row in stream_rows(folder / name, labelled=True):
+            # What is read can be written, and says what it is.
+            repr(row).encode("utf-8", "surrogateescape")
+            assert row.label is not None
+
+    return read
+
+
+def corpus(folder: Path):
+    """Tokenize a corpus, or map the tokens that were kept."""
+    text = folder / "corpus.txt"
+    if not text.exists():
+        text.write_text("the cat sat\n\nnew york, the cat\n\n" * 20, "utf-8")
+    return tokenize_corpus([text], tokenizer(), held_out=0.3, folder=folder / "tokens")
+
+
+def seed_tokens(folder: Path) -> None:
+    """Write a corpus and its tokens, under a name that stays."""
+    shutil.rmtree(folder / "tokens", ignore_errors=True)
+    corpus(folder)
+    (home,) = (folder / "tokens").iterdir()
+    link = folder / "kept"
+    link.unlink(missing_ok=True)
+    link.symlink_to(home, target_is_directory=True)
+
+
+def read_tokens(folder: Path) -> None:
+    """Map tokens: a file that isn't as it was written is made again."""
+    logging.getLogger("minibert").setLevel(logging.ERROR)
+    found = corpus(folder)
+    assert (len(found.train.stream), len(found.held_out.stream)) == SIZES
+    for side in found.train, found.held_out:
+        assert (np.bincount(side.stream, minlength=len(side.counts)) == side.counts).all()
+        assert len(side.stream) == (side.ends[-1] if len(side.ends) else 0)
+
+
+def seed_run(folder: Path) -> None:
+    """Write a run with a checkpoint."""
+    model = BertForMaskedLM(CONFIG)
+    optimizer = AdamW(model.params)
+    optimizer.first[:], optimizer.second[:] = 0.5, 0.25
+    optimizer.step = 2
+    shutil.rmtree(folder / "checkpoint-2", ignore_errors=True)
+    save_checkpoint(folder, model, tokenizer(), optimizer, SETTINGS)
+    history = History(folder)
+    history.write(1, loss=2.0, norm=1.0, rate=1e-3, tokens_per_second=9)
+    history.write(2, loss=1.5, norm=1.0, rate=1e-3, tokens_per_second=9)
+    history.write(2, held_out_loss=1.6, held_out_score=0.5)
+    history.close()
+
+
+def read_run(folder: Path) -> None:
+    """Take a run up again."""
+    checkpoint = folder / "checkpoint-2"
+    model = resumed_model(checkpoint, BertForMaskedLM, CONFIG, SETTINGS)
+    optimizer = AdamW(model.params)
+    restore_optimizer(checkpoint, optimizer)
+    assert 0 <= optimizer.step <= SETTINGS.steps
+    assert optimizer.first.dtype == optimizer.second.dtype == np.float32
+    fingerprint(WordPieceTokenizer.from_pretrained(checkpoint))
+
+
+def read_history_of(folder: Path) -> None:
+    """Take up what a run noted down."""
+    model = BertForMaskedLM(CONFIG)
+    Best(model, 3, folder, 2)
+    History(folder, 2).close()
+
+
+TARGETS = {
+    "vocab": Target(only("vocab.txt"), "vocab.txt", read_tokenizer),
+    "tokenizer": Target(only("tokenizer.json"), "tokenizer.json", read_tokenizer),
+    "tokenizer-config": Target(
+        only("vocab.txt", "tokenizer_config.json"), "tokenizer_config.json", read_tokenizer
+    ),
+    "special-tokens": Target(
+        only("vocab.txt", "special_tokens_map.json"), "special_tokens_map.json", read_tokenizer
+    ),
+    "added-tokens": Target(
+        only("vocab.txt", "added_tokens.json"), "added_tokens.json", read_tokenizer
+    ),
+    "config": Target(seed_model, "config.json", read_model),
+    "config-labels": Target(seed_labels, "config.json", read_labels),
+    "weights-f16": Target(partial(seed_wide, dtype=np.float16), "model.safetensors", read_model),
+    "weights-f64": Target(partial(seed_wide, dtype=np.float64), "model.safetensors", read_model),
+    "weights": Target(seed_model, "model.safetensors", read_model),
+    "positions": Target(
+        seed_sinusoidal, "model.safetensors", lambda folder: read_model(folder, BertForMaskedLM)
+    ),
+    "index": Target(seed_shards, "model.safetensors.index.json", read_model),
+    "sentences": Target(seed_sentences, "modules.json", read_sentences),
+    "pooling": Target(seed_sentences, "1_Pooling/config.json", read_sentences),
+    "sentence-length": Target(seed_sentences, "sentence_bert_config.json", read_sentences),
+    "pickle": Target(seed_pickle, "pytorch_model.bin", read_pickle),
+    **{
+        name.split(".")[1]: Target(seed_table(name), name, read_table(name))
+        for name in ("rows.tsv", "rows.csv", "rows.jsonl", "rows.conll")
+    },
+    "tokens-state": Target(seed_tokens, "kept/tokens.json", read_tokens),
+    "tokens-ids": Target(seed_tokens, "kept/train.ids", read_tokens),
+    "tokens-ends": Target(seed_tokens, "kept/train.ends", read_tokens),
+    "tokens-counts": Target(seed_tokens, "kept/train.counts", read_tokens),
+    "run-state": Target(seed_run, "checkpoint-2/trainer_state.json", read_run),
+    "run-config": Target(seed_run, "checkpoint-2/config.json", read_run),
+    "run-moments": Target(seed_run, "checkpoint-2/optimizer.safetensors", read_run),
+    "history": Target(seed_run, "history.jsonl", read_history_of),
+}

@@ -1,0 +1,420 @@
+"""Full disks, folders that can't be written, files that vanish, two runs at once, many threads."""
+
+import contextlib
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minibert.files as files
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    FeatureExtractor,
+    TextClassifier,
+    WordPieceTokenizer,
+)
+from minibert.cli import main
+from minibert.data.tables import write_rows
+from minibert.data.tokens import tokenize_corpus
+from minibert.files import creating, discard, held
+from minibert.training import AdamW, Settings, loop
+from minibert.training.checkpoint import checkpoints, save_checkpoint
+from tests.conftest import small_tokenizer
+
+SENTENCES = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
+LARGE = BertConfig.preset("tiny", vocab_size=1000, max_position_embeddings=64)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory, tokenizer):
+    """A folder with a corpus, labelled texts, a tokenizer and a model."""
+    folder = tmp_path_factory.mktemp("faults")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        (folder / "corpus.txt").write_text(
+            "\n\n".join(f"{text} {i}" for i in range(40) for text in SENTENCES) + "\n", "utf-8"
+        )
+        rows = [[str(i % 2), SENTENCES[i % 2]] for i in range(20)]
+        write_rows(folder / "rows.tsv", ["label", "text"], rows)
+        tokenizer.save_pretrained(folder / "tokenizer")
+        config = BertConfig.preset(
+            "tiny", vocab_size=len(tokenizer), hidden_size=64, max_position_embeddings=16
+        )
+        BertForSequenceClassification(config).save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+        yield folder
+
+
+def pretrain(room, out, *more):
+    return ["pretrain", room / "corpus.txt", "--tokenizer", room / "tokenizer", "--length", 16,
+            "--steps", 6, "--batch-size", 4, "--save-every", 2, "--threads", 1,
+            "--out", out, *more]  # fmt: skip
+
+
+def run(arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def one_line(capsys):
+    error = capsys.readouterr().err
+    assert error.startswith("minibert: ")
+    assert len(error.splitlines()) == 1, error
+    return error
+
+
+def content(folder):
+    """Return all that is in a folder, hidden files included."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+
+
+@contextlib.contextmanager
+def full_after(size):
+    """Let no file of this process grow past so many bytes, as on a full disk: the system's word."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def save_model(folder, version):
+    BertForMaskedLM(LARGE, seed=version).save_pretrained(folder)
+
+
+def save_tokenizer(folder, version):
+    pieces = [*small_tokenizer().vocab, *(f"word{version}{i}" for i in range(3000))]
+    WordPieceTokenizer(pieces).save_pretrained(folder)
+
+
+def save_rows(folder, version):
+    write_rows(folder / "rows.tsv", ["text"], [[f"text {version} {i}"] for i in range(9000)])
+
+
+WRITERS = {"model": save_model, "tokenizer": save_tokenizer, "rows": save_rows}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+@pytest.mark.parametrize("size", [0, 100, 20_000])
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_leaves_the_old_file_whole_and_no_litter(name, size, tmp_path):
+    write = WRITERS[name]
+    write(tmp_path, 0)
+    before = content(tmp_path)
+    with full_after(size), pytest.raises(OSError, match="File too large") as caught:
+        write(tmp_path, 1)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert content(tmp_path) == before
+    write(tmp_path, 1)
+    assert content(tmp_path) != before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("form", ["jsonl", "csv", "npy"])
+def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, capsys):
+    out = tmp_path / f"vectors.{form}"
+    out.write_text("old")
+    out.with_name(f".{out.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+    assert run(["embed", room / "model", "a cat", "--out", out]) == 1
+    assert "No space left on device" in one_line(capsys)
+    assert content(tmp_path) == {out.name: b"old"}
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_ones_before(tmp_path, tokenizer):
+    model = BertForMaskedLM(LARGE)
+    optimizer = AdamW(model.params)
+    save_checkpoint(tmp_path, model, tokenizer, optimizer, Settings(steps=9))
+    before = content(tmp_path)
+    optimizer.step = 1
+    for size in 100, 1_000_000, 2_000_000:  # config, weights and moments are larger, one by one
+        with full_after(size), pytest.raises(OSError, match="File too large"):
+            save_checkpoint(tmp_path, model, tokenizer, optimizer, Settings(steps=9))
+        assert content(tmp_path) == before
+
+
+def test_tokens_that_find_no_room_leave_nothing(room, tmp_path, tokenizer):
+    text = tmp_path / "text.txt"
+    text.write_text((room / "corpus.txt").read_text("utf-8") * 50, "utf-8")
+    with full_after(50_000), pytest.raises(OSError, match=r"File too large.*tokens-"):
+        tokenize_corpus([text], tokenizer, folder=tmp_path / "tokens")
+    assert list((tmp_path / "tokens").iterdir()) == []
+
+
+def test_a_disk_that_fills_in_mid_run_ends_it_and_room_lets_it_go_on(room, tmp_path, capsys):
+    assert run(pretrain(room, tmp_path / "whole")) == 0
+    capsys.readouterr()
+    right, calls = loop.save_checkpoint, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
+        return right(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", full)
+        assert run(pretrain(room, tmp_path / "out")) == 1
+    assert "No space left on device" in one_line(capsys)
+    assert [path.name for path in checkpoints(tmp_path / "out")] == ["checkpoint-2"]
+    assert run(pretrain(room, tmp_path / "out", "--resume")) == 0
+    found, whole = (content(tmp_path / name) for name in ("out", "whole"))
+    assert found["model.safetensors"] == whole["model.safetensors"]
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+    room, tmp_path, capsys, monkeypatch, code
+):
+    def refuse(path, *arguments, **options):
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr("os.mkdir", refuse)
+    monkeypatch.setattr("minibert.commands.training.tokenize_corpus", lambda *_: 1 / 0)
+    assert run(pretrain(room, tmp_path / "out")) == 2
+    assert os.strerror(code) in one_line(capsys)
+    assert content(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_where_the_folder_should_be_is_named(name, tmp_path):
+    place = tmp_path / "file"
+    place.write_text("mine")
+    with pytest.raises(OSError, match="file") as caught:
+        WRITERS[name](place, 0)
+    assert "\n" not in str(caught.value)
+    assert content(tmp_path) == {"file": b"mine"}
+
+
+def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsys, monkeypatch):
+    """Its checkpoints, the corpus, the tokenizer and the tokens: it has what it needs."""
+    assert run(pretrain(room, tmp_path / "whole")) == 0
+    own = tmp_path / "own"
+    shutil.copytree(room / "tokenizer", own / "tokenizer")
+    shutil.copy(room / "corpus.txt", own / "corpus.txt")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own / "cache"))
+    right = loop.save_checkpoint
+
+    def losing(*arguments):
+        folder = right(*arguments)
+        if folder.name == "checkpoint-2":
+            shutil.rmtree(folder)
+            shutil.rmtree(own)
+        return folder
+
+    monkeypatch.setattr(loop, "save_checkpoint", losing)
+    assert run(pretrain(own, tmp_path / "out")) == 0
+    found, whole = (content(tmp_path / name) for name in ("out", "whole"))
+    assert found["model.safetensors"] == whole["model.safetensors"]
+    assert [path.name for path in checkpoints(tmp_path / "out")] == ["checkpoint-4", "checkpoint-6"]
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "optimizer.safetensors", "trainer_state.json"]
+)
+def test_a_file_lost_from_the_newest_checkpoint_is_named(room, tmp_path, capsys, name):
+    assert run(pretrain(room, tmp_path / "out")) == 0
+    capsys.readouterr()
+    (tmp_path / "out" / "checkpoint-6" / name).unlink()
+    status = run(pretrain(room, tmp_path / "out", "--resume"))
+    if name == "trainer_state.json":  # then it is no checkpoint, and the one before it is taken
+        assert status == 0
+        assert "going on after step 4" in capsys.readouterr().out
+    else:
+        assert status == 2
+        assert str(tmp_path / "out" / "checkpoint-6" / name) in one_line(capsys)
+
+
+def test_a_vocabulary_lost_after_saving_is_named(tmp_path, tokenizer):
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").unlink()
+    assert WordPieceTokenizer.from_pretrained(tmp_path).vocab == tokenizer.vocab
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"vocab\.txt: no such file"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path):
+    """In containers all runs may have the number 1."""
+    left = tmp_path / f".new.{os.getpid()}.tmp"
+    left.mkdir()
+    (left / "half").write_text("half")
+    with creating(tmp_path / "new") as temporary:
+        (temporary / "whole").write_text("whole")
+    assert content(tmp_path) == {"new/whole": b"whole"}
+
+
+def test_a_folder_that_is_removed_is_never_seen_in_part(tmp_path):
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / "file").write_text("x")
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: seen.append(sorted(tmp_path.iterdir())))
+        discard(tmp_path / "checkpoint-1")
+    assert [path.name for path in seen[-1]] == [f".checkpoint-1.{os.getpid()}.tmp"]
+    discard(tmp_path / "checkpoint-1")  # what was left of the first time goes too
+    assert list(tmp_path.iterdir()) == []
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from minibert.files import held
+with held(sys.argv[1], resume=True):
+    (Path(sys.argv[1]) / ".checkpoint-7.1.tmp").mkdir()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def another_run(folder):
+    """Hold a folder in another process, until its end or the block's."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="the system has no such locks")
+def test_a_second_run_in_a_folder_is_refused_while_the_first_lives_and_not_after(
+    room, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    assert run(pretrain(room, out)) == 0
+    whole = (out / "model.safetensors").read_bytes()
+    shutil.rmtree(out / "checkpoint-6")
+    capsys.readouterr()
+    finetune = ["finetune", room / "rows.tsv", "--dev", room / "rows.tsv", "--out", out]
+    with another_run(out) as first:
+        for second in pretrain(room, out), pretrain(room, out, "--resume"), finetune:
+            assert run(second) == 2
+            error = one_line(capsys)
+            assert f"{out}: another run is at work here (process {first.pid})" in error
+        first.kill()
+        first.wait()
+        assert (out / ".checkpoint-7.1.tmp").is_dir()
+        assert run(pretrain(room, out, "--resume")) == 0
+    assert (out / "model.safetensors").read_bytes() == whole
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="the system has no such locks")
+def test_two_runs_started_at_once_into_a_new_folder_are_told_apart(room, tmp_path, capsys):
+    with another_run(tmp_path / "out") as first:
+        shutil.rmtree(tmp_path / "out" / ".checkpoint-7.1.tmp")
+        assert run(pretrain(room, tmp_path / "out")) == 2
+        assert f"another run is at work here (process {first.pid})" in one_line(capsys)
+        first.kill()
+        first.wait()
+    assert content(tmp_path).keys() == {"out/.lock"}
+    assert run(pretrain(room, tmp_path / "out")) == 0  # a dead run's lock is an empty folder
+
+
+def test_a_lock_leaves_nothing_and_its_folder_only_with_something_in_it(tmp_path):
+    with held(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with held(tmp_path / "a"):
+        (tmp_path / "a" / "file").write_text("kept")
+    assert content(tmp_path) == {"a/file": b"kept"}
+    with pytest.raises(FileExistsError, match="exists already"), held(tmp_path / "a"):
+        pass
+    assert content(tmp_path) == {"a/file": b"kept"}
+
+
+def test_where_there_are_no_locks_runs_go_on_without(tmp_path, monkeypatch, caplog):
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    if files.fcntl is not None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files.fcntl, "flock", refuse)
+            with held(tmp_path / "a"):
+                pass
+        assert "can't be locked here: No locks available" in caplog.text
+    monkeypatch.setattr(files, "fcntl", None)
+    with held(tmp_path / "a"), held(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def at_once(work):
+    """Return what a function gives eight threads, each with its number, all started together."""
+    together = threading.Barrier(8)
+
+    def start(number):
+        together.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(start, range(8)))
+
+
+WORDS = "the a cat dog sat ran on under mat tree big red and then it was".split()
+
+
+def texts(number):
+    """Return texts of each thread's own, and of all."""
+    rng = np.random.default_rng(number % 4)
+    return [" ".join(rng.choice(WORDS, 1 + i % 9)) + " unheard" * (number % 2) for i in range(24)]
+
+
+def test_eight_threads_share_a_tokenizer():
+    def ids(tokenizer, number):
+        return [tokenizer.encode(text) for text in texts(number)]
+
+    shared = small_tokenizer()
+    assert at_once(lambda n: ids(shared, n)) == [ids(small_tokenizer(), n) for n in range(8)]
+
+
+def test_eight_threads_share_a_model_and_an_extractor(tokenizer):
+    def made():
+        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), max_position_embeddings=16)
+        model = BertForMaskedLM(config, seed=1)
+        return model, FeatureExtractor(model, small_tokenizer(), pooling="mean")
+
+    def answers(model, extractor, number):
+        batch = tokenizer.encode_batch(texts(number), max_length=16)
+        loss, grads = model.loss_and_grads(batch, batch["input_ids"])
+        vectors = extractor(texts(number), threads=1 + number % 2)
+        return [np.float64(loss).tobytes(), grads.vector.tobytes(), vectors.tobytes(),
+                model(**batch).logits.tobytes()]  # fmt: skip
+
+    alone = [answers(*made(), number) for number in range(8)]
+    shared = made()  # never used before: whatever it makes at its first use is made by all at once
+    assert at_once(lambda number: answers(*shared, number)) == alone
+
+
+def test_eight_threads_share_a_fitted_classifier():
+    labels = ["cat" if "cat" in text else "none" for text in texts(0)]
+    classifier = TextClassifier(epochs=1)
+    classifier.fit(texts(0), labels)
+
+    def answers(number):
+        return classifier.predict_proba(texts(number)).tobytes()
+
+    alone = [answers(number) for number in range(8)]
+    assert at_once(answers) == alone
