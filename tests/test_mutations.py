@@ -17,7 +17,7 @@ from minibert import (
 from minibert.data.masking import mask_tokens
 from minibert.functional import attention as attention_module
 from minibert.functional import loss as loss_module
-from minibert.gradcheck import check_pair
+from minibert.gradcheck import away_from_initial, check_pair
 from minibert.layers import attention as attention_layer
 from minibert.layers import basic as basic_layer
 from minibert.layers import embeddings as embeddings_layer
@@ -29,7 +29,7 @@ from minibert.models import base, bert
 from minibert.models import heads as heads_module
 from minibert.parameters import Parameters
 from minibert.proofs import functions as functional_proofs
-from minibert.proofs.examples import BATCH, CONFIG, MASK, MASKED_LABELS, away_from_initial, tasks
+from minibert.proofs.examples import BATCH, CONFIG, MASK, MASKED_LABELS, tasks
 from minibert.training import AdamW, Engine
 from minibert.training import best as best_module
 from minibert.training import engine as engine_module
