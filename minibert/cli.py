@@ -326,7 +326,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split-special-tokens", action="store_true",
                      help='take "[MASK]" and its like for text')  # fmt: skip
 
-    add(
+    sub = add(
         "gradcheck",
         commands.gradcheck,
         """
@@ -334,8 +334,12 @@ def parser() -> argparse.ArgumentParser:
 
         Prints a line for each function, layer and model with its worst error.
         """,
-        "minibert gradcheck",
+        "minibert gradcheck --all --out gradients.md",
     )
+    sub.add_argument("--all", action="store_true",
+                     help="every model under every option too: some minutes")  # fmt: skip
+    sub.add_argument("--out", type=Path,
+                     help="write a Markdown table: every gradient by what it is of")  # fmt: skip
     return top
 
 

@@ -3,7 +3,7 @@
 A layer is proven for any parameters and any input, not for the one example that came to mind:
 
 >>> from hypothesis import given, settings
->>> from minibert.gradcheck import check_pair
+>>> from minibert.gradcheck import check_layer
 >>> class Gate:
 ...     def shapes(self):
 ...         return {"weight": (4,)}
@@ -13,13 +13,21 @@ A layer is proven for any parameters and any input, not for the one example that
 ...         grads["weight"][:] += (dout * x).sum(axis=0)
 ...         return dout * params["weight"]
 >>> @settings(max_examples=20, deadline=None)
-... @given(parameters(Gate().shapes()), float_arrays((3, 4)))
-... def prove(params, x):
-...     def backward(dout, cache, params, x):
-...         grads = params.zeros_like()
-...         return {"x": Gate().backward(dout, cache, params, grads), "params": grads}
-...     check_pair(Gate().forward, backward, {"params": params, "x": x})
+... @given(float_arrays((3, 4), varied=True), parameters(Gate().shapes()))
+... def prove(x, params):
+...     check_layer(Gate(), {"x": x}, params)
 >>> prove()
+
+`texts` and `vocabularies` do the same for what reads text:
+
+>>> from minibert import WordPieceTokenizer
+>>> @settings(max_examples=20, deadline=None)
+... @given(vocabularies(), texts())
+... def every_token_stands_where_it_came_from(vocabulary, text):
+...     encoding = WordPieceTokenizer(vocabulary).encode(text)
+...     for token, (start, end) in zip(encoding.tokens, encoding.offsets):
+...         assert 0 <= start <= end <= len(text), token
+>>> every_token_stands_where_it_came_from()
 
 A failing case shrinks to the smallest that still fails. ReLU has a kink at 0, where no difference
 is a slope: keep `hidden_act` smooth, or the inputs away from it. Needs `hypothesis`, which nothing
@@ -34,12 +42,16 @@ from hypothesis.extra import numpy as st_numpy
 from numpy.typing import DTypeLike
 
 from minibert.config import ACTIVATIONS, POSITIONS, BertConfig
+from minibert.gradcheck import away_from_initial
 from minibert.parameters import Parameters, Shapes
-from minibert.proofs.examples import away_from_initial
 
 
 def float_arrays(
-    shape: tuple[int, ...], *, largest: float = 3, dtype: DTypeLike = np.float64
+    shape: tuple[int, ...],
+    *,
+    largest: float = 3,
+    dtype: DTypeLike = np.float64,
+    varied: bool = False,
 ) -> st.SearchStrategy[np.ndarray]:
     """Arrays of ordinary numbers, multiples of 2⁻⁸ so that a failing one is easy to read.
 
@@ -51,12 +63,14 @@ def float_arrays(
         shape: of the arrays.
         largest: no number is further from 0.
         dtype: float32 or float64.
+        varied: never all numbers alike, as `minibert.gradcheck` likes its inputs.
     """
     bound = int(largest * 256)
     elements = st.integers(-bound, bound)
     # Without a fill, every number is drawn, and shrinks, by itself.
     whole = st_numpy.arrays(np.int64, shape, elements=elements, fill=st.nothing())
-    return whole.map(lambda array: (array / 256).astype(dtype))
+    drawn = whole.map(lambda array: (array / 256).astype(dtype))
+    return drawn.filter(lambda array: np.ptp(array) > 0) if varied else drawn
 
 
 def configs(**fixed: Any) -> st.SearchStrategy[BertConfig]:
@@ -135,3 +149,54 @@ def parameters(shapes: Shapes, *, dtype: DTypeLike = np.float64) -> st.SearchStr
     return st.integers(0, 2**16).map(
         lambda seed: away_from_initial(Parameters(shapes), seed).astype(dtype)
     )
+
+
+# What has broken tokenizers: characters that grow, shrink or vanish when they are normalised, that
+# look like white space or only nearly, that are several to the eye's one, or that aren't any.
+HOSTILE = (
+    "", " ", "\t", "\n", "\r\n", "\x00", "\x1f", "\x7f", "\x85", "\xa0", "\xad", "\u200b", "\u200d",
+    "\u2028", "\u3000", "\ufeff", "\ufffd", "\uffff", "\U0010ffff", "e\u0301", "\u0301", "é", "İ",
+    "ß", "ﬁ", "Ǆ", "Å", "한", "한", "中文", "ไทย", "\u202eabc", "👩‍🔬", "🇫🇮", "❤️", "½", "٣",
+    "don't", "...", "$5", "a_b", "[MASK]", "[CLS]", "[mask]", "##s", "[UNK", "-100", "a" * 101,
+)  # fmt: skip
+
+
+def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:
+    r"""Texts of every kind: words, all white space, and Unicode that has broken tokenizers.
+
+    Lone surrogates are left out: they are no text, and no file can hold them.
+
+    >>> from hypothesis import find
+    >>> find(texts(), lambda text: len(text.split()) > 1)
+    '0 0'
+
+    Args:
+        max_size: the most parts that a text is joined from; a part has 101 characters at most.
+    """
+    letters = st.characters(exclude_categories=["Cs"])
+    part = st.one_of(
+        st.text("0ab ", max_size=4), st.text(letters, max_size=4), st.sampled_from(HOSTILE)
+    )
+    return st.lists(part, max_size=max_size).map("".join)
+
+
+@st.composite
+def vocabularies(draw: st.DrawFn, *, max_size: int = 20) -> list[str]:
+    """Vocabularies of WordPiece: the special tokens, then pieces that begin or go on, once each.
+
+    >>> from hypothesis import find
+    >>> find(vocabularies(), lambda pieces: any(piece.startswith("##") for piece in pieces))
+    ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '##a']
+
+    Args:
+        draw: given by Hypothesis.
+        max_size: the most pieces beside the special ones.
+    """
+    letters = "abcé中.!'"
+    piece = st.builds(
+        lambda prefix, body: prefix + body,
+        st.sampled_from(["", "##"]),
+        st.text(letters, min_size=1, max_size=4),
+    )
+    pieces = draw(st.lists(piece, max_size=max_size, unique=True))
+    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]

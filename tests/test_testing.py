@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel
 from minibert.config import ACTIVATIONS, POSITIONS
-from minibert.gradcheck import GradientError, check_model
+from minibert.gradcheck import GradientError, check_layer, check_model
 from minibert.layers import FeedForward
 from minibert.parameters import Parameters
-from minibert.testing import batches, configs, float_arrays, parameters
+from minibert.testing import batches, configs, float_arrays, parameters, texts, vocabularies
+from minibert.tokenization import WordPieceTokenizer
 
 
 def model_of(kind, config, seed=0):
-    from minibert.proofs.examples import away_from_initial
+    from minibert.gradcheck import away_from_initial
 
     return kind(config, params=away_from_initial(Parameters(kind(config).shapes()), seed))
 
@@ -38,6 +39,7 @@ def test_every_model_reads_every_batch(case, kind):
     assert array.shape[:1] == batch["input_ids"].shape[:1]
 
 
+@pytest.mark.filterwarnings("ignore::minibert.gradcheck.BlindSpotWarning")  # batches of one, say
 @given(cases(hidden_act="gelu"), st.data())
 @settings(max_examples=12)
 def test_every_model_is_proven_on_every_batch(case, data):
@@ -126,9 +128,40 @@ def test_arrays_are_ordinary_and_parameters_away_from_their_initial_values(array
     assert (params["dense.bias"] != 0).all()
 
 
-def test_a_wrong_layer_of_ones_own_is_caught():
-    from minibert.gradcheck import check_pair
+@given(float_arrays((2, 2), largest=0.01, varied=True))
+@settings(max_examples=20)
+def test_varied_arrays_are_never_all_alike(array):
+    assert np.ptp(array) > 0
 
+
+@given(vocabularies(), texts(), texts())
+@settings(max_examples=60)
+def test_every_vocabulary_reads_every_text(vocabulary, text, pair):
+    tokenizer = WordPieceTokenizer(vocabulary)
+    encoding = tokenizer.encode(text, pair)
+    assert all(0 <= i < tokenizer.vocab_size for i in encoding.input_ids)
+    assert [encoding.tokens[0], encoding.tokens[-1]] == ["[CLS]", "[SEP]"]
+    assert isinstance(tokenizer.decode(encoding.input_ids), str)
+    text.encode("utf-8")  # any text can be written to a file
+
+
+def test_texts_are_hostile_and_shrink_to_something_readable():
+    seen = set()
+
+    @settings(max_examples=500, derandomize=True)
+    @given(texts())
+    def look(text):
+        seen.update(text)
+
+    look()
+    assert seen >= set("\x00\u200b\ufeff\u0301\u3000İ한👩")
+    assert find(texts(), lambda text: "\u0301" in text) == "\u0301"
+    assert find(texts(), lambda text: len(text) > 50) == "a" * 101
+    smallest = find(vocabularies(), lambda pieces: "##a" in pieces)
+    assert smallest == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##a"]
+
+
+def test_a_wrong_layer_of_ones_own_is_caught():
     class Wrong(FeedForward):
         def backward(self, dout, cache, params, grads):
             return super().backward(dout, cache, params, grads) + 0.01
@@ -136,15 +169,10 @@ def test_a_wrong_layer_of_ones_own_is_caught():
     @settings(max_examples=5, database=None, phases=[Phase.generate])
     @given(configs(hidden_act="gelu").flatmap(
         lambda c: st.tuples(st.just(c), parameters(Wrong(c).shapes()),
-                            float_arrays((2, 3, c.hidden_size)))))  # fmt: skip
+                            float_arrays((2, 3, c.hidden_size), varied=True))))  # fmt: skip
     def prove(case):
         config, params, x = case
-
-        def backward(dout, cache, params, x):
-            grads = params.zeros_like()
-            return {"x": Wrong(config).backward(dout, cache, params, grads), "params": grads}
-
-        check_pair(Wrong(config).forward, backward, {"params": params, "x": x}, entries=2)
+        check_layer(Wrong(config), {"x": x}, params, entries=2)
 
     with pytest.raises(GradientError, match=r"x at"):
         prove()

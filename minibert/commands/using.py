@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from minibert import proofs
 from minibert.commands.shared import interactive, lines_of
-from minibert.files import claim
+from minibert.files import claim, replacing
 from minibert.models import BertForMaskedLM
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.pretrain import guess
@@ -78,5 +78,9 @@ def _under_each_other(text, encoding):
 
 def gradcheck(options: argparse.Namespace) -> None:
     """Prove every gradient."""
-    if not proofs.report():
+    results = proofs.report(proofs.cases(every=options.all))
+    if options.out:
+        with replacing(options.out) as path:
+            path.write_text(proofs.markdown(results), encoding="utf-8")
+    if any(rows is None for _, rows in results):
         raise ArithmeticError("a gradient disagrees with its forward pass")

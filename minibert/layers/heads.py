@@ -128,6 +128,7 @@ class VocabularyScores:
 
     def __init__(self, config):
         self.vocab_size = config.vocab_size
+        self.frozen_table = False  # whether the embeddings, and so the table, don't learn
         self.dense = Linear("dense", config.hidden_size, config.hidden_size)
         self.activation_forward = ACTIVATIONS[config.hidden_act]
         self.norm = LayerNorm("LayerNorm", config.hidden_size, config.layer_norm_eps)
@@ -151,11 +152,12 @@ class VocabularyScores:
         """Gradient of `forward`: returns dx; the tied table's is added to what it has already."""
         dense_cache, slope, norm_cache, flat = cache
         transform, transform_grads = params.scope(self.scope), grads.scope(self.scope)
+        table = params[self.tied]
         dh = linear_backward(
             dlogits.reshape(-1, dlogits.shape[-1]),  # (..., V) -> (M, V)
             flat,
-            params[self.tied],
-            grads[self.tied],
+            table,
+            np.zeros_like(table) if self.frozen_table else grads[self.tied],
             grads[self.bias],
         )
         dh = dh.reshape(*dlogits.shape[:-1], -1)  # (M, D) -> (..., D)

@@ -135,6 +135,11 @@ class BertForMaskedLM(BertWithHead):
         super().build()
         self.head = VocabularyScores(self.config)
 
+    def freeze(self, layers):
+        """Do as every model does; the scores' table is the embeddings', and rests with them."""
+        super().freeze(layers)
+        self.head.frozen_table = layers is not None
+
     def match(self, batch, labels):
         """Return the labels (B, T), each a token."""
         return match_classes("labels", labels, batch.input_ids.shape, self.config.vocab_size)

@@ -5,39 +5,47 @@ bugs; gradients are added to what is there already; dropout is replayed from a s
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from minibert.gradcheck import GradientError, Row
 from minibert.proofs.cases import Case
 from minibert.proofs.functions import function_cases
 from minibert.proofs.layers import layer_cases
+from minibert.proofs.matrix import Results, markdown
 from minibert.proofs.models import model_cases
 
-__all__ = ["Case", "cases", "line", "report"]
+__all__ = ["Case", "Results", "cases", "line", "markdown", "report"]
 
 
-def cases() -> Iterator[Case]:
-    """Yield everything that is proven, functions first."""
+def cases(every: bool = True) -> Iterator[Case]:
+    """Yield what is proven, functions first; without `every`, each model as it comes only."""
     yield from function_cases()
     yield from layer_cases()
-    yield from model_cases()
+    yield from (case for case in model_cases() if every or not case.how)
 
 
-def report() -> bool:
-    """Check all cases and print a line for each; return whether all passed."""
-    proven, start = list(cases()), time.perf_counter()
-    passed = True
+def report(proven: Iterable[Case]) -> Results:
+    """Check the cases and print a line for each.
+
+    Returns:
+        the rows of each case; of one that fails, None.
+    """
+    results: Results = []
+    start = time.perf_counter()
     print(f"{'what':59} {'error':>7} {'allowed':>7} {'analytic':>10} {'numeric':>10}  worst at")
     for case in proven:
         try:
-            print(line(case.name, case.check()), flush=True)
+            rows = case.check()
+            print(line(case.name, rows), flush=True)
+            results.append((case, rows))
         except GradientError as error:
-            passed = False
             print(f"{case.name:59} WRONG\n{error}", flush=True)
+            results.append((case, None))
     seconds = time.perf_counter() - start
-    verdict = "all gradients agree" if passed else "NOT all gradients agree"
-    print(f"{len(proven)} checks in {seconds:.0f} s: {verdict} with their forward passes")
-    return passed
+    right = all(rows is not None for _, rows in results)
+    verdict = "all gradients agree" if right else "NOT all gradients agree"
+    print(f"{len(results)} checks in {seconds:.0f} s: {verdict} with their forward passes")
+    return results
 
 
 def line(name: str, rows: list[Row]) -> str:

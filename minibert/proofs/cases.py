@@ -1,4 +1,4 @@
-"""What one proof is, and what they all share: how accurate, how dropout is replayed."""
+"""What one proof is, and what they all share: how dropout is replayed, which gradients are zero."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,16 +7,27 @@ import numpy as np
 
 from minibert.gradcheck import Row
 
-TOLERANCE, MODEL_TOLERANCE = 1e-7, 1e-6
 ZEROS = ("self.key.bias",)  # softmax ignores what is added to all of a row's scores
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to prove: its name, and the check that proves it."""
+    """One thing to prove.
 
-    name: str
-    check: Callable[[], list[Row]]
+    Attributes:
+        what: a function, a layer, a model with its task.
+        how: on what inputs, under which option; empty: as it comes.
+        check: proves it; takes the options of `check_pair`, such as how many `entries` to try.
+    """
+
+    what: str
+    how: str
+    check: Callable[..., list[Row]]
+
+    @property
+    def name(self) -> str:
+        """Both in one line."""
+        return f"{self.what}, {self.how}" if self.how else self.what
 
 
 def numbers(*shape, seed=0):
@@ -27,12 +38,3 @@ def numbers(*shape, seed=0):
 def replayed():
     """Return the generator of the dropout, anew for each call."""
     return np.random.default_rng(5)
-
-
-def added(params, backward):
-    """Return what `backward(grads)` does, and what it adds to gradients that aren't zero before."""
-    grads = params.zeros_like()
-    grads.vector[:] = 1
-    dx = backward(grads)
-    grads.vector[:] -= 1
-    return dx, grads

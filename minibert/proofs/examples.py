@@ -13,7 +13,6 @@ import numpy as np
 from minibert import models
 from minibert.config import BertConfig
 from minibert.models.base import Labels
-from minibert.parameters import Parameters
 
 B, T, K, H, D, F, V, C = 3, 6, 2, 5, 10, 11, 13, 7  # the sizes, in the alphabet of `functional`
 R = 4  # rows that are asked for, of T
@@ -105,14 +104,3 @@ def tasks() -> list[Task]:
             batch=CHOICES, zeros=("classifier.bias",),
         ),
     ]  # fmt: skip
-
-
-def away_from_initial(params: Parameters, seed: int = 0) -> Parameters:
-    """Return float64 parameters of the same layout with nothing at 0 or 1, nor tiny gradients."""
-    rng = np.random.default_rng(seed)
-    away = params.astype(np.float64)
-    for name, array in away.items():
-        array[...] = rng.normal(0, 0.3, array.shape)
-        if name.endswith("LayerNorm.weight"):
-            array += 1
-    return away

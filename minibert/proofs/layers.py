@@ -3,76 +3,65 @@
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from minibert import functional as f
 from minibert import layers
-from minibert.gradcheck import check_pair
+from minibert.gradcheck import away_from_initial, check_layer
 from minibert.parameters import Parameters
-from minibert.proofs.cases import TOLERANCE, ZEROS, Case, added, numbers, replayed
-from minibert.proofs.examples import (
-    CONFIG,
-    IDS,
-    MASK,
-    ROWS,
-    TYPES,
-    B,
-    C,
-    D,
-    F,
-    R,
-    T,
-    V,
-    away_from_initial,
-)
+from minibert.proofs.cases import ZEROS, Case, numbers, replayed
+from minibert.proofs.examples import CONFIG, IDS, MASK, ROWS, TYPES, B, C, D, F, R, T, V
 
 
 def layer_cases():
     """Yield a case for each layer, with its switches."""
-    x, bias = numbers(B, T, D), f.padding_bias(MASK, np.float64)
-    yield _layer("Linear", layers.Linear("dense", D, F), x=x)
-    yield _layer("LayerNorm", layers.LayerNorm("LayerNorm", D, 1e-12), x=x)
-    yield _layer("Pooler", layers.Pooler(D), x=x)
-    scores = layers.Scores("classifier", D, C, rate=0.4)
-    yield _layer("Scores, dropout", scores, _dropping(scores.forward), x=x)
-    pooled = layers.PooledScores("classifier", D, C, rate=0.4)
-    yield _layer("PooledScores, dropout", pooled, _dropping(pooled.forward), x=x)
+    x = numbers(B, T, D)
+    yield _layer(layers.Linear("dense", D, F), x=x)
+    yield _layer(layers.LayerNorm("LayerNorm", D, 1e-12), x=x)
+    yield _layer(layers.Pooler(D), x=x)
+    for kind in (layers.Scores, layers.PooledScores):
+        scores = kind("classifier", D, C, rate=0.4)
+        yield _layer(scores, "dropout", _dropping(scores.forward), x=x)
     vocabulary = layers.VocabularyScores(CONFIG)
-    yield _layer("VocabularyScores", vocabulary, more={vocabulary.tied: (V, D)}, x=x)
+    table = {vocabulary.tied: (V, D)}  # the word embeddings: the scores have none of their own
+    yield _layer(vocabulary, "tied", more=table, x=x)
     feed_forward = layers.FeedForward(CONFIG)
-    yield _layer("FeedForward", feed_forward, x=x)
-    yield _layer("FeedForward, dropout", feed_forward, _dropping(feed_forward.forward), x=x)
+    yield _layer(feed_forward, x=x)
+    yield _layer(feed_forward, "dropout", _dropping(feed_forward.forward), x=x)
     for positions in ("absolute", "sinusoidal"):
         embeddings = layers.Embeddings(replace(CONFIG, position_embedding_type=positions))
         forward = _dropping(embeddings.forward, ids=IDS, types=TYPES)
-        yield _layer(f"Embeddings, {positions}, dropout", embeddings, forward)
-    attention = layers.SelfAttention(CONFIG)
-    forward = _dropping(attention.forward, bias=bias)
-    asking = numbers(B, R, D, seed=1)
-    yield _layer("SelfAttention, masked, dropout", attention, forward, asking=asking, x=x)
-    block, encoder = layers.EncoderBlock(CONFIG), layers.Encoder(CONFIG)
-    for name, rows in (("all rows", None), ("some rows", ROWS)):
-        yield _layer(f"EncoderBlock, {name}", block, partial(block.forward, rows=rows), x=x)
-        forward = _dropping(block.forward, bias=bias, rows=rows)
-        yield _layer(f"EncoderBlock, {name}, masked, dropout", block, forward, x=x)
-        again = layers.RecomputedBlock(CONFIG)
-        forward = _dropping(again.forward, bias=bias, rows=rows)
-        yield _layer(f"RecomputedBlock, {name}, masked, dropout", again, forward, x=x)
+        yield _layer(embeddings, f"{positions}, dropout", forward)
+    yield from _attention_cases(x)
+    yield from _encoder_cases(x)
+
+
+def _attention_cases(x):
+    bias, asking = f.padding_bias(MASK, x.dtype), numbers(B, R, D, seed=1)
+    for how, config in (("", CONFIG), ("one head, ", replace(CONFIG, num_attention_heads=1))):
+        attention = layers.SelfAttention(config)
+        forward = _dropping(attention.forward, bias=bias)
+        yield _layer(attention, how + "masked, dropout", forward, asking=asking, x=x)
+
+
+def _encoder_cases(x):
+    bias = f.padding_bias(MASK, x.dtype)
+    block, again = layers.EncoderBlock(CONFIG), layers.RecomputedBlock(CONFIG)
+    encoder = layers.Encoder(CONFIG)
+    for which, rows in (("all rows", None), ("some rows", ROWS)):
+        yield _layer(block, which, partial(block.forward, rows=rows), x=x)
+        how = f"{which}, masked, dropout"
+        for kind in (block, again):
+            yield _layer(kind, how, _dropping(kind.forward, bias=bias, rows=rows), x=x)
         forward = _dropping(partial(_run_encoder, encoder), bias=bias, rows=rows)
-        yield _layer(f"Encoder, {name}, masked, dropout", encoder, forward, entries=9, x=x)
+        yield _layer(encoder, how, forward, entries=9, x=x)
 
 
-def _layer(name, layer, forward=None, entries=None, more=(), **inputs):
+def _layer(layer, how="", forward=None, entries=None, more=(), **inputs):
     """The case of a layer: every parameter and every input, element by element."""
-
-    def backward(dout, cache, params, **_):
-        dinputs, grads = added(params, partial(layer.backward, dout, cache, params))
-        dinputs = dinputs if isinstance(dinputs, tuple) else (dinputs,)
-        return {"params": grads, **dict(zip(inputs, dinputs, strict=False))}
-
-    arrays = {"params": away_from_initial(Parameters({**layer.shapes(), **dict(more)})), **inputs}
-    check = partial(check_pair, forward or layer.forward, backward, arrays, entries=entries)
-    return Case(name, partial(check, zeros=ZEROS, tolerance=TOLERANCE))
+    params = away_from_initial(Parameters({**layer.shapes(), **dict(more)}))
+    check = partial(
+        check_layer, layer, inputs, params, forward=forward, entries=entries, zeros=ZEROS
+    )
+    return Case(type(layer).__name__, how, check)
 
 
 def _dropping(forward, **options):

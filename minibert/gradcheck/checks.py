@@ -1,0 +1,373 @@
+"""The checks: of a function, a layer, a model."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from minibert.gradcheck import blind
+from minibert.gradcheck.slopes import by_complex_step, by_differences, complex_of, step
+from minibert.parameters import Parameters
+
+EPS = float(np.finfo(np.float64).eps)
+TOLERANCE, MODEL_TOLERANCE = 1e-7, 1e-6  # of the error that `Row` defines, in float64
+ZERO = 1e-10  # a gradient that is provably zero stays below this, in float64
+
+
+class GradientError(AssertionError):
+    """A backward that doesn't agree with its forward."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The worst disagreement found in one array.
+
+    Attributes:
+        name: of the array.
+        index: of the element; None where a random direction through the whole array was worst.
+        analytic: what the backward says.
+        numeric: what the forward's values say.
+        error: |a - n| / max(|a|, |n|, 1e-3 · the array's largest |gradient|), or for a gradient
+            that is provably zero max(|a|, |n|) itself.
+        tolerance: the largest error that passes.
+        halved: for what fails, `numeric` with half the step; None: not tried.
+    """
+
+    name: str
+    index: tuple[int, ...] | None
+    analytic: float
+    numeric: float
+    error: float
+    tolerance: float
+    halved: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the tolerance; one that is not a number is not."""
+        return self.error <= self.tolerance
+
+    def __str__(self) -> str:
+        """Name the array, the element, both values and the error."""
+        where = "a random direction" if self.index is None else list(self.index)
+        text = (
+            f"{self.name} at {where}: analytic {self.analytic:.10g}, numeric {self.numeric:.10g}, "
+            f"error {self.error:.2e} (at most {self.tolerance:.0e})"
+        )
+        unsettled = self.halved is not None and not np.isclose(self.halved, self.numeric, 1e-3, 0)
+        return text + (
+            f"; but half the step gives {self.halved:.10g}: a kink of the forward, or rounding"
+            if unsettled
+            else ""
+        )
+
+
+def check_pair(
+    forward: Callable[..., tuple[Any, Any]],
+    backward: Callable[..., Any],
+    inputs: Mapping[str, Any],
+    *,
+    dout: Any = None,
+    entries: int | None = None,
+    directions: int = 1,
+    complex_step: bool = False,
+    dtype: DTypeLike = np.float64,
+    zeros: Iterable[str] = (),
+    still: Iterable[str] = (),
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> list[Row]:
+    """Check a backward against its forward, each array element by element and along directions.
+
+    The output is weighed with random numbers (a cotangent of ones lets wrong softmax and layer-norm
+    gradients pass), and the slope of the weighed sum is found by centred differences on five
+    points, or by the complex step.
+
+    Args:
+        forward: called as `forward(**inputs)`, returns `(out, cache)`; out is an array, a number or
+            a tuple of them. What it draws at random it must draw the same at each call.
+        backward: called as `backward(dout, cache, **inputs)`, returns the gradient of each input of
+            floats: a mapping by name, a tuple in their order, or the one array there is.
+        inputs: by name. Arrays of floats and `Parameters` are converted to `dtype` and checked;
+            everything else is handed on as it is.
+        dout: weights of the output; None: random ones, which is what sees most.
+        entries: check this many elements of each array, drawn at random; None: all; 0: none.
+        directions: check as many random directions through all of an array at once.
+        complex_step: find slopes by f(x + ih), exact to rounding, where the forward is made of
+            functions that complex numbers go through (not abs, max or a comparison).
+        dtype: float64, float32 or longdouble: what to compute in.
+        zeros: endings of the names of gradients that are provably zero; both sides must stay below
+            1e-10, or what is like it in `dtype`.
+        still: names of arrays that don't learn: their gradient must be 0 to the bit, whatever the
+            slope; they have no row.
+        tolerance: of the error that `Row` defines; None: 1e-7, or what is like it in `dtype`.
+        seed: of the weights, the directions and the choice of elements.
+
+    Returns:
+        the worst disagreement in each array.
+
+    Raises:
+        ValueError: there is nothing to check, the forward differs from call to call, or the
+            complex step is no way to go through it.
+        GradientError: an error above the tolerance, a gradient missing or of the wrong shape, or an
+            input that was written to.
+
+    Warns:
+        BlindSpotWarning: the check is run in a way that can't see a bug.
+    """
+    rng = np.random.default_rng(seed)
+    dtype = np.dtype(dtype)
+    coarser = float(np.finfo(dtype).eps) / EPS  # than float64
+    tolerance = TOLERANCE * coarser**0.5 if tolerance is None else tolerance
+    zeros, still, zero_tolerance = tuple(zeros), frozenset(still), ZERO * coarser**0.8
+    inputs = {name: _converted(value, dtype) for name, value in inputs.items()}
+    arrays = _named_arrays(inputs)
+    if not arrays:
+        raise ValueError("inputs: expected at least one NumPy array of floats, or Parameters")
+    if not directions and entries == 0:
+        raise ValueError("entries, directions: both are 0, so nothing would be checked")
+    blind.look_at_inputs(inputs)
+    kept = {name: array.copy() for name, array in arrays.items()}
+
+    out, cache = forward(**inputs)
+    again = forward(**inputs)[0]
+    if not all(map(_same, _parts(out), _parts(again))):
+        raise ValueError(
+            "forward: two calls with the same inputs gave different outputs; what it draws at "
+            "random must be drawn the same at each call"
+        )
+    cotangents = _cotangents(dout, out, dtype, rng)
+    if dout is not None:
+        blind.look_at_cotangents(cotangents)
+    given = tuple(cotangents) if isinstance(out, tuple) else cotangents[0]
+    gradients = _gradients(backward(given, cache, **inputs), inputs)
+    for name, array in arrays.items():
+        if not np.array_equal(array, kept[name], equal_nan=True):
+            raise GradientError(f"{name}: the forward or the backward wrote to it")
+
+    if complex_step:
+        inputs = {name: _converted(value, complex_of(dtype)) for name, value in inputs.items()}
+        arrays = _named_arrays(inputs)
+
+    def weighed():
+        parts = _parts(forward(**inputs)[0])
+        return sum(np.sum(c * p) for c, p in zip(cotangents, parts, strict=True))
+
+    rows = []
+    for name, array in arrays.items():
+        gradient = gradients.get(name)
+        if gradient is None or gradient.shape != array.shape:
+            came = "none" if gradient is None else f"one of the shape {gradient.shape}"
+            raise GradientError(
+                f"{name}: expected a gradient of the shape {array.shape}, got {came}"
+            )
+        if name in still:
+            if gradient.any():
+                raise GradientError(f"{name}: expected a gradient of 0, for it doesn't learn")
+            continue
+        zero = name.endswith(zeros)
+        if complex_step:
+            _must_be_analytic(name, weighed, array, rng)
+        tried = _tried(array.shape, entries, directions, rng)
+        allowed = zero_tolerance if zero else tolerance
+        rows.append(_worst(name, weighed, array, gradient, tried, allowed, zero))
+    failed = [row for row in rows if not row.passed]
+    if failed:
+        raise GradientError("\n".join(map(str, failed)))
+    return rows
+
+
+def check_layer(
+    layer: Any,
+    inputs: Mapping[str, Any],
+    params: Parameters | None = None,
+    *,
+    forward: Callable[..., tuple[Any, Any]] | None = None,
+    **how: Any,
+) -> list[Row]:
+    """Check a layer: every parameter and every input.
+
+    Args:
+        layer: has `shapes()`, `forward(params, **inputs) -> (out, cache)` and
+            `backward(dout, cache, params, grads)`, which adds into `grads` and returns the gradient
+            of each input of floats: one array, or a tuple in their order.
+        inputs: by name, as `forward` takes them.
+        params: float64; None: random ones away from where parameters start.
+        forward: instead of the layer's own, with more arguments filled in, say; called as
+            `forward(params=params, **inputs)`.
+        how: as in `check_pair`.
+
+    Returns, raises, warns: as `check_pair`.
+    """
+    if params is None:
+        params = blind.away_from_initial(Parameters(layer.shapes()))
+
+    def backward(dout, cache, params, **inputs):
+        dinputs, grads = added(params, lambda grads: layer.backward(dout, cache, params, grads))
+        return {**_gradients(dinputs, inputs), "params": grads}
+
+    return check_pair(forward or layer.forward, backward, {"params": params, **inputs}, **how)
+
+
+def check_model(
+    model: Any,
+    batch: Mapping[str, Any],
+    labels: Any,
+    *,
+    dropout_seed: int | None = None,
+    denominator: ArrayLike | None = None,
+    entries: int | None = 4,
+    tolerance: float | None = MODEL_TOLERANCE,
+    **how: Any,
+) -> list[Row]:
+    """Check every parameter of a model, each by itself: `loss_and_grads` against `loss_forward`.
+
+    Args:
+        model: has `config`, `params` and the two methods, and computes with the `params` that it
+            has at the time: those of a shallow copy are moved.
+        batch, labels, denominator: as `loss_and_grads` takes them.
+        dropout_seed: turn dropout on, replaying this generator at each call; None: off.
+        entries, tolerance, how: as in `check_pair`.
+
+    Returns, raises, warns: as `check_pair`.
+    """
+    blind.look_at_batch(model, batch, dropout_seed)
+
+    def run(params, method, **options):
+        twin = copy.copy(model)
+        twin.params = params
+        rng = None if dropout_seed is None else np.random.default_rng(dropout_seed)
+        return getattr(twin, method)(batch, labels, rng, denominator=denominator, **options)
+
+    def backward(dloss, cache, params):
+        _, grads = added(params, lambda grads: run(params, "loss_and_grads", grads=grads))
+        return {"params": Parameters(grads.shapes, grads.vector * dloss)}
+
+    return check_pair(
+        lambda params: run(params, "loss_forward"),
+        backward,
+        {"params": model.params},
+        entries=entries,
+        tolerance=tolerance,
+        **how,
+    )
+
+
+def added(params: Parameters, backward: Callable[[Parameters], Any]) -> tuple[Any, Parameters]:
+    """Return what `backward(grads)` does, and what it adds to gradients that aren't zero before."""
+    grads = params.zeros_like()
+    grads.vector[:] = 1  # what was there before must stay: gradients add up
+    dinputs = backward(grads)
+    grads.vector[:] -= 1
+    return dinputs, grads
+
+
+def _tried(shape, entries, directions, rng):
+    """Yield what to move an array along: its index and a unit vector, or None and a direction."""
+    size = int(np.prod(shape))
+    chosen = np.arange(size)
+    if entries is not None and entries < size:
+        chosen = rng.choice(size, entries, replace=False)
+    for flat in chosen:
+        index = tuple(int(i) for i in np.unravel_index(flat, shape))
+        direction = np.zeros(shape)
+        direction[index] = 1
+        yield index, direction
+    for _ in range(directions):
+        direction = rng.standard_normal(shape)
+        yield None, direction / max(np.linalg.norm(direction), EPS)
+
+
+def _worst(name, function, array, gradient, tried, tolerance, zero):
+    """Return the row of the direction in which gradient and slope disagree most."""
+    largest = np.abs(gradient).max(initial=0)
+    exact = np.iscomplexobj(array)
+    # What doesn't depend on the array is cut off nowhere: a longer step only rounds less.
+    h = 0.0 if exact else step(array) * (4 if zero else 1)
+
+    def slope(direction, h):
+        if exact:
+            return by_complex_step(function, array, direction)
+        return by_differences(function, array, direction, h)
+
+    rows = []
+    for index, direction in tried:
+        analytic = float(np.sum(gradient * direction))
+        numeric = slope(direction, h)
+        scale = 1 if zero else max(abs(analytic), abs(numeric), 1e-3 * largest)
+        wrong = max(abs(analytic), abs(numeric)) if zero else abs(analytic - numeric)
+        error = float(wrong / scale) if scale else 0.0
+        rows.append((Row(name, index, analytic, numeric, error, tolerance), direction))
+    if not zero:
+        blind.look_at_gradient(name, gradient, [row.numeric for row, _ in rows])
+    worst, direction = max(
+        rows, key=lambda pair: np.inf if np.isnan(pair[0].error) else pair[0].error
+    )
+    if worst.passed or exact:
+        return worst
+    return replace(worst, halved=slope(direction, h / 2))
+
+
+def _must_be_analytic(name, function, array, rng):
+    """Compare the complex step with differences once: abs and max give wrong slopes silently."""
+    direction = rng.standard_normal(array.shape)
+    direction /= max(np.linalg.norm(direction), EPS)
+    exact = by_complex_step(function, array, direction)
+    h = step(array.real)
+    near = by_differences(lambda: float(np.real(function())), array, direction, h)
+    largest = max(abs(exact), abs(near), abs(float(np.real(function()))))
+    if not abs(exact - near) <= 1e-2 * largest:
+        raise ValueError(
+            f"complex_step: the forward isn't analytic in {name}: along a random direction its "
+            f"imaginary part gives the slope {exact:.6g} and differences {near:.6g}; leave it out"
+        )
+
+
+def _cotangents(dout, out, dtype, rng):
+    """The weights of each part of the output, as given or drawn."""
+    parts = _parts(out)
+    if dout is None:
+        return [np.asarray(rng.standard_normal(np.shape(part)), dtype) for part in parts]
+    given = [np.asarray(part, dtype) for part in _parts(dout)]
+    shapes, expected = [np.shape(part) for part in given], [np.shape(part) for part in parts]
+    if shapes != expected:
+        raise ValueError(f"dout: expected the output's shapes {expected}, got {shapes}")
+    return given
+
+
+def _gradients(gradients, inputs):
+    """Gradients by name, whether they came so, as a tuple in the inputs' order, or as one array."""
+    if isinstance(gradients, Mapping):
+        return _named_arrays(gradients)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    floats = [name for name, value in inputs.items() if _named_arrays({name: value})]
+    return _named_arrays(dict(zip(floats, gradients, strict=False)))
+
+
+def _converted(value, dtype):
+    if isinstance(value, Parameters):
+        return value.astype(dtype)
+    if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
+        return value.astype(dtype)
+    return value
+
+
+def _named_arrays(values):
+    """The arrays of floats in `values`, those of a `Parameters` by their own names."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in values.items():
+        if isinstance(value, Parameters):
+            arrays.update(value)
+        elif isinstance(value, np.ndarray | np.inexact) and np.issubdtype(value.dtype, np.inexact):
+            arrays[name] = np.asarray(value)
+    return arrays
+
+
+def _same(one, other):
+    return np.array_equal(one, other, equal_nan=True)
+
+
+def _parts(out):
+    return out if isinstance(out, tuple) else (out,)

@@ -1,0 +1,399 @@
+"""The prover proven: it passes what is right, catches what is wrong, and says where."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minibert import functional as f
+from minibert import layers
+from minibert.gradcheck import (
+    BlindSpotWarning,
+    GradientError,
+    away_from_initial,
+    check_layer,
+    check_model,
+    check_pair,
+)
+from minibert.gradcheck.slopes import by_complex_step, by_differences, step
+from minibert.models import BertForMaskedLM, BertForSequenceClassification
+from minibert.parameters import Parameters
+from minibert.proofs.examples import BATCH, CLASS_LABELS, CONFIG, MASK, MASKED_LABELS
+
+X = np.random.default_rng(0).standard_normal((3, 4))
+
+
+def cube(x):
+    return x**3, x
+
+
+def test_it_names_the_worst_element_with_both_values():
+    def backward(dout, cache, x):
+        dx = 3 * cache**2 * dout
+        dx[1, 2] += 0.5
+        return {"x": dx}
+
+    with pytest.raises(GradientError, match=r"x at \[1, 2\]: analytic .*, numeric .*, error") as e:
+        check_pair(cube, backward, {"x": X})
+    assert len(str(e.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda dout, x: 2 * x**2 * dout,  # another factor
+        lambda dout, x: 3 * x**2,  # the cotangent forgotten
+        lambda dout, x: -3 * x**2 * dout,  # the sign
+        lambda dout, x: 3 * x**2 * dout / len(x),  # divided by the batch
+        lambda dout, x: np.zeros_like(x),
+        lambda dout, x: np.full_like(x, np.nan),
+        lambda dout, x: 3 * x**2 * dout * (1 + 1e-5),  # nearly right
+    ],
+)
+def test_wrong_backwards_are_caught(wrong):
+    with pytest.raises(GradientError, match="x at"):
+        check_pair(cube, lambda dout, cache, x: {"x": wrong(dout, x)}, {"x": X})
+
+
+def test_a_direction_catches_an_error_in_elements_that_were_not_drawn():
+    def backward(dout, cache, x):
+        dx = 3 * cache**2 * dout
+        dx[2, 3] += 0.5
+        return {"x": dx}
+
+    with pytest.raises(GradientError, match="a random direction"):
+        check_pair(cube, backward, {"x": X}, entries=1, seed=1)
+
+
+def test_nothing_to_check_is_refused():
+    with pytest.raises(ValueError, match="inputs: expected at least one NumPy array of floats"):
+        check_pair(cube, lambda dout, cache, x: {"x": 0 * x}, {"x": [1.0, 2.0]})
+
+
+def test_a_gradient_that_is_missing_or_misshapen_is_caught():
+    with pytest.raises(
+        GradientError, match=r"x: expected a gradient of the shape \(3, 4\), got none"
+    ):
+        check_pair(cube, lambda dout, cache, x: {}, {"x": X})
+    with pytest.raises(GradientError, match=r"got one of the shape \(4, 3\)"):
+        check_pair(cube, lambda dout, cache, x: {"x": (3 * x**2 * dout).T}, {"x": X})
+
+
+def test_gradients_that_must_be_zero_must_be_zero():
+    def forward(x, shift):
+        return x * 1.0, None
+
+    def backward(dout, cache, x, shift):
+        return {"x": dout, "shift": np.full_like(shift, 1e-8)}
+
+    inputs = {"x": X, "shift": np.array([1.0, 2.0])}
+    with pytest.raises(GradientError, match="shift"):
+        check_pair(forward, backward, inputs, zeros=("shift",))
+
+
+def test_inputs_are_left_alone_and_floats_are_proven_in_float64():
+    x = X.astype(np.float32)
+    kept = x.copy()
+    rows = check_pair(cube, lambda dout, c, x: {"x": 3 * c**2 * dout}, {"x": x})
+    assert (x == kept).all()
+    assert rows[0].error < 1e-9
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bert.embeddings.position_embeddings.weight",
+        "bert.encoder.layer.0.attention.self.query.weight",
+        "bert.encoder.layer.1.output.LayerNorm.bias",
+        "cls.predictions.bias",
+    ],
+)
+def test_a_model_with_one_wrong_gradient_is_caught_by_name(name):
+    class Wrong(BertForMaskedLM):
+        def loss_and_grads(self, *arguments, **options):
+            loss, grads = super().loss_and_grads(*arguments, **options)
+            grads.vector[grads.slices[name]] *= 1.001
+            return loss, grads
+
+    params = away_from_initial(Parameters(BertForMaskedLM(CONFIG).shapes()))
+    with pytest.raises(GradientError) as error:
+        check_model(Wrong(CONFIG, params=params), BATCH, MASKED_LABELS, zeros=("key.bias",))
+    assert [line.split(" at ")[0] for line in str(error.value).splitlines()] == [name]
+
+
+def right(dout, cache, x):
+    return 3 * x**2 * dout
+
+
+def test_gradients_may_come_by_name_in_order_or_alone():
+    def product(x, times, y):
+        return x * y * times, None
+
+    inputs = {"x": X, "times": 3, "y": X + 1}  # a whole number isn't checked
+    for backward in (
+        lambda dout, cache, x, times, y: {"y": dout * x * times, "x": dout * y * times},
+        lambda dout, cache, x, times, y: (dout * y * times, dout * x * times),
+    ):
+        assert [row.name for row in check_pair(product, backward, inputs)] == ["x", "y"]
+    assert check_pair(cube, right, {"x": X})[0].passed
+    with pytest.raises(GradientError, match=r"y: expected a gradient of the shape .*, got none"):
+        check_pair(product, lambda dout, cache, x, times, y: dout * y * times, inputs)
+
+
+def test_several_outputs_have_a_cotangent_each():
+    def both(x):
+        return (x**2, x.sum()), None
+
+    rows = check_pair(both, lambda douts, cache, x: 2 * x * douts[0] + douts[1], {"x": X})
+    assert rows[0].error < 1e-9
+    with pytest.raises(GradientError, match="x at"):
+        check_pair(both, lambda douts, cache, x: 2 * x * douts[0], {"x": X})
+
+
+@pytest.mark.parametrize(
+    ("entries", "directions", "tried"), [(None, 0, 12), (None, 2, 14), (5, 1, 6), (0, 3, 3)]
+)
+def test_elements_and_directions_are_tried_as_asked(entries, directions, tried):
+    moved = set()
+
+    def watched(x):
+        moved.add((x != X).sum())
+        calls.append(x)
+        return cube(x)
+
+    calls: list[np.ndarray] = []
+    check_pair(watched, right, {"x": X}, entries=entries, directions=directions)
+    assert len(calls) == 2 + 4 * tried  # once forward, once to see it repeats, four points a slope
+    assert moved <= {0, *([1] if entries != 0 else []), *([12] if directions else [])}
+
+
+def test_trying_nothing_is_refused():
+    with pytest.raises(ValueError, match="entries, directions: both are 0"):
+        check_pair(cube, right, {"x": X}, entries=0, directions=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error"), [(np.float32, 2e-3), (np.float64, 1e-9), (np.longdouble, 1e-11)]
+)
+def test_steps_and_tolerances_follow_the_dtype(dtype, error):
+    seen = set()
+
+    def forward(x):
+        seen.add(x.dtype)
+        return np.sin(x), x
+
+    rows = check_pair(forward, lambda dout, c, x: dout * np.cos(x), {"x": X}, dtype=dtype)
+    assert seen == {np.dtype(dtype)}
+    assert rows[0].error <= error <= max(rows[0].tolerance, 1e-9)
+    with pytest.raises(GradientError, match="x at"):
+        check_pair(forward, lambda dout, c, x: dout * np.cos(x) * 1.01, {"x": X}, dtype=dtype)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_step_follows_the_size_of_the_numbers(scale):
+    forward = lambda x: (np.sin(x / scale), x)  # noqa: E731
+    backward = lambda dout, cache, x: dout * np.cos(x / scale) / scale  # noqa: E731
+    assert check_pair(forward, backward, {"x": scale * X})[0].error < 1e-8
+    assert step(np.zeros(3)) == step(np.ones(3)) == pytest.approx(1.48e-3, rel=0.01)
+    assert step(np.ones(3, np.float32)) == pytest.approx(0.083, rel=0.01)
+
+
+def test_slopes_put_the_array_back():
+    x, direction = X.copy(), np.ones_like(X)
+    slope = by_differences(lambda: float((x**3).sum()), x, direction, step(x))
+    assert slope == pytest.approx((3 * X**2).sum(), rel=1e-10)
+    assert (x == X).all()
+    z = X + 0j
+    assert by_complex_step(lambda: (z**3).sum(), z, direction) == pytest.approx(
+        (3 * X**2).sum(), rel=1e-15
+    )
+    assert (z == X).all()
+
+
+def test_the_complex_step_is_exact_through_what_is_analytic():
+    bias = f.padding_bias(MASK, np.float64)
+    q, k, v = (np.random.default_rng(i).standard_normal((3, 2, 6, 5)) for i in range(3))
+    rows = check_pair(
+        lambda q, k, v: f.attention_forward(q, k, v, bias),
+        lambda dout, cache, q, k, v: f.attention_backward(dout, cache),
+        {"q": q, "k": k, "v": v},
+        complex_step=True,
+    )
+    assert max(row.error for row in rows) < 1e-11  # differences: 1e-10
+    layer = layers.Linear("dense", 4, 5)
+    assert all(row.error < 1e-11 for row in check_layer(layer, {"x": X}, complex_step=True))
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda x: (np.abs(x), x), "the forward isn't analytic in x"),
+        (lambda x: (x.astype(np.float64), x), "the forward doesn't take complex numbers"),
+        (lambda x: (np.cbrt(x), x), "the forward doesn't take complex numbers"),
+    ],
+)
+def test_the_complex_step_is_refused_where_it_would_lie(forward, message):
+    with pytest.raises(ValueError, match=f"complex_step: {message}"):
+        check_pair(forward, lambda dout, cache, x: dout * np.sign(x), {"x": X}, complex_step=True)
+
+
+def test_a_forward_that_draws_anew_is_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="forward: two calls with the same inputs gave different"):
+        check_pair(lambda x: (x * rng.random(), x), lambda dout, cache, x: dout, {"x": X})
+
+
+@pytest.mark.parametrize("guilty", ["forward", "backward"])
+def test_writing_to_an_input_is_caught(guilty):
+    def forward(x, y):
+        if guilty == "forward":
+            x[0, 0] = 0
+        return x + y, None
+
+    def backward(dout, cache, x, y):
+        if guilty == "backward":
+            x[0, 0] = 0
+        return dout, dout
+
+    with pytest.raises(GradientError, match="x: the forward or the backward wrote to it"):
+        check_pair(forward, backward, {"x": X, "y": X})
+
+
+def test_a_kink_is_told_from_a_wrong_backward():
+    x = X.copy()
+    x[1, 1] = 1e-4  # nearer to the kink than a step
+    with pytest.raises(GradientError, match=r"x at \[1, 1\].*; but half the step gives .*: a kink"):
+        check_pair(lambda x: (np.maximum(x, 0), x), lambda dout, c, x: dout * (x > 0), {"x": x})
+    with pytest.raises(GradientError) as error:
+        check_pair(cube, lambda dout, cache, x: 2 * x**2 * dout, {"x": X})
+    assert "kink" not in str(error.value)
+
+
+def test_what_does_not_learn_must_have_no_gradient():
+    def forward(x, table):
+        return x * table, None
+
+    inputs = {"x": X, "table": X + 1}
+
+    def backward(dout, cache, x, table):
+        return dout * table, np.zeros_like(table)
+
+    rows = check_pair(forward, backward, inputs, still=["table"])
+    assert [row.name for row in rows] == ["x"]
+    with pytest.raises(GradientError, match="table: expected a gradient of 0"):
+        check_pair(forward, lambda d, c, x, table: (d * table, d * x), inputs, still=["table"])
+
+
+def test_a_dout_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"dout: expected the output's shapes \[\(3, 4\)\]"):
+        check_pair(cube, right, {"x": X}, dout=np.ones(3))
+    given = np.arange(12.0).reshape(3, 4)
+    assert check_pair(cube, right, {"x": X}, dout=given)[0].passed
+
+
+# Ways to run a check that let a wrong backward pass: each does, and each is warned of.
+def standardised(x):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred, None
+
+
+BLIND = {
+    "all the weights alike": (
+        "dout: all its numbers are 1.0",
+        lambda: check_pair(
+            f.softmax_forward,
+            lambda d, out, scores: {"scores": out * (d - d.mean(-1, keepdims=True))},
+            {"scores": X},
+            dout=np.ones((3, 4)),
+            zeros=["scores"],
+        ),
+    ),
+    "a scale that is still 1": (
+        "weight: all its numbers are 1.0",
+        lambda: check_pair(
+            lambda x, weight: (x * weight, None),
+            lambda d, c, x, weight: (d, (d * x).sum(0)),  # forgets the weight
+            {"x": X, "weight": np.ones(4)},
+        ),
+    ),
+    "a shift that is still 0": (
+        "bias: all its numbers are 0.0",
+        lambda: check_pair(
+            lambda x, bias: ((x + bias) ** 2, None),
+            lambda d, c, x, bias: (2 * d * x, (2 * d * x).sum(0)),  # forgets the bias
+            {"x": X, "bias": np.zeros(4)},
+        ),
+    ),
+    "a batch of one": (
+        "x: its first axis has one element",
+        lambda: check_pair(
+            lambda x, weight: (x * weight, None),
+            lambda d, c, x, weight: (d * weight, (d * x).mean(0)),  # averages what it should add
+            {"x": X[:1], "weight": X[1]},
+        ),
+    ),
+    "nothing to compare": (
+        "x: no output depends on it",
+        lambda: check_pair(lambda x: (np.ones(3), None), lambda d, c, x: 0 * x, {"x": X}),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", BLIND)
+def test_a_check_that_can_not_see_warns(way):
+    message, check = BLIND[way]
+    with pytest.warns(BlindSpotWarning, match=message):
+        assert all(row.passed for row in check())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_ids": BATCH["input_ids"][:1], "token_type_ids": MASK[:1], "attention_mask": None},
+         "input_ids: a batch of one"),
+        ({"input_ids": np.arange(12).reshape(3, 4), "token_type_ids": None, "attention_mask": None},
+         "input_ids: none repeats"),
+        ({"attention_mask": np.ones_like(MASK)}, "attention_mask: nothing is padded"),
+        ({"attention_mask": None}, "attention_mask: nothing is padded"),
+    ],
+)  # fmt: skip
+def test_a_batch_that_can_not_show_a_models_bugs_is_warned_of(change, message):
+    batch = {**BATCH, **change}
+    labels = CLASS_LABELS[[0]] if len(batch["input_ids"]) == 1 else CLASS_LABELS
+    kind = BertForSequenceClassification
+    model = kind(CONFIG, params=away_from_initial(Parameters(kind(CONFIG).shapes())))
+    with pytest.warns(BlindSpotWarning) as caught:
+        check_model(model, batch, labels, entries=1, zeros=("key.bias",))
+    assert any(str(one.message).startswith(message) for one in caught)
+
+
+def test_dropout_that_is_off_is_no_proof_of_dropout():
+    config = replace(CONFIG, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    params = away_from_initial(Parameters(BertForMaskedLM(config).shapes()))
+    model = BertForMaskedLM(config, params=params)
+    with pytest.warns(BlindSpotWarning, match="dropout_seed: the model's config drops nothing out"):
+        check_model(model, BATCH, MASKED_LABELS, dropout_seed=3, entries=1, zeros=("key.bias",))
+
+
+def test_a_model_as_it_is_made_is_warned_of():
+    model = BertForMaskedLM(CONFIG)
+    with pytest.warns(BlindSpotWarning) as caught:
+        check_model(model, BATCH, MASKED_LABELS, zeros=("key.bias",), tolerance=np.inf)
+    names = {str(one.message).split(":")[0] for one in caught}
+    assert names == {name for name, shape in model.params.shapes.items() if len(shape) == 1}
+
+
+def test_a_layer_is_checked_in_every_parameter_and_input():
+    layer = layers.FeedForward(CONFIG)
+    x = np.random.default_rng(0).standard_normal((2, 3, CONFIG.hidden_size))
+    names = [row.name for row in check_layer(layer, {"x": x})]
+    assert names == [*layer.shapes(), "x"]
+
+    class Forgetful(layers.FeedForward):
+        def backward(self, dout, cache, params, grads):
+            dx = super().backward(dout, cache, params, grads)
+            grads["output.dense.bias"][:] = dout.sum(axis=(0, 1))  # instead of adding
+            return dx
+
+    with pytest.raises(GradientError, match=r"^output.dense.bias at .*[^\n]$"):
+        check_layer(Forgetful(CONFIG), {"x": x})
