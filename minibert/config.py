@@ -18,6 +18,7 @@ SAME_ACTIVATION = {
 }
 POSITIONS = ("absolute", "sinusoidal")
 FIXED = "fixed_positions"  # our own field of a config.json: positions that are no parameter
+MOST = 10**30  # of a number that isn't a size; whole ones may be longer than a float can hold
 MOST_LABELS = 100_000  # that a file may ask for without naming them
 PROBLEM_TYPES = (
     None,
@@ -248,6 +249,8 @@ def _require_int(name, value, *, at_least):
 
 
 def _require_float(name, value, *, below=float("inf")):
+    if isinstance(value, int) and abs(value) > MOST:
+        value = float("inf")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < below:
         raise ValueError(f"{name}: expected a number from 0 to below {below}, got {value!r}")
 

@@ -242,7 +242,8 @@ def held(folder: str | os.PathLike, *, resume: bool = False) -> Iterator[None]:
             if not resume:
                 claim(folder)
             for left in list(folder.rglob(".*.[0-9]*.tmp")):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                # What lay in a folder that is gone is gone too.
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
             yield
     finally:
         for path in made:

@@ -64,7 +64,7 @@ class _Fuzzing:
             return self.report()
 
         def mutator(content, most, seed):
-            return self.mutated(seed) if seed % 2 else atheris.Mutate(content, most)
+            return self.mutated(seed)[:most] if seed % 2 else atheris.Mutate(content, most)
 
         def once(content):
             if time.monotonic() > self.end:

@@ -278,7 +278,9 @@ import sys
 from pathlib import Path
 from minibert.files import held
 with held(sys.argv[1], resume=True):
-    (Path(sys.argv[1]) / ".checkpoint-7.1.tmp").mkdir()
+    left = Path(sys.argv[1]) / ".checkpoint-7.1.tmp"
+    left.mkdir()
+    (left / ".config.json.1.tmp").write_text("half")
     print("held", flush=True)
     sys.stdin.read()
 """

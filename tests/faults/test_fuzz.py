@@ -85,6 +85,11 @@ def test_json_nested_too_deeply_is_refused(refused, name):
         ("run-state", {"step": 5}, "trainer_state.json: expected a step, and settings"),
         ("run-config", {"architectures": 3}, "has no kind of model, got BertForMaskedLM"),
         ("run-config", {"architectures": ["a", "\x1b"]}, r"has a and \x1b, got BertForMaskedLM"),
+        (
+            "config",
+            {"layer_norm_eps": 10**400},
+            "layer_norm_eps: expected a number from 0 to",
+        ),
         ("config-labels", {"num_labels": "3"}, "num_labels: expected a whole number"),
         ("config-labels", {"num_labels": 10**12}, "num_labels: expected at most"),
     ],
