@@ -12,8 +12,8 @@ def softmax_forward(scores, bias=None):
 
         p_j = exp(s_j + b_j) / Σ_k exp(s_k + b_k)
 
-    The row's maximum is subtracted first, which changes nothing and can't overflow. A bias of -inf
-    gives a weight of exactly 0; a row where all are -inf gives zeros.
+    The row's maximum is subtracted first, which changes nothing, and no exponential overflows. A
+    bias of -inf gives a weight of exactly 0; a row where all are -inf gives zeros.
 
     Args:
         scores: (..., T).  bias: broadcasts against scores; None: zeros.
@@ -24,7 +24,8 @@ def softmax_forward(scores, bias=None):
     # A copy either way: the arithmetic below is in place.
     weights = scores.copy() if bias is None else scores + bias
     # The smallest finite number instead of a maximum of -inf, for -inf - (-inf) is not a number.
-    weights -= np.maximum(weights.max(axis=-1, keepdims=True), np.finfo(weights.dtype).min)
+    with np.errstate(over="ignore"):  # so far below the maximum, -inf has the weight they get: 0
+        weights -= np.maximum(weights.max(axis=-1, keepdims=True), np.finfo(weights.dtype).min)
     np.exp(weights, out=weights)
     total = weights.sum(axis=-1, keepdims=True)
     weights /= np.where(total == 0, 1, total)

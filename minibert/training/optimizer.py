@@ -114,7 +114,12 @@ def clip_scale(gradient: np.ndarray, longest: float) -> tuple[float, float]:
 
     Pascanu, Mikolov and Bengio (2013), algorithm 1.
     """
-    norm = math.sqrt(float(np.dot(gradient, gradient)))
+    with np.errstate(over="ignore"):
+        squared, largest = float(np.dot(gradient, gradient)), 1.0
+    if not np.finfo(gradient.dtype).tiny < squared < math.inf:  # squares that float32 can't hold
+        largest = float(np.abs(gradient).max(initial=0)) or 1.0
+        squared = float(np.dot(gradient / largest, gradient / largest))
+    norm = largest * math.sqrt(squared)
     return norm, min(1.0, longest / norm) if norm > 0 else 1.0
 
 

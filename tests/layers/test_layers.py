@@ -10,6 +10,7 @@ import pytest
 from minibert import functional as f
 from minibert import layers
 from minibert.config import ACTIVATIONS
+from minibert.gradcheck import away_from_initial
 from minibert.parameters import Parameters
 from minibert.proofs.examples import (
     CONFIG,
@@ -25,7 +26,6 @@ from minibert.proofs.examples import (
     K,
     R,
     T,
-    away_from_initial,
 )
 
 BIAS = f.padding_bias(MASK, np.float64)

@@ -20,6 +20,7 @@ from minibert import (
     BertModel,
 )
 from minibert.functional import cross_entropy_backward, cross_entropy_forward
+from minibert.gradcheck import away_from_initial
 from minibert.parameters import Parameters
 from minibert.proofs.examples import (
     BATCH,
@@ -38,7 +39,6 @@ from minibert.proofs.examples import (
     K,
     T,
     V,
-    away_from_initial,
     tasks,
 )
 from minibert.training import split_batch

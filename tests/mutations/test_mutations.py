@@ -1,7 +1,11 @@
 """The field's real bugs, each put into one function, and the check that must catch it by name.
 
 A mutation that its check lets pass fails the test; so does a check that fails without a mutation.
+Which check catches which stands in `benchmarks/results/mutations.md`, written by
+`python -m tests.mutations.test_mutations`.
 """
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +20,9 @@ from minibert import (
 )
 from minibert.data.masking import mask_tokens
 from minibert.functional import attention as attention_module
+from minibert.functional import embedding as embedding_module
 from minibert.functional import loss as loss_module
-from minibert.gradcheck import check_pair
+from minibert.gradcheck import away_from_initial, check_pair
 from minibert.layers import attention as attention_layer
 from minibert.layers import basic as basic_layer
 from minibert.layers import embeddings as embeddings_layer
@@ -29,7 +34,8 @@ from minibert.models import base, bert
 from minibert.models import heads as heads_module
 from minibert.parameters import Parameters
 from minibert.proofs import functions as functional_proofs
-from minibert.proofs.examples import BATCH, CONFIG, MASK, MASKED_LABELS, away_from_initial, tasks
+from minibert.proofs.examples import BATCH, CONFIG, MASK, MASKED_LABELS, tasks
+from minibert.tokenization import Vocabulary
 from minibert.training import AdamW, Engine
 from minibert.training import best as best_module
 from minibert.training import engine as engine_module
@@ -41,12 +47,19 @@ from tests.conftest import small_tokenizer
 from tests.functional import test_functional
 from tests.layers import test_layers
 from tests.models import test_models
-from tests.training import test_finetune, test_metrics
+from tests.properties import test_numbers
+from tests.tokenization import test_vocabulary
+from tests.training import test_finetune, test_metrics, test_optimizer
 
 
 def gradients(name):
     """The check `name` of `minibert gradcheck`, built only when it runs: after the mutation."""
-    return lambda: next(case for case in proofs.cases() if case.name == name).check()
+
+    def gradient_check():
+        return next(case for case in proofs.cases() if case.name == name).check()
+
+    gradient_check.what = f"gradient check of {name}"
+    return gradient_check
 
 
 def square_attention():
@@ -341,7 +354,154 @@ def never_settled(self, model):
     return type(self)(self.names)
 
 
+def maximum_of_all_rows(scores, bias=None):
+    weights = scores + (0 if bias is None else bias)
+    weights = np.exp(weights - max(weights.max(), np.finfo(weights.dtype).min))
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights / np.where(total == 0, 1, total), weights
+
+
+def norm_of_squares_that_vanish(gradient, longest):
+    norm = float(np.sqrt(np.dot(gradient, gradient)))
+    return norm, min(1.0, longest / norm) if norm > 0 else 1.0
+
+
+def slope_without_the_density(x):
+    out, _ = functional_proofs.f.gelu_forward(x)
+    return out, out / x
+
+
+def tanh_slope_of_the_value(dout, out):
+    return dout * (1 - out)
+
+
+def half_of_the_square(cache):
+    return loss_module.squared_error_backward(cache) / 2
+
+
+def unweighted_gradient(logits, labels, denominator=None, weights=None):
+    loss, dlogits = loss_module.cross_entropy_forward(logits, labels, denominator, weights)
+    if weights is not None:
+        dlogits = dlogits / weights[np.maximum(labels, 0)][:, None]
+    return loss, dlogits
+
+
+def mean_of_the_shards_means(self, batch, labels, rng=None, *, grads=None, denominator=None):
+    return RIGHT_LOSS(self, batch, labels, rng, grads=grads)
+
+
+def all_of_it_decays(params, rates):
+    return [(span, True, rate) for span, _, rate in RIGHT_SPANS(params, rates)]
+
+
+def moments_as_they_start(self, gradient, scale, place):
+    step, self.step = self.step, 10**9
+    RIGHT_UPDATE(self, gradient, scale, place)
+    self.step = step
+
+
+RIGHT_UPDATE = optimizer_module.AdamW._update
+
+
+def no_warm_up(step, total, warmup, peak):
+    return RIGHT_SCHEDULE(step, total, 0, peak)
+
+
+RIGHT_SCHEDULE = optimizer_module.linear_schedule
+
+
+def cosines_first(length, width):
+    table = RIGHT_SINUSOIDS(length, width)
+    return np.stack([table[:, 1::2], table[:, ::2]], axis=-1).reshape(table.shape)
+
+
+RIGHT_SINUSOIDS = embedding_module.sinusoidal_positions
+
+
+def shortest_first(self, word):
+    pieces, start = [], 0
+    while start < len(word):
+        for stop in range(start + 1, len(word) + 1):
+            if (self.prefix if start else "") + word[start:stop] in self.ids:
+                break
+        else:
+            return None
+        pieces.append((start, stop))
+        start = stop
+    return pieces
+
+
+def frozen_table_learns(self, dlogits, cache, params, grads):
+    self.frozen_table = False
+    return RIGHT_VOCABULARY(self, dlogits, cache, params, grads)
+
+
+RIGHT_VOCABULARY = head_layers.VocabularyScores.backward
+
+
+def kept_rows_left_as_they_are(x, rate, rng):
+    out, mask = attention_module.dropout_forward(x, rate, rng)
+    return (x, mask) if mask is not None else (out, mask)
+
+
+def segments_forgotten(dout, ids, dtable):
+    if len(dtable) > CONFIG.type_vocab_size:
+        RIGHT_EMBEDDING(dout, ids, dtable)
+
+
+RIGHT_EMBEDDING = embedding_module.embedding_backward
+
+
+def twice_the_residual(self, dout, cache, params, grads):
+    return RIGHT_FEED_FORWARD(self, dout, cache, params, grads) + dout
+
+
 MUTATIONS = {
+    "softmax's maximum taken over all rows": (
+        test_numbers.f, "softmax_forward", maximum_of_all_rows,
+        test_numbers.test_each_row_of_a_softmax_is_by_itself),
+    "a gradient's norm by squares that vanish": (
+        test_numbers, "clip_scale", norm_of_squares_that_vanish,
+        lambda: test_numbers.test_gradients_of_any_size_are_clipped_and_applied(1e-30)),
+    "GELU's slope without the density": (
+        functional_proofs.f, "ACTIVATIONS",
+        {**functional_proofs.f.ACTIVATIONS, "gelu": slope_without_the_density}, gradients("gelu")),
+    "tanh's slope of the value": (
+        functional_proofs.f, "tanh_backward", tanh_slope_of_the_value, gradients("tanh")),
+    "half of the squared error's gradient": (
+        functional_proofs.f, "squared_error_backward", half_of_the_square,
+        gradients("squared_error")),
+    "class weights left out of the gradient": (
+        functional_proofs.f, "cross_entropy_forward", unweighted_gradient,
+        gradients("cross_entropy, class weights")),
+    "accumulated gradients are a mean of means": (
+        base.Model, "loss_and_grads", mean_of_the_shards_means, engine_parts),
+    "biases and norms decay": (
+        test_optimizer, "spans", all_of_it_decays,
+        test_optimizer.test_biases_and_layer_norms_of_a_model_do_not_decay),
+    "moments not corrected for their start": (
+        AdamW, "_update", moments_as_they_start,
+        test_optimizer.test_updates_follow_the_equations),
+    "no warm-up": (
+        test_optimizer, "linear_schedule", no_warm_up,
+        test_optimizer.test_the_rate_rises_then_falls_in_straight_lines),
+    "sine and cosine exchanged": (
+        test_functional.f, "sinusoidal_positions", cosines_first,
+        test_functional.test_sinusoids_are_the_formula),
+    "the shortest piece first": (
+        Vocabulary, "cut", shortest_first, test_vocabulary.test_the_cut_is_greedy),
+    "a frozen table learns from the head": (
+        head_layers.VocabularyScores, "backward", frozen_table_learns,
+        gradients("BertForMaskedLM, frozen embeddings")),
+    "dropout that drops nothing": (
+        functional_proofs.f, "dropout_forward", kept_rows_left_as_they_are,
+        gradients("dropout, a rate of 0.4")),
+    "segments learn nothing": (
+        embeddings_layer, "embedding_backward", segments_forgotten,
+        gradients("Embeddings, absolute, dropout")),
+    "the residual counted twice on the way back": (
+        feed_forward_layer.FeedForward, "backward", twice_the_residual,
+        gradients("EncoderBlock, all rows")),
     "class weights left out of the count": (
         heads_module.BertForSequenceClassification, "count", weights_left_out_of_the_count,
         lambda: test_finetune.test_rare_classes_weigh_as_much_as_common_ones(small_tokenizer())),
@@ -483,6 +643,39 @@ def inject(monkeypatch, place, attribute, wrong):
             monkeypatch.setattr(module, attribute, wrong)
 
 
+KEPT = Path(__file__).parents[2] / "benchmarks/results/mutations.md"
+
+
+def caught_by(check):
+    """What a check is called, for the table: itself, or the test that it runs."""
+    if hasattr(check, "what"):
+        return check.what
+    called = [name for name in check.__code__.co_names if name.startswith("test_")]
+    return f"`{called[-1]}`" if check.__name__ == "<lambda>" else f"`{check.__name__}`"
+
+
+def table():
+    """Return the mutations as a Markdown table: the bug, the function it is in, what catches it."""
+    lines = [
+        "# Bugs of the field, and what catches them",
+        "",
+        "Written by `python -m tests.mutations.test_mutations`; the tests there put each into the",
+        "code, and fail if the check beside it passes.",
+        "",
+        "| bug | put into | caught by |",
+        "| --- | --- | --- |",
+    ]
+    for name, (_, attribute, _, check) in MUTATIONS.items():
+        functions = attribute if isinstance(attribute, tuple) else (attribute,)
+        where = ", ".join(f"`{function}`" for function in functions)
+        lines.append(f"| {name} | {where} | {caught_by(check)} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_kept_table_is_that_of_the_mutations():
+    assert KEPT.read_text() == table()
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_the_mutation_is_caught(name, monkeypatch):
     place, attribute, wrong, check = MUTATIONS[name]
@@ -504,3 +697,7 @@ def test_a_gradient_check_alone_would_not_do(name, blind, monkeypatch):
     """These are wrong forward and backward alike, which is why the properties are tested too."""
     inject(monkeypatch, *MUTATIONS[name][:3])
     gradients(blind)()
+
+
+if __name__ == "__main__":
+    KEPT.write_text(table())

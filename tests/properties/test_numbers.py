@@ -1,0 +1,108 @@
+"""Numbers that could hurt: too large, too small, all alike, or none at all."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibert import functional as f
+from minibert.parameters import Parameters
+from minibert.testing import float_arrays
+from minibert.training import AdamW
+from minibert.training.optimizer import clip_scale
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+HUGE = [1e4, -1e4, 3e38, -3e38, 0.0]
+
+
+@given(st.lists(st.lists(st.sampled_from(HUGE), min_size=4, max_size=4), min_size=2, max_size=3))
+@settings(max_examples=60)
+def test_softmax_of_huge_scores_is_a_distribution(rows):
+    scores = np.array(rows, np.float32)
+    weights, _ = f.softmax_forward(scores)
+    assert np.isfinite(weights).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-6)
+    assert (weights[scores == scores.max(axis=-1, keepdims=True)] >= 0.25 - 1e-6).all()
+    dscores = f.softmax_backward(np.ones_like(scores), weights)
+    assert np.isfinite(dscores).all()
+
+
+def test_each_row_of_a_softmax_is_by_itself():
+    """A row far below another's largest score must not vanish beside it."""
+    scores = np.array([[1e4, 1e4], [-1e4, -1e4]], np.float32)
+    weights, _ = f.softmax_forward(scores)
+    assert (weights == 0.5).all()
+
+
+@DTYPES
+@given(
+    row=st.lists(st.sampled_from([1e4, -1e4, 1e38, -1e38, 0.0]), min_size=3, max_size=3),
+    label=st.integers(0, 2),
+)
+@settings(max_examples=60)
+def test_the_loss_of_huge_logits_is_a_number_and_its_gradient_is_bounded(dtype, row, label):
+    logits = np.array([row, [0.0, 1.0, 2.0]], dtype)
+    loss, cache = f.cross_entropy_forward(logits, np.array([label, 1]))
+    assert np.isfinite(loss)
+    assert np.abs(f.cross_entropy_backward(cache)).max() <= 1
+    answers = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.5]])
+    loss, cache = f.binary_cross_entropy_forward(logits, answers)
+    assert np.isfinite(loss)
+    assert np.abs(f.binary_cross_entropy_backward(cache)).max() <= 1
+
+
+@DTYPES
+def test_gelu_keeps_its_digits_far_out_in_the_tail(dtype):
+    """x Φ(x) = x erfc(-x / √2) / 2 has relative accuracy in `math.erfc`, where 1 + erf has none."""
+    x = np.linspace(-9, 9, 181).astype(dtype)
+    out, slope = f.ACTIVATIONS["gelu"](x)
+    exact = np.array([float(v) * math.erfc(-float(v) / math.sqrt(2)) / 2 for v in x])
+    density = np.exp(-(x.astype(np.float64) ** 2) / 2) / math.sqrt(2 * math.pi)
+    derivative = [math.erfc(-float(v) / math.sqrt(2)) / 2 for v in x] + x * density
+    tolerance = 1e-5 if dtype == np.float32 else 1e-11
+    np.testing.assert_allclose(out, exact, rtol=tolerance, atol=1e-7 if tolerance > 1e-6 else 1e-15)
+    np.testing.assert_allclose(slope, derivative, rtol=0, atol=tolerance)
+    assert np.isfinite(f.ACTIVATIONS["gelu"](np.array([-1e30, 1e30], dtype))[0]).all()
+
+
+def test_relu_has_no_slope_at_its_kink():
+    assert f.ACTIVATIONS["relu"](np.array([-1.0, 0.0, 1.0]))[1].tolist() == [0, 0, 1]
+
+
+@DTYPES
+@pytest.mark.parametrize("value", [0.0, 1e-30, 1.0, 1e15])
+def test_layer_norm_of_a_constant_row_is_its_bias(dtype, value):
+    x = np.full((2, 8), value, dtype)
+    weight, bias = np.full(8, 2, dtype), np.arange(8, dtype=dtype)
+    out, cache = f.layer_norm_forward(x, weight, bias, 1e-12)
+    np.testing.assert_allclose(out, np.tile(bias, (2, 1)), atol=1e-6)
+    dx = f.layer_norm_backward(np.ones_like(x), cache, weight, 0 * weight, 0 * bias)
+    assert np.isfinite(dx).all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-10, 1.0, 1e10, 1e30])
+def test_gradients_of_any_size_are_clipped_and_applied(scale):
+    gradient = scale * np.arange(1, 5, dtype=np.float32)
+    norm, factor = clip_scale(gradient, 1.0)
+    assert norm == pytest.approx(scale * 30**0.5, rel=1e-5, abs=0)
+    assert factor == pytest.approx(min(1.0, 1 / (scale * 30**0.5)), rel=1e-5)
+    params = Parameters({"weight": (4,)})
+    grads = Parameters({"weight": (4,)}, gradient.copy())
+    AdamW(params, weight_decay=0.0).update(grads.vector, 0.01, factor)
+    assert np.isfinite(params.vector).all()
+    assert (np.abs(params.vector) <= 0.0101).all()  # no step is longer than the rate
+
+
+@given(float_arrays((3, 5), varied=True))
+@settings(max_examples=20)
+def test_a_row_that_sees_nothing_gives_nothing(values):
+    x = np.stack([values, values + 1])[:, None]  # (2, 1, 3, 5)
+    bias = f.padding_bias(np.array([[1, 1, 0], [0, 0, 0]]), x.dtype)
+    out, cache = f.attention_forward(x, x, x, bias)
+    assert np.isfinite(out).all()
+    assert not out[1].any()
+    for gradient in f.attention_backward(np.ones_like(out), cache):
+        assert np.isfinite(gradient).all()
+        assert not gradient[1].any()
