@@ -6,6 +6,7 @@ all-reduce of the flat gradient later all ranks have the same sum, and take the 
 
 import os
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 Result = TypeVar("Result")
+GRACE = 0.3  # seconds: mpiexec forgets what it was told just before an abort
 LAUNCHED_BY = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")  # Open MPI, MPICH and their like
 
 
@@ -105,7 +107,8 @@ class MPIRanks(Ranks):
         return result
 
     def abort(self):
-        """End the other ranks too."""
+        """End the other ranks too, once they had time to say the same and to tidy up."""
+        time.sleep(GRACE)
         self.communicator.Abort(1)
 
 

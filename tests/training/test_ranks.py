@@ -112,7 +112,8 @@ sys.exit(main([*sys.argv[1:], "--seed", os.environ["PMI_RANK"]]))
     done = launch(2, pretrain(room, "disagree"), ("-c", code))
     assert done.returncode != 0
     assert "settings: rank 0 and rank 1 disagree" in done.stderr
-    assert not (room / "disagree").exists()
+    # The ranks end each other at once: a dead one's lock may stay, and is in nobody's way.
+    assert {path.name for path in (room / "disagree").glob("*")} <= {".lock"}
 
 
 def test_more_ranks_than_shards_are_told(room):
