@@ -1,7 +1,8 @@
-"""Train, save, kill, resume, with other threads each time: always the run that nothing happened to."""
+"""Train, save, kill, resume, on any threads: always the run that nothing happened to."""
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -84,10 +85,8 @@ class Run(RuleBasedStateMachine):
 
         engine = Engine(self.model, self.optimizer, seed=3, threads=threads)
         options = Settings(steps=TOTAL, learning_rate=1e-2, save_every=save_every, keep=keep)
-        try:
+        with suppress(PowerCut):
             train(engine, until, options, TOKENIZER, run=self.folder)
-        except PowerCut:
-            pass
 
     @precondition(lambda self: self.optimizer.step < TOTAL)
     @rule(
