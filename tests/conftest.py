@@ -1,5 +1,6 @@
 """A tokenizer with a vocabulary small enough to read; Hypothesis without its clock."""
 
+import logging
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +15,16 @@ hypothesis.settings.load_profile("minibert")
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"  # what a failed test leaves to be looked at
 FAILED: set[str] = set()  # tests
 WORDS = "the a cat dog sat ran on under mat tree big red and then it was s ##s ##ed . , !"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """Take back what a test did to the process's logging: the command line sets it for all."""
+    package, root = logging.getLogger("minibert"), logging.getLogger()
+    level, handlers = package.level, root.handlers[:]
+    yield
+    package.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
