@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.masking import mask_tokens
+from minibert.data.masking import mask_tokens, masked
 
 SPECIAL, MASK, VOCAB = [0, 1, 2, 3, 4], 4, 30
 
@@ -79,3 +79,26 @@ def test_other_generators_mask_otherwise_and_the_same_one_alike():
     )
     assert (one == again).all()
     assert (one != other).any()
+
+
+def test_every_ordinary_token_can_be_noise_from_the_first_to_the_last():
+    ids = np.full((300, 100), 9)
+    shown, _ = mask_tokens(ids, SPECIAL, MASK, VOCAB, np.random.default_rng(3))
+    assert set(np.unique(shown)) == {MASK, *range(5, VOCAB)}
+
+
+def test_a_tokenizer_says_what_is_special(tokenizer):
+    rows = np.array([tokenizer.encode("the cat sat on the big red mat").input_ids] * 20)
+    shown, labels = masked(rows, tokenizer, np.random.default_rng(0))
+    special, mask_id = tokenizer.all_special_ids, tokenizer.mask_token_id
+    again = mask_tokens(rows, special, mask_id, len(tokenizer), np.random.default_rng(0))
+    assert (shown == again[0]).all()
+    assert (labels == again[1]).all()
+    assert (shown == mask_id).any()
+
+
+@given(st.integers(0, 2**32), st.floats(0, 1))
+def test_the_share_of_targets_is_the_one_that_is_asked_for(seed, share):
+    ids = np.full((3, 20), 9)
+    _, labels = mask_tokens(ids, SPECIAL, MASK, VOCAB, np.random.default_rng(seed), share)
+    assert ((labels != -100).sum(axis=1) == max(1, round(share * 20))).all()

@@ -124,6 +124,32 @@ def test_dropout_keeps_its_rate_and_the_mean(rate, seed):
     assert ((f.dropout_backward(dout, mask) == 0) == (out == 0)).all()
 
 
+class Words:
+    """Stands for a generator: draws these 16-bit numbers, and keeps how it was asked."""
+
+    def __init__(self, *draws):
+        self.draws, self.asked = np.array(draws, np.uint16), []
+
+    def integers(self, low, high, size, dtype, endpoint):
+        self.asked.append((low, high + endpoint, size))
+        assert dtype == np.uint64
+        return self.draws.view(np.uint64)
+
+
+def test_a_unit_falls_if_its_draw_is_below_the_threshold():
+    rng = Words(0, 16383, 16384, 65535, 9, 9, 9, 9)
+    kept, scale = dropout.draw_mask((5, 1), 0.25, rng)
+    assert kept.ravel().tolist() == [False, False, True, True, False]
+    assert scale == 4 / 3
+    assert rng.asked == [(0, 2**64, 2)]  # every word alike: four draws of 16 bits in each
+
+
+def test_at_the_highest_rate_one_draw_still_keeps_its_unit():
+    kept, scale = dropout.draw_mask((4,), 0.999999, Words(0, 65533, 65534, 65535))
+    assert kept.tolist() == [False, False, False, True]
+    assert scale == dropout.LEVELS
+
+
 def test_dropout_replays_and_two_places_differ():
     x = np.ones((50, 50))
     first, second = (f.dropout_forward(x, 0.5, np.random.default_rng(7))[0] for _ in range(2))
@@ -310,6 +336,12 @@ def test_binary_cross_entropy_is_the_formula_and_cannot_overflow():
     np.testing.assert_allclose(f.binary_cross_entropy_backward(cache), [[0.5, -0.5]])
     nothing, _ = f.binary_cross_entropy_forward(logits[2:], labels[2:])
     assert nothing == 0
+
+
+def test_one_answer_alone_is_not_halved():
+    logits, labels = np.array([[1.5, 2.0]]), np.array([[1.0, -100]])
+    loss, _ = f.binary_cross_entropy_forward(logits, labels)
+    assert loss == pytest.approx(math.log1p(math.exp(-1.5)))
 
 
 def test_squared_error_is_the_formula_and_parts_add_up():

@@ -326,6 +326,65 @@ def test_query_key_and_value_adjoin_so_that_one_matmul_serves():
     assert (weight[D : 2 * D] == params["self.key.weight"]).all()
 
 
+class Draws:
+    """A generator that keeps how many words each place draws: one for four numbers."""
+
+    def __init__(self):
+        self.sizes, self.rng = [], np.random.default_rng(0)
+
+    def integers(self, low, high, size, **options):
+        self.sizes.append(size)
+        return self.rng.integers(low, high, size, **options)
+
+
+def test_every_place_of_dropout_draws_a_mask_of_its_own():
+    hidden, weights, row = -(-B * T * D // 4), -(-B * K * T * T // 4), -(-B * D // 4)
+    x, sublayers = numbers(B, T, D), [weights, hidden, hidden]
+    scored = "classifier", D, C, 0.3
+    for layer, inputs, sizes in (
+        (layers.Embeddings(CONFIG), (IDS, TYPES), [hidden]),
+        (layers.SelfAttention(CONFIG), (x, x), [weights, hidden]),
+        (layers.FeedForward(CONFIG), (x,), [hidden]),
+        (layers.EncoderBlock(CONFIG), (x,), sublayers),
+        (layers.RecomputedBlock(CONFIG), (x,), sublayers),
+        (layers.Scores(*scored), (x,), [hidden]),
+        (layers.PooledScores(*scored), (x,), [row]),
+    ):
+        draws = Draws()
+        layer.forward(parameters(layer), *inputs, rng=draws)
+        assert draws.sizes == sizes, type(layer)
+    encoder, draws = layers.Encoder(CONFIG), Draws()
+    run_encoder(encoder, parameters(encoder), x, rng=draws)
+    assert draws.sizes == 2 * sublayers
+
+
+def test_a_recomputed_block_can_go_back_twice():
+    block, x, dout = layers.RecomputedBlock(CONFIG), numbers(B, T, D), numbers(B, T, D, seed=1)
+    params = parameters(block)
+    _, cache = block.forward(params, x, rng=np.random.default_rng(0))
+    once, again = (backward(block, dout, cache, params) for _ in range(2))
+    assert all((a == b).all() for a, b in zip(once, again, strict=True))
+
+
+def test_frozen_blocks_keep_nothing_and_the_way_back_ends_above_them():
+    encoder = layers.Encoder(CONFIG, frozen=1, lean=layers.EncoderBlock)
+    assert len(encoder.blocks) == CONFIG.num_hidden_layers
+    params, x = parameters(encoder), numbers(B, T, D)
+    out, caches = run_encoder(encoder, params, x)
+    assert caches[0] is None
+    grads = params.zeros_like()
+    dx = encoder.backward(numbers(B, T, D, seed=1), caches, params, grads)
+    whole = layers.Encoder(CONFIG)
+    assert (run_encoder(whole, params, x)[0] == out).all()
+    upper = whole.blocks[1]
+    (h, _), _ = whole.steps(params, x)
+    expected, scope = params.zeros_like(), "layer.1."
+    _, cache = upper.forward(params.scope(scope), h)
+    dh = upper.backward(numbers(B, T, D, seed=1), cache, params.scope(scope), expected.scope(scope))
+    assert (dx == dh).all()
+    assert (grads.vector == expected.vector).all()
+
+
 @pytest.mark.parametrize("rows", [None, ROWS])
 def test_a_recomputed_block_is_the_block_to_the_bit(rows):
     x, dout = numbers(B, T, D), numbers(B, T if rows is None else ROWS.shape[1], D, seed=1)

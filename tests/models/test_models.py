@@ -156,6 +156,26 @@ def test_the_published_parameter_counts():
         assert sum(int(np.prod(shape)) for shape in shapes.values()) == expected
 
 
+def test_the_heads_parameters_have_hugging_faces_names():
+    transform = [f"cls.predictions.transform.{part}" for part in ("dense", "LayerNorm")]
+    pooled, scores = ["bert.pooler.dense"], ["cls.seq_relationship"]
+    expected = {
+        "BertForMaskedLM": transform,
+        "BertForSequenceClassification": [*pooled, "classifier"],
+        "BertForTokenClassification": ["classifier"],
+        "BertForNextSentencePrediction": [*pooled, *scores],
+        "BertForPreTraining": [*transform, *pooled, *scores],
+        "BertForQuestionAnswering": ["qa_outputs"],
+        "BertForMultipleChoice": [*pooled, "classifier"],
+    }
+    for name, parts in expected.items():
+        shapes = TASKS[name].kind(TASKS[name].config).shapes()
+        body = {part for part in shapes if part.startswith(("bert.embeddings", "bert.encoder"))}
+        names = {f"{part}.{kind}" for part in parts for kind in ("weight", "bias")}
+        alone = {"cls.predictions.bias"} if transform[0] in parts else set()
+        assert shapes.keys() - body == names | alone
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_named_outputs_have_their_shapes_and_dtype(kind, dtype):
