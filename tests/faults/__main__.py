@@ -8,6 +8,7 @@ import argparse
 import faulthandler
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,8 @@ class _Fuzzing:
         self.end = time.monotonic() + 60 * options.minutes
 
     def run(self, atheris):
+        # What hangs is told where, and ended, even within a C function; the file is in the folder.
+        faulthandler.register(signal.SIGALRM, chain=True)
         if atheris is None:
             while time.monotonic() < self.end:
                 self.feed(self.mutated(self.options.seed * 1_000_003 + self.runs))
@@ -74,6 +77,7 @@ class _Fuzzing:
         Path("corpus").mkdir()
         Path("corpus/valid").write_bytes(self.valid)
         arguments = [f"-max_len={SIZES}", f"-seed={self.options.seed + 1}", "-verbosity=0"]
+        arguments.append("-timeout=0")  # the alarm is ours
         atheris.Setup(["faults", "corpus", *arguments], once, custom_mutator=mutator)
         atheris.Fuzz()
         return 0
@@ -87,7 +91,7 @@ class _Fuzzing:
         if not (self.folder / self.target.file).parent.is_dir():
             self.target.valid(self.folder)
         self.runs += 1
-        faulthandler.dump_traceback_later(HANG, exit=True)  # the file itself is in the folder
+        signal.alarm(HANG)
         try:
             self.refused += self.target.feed(self.folder, content) is not None
         except BaseException:
@@ -96,7 +100,7 @@ class _Fuzzing:
             sys.stdout.write(f"{self.finding}: {len(content)} bytes that did it\n")
             self.leave(self.report(failed=True))
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            signal.alarm(0)
 
     def report(self, failed=False):
         sys.stdout.write(f"{self.options.target}: {self.runs:,} executions, "

@@ -44,6 +44,27 @@ def test_both_ways_give_the_same(matcher, added, texts, keep_special):
         assert ids.tolist() == [row[0] for row in plain]
 
 
+def test_special_tokens_are_sought_unless_they_are_not_wanted():
+    matcher = Matcher(Vocabulary(PIECES), Normalizer(), 0, 9)
+    for added in ADDED[0], AddedToken("a a", special=True):
+        matcher.add([added])
+        text = added.content
+        for keep_special, expected in (
+            ((), [matcher.vocab[text]]),
+            ((False,), matcher.fast.ids(text).tolist()),
+        ):
+            assert [row[0] for row in matcher.plain_rows(text, *keep_special)] == expected
+            assert matcher.rows(text, *keep_special)[:, 0].tolist() == expected
+            assert matcher.ids(text, *keep_special).tolist() == expected
+
+
+def test_letters_that_become_several_stand_where_they_stood():
+    matcher = Matcher(Vocabulary(PIECES), Normalizer(strip_accents=False), 0, 9)
+    assert matcher.rows("İ.a")[:, 1:3].tolist() == [[0, 1], [1, 2], [2, 3]]
+    stripped = Matcher(Vocabulary(PIECES), Normalizer(), 0, 9)
+    assert stripped.rows("한.a")[:, 1:3].tolist() == [[0, 1], [1, 2], [2, 3]]  # three letters each
+
+
 @given(MATCHERS, WRITTEN)
 def test_offsets_go_forward_and_cover_the_text_that_counts(matcher, text):
     rows = matcher.rows(text)
@@ -70,9 +91,9 @@ def test_what_is_remembered_is_bounded(monkeypatch):
         assert len(remembered) <= 10
     assert remembered["24"] == b"24"
     assert asked == [str(i) for i in range(25)]
-    long = "x" * (module.REMEMBERED_LENGTH + 1)
-    assert remembered[long] == long.encode()
-    assert long not in remembered
+    for length, kept in (module.REMEMBERED_LENGTH, True), (module.REMEMBERED_LENGTH + 1, False):
+        assert remembered["x" * length] == b"x" * length
+        assert ("x" * length in remembered) is kept
 
 
 @pytest.mark.parametrize("limit", [1, 3])

@@ -96,8 +96,17 @@ def test_marks_are_put_in_order():
         ("\U0001d165", 1, 2),
         ("\U0001d16d", 2, 3),
     ]
+    # A mark of class 1, which goes, is no hindrance.
+    assert normalizer.normalize("a\U0001d16d\u0338\U0001d165") == "a\U0001d165\U0001d16d"
     # One of Unicode 14 isn't known to move.
     assert normalizer.normalize("a\u302e\u1715\u302f") == "a\u302e\u1715\u302f"
+
+
+def test_control_characters_cut_where_they_are_not_dropped():
+    text = "a\x0bb  c"
+    assert Normalizer().located_chunks(text) == (["a\x0bb", "c"], [0, 5])
+    kept = Normalizer(clean_text=False)
+    assert kept.located_chunks(text) == (["a", "b", "c"], [0, 2, 5])
 
 
 @given(TEXTS, NORMALIZERS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.tokenization import AddedToken, Normalizer, WordPieceTokenizer
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b", "É", "\u2028", " x ", ""]
 
@@ -67,6 +67,73 @@ def test_a_round_trip_keeps_everything(tmp_path_factory, more, options):
     alone = WordPieceTokenizer.from_pretrained(folder)
     assert alone.normalizer == tokenizer.normalizer
     assert alone.vocab == WordPieceTokenizer(pieces, **options).vocab
+
+
+def test_the_files_to_the_letter(tmp_path):
+    more = AddedToken("New York", single_word=True)
+    WordPieceTokenizer(
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "é"],
+        strip_accents=False,
+        max_input_chars_per_word=9,
+        model_max_length=12,
+        added_tokens=[more],
+    ).save_pretrained(tmp_path)
+
+    def token(i, content, special=True, **flags):
+        plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": not special}
+        return {"id": i, "content": content, **plain, "special": special, **flags}
+
+    assert (tmp_path / "vocab.txt").read_bytes().decode() == (
+        "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\né\n"
+    )
+    whole = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            *(token(i, name) for i, name in enumerate(PIECES[:5])),
+            token(6, "New York", special=False, single_word=True),
+        ],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": False,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 9,
+            "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "é": 5},
+        },
+    }
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "do_lower_case": True,
+        "strip_accents": False,
+        "tokenize_chinese_chars": True,
+        "clean_text": True,
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 9,
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+        "model_max_length": 12,
+    }
+    for name, content in ("tokenizer.json", whole), ("tokenizer_config.json", config):
+        written = (tmp_path / name).read_bytes().decode()
+        assert json.loads(written) == content
+        assert written == json.dumps(json.loads(written), indent=2, ensure_ascii=False) + "\n"
+    WordPieceTokenizer(PIECES).save_pretrained(tmp_path)  # a length without a limit isn't written
+    assert "model_max_length" not in (tmp_path / "tokenizer_config.json").read_text()
 
 
 def test_the_configuration_may_be_missing(tmp_path):
@@ -179,12 +246,31 @@ def test_added_tokens_decoder_is_read(tmp_path):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
+def test_extra_special_tokens_are_read(tmp_path):
+    save_without_json(PIECES, tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"extra_special_tokens": ["<e>"]}')
+    assert WordPieceTokenizer.from_pretrained(tmp_path).encode("a<e>").input_ids == [2, 5, 11, 3]
+    (tmp_path / "tokenizer_config.json").write_text('{"extra_special_tokens": [""]}')
+    with pytest.raises(
+        ValueError, match=r"tokenizer_config\.json: can't make out the added tokens"
+    ):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(("length", "kept"), [(10**9, 10**9), (10**9 + 1, None), (0, 0)])
+def test_a_length_beyond_all_texts_is_none(tmp_path, length, kept):
+    save_without_json(PIECES, tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(f'{{"model_max_length": {length}}}')
+    assert WordPieceTokenizer.from_pretrained(tmp_path).model_max_length == kept
+
+
 def test_added_tokens_of_older_folders_are_read(tmp_path):
     save_without_json(PIECES, tmp_path)
-    (tmp_path / "special_tokens_map.json").write_text('{"additional_special_tokens": ["<e>"]}')
-    (tmp_path / "added_tokens.json").write_text('{"<e>": 12, "New York": 11}')
+    (tmp_path / "special_tokens_map.json").write_text('{"additional_special_tokens": ["<E>"]}')
+    (tmp_path / "added_tokens.json").write_text('{"<E>": 12, "New York": 11}')
     tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
-    assert tokenizer.encode("new york <e>").input_ids == [2, 11, 12, 3]
+    assert tokenizer.encode("new york <E>").input_ids == [2, 11, 12, 3]
+    assert tokenizer.encode("<e>").input_ids == [2, 1, 1, 1, 3]  # it isn't normalised
     assert 12 in tokenizer.all_special_ids
 
 
@@ -234,12 +320,19 @@ def test_tokenizer_json_alone_is_enough(whole, tmp_path):
     assert state(whole(post_processor=TEMPLATE)) == expected
     alone = {"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}]}
     assert state(whole(pre_tokenizer=alone)) == expected
+    normalizer = json.loads((tmp_path / "tokenizer.json").read_text())["normalizer"]
+    assert state(whole(normalizer={"type": "Sequence", "normalizers": [normalizer]})) == expected
     content = json.loads((tmp_path / "tokenizer.json").read_text())
     del content["model"]["type"]  # as old files have it
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     assert state(WordPieceTokenizer.from_pretrained(tmp_path)) == expected
     nothing = whole(normalizer=None).normalizer
+    assert nothing == Normalizer(False, False, False, False)
     assert nothing.normalize("É\x00 中") == "É\x00 中"
+    model = {"unk_token": "a", "continuing_subword_prefix": "@", "max_input_chars_per_word": 3}
+    changed = whole(model=model)
+    assert (changed.unk_token, changed.vocabulary.prefix) == ("a", "@")
+    assert changed.max_input_chars_per_word == 3
 
 
 @pytest.mark.parametrize(
@@ -247,7 +340,10 @@ def test_tokenizer_json_alone_is_enough(whole, tmp_path):
     [
         ({"model": {"type": "BPE"}}, "model: expected WordPiece, got BPE"),
         ({"model": {"vocab": {"[UNK]": 0, "a": 2}}}, "found 2 for 'a' where 1 should be"),
-        ({"model": {"vocab": ["a"]}}, "not a tokenizer's file"),
+        (
+            {"model": {"vocab": ["a"]}},
+            r"not a tokenizer's file \(TypeError: model: vocab: expected an object\)$",
+        ),
         ({"normalizer": {"type": "NFC"}}, "normalizer: expected BertNormalizer, got NFC"),
         (
             {"normalizer": {"type": "Sequence", "normalizers": [{}, {}]}},
@@ -260,7 +356,10 @@ def test_tokenizer_json_alone_is_enough(whole, tmp_path):
             "post_processor: expected .* got TemplateProcessing",
         ),
         ({"added_tokens": [{"id": 77, "content": "x"}]}, "'x' has id 77, where 11 is next"),
-        ({"added_tokens": [{"id": 77}]}, "not a tokenizer's file"),
+        (
+            {"added_tokens": [{"id": 77}]},
+            r"tokenizer\.json: not a tokenizer's file \(KeyError: 'content'\)$",
+        ),
     ],
 )
 def test_what_another_tokenizer_needs_is_refused(whole, tmp_path, changes, message):
@@ -268,6 +367,15 @@ def test_what_another_tokenizer_needs_is_refused(whole, tmp_path, changes, messa
         whole(**changes)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_does_not_say_what_it_is_is_refused(whole, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(path.read_text())
+    del content["model"]["type"], content["model"]["max_input_chars_per_word"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"model: expected WordPiece, got one of no type$"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

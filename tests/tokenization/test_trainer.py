@@ -1,6 +1,7 @@
 """The fast trainer learns what the slow and obvious one does, from texts in whatever order."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -175,10 +176,37 @@ def test_what_was_trained_on_is_known():
     assert all("[UNK]" not in tokenizer.tokenize(text) for text in texts)
 
 
+def test_the_tokenizers_training_passes_everything_on():
+    texts = ["xab yab", "xab yab", "zab", "w" * 5, "v" * 6]
+    options = {"min_frequency": 4, "limit_alphabet": 6, "initial_alphabet": "Q"}
+    learned = learn(texts, 99, exact=False, longest_word=5, prefix="@", **options)
+    assert learned == ["[UNK]", *"Qabwxy", "@a", "@b", "@w", "@ab"]
+    tokenizer = WordPieceTokenizer.train(
+        texts,
+        99,
+        exact=False,
+        max_input_chars_per_word=5,
+        continuing_subword_prefix="@",
+        special_tokens=["<e>"],
+        **options,
+    )
+    assert list(tokenizer.vocab)[5:] == ["<e>", *learned[1:]]
+    assert tokenizer.all_special_tokens[-1] == "<e>"
+    assert learn(texts, 99, exact=False) == learn(texts, len(learn(texts, 99, exact=False)))
+
+
+def test_what_is_not_said_is_as_in_tokenizers():
+    letters = "".join(chr(0x4E00 + i) for i in range(1001))
+    kept = learn([" ".join(letters)], 1001)
+    assert kept == ["[UNK]", *letters[:1000]]
+    assert list(joined_pieces({"ab": 2, "cd": 1})) == ["ab"]
+    assert learn([f"{'a' * 100} {'b' * 101}"], 3) == ["[UNK]", "a", "##a"]
+
+
 @pytest.mark.parametrize(
     ("texts", "options", "error", "message"),
     [
-        ("one text", {}, TypeError, "texts: expected several, got one string"),
+        ("one text", {}, TypeError, "^texts: expected several, got one string; put it in"),
         (["a", b"b"], {}, TypeError, r"texts\[1\]: expected a string, got bytes"),
         ([], {}, ValueError, "expected at most 5, .* got 30"),
         (["a"], {"do_lowercase": True}, TypeError, "do_lowercase"),
@@ -199,9 +227,13 @@ def test_bad_options_are_refused_before_the_texts_are_read():
 def test_the_bar_changes_nothing(capsys):
     texts = ["low lower lowest", "low lower"] * 3
     quiet = WordPieceTokenizer.train(texts, 22)
+    learn(texts, 18)
     assert capsys.readouterr().err == ""
     assert WordPieceTokenizer.train(texts, 22, progress=True).vocab == quiet.vocab
-    assert "joining pairs" in capsys.readouterr().err
+    bars = capsys.readouterr().err
+    assert re.search(r"\rcounting words: 100%.* 6/6 .* texts/s\]", bars)
+    joins = 22 - 5 - len("elorstw") - len("eorstw")
+    assert re.search(rf"\rjoining pairs: .* {joins - 1}/{joins} \[", bars)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,11 @@ def test_ids_may_be_any_integers():
 @pytest.mark.parametrize(
     ("pieces", "error", "message"),
     [
-        ("vocab.txt", TypeError, "expected pieces, got one string"),
+        (
+            "vocab.txt",
+            TypeError,
+            "^vocabulary: expected pieces, got one string; see from_pretrained$",
+        ),
         (["a", 3], TypeError, r"vocabulary\[1\]: expected a string, got int"),
         (["a", "b", "a"], ValueError, "'a' occurs twice, at 0 and 2"),
         (["a", "b\n"], ValueError, r"vocabulary\[1\]: expected a line of text, got 'b\\n'"),
@@ -92,6 +96,7 @@ def test_pieces_join_to_words():
     pieces = ["##un", "##aff", "a", "##", "b"]
     assert joined(pieces) == "##unaff a b"
     assert joined([]) == ""
+    assert joined(["a", "."]) == "a ."
     assert joined(["a", "@@b", "##c"], prefix="@@") == "ab ##c"
     assert joined(["a", "b"], prefix="") == "ab"
 

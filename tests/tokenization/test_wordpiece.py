@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import Normalizer, WordPieceTokenizer
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able ##a a b c ##b ##c , . ' s 中".split()
 ODD = "<p> a ##b b [ ] mask , ##a c d ? [CLS] [SEP] [MASK] [UNK]".split()
@@ -51,6 +51,26 @@ def test_the_longest_special_token_wins():
     )
     assert tokenizer.tokenize("<m>>> <m>< <m") == ["<m>>", ">", "<m>", "<", "<m"]
     assert tokenizer.all_special_tokens == ["?", "<m>", "<m", "<m>>"]
+
+
+def test_each_option_reaches_its_place():
+    options = {"tokenize_chinese_chars": False, "strip_accents": False, "clean_text": False}
+    tokenizer = WordPieceTokenizer(PIECES, do_lower_case=False, model_max_length=7, **options)
+    assert tokenizer.normalizer == Normalizer(False, False, False, False)
+    assert WordPieceTokenizer(PIECES).normalizer == Normalizer(True, None, True, True)
+    assert WordPieceTokenizer(PIECES, strip_accents=True).normalizer.strip_accents is True
+    assert (tokenizer.model_max_length, WordPieceTokenizer(PIECES).model_max_length) == (7, None)
+
+
+def test_the_words_of_a_text_are_as_they_stand_there(tokenizer):
+    text = " Unaffable  cab's [MASK] 中X."
+    words = tokenizer.words_of(text)
+    assert words == ["Unaffable", "cab", "'", "s", "[MASK]", "中", "X", "."]
+    assert tokenizer.words_of("") == []
+
+
+def test_tokens_that_there_are_not_are_unknown(tokenizer):
+    assert tokenizer.convert_tokens_to_ids(["a", "nowhere"]) == [tokenizer.vocab["a"], 1]
 
 
 def test_words_become_pieces_or_unknown(tokenizer):
@@ -142,6 +162,11 @@ def test_decoding(tokenizer):
     assert tokenizer.decode(ids, clean_up=True) == "cab, a's."
     batch = tokenizer.encode_batch(["a b", "cab"])
     assert tokenizer.decode_batch(batch["input_ids"]) == ["a b", "cab"]
+    comma = tokenizer.encode_batch(["a, b"])["input_ids"]
+    assert tokenizer.decode_batch(comma) == ["a , b"]
+    assert tokenizer.decode_batch(comma, clean_up=True) == ["a, b"]
+    framed = tokenizer.decode_batch(comma, skip_special_tokens=False)
+    assert framed == ["[CLS] a , b [SEP]"]
 
 
 def test_everything_about_an_encoding(tokenizer):
@@ -217,6 +242,11 @@ def test_batches_of_windows(tokenizer):
     assert batch["input_ids"][1].tolist() == tokenizer.encode("b c").input_ids
     assert batch["offset_mapping"][1].tolist() == [[0, 0], [2, 3], [4, 5], [0, 0]]
     assert batch["special_tokens_mask"][2].tolist() == [1, 0, 1, 1]  # padding too
+    several = {"max_length": 5, "return_overflowing_tokens": True}
+    apart = tokenizer.encode_batch(["a b c a"], **several)["input_ids"]
+    assert tokenizer.decode_batch(apart) == ["a b c", "a"]  # no overlap unless asked for
+    pairs = tokenizer.encode_batch(["a"], ["b c"], **several)
+    assert tokenizer.decode_batch(pairs["input_ids"]) == ["a b", "a c"]
     with pytest.raises(ValueError, match="max_length: expected the length of a window"):
         tokenizer.encode_batch(["a"], return_overflowing_tokens=True)
 
@@ -238,6 +268,9 @@ def test_batches_are_as_wide_as_asked(tokenizer):
 def test_text_that_cannot_be_trusted(tokenizer):
     encoding = tokenizer.encode("a [SEP] b", split_special_tokens=True)
     assert encoding.tokens == "[CLS] a [UNK] [UNK] [UNK] b [SEP]".split()
+    trusted = tokenizer.encode_windows("a [SEP] b", max_length=9)
+    assert trusted == [tokenizer.encode("a [SEP] b")]
+    assert len(trusted[0].tokens) == 5
     batch = tokenizer.encode_batch(["a [SEP] b"], split_special_tokens=True)
     assert batch["input_ids"].tolist() == [encoding.input_ids]
 
