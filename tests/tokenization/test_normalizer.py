@@ -60,6 +60,11 @@ def test_each_option_does_what_it_says():
     assert kept == ["a\u200bb\x1cc", "d", "e", "f"]
 
 
+def test_a_class_is_written_as_code_points():
+    written = characters.character_class("41-43 1F600")
+    assert re.findall(f"[{written}]", "@ABCD-U\U0001f600") == [*"ABC", "\U0001f600"]
+
+
 @pytest.mark.parametrize(
     ("name", "categories", "others"),
     [

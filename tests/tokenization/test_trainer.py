@@ -149,6 +149,13 @@ def test_pairs_that_overlap_join_from_the_left():
     assert list(joined_pieces({"aaaaa": 1}, min_frequency=1)) == ["##aa", "aaa", "aaaaa"]
 
 
+def test_a_piece_that_is_made_in_two_ways_is_one():
+    """Words with the prefix in them: "##b" is their beginning, and a b that continues."""
+    assert list(joined_pieces({"##b##": 2}, "likelihood")) == ["##", "##b", "##b#", "##b##"]
+    pieces = learn(["##b##", "##b##"], 7, score="likelihood")
+    assert pieces == ["[UNK]", "#", "b", "###", "##b", "##", "##b#"]
+
+
 def test_rare_letters_are_left_out_with_their_words():
     assert commonest_letters({"aab": 1, "c": 1, "d": 3}, 3) == ["a", "b", "d"]
     assert commonest_letters({"aab": 1, "c": 1, "d": 3}) == ["a", "b", "c", "d"]
