@@ -39,7 +39,9 @@ def test_every_command_parses_and_resolves(command):
 @pytest.mark.parametrize("block", PYTHON)
 def test_every_python_block_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {})
+    names = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names.keys() > {"__name__", "__builtins__"}
 
 
 def test_the_two_commands_come_first():

@@ -143,6 +143,7 @@ def _gelu_new_chunk(x, out, slope, work):
     c = math.sqrt(2 / math.pi)
     square, tanh, half = work
     np.multiply(x, x, out=square)
+    np.minimum(square, 1e4, out=square)  # further out tanh is ±1; an infinity times 0 is no number
     np.multiply(square, 0.044715 * c, out=tanh)
     tanh += c
     tanh *= x
@@ -153,9 +154,9 @@ def _gelu_new_chunk(x, out, slope, work):
     # slope = (1 + tanh) / 2 + x/2 · (1 - tanh²) · c · (1 + 3 · 0.044715 x²)
     square *= 3 * 0.044715 * c
     square += c
-    square *= half
     np.multiply(tanh, tanh, out=slope)
     np.subtract(1, slope, out=slope)
+    slope *= half
     slope *= square
     tanh += 1
     tanh *= 0.5

@@ -316,6 +316,7 @@ def test_gradients_accumulate(task):
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_given_is_written_to(kind):
     vector = away(kind).params.vector
+    before = vector.copy()
     vector.flags.writeable = False  # so that whoever writes raises
     model = kind(CONFIG, params=Parameters(kind(CONFIG).shapes(), vector))
     batch = {name: array.copy() for name, array in BATCH.items()}
@@ -333,6 +334,8 @@ def test_nothing_given_is_written_to(kind):
         for array in out:
             array.flags.writeable = False
         model.backward(out, cache, model.params.zeros_like())
+    assert (vector == before).all()
+    assert all((batch[name] == array).all() for name, array in BATCH.items())
 
 
 def test_the_tied_table_learns_from_both_ends():

@@ -64,7 +64,16 @@ def test_gelu_keeps_its_digits_far_out_in_the_tail(dtype):
     tolerance = 1e-5 if dtype == np.float32 else 1e-11
     np.testing.assert_allclose(out, exact, rtol=tolerance, atol=1e-7 if tolerance > 1e-6 else 1e-15)
     np.testing.assert_allclose(slope, derivative, rtol=0, atol=tolerance)
-    assert np.isfinite(f.ACTIVATIONS["gelu"](np.array([-1e30, 1e30], dtype))[0]).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("name", f.ACTIVATIONS)
+def test_far_out_an_activation_is_all_or_nothing(name, dtype):
+    x = np.append(np.geomspace(50, 1e37, 200), np.finfo(dtype).max).astype(dtype)
+    for sign, expected in (1, x), (-1, 0 * x):
+        out, slope = f.ACTIVATIONS[name](sign * x)
+        assert (out == expected).all()
+        assert (slope == (sign > 0)).all()
 
 
 def test_relu_has_no_slope_at_its_kink():

@@ -1,0 +1,90 @@
+"""What is written and read again, encoded and decoded, or dealt to threads comes back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minibert import BertForMaskedLM, BertForSequenceClassification, WordPieceTokenizer
+from minibert.data.masking import masked
+from minibert.models import BertModel
+from minibert.parameters import Parameters
+from minibert.testing import batches, configs, parameters, texts, vocabularies
+from minibert.tokenization import Normalizer
+from minibert.training import AdamW, Engine, split_batch
+
+KINDS = st.sampled_from([BertModel, BertForMaskedLM, BertForSequenceClassification])
+DTYPES = st.sampled_from([np.float32, np.float64])
+in_one_folder = settings(
+    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@in_one_folder
+@given(data=st.data(), config=configs(), kind=KINDS, dtype=DTYPES)
+def test_a_model_of_any_kind_comes_back_to_the_bit(tmp_path, data, config, kind, dtype):
+    shapes = kind(config, params=Parameters({})).shapes()
+    model = kind(config, params=data.draw(parameters(shapes, dtype=dtype)))
+    model.save_pretrained(tmp_path)
+    back = kind.from_pretrained(tmp_path, dtype=dtype, strict=True)
+    assert back.config == config
+    assert (back.params.vector == model.params.vector).all()
+    batch = data.draw(batches(config))
+    one, other = (vars(m(**batch)) for m in (model, back))
+    assert all((one[name] == other[name]).all() for name in one if one[name] is not None)
+
+
+@in_one_folder
+@given(pieces=vocabularies(), lists=st.lists(texts(), min_size=1, max_size=3))
+def test_a_tokenizer_comes_back_and_its_tokens_stand_in_the_text(tmp_path, pieces, lists):
+    tokenizer = WordPieceTokenizer(pieces)
+    tokenizer.save_pretrained(tmp_path)
+    back = WordPieceTokenizer.from_pretrained(tmp_path)
+    for text in lists:
+        encoding = tokenizer.encode(text)
+        assert back.encode(text) == encoding
+        assert tokenizer.convert_tokens_to_ids(encoding.tokens) == encoding.input_ids
+        inside = [*zip(encoding.tokens, encoding.offsets, strict=True)][1:-1]
+        assert [start for _, (start, _) in inside] == sorted(start for _, (start, _) in inside)
+        for token, (start, end) in inside:
+            if token not in tokenizer.all_special_tokens:
+                letters = token.removeprefix("##")
+                made = "".join(Normalizer().normalize(text[start:end]).split())
+                assert made == letters or len(made) > len(letters)  # one letter may give several
+
+
+@given(st.lists(st.sampled_from("a bc abc é 中 . ! '".split())).map(" ".join))
+def test_known_words_come_back_from_their_ids(text):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcé中.!'", "##b", "##c"]
+    tokenizer = WordPieceTokenizer(pieces, strip_accents=False)
+    assert tokenizer.decode(tokenizer.encode(text).input_ids) == text
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer):
+    text = "the cat sat on the big red mat and then it was the dog that ran under a tree"
+    return np.array([tokenizer.encode(text, max_length=8).input_ids] * 9)
+
+
+@settings(max_examples=15)
+@given(config=configs(), parts=st.integers(1, 5), seed=st.integers(0, 99))
+def test_threads_change_no_bit_and_shards_only_the_rounding(tokenizer, rows, config, parts, seed):
+    config = replace(config, vocab_size=len(tokenizer), max_position_embeddings=8)
+    shown, labels = masked(rows, tokenizer, np.random.default_rng(seed))
+    batch = {"input_ids": shown}
+
+    def step(config, parts, threads):
+        model = BertForMaskedLM(config, seed=seed, dtype=np.float64)
+        engine = Engine(model, AdamW(model.params), seed=seed, threads=threads)
+        engine.step(split_batch(batch, labels, parts), 1e-3)
+        return engine.grads.vector.copy(), model.params.vector
+
+    for alone, together in zip(step(config, parts, 1), step(config, parts, 3), strict=True):
+        assert (alone == together).all()
+    still = replace(
+        config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout=0.0
+    )
+    whole, cut = step(still, 1, 1)[0], step(still, parts, 2)[0]
+    np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-12 * np.abs(whole).max())
