@@ -280,30 +280,6 @@ def test_parts_of_a_batch_add_up(task):
 
 
 @each_task
-def test_duplicates_change_neither_loss_nor_gradient(task):
-    model = away(task.kind, task.config)
-    loss, grads = model.loss_and_grads(task.batch, task.labels)
-    double = {name: np.concatenate([array, array]) for name, array in task.batch.items()}
-    if isinstance(task.labels, dict):
-        labels = {name: np.concatenate([array, array]) for name, array in task.labels.items()}
-    else:
-        labels = np.concatenate([task.labels, task.labels])
-    again, double_grads = model.loss_and_grads(double, labels)
-    assert again == pytest.approx(loss, rel=1e-12)
-    assert_same_gradients(double_grads, grads, zeros=task.zeros)
-
-
-@each_task
-def test_the_loss_falls_along_the_negative_gradient(task):
-    model = away(task.kind, task.config)
-    loss, grads = model.loss_and_grads(task.batch, task.labels)
-    model.params.vector[:] -= 1e-5 * grads.vector
-    expected = loss - 1e-5 * float(grads.vector @ grads.vector)
-    again, _ = model.loss_and_grads(task.batch, task.labels)
-    assert again == pytest.approx(expected, abs=1e-3 * (loss - expected))
-
-
-@each_task
 def test_gradients_accumulate(task):
     model = away(task.kind, task.config)
     _, grads = model.loss_and_grads(task.batch, task.labels)
