@@ -100,6 +100,10 @@ def test_bad_tokens_are_refused_and_change_nothing():
         tokenizer.add_tokens(["x", ""])
     with pytest.raises(ValueError, match=r"added token '\\u200b': nothing is left of it"):
         tokenizer.add_tokens(["x", "\u200b"])
+    with pytest.raises(ValueError, match=r"^added token: expected a text, got '\\ud800'$"):
+        tokenizer.add_tokens(["x", "\ud800"])
+    with pytest.raises(TypeError, match=r"^added token: expected a string, got list$"):
+        AddedToken(["x"])
     with pytest.raises(TypeError, match="tokens: expected several, got one string"):
         tokenizer.add_tokens("x")
     assert len(tokenizer) == 10

@@ -168,6 +168,10 @@ def test_what_transformers_writes_is_understood(tmp_path):
             "max_input_chars_per_word: expected an integer, got True",
         ),
         ('{"pad_token": {"content": 3}}', "pad_token: expected a string, got 3"),
+        (
+            r'{"continuing_subword_prefix": "\ud800"}',
+            r"continuing_subword_prefix: expected a string, got '\\ud800'",
+        ),
         ('{"pad_token": "<pad>"}', "pad_token: expected a piece of the vocabulary, got '<pad>'"),
     ],
 )
@@ -272,6 +276,10 @@ def test_added_tokens_of_older_folders_are_read(tmp_path):
     assert tokenizer.encode("new york <E>").input_ids == [2, 11, 12, 3]
     assert tokenizer.encode("<e>").input_ids == [2, 1, 1, 1, 3]  # it isn't normalised
     assert 12 in tokenizer.all_special_ids
+    (tmp_path / "added_tokens.json").write_text('{"<E>": "12"}')
+    said = r"added_tokens\.json: added token: expected an integer as its id, got '12'$"
+    with pytest.raises(ValueError, match=said):
+        WordPieceTokenizer.from_pretrained(tmp_path)
 
 
 def test_special_tokens_may_be_added_ones(tmp_path):
@@ -330,8 +338,10 @@ def test_tokenizer_json_alone_is_enough(whole, tmp_path):
     assert nothing == Normalizer(False, False, False, False)
     assert nothing.normalize("É\x00 中") == "É\x00 中"
     model = {"unk_token": "a", "continuing_subword_prefix": "@", "max_input_chars_per_word": 3}
-    changed = whole(model=model)
+    ends = {"type": "BertProcessing", "cls": ["a", 5], "sep": ["É", 7]}
+    changed = whole(model=model, post_processor=ends)
     assert (changed.unk_token, changed.vocabulary.prefix) == ("a", "@")
+    assert (changed.cls_token, changed.sep_token) == ("a", "É")
     assert changed.max_input_chars_per_word == 3
 
 
@@ -359,6 +369,18 @@ def test_tokenizer_json_alone_is_enough(whole, tmp_path):
         (
             {"added_tokens": [{"id": 77}]},
             r"tokenizer\.json: not a tokenizer's file \(KeyError: 'content'\)$",
+        ),
+        (
+            {"added_tokens": [{"id": "7", "content": "x"}]},
+            r"\(TypeError: added token: expected an integer as its id, got '7'\)$",
+        ),
+        (
+            {"added_tokens": [{"id": 11, "content": "x", "lstrip": 1}]},
+            r"\(TypeError: expected true or false as what an added token does\)$",
+        ),
+        (
+            {"model": {"max_input_chars_per_word": "x"}},
+            r"tokenizer\.json: max_input_chars_per_word: expected an integer, got 'x'$",
         ),
     ],
 )

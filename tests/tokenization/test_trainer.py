@@ -206,6 +206,7 @@ def test_what_is_not_said_is_as_in_tokenizers():
     letters = "".join(chr(0x4E00 + i) for i in range(1001))
     kept = learn([" ".join(letters)], 1001)
     assert kept == ["[UNK]", *letters[:1000]]
+    assert WordPieceTokenizer.train([letters], 1005).vocab_size == 1005
     assert list(joined_pieces({"ab": 2, "cd": 1})) == ["ab"]
     assert learn([f"{'a' * 100} {'b' * 101}"], 3) == ["[UNK]", "a", "##a"]
 
