@@ -253,7 +253,7 @@ def test_any_number_of_threads_gives_the_same_bits(parts):
 
 
 def test_blas_gets_its_threads_back():
-    def blas():  # but none that was loaded since, for scikit-learn say: it multiplies nothing of ours
+    def blas():  # not what was loaded since, by scikit-learn say: it multiplies nothing of ours
         pools = _controller().info()
         return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
 
