@@ -56,7 +56,9 @@ class Row:
             f"{self.name} at {where}: analytic {self.analytic:.10g}, numeric {self.numeric:.10g}, "
             f"error {self.error:.2e} (at most {self.tolerance:.0e})"
         )
-        unsettled = self.halved is not None and not np.isclose(self.halved, self.numeric, 1e-3, 0)
+        unsettled = self.halved is not None and not np.isclose(
+            self.halved, self.numeric, rtol=1e-3, atol=0, equal_nan=True
+        )
         return text + (
             f"; but half the step gives {self.halved:.10g}: a kink of the forward, or rounding"
             if unsettled
@@ -90,7 +92,7 @@ def check_pair(
             a tuple of them. What it draws at random it must draw the same at each call.
         backward: called as `backward(dout, cache, **inputs)`, returns the gradient of each input of
             floats: a mapping by name, a tuple in their order, or the one array there is.
-        inputs: by name. Arrays of floats and `Parameters` are converted to `dtype` and checked;
+        inputs: by name. NumPy's floats and `Parameters` are converted to `dtype` and checked;
             everything else is handed on as it is.
         dout: weights of the output; None: random ones, which is what sees most.
         entries: check this many elements of each array, drawn at random; None: all; 0: none.
@@ -109,8 +111,8 @@ def check_pair(
         the worst disagreement in each array.
 
     Raises:
-        ValueError: there is nothing to check, the forward differs from call to call, or the
-            complex step is no way to go through it.
+        ValueError: there is nothing to check, the forward returns something else or differs from
+            call to call, or the complex step is no way to go through it.
         GradientError: an error above the tolerance, a gradient missing or of the wrong shape, or an
             input that was written to.
 
@@ -131,8 +133,8 @@ def check_pair(
     blind.look_at_inputs(inputs)
     kept = {name: array.copy() for name, array in arrays.items()}
 
-    out, cache = forward(**inputs)
-    again = forward(**inputs)[0]
+    out, cache = _called(forward, inputs)
+    again, _ = _called(forward, inputs)
     if not all(map(_same, _parts(out), _parts(again))):
         raise ValueError(
             "forward: two calls with the same inputs gave different outputs; what it draws at "
@@ -264,6 +266,14 @@ def added(params: Parameters, backward: Callable[[Parameters], Any]) -> tuple[An
     return dinputs, grads
 
 
+def _called(forward, inputs):
+    returned = forward(**inputs)
+    if not (isinstance(returned, tuple) and len(returned) == 2):  # an array of two rows would do
+        came = type(returned).__name__
+        raise ValueError(f"forward: expected it to return a pair (out, cache), got {came}")
+    return returned
+
+
 def _tried(shape, entries, directions, rng):
     """Yield what to move an array along: its index and a unit vector, or None and a direction."""
     size = int(np.prod(shape))
@@ -296,8 +306,9 @@ def _worst(name, function, array, gradient, tried, tolerance, zero):
     for index, direction in tried:
         analytic = float(np.sum(gradient * direction))
         numeric = slope(direction, h)
-        scale = 1 if zero else max(abs(analytic), abs(numeric), 1e-3 * largest)
-        wrong = max(abs(analytic), abs(numeric)) if zero else abs(analytic - numeric)
+        both = float(np.maximum(abs(analytic), abs(numeric)))  # not a number if one of them isn't
+        scale = 1 if zero else np.maximum(both, 1e-3 * largest)
+        wrong = both if zero else abs(analytic - numeric)
         error = float(wrong / scale) if scale else 0.0
         rows.append((Row(name, index, analytic, numeric, error, tolerance), direction))
     if not zero:
@@ -349,8 +360,8 @@ def _gradients(gradients, inputs):
 def _converted(value, dtype):
     if isinstance(value, Parameters):
         return value.astype(dtype)
-    if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
-        return value.astype(dtype)
+    if isinstance(value, np.ndarray | np.floating) and np.issubdtype(value.dtype, np.floating):
+        return np.array(value, dtype)  # of a NumPy number, too: a copy that can be moved
     return value
 
 

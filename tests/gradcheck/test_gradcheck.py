@@ -91,6 +91,40 @@ def test_gradients_that_must_be_zero_must_be_zero():
         check_pair(forward, backward, inputs, zeros=("shift",))
 
 
+@pytest.mark.parametrize("zeros", [(), ("x",)])
+@pytest.mark.parametrize(("at_x", "nearby"), [(0.0, np.nan), (np.nan, np.nan)])
+def test_a_forward_that_gives_no_number_proves_nothing(zeros, at_x, nearby):
+    def forward(x):
+        return np.full_like(x, at_x if (x == X).all() else nearby), None
+
+    with pytest.raises(GradientError, match=r"x at .*: analytic 0, numeric nan, error nan [^;]*$"):
+        check_pair(forward, lambda dout, cache, x: 0 * x, {"x": X}, zeros=zeros)
+
+
+def test_a_gradient_that_is_no_number_is_caught_where_nothing_was_drawn():
+    def backward(dout, cache, x):
+        dx = 3 * x**2 * dout
+        dx[2, 3] = np.nan
+        return dx
+
+    with pytest.raises(GradientError, match="error nan"):
+        check_pair(cube, backward, {"x": X}, entries=1, directions=0, seed=1)
+
+
+def test_a_number_of_numpys_is_proven_like_an_array():
+    def backward(dout, cache, x, scale):
+        return dout * scale, np.sum(dout * x)
+
+    inputs = {"x": X, "scale": np.float32(1.5)}
+    rows = check_pair(lambda x, scale: (x * scale, None), backward, inputs)
+    assert [(row.name, row.error < 1e-9) for row in rows] == [("x", True), ("scale", True)]
+
+
+def test_a_forward_without_a_cache_is_refused():
+    with pytest.raises(ValueError, match=r"forward: expected .* \(out, cache\), got ndarray"):
+        check_pair(lambda x: x**3, lambda dout, cache, x: 3 * x**2 * dout, {"x": X[:2]})
+
+
 def test_inputs_are_left_alone_and_floats_are_proven_in_float64():
     x = X.astype(np.float32)
     kept = x.copy()
