@@ -103,6 +103,31 @@ def test_what_is_fixed_is_not_drawn(config):
     assert (config.vocab_size, config.hidden_size, config.num_attention_heads) == (7, 12, 3)
 
 
+@pytest.mark.parametrize(
+    ("fixed", "heads", "positions"),
+    [
+        ({"num_attention_heads": 5}, {5}, {*POSITIONS}),
+        ({"hidden_size": 5}, {1}, {"absolute"}),
+        ({"hidden_size": 8}, {1, 2}, {*POSITIONS}),
+        ({"hidden_size": 9, "num_attention_heads": 9}, {9}, {"absolute"}),
+        ({"position_embedding_type": "sinusoidal"}, {1, 2, 3}, {"sinusoidal"}),
+        ({"pad_token_id": 30}, {1, 2, 3}, {*POSITIONS}),
+    ],
+)
+def test_what_is_drawn_goes_with_what_is_given(fixed, heads, positions):
+    seen = []
+
+    @settings(max_examples=50)
+    @given(configs(**fixed))
+    def look(config):
+        seen.append(config)
+
+    look()
+    assert all(getattr(config, name) == fixed[name] for config in seen for name in fixed)
+    assert {config.num_attention_heads for config in seen} == heads
+    assert {config.position_embedding_type for config in seen} == positions
+
+
 @given(configs(hidden_act="gelu").flatmap(lambda c: st.tuples(st.just(c), batches(c))))
 @settings(max_examples=20)
 def test_batches_have_a_token_each_and_padding_at_the_right(case):
