@@ -5,6 +5,7 @@ folder. Everything else is a bug: another exception, a warning, memory that the 
 explain, and code that is run.
 """
 
+import gzip
 import json
 import logging
 import os
@@ -38,6 +39,7 @@ from minibert.training.checkpoint import restore_optimizer, save_checkpoint
 from minibert.training.history import History
 
 TEXT = "the cat sat, É [MASK] New  York"
+CORPUS = "the cat sat\n\nnew york, the cat\n\n" * 20
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat ##s new york , e".split()
 CONFIG = BertConfig(
     vocab_size=16,
@@ -280,18 +282,34 @@ def read_table(name: str) -> Callable[[Path], None]:
     return read
 
 
-def corpus(folder: Path):
-    """Tokenize a corpus, or map the tokens that were kept."""
-    text = folder / "corpus.txt"
-    if not text.exists():
-        text.write_text("the cat sat\n\nnew york, the cat\n\n" * 20, "utf-8")
-    return tokenize_corpus([text], tokenizer(), held_out=0.3, folder=folder / "tokens")
+def seed_text(folder: Path) -> None:
+    """Write a corpus, as text and packed."""
+    (folder / "corpus.txt").write_text(CORPUS, "utf-8")
+    (folder / "corpus.txt.gz").write_bytes(gzip.compress(CORPUS.encode(), mtime=0))
+
+
+def tokens_of(folder: Path, name: str) -> tuple[int, int]:
+    """Tokenize a corpus, or map the tokens that were kept; returns their numbers on each side."""
+    found = tokenize_corpus([folder / name], tokenizer(), held_out=0.3, folder=folder / "tokens")
+    for side in found.train, found.held_out:
+        assert (np.bincount(side.stream, minlength=len(side.counts)) == side.counts).all()
+        assert len(side.stream) == (side.ends[-1] if len(side.ends) else 0)
+    return len(found.train.stream), len(found.held_out.stream)
+
+
+def read_text(folder: Path, name: str) -> None:
+    """Tokenize a corpus that wasn't seen before."""
+    try:
+        tokens_of(folder, name)
+    finally:
+        shutil.rmtree(folder / "tokens", ignore_errors=True)
 
 
 def seed_tokens(folder: Path) -> None:
     """Write a corpus and its tokens, under a name that stays."""
     shutil.rmtree(folder / "tokens", ignore_errors=True)
-    corpus(folder)
+    seed_text(folder)
+    tokens_of(folder, "corpus.txt")
     (home,) = (folder / "tokens").iterdir()
     link = folder / "kept"
     link.unlink(missing_ok=True)
@@ -301,11 +319,7 @@ def seed_tokens(folder: Path) -> None:
 def read_tokens(folder: Path) -> None:
     """Map tokens: a file that isn't as it was written is made again."""
     logging.getLogger("minibert").setLevel(logging.ERROR)
-    found = corpus(folder)
-    assert (len(found.train.stream), len(found.held_out.stream)) == SIZES
-    for side in found.train, found.held_out:
-        assert (np.bincount(side.stream, minlength=len(side.counts)) == side.counts).all()
-        assert len(side.stream) == (side.ends[-1] if len(side.ends) else 0)
+    assert tokens_of(folder, "corpus.txt") == SIZES
 
 
 def seed_run(folder: Path) -> None:
@@ -369,6 +383,10 @@ TARGETS = {
     **{
         name.split(".")[1]: Target(seed_table(name), name, read_table(name))
         for name in ("rows.tsv", "rows.csv", "rows.jsonl", "rows.conll")
+    },
+    **{
+        name: Target(seed_text, name, partial(read_text, name=name))
+        for name in ("corpus.txt", "corpus.txt.gz")
     },
     "tokens-state": Target(seed_tokens, "kept/tokens.json", read_tokens),
     "tokens-ids": Target(seed_tokens, "kept/train.ids", read_tokens),
