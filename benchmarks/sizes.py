@@ -85,9 +85,13 @@ def ours(size, batch, labels):
     shards = split_batch(batch, labels, usable_cores())
     parts = [model.check(**part) for part, _ in shards]
 
+    @one_blas_thread()
+    def encode(part):
+        return model.encode(part)[0]
+
     def forward():
         with one_blas_thread():
-            list(in_order(lambda part: model.encode(part)[0], parts, usable_cores()))
+            list(in_order(encode, parts, usable_cores()))
 
     def step():
         engine.step(shards, 1e-4)

@@ -71,6 +71,7 @@ def for_sequences(
     """Yield the rows of each batch with what `function` makes of them, as `for_texts` does."""
     from tqdm import tqdm  # here, for it costs more to import than to use
 
+    @one_blas_thread()
     def work(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(all="ignore"):  # whoever asked looks for what isn't finite, once
             return rows, function(sequences.batch(rows, pad_id))

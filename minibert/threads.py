@@ -133,25 +133,42 @@ _limit = _Limit()
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread, also when only one thread of ours is at work.
 
-    With two threads BLAS cuts a product elsewhere, and adds up other bits. Its limit holds for the
-    whole process, so callers are counted.
+    With two threads BLAS cuts a product elsewhere, and adds up other bits. NumPy's own OpenBLAS has
+    one limit for the whole process, so callers are counted. Where each thread has a limit of its
+    own, as with MKL, each that multiplies must ask: `@one_blas_thread()` stands over their work.
     """
     with _limit.lock:
         if _limit.users == 0:
-            _limit.limiter = _controller().limit(limits=1, user_api="blas")
+            _limit.limiter = _apart(_limited)
         _limit.users += 1
     try:
-        yield
+        with _limited():  # this thread's own, or what holds already
+            yield
     finally:
         with _limit.lock:
             _limit.users -= 1
             if _limit.users == 0:
-                _limit.limiter.restore_original_limits()
+                _apart(_limit.limiter.restore_original_limits)
+
+
+def _limited():
+    return _blas().limit(limits=1)
+
+
+def _apart(function):
+    """Call a function in a thread that ends.
+
+    From 3.8 on threadpoolctl lets nobody set OpenBLAS's limit but the thread that set it first, as
+    long as that lives. Here the last caller to leave needn't be the first that came.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
 
 
 @cache
-def _controller():
-    return ThreadpoolController()  # looks through the loaded libraries, which takes milliseconds
+def _blas():
+    # Looks through the loaded libraries, which takes milliseconds.
+    return ThreadpoolController().select(user_api="blas")
 
 
 @cache

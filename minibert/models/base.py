@@ -33,6 +33,9 @@ class Model:
     `forward(batch, rows, rng) -> logits, cache` and `backward(dlogits, cache, grads)`, and a
     criterion, which is the labels' cross-entropy unless it says otherwise.
 
+    Called by itself, a model leaves the cores to BLAS, whose number of threads decides the last
+    digits; what `Engine`, `FeatureExtractor` and their like make doesn't depend on it.
+
     Args:
         config: the sizes.
         seed: of the initial weights, which are drawn from a normal distribution with the standard

@@ -88,6 +88,7 @@ class Engine:
         total: list[Parameters] = []
         losses: list[float] = []
 
+        @one_blas_thread()
         def work(place):
             i = own[place]
             batch, labels = shards[i]

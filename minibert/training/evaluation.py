@@ -181,7 +181,7 @@ def _in_parts(work, count, threads):
     parts = [slice(i, i + EVALUATION_ROWS) for i in range(0, count, EVALUATION_ROWS)]
     threads = number_of_threads(threads)
     with one_blas_thread():
-        return list(in_order(work, parts, threads, ahead=threads))
+        return list(in_order(one_blas_thread()(work), parts, threads, ahead=threads))
 
 
 def count_tokens(rows: Rows | np.ndarray, tokenizer: WordPieceTokenizer) -> np.ndarray:

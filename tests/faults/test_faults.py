@@ -392,22 +392,56 @@ def test_eight_threads_share_a_tokenizer():
     assert at_once(lambda n: ids(shared, n)) == [ids(small_tokenizer(), n) for n in range(8)]
 
 
-def test_eight_threads_share_a_model_and_an_extractor(tokenizer):
-    def made():
-        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), max_position_embeddings=16)
-        model = BertForMaskedLM(config, seed=1)
-        return model, FeatureExtractor(model, small_tokenizer(), pooling="mean")
+def small_model():
+    config = BertConfig.preset(
+        "tiny", vocab_size=len(small_tokenizer()), max_position_embeddings=16
+    )
+    return BertForMaskedLM(config, seed=1)
 
-    def answers(model, extractor, number):
-        batch = tokenizer.encode_batch(texts(number), max_length=16)
-        loss, grads = model.loss_and_grads(batch, batch["input_ids"])
-        vectors = extractor(texts(number), threads=1 + number % 2)
-        return [np.float64(loss).tobytes(), grads.vector.tobytes(), vectors.tobytes(),
-                model(**batch).logits.tobytes()]  # fmt: skip
 
-    alone = [answers(*made(), number) for number in range(8)]
-    shared = made()  # never used before: whatever it makes at its first use is made by all at once
-    assert at_once(lambda number: answers(*shared, number)) == alone
+def answers_of(model, number):
+    batch = small_tokenizer().encode_batch(texts(number), max_length=16)
+    loss, grads = model.loss_and_grads(batch, batch["input_ids"])
+    return [np.float64(loss), grads.vector, model(**batch).logits]
+
+
+def vectors_of(extractor, number):
+    return [extractor(texts(number), threads=1 + number % 2)]
+
+
+def extractor_of(model):
+    return FeatureExtractor(model, small_tokenizer(), pooling="mean")
+
+
+def as_bytes(results):
+    return [[array.tobytes() for array in arrays] for arrays in results]
+
+
+@pytest.mark.parametrize(
+    ("make", "use"),
+    [(small_model, answers_of), (lambda: extractor_of(small_model()), vectors_of)],
+    ids=["a model", "an extractor"],
+)
+def test_eight_threads_share(make, use):
+    alone = [use(make(), number) for number in range(8)]
+    shared = make()  # never used before: whatever it makes at its first use is made by all at once
+    assert as_bytes(at_once(lambda n: use(shared, n))) == as_bytes(alone)
+
+
+def test_a_model_beside_an_extractor_of_it_says_the_same_but_for_rounding():
+    """The extractor holds BLAS to one thread, and so the model while both are at work."""
+    model = small_model()
+    extractor = extractor_of(model)
+
+    def use(number):
+        return vectors_of(extractor, number) + answers_of(model, number)
+
+    alone = [use(number) for number in range(8)]
+    together = at_once(use)
+    assert as_bytes(pair[:1] for pair in together) == as_bytes(pair[:1] for pair in alone)
+    for ours, others in zip(together, alone, strict=True):
+        for one, other in zip(ours, others, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
 def test_eight_threads_share_a_fitted_classifier():

@@ -4,16 +4,26 @@ import os
 import signal
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
-from minibert.threads import _controller, in_order, in_turns, one_blas_thread
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    FeatureExtractor,
+)
+from minibert.models.bert import BertBased
+from minibert.threads import _blas, in_order, in_turns, one_blas_thread
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
+from minibert.training.evaluation import score
 
 CONFIG = BertConfig(
     vocab_size=40,
@@ -252,18 +262,68 @@ def test_any_number_of_threads_gives_the_same_bits(parts):
         assert (other == vector).all()
 
 
-def test_blas_gets_its_threads_back():
-    def blas():  # not what was loaded since, by scikit-learn say: it multiplies nothing of ours
-        pools = _controller().info()
-        return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+def blas_threads():
+    # Not of what was loaded since, by scikit-learn say: it multiplies nothing of ours.
+    return [pool["num_threads"] for pool in _blas().info()]
 
-    before = blas()
+
+def test_blas_gets_its_threads_back():
+    before = blas_threads()
     with one_blas_thread():
-        assert set(blas()) == {1}
+        assert set(blas_threads()) == {1}
         with one_blas_thread():
             pass
-        assert set(blas()) == {1}
-    assert blas() == before
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
+def test_blas_is_held_by_any_thread_and_given_back_by_the_last():
+    """Whoever came first: threadpoolctl lets the others set nothing while that one lives."""
+    before = blas_threads()
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as last:
+        for one, other in (first, last), (last, first), (first, first):
+            holds = one_blas_thread(), one_blas_thread()
+            one.submit(holds[0].__enter__).result()
+            other.submit(holds[1].__enter__).result()
+            assert set(blas_threads()) == {1}
+            one.submit(holds[0].__exit__, None, None, None).result()
+            assert set(blas_threads()) == {1}
+            other.submit(holds[1].__exit__, None, None, None).result()
+            assert blas_threads() == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_where_each_thread_has_a_limit_of_its_own_all_that_multiply_are_held(
+    threads, monkeypatch, tokenizer
+):
+    own, seen = threading.local(), []
+
+    class Blas:  # MKL, say
+        @contextmanager
+        def limit(self, limits):
+            before, own.limit = getattr(own, "limit", 8), limits
+            yield
+            own.limit = before
+
+    def watched(name):
+        right = getattr(BertBased, name)
+
+        def method(*arguments, **options):
+            seen.append((name, own.limit))
+            return right(*arguments, **options)
+
+        return method
+
+    monkeypatch.setattr("minibert.threads._blas", Blas)
+    monkeypatch.setattr("minibert.threads._apart", Mock())  # the process has no limit to set
+    for name in "body_forward", "steps":
+        monkeypatch.setattr(BertBased, name, watched(name))
+    model = BertForMaskedLM(CONFIG, seed=1)
+    Engine(model, AdamW(model.params), threads=threads).step(shards_at(0), 1e-2)
+    score(model, batch(1)[0]["input_ids"], batch(1)[1], 0, threads=threads)
+    FeatureExtractor(model, tokenizer)(["the cat sat"], threads=threads)
+    assert sorted(seen) == 2 * [("body_forward", 1)] + 2 * [("steps", 1)]
+    assert getattr(own, "limit", 8) == 8
 
 
 def test_work_comes_back_in_order_and_never_more_at_a_time_than_threads():
