@@ -76,7 +76,8 @@ def add_and_normalise(
         piece = x[start : start + rows]
         piece += bias
         piece += residual[start : start + rows]
-        piece -= (piece @ mean)[:, None]  # (rows, D) @ (D,) -> (rows,)
+        for _ in range(2):  # twice, as there
+            piece -= (piece @ mean)[:, None]  # (rows, D) @ (D,) -> (rows,)
         variance = np.einsum("nd,nd->n", piece, piece) / width
         piece *= (1 / np.sqrt(variance + eps))[:, None]
         piece *= weight
@@ -104,7 +105,8 @@ def attention_forward(query, key, value, bias=None, rate=0.0, rng=None):
         np.matmul(query[rows] * dtype.type(1 / math.sqrt(H)), key[rows].swapaxes(-1, -2), scores)
         if bias is not None:
             scores += bias[rows]
-        scores -= np.maximum(scores.max(axis=-1, keepdims=True), lowest)
+        with np.errstate(over="ignore"):  # as in `functional.softmax_forward`
+            scores -= np.maximum(scores.max(axis=-1, keepdims=True), lowest)
         np.exp(scores, out=scores)
         total = scores @ ones  # (b, K, R, 1); `sum` is slow on short rows
         scores /= np.where(total == 0, 1, total)

@@ -86,8 +86,9 @@ def test_normalised_vectors_have_the_length_one(tokenizer):
     np.testing.assert_allclose(unit * np.linalg.norm(plain, axis=1)[:, None], plain, rtol=1e-5)
 
 
-def test_order_threads_and_batches_change_nothing(tokenizer, monkeypatch):
-    extractor = FeatureExtractor(small(tokenizer), tokenizer)
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_order_threads_and_batches_change_nothing(tokenizer, monkeypatch, pooling):
+    extractor = FeatureExtractor(small(tokenizer), tokenizer, pooling=pooling)
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(TEXTS[:4], rng.integers(1, 6))) for _ in range(150)]
     monkeypatch.setattr(inference, "TOKENS", 64)

@@ -32,8 +32,10 @@ def cross_entropy_forward(logits, labels, denominator=None, weights=None):
     scale = np.zeros(len(flat_labels))
     scale[rows] = share / denominator
     flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
-    shifted = flat - flat.max(axis=-1, keepdims=True)  # exp can't overflow
-    picked = shifted[rows, right]
+    largest = flat.max(axis=-1, keepdims=True)  # (M, 1)
+    with np.errstate(over="ignore"):  # so far below the largest, -inf has the share they get: 0
+        shifted = flat - largest  # exp can't overflow
+    picked = flat[rows, right].astype(np.float64) - largest[rows, 0]
     # From here on it becomes the gradient, w · (softmax - one-hot) / n: nearly all of that is done.
     dlogits = np.exp(shifted, out=shifted)
     total = dlogits.sum(axis=-1)  # (M,)
@@ -96,7 +98,8 @@ def squared_error_forward(outputs, targets, denominator=None):
     if denominator is None:
         denominator = targets.size
     errors = outputs - targets.astype(outputs.dtype)
-    return np.square(errors).sum(dtype=np.float64) / denominator, (errors, denominator)
+    squares = np.square(errors, dtype=np.float64)  # in float32 they overflow from 2e19 on
+    return squares.sum() / denominator, (errors, denominator)
 
 
 def squared_error_backward(cache):

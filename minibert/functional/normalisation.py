@@ -21,6 +21,7 @@ def layer_norm_forward(x, weight, bias, eps):
         out (N, D), and the cache that `layer_norm_backward` needs.
     """
     normed = x - _mean(x)  # (N, D), centred so far
+    normed -= _mean(normed)  # and what its rounding left: a constant row is 0 now, not ±1
     variance = np.einsum("nd,nd->n", normed, normed)[:, None] / x.shape[-1]  # (N, 1)
     inv_std = 1 / np.sqrt(variance + eps)  # (N, 1)
     normed *= inv_std

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.data.masking import mask_tokens, masked
@@ -34,16 +34,18 @@ def test_targets_are_ordinary_tokens_and_their_number_is_exact(seed, count, leng
     assert target.sum(axis=1).tolist() == expected
 
 
-def test_four_in_five_targets_are_hidden_one_in_ten_is_noise_one_in_ten_stays():
-    rng = np.random.default_rng(0)
-    ids = rng.integers(5, VOCAB, (400, 100))
+@given(st.integers(0, 2**32))
+@settings(max_examples=5)
+def test_four_in_five_targets_are_hidden_one_in_ten_is_noise_one_in_ten_stays(seed):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(5, VOCAB, (1000, 100))
     shown, labels = mask_tokens(ids, SPECIAL, MASK, VOCAB, rng)
     target = labels != -100
     hidden = (shown == MASK)[target].mean()
     kept = (shown == ids)[target].mean()
     noise = 1 - hidden - kept
-    # 6,000 draws: a standard deviation is 0.005 for the first share and 0.004 for the others. Noise
-    # hits the token itself once in 25 draws.
+    # 15,000 draws: a standard deviation is 0.0033 for the first share, 0.0026 for the others, and
+    # six of them are allowed. Noise hits the token itself once in 25 draws.
     assert hidden == pytest.approx(0.8, abs=0.02)
     assert kept == pytest.approx(0.1 + 0.1 / 25, abs=0.016)
     assert noise == pytest.approx(0.1 - 0.1 / 25, abs=0.016)

@@ -364,6 +364,14 @@ def test_a_weight_counts_as_often_as_a_repetition():
     np.testing.assert_allclose(dlogits, summed, atol=1e-12)
 
 
+@pytest.mark.parametrize("labels", [[0, 0, -100], [-100, -100, -100]])
+def test_classes_that_weigh_nothing_give_nothing_and_no_nan(labels):
+    weights = np.array([0.0, 1.0, 2.0])
+    loss, dlogits = f.cross_entropy_forward(numbers(3, 3), np.array(labels), weights=weights)
+    assert loss == 0
+    assert not dlogits.any()
+
+
 @pytest.mark.parity
 def test_class_weights_are_pytorchs():
     import torch

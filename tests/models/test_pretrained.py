@@ -20,6 +20,7 @@ from minibert import (
     WordPieceTokenizer,
 )
 from minibert.functional import sinusoidal_positions
+from minibert.models.weights import open_weights
 from minibert.proofs.examples import BATCH, CONFIG, D, tasks
 
 TASKS = {task.name: task for task in tasks()}
@@ -151,6 +152,24 @@ def test_numbers_of_other_widths_become_ours(tmp_path, dtype):
     assert back.params.vector.dtype == np.float32
     for name, array in source.params.items():
         assert (back.params[name] == expected(array)).all(), name
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_every_number_of_sixteen_bits_is_read_as_what_it_is(tmp_path, dtype):
+    words = np.arange(1 << 16, dtype="<u2")  # the subnormal, the infinite and what is none, too
+    write_raw(tmp_path / "model.safetensors", {"x": (dtype, words.shape, words.tobytes())})
+    with open_weights(tmp_path) as tensors:
+        read = tensors["x"].read().astype(np.float32)
+    sign = np.where(words >> 15, -1.0, 1.0)
+    digits, bias = (10, 15) if dtype == "F16" else (7, 127)
+    exponent = (words & 0x7FFF).astype(int) >> digits
+    fraction = (words & ((1 << digits) - 1)) / 2.0**digits
+    exact = sign * np.ldexp(fraction + (exponent > 0), np.maximum(exponent, 1) - bias)
+    exact[exponent == 2 * bias + 1] = np.inf
+    exact[(exponent == 2 * bias + 1) & (fraction > 0)] = np.nan
+    exact = np.where(np.isinf(exact), sign * np.inf, exact)
+    np.testing.assert_array_equal(read, exact)
+    assert (np.signbit(read) == (sign < 0)).all()
 
 
 def test_shards_are_put_together(tmp_path):

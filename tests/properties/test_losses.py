@@ -9,13 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.gradcheck import away_from_initial
-from minibert.models import BertForMaskedLM, BertModel
+from minibert.models import BertForQuestionAnswering, BertForSequenceClassification, BertModel
 from minibert.parameters import Parameters
-from minibert.proofs.examples import BATCH, CONFIG, tasks
+from minibert.proofs.examples import BATCH, CLASS_LABELS, CONFIG, C, T, Task, tasks
 from minibert.testing import batches, configs
+from minibert.training import AdamW, Engine, split_batch
 from tests.models.test_models import assert_same_gradients
 
-TASKS = pytest.mark.parametrize("task", tasks(), ids=lambda task: task.name)
+
+class Weighted(BertForSequenceClassification):
+    def build(self):
+        super().build()
+        self.class_weights = np.arange(1, C + 1) / 3
+
+
+WEIGHTED = Task("BertForSequenceClassification, weighted", Weighted, CLASS_LABELS)
+TASKS = pytest.mark.parametrize("task", [*tasks(), WEIGHTED], ids=lambda task: task.name)
 
 
 def model_of(task, seed=0, dtype=np.float64):
@@ -75,9 +84,11 @@ def test_the_order_of_the_batch_changes_neither_loss_nor_gradient(task, order, s
 
 
 @TASKS
-def test_float32_agrees_with_float64_within_rounding(task):
-    exact, exact_grads = model_of(task).loss_and_grads(task.batch, task.labels)
-    loss, grads = model_of(task, dtype=np.float32).loss_and_grads(task.batch, task.labels)
+@given(seed=st.integers(0, 999))
+@settings(max_examples=5)
+def test_float32_agrees_with_float64_within_rounding(task, seed):
+    exact, exact_grads = model_of(task, seed).loss_and_grads(task.batch, task.labels)
+    loss, grads = model_of(task, seed, np.float32).loss_and_grads(task.batch, task.labels)
     # A few thousand roundings of 6e-8 each, most of which cancel, on the way there and back.
     assert loss == pytest.approx(exact, rel=1e-5)
     wrong = np.linalg.norm(grads.vector - exact_grads.vector)
@@ -93,23 +104,85 @@ def test_labels_that_are_all_ignored_give_nothing_and_no_nan(task):
         labels = {name: np.full_like(array, -100) for name, array in labels.items()}
     else:
         labels = np.full_like(labels, -100)
-    loss, grads = model_of(task).loss_and_grads(task.batch, labels)
+    model = model_of(task)
+    loss, grads = model.loss_and_grads(task.batch, labels)
     assert loss == 0
     assert not grads.vector.any()
+    # And in a step, whose denominator is that of all shards.
+    result = Engine(model, AdamW(model.params)).step(split_batch(task.batch, labels, 2), 1e-3)
+    assert (result.loss, result.norm) == (0, 0)
 
 
+def of_length(task, length):
+    """The task's batch and labels with so many tokens a sequence, from the second on."""
+
+    def resized(array):
+        if array.shape == task.batch["input_ids"].shape:
+            return array[..., (np.arange(length) + 1) % T]
+        return np.minimum(array, length - 1) if "start_positions" in task.labels else array
+
+    batch = {name: resized(array) for name, array in task.batch.items()}
+    if isinstance(task.labels, Mapping):
+        return batch, {name: resized(array) for name, array in task.labels.items()}
+    return batch, resized(task.labels)
+
+
+@TASKS
 @pytest.mark.parametrize("length", [1, CONFIG.max_position_embeddings])
-def test_the_shortest_and_the_longest_sequences_train(length):
-    model = BertForMaskedLM(
-        CONFIG, params=away_from_initial(Parameters(BertForMaskedLM(CONFIG).shapes()))
-    )
-    ids = np.arange(2 * length).reshape(2, length) % CONFIG.vocab_size
-    loss, grads = model.loss_and_grads({"input_ids": ids}, ids)
+def test_the_shortest_and_the_longest_sequences_train(task, length):
+    model = model_of(task)
+    batch, labels = of_length(task, length)
+    loss, grads = model.loss_and_grads(batch, labels, np.random.default_rng(0))
     assert np.isfinite(loss)
     assert np.isfinite(grads.vector).all()
-    too_long = np.zeros((1, CONFIG.max_position_embeddings + 1), int)
+    loss, _ = model.loss_and_grads(batch, labels)
+    named = labels if isinstance(labels, Mapping) else {"labels": labels}
+    assert model(**batch, **named).loss == pytest.approx(loss, rel=1e-12)
+    too_long, _ = of_length(task, CONFIG.max_position_embeddings + 1)
     with pytest.raises(ValueError, match="input_ids: expected at most 8 tokens"):
-        model(too_long)
+        model(**too_long)
+
+
+@TASKS
+@given(more=st.integers(1, 2), seed=st.integers(0, 999))
+@settings(max_examples=5)
+def test_no_head_sees_what_is_padding_nor_how_much_of_it_there_is(task, more, seed):
+    model, rng = model_of(task, seed), np.random.default_rng(seed)
+    shape = task.batch["input_ids"].shape
+    beyond = {"input_ids": (0, CONFIG.vocab_size), "token_type_ids": (0, 2)}
+
+    def padded(name, array):
+        """The array with more tokens at its end: any ids, a mask of 0, labels of -100."""
+        if array.shape != shape:
+            return array
+        low, high = beyond.get(name, (0, 1) if name == "attention_mask" else (-100, -99))
+        return np.concatenate([array, rng.integers(low, high, (*shape[:-1], more))], axis=-1)
+
+    wide, other = (
+        {name: padded(name, array) for name, array in task.batch.items()} for _ in range(2)
+    )
+    for name, narrow in vars(model(**task.batch)).items():
+        if narrow is not None:
+            one, two = (vars(model(**batch))[name] for batch in (wide, other))
+            if one.shape != narrow.shape:  # scores of tokens, and padding has its own
+                one, two = (x[tuple(map(slice, narrow.shape))] for x in (one, two))
+            assert (one == two).all()
+            np.testing.assert_allclose(one, narrow, rtol=0, atol=1e-11)
+    if task.kind is BertForQuestionAnswering:
+        return  # padding takes part in its softmax
+    labels = task.labels
+    if isinstance(labels, Mapping):
+        labels = {name: padded(name, array) for name, array in labels.items()}
+    else:
+        labels = padded("labels", labels)
+    loss, grads = model.loss_and_grads(task.batch, task.labels)
+    one, grads_of_one = model.loss_and_grads(wide, labels)
+    two, grads_of_two = model.loss_and_grads(other, labels)
+    assert one == two
+    assert one == pytest.approx(loss, rel=1e-12)
+    # An embedding's gradient is summed in another order where padding has the same id.
+    assert_same_gradients(grads_of_two, grads_of_one, 1e-13, zeros=task.zeros)
+    assert_same_gradients(grads_of_one, grads, 1e-11, zeros=task.zeros)
 
 
 @st.composite

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert import functional as f
+from minibert import kernels
 from minibert.parameters import Parameters
 from minibert.testing import float_arrays
 from minibert.training import AdamW
@@ -27,6 +28,24 @@ def test_softmax_of_huge_scores_is_a_distribution(rows):
     assert (weights[scores == scores.max(axis=-1, keepdims=True)] >= 0.25 - 1e-6).all()
     dscores = f.softmax_backward(np.ones_like(scores), weights)
     assert np.isfinite(dscores).all()
+    # And so it is where the scores are products.
+    query = scores[None, None, :, :1]  # (1, 1, R, 1)
+    key = np.array([1, 0, -1, 0.5], np.float32)[None, None, :, None]  # (1, 1, T, 1)
+    for module in (f, kernels):
+        out, cache = module.attention_forward(query, key, np.ones_like(key))
+        np.testing.assert_allclose(out, 1, rtol=1e-6)
+        np.testing.assert_allclose(cache[0].sum(axis=-1), 1, rtol=1e-6)
+        assert all(
+            np.isfinite(d).all() for d in module.attention_backward(np.ones_like(out), cache)
+        )
+
+
+@pytest.mark.parametrize("error", [1e-30, 1.0, 1e18, 1e20, 1e38])
+def test_a_squared_error_of_any_size_is_a_number(error):
+    outputs = error * np.array([[1.0, -2.0, 0.0]], np.float32)
+    loss, cache = f.squared_error_forward(outputs, np.zeros((1, 3)))
+    assert loss == pytest.approx(5 / 3 * error**2, rel=1e-6, abs=0)
+    assert np.isfinite(f.squared_error_backward(cache)).all()
 
 
 def test_each_row_of_a_softmax_is_by_itself():
@@ -38,13 +57,15 @@ def test_each_row_of_a_softmax_is_by_itself():
 
 @DTYPES
 @given(
-    row=st.lists(st.sampled_from([1e4, -1e4, 1e38, -1e38, 0.0]), min_size=3, max_size=3),
+    row=st.lists(st.sampled_from(HUGE), min_size=3, max_size=3),
     label=st.integers(0, 2),
 )
 @settings(max_examples=60)
 def test_the_loss_of_huge_logits_is_a_number_and_its_gradient_is_bounded(dtype, row, label):
     logits = np.array([row, [0.0, 1.0, 2.0]], dtype)
     loss, cache = f.cross_entropy_forward(logits, np.array([label, 1]))
+    wide = np.array([row, [0.0, 1.0, 2.0]])
+    assert loss == pytest.approx(f.cross_entropy_forward(wide, np.array([label, 1]))[0], rel=1e-6)
     assert np.isfinite(loss)
     assert np.abs(f.cross_entropy_backward(cache)).max() <= 1
     answers = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.5]])
@@ -89,6 +110,25 @@ def test_layer_norm_of_a_constant_row_is_its_bias(dtype, value):
     np.testing.assert_allclose(out, np.tile(bias, (2, 1)), atol=1e-6)
     dx = f.layer_norm_backward(np.ones_like(x), cache, weight, 0 * weight, 0 * bias)
     assert np.isfinite(dx).all()
+
+
+@given(
+    width=st.integers(2, 800),
+    mean=st.floats(-100, 100),
+    spread=st.sampled_from([0.0, 1e-3, 1.0]),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=60)
+def test_layer_norm_finds_a_spread_that_is_far_smaller_than_the_mean(width, mean, spread, seed):
+    noise = np.random.default_rng(seed).standard_normal((3, width))
+    x = (mean + spread * noise).astype(np.float32)
+    one, nothing = np.ones(width, np.float32), np.zeros(width, np.float32)
+    eps = 1e-12
+    exact, _ = f.layer_norm_forward(x.astype(np.longdouble), one, nothing, eps)
+    out, _ = f.layer_norm_forward(x, one, nothing, eps)
+    np.testing.assert_allclose(out, exact.astype(float), rtol=0, atol=5e-4)
+    lean = kernels.add_and_normalise(x, nothing, np.zeros_like(x), one, nothing, eps)
+    np.testing.assert_allclose(lean, exact.astype(float), rtol=0, atol=5e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-10, 1.0, 1e10, 1e30])

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from minibert import BertForMaskedLM, BertForSequenceClassification, WordPieceTokenizer
 from minibert.data.masking import masked
+from minibert.gradcheck import away_from_initial
 from minibert.models import BertModel
 from minibert.parameters import Parameters
+from minibert.proofs.examples import tasks
 from minibert.testing import batches, configs, parameters, texts, vocabularies
 from minibert.tokenization import Normalizer
 from minibert.training import AdamW, Engine, split_batch
+from tests.properties.test_losses import batch_of, rows_of
 
 KINDS = st.sampled_from([BertModel, BertForMaskedLM, BertForSequenceClassification])
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -75,10 +78,10 @@ def test_threads_change_no_bit_and_shards_only_the_rounding(tokenizer, rows, con
     shown, labels = masked(rows, tokenizer, np.random.default_rng(seed))
     batch = {"input_ids": shown}
 
-    def step(config, parts, threads):
+    def step(config, parts, threads, order=1):
         model = BertForMaskedLM(config, seed=seed, dtype=np.float64)
         engine = Engine(model, AdamW(model.params), seed=seed, threads=threads)
-        engine.step(split_batch(batch, labels, parts), 1e-3)
+        engine.step(split_batch(batch, labels, parts)[::order], 1e-3)
         return engine.grads.vector.copy(), model.params.vector
 
     for alone, together in zip(step(config, parts, 1), step(config, parts, 3), strict=True):
@@ -86,5 +89,34 @@ def test_threads_change_no_bit_and_shards_only_the_rounding(tokenizer, rows, con
     still = replace(
         config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout=0.0
     )
-    whole, cut = step(still, 1, 1)[0], step(still, parts, 2)[0]
-    np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-12 * np.abs(whole).max())
+    whole = step(still, 1, 1)[0]
+    for order in (1, -1):
+        cut = step(still, parts, 2, order)[0]
+        np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-12 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("task", tasks(), ids=lambda task: task.name)
+@settings(max_examples=4)
+@given(
+    parts=st.integers(1, 6),
+    threads=st.sampled_from([2, 3, 5, 8]),
+    recomputed=st.booleans(),
+    frozen=st.none() | st.integers(0, 2),
+)
+def test_no_head_trains_otherwise_on_more_threads(task, parts, threads, recomputed, frozen):
+    twice = np.tile(np.arange(3), 2)
+    shards = split_batch(batch_of(task, twice), rows_of(task.labels, twice), parts)
+
+    def trained(threads):
+        shapes = task.kind(task.config, params=Parameters({})).shapes()
+        params = away_from_initial(Parameters(shapes)).astype(np.float32)
+        model = task.kind(task.config, params=params)
+        if recomputed:
+            model.gradient_checkpointing_enable()
+        model.freeze(frozen)
+        engine = Engine(model, AdamW(model.params), threads=threads)
+        return [engine.step(shards, 1e-2) for _ in range(2)], model.params.vector
+
+    (alone, vector), (together, other) = trained(1), trained(threads)
+    assert together == alone
+    assert (other == vector).all()
