@@ -24,6 +24,16 @@ log = logging.getLogger("minibert")
 LOCK = ".lock"  # in the folder of a run that is at work
 
 
+def require_file(path: Path) -> None:
+    """Raise OSError unless `path` is a file: what a pipe or a device gives may have no end."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a text file, found a folder")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise OSError(f"{path}: expected a text file, found a pipe or a device")
+
+
 def read_lines(path: str | os.PathLike) -> Iterator[str]:
     r"""Yield the lines of a UTF-8 text file without their line ends, one at a time.
 
@@ -35,10 +45,7 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
         ValueError: it is empty, binary or not UTF-8; the message names the file and the line.
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected a text file, found a folder")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
+    require_file(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
     # Bytes that aren't UTF-8 come through as lone surrogates, so that the line can be named.

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
-from minibert.files import cache_folder, creating, discard, read_json
+from minibert.files import cache_folder, creating, discard, read_json, require_file
 from minibert.threads import bounded
 from minibert.tokenization import WordPieceTokenizer
 
@@ -158,6 +158,7 @@ def _key(texts, others, share, tokenizer):
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((FORMAT, len(texts), share, fingerprint(tokenizer))).encode())
     for path in [*texts, *others]:
+        require_file(path)
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

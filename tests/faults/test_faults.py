@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -31,6 +30,11 @@ from minibert.files import creating, discard, held
 from minibert.training import AdamW, Settings, loop
 from minibert.training.checkpoint import checkpoints, save_checkpoint
 from tests.conftest import small_tokenizer
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 SENTENCES = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
 LARGE = BertConfig.preset("tiny", vocab_size=1000, max_position_embeddings=64)
@@ -111,7 +115,10 @@ def save_rows(folder, version):
 WRITERS = {"model": save_model, "tokenizer": save_tokenizer, "rows": save_rows}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+limited = pytest.mark.skipif(resource is None, reason="the system sets no such limits")
+
+
+@limited
 @pytest.mark.parametrize("size", [0, 100, 20_000])
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_leaves_the_old_file_whole_and_no_litter(name, size, tmp_path):
@@ -138,6 +145,7 @@ def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, caps
     assert content(tmp_path) == {out.name: b"old"}
 
 
+@limited
 def test_a_checkpoint_that_finds_no_room_leaves_the_ones_before(tmp_path, tokenizer):
     model = BertForMaskedLM(LARGE)
     optimizer = AdamW(model.params)
@@ -150,6 +158,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_ones_before(tmp_path, tokeni
         assert content(tmp_path) == before
 
 
+@limited
 def test_tokens_that_find_no_room_leave_nothing(room, tmp_path, tokenizer):
     text = tmp_path / "text.txt"
     text.write_text((room / "corpus.txt").read_text("utf-8") * 50, "utf-8")
@@ -191,6 +200,35 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(
     assert run(pretrain(room, tmp_path / "out")) == 2
     assert os.strerror(code) in one_line(capsys)
     assert content(tmp_path) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+def test_a_pipe_or_a_device_is_refused_instead_of_read_for_ever(room, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "device.txt").symlink_to("/dev/zero")
+    before = content(tmp_path)
+    for path in tmp_path / "pipe.txt", tmp_path / "device.txt":
+        out = ["--out", tmp_path / "out"]
+        for arguments in (
+            ["pretrain", path, "--tokenizer", room / "tokenizer", *out],
+            ["train-tokenizer", path, *out],
+            ["tokenize", room / "tokenizer", "--file", path],
+        ):
+            assert run(arguments) == 2
+            assert f"{path}: expected a text file, found a pipe or a device" in one_line(capsys)
+    assert content(tmp_path) == before
+
+
+def test_sigterm_clears_away_what_is_half_made(room, tmp_path, capsys, monkeypatch):
+    def killed(path, *arguments):
+        path.write_text("half")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("minibert.commands.vectors._write_npy", killed)
+    assert run(["embed", room / "model", "a cat", "--out", tmp_path / "vectors.npy"]) == 130
+    assert one_line(capsys) == "minibert: stopped\n"
+    assert content(tmp_path) == {}
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("name", WRITERS)
