@@ -188,6 +188,26 @@ def test_a_disk_that_fills_in_mid_run_ends_it_and_room_lets_it_go_on(room, tmp_p
     assert found["model.safetensors"] == whole["model.safetensors"]
 
 
+def test_a_disk_that_fills_while_the_best_seed_is_copied_leaves_no_half_a_file(
+    room, tmp_path, capsys
+):
+    def half(path, to):
+        Path(to).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    finetune = ["finetune", room / "rows.tsv", "--dev", room / "rows.tsv", "--model",
+                room / "model", "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minibert.commands.finetuning.shutil.copy", half)
+        assert run(finetune) == 1
+    assert "No space left on device" in one_line(capsys)
+    assert sorted(content(tmp_path)) == sorted(
+        f"out/{path}" for path in content(tmp_path / "out") if path.startswith("seed-")
+    )
+    assert run([*finetune, "--resume"]) == 0
+    BertForSequenceClassification.from_pretrained(tmp_path / "out", strict=True)
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
 def test_a_folder_that_cannot_be_written_is_told_before_the_work(
     room, tmp_path, capsys, monkeypatch, code
