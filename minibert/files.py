@@ -218,7 +218,7 @@ def discard(folder: str | os.PathLike) -> None:
 def refuse_existing(folder: str | os.PathLike) -> None:
     """Raise FileExistsError if `folder` exists, unless it is an empty folder, but for a lock."""
     folder = Path(folder)
-    if not folder.exists():
+    if not os.path.lexists(folder):  # a link that leads nowhere is something, too
         return
     if not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir()):
         raise FileExistsError(f"{folder}: exists already; name a new folder, or remove it first")

@@ -261,6 +261,16 @@ def test_a_file_where_the_folder_should_be_is_named(name, tmp_path):
     assert content(tmp_path) == {"file": b"mine"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+@pytest.mark.parametrize("target", ["out", "nowhere"])
+def test_a_link_that_leads_nowhere_is_refused_before_the_work(room, tmp_path, capsys, target):
+    (tmp_path / "out").symlink_to(tmp_path / target)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WordPieceTokenizer, "train", lambda *_, **__: 1 / 0)
+        assert run(["train-tokenizer", room / "corpus.txt", "--out", tmp_path / "out"]) == 2
+    assert f"{tmp_path / 'out'}: exists already" in one_line(capsys)
+
+
 def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsys, monkeypatch):
     """Its checkpoints, the corpus, the tokenizer and the tokens: it has what it needs."""
     assert run(pretrain(room, tmp_path / "whole")) == 0
