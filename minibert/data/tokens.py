@@ -148,7 +148,8 @@ def _spooled(paths, spool):
     texts = [Path(path) for path in paths]
     if STDIN in texts:
         with spool.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            if sys.stdin is not None:  # it isn't closed
+                shutil.copyfileobj(sys.stdin.buffer, file)
         if not spool.stat().st_size:
             raise ValueError("standard input: expected lines of text, got none")
     return [spool if path == STDIN else path for path in texts]

@@ -239,6 +239,17 @@ def test_a_pipe_or_a_device_is_refused_instead_of_read_for_ever(room, tmp_path, 
     assert content(tmp_path) == before
 
 
+def test_a_closed_standard_input_has_no_lines(room, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    for arguments in (
+        ["tokenize", room / "tokenizer"],
+        ["pretrain", "-", "--tokenizer", room / "tokenizer", "--out", tmp_path / "out"],
+    ):
+        assert run(arguments) == 2
+        assert "standard input: expected lines of text, got none" in one_line(capsys)
+    assert content(tmp_path) == {}
+
+
 def test_sigterm_clears_away_what_is_half_made(room, tmp_path, capsys, monkeypatch):
     def killed(path, *arguments):
         path.write_text("half")
