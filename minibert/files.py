@@ -24,14 +24,14 @@ log = logging.getLogger("minibert")
 LOCK = ".lock"  # in the folder of a run that is at work
 
 
-def require_file(path: Path) -> None:
+def require_file(path: Path, expected: str = "a text file") -> None:
     """Raise OSError unless `path` is a file: what a pipe or a device gives may have no end."""
     if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected a text file, found a folder")
+        raise IsADirectoryError(f"{path}: expected {expected}, found a folder")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
-        raise OSError(f"{path}: expected a text file, found a pipe or a device")
+        raise OSError(f"{path}: expected {expected}, found a pipe or a device")
 
 
 def read_lines(path: str | os.PathLike) -> Iterator[str]:

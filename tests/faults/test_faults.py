@@ -28,7 +28,7 @@ from minibert.data.tables import write_rows
 from minibert.data.tokens import tokenize_corpus
 from minibert.files import creating, discard, held
 from minibert.training import AdamW, Settings, loop
-from minibert.training.checkpoint import checkpoints, save_checkpoint
+from minibert.training.checkpoint import checkpoints, restore_optimizer, save_checkpoint
 from tests.conftest import small_tokenizer
 
 try:
@@ -237,6 +237,14 @@ def test_a_pipe_or_a_device_is_refused_instead_of_read_for_ever(room, tmp_path, 
             assert run(arguments) == 2
             assert f"{path}: expected a text file, found a pipe or a device" in one_line(capsys)
     assert content(tmp_path) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+def test_moments_that_are_a_pipe_are_refused(tmp_path):
+    optimizer = AdamW(BertForMaskedLM(LARGE).params)
+    os.mkfifo(tmp_path / "optimizer.safetensors")
+    with pytest.raises(OSError, match=r"optimizer\.safetensors: expected a file, found a pipe"):
+        restore_optimizer(tmp_path, optimizer)
 
 
 def test_a_closed_standard_input_has_no_lines(room, tmp_path, capsys, monkeypatch):
