@@ -3,8 +3,11 @@
 import argparse
 import errno
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import get_args
@@ -30,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", handlers=[_AroundBars(options.log)], force=True)
     logging.getLogger("minibert").setLevel(logging.INFO)
     try:
-        options.command(options)
+        with _terminable():
+            options.command(options)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         sys.stderr.close()
         return 0
@@ -412,6 +416,24 @@ class _AroundBars(logging.Handler):
 
         with tqdm.external_write_mode():
             print(self.format(record), file=getattr(sys, self.stream), flush=True)
+
+
+@contextmanager
+def _terminable():
+    """Let SIGTERM end a command as Ctrl-C does, so that what is half made is cleared away.
+
+    Where it is handled or ignored already, that stays; and so it does outside the main thread,
+    where Python lets nobody handle signals.
+    """
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _one_line(error):

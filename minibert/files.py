@@ -24,6 +24,16 @@ log = logging.getLogger("minibert")
 LOCK = ".lock"  # in the folder of a run that is at work
 
 
+def require_file(path: Path, expected: str = "a text file") -> None:
+    """Raise OSError unless `path` is a file: what a pipe or a device gives may have no end."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected {expected}, found a folder")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise OSError(f"{path}: expected {expected}, found a pipe or a device")
+
+
 def read_lines(path: str | os.PathLike) -> Iterator[str]:
     r"""Yield the lines of a UTF-8 text file without their line ends, one at a time.
 
@@ -35,10 +45,7 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
         ValueError: it is empty, binary or not UTF-8; the message names the file and the line.
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected a text file, found a folder")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
+    require_file(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
     # Bytes that aren't UTF-8 come through as lone surrogates, so that the line can be named.
@@ -211,7 +218,7 @@ def discard(folder: str | os.PathLike) -> None:
 def refuse_existing(folder: str | os.PathLike) -> None:
     """Raise FileExistsError if `folder` exists, unless it is an empty folder, but for a lock."""
     folder = Path(folder)
-    if not folder.exists():
+    if not os.path.lexists(folder):  # a link that leads nowhere is something, too
         return
     if not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir()):
         raise FileExistsError(f"{folder}: exists already; name a new folder, or remove it first")

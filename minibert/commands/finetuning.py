@@ -21,7 +21,7 @@ from minibert.data.batching import held_out_of
 from minibert.data.conll import CONLL
 from minibert.data.tables import read_rows
 from minibert.data.tokens import fingerprint
-from minibert.files import held
+from minibert.files import held, replacing
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     TASKS,
@@ -79,7 +79,8 @@ def _finetune(options, runs):
         _print_spread(list(results.values()))
         for path in runs[best].iterdir():
             if path.is_file():
-                shutil.copy(path, options.out / path.name)
+                with replacing(options.out / path.name) as temporary:
+                    shutil.copy(path, temporary)
         print(f"{options.out} has the model of seed {best}")
     _print_baseline(task, examples, held_out, results[best])
     print(f"{options.out}: the model; try: minibert predict {options.out} 'some text'")

@@ -22,7 +22,7 @@ def lines_of(options) -> Iterator[str]:
             yield from read_lines(path)
     else:
         line = None
-        for line in sys.stdin:
+        for line in sys.stdin or ():  # None where it is closed
             yield line.rstrip("\r\n")
         if line is None:
             raise ValueError("standard input: expected lines of text, got none")

@@ -246,6 +246,11 @@ def label_text(value: Any, column: str, where: str) -> Label | None:
     if value is None or value == "":
         return None
     if isinstance(value, list):
+        for each in value:
+            if isinstance(each, list):
+                raise ValueError(
+                    f"{where}: expected a string as {column!r}, found a list in a list"
+                )
         texts = [label_text(each, column, where) for each in value]
         return [text for text in texts if isinstance(text, str)]
     if isinstance(value, bool | int | float):

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
-from minibert.files import cache_folder, creating, discard, read_json
+from minibert.files import cache_folder, creating, discard, read_json, require_file
 from minibert.threads import bounded
 from minibert.tokenization import WordPieceTokenizer
 
@@ -148,7 +148,8 @@ def _spooled(paths, spool):
     texts = [Path(path) for path in paths]
     if STDIN in texts:
         with spool.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            if sys.stdin is not None:  # it isn't closed
+                shutil.copyfileobj(sys.stdin.buffer, file)
         if not spool.stat().st_size:
             raise ValueError("standard input: expected lines of text, got none")
     return [spool if path == STDIN else path for path in texts]
@@ -158,6 +159,7 @@ def _key(texts, others, share, tokenizer):
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((FORMAT, len(texts), share, fingerprint(tokenizer))).encode())
     for path in [*texts, *others]:
+        require_file(path)
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

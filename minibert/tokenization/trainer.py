@@ -86,14 +86,10 @@ def learn_vocabulary(
             f"vocab_size: expected at least {len(vocabulary)}, the special tokens and letters of "
             f"these texts, got {vocab_size}"
         )
-    joins = _bar(
-        joined_pieces(words, score, min_frequency, prefix),
-        progress,
-        desc="joining pairs",
-        total=vocab_size - len(vocabulary),
-    )
-    while len(vocabulary) < vocab_size:
-        piece = next(joins, None)
+    joins = joined_pieces(words, score, min_frequency, prefix)
+    for _ in _bar(range(vocab_size - len(vocabulary)), progress, desc="joining pairs"):
+        # A piece that two different pairs make counts once.
+        piece = next((piece for piece in joins if piece not in vocabulary), None)
         if piece is None and not exact:
             break
         if piece is None:
@@ -101,8 +97,7 @@ def learn_vocabulary(
                 f"vocab_size: expected at most {len(vocabulary)}, all that these texts give with "
                 f"min_frequency {min_frequency}, got {vocab_size}; bring more text or ask for fewer"
             )
-        vocabulary[piece] = None  # a piece that two different pairs make counts once
-    joins.close()
+        vocabulary[piece] = None
     return list(vocabulary)
 
 

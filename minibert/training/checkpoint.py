@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from minibert.files import creating, discard, read_json, shown
+from minibert.files import creating, discard, read_json, require_file, shown
 from minibert.models import PreTrained
 from minibert.models.weights import write_tensors
 from minibert.tokenization import WordPieceTokenizer
@@ -77,9 +77,11 @@ def restore_optimizer(checkpoint: str | os.PathLike, optimizer: AdamW) -> None:
     """Read a checkpoint's moments and step into `optimizer`.
 
     Raises:
-        ValueError: the file is broken or belongs to another model; the message names it.
+        OSError: the file is missing or can't be read.
+        ValueError: it is broken or belongs to another model; the message names it.
     """
     path = Path(checkpoint) / MOMENTS
+    require_file(path, "a file")
     try:
         moments = load_file(path)
     except (SafetensorError, KeyError, ValueError) as error:

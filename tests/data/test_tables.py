@@ -179,6 +179,12 @@ FAULTS = [
     ("t.jsonl", '{"text": "a", "label": 1}\n{"label": 1}', "line 2: no column 'text'; there are"),
     ("t.jsonl", '{"text": "a", "label": null}', "line 1: the 'label' of this row is empty"),
     ("t.jsonl", '{"text": "a", "label": [{}]}', "line 1: expected a string as 'label', found {}"),
+    (
+        "t.jsonl",
+        '{"text": "a", "label": ["b", ["c"]]}',
+        "line 1: expected a string as 'label', found",
+    ),
+    ("t.jsonl", f'{{"text": "a", "label": {"[" * 500 + "]" * 500}}}', "found a list in a list"),
     ("t.jsonl", '{"text": 5, "label": 1}', "line 1: expected a string as 'text', found 5"),
     ("t.jsonl", '{"text": "\\ud800", "label": 1}', "line 1: half a surrogate pair, \\ud800"),
     (

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -29,8 +28,13 @@ from minibert.data.tables import write_rows
 from minibert.data.tokens import tokenize_corpus
 from minibert.files import creating, discard, held
 from minibert.training import AdamW, Settings, loop
-from minibert.training.checkpoint import checkpoints, save_checkpoint
+from minibert.training.checkpoint import checkpoints, restore_optimizer, save_checkpoint
 from tests.conftest import small_tokenizer
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 SENTENCES = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
 LARGE = BertConfig.preset("tiny", vocab_size=1000, max_position_embeddings=64)
@@ -111,7 +115,10 @@ def save_rows(folder, version):
 WRITERS = {"model": save_model, "tokenizer": save_tokenizer, "rows": save_rows}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+limited = pytest.mark.skipif(resource is None, reason="the system sets no such limits")
+
+
+@limited
 @pytest.mark.parametrize("size", [0, 100, 20_000])
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_leaves_the_old_file_whole_and_no_litter(name, size, tmp_path):
@@ -138,6 +145,7 @@ def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, caps
     assert content(tmp_path) == {out.name: b"old"}
 
 
+@limited
 def test_a_checkpoint_that_finds_no_room_leaves_the_ones_before(tmp_path, tokenizer):
     model = BertForMaskedLM(LARGE)
     optimizer = AdamW(model.params)
@@ -150,6 +158,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_ones_before(tmp_path, tokeni
         assert content(tmp_path) == before
 
 
+@limited
 def test_tokens_that_find_no_room_leave_nothing(room, tmp_path, tokenizer):
     text = tmp_path / "text.txt"
     text.write_text((room / "corpus.txt").read_text("utf-8") * 50, "utf-8")
@@ -179,6 +188,26 @@ def test_a_disk_that_fills_in_mid_run_ends_it_and_room_lets_it_go_on(room, tmp_p
     assert found["model.safetensors"] == whole["model.safetensors"]
 
 
+def test_a_disk_that_fills_while_the_best_seed_is_copied_leaves_no_half_a_file(
+    room, tmp_path, capsys
+):
+    def half(path, to):
+        Path(to).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    finetune = ["finetune", room / "rows.tsv", "--dev", room / "rows.tsv", "--model",
+                room / "model", "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minibert.commands.finetuning.shutil.copy", half)
+        assert run(finetune) == 1
+    assert "No space left on device" in one_line(capsys)
+    assert sorted(content(tmp_path)) == sorted(
+        f"out/{path}" for path in content(tmp_path / "out") if path.startswith("seed-")
+    )
+    assert run([*finetune, "--resume"]) == 0
+    BertForSequenceClassification.from_pretrained(tmp_path / "out", strict=True)
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
 def test_a_folder_that_cannot_be_written_is_told_before_the_work(
     room, tmp_path, capsys, monkeypatch, code
@@ -193,6 +222,54 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(
     assert content(tmp_path) == {}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+def test_a_pipe_or_a_device_is_refused_instead_of_read_for_ever(room, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "device.txt").symlink_to("/dev/zero")
+    before = content(tmp_path)
+    for path in tmp_path / "pipe.txt", tmp_path / "device.txt":
+        out = ["--out", tmp_path / "out"]
+        for arguments in (
+            ["pretrain", path, "--tokenizer", room / "tokenizer", *out],
+            ["train-tokenizer", path, *out],
+            ["tokenize", room / "tokenizer", "--file", path],
+        ):
+            assert run(arguments) == 2
+            assert f"{path}: expected a text file, found a pipe or a device" in one_line(capsys)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+def test_moments_that_are_a_pipe_are_refused(tmp_path):
+    optimizer = AdamW(BertForMaskedLM(LARGE).params)
+    os.mkfifo(tmp_path / "optimizer.safetensors")
+    with pytest.raises(OSError, match=r"optimizer\.safetensors: expected a file, found a pipe"):
+        restore_optimizer(tmp_path, optimizer)
+
+
+def test_a_closed_standard_input_has_no_lines(room, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    for arguments in (
+        ["tokenize", room / "tokenizer"],
+        ["pretrain", "-", "--tokenizer", room / "tokenizer", "--out", tmp_path / "out"],
+    ):
+        assert run(arguments) == 2
+        assert "standard input: expected lines of text, got none" in one_line(capsys)
+    assert content(tmp_path) == {}
+
+
+def test_sigterm_clears_away_what_is_half_made(room, tmp_path, capsys, monkeypatch):
+    def killed(path, *arguments):
+        path.write_text("half")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("minibert.commands.vectors._write_npy", killed)
+    assert run(["embed", room / "model", "a cat", "--out", tmp_path / "vectors.npy"]) == 130
+    assert one_line(capsys) == "minibert: stopped\n"
+    assert content(tmp_path) == {}
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_file_where_the_folder_should_be_is_named(name, tmp_path):
     place = tmp_path / "file"
@@ -201,6 +278,16 @@ def test_a_file_where_the_folder_should_be_is_named(name, tmp_path):
         WRITERS[name](place, 0)
     assert "\n" not in str(caught.value)
     assert content(tmp_path) == {"file": b"mine"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+@pytest.mark.parametrize("target", ["out", "nowhere"])
+def test_a_link_that_leads_nowhere_is_refused_before_the_work(room, tmp_path, capsys, target):
+    (tmp_path / "out").symlink_to(tmp_path / target)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WordPieceTokenizer, "train", lambda *_, **__: 1 / 0)
+        assert run(["train-tokenizer", room / "corpus.txt", "--out", tmp_path / "out"]) == 2
+    assert f"{tmp_path / 'out'}: exists already" in one_line(capsys)
 
 
 def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsys, monkeypatch):

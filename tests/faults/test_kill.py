@@ -1,4 +1,4 @@
-"""Runs killed at fifty moments: always to be resumed, never a torn file, and the same bits."""
+"""Runs killed at many moments: always to be resumed, never a torn file, and the same bits."""
 
 import os
 import random
@@ -10,69 +10,78 @@ import time
 import pytest
 from safetensors.numpy import load_file
 
-from minibert import BertForMaskedLM, WordPieceTokenizer
+from minibert import BertForMaskedLM, BertForSequenceClassification, WordPieceTokenizer
+from minibert.data.tables import write_rows
 from minibert.data.tokens import tokenize_corpus
 from minibert.training import AdamW
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
 from minibert.training.history import read_history
-from tests.faults.test_faults import SENTENCES
+from tests.faults.test_faults import SENTENCES, WORDS
 
-KILLS, STEPS = 50, 400
 POLL = 0.002  # seconds
 
 
 @pytest.fixture
-def pretrain(tmp_path, tokenizer):
-    """Return a function that starts `minibert pretrain` in a process of its own."""
-    documents = [f"{text} {i}" for i in range(60) for text in SENTENCES]
-    (tmp_path / "corpus.txt").write_text("\n\n".join(documents) + "\n", "utf-8")
+def start(tmp_path, tokenizer):
+    """Return a function that starts `minibert` in a process of its own, to train into a folder."""
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    usual = ["--tokenizer", tmp_path / "tokenizer", "--length", 12, "--batch-size", 4,
+             "--save-every", 3, "--threads", 1]  # fmt: skip
 
-    def start(out, *more):
-        arguments = ["pretrain", tmp_path / "corpus.txt", "--tokenizer", tmp_path / "tokenizer",
-                     "--length", 12, "--steps", STEPS, "--batch-size", 4, "--save-every", 3,
-                     "--threads", 1, "--out", tmp_path / out, *more]  # fmt: skip
+    def start(out, *arguments):
         with (tmp_path / f"{out}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "minibert", *map(str, arguments)],
+                [sys.executable, "-m", "minibert", *map(str, [*arguments, *usual]),
+                 "--out", tmp_path / out],
                 stdout=log, stderr=log, env=environment,
             )  # fmt: skip
 
     return start
 
 
+def folders_of(run):
+    """Return where a run's checkpoints are: in it, or in a folder for each seed."""
+    return sorted(run.glob("seed-*")) or [run]
+
+
+def saved(run):
+    """Return all checkpoints of a run, oldest first."""
+    return [checkpoint for folder in folders_of(run) for checkpoint in checkpoints(folder)]
+
+
 def wait_for_progress(process, run, before):
     """Wait until there is another checkpoint than before, or the process has ended."""
-    while process.poll() is None and checkpoints(run)[-1:] == before:
+    while process.poll() is None and saved(run)[-1:] == before:
         time.sleep(POLL)
 
 
-def check_whole(run):
-    """Load all that the checkpoints of a run have."""
-    for folder in checkpoints(run):
-        model = BertForMaskedLM.from_pretrained(folder, strict=True)
+def check_whole(run, kind):
+    """Load all that a run has."""
+    for checkpoint in saved(run):
+        model = kind.from_pretrained(checkpoint, strict=True)
         optimizer = AdamW(model.params)
-        restore_optimizer(folder, optimizer)
-        assert folder.name == f"checkpoint-{read_state(folder)['step']}"
-        WordPieceTokenizer.from_pretrained(folder)
-    if (run / "history.jsonl").exists():
-        read_history(run)
+        restore_optimizer(checkpoint, optimizer)
+        assert checkpoint.name == f"checkpoint-{read_state(checkpoint)['step']}"
+        WordPieceTokenizer.from_pretrained(checkpoint)
+    for weights in {*run.glob("model.safetensors"), *run.glob("**/best-*/model.safetensors")}:
+        kind.from_pretrained(weights.parent, strict=True)
+    for folder in folders_of(run):
+        if (folder / "history.jsonl").exists():
+            read_history(folder)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
-def test_runs_killed_at_fifty_moments_end_at_the_bits_of_one_unbroken(
-    pretrain, tmp_path, tokenizer
-):
-    """The moments: some while after a new checkpoint, or some while after the start."""
-    assert pretrain("whole").wait() == 0
+def killed(start, folder, arguments, kind, kills):
+    """Kill runs until all kills are spent, and resume each to its end; returns their folders.
+
+    The moments: some while after a new checkpoint, or some while after the start.
+    """
     rng = random.Random(0)
-    kills, runs = 0, [tmp_path / "killed-0"]
-    while kills < KILLS:
+    runs = [folder / "killed-0"]
+    while kills:
         run = runs[-1]
-        before = checkpoints(run)[-1:]
-        process = pretrain(run.name, *(["--resume"] if before else []))
+        before = saved(run)[-1:]
+        process = start(run.name, *arguments, *(["--resume"] if before else []))
         if rng.random() < 0.9:
             wait_for_progress(process, run, before)
             time.sleep(0.05 * rng.random())
@@ -80,20 +89,53 @@ def test_runs_killed_at_fifty_moments_end_at_the_bits_of_one_unbroken(
             time.sleep(rng.random())
         process.kill()
         status = process.wait()
-        assert status in (-9, 0), (tmp_path / f"{run.name}.log").read_text("utf-8")
-        check_whole(run)
-        litter = [path for path in run.glob(".*.tmp") if path.is_dir()]
+        assert status in (-9, 0), (folder / f"{run.name}.log").read_text("utf-8")
+        check_whole(run, kind)
+        litter = [path for path in run.rglob(".*.tmp") if path.is_dir()]
         assert len(litter) <= 1, litter  # of the last one killed; who comes next clears it away
         if status == 0:  # it was faster, and the next kills are for another one
-            runs.append(tmp_path / f"killed-{len(runs)}")
+            runs.append(folder / f"killed-{len(runs)}")
             continue
-        kills += 1
-        if not checkpoints(run):  # killed before the first: begun anew
+        kills -= 1
+        if not saved(run):  # killed before the first: begun anew
             shutil.rmtree(run, ignore_errors=True)
-    more = ["--resume"] if checkpoints(runs[-1]) else []
-    assert pretrain(runs[-1].name, *more).wait() == 0
-    for run in runs:
-        check_same(run, tmp_path / "whole")
+    more = ["--resume"] if saved(runs[-1]) else []
+    assert start(runs[-1].name, *arguments, *more).wait() == 0
+    return runs
+
+
+def check_same(run, whole, kind):
+    """Compare a run that was killed with one that wasn't, bit for bit but for the clock's."""
+    check_whole(run, kind)
+    assert not list(run.rglob(".*"))
+    assert names_in(run) == names_in(whole)
+    for path in whole.rglob("model.safetensors"):
+        assert (run / path.relative_to(whole)).read_bytes() == path.read_bytes()
+    for path in whole.rglob("optimizer.safetensors"):
+        first, second = (load_file(each / path.relative_to(whole)) for each in (run, whole))
+        assert all((first[name] == second[name]).all() for name in ("first", "second"))
+    for folder in {path.parent for path in whole.rglob("history.jsonl")}:
+        lines = [
+            [line | {"tokens_per_second": 0} for line in read_history(each)]
+            for each in (run / folder.relative_to(whole), folder)
+        ]
+        assert lines[0] == lines[1]
+
+
+def names_in(run):
+    """Return the names of all that is in a run's folder."""
+    return {path.relative_to(run) for path in run.rglob("*")}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
+def test_runs_killed_at_fifty_moments_end_at_the_bits_of_one_unbroken(start, tmp_path, tokenizer):
+    documents = [f"{text} {i}" for i in range(60) for text in SENTENCES]
+    (tmp_path / "corpus.txt").write_text("\n\n".join(documents) + "\n", "utf-8")
+    pretrain = ["pretrain", tmp_path / "corpus.txt", "--steps", 400]
+    assert start("whole", *pretrain).wait() == 0
+    for run in killed(start, tmp_path, pretrain, BertForMaskedLM, kills=50):
+        check_same(run, tmp_path / "whole", BertForMaskedLM)
     (kept,) = (tmp_path / "cache" / "minibert").glob("tokens-*")
     tokenize_corpus([tmp_path / "corpus.txt"], tokenizer, held_out=0.05, folder=tmp_path / "anew")
     (anew,) = (tmp_path / "anew").iterdir()
@@ -102,17 +144,20 @@ def test_runs_killed_at_fifty_moments_end_at_the_bits_of_one_unbroken(
     }
 
 
-def check_same(run, whole):
-    """Compare a run that was killed with one that wasn't, bit for bit but for the clock's."""
-    check_whole(run)
-    assert not list(run.glob(".*"))
-    assert [path.name for path in checkpoints(run)] == [path.name for path in checkpoints(whole)]
-    last = f"checkpoint-{STEPS}"
-    for name in "model.safetensors", f"{last}/model.safetensors":
-        assert (run / name).read_bytes() == (whole / name).read_bytes()
-    first, second = (load_file(each / last / "optimizer.safetensors") for each in (run, whole))
-    assert all((first[name] == second[name]).all() for name in ("first", "second"))
-    lines = [
-        [line | {"tokens_per_second": 0} for line in read_history(each)] for each in (run, whole)
-    ]
-    assert lines[0] == lines[1]
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
+def test_fine_tunings_killed_at_twenty_moments_end_at_the_bits_of_one_unbroken(start, tmp_path):
+    """Two seeds, evaluations out of step with checkpoints, and labels of chance: an early end."""
+    rng = random.Random(0)
+    for name in "rows", "dev":
+        rows = [[rng.choice("abc"), " ".join(rng.choices(WORDS, k=5))] for _ in range(40)]
+        write_rows(tmp_path / f"{name}.tsv", ["label", "text"], rows)
+    finetune = ["finetune", tmp_path / "rows.tsv", "--dev", tmp_path / "dev.tsv", "--epochs", 4,
+                "--evaluate-every", 2, "--patience", 8, "--seeds", 2]  # fmt: skip
+    kind = BertForSequenceClassification
+    assert start("whole", *finetune).wait() == 0
+    ends = [[int(checkpoint.name.split("-")[1]) for checkpoint in checkpoints(folder)]
+            for folder in folders_of(tmp_path / "whole")]  # fmt: skip
+    assert min(ends)[-1] < 40 == max(ends)[-1]  # one seed of the two ended early
+    for run in killed(start, tmp_path, finetune, kind, kills=20):
+        check_same(run, tmp_path / "whole", kind)
