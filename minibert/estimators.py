@@ -21,7 +21,7 @@ from minibert.files import checkpoint_folder
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.finetune import Examples, FineTuning, fine_tune, steps_for
 from minibert.training.recipes import finetuning_recipe, fresh_config
-from minibert.training.tasks import Numbers, OneLabel, SeveralLabels, Tags, Task
+from minibert.training.tasks import LARGEST, Numbers, OneLabel, SeveralLabels, Tags, Task
 
 DEV_SHARE, PATIENCE = 0.15, 3  # where training may stop early: examples held out, epochs waited
 DROPOUT = 0.1
@@ -317,7 +317,7 @@ class TextRegressor(Estimator):
         if len(y) < 2:
             raise ValueError("y: expected two numbers or more, got n_samples = 1")
         y = y.reshape(len(y), -1)
-        if y.shape[1] != 1 or not np.isfinite(y).all():
+        if y.shape[1] != 1 or not (abs(y) <= LARGEST).all():
             raise ValueError("y: expected one number for each text, got NaN, infinity or more")
         numbers = y[:, 0].tolist()
         return self._fit(Numbers.learn(numbers), Examples(texts, pairs, numbers))

@@ -564,6 +564,9 @@ def test_numbers_are_learned_told_and_taken_for_classes(room, tmp_path, capsys):
     assert run(["predict", tmp_path / "new", "the cat"]) == 0
     nan = lines_in(tmp_path / "nan.tsv", "text\tlabel", "a\t1.5", "b\tnan")
     refused(capsys, ["evaluate", tmp_path / "numbers", nan], "nan.tsv, line 3", "finite number")
+    huge = lines_in(tmp_path / "huge.tsv", "text\tlabel", "a\t1.5", "b\t-1e300")
+    again = ["finetune", huge, "--dev", huge, "--out", tmp_path / "huge"]
+    refused(capsys, again, "huge.tsv, line 3", "at most 3.4e+38")
 
 
 def test_several_labels_a_text(room, tmp_path, capsys):

@@ -136,6 +136,7 @@ def test_parameters_are_stored_as_they_are_and_can_be_changed():
         (TextClassifier(freeze=5), ["a", "b"], [0, 1], "freeze: expected 0 to 2 layers, got 5"),
         (TextClassifier("/nowhere"), ["a", "b"], [0, 1], "/nowhere"),
         (TextRegressor(), ["a", "b"], [1, float("nan")], "y: expected one number"),
+        (TextRegressor(), ["a", "b"], [1, 1e300], "y: expected one number"),
         (TextRegressor(), ["a", "b"], [1, 1], "expected different numbers"),
         (TokenTagger(), [["a"], "b"], [["O"], ["O"]], r"X\[1\]: expected a list of words"),
         (TokenTagger(), [["a", "b"]], [["O"]], r"y\[0\]: expected 2 tags, one a word, got 1"),

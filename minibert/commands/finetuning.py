@@ -76,11 +76,11 @@ def _finetune(options, runs):
             raise Interrupted(f"{stop}; the same command with --resume goes on") from None
     best = max(results, key=lambda seed: results[seed].main)
     if len(runs) > 1:
-        _print_spread(list(results.values()))
         for path in runs[best].iterdir():
             if path.is_file():
                 with replacing(options.out / path.name) as temporary:
                     shutil.copy(path, temporary)
+        _print_spread(list(results.values()))
         print(f"{options.out} has the model of seed {best}")
     _print_baseline(task, examples, held_out, results[best])
     print(f"{options.out}: the model; try: minibert predict {options.out} 'some text'")

@@ -7,6 +7,7 @@ from minibert.commands.shared import interactive
 from minibert.data.conll import CONLL
 from minibert.data.tables import Row, read_rows
 from minibert.training import Examples, Numbers, OneLabel, SeveralLabels, Tags
+from minibert.training.tasks import LARGEST
 
 MISTAKES = 5  # to show
 
@@ -34,8 +35,10 @@ def label_of(kind, row, path, task=None):
     try:
         if kind is Numbers:
             label = float(label)
-            if label - label != 0:
-                raise ValueError(f"expected a finite number as label, got {row.label!r}")
+            if not abs(label) <= LARGEST:
+                raise ValueError(
+                    f"expected a finite number as label, at most {LARGEST:.1e}, got {row.label!r}"
+                )
         elif kind is SeveralLabels and isinstance(label, str):
             label = [name.strip() for name in label.split(",") if name.strip()]
         elif kind is OneLabel and isinstance(label, list):

@@ -32,7 +32,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `run/checkpoint-STEP`, and remove all but the newest `settings.keep`; returns it."""
     folder = Path(run) / f"checkpoint-{optimizer.step}"
-    if not folder.exists():
+    if folder not in checkpoints(run):
+        discard(folder)  # of one that lost its state
         with creating(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)

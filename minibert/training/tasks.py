@@ -22,6 +22,7 @@ from minibert.training.metrics import Hits, NumberScores, Scores, count, count_l
 
 Text = str | Sequence[str]  # a text, or where words are tagged, its words
 VOCABULARY = 4096  # pieces, at most, that are learned from labelled texts
+LARGEST = float(np.finfo(np.float32).max)  # number that a model can learn
 AnyScores = Scores | Hits | NumberScores
 
 

@@ -324,6 +324,7 @@ def test_a_file_lost_from_the_newest_checkpoint_is_named(room, tmp_path, capsys,
     if name == "trainer_state.json":  # then it is no checkpoint, and the one before it is taken
         assert status == 0
         assert "going on after step 4" in capsys.readouterr().out
+        assert checkpoints(tmp_path / "out")[-1].name == "checkpoint-6"  # written anew
     else:
         assert status == 2
         assert str(tmp_path / "out" / "checkpoint-6" / name) in one_line(capsys)
