@@ -1,6 +1,7 @@
 """Fine-tuning: four kinds of labels that are learned, and runs that stop at the right time."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -96,6 +97,25 @@ def test_numbers_are_learned_at_any_scale(tokenizer):
     np.testing.assert_allclose(said[0], said[1], rtol=1e-4)
 
 
+def test_a_settled_model_says_the_same_numbers(tokenizer):
+    task = Numbers(mean=-300.0, spread=50.0)
+    model = new_model(task, tokenizer)
+    model.params["classifier.bias"][:] = 0.7
+    texts = labelled(Numbers, 5).texts
+    said = task.predict(model, tokenizer, texts)
+    logits = [float(model([tokenizer.encode(text).input_ids]).logits[0, 0]) for text in texts]
+    np.testing.assert_allclose(said, -300 + 50 * np.array(logits), rtol=1e-5)
+    np.testing.assert_allclose(task.settle(model).predict(model, tokenizer, texts), said, rtol=1e-5)
+
+
+def test_each_of_several_labels_is_a_question_of_its_own():
+    task = SeveralLabels(["a", "b", "c"])
+    assert task.number(["c", "a"]).tolist() == [1, 0, 1]
+    outputs = task.outputs(np.array([[0.0, 2.0, -1.0]]))
+    np.testing.assert_allclose(outputs, [[0.5, 0.880797, 0.268941]], rtol=1e-5)
+    assert task.answers(np.array([[0.51, 0.49, 0.9], [0.5, 0.2, 0.1]])) == [["a", "c"], []]
+
+
 def test_probabilities_come_in_order_and_sum_to_one(tokenizer):
     examples = labelled(OneLabel, 70)
     task = OneLabel.learn(examples.labels)
@@ -118,7 +138,8 @@ def test_texts_longer_than_the_positions_are_cut(tokenizer):
 
 def test_every_word_of_a_long_text_gets_a_tag(tokenizer):
     """What a word is told depends on its window alone, and each word is in one."""
-    task = Tags(["O", "B-PET"])
+    task = Tags.learn([["B-PET", "O"]])
+    assert task.names == ["O", "B-PET"]
     model = new_model(task, tokenizer)
     words = ["cat", "tree", "\x00", "unrealistic", "dog"] * 9
     (outputs,) = task.predict(model, tokenizer, [words])
@@ -131,6 +152,37 @@ def test_every_word_of_a_long_text_gets_a_tag(tokenizer):
         (alone,) = task.predict(model, tokenizer, [part])
         np.testing.assert_allclose(outputs[first : first + len(places)], alone, rtol=1e-5)
         assert len(encoding.input_ids) <= 12
+        logits = model([encoding.input_ids]).logits[0, places[places > 0]].astype(float)
+        expected = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(alone[places > 0], expected, rtol=1e-4)
+
+
+def test_a_word_without_a_token_is_outside_wherever_o_stands_among_the_tags(tokenizer):
+    """Others sort their tags, so O comes last."""
+    task = Tags(["B-PET", "I-PET", "O"])
+    (outputs,) = task.predict(new_model(task, tokenizer), tokenizer, [["cat", "\x00"]])
+    assert outputs[1].tolist() == [0, 0, 1]
+    (nothing,) = task.predict(new_model(task, tokenizer), tokenizer, [[]])
+    assert nothing.shape == (0, 3)
+
+
+def test_a_words_tag_stands_at_its_first_piece_in_every_window(tokenizer):
+    task = Tags(["O", *(f"B-{i}" for i in range(24))])
+    words = ["cat", "unrealistic", "\x00", "dog"] * 6
+    tags = [f"B-{i}" for i in range(24)]
+    longest = 12
+    sequences, labels_of = task.prepare(tokenizer, [words[:5], words], None, [tags[:5], tags],
+                                        longest)  # fmt: skip
+    rows = np.arange(len(sequences))
+    labels, ids = labels_of(rows), sequences.batch(rows, tokenizer.pad_token_id)["input_ids"]
+    assert len(rows) > 3
+    found = [(task.names[label], tokenizer.convert_ids_to_tokens([token])[0])
+             for label, token in zip(labels[labels != -100], ids[labels != -100], strict=True)
+            ]  # fmt: skip
+    first = tokenizer.tokenize("unrealistic")[0]
+    expected = [(tag, first if word == "unrealistic" else word)
+                for word, tag in zip(words, tags, strict=True) if word != "\x00"]  # fmt: skip
+    assert found == [*expected[:4], *expected]
 
 
 @given(
@@ -153,6 +205,9 @@ def test_windows_hold_every_word_once_and_fit(words, longest):
                 assert text[start:].startswith(word[0])
             else:
                 assert word == "\x00"
+    for (encoding, _, _), (_, first, _) in pairwise(windows):  # the next word had no room
+        pieces = len(tokenizer.tokenize(words[first]))
+        assert not pieces or len(encoding.input_ids) + pieces > longest
 
 
 def test_the_best_weights_are_kept_and_the_run_ends_early(tokenizer, tmp_path):
