@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import tracemalloc
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -121,14 +122,19 @@ def test_more_shards_need_less_memory():
     assert peak(16) < 0.3 * peak(1)
 
 
-def test_each_shard_and_each_step_has_its_own_dropout():
-    model = BertForMaskedLM(CONFIG, seed=1)
+def test_each_shard_each_step_and_each_seed_has_its_own_dropout():
     inputs, labels = batch(0)
-    engine = Engine(model, AdamW(model.params))
-    losses = [engine.step([(inputs, labels)], 1e-30).loss for _ in range(2)]
-    twice = engine.step([(inputs, labels), (inputs, labels)], 1e-30).loss
-    assert losses[0] != losses[1]
-    assert twice not in losses
+
+    def losses(shards, steps=1, seed=0):
+        model = BertForMaskedLM(CONFIG, seed=1)
+        engine = Engine(model, AdamW(model.params), seed=seed)
+        return [engine.step([(inputs, labels)] * shards, 1e-30).loss for _ in range(steps)]
+
+    first, second = losses(1, steps=2)
+    (other_seed,) = losses(1, seed=1)
+    (both,) = losses(2)  # were the second shard's dropout the first's, their mean would be the same
+    for one, other in combinations((first, second, other_seed, both), 2):
+        assert one != pytest.approx(other, rel=1e-4)
 
 
 def test_training_lowers_the_loss():
