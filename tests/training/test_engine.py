@@ -15,6 +15,7 @@ from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
 from minibert.threads import _controller, in_order, in_turns, one_blas_thread
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
+from minibert.training.history import read_history
 
 CONFIG = BertConfig(
     vocab_size=40,
@@ -195,11 +196,53 @@ def test_a_signal_ends_the_run_after_the_step_with_a_whole_checkpoint(tmp_path, 
     assert (saved.params.vector == model.params.vector).all()
 
 
+def test_evaluations_come_when_they_are_due_and_each_once(tmp_path, tokenizer):
+    model = BertForMaskedLM(CONFIG, seed=1)
+    optimizer = AdamW(model.params)
+    settings = Settings(steps=7, evaluate_every=3, save_every=3)
+    seen = []
+
+    def evaluate():
+        seen.append(optimizer.step)
+        if seen == [3, 6]:
+            raise RuntimeError("the power went")
+        return "fine", {"held_out_loss": float(optimizer.step)}
+
+    def go_on():
+        train(Engine(model, optimizer), shards_at, settings, tokenizer,
+              run=tmp_path, evaluate=evaluate)  # fmt: skip
+
+    with pytest.raises(RuntimeError, match="power"):
+        go_on()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-6"]
+    go_on()  # from step 6, whose evaluation is made up for
+    go_on()  # there is nothing left to do
+    assert seen == [3, 6, 6, 7]
+    lines = read_history(tmp_path)
+    assert [line["step"] for line in lines if "loss" in line] == list(range(1, 8))
+    assert [(i, line["step"]) for i, line in enumerate(lines) if "held_out_loss" in line] == [
+        (3, 3), (7, 6), (9, 7)]  # fmt: skip
+
+
+def test_weights_that_ended_a_run_are_not_kept_to_go_on_with(tmp_path, tokenizer):
+    model = BertForMaskedLM(CONFIG, seed=1)
+
+    def shards(step):
+        if step == 2:
+            model.params["cls.predictions.bias"][3] = np.nan
+        return shards_at(step)
+
+    with pytest.raises(FloatingPointError, match=r"step 3: .*good checkpoint is .*checkpoint-1$"):
+        train(Engine(model, AdamW(model.params)), shards, Settings(steps=5, save_every=1),
+              tokenizer, run=tmp_path)  # fmt: skip
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1"]
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path, tokenizer):
     model = BertForMaskedLM(CONFIG, seed=1)
     engine = Engine(model, AdamW(model.params))
-    train(engine, shards_at, Settings(steps=7, save_every=2), tokenizer, run=tmp_path)
-    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-6", "checkpoint-7"]
+    train(engine, shards_at, Settings(steps=11, save_every=3), tokenizer, run=tmp_path)
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-11"]
 
 
 def test_a_write_that_fails_leaves_the_checkpoints_whole(tmp_path, tokenizer, monkeypatch):
@@ -241,6 +284,12 @@ def test_a_classifier_trains_through_the_same_engine():
 def test_impossible_settings_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Settings(**{"steps": 3, **change})
+
+
+def test_the_warm_up_is_the_nearest_number_of_steps():
+    settings = Settings(steps=100, warmup=0.29, learning_rate=1.0)  # 0.29 · 100 is 28.999…96
+    assert [settings.rate(step) for step in (27, 28, 29)] == [28 / 29, 1.0, 1.0]
+    assert settings.rate(30) < 1
 
 
 @pytest.mark.parametrize("parts", [1, 3, 5])

@@ -348,6 +348,16 @@ def test_rare_classes_weigh_as_much_as_common_ones(tokenizer):
     np.testing.assert_allclose(grads.vector, expected.vector, rtol=1e-7, atol=1e-12)
 
 
+def test_there_may_be_as_many_labels_as_tokens(tokenizer):
+    """Labels of a text are not trimmed as those of its tokens are."""
+    names = list("abcdef")
+    texts = [" ".join(["cat"] * n) for n in (1, 2, 3, 4)]  # and [CLS] and [SEP]: 3 to 6 tokens
+    task = SeveralLabels(names)
+    examples = Examples(texts, None, [names, names[:2], [], names[4:]])
+    settings = FineTuning(steps=2, batch_size=4, shards=2)
+    fine_tune(new_model(task, tokenizer), tokenizer, task, examples, settings)
+
+
 def test_labels_that_teach_nothing_are_refused():
     with pytest.raises(ValueError, match="two classes or more, got only 'x'"):
         OneLabel.learn(["x", "x"])
