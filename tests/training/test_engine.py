@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import tracemalloc
-from itertools import combinations
+from itertools import combinations, count
 
 import numpy as np
 import pytest
@@ -196,7 +196,9 @@ def test_a_signal_ends_the_run_after_the_step_with_a_whole_checkpoint(tmp_path, 
     assert (saved.params.vector == model.params.vector).all()
 
 
-def test_evaluations_come_when_they_are_due_and_each_once(tmp_path, tokenizer):
+def test_evaluations_come_when_they_are_due_and_each_once(tmp_path, tokenizer, monkeypatch):
+    ticks = count()  # a step takes a second
+    monkeypatch.setattr("minibert.training.loop.time.perf_counter", lambda: next(ticks))
     model = BertForMaskedLM(CONFIG, seed=1)
     optimizer = AdamW(model.params)
     settings = Settings(steps=7, evaluate_every=3, save_every=3)
@@ -219,7 +221,10 @@ def test_evaluations_come_when_they_are_due_and_each_once(tmp_path, tokenizer):
     go_on()  # there is nothing left to do
     assert seen == [3, 6, 6, 7]
     lines = read_history(tmp_path)
-    assert [line["step"] for line in lines if "loss" in line] == list(range(1, 8))
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 8))
+    tokens = [int(batch(step)[0]["attention_mask"].sum()) for step in range(7)]
+    assert [line["tokens_per_second"] for line in steps] == tokens
     assert [(i, line["step"]) for i, line in enumerate(lines) if "held_out_loss" in line] == [
         (3, 3), (7, 6), (9, 7)]  # fmt: skip
 

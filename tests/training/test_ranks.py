@@ -9,7 +9,7 @@ import pytest
 
 from minibert import BertForMaskedLM
 from minibert.cli import main
-from minibert.training import AdamW, Engine, split_batch
+from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.history import read_history
 from minibert.training.ranks import ALONE, Ranks, launched_ranks
 from tests.training.test_engine import CONFIG, batch
@@ -60,6 +60,19 @@ def test_a_rank_takes_the_step_of_one_process_that_has_all_shards():
     together, same = stepped(Rank(0, heard=[other.said]))
     assert together == alone
     assert (same == vector).all()
+
+
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(tokenizer):
+    model = BertForMaskedLM(CONFIG, seed=1)
+    optimizer = AdamW(model.params)
+
+    class Told(Rank):
+        def any(self, flag):
+            return optimizer.step == 2
+
+    engine = Engine(model, optimizer, ranks=Told(0))
+    with pytest.raises(Interrupted, match="stopped after step 2 of 9"):
+        train(engine, lambda step: split_batch(*batch(step), 2), Settings(steps=9), tokenizer)
 
 
 def test_mpiexec_without_mpi4py_is_one_clear_line(monkeypatch):
