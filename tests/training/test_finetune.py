@@ -24,8 +24,9 @@ from minibert.training import (
 )
 from minibert.training.best import Best
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.finetune import balanced
+from minibert.training.finetune import balanced, steps_for
 from minibert.training.history import read_history
+from minibert.training.recipes import finetuning_recipe
 from tests.conftest import small_tokenizer
 
 WORDS = "the a sat ran on under mat tree big red".split()
@@ -346,6 +347,79 @@ def test_rare_classes_weigh_as_much_as_common_ones(tokenizer):
     )
     assert loss == pytest.approx(same)
     np.testing.assert_allclose(grads.vector, expected.vector, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clip": 1e-3},
+        {"weight_decay": 0.5},
+        {"seed": 1},
+        {"warmup": 1.0},
+        {"class_weight": (1.0, 5.0, 0.2)},
+        {"class_weight": "balanced"},
+    ],
+)
+def test_each_setting_reaches_the_training(tokenizer, change):
+    examples = labelled(OneLabel, 33)
+    task = OneLabel.learn(examples.labels)
+
+    def trained(**settings):
+        model = new_model(
+            task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+        )
+        fine_tune(model, tokenizer, task, examples,
+                  FineTuning(**{"steps": 3, "batch_size": 8, **settings}))  # fmt: skip
+        return model.params.vector
+
+    assert (trained() == trained()).all()
+    assert (trained() != trained(**change)).any()
+
+
+def test_the_seed_decides_the_dropout_too(tokenizer):
+    examples = Examples(["the cat"] * 8, None, ["x"] * 8)  # the same in any order
+    task = OneLabel(["x", "y"])
+    one, other = new_model(task, tokenizer), new_model(task, tokenizer)
+    for model, seed in ((one, 0), (other, 1)):
+        settings = FineTuning(steps=1, batch_size=8, seed=seed)
+        fine_tune(model, tokenizer, task, examples, settings)
+    assert (one.params.vector != other.params.vector).any()
+
+
+def test_examples_are_known_by_all_that_they_say():
+    sums = {
+        Examples(*said).checksum()
+        for said in ((["a"], None, ["x"]), (["b"], None, ["x"]), (["a"], None, ["y"]),
+                     (["a"], ["p"], ["x"]), (["a"], ["q"], ["x"]))
+    }  # fmt: skip
+    assert len(sums) == 5
+
+
+def test_epochs_are_counted_in_batches_the_last_one_too():
+    assert [steps_for(10, 4, epochs) for epochs in (3, 0.5, 0.1)] == [9, 2, 1]
+    assert steps_for(8, 4, 3) == 6
+
+
+def test_a_recipe_fits_the_number_of_examples_and_the_width():
+    def found(examples, width, pretrained=True):
+        config = BertConfig.preset("tiny", vocab_size=50, hidden_size=width)
+        recipe = finetuning_recipe(examples, config, pretrained=pretrained)
+        return recipe.batch_size, recipe.epochs, recipe.learning_rate, recipe.layer_decay
+
+    assert found(100, 384) == (16, 20, 2e-4, 0.8)
+    assert found(500, 768) == (16, 8, 5e-5, 0.8)
+    assert found(4999, 128) == (16, 3, 5e-4, 0.8)
+    assert found(5000, 128, pretrained=False) == (32, 3, 5e-4, 1.0)
+
+
+def test_the_tenth_block_is_above_the_ninth(tokenizer):
+    model = new_model(OneLabel(["x", "y"]), tokenizer, num_hidden_layers=11)
+    depths = model.depths()
+    for layer in range(11):
+        names = [name for name in depths if f".layer.{layer}." in name]
+        assert {depths[name] for name in names} == {layer + 1}
+    assert depths["classifier.weight"] == depths["bert.pooler.dense.weight"] == 12
+    assert depths["bert.embeddings.LayerNorm.bias"] == 0
 
 
 def test_there_may_be_as_many_labels_as_tokens(tokenizer):
