@@ -429,7 +429,10 @@ def test_there_may_be_as_many_labels_as_tokens(tokenizer):
     task = SeveralLabels(names)
     examples = Examples(texts, None, [names, names[:2], [], names[4:]])
     settings = FineTuning(steps=2, batch_size=4, shards=2)
-    fine_tune(new_model(task, tokenizer), tokenizer, task, examples, settings)
+    model = new_model(task, tokenizer)
+    before = model.params["classifier.weight"].copy()
+    fine_tune(model, tokenizer, task, examples, settings)
+    assert (model.params["classifier.weight"] != before).all()
 
 
 def test_labels_that_teach_nothing_are_refused():

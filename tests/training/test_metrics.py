@@ -88,6 +88,12 @@ def test_an_entity_is_right_if_its_kind_and_its_place_are(texts):
     assert count_entities(true, true).right.sum() == scores.true.sum()
 
 
+def test_what_is_neither_there_nor_said_is_not_in_the_mean():
+    true, said = np.array([[1, 0, 0], [1, 1, 0]]) == 1, np.array([[1, 0, 0], [1, 0, 0]]) == 1
+    assert count_labels(["x", "y", "z"], true, said).macro_f1 == 0.5
+    assert count(["x", "y", "z"], np.array([0, 0, 1]), np.array([0, 0, 1])).macro_f1 == 1
+
+
 def test_yardsticks_are_of_what_is_true():
     words = count_entities([["O", "B-A", "O"], ["B-A"]], [["O", "O", "B-A"], ["B-A"]])
     assert words.extra == {"word accuracy": 0.5}
