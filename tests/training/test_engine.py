@@ -15,7 +15,7 @@ from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
 from minibert.threads import _controller, in_order, in_turns, one_blas_thread
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.history import read_history
+from minibert.training.history import History, read_history
 
 CONFIG = BertConfig(
     vocab_size=40,
@@ -227,6 +227,20 @@ def test_evaluations_come_when_they_are_due_and_each_once(tmp_path, tokenizer, m
     assert [line["tokens_per_second"] for line in steps] == tokens
     assert [(i, line["step"]) for i, line in enumerate(lines) if "held_out_loss" in line] == [
         (3, 3), (7, 6), (9, 7)]  # fmt: skip
+
+
+def test_what_came_after_the_checkpoint_leaves_the_history(tmp_path):
+    history = History(tmp_path)
+    for step in range(1, 6):
+        history.write(step, loss=1.0)
+        history.write(step, held_out_loss=1.0)
+    history.close()
+    again = History(tmp_path, 3)
+    again.write(4, loss=2.0)
+    again.close()
+    steps = [(line["step"], line.get("loss")) for line in read_history(tmp_path)]
+    assert steps == [(1, 1), (1, None), (2, 1), (2, None), (3, 1), (3, None), (4, 2)]
+    assert [again.evaluated(step) for step in (3, 4)] == [True, False]
 
 
 def test_weights_that_ended_a_run_are_not_kept_to_go_on_with(tmp_path, tokenizer):
