@@ -7,6 +7,7 @@ Which check catches which stands in `benchmarks/results/mutations.md`, written b
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from minibert import (
 )
 from minibert.data import batching
 from minibert.data import corpus as corpus_module
+from minibert.data import pairs as pairs_module
 from minibert.data import tokens as tokens_module
 from minibert.data.corpus import pack
 from minibert.data.masking import mask_tokens
@@ -52,7 +54,7 @@ from minibert.training import pretrain as pretrain_module
 from minibert.training import tasks as tasks_module
 from tests import test_features, test_kernels
 from tests.conftest import small_tokenizer
-from tests.data import test_corpus, test_tokens
+from tests.data import test_corpus, test_pairs, test_tokens
 from tests.functional import test_functional
 from tests.layers import test_layers
 from tests.models import test_models
@@ -489,6 +491,14 @@ def hidden_anew():
     test_pretrain.test_each_step_and_each_seed_hides_other_tokens(tokenizer, (rows, None))
 
 
+def never_another_text(rows, numbers, tokenizer, rng):
+    own = SimpleNamespace(integers=lambda *_: numbers, random=rng.random)
+    return RIGHT_PAIRS(rows, numbers, tokenizer, own)
+
+
+RIGHT_PAIRS = pairs_module.pair_rows
+
+
 def first_words_again(tokenizer, words, longest):
     return (
         (encoding, 0, places) for encoding, _, places in word_windows(tokenizer, words, longest)
@@ -551,6 +561,8 @@ MUTATIONS = {
         test_engine.test_each_shard_each_step_and_each_seed_has_its_own_dropout),
     "the same tokens hidden at each step": (
         pretrain_module, "generator", masked_alike_at_each_step, hidden_anew),
+    "no second segment from another text": (
+        test_pairs, "pair_rows", never_another_text, test_pairs.test_half_of_the_pairs_follow),
     "each window tagged like the first": (
         tasks_module, "word_windows", first_words_again,
         lambda: test_finetune.test_a_words_tag_stands_at_its_first_piece_in_every_window(
