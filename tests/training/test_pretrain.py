@@ -67,6 +67,23 @@ def test_the_score_is_the_loss_of_the_whole_in_parts(tokenizer, packed, monkeypa
     places = labels != -100
     right = out.logits.argmax(axis=-1)[places] == labels[places]
     assert measured.accuracy == pytest.approx(right.mean())
+    model.params["cls.predictions.bias"][0] = 1e3  # always says [PAD], which is never hidden
+    assert score(model, shown, labels, pad).accuracy == 0
+
+
+def test_the_share_of_known_pairs_is_that_of_a_call(tokenizer, packed):
+    model = BertForPreTraining(small(tokenizer).config)
+    rng = np.random.default_rng(0)
+    model.params.vector[:] += rng.normal(0, 0.3, model.params.vector.size)
+    rows, pad = packed[0], tokenizer.pad_token_id
+    ids, types, labels = pair_rows(rows, np.arange(len(rows)), tokenizer, rng)
+    mask = (ids != pad).astype(int)
+    shares = [
+        float((model(ids, each, mask).seq_relationship_logits.argmax(axis=-1) == labels).mean())
+        for each in (types, 0 * types)
+    ]
+    assert shares[0] != shares[1]  # the segments matter
+    assert next_sentence_accuracy(model, ids, types, labels, pad) == pytest.approx(shares[0])
 
 
 def test_the_yardstick_counts_ordinary_tokens(tokenizer):
