@@ -290,6 +290,14 @@ def test_a_classifier_trains_through_the_same_engine():
     assert losses[-1] < 0.3 < losses[0]
 
 
+def test_the_norm_that_a_step_tells_is_that_before_clipping():
+    norms = []
+    for clip in (1e-3, 1e3):
+        model = BertForMaskedLM(CONFIG, seed=1)
+        norms.append(Engine(model, AdamW(model.params), clip=clip).step([batch(0)], 1e-3).norm)
+    assert norms[0] == norms[1] > 1e-3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

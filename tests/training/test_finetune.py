@@ -109,6 +109,11 @@ def test_a_settled_model_says_the_same_numbers(tokenizer):
     np.testing.assert_allclose(task.settle(model).predict(model, tokenizer, texts), said, rtol=1e-5)
 
 
+def test_a_models_classes_stay_in_the_order_of_its_logits(tokenizer):
+    names = [f"class {11 - i}" for i in range(12)]
+    assert task_of(new_model(OneLabel(names), tokenizer)).names == names
+
+
 def test_each_of_several_labels_is_a_question_of_its_own():
     task = SeveralLabels(["a", "b", "c"])
     assert task.number(["c", "a"]).tolist() == [1, 0, 1]
