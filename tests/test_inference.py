@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from minibert import inference
 from minibert.inference import by_length, for_texts
+from minibert.threads import _blas
 
 
 @given(
@@ -42,3 +43,14 @@ def test_results_come_in_the_order_of_the_texts(tokenizer, threads, monkeypatch)
         assert second == sum(encoding.token_type_ids)
     assert len(shapes) > 5
     assert all(rows * length <= 40 for rows, length in shapes)
+
+
+def test_blas_is_held_to_one_thread_meanwhile(tokenizer):
+    seen = set()
+
+    def look(batch):
+        seen.update(pool["num_threads"] for pool in _blas().info())
+        return np.zeros((len(batch["input_ids"]), 1))
+
+    for_texts(look, tokenizer, ["a cat"] * 3, max_length=9)
+    assert seen == {1}

@@ -27,8 +27,9 @@ def numbers(*shape, dtype=np.float64, seed=0):
 @each_dtype
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("rows", [1, 7, 300])
-def test_an_activation_in_place_is_the_plain_one(name, rows, dtype, monkeypatch):
-    monkeypatch.setattr(kernels, "WIDE", 1000)  # so that there are pieces, and a shorter last one
+@pytest.mark.parametrize("piece", [1000, 5])  # with a shorter last one, and less than a row
+def test_an_activation_in_place_is_the_plain_one(name, rows, piece, dtype, monkeypatch):
+    monkeypatch.setattr(kernels, "WIDE", piece)
     x, bias = 3 * numbers(rows, 11, dtype=dtype), numbers(11, dtype=dtype, seed=1)
     expected, _ = f.ACTIVATIONS[name](x + bias)
     out = kernels.add_and_activate(x, bias, name)
@@ -49,9 +50,10 @@ def test_gelu_is_exact_to_the_last_bits_of_float32():
 
 
 @each_dtype
-@pytest.mark.parametrize("rows", [1, 7, 300])
-def test_the_norm_of_a_sum_in_place_is_the_plain_one(rows, dtype, monkeypatch):
-    monkeypatch.setattr(kernels, "NARROW", 1000)
+@pytest.mark.parametrize("rows", [1, 7, 307])
+@pytest.mark.parametrize("piece", [1000, D - 1])
+def test_the_norm_of_a_sum_in_place_is_the_plain_one(rows, piece, dtype, monkeypatch):
+    monkeypatch.setattr(kernels, "NARROW", piece)
     x, residual = (5 + numbers(rows, D, dtype=dtype, seed=seed) for seed in (0, 1))
     bias, weight, shift = (numbers(D, dtype=dtype, seed=seed) for seed in (2, 3, 4))
     kept = residual.copy()
@@ -66,8 +68,9 @@ def test_the_norm_of_a_sum_in_place_is_the_plain_one(rows, dtype, monkeypatch):
 @each_dtype
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("hidden", [False, True])
-def test_attention_in_pieces_is_the_plain_one(hidden, rate, dtype, monkeypatch):
-    monkeypatch.setattr(kernels, "ATTENTION", 2 * K * 4 * T)  # two sequences at a time
+@pytest.mark.parametrize("sequences", [2, 0.5])  # at a time; one is more than a piece may hold
+def test_attention_in_pieces_is_the_plain_one(sequences, hidden, rate, dtype, monkeypatch):
+    monkeypatch.setattr(kernels, "ATTENTION", int(sequences * K * 4 * T))
     query = 3 * numbers(B, K, 4, 5, dtype=dtype)
     key, value = (numbers(B, K, T, 5, dtype=dtype, seed=seed) for seed in (1, 2))
     dout = numbers(B, K, 4, 5, dtype=dtype, seed=3)

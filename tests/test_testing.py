@@ -73,6 +73,15 @@ def test_the_content_of_padding_changes_no_bit_of_any_model(case):
     assert (a[mask == 1] == b[mask == 1]).all()
 
 
+@given(cases(pad_token_id=3))
+@settings(max_examples=30)
+def test_padding_is_the_padding_token_in_the_first_segment(case):
+    _, batch = case
+    padding = batch["attention_mask"] == 0
+    assert (batch["input_ids"][padding] == 3).all()
+    assert (batch["token_type_ids"][padding] == 0).all()
+
+
 def test_the_hard_cases_are_reached_and_shrink_to_small_ones():
     seen = set()
 

@@ -144,7 +144,7 @@ def split_batch(
 
     Args:
         batch: arrays of (B, ..., T).
-        labels: of (B, ...).
+        labels: of (B, ...); if (B, T), of tokens.
         parts: how many shards, of about as many tokens each; fewer if there are fewer sequences.
         trim: cut off the padding beyond a shard's longest sequence, from labels of tokens too.
             That changes no loss, unless padding takes part in it, as in `BertForQuestionAnswering`.

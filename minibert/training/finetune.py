@@ -161,7 +161,9 @@ def fine_tune(
     def shards_at(step):
         rows = rows_of_like_length_at(step, sequences.lengths, settings.batch_size, settings.seed)
         batch = sequences.batch(rows, tokenizer.pad_token_id)
-        return split_batch(batch, labels_of(rows), settings.shards, trim=True)
+        # As many labels as a batch has tokens would be taken for labels of tokens, and trimmed.
+        shards = split_batch(batch, rows, settings.shards, trim=True)
+        return [(part, labels_of(np.asarray(own))) for part, own in shards]
 
     best = Best(model, settings.patience, run, optimizer.step)
 

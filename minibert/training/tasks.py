@@ -365,7 +365,8 @@ class Tags(Task):
                     yield encoding
 
         # A word without a token, a control character say, is outside for sure.
-        outputs = [np.eye(1, len(self.names)).repeat(len(words), axis=0) for words in texts]
+        outside = np.eye(len(self.names))[self.ids.get(OUTSIDE, 0)]
+        outputs = [np.tile(outside, (len(words), 1)) for words in texts]
         found = for_sequences(
             lambda batch: softmax_forward(model(**batch).logits)[0],
             Sequences(encodings()),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from minibert.data.batching import (
     PURPOSES,
     generator,
+    held_out_of,
     rows_at,
     rows_of_like_length_at,
     shuffled,
@@ -91,3 +92,15 @@ def test_no_two_places_of_a_run_share_a_generator():
         if len(place) == {"evaluation": 0, "dropout": 2}.get(purpose, 1)
     }
     assert len(set(draws.values())) == len(draws)
+
+
+def test_each_seed_holds_out_others_of_each_class_alike():
+    classes = ["a"] * 40 + ["b"] * 20 + ["c"] * 2 + ["d"]
+    drawn = [held_out_of(classes, 0.25, seed) for seed in range(5)]
+    assert len({tuple(rows) for rows in drawn}) == 5
+    for rows in drawn:
+        assert rows.tolist() == sorted(set(rows.tolist()))
+        found = [sum(classes[row] == name for row in rows) for name in "abcd"]
+        assert found == [10, 5, 1, 0]
+    assert len(np.unique(np.concatenate(drawn))) > 25  # not always the same ones
+    assert len(held_out_of(classes, 1.0, 0)) == 39 + 19 + 1

@@ -47,6 +47,8 @@ def test_a_documents_side_depends_on_its_text_alone():
     assert all(is_held_out(document, 0.5) for document in held_out)
     assert all(is_held_out(document, 1.0) for document in documents)
     assert not any(is_held_out(document, 0.0) for document in documents)
+    alike = [["one title", f"number {i}"] for i in range(60)]
+    assert 10 < sum(is_held_out(document, 0.5) for document in alike) < 50
 
 
 WORDS = st.lists(st.sampled_from("the cat sat on a mat then ran .".split()), min_size=1, max_size=9)
@@ -63,6 +65,7 @@ def test_rows_hold_every_token_in_order(tokenizer, documents, length):
     for row in rows:
         content = row[row != tokenizer.pad_token_id]
         assert content[-1] == tokenizer.sep_token_id
+        assert (row[: len(content)] == content).all()  # padding comes after all of it
         stream += content[1:-1].tolist()
     expected = []
     for document in documents:

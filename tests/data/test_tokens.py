@@ -12,6 +12,7 @@ import pytest
 from minibert.data import tokens as module
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
 from minibert.data.tokens import expand, tokenize_corpus
+from minibert.tokenization import WordPieceTokenizer
 
 TEXTS = [
     f"the cat sat on mat {'ab'[i % 2]} {i}\n\na dog {i} ran .\nthen it ran\n\n" for i in range(60)
@@ -78,6 +79,34 @@ def test_they_are_made_once_for_a_text_and_a_tokenizer(files, tokenizer, tmp_pat
     assert all((path / ".gitignore").read_text() == "*\n" for path in folder.iterdir())
 
 
+def test_the_same_bytes_in_other_files_are_another_corpus(tokenizer, tmp_path):
+    """Where a file ends a document ends; and what is held out was not trained on."""
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+
+    def key(texts, held_out=0.0):
+        return tokenize_corpus(texts, tokenizer, held_out=held_out, folder=tmp_path / "c").key
+
+    keys = []
+    for contents in (("the cat\n", "sat\nran\n"), ("the cat\nsat\n", "ran\n")):
+        for path, content in zip((one, two), contents, strict=True):
+            path.write_text(content, "utf-8")
+        keys += [key([one, two]), key([one], [two])]
+    two.write_text("a dog\n", "utf-8")
+    keys.append(key([one], [two]))
+    assert len(set(keys)) == 5
+
+
+@pytest.mark.parametrize(("pieces", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
+def test_the_last_id_of_a_large_vocabulary_fits(tmp_path, pieces, dtype):
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [f"w{n}" for n in range(pieces - len(special))]
+    path = tmp_path / "t.txt"
+    path.write_text(f"{words[-1]}\n", "utf-8")
+    tokenizer = WordPieceTokenizer([*special, *words])
+    found = tokenize_corpus([path], tokenizer, folder=tmp_path / "c").train
+    assert (found.stream.dtype, found.stream.tolist()) == (dtype, [pieces - 1, 3])
+
+
 @pytest.mark.parametrize("damage", ["cut", "no state", "no ids", "no json"])
 def test_damaged_tokens_are_made_again(files, tokenizer, tmp_path, caplog, damage):
     folder = tmp_path / "c"
@@ -142,6 +171,10 @@ def test_repeated_lines_are_counted(tokenizer, tmp_path):
 
 def test_patterns_name_files(files, tmp_path):
     assert expand([tmp_path / "*.txt*"]) == files
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    deep = tmp_path / "in" / "deep" / "three.txt"
+    deep.write_text("a cat\n", "utf-8")
+    assert expand([tmp_path / "**" / "*.txt"]) == [deep, files[0]]
     assert expand([files[1], "-", tmp_path / "none.txt"]) == [
         files[1],
         *map(type(tmp_path), ("-",)),

@@ -1,5 +1,6 @@
 """The prover proven: it passes what is right, catches what is wrong, and says where."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -111,6 +112,28 @@ def test_a_gradient_that_is_no_number_is_caught_where_nothing_was_drawn():
         check_pair(cube, backward, {"x": X}, entries=1, directions=0, seed=1)
 
 
+def test_one_element_near_which_the_forward_gives_no_number_is_enough():
+    def forward(x):
+        return np.where(x[1, 2] == X[1, 2], x**3, np.nan), x
+
+    with pytest.raises(GradientError, match=r"x at .*numeric nan, error nan"):
+        check_pair(forward, right, {"x": X})
+
+
+def test_zeros_are_endings_of_names():
+    inputs = {"bias": X, "bias.weight": X + 1}
+    rows = check_pair(
+        lambda **arrays: (arrays["bias.weight"] ** 3 + 0 * arrays["bias"], None),
+        lambda dout, cache, **arrays: (0 * dout, 3 * arrays["bias.weight"] ** 2 * dout),
+        inputs,
+        zeros=["bias"],
+    )
+    assert [(row.name, row.analytic != 0) for row in rows] == [
+        ("bias", False),
+        ("bias.weight", True),
+    ]
+
+
 def test_a_number_of_numpys_is_proven_like_an_array():
     def backward(dout, cache, x, scale):
         return dout * scale, np.sum(dout * x)
@@ -153,6 +176,24 @@ def test_a_model_with_one_wrong_gradient_is_caught_by_name(name):
     with pytest.raises(GradientError) as error:
         check_model(Wrong(CONFIG, params=params), BATCH, MASKED_LABELS, zeros=("key.bias",))
     assert [line.split(" at ")[0] for line in str(error.value).splitlines()] == [name]
+
+
+def test_a_model_is_run_with_the_dropout_and_the_denominator_that_are_asked_for():
+    seen = []
+
+    class Noted(BertForMaskedLM):
+        def loss_forward(self, batch, labels, rng=None, denominator=None):
+            seen.append((denominator, None if rng is None else copy.deepcopy(rng).random()))
+            return super().loss_forward(batch, labels, rng, denominator)
+
+    params = away_from_initial(Parameters(BertForMaskedLM(CONFIG).shapes()))
+    model = Noted(CONFIG, params=params)
+    how = {"zeros": ("key.bias",), "entries": 1, "directions": 0}
+    check_model(model, BATCH, MASKED_LABELS, dropout_seed=5, denominator=3, **how)
+    assert set(seen) == {(3, np.random.default_rng(5).random())}
+    seen.clear()
+    check_model(model, BATCH, MASKED_LABELS, **how)
+    assert set(seen) == {(None, None)}
 
 
 def right(dout, cache, x):

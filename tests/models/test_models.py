@@ -598,3 +598,14 @@ def test_bad_spans_are_refused_in_one_line(start, end, message):
     model = BertForQuestionAnswering(TASKS["BertForQuestionAnswering"].config)
     with pytest.raises(ValueError, match=message):
         model(**BATCH, start_positions=start, end_positions=end)
+
+
+def test_initial_weights_are_as_wide_as_the_configuration_says_and_paddings_are_zero():
+    config = BertConfig(**{**vars(CONFIG), "initializer_range": 0.5, "pad_token_id": 3})
+    params = BertModel(config).params
+    drawn = np.concatenate(
+        [params[name].ravel() for name in params if name.endswith("dense.weight")]
+    )
+    assert drawn.std() == pytest.approx(0.5, rel=0.1)
+    table = params["embeddings.word_embeddings.weight"]
+    assert [bool(row.any()) for row in table] == [i != 3 for i in range(len(table))]

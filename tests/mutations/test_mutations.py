@@ -5,7 +5,9 @@ Which check catches which stands in `benchmarks/results/mutations.md`, written b
 `python -m tests.mutations.test_mutations`.
 """
 
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +20,13 @@ from minibert import (
     kernels,
     proofs,
 )
+from minibert.data import batching
+from minibert.data import corpus as corpus_module
+from minibert.data import pairs as pairs_module
+from minibert.data import tokens as tokens_module
+from minibert.data.corpus import pack
 from minibert.data.masking import mask_tokens
+from minibert.data.words import word_windows
 from minibert.functional import attention as attention_module
 from minibert.functional import embedding as embedding_module
 from minibert.functional import loss as loss_module
@@ -40,16 +48,25 @@ from minibert.training import AdamW, Engine
 from minibert.training import best as best_module
 from minibert.training import engine as engine_module
 from minibert.training import entities as entities_module
+from minibert.training import metrics as metrics_module
 from minibert.training import optimizer as optimizer_module
+from minibert.training import pretrain as pretrain_module
 from minibert.training import tasks as tasks_module
 from tests import test_features, test_kernels
 from tests.conftest import small_tokenizer
+from tests.data import test_corpus, test_pairs, test_tokens
 from tests.functional import test_functional
 from tests.layers import test_layers
 from tests.models import test_models
 from tests.properties import test_numbers
 from tests.tokenization import test_vocabulary
-from tests.training import test_finetune, test_metrics, test_optimizer
+from tests.training import (
+    test_engine,
+    test_finetune,
+    test_metrics,
+    test_optimizer,
+    test_pretrain,
+)
 
 
 def gradients(name):
@@ -456,7 +473,113 @@ def twice_the_residual(self, dout, cache, params, grads):
     return RIGHT_FEED_FORWARD(self, dout, cache, params, grads) + dout
 
 
+RIGHT_GENERATOR = batching.generator
+
+
+def one_dropout_for_all_shards(seed, purpose, *numbers):
+    return RIGHT_GENERATOR(seed, purpose, numbers[0], 0)
+
+
+def masked_alike_at_each_step(seed, purpose, step):
+    return RIGHT_GENERATOR(seed, purpose, 0 if purpose == "masking" else step)
+
+
+def hidden_anew():
+    """Each step hides other tokens."""
+    tokenizer = small_tokenizer()
+    rows = pack([["the cat sat on the mat ."] * 3], tokenizer, 16)
+    test_pretrain.test_each_step_and_each_seed_hides_other_tokens(tokenizer, (rows, None))
+
+
+def never_another_text(rows, numbers, tokenizer, rng):
+    own = SimpleNamespace(integers=lambda *_: numbers, random=rng.random)
+    return RIGHT_PAIRS(rows, numbers, tokenizer, own)
+
+
+RIGHT_PAIRS = pairs_module.pair_rows
+
+
+def first_words_again(tokenizer, words, longest):
+    return (
+        (encoding, 0, places) for encoding, _, places in word_windows(tokenizer, words, longest)
+    )
+
+
+def attention_in_pieces():
+    """Attention in pieces is the plain one, with as many sequences as make a shorter last piece."""
+    with pytest.MonkeyPatch.context() as patch:
+        test_kernels.test_attention_in_pieces_is_the_plain_one(2, False, 0.0, np.float64, patch)
+
+
+def last_piece_left_out(count, size):
+    step = max(kernels.ATTENTION // size, 1)
+    return [slice(start, start + step) for start in range(0, count - step + 1, step)]
+
+
+def block_of_one_digit(self):
+    depths = RIGHT_DEPTHS(self)
+    return {name: 1 + int(name.split(".layer.")[1][0]) if ".layer." in name else depth
+            for name, depth in depths.items()}  # fmt: skip
+
+
+RIGHT_DEPTHS = bert.BertBased.depths
+
+
+def mean_of_all_kinds(self):
+    return float(metrics_module.f1(self.right, self.said, self.true).mean())
+
+
+def held_out_files_left_out_of_the_key(texts, others, share, tokenizer):
+    return RIGHT_KEY(texts, [], share, tokenizer)
+
+
+RIGHT_KEY = tokens_module._key
+
+
+def other_files():
+    """The same bytes in other files are another corpus."""
+    with tempfile.TemporaryDirectory() as folder:
+        test_tokens.test_the_same_bytes_in_other_files_are_another_corpus(
+            small_tokenizer(), Path(folder)
+        )
+
+
+def separator_after_the_padding(self, numbers):
+    rows = RIGHT_ROWS(self, numbers)
+    for row in rows[rows[:, -1] == self.tokenizer.pad_token_id]:
+        row[np.flatnonzero(row != self.tokenizer.pad_token_id)[-1]] = self.tokenizer.pad_token_id
+    rows[:, -1] = self.tokenizer.sep_token_id
+    return rows
+
+
+RIGHT_ROWS = corpus_module.Rows.__getitem__
+
+
 MUTATIONS = {
+    "one dropout for all shards": (
+        engine_module, "generator", one_dropout_for_all_shards,
+        test_engine.test_each_shard_each_step_and_each_seed_has_its_own_dropout),
+    "the same tokens hidden at each step": (
+        pretrain_module, "generator", masked_alike_at_each_step, hidden_anew),
+    "no second segment from another text": (
+        test_pairs, "pair_rows", never_another_text, test_pairs.test_half_of_the_pairs_follow),
+    "each window tagged like the first": (
+        tasks_module, "word_windows", first_words_again,
+        lambda: test_finetune.test_a_words_tag_stands_at_its_first_piece_in_every_window(
+            small_tokenizer())),
+    "the last piece left out": (
+        kernels, "_sequences", last_piece_left_out, attention_in_pieces),
+    "blocks known by their first digit": (
+        bert.BertBased, "depths", block_of_one_digit,
+        lambda: test_finetune.test_the_tenth_block_is_above_the_ninth(small_tokenizer())),
+    "absent kinds in the mean F1": (
+        metrics_module.Hits, "macro_f1", property(mean_of_all_kinds),
+        test_metrics.test_what_is_neither_there_nor_said_is_not_in_the_mean),
+    "tokens kept though other files are held out": (
+        tokens_module, "_key", held_out_files_left_out_of_the_key, other_files),
+    "[SEP] after the padding": (
+        corpus_module.Rows, "__getitem__", separator_after_the_padding,
+        lambda: test_corpus.test_rows_hold_every_token_in_order(tokenizer=small_tokenizer())),
     "softmax's maximum taken over all rows": (
         test_numbers.f, "softmax_forward", maximum_of_all_rows,
         test_numbers.test_each_row_of_a_softmax_is_by_itself),

@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import combinations, count
 from unittest.mock import Mock
 
 import numpy as np
@@ -24,6 +25,7 @@ from minibert.threads import _blas, in_order, in_turns, one_blas_thread
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
 from minibert.training.evaluation import score
+from minibert.training.history import History, read_history
 
 CONFIG = BertConfig(
     vocab_size=40,
@@ -131,14 +133,19 @@ def test_more_shards_need_less_memory():
     assert peak(16) < 0.3 * peak(1)
 
 
-def test_each_shard_and_each_step_has_its_own_dropout():
-    model = BertForMaskedLM(CONFIG, seed=1)
+def test_each_shard_each_step_and_each_seed_has_its_own_dropout():
     inputs, labels = batch(0)
-    engine = Engine(model, AdamW(model.params))
-    losses = [engine.step([(inputs, labels)], 1e-30).loss for _ in range(2)]
-    twice = engine.step([(inputs, labels), (inputs, labels)], 1e-30).loss
-    assert losses[0] != losses[1]
-    assert twice not in losses
+
+    def losses(shards, steps=1, seed=0):
+        model = BertForMaskedLM(CONFIG, seed=1)
+        engine = Engine(model, AdamW(model.params), seed=seed)
+        return [engine.step([(inputs, labels)] * shards, 1e-30).loss for _ in range(steps)]
+
+    first, second = losses(1, steps=2)
+    (other_seed,) = losses(1, seed=1)
+    (both,) = losses(2)  # were the second shard's dropout the first's, their mean would be the same
+    for one, other in combinations((first, second, other_seed, both), 2):
+        assert one != pytest.approx(other, rel=1e-4)
 
 
 def test_training_lowers_the_loss():
@@ -199,11 +206,72 @@ def test_a_signal_ends_the_run_after_the_step_with_a_whole_checkpoint(tmp_path, 
     assert (saved.params.vector == model.params.vector).all()
 
 
+def test_evaluations_come_when_they_are_due_and_each_once(tmp_path, tokenizer, monkeypatch):
+    ticks = count()  # a step takes a second
+    monkeypatch.setattr("minibert.training.loop.time.perf_counter", lambda: next(ticks))
+    model = BertForMaskedLM(CONFIG, seed=1)
+    optimizer = AdamW(model.params)
+    settings = Settings(steps=7, evaluate_every=3, save_every=3)
+    seen = []
+
+    def evaluate():
+        seen.append(optimizer.step)
+        if seen == [3, 6]:
+            raise RuntimeError("the power went")
+        return "fine", {"held_out_loss": float(optimizer.step)}
+
+    def go_on():
+        train(Engine(model, optimizer), shards_at, settings, tokenizer,
+              run=tmp_path, evaluate=evaluate)  # fmt: skip
+
+    with pytest.raises(RuntimeError, match="power"):
+        go_on()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-6"]
+    go_on()  # from step 6, whose evaluation is made up for
+    go_on()  # there is nothing left to do
+    assert seen == [3, 6, 6, 7]
+    lines = read_history(tmp_path)
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 8))
+    tokens = [int(batch(step)[0]["attention_mask"].sum()) for step in range(7)]
+    assert [line["tokens_per_second"] for line in steps] == tokens
+    assert [(i, line["step"]) for i, line in enumerate(lines) if "held_out_loss" in line] == [
+        (3, 3), (7, 6), (9, 7)]  # fmt: skip
+
+
+def test_what_came_after_the_checkpoint_leaves_the_history(tmp_path):
+    history = History(tmp_path)
+    for step in range(1, 6):
+        history.write(step, loss=1.0)
+        history.write(step, held_out_loss=1.0)
+    history.close()
+    again = History(tmp_path, 3)
+    again.write(4, loss=2.0)
+    again.close()
+    steps = [(line["step"], line.get("loss")) for line in read_history(tmp_path)]
+    assert steps == [(1, 1), (1, None), (2, 1), (2, None), (3, 1), (3, None), (4, 2)]
+    assert [again.evaluated(step) for step in (3, 4)] == [True, False]
+
+
+def test_weights_that_ended_a_run_are_not_kept_to_go_on_with(tmp_path, tokenizer):
+    model = BertForMaskedLM(CONFIG, seed=1)
+
+    def shards(step):
+        if step == 2:
+            model.params["cls.predictions.bias"][3] = np.nan
+        return shards_at(step)
+
+    with pytest.raises(FloatingPointError, match=r"step 3: .*good checkpoint is .*checkpoint-1$"):
+        train(Engine(model, AdamW(model.params)), shards, Settings(steps=5, save_every=1),
+              tokenizer, run=tmp_path)  # fmt: skip
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1"]
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path, tokenizer):
     model = BertForMaskedLM(CONFIG, seed=1)
     engine = Engine(model, AdamW(model.params))
-    train(engine, shards_at, Settings(steps=7, save_every=2), tokenizer, run=tmp_path)
-    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-6", "checkpoint-7"]
+    train(engine, shards_at, Settings(steps=11, save_every=3), tokenizer, run=tmp_path)
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-11"]
 
 
 def test_a_write_that_fails_leaves_the_checkpoints_whole(tmp_path, tokenizer, monkeypatch):
@@ -232,6 +300,14 @@ def test_a_classifier_trains_through_the_same_engine():
     assert losses[-1] < 0.3 < losses[0]
 
 
+def test_the_norm_that_a_step_tells_is_that_before_clipping():
+    norms = []
+    for clip in (1e-3, 1e3):
+        model = BertForMaskedLM(CONFIG, seed=1)
+        norms.append(Engine(model, AdamW(model.params), clip=clip).step([batch(0)], 1e-3).norm)
+    assert norms[0] == norms[1] > 1e-3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -245,6 +321,12 @@ def test_a_classifier_trains_through_the_same_engine():
 def test_impossible_settings_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Settings(**{"steps": 3, **change})
+
+
+def test_the_warm_up_is_the_nearest_number_of_steps():
+    settings = Settings(steps=100, warmup=0.29, learning_rate=1.0)  # 0.29 · 100 is 28.999…96
+    assert [settings.rate(step) for step in (27, 28, 29)] == [28 / 29, 1.0, 1.0]
+    assert settings.rate(30) < 1
 
 
 @pytest.mark.parametrize("parts", [1, 3, 5])

@@ -1,6 +1,7 @@
 """Fine-tuning: four kinds of labels that are learned, and runs that stop at the right time."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,8 +24,9 @@ from minibert.training import (
 )
 from minibert.training.best import Best
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.finetune import balanced
+from minibert.training.finetune import balanced, steps_for
 from minibert.training.history import read_history
+from minibert.training.recipes import finetuning_recipe
 from tests.conftest import small_tokenizer
 
 WORDS = "the a sat ran on under mat tree big red".split()
@@ -96,6 +98,30 @@ def test_numbers_are_learned_at_any_scale(tokenizer):
     np.testing.assert_allclose(said[0], said[1], rtol=1e-4)
 
 
+def test_a_settled_model_says_the_same_numbers(tokenizer):
+    task = Numbers(mean=-300.0, spread=50.0)
+    model = new_model(task, tokenizer)
+    model.params["classifier.bias"][:] = 0.7
+    texts = labelled(Numbers, 5).texts
+    said = task.predict(model, tokenizer, texts)
+    logits = [float(model([tokenizer.encode(text).input_ids]).logits[0, 0]) for text in texts]
+    np.testing.assert_allclose(said, -300 + 50 * np.array(logits), rtol=1e-5)
+    np.testing.assert_allclose(task.settle(model).predict(model, tokenizer, texts), said, rtol=1e-5)
+
+
+def test_a_models_classes_stay_in_the_order_of_its_logits(tokenizer):
+    names = [f"class {11 - i}" for i in range(12)]
+    assert task_of(new_model(OneLabel(names), tokenizer)).names == names
+
+
+def test_each_of_several_labels_is_a_question_of_its_own():
+    task = SeveralLabels(["a", "b", "c"])
+    assert task.number(["c", "a"]).tolist() == [1, 0, 1]
+    outputs = task.outputs(np.array([[0.0, 2.0, -1.0]]))
+    np.testing.assert_allclose(outputs, [[0.5, 0.880797, 0.268941]], rtol=1e-5)
+    assert task.answers(np.array([[0.51, 0.49, 0.9], [0.5, 0.2, 0.1]])) == [["a", "c"], []]
+
+
 def test_probabilities_come_in_order_and_sum_to_one(tokenizer):
     examples = labelled(OneLabel, 70)
     task = OneLabel.learn(examples.labels)
@@ -118,7 +144,8 @@ def test_texts_longer_than_the_positions_are_cut(tokenizer):
 
 def test_every_word_of_a_long_text_gets_a_tag(tokenizer):
     """What a word is told depends on its window alone, and each word is in one."""
-    task = Tags(["O", "B-PET"])
+    task = Tags.learn([["B-PET", "O"]])
+    assert task.names == ["O", "B-PET"]
     model = new_model(task, tokenizer)
     words = ["cat", "tree", "\x00", "unrealistic", "dog"] * 9
     (outputs,) = task.predict(model, tokenizer, [words])
@@ -131,6 +158,37 @@ def test_every_word_of_a_long_text_gets_a_tag(tokenizer):
         (alone,) = task.predict(model, tokenizer, [part])
         np.testing.assert_allclose(outputs[first : first + len(places)], alone, rtol=1e-5)
         assert len(encoding.input_ids) <= 12
+        logits = model([encoding.input_ids]).logits[0, places[places > 0]].astype(float)
+        expected = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(alone[places > 0], expected, rtol=1e-4)
+
+
+def test_a_word_without_a_token_is_outside_wherever_o_stands_among_the_tags(tokenizer):
+    """Others sort their tags, so O comes last."""
+    task = Tags(["B-PET", "I-PET", "O"])
+    (outputs,) = task.predict(new_model(task, tokenizer), tokenizer, [["cat", "\x00"]])
+    assert outputs[1].tolist() == [0, 0, 1]
+    (nothing,) = task.predict(new_model(task, tokenizer), tokenizer, [[]])
+    assert nothing.shape == (0, 3)
+
+
+def test_a_words_tag_stands_at_its_first_piece_in_every_window(tokenizer):
+    task = Tags(["O", *(f"B-{i}" for i in range(24))])
+    words = ["cat", "unrealistic", "\x00", "dog"] * 6
+    tags = [f"B-{i}" for i in range(24)]
+    longest = 12
+    sequences, labels_of = task.prepare(tokenizer, [words[:5], words], None, [tags[:5], tags],
+                                        longest)  # fmt: skip
+    rows = np.arange(len(sequences))
+    labels, ids = labels_of(rows), sequences.batch(rows, tokenizer.pad_token_id)["input_ids"]
+    assert len(rows) > 3
+    found = [(task.names[label], tokenizer.convert_ids_to_tokens([token])[0])
+             for label, token in zip(labels[labels != -100], ids[labels != -100], strict=True)
+            ]  # fmt: skip
+    first = tokenizer.tokenize("unrealistic")[0]
+    expected = [(tag, first if word == "unrealistic" else word)
+                for word, tag in zip(words, tags, strict=True) if word != "\x00"]  # fmt: skip
+    assert found == [*expected[:4], *expected]
 
 
 @given(
@@ -153,6 +211,9 @@ def test_windows_hold_every_word_once_and_fit(words, longest):
                 assert text[start:].startswith(word[0])
             else:
                 assert word == "\x00"
+    for (encoding, _, _), (_, first, _) in pairwise(windows):  # the next word had no room
+        pieces = len(tokenizer.tokenize(words[first]))
+        assert not pieces or len(encoding.input_ids) + pieces > longest
 
 
 def test_the_best_weights_are_kept_and_the_run_ends_early(tokenizer, tmp_path):
@@ -291,6 +352,92 @@ def test_rare_classes_weigh_as_much_as_common_ones(tokenizer):
     )
     assert loss == pytest.approx(same)
     np.testing.assert_allclose(grads.vector, expected.vector, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clip": 1e-3},
+        {"weight_decay": 0.5},
+        {"seed": 1},
+        {"warmup": 1.0},
+        {"class_weight": (1.0, 5.0, 0.2)},
+        {"class_weight": "balanced"},
+    ],
+)
+def test_each_setting_reaches_the_training(tokenizer, change):
+    examples = labelled(OneLabel, 33)
+    task = OneLabel.learn(examples.labels)
+
+    def trained(**settings):
+        model = new_model(
+            task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+        )
+        fine_tune(model, tokenizer, task, examples,
+                  FineTuning(**{"steps": 3, "batch_size": 8, **settings}))  # fmt: skip
+        return model.params.vector
+
+    assert (trained() == trained()).all()
+    assert (trained() != trained(**change)).any()
+
+
+def test_the_seed_decides_the_dropout_too(tokenizer):
+    examples = Examples(["the cat"] * 8, None, ["x"] * 8)  # the same in any order
+    task = OneLabel(["x", "y"])
+    one, other = new_model(task, tokenizer), new_model(task, tokenizer)
+    for model, seed in ((one, 0), (other, 1)):
+        settings = FineTuning(steps=1, batch_size=8, seed=seed)
+        fine_tune(model, tokenizer, task, examples, settings)
+    assert (one.params.vector != other.params.vector).any()
+
+
+def test_examples_are_known_by_all_that_they_say():
+    sums = {
+        Examples(*said).checksum()
+        for said in ((["a"], None, ["x"]), (["b"], None, ["x"]), (["a"], None, ["y"]),
+                     (["a"], ["p"], ["x"]), (["a"], ["q"], ["x"]))
+    }  # fmt: skip
+    assert len(sums) == 5
+
+
+def test_epochs_are_counted_in_batches_the_last_one_too():
+    assert [steps_for(10, 4, epochs) for epochs in (3, 0.5, 0.1)] == [9, 2, 1]
+    assert steps_for(8, 4, 3) == 6
+
+
+def test_a_recipe_fits_the_number_of_examples_and_the_width():
+    def found(examples, width, pretrained=True):
+        config = BertConfig.preset("tiny", vocab_size=50, hidden_size=width)
+        recipe = finetuning_recipe(examples, config, pretrained=pretrained)
+        return recipe.batch_size, recipe.epochs, recipe.learning_rate, recipe.layer_decay
+
+    assert found(100, 384) == (16, 20, 2e-4, 0.8)
+    assert found(500, 768) == (16, 8, 5e-5, 0.8)
+    assert found(4999, 128) == (16, 3, 5e-4, 0.8)
+    assert found(5000, 128, pretrained=False) == (32, 3, 5e-4, 1.0)
+
+
+def test_the_tenth_block_is_above_the_ninth(tokenizer):
+    model = new_model(OneLabel(["x", "y"]), tokenizer, num_hidden_layers=11)
+    depths = model.depths()
+    for layer in range(11):
+        names = [name for name in depths if f".layer.{layer}." in name]
+        assert {depths[name] for name in names} == {layer + 1}
+    assert depths["classifier.weight"] == depths["bert.pooler.dense.weight"] == 12
+    assert depths["bert.embeddings.LayerNorm.bias"] == 0
+
+
+def test_there_may_be_as_many_labels_as_tokens(tokenizer):
+    """Labels of a text are not trimmed as those of its tokens are."""
+    names = list("abcdef")
+    texts = [" ".join(["cat"] * n) for n in (1, 2, 3, 4)]  # and [CLS] and [SEP]: 3 to 6 tokens
+    task = SeveralLabels(names)
+    examples = Examples(texts, None, [names, names[:2], [], names[4:]])
+    settings = FineTuning(steps=2, batch_size=4, shards=2)
+    model = new_model(task, tokenizer)
+    before = model.params["classifier.weight"].copy()
+    fine_tune(model, tokenizer, task, examples, settings)
+    assert (model.params["classifier.weight"] != before).all()
 
 
 def test_labels_that_teach_nothing_are_refused():

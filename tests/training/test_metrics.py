@@ -88,6 +88,26 @@ def test_an_entity_is_right_if_its_kind_and_its_place_are(texts):
     assert count_entities(true, true).right.sum() == scores.true.sum()
 
 
+def test_what_is_neither_there_nor_said_is_not_in_the_mean():
+    true, said = np.array([[1, 0, 0], [1, 1, 0]]) == 1, np.array([[1, 0, 0], [1, 0, 0]]) == 1
+    assert count_labels(["x", "y", "z"], true, said).macro_f1 == 0.5
+    assert count(["x", "y", "z"], np.array([0, 0, 1]), np.array([0, 0, 1])).macro_f1 == 1
+
+
+def test_yardsticks_are_of_what_is_true():
+    words = count_entities([["O", "B-A", "O"], ["B-A"]], [["O", "O", "B-A"], ["B-A"]])
+    assert words.extra == {"word accuracy": 0.5}
+    assert words.yardstick() == "never an entity: word accuracy 50.0%"
+    true = np.array([[1, 0], [0, 0], [0, 0], [1, 1]]) == 1
+    said = np.array([[1, 0], [0, 1], [1, 1], [0, 0]]) == 1
+    labels = count_labels(["x", "y"], true, said)
+    assert labels.yardstick() == "never a label: all labels right 50.0%"
+    classes = count(["x", "y"], np.array([0, 0, 0, 1, 1]), np.array([1, 1, 1, 1, 1]))
+    assert classes.yardstick() == "always the commonest class: 60.0%"
+    numbers = NumberScores(np.array([0.0, 0.0, 0.0, 8.0]), np.ones(4))
+    assert numbers.yardstick() == "always the median: mean error 2"
+
+
 @pytest.mark.parametrize("scores", [
     count(["x", "yy"], np.array([0, 1, 1]), np.array([0, 0, 1])),
     count_labels(["x", "yy"], np.eye(2) > 0, np.ones((2, 2)) > 0),

@@ -118,6 +118,7 @@ def test_clipping_shortens_long_gradients_only():
     assert clip_scale(np.array([3.0, 4.0]), 1.0) == (5.0, 0.2)
     assert clip_scale(np.array([0.3, 0.4]), 1.0) == (0.5, 1.0)
     assert clip_scale(np.zeros(2), 1.0) == (0.0, 1.0)
+    assert clip_scale(np.array([3e-5, 4e-5]), 1e-5) == pytest.approx((5e-5, 0.2))
 
 
 @given(

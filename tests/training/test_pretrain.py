@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining
-from minibert.data.corpus import pack
+from minibert.data.corpus import Rows, pack
 from minibert.data.masking import masked
 from minibert.data.pairs import pair_rows
 from minibert.training import Settings, train_masked_lm, unigram_score
@@ -14,7 +14,7 @@ from minibert.training.evaluation import (
     score,
     warn_of_text,
 )
-from minibert.training.pretrain import steps_in
+from minibert.training.pretrain import batches, steps_in
 
 SENTENCES = [
     "the cat sat on the mat .",
@@ -67,6 +67,23 @@ def test_the_score_is_the_loss_of_the_whole_in_parts(tokenizer, packed, monkeypa
     places = labels != -100
     right = out.logits.argmax(axis=-1)[places] == labels[places]
     assert measured.accuracy == pytest.approx(right.mean())
+    model.params["cls.predictions.bias"][0] = 1e3  # always says [PAD], which is never hidden
+    assert score(model, shown, labels, pad).accuracy == 0
+
+
+def test_the_share_of_known_pairs_is_that_of_a_call(tokenizer, packed):
+    model = BertForPreTraining(small(tokenizer).config)
+    rng = np.random.default_rng(0)
+    model.params.vector[:] += rng.normal(0, 0.3, model.params.vector.size)
+    rows, pad = packed[0], tokenizer.pad_token_id
+    ids, types, labels = pair_rows(rows, np.arange(len(rows)), tokenizer, rng)
+    mask = (ids != pad).astype(int)
+    shares = [
+        float((model(ids, each, mask).seq_relationship_logits.argmax(axis=-1) == labels).mean())
+        for each in (types, 0 * types)
+    ]
+    assert shares[0] != shares[1]  # the segments matter
+    assert next_sentence_accuracy(model, ids, types, labels, pad) == pytest.approx(shares[0])
 
 
 def test_the_yardstick_counts_ordinary_tokens(tokenizer):
@@ -108,6 +125,57 @@ def test_a_budget_of_minutes_leaves_the_model_alone(tokenizer, packed, monkeypat
     settings = Settings(steps=1, batch_size=4)
     assert steps_in(2, model, tokenizer, packed[0], settings) == 120  # a second each
     assert (model.params.vector == before).all()
+
+
+def test_each_step_and_each_seed_hides_other_tokens(tokenizer, packed):
+    rows = np.repeat(packed[0][:1], 4, axis=0)  # the same in any order, and a step is an epoch
+    hidden = {
+        shards_at(step)[0][1].tobytes()
+        for seed in (0, 1)
+        for shards_at in [batches(small(tokenizer), tokenizer, rows,
+                                  Settings(steps=9, batch_size=4, shards=1, seed=seed))]
+        for step in range(4)
+    }  # fmt: skip
+    assert len(hidden) == 8
+
+
+def test_each_step_pairs_anew(tokenizer, packed):
+    model = BertForPreTraining(small(tokenizer).config)
+    settings = Settings(steps=9, batch_size=8, shards=1)
+    shards_at = batches(model, tokenizer, packed[0][:8], settings)
+    steps = [shards_at(step)[0] for step in range(6)]
+    pairs = {tuple(sorted(labels["next_sentence_label"].tolist())) for _, labels in steps}
+    assert len(pairs) > 1
+    for batch, labels in steps:
+        assert (batch["token_type_ids"].max(axis=1) == 1).all()  # the second segment's
+        places = labels["labels"] != -100
+        assert (batch["attention_mask"][places] == 1).all()
+
+
+@pytest.mark.parametrize("change", [{"clip": 1e-3}, {"weight_decay": 0.5}, {"seed": 1}])
+def test_each_setting_reaches_the_pretraining(tokenizer, packed, change):
+    rows, held_out = packed
+
+    def trained(**settings):
+        model = small(tokenizer)
+        train_masked_lm(model, tokenizer, rows, held_out[:4],
+                        Settings(**{"steps": 3, "batch_size": 4, **settings}))  # fmt: skip
+        return model.params.vector
+
+    assert (trained() == trained()).all()
+    assert (trained() != trained(**change)).any()
+
+
+def test_counting_leaves_the_counts_alone(tokenizer, packed):
+    stream = packed[0].reshape(-1)
+    known = np.bincount(stream, minlength=len(tokenizer))
+    kept = known.copy()
+    counts = count_tokens(Rows(stream, tokenizer, 16, known), tokenizer)
+    assert (known == kept).all()
+    assert (counts == count_tokens(packed[0], tokenizer)).all()
+    before = counts.copy()
+    unigram_score(counts, np.array([[7, -100]]), tokenizer)
+    assert (counts == before).all()
 
 
 def test_pairs_are_learned_beside_the_tokens(tokenizer, packed):

@@ -7,9 +7,12 @@ import sys
 
 import pytest
 
+from minibert import BertForMaskedLM
 from minibert.cli import main
+from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.history import read_history
 from minibert.training.ranks import ALONE, Ranks, launched_ranks
+from tests.training.test_engine import CONFIG, batch
 
 TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
 
@@ -24,6 +27,52 @@ def test_shares_are_a_partition_in_order(count, size):
         shares.append(ranks.part_of(count))
     assert [i for share in shares for i in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+class Rank(Ranks):
+    """One of two ranks, which hears of the other in another process's stead."""
+
+    def __init__(self, rank, heard=()):
+        self.rank, self.size, self.heard = rank, 2, heard
+
+    def sum_up(self, vector, loss):
+        self.said = vector.copy(), loss
+        for other, its_loss in self.heard:
+            vector += other
+            loss += its_loss
+        return loss
+
+
+def test_a_rank_takes_the_step_of_one_process_that_has_all_shards():
+    """With its own shards' dropout, the whole's count, and the norm of the whole."""
+    shards = split_batch(*batch(0), 2)
+    assert sorted({(labels != -100).sum() for _, labels in shards})[1:]  # they count differently
+
+    def stepped(ranks):
+        model = BertForMaskedLM(CONFIG, seed=1)
+        result = Engine(model, AdamW(model.params), clip=0.1, ranks=ranks).step(shards, 1e-2)
+        return result, model.params.vector
+
+    alone, vector = stepped(ALONE)
+    assert alone.norm > 0.1
+    other = Rank(1)
+    stepped(other)
+    together, same = stepped(Rank(0, heard=[other.said]))
+    assert together == alone
+    assert (same == vector).all()
+
+
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(tokenizer):
+    model = BertForMaskedLM(CONFIG, seed=1)
+    optimizer = AdamW(model.params)
+
+    class Told(Rank):
+        def any(self, flag):
+            return optimizer.step == 2
+
+    engine = Engine(model, optimizer, ranks=Told(0))
+    with pytest.raises(Interrupted, match="stopped after step 2 of 9"):
+        train(engine, lambda step: split_batch(*batch(step), 2), Settings(steps=9), tokenizer)
 
 
 def test_mpiexec_without_mpi4py_is_one_clear_line(monkeypatch):
