@@ -24,6 +24,20 @@ log = logging.getLogger("minibert")
 LOCK = ".lock"  # in the folder of a run that is at work
 
 
+def text_file(path: str | os.PathLike) -> Path:
+    """Return the path of a file that is there.
+
+    Raises:
+        OSError: there is none, or a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a text file, found a folder")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    return path
+
+
 def read_lines(path: str | os.PathLike) -> Iterator[str]:
     r"""Yield the lines of a UTF-8 text file without their line ends, one at a time.
 
@@ -34,11 +48,7 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
         OSError: the file is missing or can't be read.
         ValueError: it is empty, binary or not UTF-8; the message names the file and the line.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected a text file, found a folder")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = text_file(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
     # Bytes that aren't UTF-8 come through as lone surrogates, so that the line can be named.

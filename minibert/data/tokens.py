@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
-from minibert.files import cache_folder, creating, discard, read_json
+from minibert.files import cache_folder, creating, discard, read_json, text_file
 from minibert.threads import bounded
 from minibert.tokenization import WordPieceTokenizer
 
@@ -126,6 +126,10 @@ def tokenize_corpus(
             except OSError:
                 if not _is_whole(home):  # another process may have been the first to make it
                     raise
+    except ValueError as error:
+        if str(spool) not in str(error):
+            raise
+        raise ValueError(str(error).replace(str(spool), "standard input")) from None
     finally:
         spool.unlink(missing_ok=True)
     state = read_json(home / STATE)
@@ -157,7 +161,7 @@ def _spooled(paths, spool):
 def _key(texts, others, share, tokenizer):
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((FORMAT, len(texts), share, fingerprint(tokenizer))).encode())
-    for path in [*texts, *others]:
+    for path in map(text_file, [*texts, *others]):
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
