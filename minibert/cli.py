@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         "minibert demo",
     )
     sub.add_argument("--out", type=Path, help="a new folder (default: minibert-demo-N)")
-    sub.add_argument("--steps", type=int, help="pre-training steps (default: what 4 minutes allow)")
+    sub.add_argument("--steps", type=int, help="pre-training steps (2400)")
 
     sub = add(
         "corpus",
@@ -441,4 +441,6 @@ def _one_line(error):
     if len(text) > LONGEST:  # a stranger's file may have names of any length
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     expected = isinstance(error, ValueError | TypeError | OSError | ArithmeticError)
+    if isinstance(error, ModuleNotFoundError):  # ours says which extra, and has no name
+        expected = error.name is None
     return text if expected else f"{type(error).__name__}: {text} (--debug shows where)"

@@ -222,7 +222,11 @@ class BertConfig:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Build from the text of a `config.json`: the inverse of `to_json`."""
+        """Build from the text of a `config.json`: the inverse of `to_json`.
+
+        Raises:
+            ValueError: it is no JSON object, or `from_dict`'s reasons.
+        """
         try:
             values = parse_json(text)
         except ValueError as error:

@@ -44,8 +44,14 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
 
     Args:
         out: a new folder; None: the first of `minibert-demo-1`, `-2`, ... that is not there.
-        steps: of the pre-training; None: as many as end within 4 minutes on 2 cores.
+        steps: of the pre-training; None: 2,400.
+
+    Raises:
+        FileExistsError: the folder is there.
+        ValueError: no steps are asked for.
     """
+    steps = STEPS if steps is None else steps
+    settings = Settings(steps=steps, batch_size=BATCH, shards=SHARDS, learning_rate=RATE)
     out = out or _fresh()
     claim(out)
     progress = interactive()
@@ -72,7 +78,6 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    settings = Settings(steps=steps or STEPS, batch_size=BATCH, shards=SHARDS, learning_rate=RATE)
     model = BertForMaskedLM(config)
     before = [guess(model, tokenizer, text, 5)[0] for text in SENTENCES]
     result = train_masked_lm(

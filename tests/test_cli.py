@@ -422,7 +422,8 @@ def test_bad_input_gives_one_line_and_leaves_nothing(room, tmp_path, capsys):
     refused(capsys, pretrain(room, "x", "--dropout", 1), "hidden_dropout_prob")
     refused(capsys, pretrain(room, "x", "--learning-rate", "inf"), "learning_rate: expected more")
     refused(capsys, pretrain(room, "x", "--length", 2), "length: expected at least 3")
-    refused(capsys, pretrain(room, "x", "--held-out", none), none)
+    refused(capsys, pretrain(room, "x", "--held-out", none), f"minibert: {none}: no such file")
+    refused(capsys, pretrain(room, "x", "--held-out", tmp_path), f"{tmp_path}: expected a text")
     unknown = tmp_path / "unknown.txt"
     unknown.write_text("\u4f60\u597d \u4f60\n" * 9, "utf-8")
     refused(capsys, pretrain(room, "x", "--held-out", unknown), "no text held out")
@@ -430,6 +431,11 @@ def test_bad_input_gives_one_line_and_leaves_nothing(room, tmp_path, capsys):
     refused(capsys, [*tune, "--batch-size", 0], "batch_size: expected at least 1")
     refused(capsys, [*tune, "--epochs", 0], "epochs: expected at least 1")
     refused(capsys, [*tune, "--length", 64], "--length: leave it out")
+    refused(capsys, [*tune, "--seed", -1], "seed: expected at least 0, got -1")
+    refused(capsys, [*tune, "--split-seed", -1], "split_seed: expected at least 0, got -1")
+    weighed = [*tune, "--task", "multi-label", "--class-weight", "balanced"]
+    refused(capsys, weighed, "class_weight: expected labels that are one class a text")
+    refused(capsys, ["demo", "--out", tmp_path / "x", "--steps", 0], "steps: expected at least 1")
     refused(capsys, ["fill-mask", room / "model", "a [MASK]", "--top", 0], "top: expected")
     both = ["predict", room / "classifier", "a", "--file", room / "labelled.tsv"]
     refused(capsys, both, "texts or --file")
@@ -717,6 +723,15 @@ def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
     refused(capsys, ["tokenize", room / "tokenizer", "x"], "KeyError", "--debug", status=1)
     with pytest.raises(KeyError):
         run(["tokenize", room / "tokenizer", "x", "--debug"])
+
+
+def test_a_missing_extra_is_named_and_a_missing_module_is_a_surprise(room, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    needs = "minibert: drawing needs matplotlib: the extra minibert[plot]\n"
+    assert run(["plot", room / "model"]) == 1
+    assert capsys.readouterr().err == needs
+    monkeypatch.setattr("minibert.commands.plot", lambda _: __import__("minibert.nothing"))
+    refused(capsys, ["plot", room / "model"], "ModuleNotFoundError", "--debug", status=1)
 
 
 def test_every_command_has_a_page_with_an_example(capsys):

@@ -49,8 +49,9 @@ EVALUATE_AT_MOST = 500  # steps between two evaluations; an epoch, if that is le
 
 def finetune(options: argparse.Namespace) -> None:
     """Train a model on labelled texts, once or with several seeds."""
-    if options.seeds < 1:
-        raise ValueError(f"seeds: expected at least 1, got {options.seeds}")
+    for name, least in (("seeds", 1), ("seed", 0), ("split_seed", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"{name}: expected at least {least}, got {getattr(options, name)}")
     seeds = range(options.seed, options.seed + options.seeds)
     runs = {
         seed: options.out if len(seeds) == 1 else options.out / f"seed-{seed}" for seed in seeds

@@ -135,7 +135,14 @@ class HiddenMarkov:
         return np.where(hidden[..., None], guess, np.eye(limit)[visible])
 
     def best_loss(self, words: np.ndarray, hidden: np.ndarray) -> float:
-        """Return the loss in nats of guessing by `posterior`: the mean -log P of hidden words."""
+        """Return the loss in nats of guessing by `posterior`: the mean -log P of hidden words.
+
+        Args:
+            words: (B, T) of word numbers, hidden ones too.  hidden: (B, T), True where one is.
+
+        Raises:
+            ValueError: nothing is hidden, or `posterior`'s reasons.
+        """
         places = np.nonzero(hidden)
         if not len(places[0]):
             raise ValueError("hidden: expected a word to guess, got none")

@@ -126,6 +126,10 @@ def tokenize_corpus(
             except OSError:
                 if not _is_whole(home):  # another process may have been the first to make it
                     raise
+    except ValueError as error:
+        if str(spool) not in str(error):
+            raise
+        raise ValueError(str(error).replace(str(spool), "standard input")) from None
     finally:
         spool.unlink(missing_ok=True)
     state = read_json(home / STATE)

@@ -112,7 +112,7 @@ class Encoder:
     Args:
         config: the model's `BertConfig`.  block: the class of the blocks.
         frozen: how many of the lowest blocks only compute; their caches are None, and `backward`
-            ends above them.  lean: the class of these.
+            ends above them.  lean: the class of these; None if there are none.
     """
 
     def __init__(self, config, block=EncoderBlock, frozen=0, lean=None):

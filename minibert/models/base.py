@@ -43,6 +43,9 @@ class Model:
             layer norms' weights 1 (Devlin et al., 2019, and their code).
         dtype: float32 to train, float64 to prove.
         params: use these instead of drawing initial ones.
+
+    Raises:
+        TypeError: the dtype is no floating-point one.
     """
 
     axes: tuple[str, ...] = ("B", "T")  # of the ids

@@ -206,6 +206,7 @@ class WordPieceTokenizer:
             special_tokens: whether the texts are special tokens.
 
         Raises:
+            TypeError: `tokens` is one string.
             ValueError: a token is empty, or nothing is left of it in normalised text.
         """
         new = self._matcher.add(_added(tokens, special_tokens))
@@ -213,7 +214,11 @@ class WordPieceTokenizer:
         return new
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Return the tokens' ids, the unknown token's for those that there aren't."""
+        """Return the tokens' ids, the unknown token's for those that there aren't.
+
+        Raises:
+            TypeError: `tokens` is one string.
+        """
         if isinstance(tokens, str):
             raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
         return [self.vocab.get(token, self.unk_token_id) for token in tokens]

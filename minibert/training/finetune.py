@@ -16,7 +16,7 @@ from minibert.training.best import SCORE, Best
 from minibert.training.engine import Engine, split_batch
 from minibert.training.loop import Settings, train
 from minibert.training.optimizer import AdamW
-from minibert.training.tasks import AnyScores, Task
+from minibert.training.tasks import AnyScores, OneLabel, Task
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,11 @@ def fine_tune(
 
     Raises:
         FloatingPointError, Interrupted: as `loop.train` does.
+        ValueError: more blocks are to be frozen than there are, or classes are to be weighed that
+            are not one a text.
     """
+    if settings.class_weight is not None and not isinstance(task, OneLabel):
+        raise ValueError("class_weight: expected labels that are one class a text")
     if optimizer is None:
         optimizer = optimizer_for(model, settings)
     if settings.class_weight == "balanced":

@@ -117,6 +117,7 @@ def train(
     Raises:
         FloatingPointError: the loss or a weight is not finite; good checkpoints remain.
         Interrupted: SIGINT or SIGTERM came; a checkpoint of the last whole step was written.
+        ValueError: there are fewer shards than ranks.
     """
     optimizer, ranks = engine.optimizer, engine.ranks
     if settings.shards < ranks.size:

@@ -148,6 +148,9 @@ def test_standard_input_is_a_text(files, tokenizer, tmp_path, monkeypatch):
     assert len(list(folder.iterdir())) == 1
     with pytest.raises(ValueError, match="standard input: expected lines of text, got none"):
         tokenize_corpus(["-"], tokenizer, folder=folder)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"fine\na\0b\n")))
+    with pytest.raises(ValueError, match=r"^standard input, line 2: found a NUL byte"):
+        tokenize_corpus(["-"], tokenizer, folder=folder)
 
 
 def test_a_failure_leaves_nothing(files, tokenizer, tmp_path):
