@@ -53,7 +53,8 @@ def look_at_inputs(inputs: Mapping[str, Any]) -> None:
                 f"{name}: its first axis has one element: a sum over the batch that the backward "
                 "forgets, or divides by once too often, isn't seen; give it two or more"
             )
-    for (name, array), (other, its) in combinations(arrays.items(), 2):
+    own = [(name, value) for name, value in inputs.items() if is_float(value)]
+    for (name, array), (other, its) in combinations(own, 2):
         if array.size and not _all_alike(array) and same(array, its):
             _warn(
                 f"{name}, {other}: they are equal: a backward that confuses them isn't seen; give "

@@ -642,3 +642,17 @@ def test_a_model_that_is_not_bert_is_proven():
         check_model(Line(loss=2), batch, labels)
     with pytest.raises(GradientError, match="x: the model wrote to it"):
         check_model(Line(batch=2), batch, labels)
+
+
+def test_equal_arrays_of_one_parameters_have_names_and_are_not_warned_of():
+    params = Parameters({"one": (4,), "other": (4,)}, np.tile(X[0], 2))
+
+    def backward(dout, cache, params):
+        return Parameters(params.shapes, np.concatenate([dout * params["other"], dout * X[0]]))
+
+    check = check_pair(
+        lambda params: (params["one"] * params["other"], None),
+        lambda dout, cache, params: {"params": backward(dout, cache, params)},
+        {"params": params},
+    )
+    assert [row.name for row in check] == ["one", "other"]
