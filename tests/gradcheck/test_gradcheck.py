@@ -656,3 +656,11 @@ def test_equal_arrays_of_one_parameters_have_names_and_are_not_warned_of():
         {"params": params},
     )
     assert [row.name for row in check] == ["one", "other"]
+
+
+def test_one_slope_among_many_that_is_no_number_is_the_worst():
+    def forward(x):
+        return (np.full_like(x, np.nan) if x[1, 2] != X[1, 2] else x**3), None
+
+    with pytest.raises(GradientError, match=r"x at \[1, 2\]: .* error nan"):
+        check_pair(forward, right, {"x": X}, directions=0)
