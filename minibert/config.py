@@ -98,8 +98,8 @@ class BertConfig:
     def __post_init__(self):
         """Refuse what can't be built, naming the field, what was expected and what came."""
         for name in _SIZES:
-            _require_int(name, getattr(self, name), at_least=1)
-        _require_int("pad_token_id", self.pad_token_id, at_least=0)
+            require_int(name, getattr(self, name), at_least=1)
+        require_int("pad_token_id", self.pad_token_id, at_least=0)
         if self.pad_token_id >= self.vocab_size:
             raise ValueError(
                 f"pad_token_id: expected less than vocab_size {self.vocab_size}, "
@@ -201,7 +201,7 @@ class BertConfig:
         if kept.get("pad_token_id", 0) is None:  # no padding token: none whose embedding is zero
             del kept["pad_token_id"]
         if not kept.get("id2label") and values.get("num_labels"):
-            _require_int("num_labels", values["num_labels"], at_least=1)
+            require_int("num_labels", values["num_labels"], at_least=1)
             if values["num_labels"] > MOST_LABELS:
                 raise ValueError(
                     f"num_labels: expected at most {MOST_LABELS:,}, got {values['num_labels']}"
@@ -247,7 +247,8 @@ _SIZES = (
 )
 
 
-def _require_int(name, value, *, at_least):
+def require_int(name: str, value: Any, *, at_least: int) -> None:
+    """Refuse what isn't a whole number of at least so much."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
 

@@ -41,9 +41,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from numpy.typing import DTypeLike
 
-from minibert.config import ACTIVATIONS, POSITIONS, BertConfig
+from minibert.config import ACTIVATIONS, POSITIONS, BertConfig, require_int
 from minibert.gradcheck import away_from_initial
 from minibert.parameters import Parameters, Shapes
+
+LARGEST = 2**16  # times 256 is 2²⁴, up to which float32 knows every whole number
 
 
 def float_arrays(
@@ -64,12 +66,24 @@ def float_arrays(
         largest: no number is further from 0.
         dtype: float32 or float64.
         varied: never all numbers alike, as `minibert.gradcheck` likes its inputs.
+
+    Raises:
+        ValueError: there is no such array.
     """
+    if np.dtype(dtype).kind != "f":
+        raise ValueError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
+    if not 0 <= largest <= LARGEST:
+        raise ValueError(f"largest: expected a number from 0 to {LARGEST:,}, got {largest}")
     bound = int(largest * 256)
+    if varied and (np.prod(shape) < 2 or not bound):
+        raise ValueError(
+            f"varied: arrays of the shape {shape} and of multiples of 1/256 up to {largest} "
+            "are all alike"
+        )
     elements = st.integers(-bound, bound)
     # Without a fill, every number is drawn, and shrinks, by itself.
     whole = st_numpy.arrays(np.int64, shape, elements=elements, fill=st.nothing())
-    drawn = whole.map(lambda array: (array / 256).astype(dtype))
+    drawn = whole.map(lambda array: np.asarray(array / 256, dtype))
     return drawn.filter(lambda array: np.ptp(array) > 0) if varied else drawn
 
 
@@ -87,7 +101,13 @@ def configs(**fixed: Any) -> st.SearchStrategy[BertConfig]:
 
     Args:
         fixed: fields of `BertConfig` that are given instead of drawn.
+
+    Raises:
+        ValueError: no configuration has such values.
     """
+    for name in ("hidden_size", "num_attention_heads"):
+        require_int(name, fixed.get(name, 1), at_least=1)
+    require_int("pad_token_id", fixed.get("pad_token_id", 0), at_least=0)
     # Narrower than four, a layer norm's output hardly depends on its input; even, for sinusoids.
     heads, head_width = st.sampled_from([1, 2, 3]), st.sampled_from([4, 6])
     if "num_attention_heads" in fixed:
@@ -136,6 +156,8 @@ def batches(
     Returns:
         `input_ids`, `token_type_ids` and `attention_mask`, (B, T); every sequence has a token.
     """
+    require_int("max_batch", max_batch, at_least=1)
+    require_int("max_length", max_length, at_least=1)
     B = draw(st.integers(1, max_batch))
     T = draw(st.integers(1, min(max_length, config.max_position_embeddings)))
     padded = st_numpy.arrays(np.int64, B, elements=st.integers(0, T - 1))
@@ -166,7 +188,8 @@ def parameters(shapes: Shapes, *, dtype: DTypeLike = np.float64) -> st.SearchStr
 HOSTILE = (
     "", " ", "\t", "\n", "\r\n", "\x00", "\x1f", "\x7f", "\x85", "\xa0", "\xad", "\u200b", "\u200d",
     "\u2028", "\u3000", "\ufeff", "\ufffd", "\uffff", "\U0010ffff", "e\u0301", "\u0301", "é", "İ",
-    "ß", "ﬁ", "Ǆ", "Å", "한", "한", "中文", "ไทย", "\u202eabc", "👩‍🔬", "🇫🇮", "❤️", "½", "٣",
+    "ß", "ﬁ", "Ǆ", "\u212b", "한", "\u1112\u1161\u11ab",
+    "中文", "ไทย", "\u202eabc", "👩‍🔬", "🇫🇮", "❤️", "½", "٣",
     "don't", "...", "$5", "a_b", "[MASK]", "[CLS]", "[mask]", "##s", "[UNK", "-100", "a" * 101,
 )  # fmt: skip
 

@@ -2,18 +2,27 @@
 
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel
+from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 from minibert.config import ACTIVATIONS, POSITIONS
 from minibert.gradcheck import GradientError, check_layer, check_model
 from minibert.layers import FeedForward
 from minibert.parameters import Parameters
-from minibert.testing import batches, configs, float_arrays, parameters, texts, vocabularies
+from minibert.testing import (
+    HOSTILE,
+    batches,
+    configs,
+    float_arrays,
+    parameters,
+    texts,
+    vocabularies,
+)
 from minibert.tokenization import WordPieceTokenizer
 
 
@@ -215,3 +224,38 @@ def test_a_wrong_layer_of_ones_own_is_caught():
 def test_nothing_else_imports_hypothesis():
     code = "import sys, minibert.cli, minibert.proofs; sys.exit('hypothesis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: float_arrays((2,), largest=-1), "largest: expected a number from 0 .*, got -1"),
+        (lambda: float_arrays((2,), largest=np.nan), "largest: expected .*, got nan"),
+        (lambda: float_arrays((2,), largest=np.inf), "largest: expected .*, got inf"),
+        (lambda: float_arrays((2,), dtype=int), "dtype: expected float32 or float64, got int64"),
+        (lambda: float_arrays((1,), varied=True), r"varied: arrays of the shape \(1,\)"),
+        (lambda: float_arrays((0, 3), varied=True), r"varied: arrays of the shape \(0, 3\)"),
+        (lambda: float_arrays((2,), largest=0.001, varied=True), "varied: .* up to 0.001 are all"),
+        (lambda: configs(num_attention_heads=0), "num_attention_heads: expected .*, got 0"),
+        (lambda: configs(num_attention_heads="2"), "num_attention_heads: expected .*, got '2'"),
+        (lambda: configs(hidden_size="8"), "hidden_size: expected a whole number .*, got '8'"),
+        (lambda: configs(pad_token_id=None), "pad_token_id: expected a whole number .*, got None"),
+        (lambda: configs(pad_token_id=-9), "pad_token_id: expected a whole number .*, got -9"),
+        (lambda: find(batches(BertConfig(), max_batch=0), bool), "max_batch: expected .*, got 0"),
+        (lambda: find(batches(BertConfig(), max_length=0), bool), "max_length: expected .*, got 0"),
+    ],
+)
+def test_what_can_not_be_drawn_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_an_array_of_no_axes_is_an_array():
+    assert isinstance(find(float_arrays(()), lambda x: x > 0), np.ndarray)
+
+
+def test_hostile_parts_are_there_once_each_composed_and_decomposed():
+    assert len(set(HOSTILE)) == len(HOSTILE)
+    for form in ("NFC", "NFD", "NFKC"):
+        assert any(unicodedata.normalize(form, part) != part for part in HOSTILE)
+    assert {"한", unicodedata.normalize("NFD", "한"), "\u212b"} <= set(HOSTILE)

@@ -1,11 +1,13 @@
 """The classic false passes: ways to run a gradient check in which it can't see a bug."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from minibert.gradcheck.values import floats, is_float, same
 from minibert.parameters import Parameters
 
 
@@ -35,19 +37,38 @@ def look_at_cotangents(cotangents: list[np.ndarray]) -> None:
 
 
 def look_at_inputs(inputs: Mapping[str, Any]) -> None:
-    """Warn of arrays that are as they start, and of batches of one."""
+    """Warn of arrays that are as they start, alike or empty, and of batches of one."""
+    arrays = floats(inputs)
+    for name, array in arrays.items():
+        if not array.size:
+            _warn(f"{name}: it has no elements, so nothing was compared; give it some")
+        if _all_alike(array):
+            _warn(
+                f"{name}: all its numbers are {array.flat[0]}: a factor or a term that "
+                "the backward forgets isn't seen; give it random numbers (away_from_initial)"
+            )
     for name, value in inputs.items():
-        own = value if isinstance(value, Parameters) else {name: value}
-        for array_name, array in own.items():
-            if _is_float(array) and _all_alike(array):
-                _warn(
-                    f"{array_name}: all its numbers are {array.flat[0]}: a factor or a term that "
-                    "the backward forgets isn't seen; give it random numbers (away_from_initial)"
-                )
-        if _is_float(value) and value.ndim > 1 and len(value) == 1:
+        if is_float(value) and value.ndim > 1 and len(value) == 1:
             _warn(
                 f"{name}: its first axis has one element: a sum over the batch that the backward "
                 "forgets, or divides by once too often, isn't seen; give it two or more"
+            )
+    own = [(name, value) for name, value in inputs.items() if is_float(value)]
+    for (name, array), (other, its) in combinations(own, 2):
+        if array.size and not _all_alike(array) and same(array, its):
+            _warn(
+                f"{name}, {other}: they are equal: a backward that confuses them isn't seen; give "
+                "each its own numbers"
+            )
+
+
+def look_at_gradients(gradients: Mapping[str, Any], arrays: Iterable[str]) -> None:
+    """Warn of gradients of what isn't checked: whoever computes one means it to be."""
+    for name, gradient in gradients.items():
+        if name not in arrays and gradient is not None:
+            _warn(
+                f"{name}: no input of NumPy's floats or `Parameters` is called so, so its gradient "
+                "wasn't compared"
             )
 
 
@@ -60,8 +81,10 @@ def look_at_gradient(name: str, analytic: np.ndarray, numeric: list[float]) -> N
         )
 
 
-def look_at_batch(model: Any, batch: Mapping[str, Any], dropout_seed: int | None) -> None:
-    """Warn of a batch on which a transformer's own bugs don't show."""
+def look_at_batch(batch: Mapping[str, Any]) -> None:
+    """Warn of a batch on which a transformer's own bugs don't show; other models' are not known."""
+    if "input_ids" not in batch:
+        return
     ids = np.asarray(batch["input_ids"])
     mask = batch.get("attention_mask")
     if len(ids) == 1:
@@ -70,14 +93,12 @@ def look_at_batch(model: Any, batch: Mapping[str, Any], dropout_seed: int | None
         _warn("input_ids: none repeats: a backward that keeps only the last row of each passes")
     if mask is None or np.all(mask):
         _warn("attention_mask: nothing is padded: a wrong mask on the way back isn't seen")
-    config = model.config
-    rates = [getattr(config, name, 0) or 0 for name in dir(config) if name.endswith("dropout_prob")]
-    if dropout_seed is not None and not any(rates):
+
+
+def look_at_dropout(loss: float, without: float) -> None:
+    """Warn of a loss that is the same without dropout."""
+    if loss == without:
         _warn("dropout_seed: the model's config drops nothing out, so no dropout is proven")
-
-
-def _is_float(value):
-    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
 
 
 def _all_alike(array):

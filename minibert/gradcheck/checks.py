@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from minibert.gradcheck import blind
-from minibert.gradcheck.slopes import by_complex_step, by_differences, complex_of, step
+from minibert.gradcheck import blind, values
+from minibert.gradcheck.slopes import (
+    ONE_SIDED,
+    STENCIL,
+    by_complex_step,
+    by_differences,
+    complex_of,
+    step,
+)
+from minibert.gradcheck.values import GradientError
 from minibert.parameters import Parameters
 
 EPS = float(np.finfo(np.float64).eps)
 TOLERANCE, MODEL_TOLERANCE = 1e-7, 1e-6  # of the error that `Row` defines, in float64
 ZERO = 1e-10  # a gradient that is provably zero stays below this, in float64
-
-
-class GradientError(AssertionError):
-    """A backward that doesn't agree with its forward."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Row:
         error: |a - n| / max(|a|, |n|, 1e-3 · the array's largest |gradient|), or for a gradient
             that is provably zero max(|a|, |n|) itself.
         tolerance: the largest error that passes.
-        halved: for what fails, `numeric` with half the step; None: not tried.
+        halved: for what fails, `numeric` with half the step, to one side; None: not tried.
     """
 
     name: str
@@ -56,11 +60,12 @@ class Row:
             f"{self.name} at {where}: analytic {self.analytic:.10g}, numeric {self.numeric:.10g}, "
             f"error {self.error:.2e} (at most {self.tolerance:.0e})"
         )
-        unsettled = self.halved is not None and not np.isclose(
-            self.halved, self.numeric, rtol=1e-3, atol=0, equal_nan=True
+        unsettled = self.halved is not None and abs(self.halved - self.numeric) > 0.1 * abs(
+            self.analytic - self.numeric
         )
         return text + (
-            f"; but half the step gives {self.halved:.10g}: a kink of the forward, or rounding"
+            f"; but half the step gives {self.halved:.10g} to one side: a kink of the forward, or "
+            "rounding"
             if unsettled
             else ""
         )
@@ -93,7 +98,7 @@ def check_pair(
         backward: called as `backward(dout, cache, **inputs)`, returns the gradient of each input of
             floats: a mapping by name, a tuple in their order, or the one array there is.
         inputs: by name. NumPy's floats and `Parameters` are converted to `dtype` and checked;
-            everything else is handed on as it is.
+            everything else, complex numbers too, is handed on as it is.
         dout: weights of the output; None: random ones, which is what sees most.
         entries: check this many elements of each array, drawn at random; None: all; 0: none.
         directions: check as many random directions through all of an array at once.
@@ -103,7 +108,7 @@ def check_pair(
         zeros: endings of the names of gradients that are provably zero; both sides must stay below
             1e-10, or what is like it in `dtype`.
         still: names of arrays that don't learn: their gradient must be 0 to the bit, whatever the
-            slope; they have no row.
+            slope; they have no row, and needn't be finite.
         tolerance: of the error that `Row` defines; None: 1e-7, or what is like it in `dtype`.
         seed: of the weights, the directions and the choice of elements.
 
@@ -111,60 +116,57 @@ def check_pair(
         the worst disagreement in each array.
 
     Raises:
-        ValueError: there is nothing to check, the forward returns something else or differs from
-            call to call, or the complex step is no way to go through it.
-        GradientError: an error above the tolerance, a gradient missing or of the wrong shape, or an
-            input that was written to.
+        ValueError: there is nothing to check or no way to, the forward returns something else or
+            differs from call to call, or the complex step is no way to go through it.
+        GradientError: an error above the tolerance, a gradient missing or of the wrong shape or
+            dtype, or an input or dout that was written to.
 
     Warns:
         BlindSpotWarning: the check is run in a way that can't see a bug.
     """
     rng = np.random.default_rng(seed)
-    dtype = np.dtype(dtype)
+    dtype = values.real_dtype(dtype)
     coarser = float(np.finfo(dtype).eps) / EPS  # than float64
     tolerance = TOLERANCE * coarser**0.5 if tolerance is None else tolerance
-    zeros, still, zero_tolerance = tuple(zeros), frozenset(still), ZERO * coarser**0.8
-    inputs = {name: _converted(value, dtype) for name, value in inputs.items()}
-    arrays = _named_arrays(inputs)
-    if not arrays:
-        raise ValueError("inputs: expected at least one NumPy array of floats, or Parameters")
-    if not directions and entries == 0:
-        raise ValueError("entries, directions: both are 0, so nothing would be checked")
+    zeros, still = values.names("zeros", zeros), values.names("still", still)
+    zero_tolerance = ZERO * coarser**0.8
+    inputs = values.converted(inputs, dtype)
+    arrays = values.floats(inputs)
+    _look_at_how(arrays, entries, directions, still, tolerance)
     blind.look_at_inputs(inputs)
-    kept = {name: array.copy() for name, array in arrays.items()}
 
-    out, cache = _called(forward, inputs)
-    again, _ = _called(forward, inputs)
-    if not all(map(_same, _parts(out), _parts(again))):
+    before = values.kept(inputs)
+    out, cache = values.called(forward, inputs)
+    first = [np.array(part) for part in values.parts(out)]  # the forward may use its memory again
+    values.must_be_as_kept(inputs, before, "the forward or the backward")
+    again, _ = values.called(forward, inputs)
+    if not all(map(values.same, first, values.parts(again))):
         raise ValueError(
             "forward: two calls with the same inputs gave different outputs; what it draws at "
             "random must be drawn the same at each call"
         )
-    cotangents = _cotangents(dout, out, dtype, rng)
+    cotangents = values.cotangents(dout, out, dtype, rng)
     if dout is not None:
         blind.look_at_cotangents(cotangents)
-    given = tuple(cotangents) if isinstance(out, tuple) else cotangents[0]
-    gradients = _gradients(backward(given, cache, **inputs), inputs)
-    for name, array in arrays.items():
-        if not np.array_equal(array, kept[name], equal_nan=True):
-            raise GradientError(f"{name}: the forward or the backward wrote to it")
+    given = [cotangent.copy() for cotangent in cotangents]
+    returned = backward(tuple(given) if isinstance(out, tuple) else given[0], cache, **inputs)
+    values.must_be_as_kept(inputs, before, "the forward or the backward")
+    if not all(map(values.same, given, cotangents)):
+        raise GradientError("dout: the backward wrote to it")
+    gradients = values.gradients(returned, inputs)
+    blind.look_at_gradients(gradients, arrays)
 
     if complex_step:
-        inputs = {name: _converted(value, complex_of(dtype)) for name, value in inputs.items()}
-        arrays = _named_arrays(inputs)
+        inputs = values.converted(inputs, complex_of(dtype))
+        arrays = {name: values.flat(inputs)[name] for name in arrays}
 
     def weighed():
-        parts = _parts(forward(**inputs)[0])
-        return sum(np.sum(c * p) for c, p in zip(cotangents, parts, strict=True))
+        moved = values.parts(forward(**inputs)[0])
+        return sum(np.sum(c * p) for c, p in zip(cotangents, moved, strict=True))
 
     rows = []
     for name, array in arrays.items():
-        gradient = gradients.get(name)
-        if gradient is None or gradient.shape != array.shape:
-            came = "none" if gradient is None else f"one of the shape {gradient.shape}"
-            raise GradientError(
-                f"{name}: expected a gradient of the shape {array.shape}, got {came}"
-            )
+        gradient = values.gradient_of(name, array, gradients)
         if name in still:
             if gradient.any():
                 raise GradientError(f"{name}: expected a gradient of 0, for it doesn't learn")
@@ -177,7 +179,8 @@ def check_pair(
         rows.append(_worst(name, weighed, array, gradient, tried, allowed, zero))
     failed = [row for row in rows if not row.passed]
     if failed:
-        raise GradientError("\n".join(map(str, failed)))
+        coarse = {part.dtype for part in first if _coarser(part.dtype, dtype)}
+        raise GradientError("\n".join([*map(str, failed), *(_rounds(d, dtype) for d in coarse)]))
     return rows
 
 
@@ -206,11 +209,17 @@ def check_layer(
     if params is None:
         params = blind.away_from_initial(Parameters(layer.shapes()))
 
-    def backward(dout, cache, params, **inputs):
-        dinputs, grads = added(params, lambda grads: layer.backward(dout, cache, params, grads))
-        return {**_gradients(dinputs, inputs), "params": grads}
+    forward = forward or layer.forward
 
-    return check_pair(forward or layer.forward, backward, {"params": params, **inputs}, **how)
+    def backward(dout, cache, params, **inputs):
+        def run(grads):
+            _, cache = forward(params=params, **inputs)  # each time anew: it may be used up
+            return layer.backward(dout, cache, params, grads)
+
+        dinputs, grads = added(params, run)
+        return {**values.gradients(dinputs, inputs), "params": grads}
+
+    return check_pair(forward, backward, {"params": params, **inputs}, **how)
 
 
 def check_model(
@@ -227,28 +236,45 @@ def check_model(
     """Check every parameter of a model, each by itself: `loss_and_grads` against `loss_forward`.
 
     Args:
-        model: has `config`, `params` and the two methods, and computes with the `params` that it
-            has at the time: those of a shallow copy are moved.
+        model: has `params` and the two methods, which return `(loss, grads)` and `(loss, cache)`,
+            and computes with the `params` that it has at the time: those of a shallow copy are
+            moved.
         batch, labels, denominator: as `loss_and_grads` takes them.
         dropout_seed: turn dropout on, replaying this generator at each call; None: off.
         entries, tolerance, how: as in `check_pair`.
 
     Returns, raises, warns: as `check_pair`.
     """
-    blind.look_at_batch(model, batch, dropout_seed)
+    blind.look_at_batch(batch)
+    given = {**batch, **(labels if isinstance(labels, Mapping) else {"labels": labels})}
+    before = values.kept(given)
 
-    def run(params, method, **options):
+    def run(params, method, seed=dropout_seed, **options):
         twin = copy.copy(model)
         twin.params = params
-        rng = None if dropout_seed is None else np.random.default_rng(dropout_seed)
+        rng = None if seed is None else np.random.default_rng(seed)
         return getattr(twin, method)(batch, labels, rng, denominator=denominator, **options)
 
-    def backward(dloss, cache, params):
-        _, grads = added(params, lambda grads: run(params, "loss_and_grads", grads=grads))
+    def forward(params):
+        loss, _ = run(params, "loss_forward")
+        values.must_be_as_kept(given, before, "the model")
+        return loss, loss
+
+    def backward(dloss, loss, params):
+        if dropout_seed is not None:
+            blind.look_at_dropout(loss, run(params, "loss_forward", seed=None)[0])
+        (returned, _), grads = added(
+            params, lambda grads: run(params, "loss_and_grads", grads=grads)
+        )
+        values.must_be_as_kept(given, before, "the model")
+        if not np.isclose(returned, loss, equal_nan=True):
+            raise GradientError(
+                f"loss_and_grads: expected the loss of loss_forward, {loss}, got {returned}"
+            )
         return {"params": Parameters(grads.shapes, grads.vector * dloss)}
 
     return check_pair(
-        lambda params: run(params, "loss_forward"),
+        forward,
         backward,
         {"params": model.params},
         entries=entries,
@@ -258,20 +284,49 @@ def check_model(
 
 
 def added(params: Parameters, backward: Callable[[Parameters], Any]) -> tuple[Any, Parameters]:
-    """Return what `backward(grads)` does, and what it adds to gradients that aren't zero before."""
-    grads = params.zeros_like()
-    grads.vector[:] = 1  # what was there before must stay: gradients add up
+    """Return what `backward(grads)` does, and what it adds to gradients that aren't zero before.
+
+    What was there before must stay: gradients add up. It is as large as what is added, or one of
+    them would be lost in rounding; so `backward` runs twice, at first to see how large that is.
+    """
+    grads, before = params.zeros_like(), params.zeros_like()
+    backward(grads)
+    for name, gradient in grads.items():
+        before[name][...] = np.abs(gradient).max(initial=0) or 1
+    grads.vector[:] = before.vector
     dinputs = backward(grads)
-    grads.vector[:] -= 1
+    grads.vector[:] -= before.vector
     return dinputs, grads
 
 
-def _called(forward, inputs):
-    returned = forward(**inputs)
-    if not (isinstance(returned, tuple) and len(returned) == 2):  # an array of two rows would do
-        came = type(returned).__name__
-        raise ValueError(f"forward: expected it to return a pair (out, cache), got {came}")
-    return returned
+def _look_at_how(arrays, entries, directions, still, tolerance):
+    """Refuse a check that can't be done, or that would check nothing."""
+    if not arrays:
+        raise ValueError("inputs: expected at least one NumPy array of floats, or Parameters")
+    if entries is not None:
+        values.must_be_whole("entries", entries)
+    values.must_be_whole("directions", directions)
+    if not directions and entries == 0:
+        raise ValueError("entries, directions: both are 0, so nothing would be checked")
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance: expected a number of at least 0, got {tolerance}")
+    for name in still:
+        if name not in arrays:
+            raise ValueError(f"still: expected names among {', '.join(arrays)}, got {name}")
+    for name, array in arrays.items():
+        if name not in still:
+            values.must_be_finite(name, array)
+
+
+def _coarser(one, other):
+    return np.issubdtype(one, np.floating) and np.finfo(one).eps > np.finfo(other).eps
+
+
+def _rounds(coarse, dtype):
+    return (
+        f"the forward's output is of {coarse}, its inputs are of {dtype}: compute in the inputs' "
+        f"dtype, or check in that one"
+    )
 
 
 def _tried(shape, entries, directions, rng):
@@ -292,15 +347,17 @@ def _tried(shape, entries, directions, rng):
 
 def _worst(name, function, array, gradient, tried, tolerance, zero):
     """Return the row of the direction in which gradient and slope disagree most."""
-    largest = np.abs(gradient).max(initial=0)
+    if not array.size:
+        return Row(name, None, 0.0, 0.0, 0.0, tolerance)
+    largest = np.abs(gradient).max()
     exact = np.iscomplexobj(array)
     # What doesn't depend on the array is cut off nowhere: a longer step only rounds less.
     h = 0.0 if exact else step(array) * (4 if zero else 1)
 
-    def slope(direction, h):
+    def slope(direction, h, stencil=STENCIL):
         if exact:
             return by_complex_step(function, array, direction)
-        return by_differences(function, array, direction, h)
+        return by_differences(function, array, direction, h, stencil)
 
     rows = []
     for index, direction in tried:
@@ -318,7 +375,7 @@ def _worst(name, function, array, gradient, tried, tolerance, zero):
     )
     if worst.passed or exact:
         return worst
-    return replace(worst, halved=slope(direction, h / 2))
+    return replace(worst, halved=slope(direction, h / 2, ONE_SIDED))
 
 
 def _must_be_analytic(name, function, array, rng):
@@ -334,51 +391,3 @@ def _must_be_analytic(name, function, array, rng):
             f"complex_step: the forward isn't analytic in {name}: along a random direction its "
             f"imaginary part gives the slope {exact:.6g} and differences {near:.6g}; leave it out"
         )
-
-
-def _cotangents(dout, out, dtype, rng):
-    """The weights of each part of the output, as given or drawn."""
-    parts = _parts(out)
-    if dout is None:
-        return [np.asarray(rng.standard_normal(np.shape(part)), dtype) for part in parts]
-    given = [np.asarray(part, dtype) for part in _parts(dout)]
-    shapes, expected = [np.shape(part) for part in given], [np.shape(part) for part in parts]
-    if shapes != expected:
-        raise ValueError(f"dout: expected the output's shapes {expected}, got {shapes}")
-    return given
-
-
-def _gradients(gradients, inputs):
-    """Gradients by name, whether they came so, as a tuple in the inputs' order, or as one array."""
-    if isinstance(gradients, Mapping):
-        return _named_arrays(gradients)
-    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    floats = [name for name, value in inputs.items() if _named_arrays({name: value})]
-    return _named_arrays(dict(zip(floats, gradients, strict=False)))
-
-
-def _converted(value, dtype):
-    if isinstance(value, Parameters):
-        return value.astype(dtype)
-    if isinstance(value, np.ndarray | np.floating) and np.issubdtype(value.dtype, np.floating):
-        return np.array(value, dtype)  # of a NumPy number, too: a copy that can be moved
-    return value
-
-
-def _named_arrays(values):
-    """The arrays of floats in `values`, those of a `Parameters` by their own names."""
-    arrays: dict[str, np.ndarray] = {}
-    for name, value in values.items():
-        if isinstance(value, Parameters):
-            arrays.update(value)
-        elif isinstance(value, np.ndarray | np.inexact) and np.issubdtype(value.dtype, np.inexact):
-            arrays[name] = np.asarray(value)
-    return arrays
-
-
-def _same(one, other):
-    return np.array_equal(one, other, equal_nan=True)
-
-
-def _parts(out):
-    return out if isinstance(out, tuple) else (out,)

@@ -1,7 +1,7 @@
 """The derivative of a function along a direction, from the function's values alone."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.exceptions import ComplexWarning
@@ -11,6 +11,8 @@ from numpy.typing import DTypeLike
 # and by eps / h for rounding. Both together are least near h = eps^(1/5), where they are 1e-12 in
 # float64; the usual (f(x + h) - f(x - h)) / 2h can't do better than 1e-10.
 STENCIL = ((1, 8), (-1, -8), (2, -1), (-2, 1))
+# As exact for what is smooth; but at a kink it's the slope to the right of it, not the mean of two.
+ONE_SIDED = ((0, -25), (1, 48), (2, -36), (3, 16), (4, -3))
 TINY = 1e-20  # of the complex step: nothing is subtracted, so it can't be too small
 
 
@@ -27,7 +29,11 @@ def step(array: np.ndarray) -> float:
 
 
 def by_differences(
-    function: Callable[[], float], array: np.ndarray, direction: np.ndarray, h: float
+    function: Callable[[], float],
+    array: np.ndarray,
+    direction: np.ndarray,
+    h: float,
+    stencil: Iterable[tuple[int, int]] = STENCIL,
 ) -> float:
     """The derivative of `function()` as `array` moves along `direction`, by its values nearby.
 
@@ -36,10 +42,11 @@ def by_differences(
         array: of floats; moved, and put back to the bit.
         direction: of the array's shape.
         h: how far to move; see `step`.
+        stencil: at how many h to look, and with which weight.
     """
     kept = array.copy()
     total = 0.0
-    for steps, weight in STENCIL:
+    for steps, weight in stencil:
         array[...] = kept + steps * h * direction
         total += weight * function()
     array[...] = kept

@@ -331,7 +331,7 @@ def test_writing_to_an_input_is_caught(guilty):
         return dout, dout
 
     with pytest.raises(GradientError, match="x: the forward or the backward wrote to it"):
-        check_pair(forward, backward, {"x": X, "y": X})
+        check_pair(forward, backward, {"x": X, "y": X + 1})
 
 
 def test_a_kink_is_told_from_a_wrong_backward():
@@ -411,6 +411,31 @@ BLIND = {
         "x: no output depends on it",
         lambda: check_pair(lambda x: (np.ones(3), None), lambda d, c, x: 0 * x, {"x": X}),
     ),
+    "two equal inputs": (
+        "x, y: they are equal",
+        lambda: check_pair(
+            lambda x, y: (x * y, None),
+            lambda d, c, x, y: (d * x, d * y),  # confuses them
+            {"x": X, "y": X},
+        ),
+    ),
+    "no elements": ("x: it has no elements", lambda: check_pair(cube, right, {"x": X[:0]})),
+    "no elements, no directions": (
+        "x: it has no elements",
+        lambda: check_pair(cube, right, {"x": X[:0]}, directions=0),
+    ),
+    "a number of Python's": (
+        "scale: no input of NumPy's floats",
+        lambda: check_pair(
+            lambda x, scale: (x * scale, None),
+            lambda d, c, x, scale: {"x": d * scale, "scale": np.float64(7)},
+            {"x": X, "scale": 1.5},
+        ),
+    ),
+    "more gradients than inputs": (
+        "gradient 2 of the backward: no input of NumPy's floats",
+        lambda: check_pair(cube, lambda d, c, x: (right(d, c, x), 7 * d), {"x": X}),
+    ),
 }
 
 
@@ -472,3 +497,211 @@ def test_a_layer_is_checked_in_every_parameter_and_input():
 
     with pytest.raises(GradientError, match=r"^output.dense.bias at .*[^\n]$"):
         check_layer(Forgetful(CONFIG), {"x": x})
+
+
+def test_a_backward_that_writes_to_dout_is_caught_and_the_callers_is_left_alone():
+    def backward(dout, cache, x):
+        dout /= len(x)  # the slope that it is compared with would shrink as well
+        return right(dout, cache, x)
+
+    given = np.arange(12.0).reshape(3, 4)
+    for dout in (None, given):
+        with pytest.raises(GradientError, match="dout: the backward wrote to it"):
+            check_pair(cube, backward, {"x": X}, dout=dout)
+    assert (given == np.arange(12.0).reshape(3, 4)).all()
+
+
+def test_writing_to_whole_numbers_is_caught_too():
+    def forward(table, ids):
+        ids[ids == 3] = 0
+        return table[ids], None
+
+    with pytest.raises(GradientError, match="ids: the forward or the backward wrote to it"):
+        check_pair(forward, lambda *_, **__: None, {"table": X, "ids": np.array([1, 3])})
+
+
+def test_two_arrays_of_one_name_are_refused():
+    one, other = (Parameters({"weight": (4,)}, X[i].copy()) for i in range(2))
+    for inputs in ({"one": one, "other": other}, {"one": one, "weight": X}):
+        with pytest.raises(ValueError, match="inputs: two arrays are called weight"):
+            check_pair(cube, right, inputs)
+
+
+class Scaled:
+    """A layer with gradients of any size."""
+
+    def __init__(self, size, *, adds=True):
+        self.size, self.adds = size, adds
+
+    def shapes(self):
+        return {"weight": (4,)}
+
+    def forward(self, params, x):
+        return self.size * x * params["weight"], [x]
+
+    def backward(self, dout, cache, params, grads):
+        dweight = self.size * (dout * cache.pop()).sum(axis=0)  # which uses the cache up
+        grads["weight"] = grads["weight"] + dweight if self.adds else dweight
+        return self.size * dout * params["weight"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1.0, 1e8, 1e30])
+def test_gradients_of_any_size_must_add_up(size, dtype):
+    assert all(row.passed for row in check_layer(Scaled(size), {"x": X}, dtype=dtype))
+    with pytest.raises(GradientError, match="weight at"):
+        check_layer(Scaled(size, adds=False), {"x": X}, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "came"),
+    [
+        (lambda dx: [dx], "shape .*, got list"),
+        (lambda dx: dx + 1j, "floats, got one of complex128"),
+        (lambda dx: dx.astype(int), "floats, got one of int64"),
+    ],
+)
+def test_what_is_no_gradient_is_named(gradient, came):
+    with pytest.raises(GradientError, match=f"x: expected a gradient of .*{came}"):
+        check_pair(cube, lambda dout, cache, x: gradient(right(dout, cache, x)), {"x": X})
+
+
+def test_a_number_of_pythons_is_the_gradient_of_a_number():
+    def backward(dout, cache, x, scale):
+        return dout * scale, float((dout * x).sum())
+
+    inputs = {"x": X, "scale": np.float64(1.5)}
+    assert all(r.passed for r in check_pair(lambda x, scale: (x * scale, None), backward, inputs))
+
+
+@pytest.mark.parametrize("out", [None, "text", {"out": X}, [X, X[0]], (X, None), X + 1j])
+def test_an_output_that_is_no_number_is_refused(out):
+    with pytest.raises(ValueError, match="forward: expected out to be an array of real numbers"):
+        check_pair(lambda x: (out, None), right, {"x": X})
+
+
+def test_complex_numbers_are_handed_on():
+    def forward(x, z):
+        assert np.iscomplexobj(z)
+        return x * np.abs(z), None
+
+    inputs = {"x": X, "z": X + 1j}
+    [row] = check_pair(forward, lambda dout, cache, x, z: dout * np.abs(z), inputs)
+    assert (row.name, row.passed) == ("x", True)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"inputs": X}, "inputs: expected values by name, got ndarray"),
+        ({"inputs": {"x": np.array([[1.0, 2.0], [np.inf, 3.0]])}}, r"x: .* got inf at \[1, 0\]"),
+        ({"dtype": np.float16}, "dtype: expected float32, float64 or longdouble, got float16"),
+        ({"dtype": np.complex128}, "dtype: expected .*, got complex128"),
+        ({"entries": -1}, "entries: expected a whole number of at least 0, got -1"),
+        ({"entries": 1.5}, "entries: expected a whole number of at least 0, got 1.5"),
+        ({"directions": -1}, "directions: expected a whole number of at least 0, got -1"),
+        ({"tolerance": np.nan}, "tolerance: expected a number of at least 0, got nan"),
+        ({"zeros": "x"}, "zeros: expected several names, got the one string 'x'"),
+        ({"still": "x"}, "still: expected several names, got the one string 'x'"),
+        ({"still": ["y"]}, "still: expected names among x, got y"),
+    ],
+)
+def test_a_check_that_can_not_be_done_is_refused(how, message):
+    with pytest.raises(ValueError, match=message):
+        check_pair(cube, right, **{"inputs": {"x": X}, **how})
+
+
+def test_what_is_infinite_may_stand_where_nothing_is_moved():
+    def backward(dout, cache, scores, bias):
+        return dout * np.exp(scores + bias), 0 * scores
+
+    mask = np.where(X > 0, 0, -np.inf)
+    rows = check_pair(
+        lambda scores, bias: (np.exp(scores + bias), None),
+        backward,
+        {"scores": X, "bias": mask},
+        still=["bias"],
+    )
+    assert [row.name for row in rows] == ["scores"]
+
+
+def test_a_kink_at_the_very_number_is_told_too():
+    x = X.copy()
+    x[1, 1] = 0
+    with pytest.raises(GradientError, match=r"x at \[1, 1\].*; but half the step gives .*: a kink"):
+        check_pair(lambda x: (np.maximum(x, 0), x), lambda dout, c, x: dout * (x > 0), {"x": x})
+
+
+def test_a_forward_in_a_coarser_dtype_is_told_from_a_wrong_backward():
+    def forward(x):
+        return np.sin(x.astype(np.float32)), None
+
+    with pytest.raises(GradientError, match="the forward's output is of float32, its inputs are"):
+        check_pair(forward, lambda dout, cache, x: dout * np.cos(x), {"x": X})
+
+
+def test_a_forward_that_draws_anew_into_the_same_memory_is_refused():
+    rng, out = np.random.default_rng(0), np.empty_like(X)
+    with pytest.raises(ValueError, match="forward: two calls with the same inputs gave different"):
+        check_pair(
+            lambda x: (np.multiply(x, rng.random(), out=out), None),
+            lambda dout, cache, x: dout,
+            {"x": X},
+        )
+
+
+class Line:
+    """A model that isn't BERT: a line through points."""
+
+    def __init__(self, rate=0.0, **wrong):
+        self.params = Parameters({"slope": (2,), "shift": (2,)}, X[0].copy())
+        self.rate, self.wrong = rate, wrong
+
+    def loss_forward(self, batch, labels, rng=None, denominator=None):
+        x = batch["x"]
+        kept = 1.0 if rng is None or not self.rate else (rng.random(x.shape) >= self.rate)
+        off = kept * x * self.params["slope"] + self.params["shift"] - labels
+        return (off**2).sum() / (denominator or len(x)), (kept, off)
+
+    def loss_and_grads(self, batch, labels, rng=None, *, grads=None, denominator=None):
+        loss, (kept, off) = self.loss_forward(batch, labels, rng, denominator)
+        doff = 2 * off / (denominator or len(off))
+        grads["slope"] += (doff * kept * batch["x"]).sum(axis=0)
+        grads["shift"] += doff.sum(axis=0)
+        batch["x"][0] *= self.wrong.get("batch", 1)
+        return loss * self.wrong.get("loss", 1), grads
+
+
+def test_a_model_that_is_not_bert_is_proven():
+    batch, labels = {"x": X[:, :2].copy()}, X[:, 2:]
+    for how in ({}, {"dropout_seed": 3}):
+        rows = check_model(Line(0.5), batch, labels, **how)
+        assert [row.name for row in rows] == ["slope", "shift"]
+    with pytest.warns(BlindSpotWarning, match="dropout_seed"):
+        check_model(Line(0.0), batch, labels, dropout_seed=3)
+    with pytest.raises(GradientError, match="loss_and_grads: expected the loss of loss_forward"):
+        check_model(Line(loss=2), batch, labels)
+    with pytest.raises(GradientError, match="x: the model wrote to it"):
+        check_model(Line(batch=2), batch, labels)
+
+
+def test_equal_arrays_of_one_parameters_have_names_and_are_not_warned_of():
+    params = Parameters({"one": (4,), "other": (4,)}, np.tile(X[0], 2))
+
+    def backward(dout, cache, params):
+        return Parameters(params.shapes, np.concatenate([dout * params["other"], dout * X[0]]))
+
+    check = check_pair(
+        lambda params: (params["one"] * params["other"], None),
+        lambda dout, cache, params: {"params": backward(dout, cache, params)},
+        {"params": params},
+    )
+    assert [row.name for row in check] == ["one", "other"]
+
+
+def test_one_slope_among_many_that_is_no_number_is_the_worst():
+    def forward(x):
+        return (np.full_like(x, np.nan) if x[1, 2] != X[1, 2] else x**3), None
+
+    with pytest.raises(GradientError, match=r"x at \[1, 2\]: .* error nan"):
+        check_pair(forward, right, {"x": X}, directions=0)
