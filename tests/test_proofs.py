@@ -14,6 +14,7 @@ from minibert.proofs.functions import function_cases
 from minibert.proofs.layers import layer_cases
 
 CASES = list(cases())
+MODELS = [case for case in CASES if case.what.startswith("Bert")]
 # One key has all the attention, and a loss of nothing is 0: here, gradients of 0 are the point.
 PROVES_ZEROS = {"one key", "one token", "all labels ignored", "all questions ignored"}
 KEPT = Path(__file__).parents[1] / "benchmarks/results/gradients.md"
@@ -21,8 +22,17 @@ KEPT = Path(__file__).parents[1] / "benchmarks/results/gradients.md"
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_every_function_layer_and_model_is_proven(case):
-    # Of models, the kept table tried more elements: `minibert gradcheck --all`.
-    rows = case.check(entries=1) if case.what.startswith("Bert") else case.check()
+    """Of models, under an option, along a direction through each parameter alone: see below."""
+    look_at(case, case.check(entries=0 if case.how else 1) if case in MODELS else case.check())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MODELS, ids=[case.name for case in MODELS])
+def test_every_model_is_proven_in_as_many_elements_as_in_the_table(case):
+    look_at(case, case.check())
+
+
+def look_at(case, rows):
     assert rows
     assert all(row.passed for row in rows)
     # A gradient of nothing proves nothing: only what softmax ignores may be zero.
@@ -50,11 +60,11 @@ def test_the_sizes_tell_axes_apart_and_the_batch_is_a_hard_one():
 
 
 def refused(some_cases):
-    """The names of the cases that fail."""
+    """The names of the cases that fail; what is wrong everywhere is wrong in any element."""
     names = []
     for case in some_cases:
         try:
-            case.check()
+            case.check(entries=1)
         except GradientError:
             names.append(case.name)
     return names
@@ -123,7 +133,7 @@ def test_a_quick_report_has_each_model_once():
     quick = [case.name for case in cases(every=False)]
     assert set(quick) < {case.name for case in CASES}
     assert [name for name in quick if name.startswith("Bert")] == [
-        case.what for case in CASES if case.what.startswith("Bert") and not case.how
+        case.what for case in MODELS if not case.how
     ]
 
 
@@ -143,8 +153,7 @@ def cells(text):
 
 def test_the_kept_table_has_every_gradient_and_nothing_in_it_is_wrong():
     tables = cells(KEPT.read_text())
-    models = [case for case in CASES if case.what.startswith("Bert")]
-    heads = markdown([(case, None if case.how else case.check(entries=0)) for case in models])
+    heads = markdown([(case, None if case.how else case.check(entries=0)) for case in MODELS])
     for heading, lines in list(cells(heads).items())[2:]:
         kept = tables.pop(heading)
         assert [line[0] for line in kept] == [line[0] for line in lines]  # parameters
@@ -152,7 +161,7 @@ def test_the_kept_table_has_every_gradient_and_nothing_in_it_is_wrong():
         for line in kept[1:]:
             assert all(cell in ("0", "-") or float(cell) <= 1e-6 for cell in line[1:]), line
     assert set(tables) == {"Functions", "Layers"}
-    rest = [case for case in CASES if not case.what.startswith("Bert")]
+    rest = [case for case in CASES if case not in MODELS]
     kept = [line for lines in tables.values() for line in lines[1:]]
     # As the header has them: of, on, gradient of, error, where.
     assert {(line[0], line[1]) for line in kept} == {(case.what, case.how) for case in rest}

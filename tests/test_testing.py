@@ -64,7 +64,7 @@ def test_every_model_is_proven_on_every_batch(case, data):
     for seed in (None, 3):
         # Small models may have gradients that are all rounding; those must at least agree on that.
         for row in check_model(
-            model, batch, labels, dropout_seed=seed, entries=1, tolerance=np.inf
+            model, batch, labels, dropout_seed=seed, entries=0, tolerance=np.inf
         ):
             wrong = abs(row.analytic - row.numeric)
             assert row.error <= 1e-5 or wrong <= 1e-10, row

@@ -2,73 +2,20 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from minibert.config import require_int
 from minibert.gradcheck import blind, values
-from minibert.gradcheck.slopes import (
-    ONE_SIDED,
-    STENCIL,
-    by_complex_step,
-    by_differences,
-    complex_of,
-    step,
-)
+from minibert.gradcheck.comparison import EPS, Row, compare, moves, must_be_analytic
+from minibert.gradcheck.slopes import complex_of
 from minibert.gradcheck.values import GradientError
 from minibert.parameters import Parameters
 
-EPS = float(np.finfo(np.float64).eps)
 TOLERANCE, MODEL_TOLERANCE = 1e-7, 1e-6  # of the error that `Row` defines, in float64
 ZERO = 1e-10  # a gradient that is provably zero stays below this, in float64
-
-
-@dataclass(frozen=True)
-class Row:
-    """The worst disagreement found in one array.
-
-    Attributes:
-        name: of the array.
-        index: of the element; None where a random direction through the whole array was worst.
-        analytic: what the backward says.
-        numeric: what the forward's values say.
-        error: |a - n| / max(|a|, |n|, 1e-3 · the array's largest |gradient|), or for a gradient
-            that is provably zero max(|a|, |n|) itself.
-        tolerance: the largest error that passes.
-        halved: for what fails, `numeric` with half the step, to one side; None: not tried.
-    """
-
-    name: str
-    index: tuple[int, ...] | None
-    analytic: float
-    numeric: float
-    error: float
-    tolerance: float
-    halved: float | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the error is within the tolerance; one that is not a number is not."""
-        return self.error <= self.tolerance
-
-    def __str__(self) -> str:
-        """Name the array, the element, both values and the error."""
-        where = "a random direction" if self.index is None else list(self.index)
-        text = (
-            f"{self.name} at {where}: analytic {self.analytic:.10g}, numeric {self.numeric:.10g}, "
-            f"error {self.error:.2e} (at most {self.tolerance:.0e})"
-        )
-        unsettled = self.halved is not None and abs(self.halved - self.numeric) > 0.1 * abs(
-            self.analytic - self.numeric
-        )
-        return text + (
-            f"; but half the step gives {self.halved:.10g} to one side: a kink of the forward, or "
-            "rounding"
-            if unsettled
-            else ""
-        )
 
 
 def check_pair(
@@ -173,10 +120,10 @@ def check_pair(
             continue
         zero = name.endswith(zeros)
         if complex_step:
-            _must_be_analytic(name, weighed, array, rng)
-        tried = _tried(array.shape, entries, directions, rng)
+            must_be_analytic(name, weighed, array, rng)
+        tried = moves(array.shape, entries, directions, rng)
         allowed = zero_tolerance if zero else tolerance
-        rows.append(_worst(name, weighed, array, gradient, tried, allowed, zero))
+        rows.append(compare(name, weighed, array, gradient, tried, allowed, zero))
     failed = [row for row in rows if not row.passed]
     if failed:
         coarse = {part.dtype for part in first if _coarser(part.dtype, dtype)}
@@ -304,8 +251,8 @@ def _look_at_how(arrays, entries, directions, still, tolerance):
     if not arrays:
         raise ValueError("inputs: expected at least one NumPy array of floats, or Parameters")
     if entries is not None:
-        values.must_be_whole("entries", entries)
-    values.must_be_whole("directions", directions)
+        require_int("entries", entries, at_least=0)
+    require_int("directions", directions, at_least=0)
     if not directions and entries == 0:
         raise ValueError("entries, directions: both are 0, so nothing would be checked")
     if not tolerance >= 0:
@@ -327,67 +274,3 @@ def _rounds(coarse, dtype):
         f"the forward's output is of {coarse}, its inputs are of {dtype}: compute in the inputs' "
         f"dtype, or check in that one"
     )
-
-
-def _tried(shape, entries, directions, rng):
-    """Yield what to move an array along: its index and a unit vector, or None and a direction."""
-    size = int(np.prod(shape))
-    chosen = np.arange(size)
-    if entries is not None and entries < size:
-        chosen = rng.choice(size, entries, replace=False)
-    for flat in chosen:
-        index = tuple(int(i) for i in np.unravel_index(flat, shape))
-        direction = np.zeros(shape)
-        direction[index] = 1
-        yield index, direction
-    for _ in range(directions):
-        direction = rng.standard_normal(shape)
-        yield None, direction / max(np.linalg.norm(direction), EPS)
-
-
-def _worst(name, function, array, gradient, tried, tolerance, zero):
-    """Return the row of the direction in which gradient and slope disagree most."""
-    if not array.size:
-        return Row(name, None, 0.0, 0.0, 0.0, tolerance)
-    largest = np.abs(gradient).max()
-    exact = np.iscomplexobj(array)
-    # What doesn't depend on the array is cut off nowhere: a longer step only rounds less.
-    h = 0.0 if exact else step(array) * (4 if zero else 1)
-
-    def slope(direction, h, stencil=STENCIL):
-        if exact:
-            return by_complex_step(function, array, direction)
-        return by_differences(function, array, direction, h, stencil)
-
-    rows = []
-    for index, direction in tried:
-        analytic = float(np.sum(gradient * direction))
-        numeric = slope(direction, h)
-        both = float(np.maximum(abs(analytic), abs(numeric)))  # not a number if one of them isn't
-        scale = 1 if zero else np.maximum(both, 1e-3 * largest)
-        wrong = both if zero else abs(analytic - numeric)
-        error = float(wrong / scale) if scale else 0.0
-        rows.append((Row(name, index, analytic, numeric, error, tolerance), direction))
-    if not zero:
-        blind.look_at_gradient(name, gradient, [row.numeric for row, _ in rows])
-    worst, direction = max(
-        rows, key=lambda pair: np.inf if np.isnan(pair[0].error) else pair[0].error
-    )
-    if worst.passed or exact:
-        return worst
-    return replace(worst, halved=slope(direction, h / 2, ONE_SIDED))
-
-
-def _must_be_analytic(name, function, array, rng):
-    """Compare the complex step with differences once: abs and max give wrong slopes silently."""
-    direction = rng.standard_normal(array.shape)
-    direction /= max(np.linalg.norm(direction), EPS)
-    exact = by_complex_step(function, array, direction)
-    h = step(array.real)
-    near = by_differences(lambda: float(np.real(function())), array, direction, h)
-    largest = max(abs(exact), abs(near), abs(float(np.real(function()))))
-    if not abs(exact - near) <= 1e-2 * largest:
-        raise ValueError(
-            f"complex_step: the forward isn't analytic in {name}: along a random direction its "
-            f"imaginary part gives the slope {exact:.6g} and differences {near:.6g}; leave it out"
-        )

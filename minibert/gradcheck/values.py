@@ -1,7 +1,6 @@
 """What goes into a check and what comes back: inputs, outputs and gradients, by their names."""
 
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -155,9 +154,3 @@ def names(argument: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         raise ValueError(f"{argument}: expected several names, got the one string {given!r}")
     return tuple(given)
-
-
-def must_be_whole(argument: str, number: Any) -> None:
-    """Refuse what can't be a number of things to try."""
-    if not isinstance(number, Integral) or number < 0:
-        raise ValueError(f"{argument}: expected a whole number of at least 0, got {number!r}")

@@ -56,6 +56,29 @@ def test_wrong_backwards_are_caught(wrong):
         check_pair(cube, lambda dout, cache, x: {"x": wrong(dout, x)}, {"x": X})
 
 
+@pytest.mark.parametrize(("wrong", "caught"), [(1e-2, True), (1e-6, False)])
+def test_a_small_gradient_is_measured_by_itself_down_to_a_thousandth_of_the_largest(wrong, caught):
+    """Below that its digits may be the rounding of the others."""
+    sizes = np.array([1.0, 1e-2, 1e-6])
+    said = sizes + 1e-6 * wrong * (sizes == wrong)
+
+    def check():
+        return check_pair(
+            lambda x: (x * sizes, None),
+            lambda dout, cache, x: dout * said,
+            {"x": np.array([0.3, -1.2, 0.7])},
+            dout=np.array([1.0, 0.9, -1.1]),
+            directions=0,
+        )
+
+    if caught:
+        with pytest.raises(GradientError, match=r"^x at \[1\].* error 1.00e-06 "):
+            check()
+    else:
+        [row] = check()
+        assert row.error < 1e-8
+
+
 def test_a_direction_catches_an_error_in_elements_that_were_not_drawn():
     def backward(dout, cache, x):
         dx = 3 * cache**2 * dout
@@ -190,7 +213,8 @@ def test_a_model_is_run_with_the_dropout_and_the_denominator_that_are_asked_for(
     model = Noted(CONFIG, params=params)
     how = {"zeros": ("key.bias",), "entries": 1, "directions": 0}
     check_model(model, BATCH, MASKED_LABELS, dropout_seed=5, denominator=3, **how)
-    assert set(seen) == {(3, np.random.default_rng(5).random())}
+    assert seen.count((3, None)) == 1  # to see that the dropout makes a difference
+    assert set(seen) == {(3, None), (3, np.random.default_rng(5).random())}
     seen.clear()
     check_model(model, BATCH, MASKED_LABELS, **how)
     assert set(seen) == {(None, None)}

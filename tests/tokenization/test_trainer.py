@@ -85,7 +85,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("score", ["frequency", "likelihood"])
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(texts=TEXTS, options=OPTIONS)
 def test_the_slow_trainer_learns_the_same(score, texts, options):
     vocabularies = list(slow(texts, score=score, **options))
