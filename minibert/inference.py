@@ -27,7 +27,7 @@ def for_texts(
     """Return what `function` makes of the texts, in their order: (S, ...).
 
     Texts of like length go together, a batch to a core, with BLAS on one thread: any number of
-    threads gives the same bits.
+    threads gives the same bits, and so does any order of the texts, unless two are alike.
 
     Args:
         function: of a model's batch: (B, ...) for `input_ids`, `token_type_ids`, `attention_mask`
@@ -79,7 +79,8 @@ def for_sequences(
     threads = number_of_threads(threads)
     bar = tqdm(total=len(sequences), desc=title, unit=" texts", disable=not progress)
     with one_blas_thread(), bar:
-        batches = by_length(sequences.lengths, TOKENS)
+        order = sequences.longest_first()
+        batches = (order[rows] for rows in by_length(sequences.lengths[order], TOKENS))
         for rows, made in in_order(work, batches, threads, ahead=threads):
             yield rows, made
             bar.update(len(rows))

@@ -37,6 +37,20 @@ class Sequences:
         """Return S."""
         return len(self.lengths)
 
+    def longest_first(self) -> np.ndarray:
+        """Return the numbers of the sequences, longest first, those of one length by their ids.
+
+        So each meets the same others in a batch, whatever order they came in: (S,).
+        """
+        stops = self._starts + self.lengths
+        keys = [
+            (-length, first, self.ids[start:stop].tobytes())
+            for length, first, start, stop in zip(
+                self.lengths, self._firsts, self._starts, stops, strict=True
+            )
+        ]
+        return np.array(sorted(range(len(self)), key=keys.__getitem__), int)
+
     def batch(self, rows: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
         """Return a model's batch of these sequences, padded to the longest: (B, T) each."""
         lengths = self.lengths[rows]
