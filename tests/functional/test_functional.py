@@ -364,6 +364,15 @@ def test_a_weight_counts_as_often_as_a_repetition():
     np.testing.assert_allclose(dlogits, summed, atol=1e-12)
 
 
+def test_weights_are_added_up_in_float64_whatever_their_dtype():
+    logits, labels = numbers(3, 3), np.array([0, 1, 2])
+    weights = np.array([2048.0, 1.0, 2.0], np.float16)  # whose sum is no float16
+    loss, dlogits = f.cross_entropy_forward(logits, labels, weights=weights)
+    expected, exact = f.cross_entropy_forward(logits, labels, weights=weights.astype(float))
+    assert loss == expected
+    assert (dlogits == exact).all()
+
+
 @pytest.mark.parametrize("labels", [[0, 0, -100], [-100, -100, -100]])
 def test_classes_that_weigh_nothing_give_nothing_and_no_nan(labels):
     weights = np.array([0.0, 1.0, 2.0])
