@@ -21,7 +21,8 @@ from tests.properties.test_losses import batch_of, rows_of
 KINDS = st.sampled_from([BertModel, BertForMaskedLM, BertForSequenceClassification])
 DTYPES = st.sampled_from([np.float32, np.float64])
 in_one_folder = settings(
-    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
