@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from minibert.cli.shared import interactive
+from minibert.cli.output import interactive
 from minibert.data.builtin.corpus import write_builtin
 from minibert.data.corpus import pack
 from minibert.data.masking import masked
@@ -13,7 +13,6 @@ from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
-from minibert.objectives.evaluation import count_tokens
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     Examples,
@@ -26,7 +25,7 @@ from minibert.training import (
     unigram_score,
 )
 from minibert.training.history import read_history
-from minibert.training.pretraining import guess
+from minibert.training.pretraining import count_tokens, guess
 
 SENTENCES = (
     "return a copy of the [MASK] with all characters converted to lower case.",

@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from dataclasses import replace
 
+from minibert.cli.arguments import new_config, stated_settings
 from minibert.cli.labelled import (
     label_of,
     measured,
@@ -15,8 +16,9 @@ from minibert.cli.labelled import (
     report_cuts,
     require_kind,
 )
-from minibert.cli.shared import interactive
-from minibert.cli.training import draw_curves, new_config, resumed_model, stated_settings
+from minibert.cli.output import interactive
+from minibert.cli.plot import draw_curves
+from minibert.cli.resume import resumed_model
 from minibert.data.conll import CONLL
 from minibert.data.sampling import held_out_of
 from minibert.data.tables import read_rows

@@ -16,7 +16,7 @@ KINDS = (
 )
 
 
-def inspect(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Show what a text goes through."""
     names = read_architectures(options.model)
     kind = next((kind for kind in KINDS if kind.__name__ in names), None)

@@ -198,7 +198,7 @@ main(sys.argv[1:])
 def test_a_run_killed_at_any_moment_goes_on_and_ends_like_one_unbroken(
     room, module, name, call, kept
 ):
-    place = "pretrain" if name == "split_batch" else module
+    place = "pretraining" if name == "split_batch" else module
     code = KILLED.format(module=place, name=name, call=call)
     arguments = pretrain(room, f"killed-{call}", "--save-every", 3, "--keep", 3)
     killed = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=False)

@@ -1,38 +1,34 @@
-"""The sub-commands that train from text alone: a tokenizer, a masked language model."""
+"""`minibert pretrain`: train a masked language model on text files."""
 
 import argparse
-import importlib.util
 import logging
 from contextlib import nullcontext
-from dataclasses import fields, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from minibert.cli.shared import interactive
-from minibert.data.corpus import Rows, read_corpus
+from minibert.cli.arguments import new_config, stated_settings
+from minibert.cli.output import interactive
+from minibert.cli.plot import draw_curves
+from minibert.cli.resume import resumed_model
+from minibert.data.corpus import Rows
 from minibert.data.masking import masked
 from minibert.data.sampling import generator
 from minibert.data.token_cache import STDIN, expand, fingerprint, tokenize_corpus
-from minibert.files import claim, creating, held, shown
-from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
-from minibert.models.checkpoints import read_architectures
-from minibert.models.config import BertConfig
+from minibert.files import held
+from minibert.models import BertForMaskedLM, BertForPreTraining
 from minibert.objectives.evaluation import count_tokens, warn_of_text
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     AdamW,
-    FineTuning,
     Interrupted,
     Settings,
     train_masked_lm,
     unigram_score,
 )
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
-from minibert.training.defaults import fresh_config, pretraining_rate
-from minibert.training.history import draw
+from minibert.training.defaults import pretraining_rate
 from minibert.training.pretraining import steps_in
 from minibert.training.ranks import ending_together, launched_ranks
 
@@ -42,32 +38,7 @@ HELD_OUT = 0.05  # of the documents, where no held-out files are given
 HELD_OUT_ROWS = 4096  # of the held-out text, at most, are measured on
 
 
-def train_tokenizer(options: argparse.Namespace) -> None:
-    """Learn a vocabulary."""
-    claim(options.out)
-    paragraphs = (text for document in read_corpus(options.files) for text in document)
-    try:
-        tokenizer = WordPieceTokenizer.train(
-            paragraphs,
-            options.vocab_size,
-            score=options.score,
-            min_frequency=options.min_frequency,
-            limit_alphabet=options.limit_alphabet,
-            initial_alphabet=options.initial_alphabet,
-            special_tokens=options.special_tokens,
-            do_lower_case=not options.cased,
-            progress=interactive(),
-        )
-    except ValueError as error:
-        if any(str(error).startswith(str(path)) for path in options.files):
-            raise
-        raise ValueError(f"{', '.join(map(str, options.files))}: {error}") from None
-    with creating(options.out) as temporary:
-        tokenizer.save_pretrained(temporary)
-    print(f"{options.out}: {tokenizer.vocab_size:,} pieces")
-
-
-def pretrain(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
     ranks = launched_ranks()
     with ending_together(ranks):
@@ -166,61 +137,3 @@ def _tokens(options, tokenizer, ranks):
 def _large(files):
     """Whether a text is worth the second that it takes to start processes."""
     return STDIN in files or sum(path.stat().st_size for path in files if path.exists()) > 8e6
-
-
-def draw_curves(run: Path) -> None:
-    """Draw a run's curves at its end, if there is matplotlib to draw with."""
-    if importlib.util.find_spec("matplotlib"):
-        draw(run, run / "curves.svg")
-
-
-def plot(options: argparse.Namespace) -> None:
-    """Draw a run's curves."""
-    out = options.out or options.run / "curves.svg"
-    draw(options.run, out)
-    print(out)
-
-
-def stated_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `FineTuning` that the options state."""
-    names = {field.name for field in fields(FineTuning)} - {"tokenizer", "data"}
-    given = {name: getattr(options, name, None) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def new_config(
-    options: argparse.Namespace, tokenizer: WordPieceTokenizer, length: int
-) -> BertConfig:
-    """Return the configuration of a new model, as the options want it, or so many tokens long."""
-    return fresh_config(
-        options.size or "tiny",
-        tokenizer,
-        length if options.length is None else options.length,
-        hidden_act=options.activation or "gelu",
-        position_embedding_type=options.positions or "absolute",
-        hidden_dropout_prob=options.dropout,
-        attention_probs_dropout_prob=options.dropout,
-    )
-
-
-def resumed_model(
-    checkpoint: Path, kind: type[PreTrained], config: BertConfig, settings: Settings
-) -> Any:
-    """Read a run's model, if `config` and `settings` are the run's own.
-
-    Raises:
-        ValueError: they aren't; it says which.
-    """
-    saved = read_state(checkpoint)["settings"]
-    found = read_architectures(checkpoint)
-    if found != [kind.__name__]:
-        had = shown(" and ".join(map(str, found)) or "no kind of model")
-        raise ValueError(f"model: the run in {checkpoint.parent} has {had}, got {kind.__name__}")
-    model = kind.from_pretrained(checkpoint, strict=True)
-    free = ("evaluate_every", "save_every", "keep")  # these decide no number
-    pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
-    pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
-    for name, had, got in pairs:
-        if had != got and name not in free:
-            raise ValueError(f"{name}: the run in {checkpoint.parent} has {shown(had)}, got {got}")
-    return model
