@@ -3,6 +3,6 @@
 import sys
 
 
-def interactive() -> bool:
-    """Whether somebody is there to watch a progress bar."""
+def is_interactive() -> bool:
+    """Return whether stderr is a terminal, which can show a progress bar (bool)."""
     return sys.stderr.isatty()

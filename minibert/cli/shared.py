@@ -1,6 +1,9 @@
-"""Other names of `cli.input` and `cli.output`, for `labelled.py` and `labelling.py`."""
+"""Other names of functions in `cli.text_input` and `cli.output`, for labelled.py and labelling.py.
 
-from minibert.cli.input import lines_of
-from minibert.cli.output import interactive
+Both files are being rewritten; this file is removed with them.
+"""
+
+from minibert.cli.output import is_interactive as interactive
+from minibert.cli.text_input import read_texts as lines_of
 
 __all__ = ["interactive", "lines_of"]

@@ -1,18 +1,49 @@
-"""What `embed` and `similar` share: the feature extractor."""
+"""Arguments and feature extractor that `embed` and `similar` share."""
 
 import argparse
-from typing import Any
+from typing import Any, get_args
 
-from minibert.inference.features import FeatureExtractor
+from minibert.inference.features import Combination, FeatureExtractor, Pooling
 
 
-def make_extractor(options: argparse.Namespace) -> FeatureExtractor:
-    """Build the extractor; what the options leave open, the model's folder may say."""
+def add_vector_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that describe a text's vector."""
+    group = parser.add_argument_group("vectors")
+    group.add_argument(
+        "--pooling",
+        choices=get_args(Pooling),
+        help="how to pool the tokens' vectors (default: the model's own pooling, or mean)",
+    )
+    group.add_argument(
+        "--layers",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="layers to read: 0 is the embeddings, -1 the last block (default: -1)",
+    )
+    group.add_argument(
+        "--combine",
+        choices=get_args(Combination),
+        help="how to combine several layers (default: concat)",
+    )
+    group.add_argument(
+        "--max-length",
+        type=int,
+        help="maximum length in tokens; longer texts are truncated (default: the model's own "
+        "maximum, or its number of positions)",
+    )
+
+
+def make_extractor(options: argparse.Namespace, *, normalize: bool) -> FeatureExtractor:
+    """Return the feature extractor (FeatureExtractor) that the options describe.
+
+    Options that are not given are read from the model's folder, if it states them.
+    """
     given: dict[str, Any] = {
         name: getattr(options, name)
         for name in ("pooling", "layers", "combine", "max_length")
         if getattr(options, name) is not None
     }
-    if options.normalize:
+    if normalize:
         given["normalize"] = True
     return FeatureExtractor.from_pretrained(options.model, **given)

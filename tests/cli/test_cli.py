@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from minibert import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
-from minibert.cli import main, parser
+from minibert.cli import build_parser, main
 from minibert.inference.features import FeatureExtractor
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.history import read_history
@@ -79,7 +79,7 @@ def test_pretraining_prints_the_yardstick_and_leaves_a_model(room, capsys):
     printed = capsys.readouterr().out
     assert "tokens to train on" in printed
     assert "held out:" in printed
-    assert "counts of tokens:" in printed
+    assert "unigram baseline:" in printed
     assert BertForMaskedLM.from_pretrained(room / "another").config.max_position_embeddings == 16
     assert not list(room.glob(".*tmp"))
 
@@ -388,7 +388,7 @@ def test_the_built_in_corpus(tmp_path, capsys, monkeypatch):
         folder.mkdir()
         return Corpus([["one paragraph"]], []), {"train": [("a", "text"), ("b", "text")]}
 
-    monkeypatch.setattr("minibert.data.builtin.corpus.write_builtin", small)
+    monkeypatch.setattr("minibert.cli.corpus.write_builtin", small)
     assert run(["corpus", "--out", tmp_path / "new"]) == 0
     printed = capsys.readouterr().out
     assert "1 documents" in printed
@@ -719,7 +719,7 @@ def test_a_surprise_is_one_line_and_debug_shows_it(room, capsys, monkeypatch):
     def surprise(options):
         raise KeyError("what")
 
-    monkeypatch.setattr("minibert.cli.commands.tokenize", surprise)
+    monkeypatch.setattr("minibert.cli.tokenize.run", surprise)
     refused(capsys, ["tokenize", room / "tokenizer", "x"], "KeyError", "--debug", status=1)
     with pytest.raises(KeyError):
         run(["tokenize", room / "tokenizer", "x", "--debug"])
@@ -730,12 +730,12 @@ def test_a_missing_extra_is_named_and_a_missing_module_is_a_surprise(room, capsy
     needs = "minibert: drawing needs matplotlib: the extra minibert[plot]\n"
     assert run(["plot", room / "model"]) == 1
     assert capsys.readouterr().err == needs
-    monkeypatch.setattr("minibert.cli.commands.plot", lambda _: __import__("minibert.nothing"))
+    monkeypatch.setattr("minibert.cli.plot.run", lambda _: __import__("minibert.nothing"))
     refused(capsys, ["plot", room / "model"], "ModuleNotFoundError", "--debug", status=1)
 
 
 def test_every_command_has_a_page_with_an_example(capsys):
-    commands = next(a for a in parser()._actions if a.choices).choices
+    commands = next(a for a in build_parser()._actions if a.choices).choices
     known = """corpus train-tokenizer pretrain finetune evaluate predict demo fill-mask embed
         similar tokenize gradcheck inspect plot"""
     assert set(known.split()) == set(commands)
