@@ -29,7 +29,7 @@ from minibert import (
     BertModel,
     FeatureExtractor,
 )
-from minibert.cli.training import resumed_model
+from minibert.cli.resume import resumed_model
 from minibert.data.tables import stream_rows, write_rows
 from minibert.data.token_cache import fingerprint, tokenize_corpus
 from minibert.tokenization import AddedToken, WordPieceTokenizer

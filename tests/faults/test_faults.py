@@ -216,7 +216,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(
         raise OSError(code, os.strerror(code), str(path))
 
     monkeypatch.setattr("os.mkdir", refuse)
-    monkeypatch.setattr("minibert.cli.training.tokenize_corpus", lambda *_: 1 / 0)
+    monkeypatch.setattr("minibert.cli.pretrain.tokenize_corpus", lambda *_: 1 / 0)
     assert run(pretrain(room, tmp_path / "out")) == 2
     assert os.strerror(code) in one_line(capsys)
     assert content(tmp_path) == {}
@@ -263,7 +263,7 @@ def test_sigterm_clears_away_what_is_half_made(room, tmp_path, capsys, monkeypat
         path.write_text("half")
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("minibert.cli.vectors._write_npy", killed)
+    monkeypatch.setattr("minibert.cli.embed._write_npy", killed)
     assert run(["embed", room / "model", "a cat", "--out", tmp_path / "vectors.npy"]) == 130
     assert one_line(capsys) == "minibert: stopped\n"
     assert content(tmp_path) == {}
