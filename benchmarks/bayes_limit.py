@@ -21,7 +21,7 @@ from benchmarks.markov import HiddenMarkov
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
-from minibert.data.sampling import generator
+from minibert.data.rng import generator
 from minibert.functional import IGNORED
 from minibert.objectives.evaluation import score
 from minibert.training import AdamW, Engine, linear_schedule, split_batch

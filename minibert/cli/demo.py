@@ -5,9 +5,10 @@ from pathlib import Path
 from minibert.cli.shared import interactive
 from minibert.data.builtin.corpus import write_builtin
 from minibert.data.corpus import pack
-from minibert.data.masking import masked
-from minibert.data.sampling import generator, steps_per_epoch
-from minibert.data.tables import read_rows
+from minibert.data.masking import mask_sequences
+from minibert.data.rng import generator
+from minibert.data.sampling import steps_per_epoch
+from minibert.data.tables import read_records
 from minibert.files import claim
 from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
@@ -83,7 +84,7 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     result = train_masked_lm(
         model, tokenizer, rows, held_out, settings, run=out / "model", progress=progress
     )
-    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
+    _, labels = mask_sequences(held_out, tokenizer, generator(settings.seed, "evaluation"))
     print(f"   held out:               {result}")
     counts = count_tokens(rows, tokenizer)
     print(f"   knowing only counts:    {unigram_score(counts, labels, tokenizer)}")
@@ -96,10 +97,10 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
 
     print("4. Fine-tuning: which module does a text document? Few labels are enough", flush=True)
     labelled = out / "corpus" / "labelled"
-    train_rows = read_rows(labelled / "train.tsv", labelled=True)
+    train_rows = read_records(labelled / "train.tsv", labelled=True)
     task = OneLabel.learn([row.label for row in train_rows])
     chosen = generator(settings.seed, "order").permutation(len(train_rows))[:TEXTS]
-    test_rows = read_rows(labelled / "test.tsv", labelled=True)
+    test_rows = read_records(labelled / "test.tsv", labelled=True)
     train, test = (
         Examples([row.text for row in rows], None, [row.label for row in rows])
         for rows in ([train_rows[i] for i in chosen], test_rows)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from minibert.cli.shared import interactive
-from minibert.data.corpus import Rows, read_corpus
-from minibert.data.masking import masked
-from minibert.data.sampling import generator
+from minibert.data.corpus import PackedSequences, read_corpus
+from minibert.data.masking import mask_sequences
+from minibert.data.rng import generator
 from minibert.data.token_cache import STDIN, expand, fingerprint, tokenize_corpus
 from minibert.files import claim, creating, held, shown
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
@@ -89,7 +89,7 @@ def _pretrain(options, ranks):
     corpus = ranks.one_by_one(lambda: _tokens(options, tokenizer, ranks))
     length = config.max_position_embeddings
     rows, held_out_rows = (
-        Rows(side.stream, tokenizer, length, side.counts)
+        PackedSequences(side.stream, tokenizer, length, side.counts)
         for side in (corpus.train, corpus.held_out)
     )
     for name, packed in (("to train on", rows), ("held out", held_out_rows)):
@@ -147,7 +147,7 @@ def _pretrain(options, ranks):
         return
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out)
-    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
+    _, labels = mask_sequences(held_out, tokenizer, generator(settings.seed, "evaluation"))
     print(f"held out:          {result}")
     print(f"counts of tokens:  {unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)}")
     draw_curves(options.out)

@@ -55,7 +55,7 @@ def ids_of_documents(
         yield np.concatenate([*parts, np.array([tokenizer.sep_token_id], np.int32)])
 
 
-class Rows:
+class PackedSequences:
     """A stream of ids as rows of one length: [CLS] tokens [SEP], with no room left over.
 
     Documents follow each other with a [SEP] between them, and a row ends wherever it is full: the
@@ -106,14 +106,14 @@ class Rows:
 
 
 def pack(documents: Iterable[list[str]], tokenizer: WordPieceTokenizer, length: int) -> np.ndarray:
-    """Tokenize documents and return all of their `Rows`, (S, T).
+    """Tokenize documents and return all of their `PackedSequences`, (S, T).
 
     Args:
         documents: each a list of paragraphs.  tokenizer: makes the ids.  length: T.
     """
     streams = list(ids_of_documents(documents, tokenizer))
     stream = np.concatenate(streams) if streams else np.empty(0, np.int32)
-    rows = Rows(stream, tokenizer, length)
+    rows = PackedSequences(stream, tokenizer, length)
     return rows[np.arange(len(rows))]
 
 

@@ -49,7 +49,7 @@ def mask_tokens(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
     return shown, labels
 
 
-def masked(
+def mask_sequences(
     rows: np.ndarray, tokenizer: WordPieceTokenizer, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mask rows of this tokenizer's ids; see `mask_tokens`."""

@@ -7,12 +7,12 @@ import numpy as np
 from minibert.tokenization import Encoding
 
 
-class Sequences:
+class RaggedSequences:
     """S sequences of ids that lie one after the other in one array.
 
     >>> one = Encoding([2, 7, 3], [0, 0, 0], [1, 1, 1], [], [], [], [])
     >>> two = Encoding([2, 3, 8, 3], [0, 0, 1, 1], [1, 1, 1, 1], [], [], [], [])
-    >>> Sequences([one, two]).batch([0, 1], pad_id=0)["input_ids"].tolist()
+    >>> RaggedSequences([one, two]).batch([0, 1], pad_id=0)["input_ids"].tolist()
     [[2, 7, 3, 0], [2, 3, 8, 3]]
 
     Args:

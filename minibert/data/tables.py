@@ -81,7 +81,7 @@ SECOND = {
 
 
 @dataclass(frozen=True)
-class Row:
+class Record:
     """One row of a table: a text or a pair of texts, its label if it has one, and its line.
 
     Where words are tagged, the text is a list of words and the label one of tags.
@@ -93,30 +93,30 @@ class Row:
     line: int
 
 
-def read_rows(
+def read_records(
     path: str | os.PathLike,
     text: str | None = None,
     label: str | None = None,
     pair: str | None = None,
     *,
     labelled: bool = False,
-) -> list[Row]:
-    """Read the rows of a file; see `stream_rows`.
+) -> list[Record]:
+    """Read the rows of a file; see `stream_records`.
 
     Raises:
-        OSError, ValueError: as `stream_rows`.
+        OSError, ValueError: as `stream_records`.
     """
-    return list(stream_rows(path, text, label, pair, labelled=labelled))
+    return list(stream_records(path, text, label, pair, labelled=labelled))
 
 
-def stream_rows(
+def stream_records(
     path: str | os.PathLike,
     text: str | None = None,
     label: str | None = None,
     pair: str | None = None,
     *,
     labelled: bool = False,
-) -> Iterator[Row]:
+) -> Iterator[Record]:
     """Yield the rows of a file, one at a time.
 
     Columns that aren't named are guessed from what they are called, and the guess is logged.
@@ -138,7 +138,7 @@ def stream_rows(
         if text or label or pair:
             raise ValueError(f"{path}: a file of words and tags has no columns to name")
         for line, words, tags in read_conll(path, tagged=labelled):
-            yield Row(words, tags, None, line)
+            yield Record(words, tags, None, line)
         return
     readers = {".tsv": read_tsv, ".csv": read_csv, ".jsonl": read_json, ".json": read_json}
     if kind not in readers:
@@ -157,7 +157,7 @@ def stream_rows(
                 raise ValueError(f"{where}: the {column!r} of this row is empty")
         for column in filter(None, (text, pair)):
             check_text(fields[column], column, where)
-        yield Row(
+        yield Record(
             text=fields[text],
             label=label_text(fields.get(label), label, where) if label else None,
             pair=fields[pair] if pair else None,
@@ -330,10 +330,10 @@ def unquote(field: str) -> str:
     return quoted[1].replace('""', '"') if quoted else field
 
 
-def write_rows(
+def write_tsv(
     path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """Write a TSV file that `read_rows` and pandas read back alike.
+    """Write a TSV file that `read_records` and pandas read back alike.
 
     Tabs and line ends inside a field become spaces, since a TSV field can't hold them, and a field
     that starts with a quote is quoted.

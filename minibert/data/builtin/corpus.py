@@ -15,7 +15,7 @@ import regex
 
 from minibert.data.builtin.docstrings import Document, read_documents
 from minibert.data.builtin.prose import is_prose
-from minibert.data.tables import write_rows
+from minibert.data.tables import write_tsv
 from minibert.files import creating
 
 SHINGLE = 10  # words in a row that make two documents near-duplicates
@@ -107,7 +107,7 @@ def write_builtin(
             text = "\n\n".join("\n".join(paragraphs) for paragraphs in side)
             (temporary / f"{name}.txt").write_text(text + "\n", encoding="utf-8", newline="\n")
         for name, rows in labelled.items():
-            write_rows(temporary / "labelled" / f"{name}.tsv", ("label", "text"), rows)
+            write_tsv(temporary / "labelled" / f"{name}.tsv", ("label", "text"), rows)
     return corpus, labelled
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def pair_rows(rows, numbers, tokenizer, rng):
+def next_sentence_pairs(rows, numbers, tokenizer, rng):
     """Make [CLS] A [SEP] B [SEP] of each row's text, B what follows A or a text from elsewhere.
 
     A row's text is its longest stretch of one document. A is its first half; B is the second half,
@@ -11,7 +11,7 @@ def pair_rows(rows, numbers, tokenizer, rng):
     3.1 and appendix A.2.
 
     Args:
-        rows: S packed rows of T ids, a `data.corpus.Rows` or an array (S, T).
+        rows: S packed rows of T ids, a `data.corpus.PackedSequences` or an array (S, T).
         numbers: (B,), the rows to pair.
         tokenizer: knows the special tokens.
         rng: chooses what B is; the same one chooses the same.
