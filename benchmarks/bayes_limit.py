@@ -27,7 +27,7 @@ from minibert.objectives.evaluation import score
 from minibert.training import AdamW, Engine, linear_schedule, split_batch
 
 PAD, CLS, SEP, MASK, SPECIALS = 0, 2, 3, 4, 5
-LANGUAGE = HiddenMarkov.draw(states=16, words=24, seed=0, concentration=0.05)
+LANGUAGE = HiddenMarkov.sample(states=16, words=24, seed=0, concentration=0.05)
 WORDS = LANGUAGE.emission.shape[1]
 LENGTH, BATCH, SHARDS = 16, 64, 2  # words in a sentence, sentences in a step and their parts
 SHARE = 0.25  # of the words, hidden: more to learn from in a step than BERT's 15 %
