@@ -8,9 +8,10 @@ import numpy as np
 from minibert.cli.output import is_interactive
 from minibert.data.builtin.corpus import Corpus, write_builtin
 from minibert.data.corpus import pack
-from minibert.data.masking import masked
-from minibert.data.sampling import generator, steps_per_epoch
-from minibert.data.tables import read_rows
+from minibert.data.masking import mask_sequences
+from minibert.data.rng import generator
+from minibert.data.sampling import steps_per_epoch
+from minibert.data.tables import read_records
 from minibert.files import claim
 from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
@@ -134,7 +135,7 @@ def _pretrain(
     result = train_masked_lm(
         model, tokenizer, rows, held_out, settings, run=out / "model", progress=is_interactive()
     )
-    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
+    _, labels = mask_sequences(held_out, tokenizer, generator(settings.seed, "evaluation"))
     counts = count_tokens(rows, tokenizer)
     print(f"   held out:               {result}")
     print(f"   unigram baseline:       {unigram_score(counts, labels, tokenizer)}")
@@ -196,8 +197,8 @@ def _finetune(
 
 def _read_labelled(folder: Path, seed: int) -> tuple[OneLabel, Examples, Examples]:
     """Return the task (OneLabel), a random part of the training texts, and the test texts."""
-    train_rows = read_rows(folder / "train.tsv", labelled=True)
-    test_rows = read_rows(folder / "test.tsv", labelled=True)
+    train_rows = read_records(folder / "train.tsv", labelled=True)
+    test_rows = read_records(folder / "test.tsv", labelled=True)
     task = OneLabel.learn([row.label for row in train_rows])
     chosen = generator(seed, "order").permutation(len(train_rows))[:TEXTS]
     train, test = (

@@ -27,8 +27,8 @@ from minibert.cli.output import is_interactive as interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
 from minibert.data.conll import CONLL
-from minibert.data.sampling import held_out_of
-from minibert.data.tables import read_rows
+from minibert.data.splits import stratified_split
+from minibert.data.tables import read_records
 from minibert.data.token_cache import fingerprint
 from minibert.files import held, replacing
 from minibert.tasks.baselines import baseline
@@ -195,7 +195,7 @@ def _finetune(options, runs):
 def _examples(options):
     """Return the task, and the examples to train on and to measure on."""
     columns = options.text, options.label, options.pair
-    rows = read_rows(options.file, *columns, labelled=True)
+    rows = read_records(options.file, *columns, labelled=True)
     kind = TASKS[options.task] if options.task else _guessed(options.file, rows)
     require_kind(kind, options.file)
     labels = [label_of(kind, row, options.file) for row in rows]
@@ -210,7 +210,7 @@ def _examples(options):
         if not 0 < options.dev_share < 1:
             raise ValueError(f"dev_share: expected a share from 0 to 1, got {options.dev_share}")
         classes = labels if kind is OneLabel else [None] * len(labels)
-        chosen = set(held_out_of(classes, options.dev_share, options.split_seed).tolist())
+        chosen = set(stratified_split(classes, options.dev_share, options.split_seed).tolist())
         if not chosen:
             raise ValueError(f"{options.file}: too few rows to hold some out; give --dev FILE")
         held_out = examples.chosen(sorted(chosen))

@@ -18,9 +18,9 @@ from minibert.cli.arguments import (
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
-from minibert.data.corpus import Rows
-from minibert.data.masking import masked
-from minibert.data.sampling import generator
+from minibert.data.corpus import PackedSequences
+from minibert.data.masking import mask_sequences
+from minibert.data.rng import generator
 from minibert.data.token_cache import (
     STDIN,
     TokenizedCorpus,
@@ -153,7 +153,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
         return
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out)
-    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
+    _, labels = mask_sequences(held_out, tokenizer, generator(settings.seed, "evaluation"))
     print(f"held out:          {result}")
     print(f"unigram baseline:  {unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)}")
     draw_curves(options.out)
@@ -181,7 +181,7 @@ def _is_large(files: list[Path]) -> bool:
 
 def _pack(
     corpus: TokenizedCorpus, tokenizer: WordPieceTokenizer, length: int, name: str
-) -> tuple[Rows, np.ndarray]:
+) -> tuple[PackedSequences, np.ndarray]:
     """Return the training sequences (Rows) and a sample of the held-out ones (S, T).
 
     Args:
@@ -194,7 +194,7 @@ def _pack(
         ValueError: one of the parts is empty.
     """
     rows, held_out_rows = (
-        Rows(part.stream, tokenizer, length, part.counts)
+        PackedSequences(part.stream, tokenizer, length, part.counts)
         for part in (corpus.train, corpus.held_out)
     )
     for part_name, packed in (("to train on", rows), ("held out", held_out_rows)):

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minibert.data.corpus import Rows, as_batch
-from minibert.data.masking import masked
-from minibert.data.pairs import pair_rows
-from minibert.data.sampling import generator
+from minibert.data.corpus import PackedSequences, as_batch
+from minibert.data.masking import mask_sequences
+from minibert.data.next_sentence import next_sentence_pairs
+from minibert.data.rng import generator
 from minibert.functional import IGNORED
 from minibert.models import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
-from minibert.runtime.threads import in_order, number_of_threads, one_blas_thread
+from minibert.runtime.blas import one_blas_thread
+from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.engine import QUIET
 
@@ -56,10 +57,10 @@ class Evaluation:
         self.model, self.tokenizer = model, tokenizer
         self.settings, self.threads = settings, threads
         rng = generator(settings.seed, "evaluation")
-        self.masked = masked(held_out, tokenizer, rng)
+        self.masked = mask_sequences(held_out, tokenizer, rng)
         self.pairs = None
         if isinstance(model, BertForPreTraining):
-            self.pairs = pair_rows(held_out, np.arange(len(held_out)), tokenizer, rng)
+            self.pairs = next_sentence_pairs(held_out, np.arange(len(held_out)), tokenizer, rng)
         self.yardstick = unigram_score(counts, self.masked[1], tokenizer)
         self.warned, self.latest = False, None
 
@@ -164,7 +165,7 @@ def next_sentence_accuracy(
     *,
     threads: int | None = None,
 ) -> float:
-    """Return for how many of the pairs, as `pair_rows` makes them, the model says what is so."""
+    """Return how many of the pairs (see `next_sentence_pairs`) the model classifies correctly."""
     head = BertForNextSentencePrediction(model.config, params=model.params)
 
     def work(part: slice) -> int:
@@ -181,12 +182,12 @@ def _in_parts(work, count, threads):
     parts = [slice(i, i + EVALUATION_ROWS) for i in range(0, count, EVALUATION_ROWS)]
     threads = number_of_threads(threads)
     with one_blas_thread():
-        return list(in_order(one_blas_thread()(work), parts, threads, ahead=threads))
+        return list(ordered_map(one_blas_thread()(work), parts, threads, ahead=threads))
 
 
-def count_tokens(rows: Rows | np.ndarray, tokenizer: WordPieceTokenizer) -> np.ndarray:
+def count_tokens(rows: PackedSequences | np.ndarray, tokenizer: WordPieceTokenizer) -> np.ndarray:
     """Count how often each token occurs in rows (S, T), special ones not at all: (V,)."""
-    known = rows.counts if isinstance(rows, Rows) else None
+    known = rows.counts if isinstance(rows, PackedSequences) else None
     if known is None:
         everything = np.asarray(rows[np.arange(len(rows))]).reshape(-1)
         known = np.bincount(everything, minlength=len(tokenizer))

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from minibert.parameters import Parameters
-from minibert.runtime.threads import in_order
+from minibert.runtime.threads import ordered_map
 
 # An update is a dozen passes over pieces of this many numbers, which a core's caches hold.
 PIECE = 131_072
@@ -68,7 +68,7 @@ class AdamW:
             for start in range(span.start, span.stop, PIECE)
         ]
         work = partial(self._update, gradient, scale)
-        deque(in_order(work, pieces, threads, ahead=len(pieces)), maxlen=0)
+        deque(ordered_map(work, pieces, threads, ahead=len(pieces)), maxlen=0)
 
     def _update(self, gradient, scale, place):
         """Update one piece; η and the corrections meet in two numbers instead of in passes."""

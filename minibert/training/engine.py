@@ -6,11 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from minibert.data.sampling import generator
+from minibert.data.rng import generator
 from minibert.models import PreTrained
 from minibert.optim.adamw import AdamW, clip_scale
 from minibert.parameters import Parameters
-from minibert.runtime.threads import in_turns, keep_freed_memory, number_of_threads, one_blas_thread
+from minibert.runtime.blas import one_blas_thread
+from minibert.runtime.malloc import keep_freed_memory
+from minibert.runtime.threads import number_of_threads, ordered_reduce
 from minibert.training.ranks import ALONE, Ranks
 
 # A number that is not finite is reported once, by the step, and not by each function it meets.
@@ -115,7 +117,7 @@ class Engine:
             free.append(part)
 
         with one_blas_thread(), QUIET():
-            in_turns(work, add, len(own), self.threads)
+            ordered_reduce(work, add, len(own), self.threads)
             grads = total[0] if total else self.model.params.zeros_like()
             loss = self.ranks.sum_up(grads.vector, sum(losses))
             norm, scale = clip_scale(grads.vector, self.clip)

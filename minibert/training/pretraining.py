@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.data.corpus import Rows, as_batch
-from minibert.data.masking import masked
-from minibert.data.pairs import pair_rows
-from minibert.data.sampling import generator, rows_at
+from minibert.data.corpus import PackedSequences, as_batch
+from minibert.data.masking import mask_sequences
+from minibert.data.next_sentence import next_sentence_pairs
+from minibert.data.rng import generator
+from minibert.data.sampling import batch_indices
 from minibert.functional import softmax_forward
 from minibert.models import BertForMaskedLM, BertForPreTraining
 from minibert.objectives.evaluation import Evaluation, MaskedScore, count_tokens
@@ -27,7 +28,7 @@ TIMED, TIMED_SECONDS = 5, 3.0  # the steps that tell how long a step takes: so m
 def train_masked_lm(
     model: BertForMaskedLM,
     tokenizer: WordPieceTokenizer,
-    rows: Rows | np.ndarray,
+    rows: PackedSequences | np.ndarray,
     held_out: np.ndarray,
     settings: Settings,
     *,
@@ -44,7 +45,7 @@ def train_masked_lm(
     Args:
         model: what to train.
         tokenizer: knows the special tokens.
-        rows: (S, T), packed ids to train on; `Rows` if they are larger than memory.
+        rows: (S, T), packed ids to train on; `PackedSequences` if they are larger than memory.
         held_out: (S', T), packed ids to measure on.
         settings: how to train.
         optimizer: one in the middle of a run to go on with it; None: a new run.
@@ -93,17 +94,17 @@ def train_masked_lm(
 def batches(
     model: BertForMaskedLM,
     tokenizer: WordPieceTokenizer,
-    rows: Rows | np.ndarray,
+    rows: PackedSequences | np.ndarray,
     settings: Settings,
 ) -> Callable[[int], list[Shard]]:
     """Return the function that makes the shards of a step, from its number alone."""
     pairs = isinstance(model, BertForPreTraining)
 
     def shards_at(step: int) -> list[Shard]:
-        numbers = rows_at(step, len(rows), settings.batch_size, settings.seed)
+        numbers = batch_indices(step, len(rows), settings.batch_size, settings.seed)
         masking = generator(settings.seed, "masking", step)
         if not pairs:
-            shown, labels = masked(rows[numbers], tokenizer, masking)
+            shown, labels = mask_sequences(rows[numbers], tokenizer, masking)
             batch = as_batch(shown, tokenizer.pad_token_id)
             return split_batch(batch, labels, settings.shards, trim=True)
         batch, both = masked_pairs(
@@ -116,8 +117,8 @@ def batches(
 
 def masked_pairs(rows, numbers, tokenizer, pairing, masking):
     """Pair rows and mask them: a batch, and both labels of a `BertForPreTraining`."""
-    ids, types, follows = pair_rows(rows, numbers, tokenizer, pairing)
-    shown, labels = masked(ids, tokenizer, masking)
+    ids, types, follows = next_sentence_pairs(rows, numbers, tokenizer, pairing)
+    shown, labels = mask_sequences(ids, tokenizer, masking)
     batch = as_batch(shown, tokenizer.pad_token_id) | {"token_type_ids": types}
     return batch, {"labels": labels, "next_sentence_label": follows}
 
@@ -126,7 +127,7 @@ def steps_in(
     minutes: float,
     model: BertForMaskedLM,
     tokenizer: WordPieceTokenizer,
-    rows: Rows | np.ndarray,
+    rows: PackedSequences | np.ndarray,
     settings: Settings,
     threads: int | None = None,
 ) -> int:

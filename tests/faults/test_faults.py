@@ -24,7 +24,7 @@ from minibert import (
     WordPieceTokenizer,
 )
 from minibert.cli import main
-from minibert.data.tables import write_rows
+from minibert.data.tables import write_tsv
 from minibert.data.token_cache import tokenize_corpus
 from minibert.files import creating, discard, held
 from minibert.training import AdamW, Settings, loop
@@ -50,7 +50,7 @@ def room(tmp_path_factory, tokenizer):
             "\n\n".join(f"{text} {i}" for i in range(40) for text in SENTENCES) + "\n", "utf-8"
         )
         rows = [[str(i % 2), SENTENCES[i % 2]] for i in range(20)]
-        write_rows(folder / "rows.tsv", ["label", "text"], rows)
+        write_tsv(folder / "rows.tsv", ["label", "text"], rows)
         tokenizer.save_pretrained(folder / "tokenizer")
         config = BertConfig.preset(
             "tiny", vocab_size=len(tokenizer), hidden_size=64, max_position_embeddings=16
@@ -109,7 +109,7 @@ def save_tokenizer(folder, version):
 
 
 def save_rows(folder, version):
-    write_rows(folder / "rows.tsv", ["text"], [[f"text {version} {i}"] for i in range(9000)])
+    write_tsv(folder / "rows.tsv", ["text"], [[f"text {version} {i}"] for i in range(9000)])
 
 
 WRITERS = {"model": save_model, "tokenizer": save_tokenizer, "rows": save_rows}
