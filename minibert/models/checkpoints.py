@@ -13,11 +13,13 @@ from numpy.typing import DTypeLike
 
 from minibert.files import checkpoint_folder, read_json, replacing, shown
 from minibert.functional import sinusoidal_positions
-from minibert.models.base import Model, initialize
+from minibert.models.base import Model
 from minibert.models.config import FOREIGN, BertConfig
+from minibert.models.initialization import initialize
 from minibert.models.parts import Parts
 from minibert.models.weights import WEIGHTS, open_weights, write_tensors
-from minibert.parameters import Parameters, ParameterSpec
+from minibert.parameters import Parameters
+from minibert.specs import ParameterSpec
 
 CONFIG = "config.json"
 # What a checkpoint may lack: these are learned anew when a pre-trained body gets another task.
