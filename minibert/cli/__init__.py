@@ -16,8 +16,8 @@ from minibert.cli import commands
 from minibert.files import shown
 from minibert.inference.features import Combination, Pooling
 from minibert.models.config import ACTIVATIONS, POSITIONS, PRESETS
+from minibert.tasks import TASKS
 from minibert.tokenization.trainer import Score
-from minibert.training import TASKS
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130  # exit statuses; 128 + SIGINT is the shell's custom
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no fault of the input

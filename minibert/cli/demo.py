@@ -14,11 +14,10 @@ from minibert.inspection.curves import curves, smoothed
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
 from minibert.objectives.evaluation import count_tokens
+from minibert.tasks import Examples, SingleLabelTask
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
-    Examples,
     FineTuning,
-    OneLabel,
     Settings,
     evaluate,
     fine_tune,
@@ -97,7 +96,7 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     print("4. Fine-tuning: which module does a text document? Few labels are enough", flush=True)
     labelled = out / "corpus" / "labelled"
     train_rows = read_rows(labelled / "train.tsv", labelled=True)
-    task = OneLabel.learn([row.label for row in train_rows])
+    task = SingleLabelTask.from_labels([row.label for row in train_rows])
     chosen = generator(settings.seed, "order").permutation(len(train_rows))[:TEXTS]
     test_rows = read_rows(labelled / "test.tsv", labelled=True)
     train, test = (
@@ -127,7 +126,7 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(task.names)} classes")
     print(f"   accuracy, pre-trained:  {best['accuracy']:.1%} (macro-F1 {best['macro_f1']:.1%})")
     print(f"   accuracy, from nothing: {nothing['accuracy']:.1%}")
-    print(f"   {scores['pre-trained'].yardstick()}")
+    print(f"   {scores['pre-trained'].trivial_baseline()}")
 
     _report(out, model, pretrained, tokenizer, test_rows[0].text)
     print("5. What it looks like inside: curves, attention, gradients, in one page")
