@@ -37,7 +37,7 @@ def load_labeller(folder: Path) -> tuple[Task, Any, WordPieceTokenizer]:
     """Load a fine-tuned model; return its task, the model and its tokenizer.
 
     Args:
-        folder: the model's folder, or its name on the hub.
+        folder (Path): the model's folder, or its name on the hub.
 
     Raises:
         OSError, ValueError: the folder contains no model with a task.

@@ -156,7 +156,7 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
     """Train one model per seed, copy the best one to the output folder, print the results."""
     for name in ("size", "length", "activation", "positions") if options.model else ():
         if getattr(options, name) is not None:
-            raise ValueError(f"--{name}: leave it out, the model in {options.model} decides it")
+            raise ValueError(f"--{name}: leave it out; the model in {options.model} determines it")
     task, examples, held_out = _read_task(options)
     results = {}
     for seed, run in runs.items():
@@ -173,7 +173,7 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
                 with replacing(options.out / path.name) as temporary:
                     shutil.copy(path, temporary)
         _print_spread(list(results.values()))
-        print(f"{options.out} has the model of seed {best}")
+        print(f"{options.out} contains the model of seed {best}")
     _print_baseline(task, examples, held_out, results[best])
     print(f"{options.out}: the model; try: minibert predict {options.out} 'some text'")
 
@@ -197,12 +197,14 @@ def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
         held_out = read_examples(task, options.dev, *columns)
     else:
         if not 0 < options.dev_share < 1:
-            raise ValueError(f"dev_share: expected a share from 0 to 1, got {options.dev_share}")
+            raise ValueError(
+                f"dev_share: expected a fraction between 0 and 1, got {options.dev_share}"
+            )
         chosen = held_out_of(task.strata(labels), options.dev_share, options.split_seed)
         if not len(chosen):
-            raise ValueError(f"{options.file}: too few rows to hold some out; give --dev FILE")
+            raise ValueError(f"{options.file}: too few rows to hold some out; use --dev FILE")
         examples, held_out = examples.split(chosen.tolist())
-    print(f"{task.name}: {len(examples):,} texts to train on, {len(held_out):,} to measure on")
+    print(f"{task.name}: {len(examples):,} texts to train on, {len(held_out):,} to evaluate on")
     _report_classes(task, examples, options.class_weight)
     return task, examples, held_out
 
@@ -215,11 +217,13 @@ def _report_classes(task: Task, examples: Examples, class_weight: str | None) ->
     print("classes: " + ", ".join(f"{name} {count:,}" for name, count in counts))
     (largest, most), (smallest, fewest) = counts[0], counts[-1]
     if most > IMBALANCE_RATIO * fewest and class_weight is None:
-        print(f"{largest!r} is {most / fewest:.0f} times as common as {smallest!r}; "
-              "--class-weight balanced makes both count alike")  # fmt: skip
+        print(
+            f"{largest!r} is {most / fewest:.0f} times as common as {smallest!r}; "
+            "--class-weight balanced gives both the same weight"
+        )
     for name, count in counts:
         if count == 1:
-            log.warning("warning: class %r has one text to train on", name)
+            log.warning("warning: class %r has only one text to train on", name)
 
 
 def _train_one(
@@ -276,8 +280,11 @@ def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: in
     if source.trains_tokenizer:
         print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")
     recipe = run.recipe
-    print(f"{recipe.epochs} epochs, {recipe.batch_size} texts a step, "
-          f"learning rate {recipe.learning_rate:.2g}", flush=True)  # fmt: skip
+    print(
+        f"{recipe.epochs} epochs, {recipe.batch_size} texts per step, "
+        f"learning rate {recipe.learning_rate:.2g}",
+        flush=True,
+    )
     return run
 
 
@@ -286,8 +293,10 @@ def _print_spread(results: Sequence[Metrics]) -> None:
     print(f"{len(results)} seeds:")
     for name in results[0].figures():
         values = [metrics.figures()[name] for metrics in results]
-        print(f"  {name}: {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f} "
-              f"({min(values):.3f} to {max(values):.3f})")  # fmt: skip
+        print(
+            f"  {name}: {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f} "
+            f"({min(values):.3f} to {max(values):.3f})"
+        )
 
 
 def _print_baseline(task: Task, examples: Examples, held_out: Examples, metrics: Metrics) -> None:
@@ -295,11 +304,11 @@ def _print_baseline(task: Task, examples: Examples, held_out: Examples, metrics:
     try:
         found = task.baseline(examples, held_out)
     except ImportError:
-        print("is BERT worth it here? with scikit-learn installed, a TF-IDF baseline is measured")
+        print("no TF-IDF baseline: it needs scikit-learn, which is not installed")
         return
     if found is None:
         return
     name, baseline = found
     print(f"{name}: {baseline}")
     if baseline.main >= metrics.main:
-        print("the baseline is as good as BERT on these texts, and cheaper")
+        print("the baseline is at least as good as BERT on these texts, and cheaper")

@@ -14,9 +14,9 @@ def read_examples(task: Task, path: Path, *columns: str | None) -> Examples:
     """Read labelled examples (`Examples`) for a task.
 
     Args:
-        task: the meaning of the labels.
-        path: the file.
-        columns: the names of the columns of text, label and second text; None: guessed.
+        task (Task): meaning of the labels.
+        path (Path): a TSV, CSV, JSON Lines or CoNLL file.
+        columns (str or None): names of the columns of text, label and second text; None: detected.
 
     Raises:
         OSError, ValueError: as `read_rows`, or a label does not fit the task.
@@ -47,10 +47,10 @@ def parse_labels(
     """Return the parsed labels of all rows.
 
     Args:
-        task_class: parses the labels.
-        rows: rows with raw labels.
-        path: the file, named in errors.
-        task: must know the labels; None: any label is accepted.
+        task_class (class): parses the labels.
+        rows (sequence of Row): rows with raw labels.
+        path (Path): the file, named in errors.
+        task (Task or None): must know the labels; None: any label is accepted.
 
     Raises:
         ValueError: a label does not fit the task; the message names the line.

@@ -36,8 +36,9 @@ def print_metrics(
     if worst:
         print(f"{task.mistakes_title}:")
     for severity, expected, predicted, text in worst:
-        print(f"  {severity:.2f}  predicted {predicted}, expected {expected}:  "
-              f"{one_line(text):.100}")  # fmt: skip
+        print(
+            f"  {severity:.2f}  predicted {predicted}, expected {expected}:  {one_line(text):.100}"
+        )
     return metrics
 
 
@@ -53,5 +54,5 @@ def report_truncated(
 def print_truncated(count: int, total: int, longest: int, file: TextIO | None = None) -> None:
     """Print the number of texts that are longer than `longest` tokens, if it is not 0."""
     if count:
-        message = f"{count:,} of {total:,} texts are longer than {longest} tokens and are cut"
+        message = f"{count:,} of {total:,} texts are longer than {longest} tokens and are truncated"
         print(message, file=file)
