@@ -9,7 +9,7 @@ import minibert.training  # noqa: F401  first, until objectives.evaluation does 
 from minibert.cli.shared import interactive
 from minibert.data.conll import CONLL
 from minibert.data.tables import Row, read_rows
-from minibert.tasks.base import Task, one_line
+from minibert.tasks.base import InputKind, Task, one_line
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import WordPieceTokenizer
@@ -43,7 +43,7 @@ def require_input_kind(task_class: type[Task], path: Path) -> None:
         )
 
 
-def input_kind_of(path: Path) -> str:
+def input_kind_of(path: Path) -> InputKind:
     """Return the kind of input in a file by its extension: "texts" or "words"."""
     return "words" if path.suffix.lower() in CONLL else "texts"
 
