@@ -282,7 +282,8 @@ class TextClassifier(Estimator):
 
     def predict(self, X: Iterable[Any]) -> np.ndarray:
         """Return the most probable label of each text (S,); or 0 and 1 (S, C), as in `fit`."""
-        ids = self.task_.predict_ids(self.predict_proba(X))
+        probabilities = self.predict_proba(X)
+        ids = self.task_.predict_ids(probabilities)
         return self.classes_[ids] if ids.ndim == 1 else ids
 
     def score(self, X: Iterable[Any], y: Any) -> float:

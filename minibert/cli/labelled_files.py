@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from minibert.data.conll import CONLL
 from minibert.data.tables import Row, read_rows
-from minibert.tasks.base import Task
+from minibert.tasks.base import InputKind, Task
 from minibert.tasks.examples import Examples
 
 
@@ -36,7 +36,7 @@ def require_input_kind(task_class: type[Task], path: Path) -> None:
         )
 
 
-def input_kind_of(path: Path) -> Literal["texts", "words"]:
+def input_kind_of(path: Path) -> InputKind:
     """Return the kind of input in a file by its extension: "texts" or "words"."""
     return "words" if path.suffix.lower() in CONLL else "texts"
 

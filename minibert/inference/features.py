@@ -10,6 +10,7 @@ pooling, and `FeatureExtractor.from_pretrained` uses it.
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -144,7 +145,9 @@ class FeatureExtractor:
             layer: self._pool(x, batch.attention_mask) for layer, x in self._hidden_states(batch)
         }
         chosen = [states[layer] for layer in self.layers]  # (B, D) each
-        vectors = np.concatenate(chosen, axis=-1) if self.combine == "concat" else sum(chosen)
+        vectors = (
+            np.concatenate(chosen, axis=-1) if self.combine == "concat" else reduce(np.add, chosen)
+        )
         if self.normalize:
             vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
         return vectors

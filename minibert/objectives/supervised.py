@@ -33,6 +33,13 @@ class BatchSettings(Protocol):
         """The random seed of the order."""
 
 
+class ScoreKeeper(Protocol):
+    """Receives the score of each evaluation, `training.BestCheckpoint` for example."""
+
+    def update(self, step: int, score: float) -> None:
+        """Record the score of the model's current weights."""
+
+
 class Supervised:
     """Learn a task from labelled examples.
 
@@ -43,6 +50,7 @@ class Supervised:
         examples: labelled texts to train on; texts of similar length share a batch.
         settings: batch size, shards and random seed.
         held_out: labelled texts to evaluate on, or None.
+        best: receives the score of each evaluation, or None.
         threads: how many batches of the evaluation are computed at a time; None: one for each core.
     """
 
@@ -57,10 +65,11 @@ class Supervised:
         settings: BatchSettings,
         *,
         held_out: Examples | None = None,
+        best: ScoreKeeper | None = None,
         threads: int | None = None,
     ):
         self.model, self.tokenizer, self.task, self.settings = model, tokenizer, task, settings
-        self.held_out, self.threads = held_out, threads
+        self.held_out, self.best, self.threads = held_out, best, threads
         longest = model.config.max_position_embeddings
         self.sequences, self.labels_at = task.tokenize_examples(tokenizer, examples, longest)
 
@@ -116,6 +125,8 @@ class Supervised:
         metrics = evaluate(
             self.model, self.tokenizer, self.task, self.held_out, threads=self.threads
         )
+        if self.best is not None:
+            self.best.update(step, metrics.main)
         figures = {f"held_out_{name}": value for name, value in metrics.figures().items()}
         return f"held-out {metrics}", figures | {SCORE: metrics.main}
 

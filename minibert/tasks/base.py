@@ -206,6 +206,10 @@ class Task(ABC):
     def decode_outputs(self, outputs: Any) -> list[Any]:
         """Return the predicted labels, in parsed form, for the outputs of `predict`."""
 
+    def predict_ids(self, outputs: Any) -> np.ndarray:
+        """Return the predicted labels in the encoded form, for the outputs of `predict`."""
+        return np.array([self.encode_label(label) for label in self.decode_outputs(outputs)])
+
     def text_fields(self, label: Any, output: Any) -> list[str]:
         """Return the columns of a predicted label in a tab-separated line."""
         return [str(label)]

@@ -17,10 +17,6 @@ THRESHOLD = 0.5  # a label of higher probability is predicted, where a text may 
 class _ClassificationTask(Task):
     """The part that single-label and multi-label classification share: C probabilities."""
 
-    def predict_ids(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the predictions for probabilities (S, C): ids (S,), or 0 and 1 (S, C)."""
-        raise NotImplementedError
-
     def json_fields(self, label: Any, output: np.ndarray) -> dict[str, Any]:
         """Return the predicted label, and the probability of each class."""
         named = zip(self.names, output.tolist(), strict=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from minibert.data.token_cache import fingerprint
 from minibert.files import checkpoint_folder
-from minibert.objectives.supervised import SCORE, Supervised, evaluate
+from minibert.objectives.supervised import Supervised, evaluate
 from minibert.optim.adamw import AdamW
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
@@ -269,15 +269,15 @@ def fine_tune(
     if weights is not None:
         model.class_weights = weights
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads)
-    objective = Supervised(
-        model, tokenizer, task, examples, settings, held_out=held_out, threads=threads
-    )
     best = BestCheckpoint(model, settings.patience, run, optimizer.step)
+    objective = Supervised(
+        model, tokenizer, task, examples, settings, held_out=held_out, best=best, threads=threads
+    )
 
-    def evaluate_and_keep() -> tuple[str, dict[str, float]]:
-        text, figures = objective.evaluate(optimizer.step)
-        best.update(optimizer.step, figures[SCORE])
-        return text, figures
+    def evaluate_now() -> tuple[str, dict[str, float]]:
+        result = objective.evaluate(optimizer.step)
+        assert result is not None
+        return result
 
     train(
         engine,
@@ -285,7 +285,7 @@ def fine_tune(
         settings,
         tokenizer,
         run=run,
-        evaluate=evaluate_and_keep if held_out else None,
+        evaluate=evaluate_now if held_out else None,
         enough=best.should_stop,
         title=title,
         progress=progress,
