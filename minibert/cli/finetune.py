@@ -300,7 +300,7 @@ def _print_spread(results: Sequence[Metrics]) -> None:
 
 
 def _print_baseline(task: Task, examples: Examples, held_out: Examples, metrics: Metrics) -> None:
-    """Print the metrics of the task's baseline, if it has one, beside those of the model."""
+    """Print the metrics of the task's baseline, if it has one, next to the model's metrics."""
     try:
         found = task.baseline(examples, held_out)
     except ImportError:
