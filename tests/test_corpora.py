@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from minibert.data.tables import read_records
-from minibert.tasks.baselines import baseline
-from minibert.training import OneLabel, Tags, fine_tune
+from minibert.tasks import (
+    Examples,
+    MultiLabelTask,
+    RegressionTask,
+    SingleLabelTask,
+    TaggingTask,
+)
+from minibert.training import fine_tune
 from minibert.training.defaults import fresh_config
-from minibert.training.finetuning import Examples, FineTuning
+from minibert.training.finetuning import FineTuning
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 SPLITS = ("train", "dev", "test")
@@ -100,36 +106,37 @@ def test_a_bag_of_words_cannot_fully_tell_the_classes_apart(situations):
 
 def test_the_worked_examples_run_at_small_scale(situations, entities):
     """A tiny model from nothing learns some of it within a few steps."""
-    for kind, parts in ((OneLabel, situations), (Tags, entities)):
+    for kind, parts in ((SingleLabelTask, situations), (TaggingTask, entities)):
         train = examples(parts["train"][:60])
-        task = kind.learn(train.labels)
-        tokenizer = task.learned_tokenizer(train.texts)
-        model = kind.kind(fresh_config("tiny", tokenizer, 64, **task.config()))
-        before = task.scores(train.labels, task.predict(model, tokenizer, train.texts)).main
+        task = kind.from_labels(train.labels)
+        tokenizer = task.train_tokenizer(train.texts)
+        model = kind.model_class(fresh_config("tiny", tokenizer, 64, **task.config()))
+        before = task.metrics(train.labels, task.predict(model, tokenizer, train.texts)).main
         settings = FineTuning(steps=60, batch_size=16, learning_rate=2e-3)
         task = fine_tune(model, tokenizer, task, train, settings)
-        after = task.scores(train.labels, task.predict(model, tokenizer, train.texts)).main
+        after = task.metrics(train.labels, task.predict(model, tokenizer, train.texts)).main
         assert after > before + 0.3
 
 
 def test_the_commonest_tag_of_each_word_is_beside_a_tagger(entities):
-    task = Tags.learn([row.label for row in entities["train"]])
+    task = TaggingTask.from_labels([row.label for row in entities["train"]])
     train, test = examples(entities["train"]), examples(entities["test"])
-    name, scores = baseline(task, train, test)
+    name, scores = task.baseline(train, test)
     assert name == "each word's commonest tag"
     assert scores.main < 0.2  # hardly a name comes twice
-    assert baseline(task, train, train)[1].main > 0.8
+    assert task.baseline(train, train)[1].main > 0.8
 
 
 @pytest.mark.parity
 def test_the_usual_cheap_models_are_beside_all_other_tasks(situations):
-    from minibert.training import Numbers, SeveralLabels
-
     rows, test = situations["train"], situations["test"]
-    for kind, of in ((OneLabel, lambda row: row.label), (SeveralLabels, lambda row: [row.label]),
-                     (Numbers, lambda row: float(words(row.text).count("the")))):  # fmt: skip
+    for kind, of in (
+        (SingleLabelTask, lambda row: row.label),
+        (MultiLabelTask, lambda row: [row.label]),
+        (RegressionTask, lambda row: float(words(row.text).count("the"))),
+    ):
         parts = [Examples([row.text for row in side], None, [of(row) for row in side])
                  for side in (rows, test)]  # fmt: skip
-        name, scores = baseline(kind.learn(parts[0].labels), *parts)
+        name, scores = kind.from_labels(parts[0].labels).baseline(*parts)
         assert name.startswith("TF-IDF with")
         assert scores.main > 0.15

@@ -12,7 +12,6 @@ import numpy as np
 from minibert.cli.arguments import (
     add_model_arguments,
     add_training_arguments,
-    new_config,
     stated_settings,
 )
 from minibert.cli.output import is_interactive
@@ -42,7 +41,7 @@ from minibert.training import (
     unigram_score,
 )
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
-from minibert.training.defaults import pretraining_rate
+from minibert.training.defaults import fresh_config, pretraining_rate
 from minibert.training.pretraining import steps_in
 from minibert.training.ranks import Ranks, ending_together, launched_ranks
 
@@ -116,7 +115,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     if ranks.rank:
         logging.disable()  # only rank 0 prints
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    config = new_config(options, tokenizer, LENGTH)
+    config = _new_config(options, tokenizer)
     stated = {"steps": STEPS, "learning_rate": pretraining_rate(config)} | stated_settings(options)
     settings = Settings(**stated)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks))
@@ -158,6 +157,19 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     print(f"unigram baseline:  {unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)}")
     draw_curves(options.out)
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
+
+
+def _new_config(options: argparse.Namespace, tokenizer: WordPieceTokenizer) -> BertConfig:
+    """Return the configuration of the model (BertConfig) that the options describe."""
+    return fresh_config(
+        options.size or "tiny",
+        tokenizer,
+        LENGTH if options.length is None else options.length,
+        hidden_act=options.activation or "gelu",
+        position_embedding_type=options.positions or "absolute",
+        hidden_dropout_prob=options.dropout,
+        attention_probs_dropout_prob=options.dropout,
+    )
 
 
 def _tokenize(
