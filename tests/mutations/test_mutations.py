@@ -104,8 +104,8 @@ def masking():
     """The shares and the specials of `mask_tokens`."""
     from tests.data import test_masking
 
-    test_masking.test_four_in_five_targets_are_hidden_one_in_ten_is_noise_one_in_ten_stays()
-    test_masking.test_targets_are_ordinary_tokens_and_their_number_is_exact()
+    test_masking.test_mask_tokens_replaces_80_10_10_per_cent_of_targets()
+    test_masking.test_mask_tokens_chooses_the_exact_number_of_ordinary_tokens()
 
 
 def engine_parts():
@@ -570,7 +570,7 @@ MUTATIONS = {
         pretrain_module, "generator", masked_alike_at_each_step, hidden_anew),
     "no second segment from another text": (
         test_next_sentence, "next_sentence_pairs", never_another_text,
-        test_next_sentence.test_half_of_the_pairs_follow),
+        test_next_sentence.test_next_sentence_pairs_follow_in_half_of_the_cases),
     "each window tagged like the first": (
         tasks_module, "word_windows", first_words_again,
         lambda: test_finetune.test_a_words_tag_stands_at_its_first_piece_in_every_window(
@@ -588,7 +588,7 @@ MUTATIONS = {
     "[SEP] after the padding": (
         corpus_module.PackedSequences, "__getitem__", separator_after_the_padding,
         # One example: Hypothesis would take half a minute to find the smallest that fails.
-        lambda: test_corpus.test_rows_hold_every_token_in_order.hypothesis.inner_test(
+        lambda: test_corpus.test_pack_keeps_all_tokens_in_order.hypothesis.inner_test(
             small_tokenizer(), [["the cat sat"]], 9)),
     "softmax's maximum taken over all rows": (
         test_numbers.f, "softmax_forward", maximum_of_all_rows,
