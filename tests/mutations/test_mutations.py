@@ -622,7 +622,7 @@ MUTATIONS = {
         test_functional.f, "sinusoidal_positions", cosines_first,
         test_functional.test_sinusoids_are_the_formula),
     "the shortest piece first": (
-        Vocabulary, "cut", shortest_first, test_vocabulary.test_the_cut_is_greedy),
+        Vocabulary, "split_word", shortest_first, test_vocabulary.test_split_word_is_greedy),
     "a frozen table learns from the head": (
         head_layers.VocabularyScores, "backward", frozen_table_learns,
         gradients("BertForMaskedLM, frozen embeddings")),
