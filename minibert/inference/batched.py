@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from minibert.data.ragged import RaggedSequences
-from minibert.runtime.threads import number_of_threads, one_blas_thread, ordered_map
+from minibert.runtime.blas import one_blas_thread
+from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.framing import with_pairs
 

@@ -105,8 +105,8 @@ def masking():
     """The shares and the specials of `mask_tokens`."""
     from tests.data import test_masking
 
-    test_masking.test_four_in_five_targets_are_hidden_one_in_ten_is_noise_one_in_ten_stays()
-    test_masking.test_targets_are_ordinary_tokens_and_their_number_is_exact()
+    test_masking.test_mask_tokens_replaces_80_10_10_per_cent_of_targets()
+    test_masking.test_mask_tokens_chooses_the_exact_number_of_ordinary_tokens()
 
 
 def engine_parts():
@@ -571,7 +571,7 @@ MUTATIONS = {
         pretrain_module, "generator", masked_alike_at_each_step, hidden_anew),
     "no second segment from another text": (
         test_next_sentence, "next_sentence_pairs", never_another_text,
-        test_next_sentence.test_half_of_the_pairs_follow),
+        test_next_sentence.test_next_sentence_pairs_follow_in_half_of_the_cases),
     "each window tagged like the first": (
         tagging_module, "word_windows", first_words_again,
         lambda: test_finetune.test_tokenize_examples_labels_the_first_token_of_each_word(
@@ -589,7 +589,7 @@ MUTATIONS = {
     "[SEP] after the padding": (
         corpus_module.PackedSequences, "__getitem__", separator_after_the_padding,
         # One example: Hypothesis would take half a minute to find the smallest that fails.
-        lambda: test_corpus.test_rows_hold_every_token_in_order.hypothesis.inner_test(
+        lambda: test_corpus.test_pack_keeps_all_tokens_in_order.hypothesis.inner_test(
             small_tokenizer(), [["the cat sat"]], 9)),
     "softmax's maximum taken over all rows": (
         test_numbers.f, "softmax_forward", maximum_of_all_rows,
@@ -623,7 +623,7 @@ MUTATIONS = {
         test_functional.f, "sinusoidal_positions", cosines_first,
         test_functional.test_sinusoids_are_the_formula),
     "the shortest piece first": (
-        Vocabulary, "cut", shortest_first, test_vocabulary.test_the_cut_is_greedy),
+        Vocabulary, "split_word", shortest_first, test_vocabulary.test_split_word_is_greedy),
     "a frozen table learns from the head": (
         head_layers.VocabularyScores, "backward", frozen_table_learns,
         gradients("BertForMaskedLM, frozen embeddings")),
