@@ -5,7 +5,6 @@ from pathlib import Path
 from minibert.cli.shared import interactive
 from minibert.data.builtin.corpus import write_builtin
 from minibert.data.corpus import pack
-from minibert.data.masking import masked
 from minibert.data.sampling import generator, steps_per_epoch
 from minibert.data.tables import read_rows
 from minibert.files import claim
@@ -13,7 +12,7 @@ from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
-from minibert.objectives.evaluation import count_tokens
+from minibert.objectives import MaskedLM
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     Examples,
@@ -22,8 +21,7 @@ from minibert.training import (
     Settings,
     evaluate,
     fine_tune,
-    train_masked_lm,
-    unigram_score,
+    pretrain,
 )
 from minibert.training.history import read_history
 from minibert.training.pretraining import guess
@@ -80,13 +78,10 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     )
     model = BertForMaskedLM(config)
     before = [guess(model, tokenizer, text, 5)[0] for text in SENTENCES]
-    result = train_masked_lm(
-        model, tokenizer, rows, held_out, settings, run=out / "model", progress=progress
-    )
-    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
-    print(f"   held out:               {result}")
-    counts = count_tokens(rows, tokenizer)
-    print(f"   knowing only counts:    {unigram_score(counts, labels, tokenizer)}")
+    objective = MaskedLM(model, tokenizer, rows, held_out, settings)
+    pretrain(model, objective, settings, tokenizer, run=out / "model", progress=progress)
+    print(f"   held out:               {objective.result()}")
+    print(f"   knowing only counts:    {objective.baseline}")
     tokenizer.save_pretrained(out / "model")
     model.save_pretrained(out / "model")
     for text, untrained in zip(SENTENCES, before, strict=True):

@@ -12,28 +12,20 @@ import numpy as np
 
 from minibert.cli.shared import interactive
 from minibert.data.corpus import Rows, read_corpus
-from minibert.data.masking import masked
-from minibert.data.sampling import generator
 from minibert.data.token_cache import STDIN, expand, fingerprint, tokenize_corpus
 from minibert.files import claim, creating, held, shown
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.models.checkpoints import read_architectures
 from minibert.models.config import BertConfig
-from minibert.objectives.evaluation import count_tokens, warn_of_text
+from minibert.objectives.text_warnings import warn_of_text
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training import (
-    AdamW,
-    FineTuning,
-    Interrupted,
-    Settings,
-    train_masked_lm,
-    unigram_score,
-)
+from minibert.training import FineTuning, Interrupted, Settings
+from minibert.training import pretrain as pretrain_model
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
 from minibert.training.defaults import fresh_config, pretraining_rate
 from minibert.training.history import draw
-from minibert.training.pretraining import steps_in
+from minibert.training.pretraining import objective_for, optimizer_for, steps_in
 from minibert.training.ranks import ending_together, launched_ranks
 
 log = logging.getLogger("minibert")
@@ -112,7 +104,7 @@ def _pretrain(options, ranks):
         if options.minutes is not None:  # they became steps when the run began
             settings = replace(settings, steps=read_state(found[-1])["settings"]["steps"])
         model = resumed_model(found[-1], kind, config, settings)
-        optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+        optimizer = optimizer_for(model, settings)
         restore_optimizer(found[-1], optimizer)
         log.info("going on after step %d", optimizer.step)
     else:
@@ -120,7 +112,8 @@ def _pretrain(options, ranks):
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     if options.minutes is not None and not found:
-        steps = steps_in(options.minutes, model, tokenizer, rows, settings, options.threads)
+        objective = objective_for(model)(model, tokenizer, rows, None, settings)
+        steps = steps_in(options.minutes, model, objective, settings, options.threads)
         settings = replace(settings, steps=ranks.of_first(steps))
         log.info("%s minutes are %s steps", f"{options.minutes:g}", f"{settings.steps:,}")
     epochs = settings.steps * settings.batch_size / len(rows)
@@ -128,28 +121,28 @@ def _pretrain(options, ranks):
     ranks.agree("settings", settings)
     ranks.agree("configuration", config)
     ranks.agree("weights", model.params.vector.tobytes())
+    objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
     try:
-        result = train_masked_lm(
+        pretrain_model(
             model,
-            tokenizer,
-            rows,
-            held_out,
+            objective,
             settings,
+            tokenizer,
             optimizer=optimizer,
             run=options.out,
             threads=options.threads,
             ranks=ranks,
             progress=interactive(),
         )
+        result = objective.result()
     except Interrupted as stop:
         raise Interrupted(f"{stop}; the same command with --resume goes on") from None
     if ranks.rank:
         return
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out)
-    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
     print(f"held out:          {result}")
-    print(f"counts of tokens:  {unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)}")
+    print(f"counts of tokens:  {objective.baseline}")
     draw_curves(options.out)
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from minibert.data.sampling import rows_of_like_length_at
 from minibert.models import PreTrained
+from minibert.objectives import ModelObjective
 from minibert.optim.adamw import AdamW
 from minibert.tasks.tasks import AnyScores, OneLabel, Task
 from minibert.tokenization import WordPieceTokenizer
@@ -171,21 +172,20 @@ def fine_tune(
 
     best = Best(model, settings.patience, run, optimizer.step)
 
-    def evaluate_now():
+    def evaluate_now(step):
         assert held_out is not None
         scores = evaluate(model, tokenizer, task, held_out, threads=threads)
-        best.see(optimizer.step, scores.main)
+        best.see(step, scores.main)
         figures = {f"held_out_{name}": value for name, value in scores.figures().items()}
         return f"held-out {scores}", figures | {SCORE: scores.main}
 
     train(
         engine,
-        shards_at,
+        ModelObjective(model, shards_at, evaluate_now if held_out else None),
         settings,
         tokenizer,
         run=run,
-        evaluate=evaluate_now if held_out else None,
-        enough=best.enough,
+        should_stop=best.enough,
         title=title,
         progress=progress,
     )

@@ -156,7 +156,7 @@ def test_a_stop_after_the_last_step_loses_nothing(room, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("minibert.objectives.evaluation.score", stopped)
+        patch.setattr("minibert.objectives.masked_lm.masked_lm_metrics", stopped)
         refused(capsys, pretrain(room, "late"), "stopped", status=130)
     kept = sorted(path.name for path in (room / "late").iterdir())
     assert kept == ["checkpoint-12", "history.jsonl"]
@@ -178,7 +178,7 @@ def test_a_broken_checkpoint_is_refused_by_file(room, tmp_path, capsys, name, co
 KILLED = """
 import os, signal, sys
 from minibert.cli import main
-from minibert.training import {module}
+from minibert.{room} import {module}
 right = {module}.{name}
 calls = []
 def killing(*arguments, **options):
@@ -193,13 +193,13 @@ main(sys.argv[1:])
 
 @pytest.mark.parametrize(
     ("module", "name", "call", "kept"),
-    [("engine", "split_batch", 8, 6), ("checkpoint", "write_tensors", 3, 6)],
+    [("masked_lm", "split_batch", 8, 6), ("checkpoint", "write_tensors", 3, 6)],
 )
 def test_a_run_killed_at_any_moment_goes_on_and_ends_like_one_unbroken(
     room, module, name, call, kept
 ):
-    place = "pretrain" if name == "split_batch" else module
-    code = KILLED.format(module=place, name=name, call=call)
+    room_of = "objectives" if name == "split_batch" else "training"
+    code = KILLED.format(room=room_of, module=module, name=name, call=call)
     arguments = pretrain(room, f"killed-{call}", "--save-every", 3, "--keep", 3)
     killed = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=False)
     assert killed.returncode == -9

@@ -6,8 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minibert import BertConfig, BertForMaskedLM
-from minibert.optim import adamw as module
-from minibert.optim.adamw import AdamW, clip_scale, linear_schedule, spans
+from minibert.optim import AdamW, base, clip_scale, linear_schedule, spans
 from minibert.parameters import Parameters
 
 SHAPES = {"a.weight": (3, 4), "a.bias": (3,), "LayerNorm.weight": (2,), "LayerNorm.bias": (2,),
@@ -71,7 +70,7 @@ def test_the_pieces_do_not_show(monkeypatch, threads):
     gradient = rng.standard_normal(31).astype(np.float32)
     results = []
     for piece in (3, 1000):
-        monkeypatch.setattr(module, "PIECE", piece)
+        monkeypatch.setattr(base, "PIECE", piece)
         params = Parameters(SHAPES)
         params.vector[:] = 1
         adam = AdamW(params)
