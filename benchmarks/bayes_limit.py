@@ -21,13 +21,13 @@ from benchmarks.markov import HiddenMarkov
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
-from minibert.data.sampling import generator
+from minibert.data.rng import generator
 from minibert.functional import IGNORED
 from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.training import AdamW, Engine, linear_schedule, split_batch
 
 PAD, CLS, SEP, MASK, SPECIALS = 0, 2, 3, 4, 5
-LANGUAGE = HiddenMarkov.draw(states=16, words=24, seed=0, concentration=0.05)
+LANGUAGE = HiddenMarkov.sample(states=16, words=24, seed=0, concentration=0.05)
 WORDS = LANGUAGE.emission.shape[1]
 LENGTH, BATCH, SHARDS = 16, 64, 2  # words in a sentence, sentences in a step and their parts
 SHARE = 0.25  # of the words, hidden: more to learn from in a step than BERT's 15 %

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from minibert.data.sampling import held_out_of
+from minibert.data.splits import stratified_split
 from minibert.files import checkpoint_folder
 from minibert.tasks.tasks import LARGEST, Numbers, OneLabel, SeveralLabels, Tags, Task
 from minibert.tokenization import WordPieceTokenizer
@@ -115,7 +115,7 @@ class Estimator:
         held_out = None
         if self.early_stopping:
             classes = examples.labels if isinstance(task, OneLabel) else [None] * len(examples)
-            rows = held_out_of(classes, DEV_SHARE, self.random_state)
+            rows = stratified_split(classes, DEV_SHARE, self.random_state)
             held_out = examples.chosen(rows)
             examples = examples.chosen(sorted(set(range(len(examples))) - set(rows.tolist())))
         recipe = finetuning_recipe(len(examples), model.config, pretrained=self.model is not None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert.data.tables import read_rows
+from minibert.data.tables import read_records
 from minibert.tasks.baselines import baseline
 from minibert.training import OneLabel, Tags, fine_tune
 from minibert.training.defaults import fresh_config
@@ -24,12 +24,16 @@ def words(text):
 
 @pytest.fixture(scope="module")
 def situations():
-    return {name: read_rows(CORPORA / f"situations/{name}.tsv", labelled=True) for name in SPLITS}
+    return {
+        name: read_records(CORPORA / f"situations/{name}.tsv", labelled=True) for name in SPLITS
+    }
 
 
 @pytest.fixture(scope="module")
 def entities():
-    return {name: read_rows(CORPORA / f"entities/{name}.conll", labelled=True) for name in SPLITS}
+    return {
+        name: read_records(CORPORA / f"entities/{name}.conll", labelled=True) for name in SPLITS
+    }
 
 
 def examples(rows):

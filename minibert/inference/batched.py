@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from minibert.data.ragged import Sequences
-from minibert.runtime.threads import in_order, number_of_threads, one_blas_thread
+from minibert.data.ragged import RaggedSequences
+from minibert.runtime.blas import one_blas_thread
+from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.framing import with_pairs
 
@@ -41,7 +42,7 @@ def for_texts(
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
     """
-    sequences = Sequences(
+    sequences = RaggedSequences(
         tokenizer.encode(text, pair, max_length=max_length)
         for text, pair in with_pairs(texts, pairs)
     )
@@ -61,7 +62,7 @@ def for_texts(
 
 def for_sequences(
     function: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-    sequences: Sequences,
+    sequences: RaggedSequences,
     pad_id: int,
     *,
     threads: int | None = None,
@@ -81,7 +82,7 @@ def for_sequences(
     with one_blas_thread(), bar:
         order = sequences.longest_first()
         batches = (order[rows] for rows in by_length(sequences.lengths[order], TOKENS))
-        for rows, made in in_order(work, batches, threads, ahead=threads):
+        for rows, made in ordered_map(work, batches, threads, ahead=threads):
             yield rows, made
             bar.update(len(rows))
 

@@ -10,7 +10,6 @@ its folder states and `FeatureExtractor.from_pretrained` takes.
 import logging
 import os
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -142,11 +141,9 @@ class FeatureExtractor:
         first_row = self.pooling in ("cls", "pooler")
         # The last block may be trimmed to [CLS]; those before it are read by the next one.
         rows = np.zeros((len(batch.input_ids), 1), np.int64) if first_row else None
-        steps = self.model.steps(batch, rows=rows)
         states = {
             layer: self._pooled(x, batch.attention_mask)
-            for layer, (x, _) in enumerate(islice(steps, max(self.layers) + 1))
-            if layer in self.layers
+            for layer, x in self.model.hidden_states(batch, {*self.layers}, rows).items()
         }
         chosen = [states[layer] for layer in self.layers]  # (B, D) each
         vectors = np.concatenate(chosen, axis=-1) if self.combine == "concat" else sum(chosen)

@@ -1,8 +1,16 @@
-"""The models: a body, and one small class for each thing that it is used for."""
+"""The models: a body, and one small class for each use of it."""
 
-from minibert.models.base import Batch, Model
-from minibert.models.bert import Bert, BertBased, BertModel, ModelOutput
+from minibert.models.base import Model
+from minibert.models.bert import (
+    Bert,
+    BertBased,
+    BertModel,
+    ModelOutput,
+    bert_block,
+    bert_embeddings,
+)
 from minibert.models.checkpoints import PreTrained, read_config
+from minibert.models.config import BertConfig
 from minibert.models.heads import (
     BertForMaskedLM,
     BertForMultipleChoice,
@@ -12,11 +20,14 @@ from minibert.models.heads import (
     BertForSequenceClassification,
     BertForTokenClassification,
 )
+from minibert.models.inputs import Batch
+from minibert.models.parts import Parts
 
 __all__ = [
     "Batch",
     "Bert",
     "BertBased",
+    "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",
     "BertForNextSentencePrediction",
@@ -27,6 +38,9 @@ __all__ = [
     "BertModel",
     "Model",
     "ModelOutput",
+    "Parts",
     "PreTrained",
+    "bert_block",
+    "bert_embeddings",
     "read_config",
 ]

@@ -2,21 +2,21 @@
 
 import numpy as np
 
-from minibert.data.corpus import Rows
+from minibert.data.corpus import PackedSequences
 from minibert.functional import IGNORED
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.tokenization import WordPieceTokenizer
 from minibert.typing import Array
 
 
-def count_tokens(rows: Rows | Array, tokenizer: WordPieceTokenizer) -> Array:
+def count_tokens(rows: PackedSequences | Array, tokenizer: WordPieceTokenizer) -> Array:
     """Count the occurrences (V,) of each token in packed sequences.
 
     Args:
         rows (S, T): packed sequences of token ids.
         tokenizer: its special tokens count 0.
     """
-    known = rows.counts if isinstance(rows, Rows) else None
+    known = rows.counts if isinstance(rows, PackedSequences) else None
     if known is None:
         everything = np.asarray(rows[np.arange(len(rows))]).reshape(-1)
         known = np.bincount(everything, minlength=len(tokenizer))

@@ -9,7 +9,8 @@ from minibert.functional import IGNORED
 from minibert.models import BertForMaskedLM, BertForNextSentencePrediction
 from minibert.models.base import Model
 from minibert.objectives.base import quiet
-from minibert.runtime.threads import in_order, number_of_threads, one_blas_thread
+from minibert.runtime.blas import one_blas_thread
+from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.typing import Array
 
 EVALUATION_ROWS = 64  # sequences at a time; no caches are kept for a backward pass
@@ -55,7 +56,7 @@ def masked_lm_metrics(
         pad_id: id of the padding token.
         threads: number of batches computed at a time; None: one per core.
     """
-    head = sharing(BertForMaskedLM, model)
+    head = BertForMaskedLM.sharing(model)
     count = max(int((labels != IGNORED).sum()), 1)
 
     def work(part: slice) -> tuple[float, int]:
@@ -83,13 +84,13 @@ def next_sentence_accuracy(
 
     Args:
         model: a model with a next-sentence head; its other heads are not used.
-        ids (S, T): the pairs, as `pair_rows` makes them.
+        ids (S, T): the pairs, as `next_sentence_pairs` makes them.
         types (S, T): their segments.
         labels (S,): 0 where the second segment follows the first, 1 elsewhere.
         pad_id: id of the padding token.
         threads: number of batches computed at a time; None: one per core.
     """
-    head = sharing(BertForNextSentencePrediction, model)
+    head = BertForNextSentencePrediction.sharing(model)
 
     def work(part: slice) -> int:
         batch = head.check(**as_batch(ids[part], pad_id) | {"token_type_ids": types[part]})
@@ -100,16 +101,9 @@ def next_sentence_accuracy(
     return sum(_in_batches(work, len(ids), threads)) / len(ids)
 
 
-def sharing(kind: type, model: Model):
-    """Return a model of another class over the same parameters."""
-    if hasattr(kind, "sharing"):
-        return kind.sharing(model)
-    return kind(model.config, params=model.params)
-
-
 def _in_batches(work: Callable[[slice], Result], count: int, threads: int | None) -> list[Result]:
     """Return `work(part)` for slices of `count` sequences, in order, computed in parallel."""
     parts = [slice(i, i + EVALUATION_ROWS) for i in range(0, count, EVALUATION_ROWS)]
     threads = number_of_threads(threads)
     with one_blas_thread():
-        return list(in_order(one_blas_thread()(work), parts, threads, ahead=threads))
+        return list(ordered_map(one_blas_thread()(work), parts, threads, ahead=threads))

@@ -4,9 +4,10 @@ import logging
 
 import numpy as np
 
-from minibert.data.corpus import Rows, as_batch
-from minibert.data.masking import masked
-from minibert.data.sampling import generator, rows_at
+from minibert.data.corpus import PackedSequences, as_batch
+from minibert.data.masking import mask_sequences
+from minibert.data.rng import generator
+from minibert.data.sampling import batch_indices
 from minibert.models.base import Model
 from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
 from minibert.objectives.baselines import count_tokens, unigram_baseline
@@ -28,7 +29,7 @@ class MaskedLM(ModelObjective):
     Args:
         model: a model with a masked-LM head.
         tokenizer: its special tokens are never masked.
-        rows (S, T): packed sequences to train on; `Rows` if they are larger than memory.
+        rows (S, T): packed sequences to train on; `PackedSequences` if they are larger than memory.
         held_out (S', T): packed sequences to evaluate on; None: no evaluation.
         settings: batch size, shards, steps and seed.
         threads: number of batches evaluated at a time; None: one per core.
@@ -45,7 +46,7 @@ class MaskedLM(ModelObjective):
         self,
         model: Model,
         tokenizer: WordPieceTokenizer,
-        rows: Rows | Array,
+        rows: PackedSequences | Array,
         held_out: Array | None,
         settings: BatchSettings,
         threads: int | None = None,
@@ -72,18 +73,18 @@ class MaskedLM(ModelObjective):
 
     def mask_held_out(self, held_out: Array, rng: np.random.Generator) -> None:
         """Store masked sequences and their labels for `metrics`."""
-        self.held_out_ids, self.held_out_labels = masked(held_out, self.tokenizer, rng)
+        self.held_out_ids, self.held_out_labels = mask_sequences(held_out, self.tokenizer, rng)
 
     def shards(self, step: int) -> list[Shard]:
         """Return the shards of a step, from its number alone."""
-        numbers = rows_at(step, len(self.rows), self.settings.batch_size, self.settings.seed)
+        numbers = batch_indices(step, len(self.rows), self.settings.batch_size, self.settings.seed)
         batch, labels = self.masked_batch(numbers, step)
         return split_batch(batch, labels, self.settings.shards, trim=True)
 
     def masked_batch(self, numbers: Array, step: int) -> tuple[dict[str, Array], Labels]:
         """Return the batch (B, T) of some sequences, masked, and its labels."""
         masking = generator(self.settings.seed, "masking", step)
-        ids, labels = masked(self.rows[numbers], self.tokenizer, masking)
+        ids, labels = mask_sequences(self.rows[numbers], self.tokenizer, masking)
         return as_batch(ids, self.tokenizer.pad_token_id), labels
 
     def metrics(self) -> MaskedLMMetrics:

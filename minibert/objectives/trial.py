@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert.objectives.base import Evaluation, Objective, quiet
 from minibert.parameters import Parameters
-from minibert.runtime.threads import one_blas_thread
+from minibert.runtime.blas import one_blas_thread
 from minibert.typing import Rng
 
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # relative; in float32

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from minibert.parameters import Parameters
-from minibert.runtime.threads import in_order
+from minibert.runtime.threads import ordered_map
 from minibert.typing import Array
 
 # An update is several passes over a piece of this many numbers, which a core's cache holds.
@@ -69,14 +69,6 @@ class Piece(NamedTuple):
     rate: float
 
 
-def decays(params: Parameters, name: str) -> bool:
-    """Return whether weight decay applies to a parameter."""
-    specs = getattr(params, "specs", None)
-    if specs is None:  # the layout does not declare it
-        return not name.endswith(("bias", "LayerNorm.weight"))
-    return bool(specs[name].decay)
-
-
 def spans(params: Parameters, rates: Mapping[str, float]) -> Iterator[Piece]:
     """Yield the spans of the vector that learn, in order.
 
@@ -87,7 +79,7 @@ def spans(params: Parameters, rates: Mapping[str, float]) -> Iterator[Piece]:
         rates: factors of the learning rate by parameter name; 1 where none is given. A parameter
             with the factor 0 is left out.
     """
-    kinds = {name: (decays(params, name), rates.get(name, 1.0)) for name in params}
+    kinds = {name: (params.specs[name].decay, rates.get(name, 1.0)) for name in params}
     for (decay, rate), names in groupby(params, key=kinds.__getitem__):
         slices = [params.slices[name] for name in names]
         if rate:
@@ -106,7 +98,7 @@ def pieces(whole: Iterable[Piece]) -> list[Piece]:
 def run_jobs(jobs: Iterable[Job], threads: int) -> None:
     """Run the jobs of an update, `threads` of them at a time."""
     every = list(jobs)
-    deque(in_order(lambda job: job(), every, threads, ahead=len(every)), maxlen=0)
+    deque(ordered_map(lambda job: job(), every, threads, ahead=len(every)), maxlen=0)
 
 
 def load_arrays(owner: object, places: Mapping[str, Array], state: Mapping[str, Array]) -> None:

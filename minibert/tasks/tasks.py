@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minibert.data.ragged import Sequences
+from minibert.data.ragged import RaggedSequences
 from minibert.data.word_alignment import word_windows
 from minibert.functional import IGNORED, softmax_forward
 from minibert.inference.batched import for_sequences, for_texts
@@ -93,7 +93,7 @@ class Task(ABC):
         pairs: Sequence[str] | None,
         labels: Sequence[Any],
         longest: int,
-    ) -> tuple[Sequences, Callable[[np.ndarray], np.ndarray]]:
+    ) -> tuple[RaggedSequences, Callable[[np.ndarray], np.ndarray]]:
         """Encode texts to train on.
 
         Args:
@@ -103,7 +103,7 @@ class Task(ABC):
         Returns:
             the sequences, and the function that makes the labels of some of them.
         """
-        sequences = Sequences(
+        sequences = RaggedSequences(
             tokenizer.encode(text, pair, max_length=longest)
             for text, pair in with_pairs(texts, pairs)
         )
@@ -349,7 +349,7 @@ class Tags(Task):
                     parts.append(part)
                     yield encoding
 
-        sequences = Sequences(encodings())
+        sequences = RaggedSequences(encodings())
         flat = np.concatenate(parts)
         return sequences, lambda rows: sequences.stack(flat, rows, IGNORED)
 
@@ -369,7 +369,7 @@ class Tags(Task):
         outputs = [np.tile(outside, (len(words), 1)) for words in texts]
         found = for_sequences(
             lambda batch: softmax_forward(model(**batch).logits)[0],
-            Sequences(encodings()),
+            RaggedSequences(encodings()),
             tokenizer.pad_token_id,
             threads=threads,
             progress=progress,

@@ -12,7 +12,7 @@ from minibert.tokenization.fast import COLUMNS, INT32, Cut, FastPath
 from minibert.tokenization.normalizer import Normalizer, Word, cut_words
 from minibert.tokenization.vocabulary import Vocabulary
 
-Row = tuple[int, int, int, int]  # a token: id, start, end, and 1 if it begins a word
+Token = tuple[int, int, int, int]  # a token: id, start, end, and 1 if it begins a word
 
 
 class Matcher:
@@ -56,13 +56,13 @@ class Matcher:
         self.in_text, self.in_normal_text = Finder(found[False]), Finder(found[True])
         return new
 
-    def plain_rows(self, text: str, keep_special: bool = True) -> list[Row]:
+    def plain_rows(self, text: str, keep_special: bool = True) -> list[Token]:
         """Return a text's tokens, letter by letter.
 
         First come the added tokens of the text as it is given. What is between them is normalised;
         then come the added tokens of that, and the words of what is left.
         """
-        rows: list[Row] = []
+        rows: list[Token] = []
         for start, end, i in self.in_text.split(text, keep_special=keep_special):
             if i is not None:
                 rows.append((i, start, end, 1))
@@ -77,9 +77,9 @@ class Matcher:
                 rows += [(j, start + a, start + b, begins) for j, a, b, begins in found]
         return rows
 
-    def match(self, words: Iterable[Word]) -> list[Row]:
+    def match(self, words: Iterable[Word]) -> list[Token]:
         """Cut words into the pieces of the vocabulary."""
-        rows: list[Row] = []
+        rows: list[Token] = []
         for word, starts, ends in words:
             first = 0
             for i, stop in self.cut(word):

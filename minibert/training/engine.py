@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from minibert.data.sampling import generator
+from minibert.data.rng import generator
 from minibert.models import PreTrained
 from minibert.objectives.base import ModelObjective, Objective, quiet
 from minibert.objectives.shards import Labels, Shard, split_batch
 from minibert.optim import Optimizer, clip_scale, run_jobs
 from minibert.parameters import Parameters
-from minibert.runtime.threads import in_turns, keep_freed_memory, number_of_threads, one_blas_thread
+from minibert.runtime.blas import one_blas_thread
+from minibert.runtime.malloc import keep_freed_memory
+from minibert.runtime.threads import number_of_threads, ordered_reduce
 from minibert.training.ranks import ALONE, Ranks
 from minibert.typing import Array, Rng
 
@@ -118,7 +120,7 @@ class Engine:
             with quiet():
                 return self.objective.first(shards[own[place]], self.dropout_rng(own[place]))
 
-        in_turns(work, lambda _, part: parts.append(part), len(own), self.threads)
+        ordered_reduce(work, lambda _, part: parts.append(part), len(own), self.threads)
         extras = self.objective.between(self.ranks.gather(parts))
         if len(extras) != len(shards):
             raise ValueError(
@@ -154,7 +156,7 @@ class Engine:
                 total[0].vector += grads.vector
             free.append(grads)
 
-        in_turns(work, add, len(own), self.threads)
+        ordered_reduce(work, add, len(own), self.threads)
         self.grads = total[0] if total else self.model.params.zeros_like()
         self._spare = free
         return sum(losses)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minibert.data.sampling import rows_of_like_length_at
+from minibert.data.sampling import length_bucketed_batch
 from minibert.models import PreTrained
 from minibert.objectives import ModelObjective
 from minibert.optim.adamw import AdamW
@@ -164,7 +164,7 @@ def fine_tune(
     )
 
     def shards_at(step):
-        rows = rows_of_like_length_at(step, sequences.lengths, settings.batch_size, settings.seed)
+        rows = length_bucketed_batch(step, sequences.lengths, settings.batch_size, settings.seed)
         batch = sequences.batch(rows, tokenizer.pad_token_id)
         # As many labels as a batch has tokens would be taken for labels of tokens, and trimmed.
         shards = split_batch(batch, rows, settings.shards, trim=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minibert.data.corpus import Rows
+from minibert.data.corpus import PackedSequences
 from minibert.functional import softmax_forward
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective
@@ -118,7 +118,7 @@ def made_optimizer(
 def train_masked_lm(
     model: BertForMaskedLM,
     tokenizer: WordPieceTokenizer,
-    rows: Rows | Array,
+    rows: PackedSequences | Array,
     held_out: Array,
     settings: Settings,
     *,
@@ -135,7 +135,7 @@ def train_masked_lm(
     Args:
         model: the model to train.
         tokenizer: its special tokens are never masked.
-        rows (S, T): packed sequences to train on; `Rows` if they are larger than memory.
+        rows (S, T): packed sequences to train on; `PackedSequences` if they are larger than memory.
         held_out (S', T): packed sequences to evaluate on.
         settings: the settings of the run.
         optimizer, run, threads, ranks, progress: as in `pretrain`.

@@ -21,7 +21,7 @@ from minibert.data.builtin.corpus import (
     write_builtin,
 )
 from minibert.data.builtin.docstrings import Document
-from minibert.data.tables import read_rows
+from minibert.data.tables import read_records
 
 TOPICS = ["queue", "window", "header", "socket", "matrix", "parser", "signal", "thread", "cursor"]
 VERBS = ["close", "return", "replace", "compare", "collect", "discard", "measure", "announce"]
@@ -171,7 +171,7 @@ def test_what_is_written_is_read_back(tmp_path, monkeypatch):
         text = (tmp_path / "out" / f"{name}.txt").read_text(encoding="utf-8")
         assert [block.splitlines() for block in text.removesuffix("\n").split("\n\n")] == side
     for split, rows in labelled.items():
-        read = read_rows(tmp_path / "out" / "labelled" / f"{split}.tsv", labelled=True)
+        read = read_records(tmp_path / "out" / "labelled" / f"{split}.tsv", labelled=True)
         assert [(row.label, row.text) for row in read] == rows
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minibert.data.corpus import (
     SHORTEST,
-    Rows,
+    PackedSequences,
     as_batch,
     ids_of_documents,
     is_held_out,
@@ -80,7 +80,7 @@ def test_rows_hold_every_token_in_order(tokenizer, documents, length):
 @given(documents=DOCUMENTS, length=st.integers(3, 20), data=st.data())
 def test_rows_can_be_asked_for_in_any_order(tokenizer, documents, length, data):
     stream = np.concatenate(list(ids_of_documents(documents, tokenizer)))
-    rows, packed = Rows(stream, tokenizer, length), pack(documents, tokenizer, length)
+    rows, packed = PackedSequences(stream, tokenizer, length), pack(documents, tokenizer, length)
     assert len(rows) == len(packed)
     numbers = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9))
     assert (rows[np.array(numbers, int)] == packed[numbers]).all()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibert.data.masking import mask_tokens, masked
+from minibert.data.masking import mask_sequences, mask_tokens
 
 SPECIAL, MASK, VOCAB = [0, 1, 2, 3, 4], 4, 30
 
@@ -91,7 +91,7 @@ def test_every_ordinary_token_can_be_noise_from_the_first_to_the_last():
 
 def test_a_tokenizer_says_what_is_special(tokenizer):
     rows = np.array([tokenizer.encode("the cat sat on the big red mat").input_ids] * 20)
-    shown, labels = masked(rows, tokenizer, np.random.default_rng(0))
+    shown, labels = mask_sequences(rows, tokenizer, np.random.default_rng(0))
     special, mask_id = tokenizer.all_special_ids, tokenizer.mask_token_id
     again = mask_tokens(rows, special, mask_id, len(tokenizer), np.random.default_rng(0))
     assert (shown == again[0]).all()

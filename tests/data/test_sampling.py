@@ -6,21 +6,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibert.data.rng import PURPOSES, generator
 from minibert.data.sampling import (
-    PURPOSES,
-    generator,
-    held_out_of,
-    rows_at,
-    rows_of_like_length_at,
-    shuffled,
+    batch_indices,
+    length_bucketed_batch,
+    permuted,
     steps_per_epoch,
 )
+from minibert.data.splits import stratified_split
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 2**32), st.integers(0, 3))
 def test_each_epoch_has_every_row_once(count, size, seed, epoch):
     steps = steps_per_epoch(count, size)
-    batches = [rows_at(epoch * steps + i, count, size, seed) for i in range(steps)]
+    batches = [batch_indices(epoch * steps + i, count, size, seed) for i in range(steps)]
     assert all(len(batch) == size for batch in batches[:-1])
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
 
@@ -30,16 +29,16 @@ def test_a_computed_order_is_an_order(count, seed):
     def order():
         return np.random.default_rng(seed)
 
-    everything = shuffled(np.arange(count), count, order())
+    everything = permuted(np.arange(count), count, order())
     assert sorted(everything.tolist()) == list(range(count))
     some = np.arange(count)[:: 1 + seed % 5]
-    assert (shuffled(some, count, order()) == everything[some]).all()
+    assert (permuted(some, count, order()) == everything[some]).all()
 
 
 def test_a_computed_order_looks_random():
     count = 1000
     orders = np.array(
-        [shuffled(np.arange(count), count, np.random.default_rng(s)) for s in range(200)]
+        [permuted(np.arange(count), count, np.random.default_rng(s)) for s in range(200)]
     )
     # The mean of a place over 200 orders: 288.7 / √200 around 499.5; and neighbours know nothing of
     # each other.
@@ -48,9 +47,9 @@ def test_a_computed_order_looks_random():
     assert abs(ahead) < 0.02
 
 
-def test_ten_billion_rows_can_be_shuffled():
+def test_ten_billion_rows_can_be_permuted():
     places = np.arange(64) + 7 * 10**9
-    order = shuffled(places, 10**10, np.random.default_rng(0))
+    order = permuted(places, 10**10, np.random.default_rng(0))
     assert len(set(order.tolist())) == 64
     assert ((order >= 0) & (order < 10**10)).all()
 
@@ -60,7 +59,7 @@ def test_rows_of_like_length_are_each_epochs_rows(count, size, seed, pool):
     lengths = np.random.default_rng(seed).integers(1, 30, count)
     steps = steps_per_epoch(count, size)
     batches = [
-        rows_of_like_length_at(3 * steps + i, lengths, size, seed, pool) for i in range(steps)
+        length_bucketed_batch(3 * steps + i, lengths, size, seed, pool) for i in range(steps)
     ]
     assert all(len(batch) == size for batch in batches[:-1])
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
@@ -72,13 +71,15 @@ def test_rows_of_like_length_need_less_padding():
     def padded(batches):
         return sum(len(batch) * lengths[batch].max() for batch in batches)
 
-    shuffled_rows = padded(rows_at(i, 640, 16, 0) for i in range(40))
-    sorted_rows = padded(rows_of_like_length_at(i, lengths, 16, 0) for i in range(40))
+    shuffled_rows = padded(batch_indices(i, 640, 16, 0) for i in range(40))
+    sorted_rows = padded(length_bucketed_batch(i, lengths, 16, 0) for i in range(40))
     assert sorted_rows < 1.05 * lengths.sum() < 1.5 * lengths.sum() < shuffled_rows
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
-    orders = {tuple(rows_at(step, 30, 30, seed).tolist()) for step in range(4) for seed in range(3)}
+    orders = {
+        tuple(batch_indices(step, 30, 30, seed).tolist()) for step in range(4) for seed in range(3)
+    }
     assert len(orders) == 12
 
 
@@ -96,11 +97,11 @@ def test_no_two_places_of_a_run_share_a_generator():
 
 def test_each_seed_holds_out_others_of_each_class_alike():
     classes = ["a"] * 40 + ["b"] * 20 + ["c"] * 2 + ["d"]
-    drawn = [held_out_of(classes, 0.25, seed) for seed in range(5)]
+    drawn = [stratified_split(classes, 0.25, seed) for seed in range(5)]
     assert len({tuple(rows) for rows in drawn}) == 5
     for rows in drawn:
         assert rows.tolist() == sorted(set(rows.tolist()))
         found = [sum(classes[row] == name for row in rows) for name in "abcd"]
         assert found == [10, 5, 1, 0]
     assert len(np.unique(np.concatenate(drawn))) > 25  # not always the same ones
-    assert len(held_out_of(classes, 1.0, 0)) == 39 + 19 + 1
+    assert len(stratified_split(classes, 1.0, 0)) == 39 + 19 + 1

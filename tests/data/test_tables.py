@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.tables import Row, guess_columns, quote, read_rows, unquote, write_rows
+from minibert.data.tables import Record, guess_columns, quote, read_records, unquote, write_tsv
 
 # A field holds anything that UTF-8 can, except what a TSV folds to a space.
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0"))
@@ -24,8 +24,8 @@ def write(folder, name, content):
 @given(st.lists(st.tuples(FIELD.filter(bool), FIELD.filter(bool)), min_size=1))
 def test_rows_round_trip_through_tsv(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("tsv") / "rows.tsv"
-    write_rows(path, ("label", "text"), rows)
-    assert [(row.label, row.text) for row in read_rows(path)] == rows
+    write_tsv(path, ("label", "text"), rows)
+    assert [(row.label, row.text) for row in read_records(path)] == rows
 
 
 @given(st.lists(FIELD, min_size=1, max_size=4))
@@ -44,13 +44,13 @@ def test_a_line_of_the_csv_module_is_unquoted(fields):
 
 
 def test_tabs_and_line_ends_become_one_space(tmp_path):
-    write_rows(tmp_path / "t.tsv", ("text",), [("a\t\tb\r\nc\rd",)])
-    assert read_rows(tmp_path / "t.tsv")[0].text == "a b c d"
+    write_tsv(tmp_path / "t.tsv", ("text",), [("a\t\tb\r\nc\rd",)])
+    assert read_records(tmp_path / "t.tsv")[0].text == "a b c d"
 
 
 def test_stray_quotes_in_a_tsv_swallow_nothing(tmp_path):
     path = write(tmp_path, "t.tsv", 'text\tlabel\n"Yes" he said\t1\n"open\t2\nthe 5" nail\t3\n')
-    assert [row.text for row in read_rows(path)] == ['"Yes" he said', '"open', 'the 5" nail']
+    assert [row.text for row in read_records(path)] == ['"Yes" he said', '"open', 'the 5" nail']
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,15 @@ def test_stray_quotes_in_a_tsv_swallow_nothing(tmp_path):
 def test_every_kind_gives_the_same_rows(tmp_path, name, content):
     path = write(tmp_path, name, content)
     first = 1 if "json" in name else 2
-    assert read_rows(path, pair="other") == [
-        Row("one", "A", "x", first),
-        Row("two", None, "y", first + 2),
+    assert read_records(path, pair="other") == [
+        Record("one", "A", "x", first),
+        Record("two", None, "y", first + 2),
     ]
 
 
 def test_other_columns_can_be_named(tmp_path):
     path = write(tmp_path, "t.tsv", "sentence1\tsentence2\tgold\na\tb\tc\n")
-    assert read_rows(path, "sentence1", "gold", "sentence2") == [Row("a", "c", "b", 2)]
+    assert read_records(path, "sentence1", "gold", "sentence2") == [Record("a", "c", "b", 2)]
 
 
 @pytest.mark.parametrize(
@@ -108,27 +108,27 @@ def test_columns_that_are_named_are_never_guessed_otherwise(tmp_path, caplog):
 
 def test_a_list_of_labels_stays_one(tmp_path):
     path = write(tmp_path, "t.jsonl", '{"text": "a", "labels": ["x", 2, ""]}\n')
-    assert read_rows(path, labelled=True)[0].label == ["x", "2"]
+    assert read_records(path, labelled=True)[0].label == ["x", "2"]
     path = write(tmp_path, "t.jsonl", '{"text": "a", "labels": []}\n')
-    assert read_rows(path, labelled=True)[0].label == []
+    assert read_records(path, labelled=True)[0].label == []
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
     path = write(tmp_path, "t.tsv", "\ufefflabel\ttext\r\nA\tone\r\n".encode())
-    assert read_rows(path, labelled=True) == [Row("one", "A", None, 2)]
+    assert read_records(path, labelled=True) == [Record("one", "A", None, 2)]
 
 
 def test_words_and_tags_come_from_conll_files(tmp_path):
     content = "-DOCSTART- O\n\nAnn B-PER\nleft O\n\n\n# O\n"
     path = write(tmp_path, "t.conll", content)
-    assert read_rows(path, labelled=True) == [
-        Row(["Ann", "left"], ["B-PER", "O"], None, 3),
-        Row(["#"], ["O"], None, 7),
+    assert read_records(path, labelled=True) == [
+        Record(["Ann", "left"], ["B-PER", "O"], None, 3),
+        Record(["#"], ["O"], None, 7),
     ]
     four = write(tmp_path, "t.bio", "Ann\tNNP\tI-NP\tB-PER\r\nleft\tVBD\tI-VP\tO")
-    assert read_rows(four, labelled=True)[0].label == ["B-PER", "O"]
+    assert read_records(four, labelled=True)[0].label == ["B-PER", "O"]
     bare = write(tmp_path, "t.iob", "Ann\nleft\n")
-    assert read_rows(bare) == [Row(["Ann", "left"], None, None, 1)]
+    assert read_records(bare) == [Record(["Ann", "left"], None, None, 1)]
     for content, message in (
         ("Ann B-PER\nleft\n", "line 2: expected 2 columns, found 'left'"),
         ("Ann\nleft\n", "line 1: expected a word and its tag, found 'Ann'"),
@@ -136,20 +136,23 @@ def test_words_and_tags_come_from_conll_files(tmp_path):
         ("\n\n", "t.conll: there are no words"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
-            read_rows(write(tmp_path, "t.conll", content), labelled=True)
+            read_records(write(tmp_path, "t.conll", content), labelled=True)
     with pytest.raises(ValueError, match="no columns to name"):
-        read_rows(path, text="a")
+        read_records(path, text="a")
 
 
 def test_a_quoted_field_of_a_csv_may_span_lines(tmp_path):
     path = write(tmp_path, "t.csv", 'text,label\n"one,\ntwo ""three""",A\nfour,B\n')
-    assert read_rows(path) == [Row('one,\ntwo "three"', "A", None, 2), Row("four", "B", None, 4)]
+    assert read_records(path) == [
+        Record('one,\ntwo "three"', "A", None, 2),
+        Record("four", "B", None, 4),
+    ]
 
 
 @pytest.mark.parametrize(("value", "label"), [(3, "3"), (0, "0"), (0.5, "0.5"), (True, "true")])
 def test_json_labels_may_be_numbers(tmp_path, value, label):
     path = write(tmp_path, "t.jsonl", json.dumps({"text": "a", "label": value}))
-    assert read_rows(path, labelled=True)[0].label == label
+    assert read_records(path, labelled=True)[0].label == label
 
 
 FAULTS = [
@@ -199,7 +202,7 @@ FAULTS = [
 def test_a_fault_is_named_with_its_line(tmp_path, name, content, message):
     path = write(tmp_path, name, content)
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        read_rows(path, labelled=True)
+        read_records(path, labelled=True)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
@@ -207,26 +210,26 @@ def test_a_fault_is_named_with_its_line(tmp_path, name, content, message):
 def test_a_missing_pair_column_is_named(tmp_path):
     path = write(tmp_path, "t.tsv", "text\tlabel\na\tb\n")
     with pytest.raises(ValueError, match="no column 'second'; there are: text, label"):
-        read_rows(path, pair="second")
+        read_records(path, pair="second")
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.tsv: no such file"):
-        read_rows(tmp_path / "none.tsv")
+        read_records(tmp_path / "none.tsv")
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(IsADirectoryError, match="expected a text file, found a folder"):
-        read_rows(tmp_path / "folder.tsv")
+        read_records(tmp_path / "folder.tsv")
 
 
 def test_without_labels_the_column_may_be_missing_or_empty(tmp_path):
-    assert read_rows(write(tmp_path, "t.tsv", "text\na\n"))[0].label is None
-    assert read_rows(write(tmp_path, "u.tsv", "text\tlabel\na\t\n"))[0].label is None
+    assert read_records(write(tmp_path, "t.tsv", "text\na\n"))[0].label is None
+    assert read_records(write(tmp_path, "u.tsv", "text\tlabel\na\t\n"))[0].label is None
 
 
 def test_a_failed_write_leaves_what_stood_there(tmp_path):
     path = tmp_path / "t.tsv"
-    write_rows(path, ("text",), [("old",)])
+    write_tsv(path, ("text",), [("old",)])
     with pytest.raises(ValueError, match="row 2: expected 1 fields"):
-        write_rows(path, ("text",), [("new",), ("one", "too many")])
+        write_tsv(path, ("text",), [("new",), ("one", "too many")])
     assert path.read_text() == "text\nold\n"
     assert list(tmp_path.iterdir()) == [path]

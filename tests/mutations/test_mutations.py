@@ -21,8 +21,8 @@ from minibert import (
     kernels,
 )
 from minibert.data import corpus as corpus_module
-from minibert.data import pairs as pairs_module
-from minibert.data import sampling as batching
+from minibert.data import next_sentence as pairs_module
+from minibert.data import rng as rng_module
 from minibert.data import token_cache as tokens_module
 from minibert.data.corpus import pack
 from minibert.data.masking import mask_tokens
@@ -55,7 +55,7 @@ from minibert.training import early_stopping as best_module
 from minibert.training import engine as engine_module
 from tests import test_kernels
 from tests.conftest import small_tokenizer
-from tests.data import test_corpus, test_pairs
+from tests.data import test_corpus, test_next_sentence
 from tests.data import test_token_cache as test_tokens
 from tests.functional import test_functional
 from tests.inference import test_features
@@ -480,7 +480,7 @@ def twice_the_residual(self, dout, cache, params, grads):
     return RIGHT_FEED_FORWARD(self, dout, cache, params, grads) + dout
 
 
-RIGHT_GENERATOR = batching.generator
+RIGHT_GENERATOR = rng_module.generator
 
 
 def one_dropout_for_all_shards(seed, purpose, *numbers):
@@ -503,7 +503,7 @@ def never_another_text(rows, numbers, tokenizer, rng):
     return RIGHT_PAIRS(rows, numbers, tokenizer, own)
 
 
-RIGHT_PAIRS = pairs_module.pair_rows
+RIGHT_PAIRS = pairs_module.next_sentence_pairs
 
 
 def first_words_again(tokenizer, words, longest):
@@ -559,7 +559,7 @@ def separator_after_the_padding(self, numbers):
     return rows
 
 
-RIGHT_ROWS = corpus_module.Rows.__getitem__
+RIGHT_ROWS = corpus_module.PackedSequences.__getitem__
 
 
 MUTATIONS = {
@@ -569,7 +569,8 @@ MUTATIONS = {
     "the same tokens hidden at each step": (
         masked_lm_module, "generator", masked_alike_at_each_step, hidden_anew),
     "no second segment from another text": (
-        test_pairs, "pair_rows", never_another_text, test_pairs.test_half_of_the_pairs_follow),
+        test_next_sentence, "next_sentence_pairs", never_another_text,
+        test_next_sentence.test_half_of_the_pairs_follow),
     "each window tagged like the first": (
         tasks_module, "word_windows", first_words_again,
         lambda: test_finetune.test_a_words_tag_stands_at_its_first_piece_in_every_window(
@@ -585,7 +586,7 @@ MUTATIONS = {
     "tokens kept though other files are held out": (
         tokens_module, "_key", held_out_files_left_out_of_the_key, other_files),
     "[SEP] after the padding": (
-        corpus_module.Rows, "__getitem__", separator_after_the_padding,
+        corpus_module.PackedSequences, "__getitem__", separator_after_the_padding,
         # One example: Hypothesis would take half a minute to find the smallest that fails.
         lambda: test_corpus.test_rows_hold_every_token_in_order.hypothesis.inner_test(
             small_tokenizer(), [["the cat sat"]], 9)),

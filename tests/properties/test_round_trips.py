@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibert import BertForMaskedLM, BertForSequenceClassification, WordPieceTokenizer
-from minibert.data.masking import masked
+from minibert.data.masking import mask_sequences
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertModel
 from minibert.parameters import Parameters
@@ -76,7 +76,7 @@ def rows(tokenizer):
 @given(config=configs(), parts=st.integers(1, 5), seed=st.integers(0, 99))
 def test_threads_change_no_bit_and_shards_only_the_rounding(tokenizer, rows, config, parts, seed):
     config = replace(config, vocab_size=len(tokenizer), max_position_embeddings=8)
-    shown, labels = masked(rows, tokenizer, np.random.default_rng(seed))
+    shown, labels = mask_sequences(rows, tokenizer, np.random.default_rng(seed))
     batch = {"input_ids": shown}
 
     def step(config, parts, threads, order=1):

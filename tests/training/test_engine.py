@@ -23,7 +23,8 @@ from minibert import (
 from minibert.models.bert import BertBased
 from minibert.objectives import ModelObjective
 from minibert.objectives.evaluation import masked_lm_metrics
-from minibert.runtime.threads import _blas, in_order, in_turns, one_blas_thread
+from minibert.runtime.blas import _blas, one_blas_thread
+from minibert.runtime.threads import ordered_map, ordered_reduce
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
 from minibert.training.history import History, read_history
@@ -411,11 +412,11 @@ def test_where_each_thread_has_a_limit_of_its_own_all_that_multiply_are_held(
 
         return method
 
-    monkeypatch.setattr("minibert.runtime.threads._blas", Blas)
+    monkeypatch.setattr("minibert.runtime.blas._blas", Blas)
     monkeypatch.setattr(
-        "minibert.runtime.threads._apart", Mock()
+        "minibert.runtime.blas.run_in_fresh_thread", Mock()
     )  # the process has no limit to set
-    for name in "body_forward", "steps":
+    for name in "forward", "predict":
         monkeypatch.setattr(BertBased, name, watched(name))
     model = BertForMaskedLM(CONFIG, seed=1)
     Engine(model, AdamW(model.params), threads=threads).step(shards_at(0), 1e-2)
@@ -435,7 +436,7 @@ def test_work_comes_back_in_order_and_never_more_at_a_time_than_threads():
             raise ArithmeticError("three")
         return i
 
-    results = in_order(work, range(9), 2)
+    results = ordered_map(work, range(9), 2)
     for expected in range(3):
         assert next(results) == expected
         at_work.remove(expected)
@@ -463,7 +464,7 @@ def test_results_are_dealt_with_in_order_by_the_thread_that_made_them(threads):
         order.append(i)
         at_once.discard(i)
 
-    in_turns(work, deal_with, 30, threads)
+    ordered_reduce(work, deal_with, 30, threads)
     assert order == list(range(30))
     assert max(most) <= threads
 
@@ -483,9 +484,9 @@ def test_a_failure_ends_the_turns_and_comes_out(threads, where):
         dealt_with.append(i)
 
     with pytest.raises(ArithmeticError, match="four"):
-        in_turns(work, deal_with, 20, threads)
+        ordered_reduce(work, deal_with, 20, threads)
     assert dealt_with == [0, 1, 2, 3]
-    in_turns(work, deal_with, 0, threads)
+    ordered_reduce(work, deal_with, 0, threads)
 
 
 def test_a_step_needs_a_gradient_for_each_thread_and_one_more():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining
-from minibert.data.corpus import Rows, pack
-from minibert.data.masking import masked
-from minibert.data.pairs import pair_rows
+from minibert.data.corpus import PackedSequences, pack
+from minibert.data.masking import mask_sequences
+from minibert.data.next_sentence import next_sentence_pairs
 from minibert.objectives import MaskedLM, MaskedLMAndNextSentence
 from minibert.objectives.baselines import count_tokens, unigram_baseline
 from minibert.objectives.evaluation import masked_lm_metrics, next_sentence_accuracy
@@ -47,7 +47,7 @@ def test_it_learns_what_counts_cannot_tell(tokenizer, packed):
     model = small(tokenizer)
     settings = Settings(steps=300, batch_size=16, learning_rate=1.5e-3, evaluate_every=100)
     result = train_masked_lm(model, tokenizer, rows, held_out, settings)
-    _, labels = masked(held_out, tokenizer, np.random.default_rng(0))
+    _, labels = mask_sequences(held_out, tokenizer, np.random.default_rng(0))
     yardstick = unigram_baseline(count_tokens(rows, tokenizer), labels, tokenizer)
     assert result.loss < yardstick.loss - 1
     assert result.accuracy > yardstick.accuracy + 0.3
@@ -56,7 +56,7 @@ def test_it_learns_what_counts_cannot_tell(tokenizer, packed):
 def test_the_score_is_the_loss_of_the_whole_in_parts(tokenizer, packed, monkeypatch):
     rows, _ = packed
     model = small(tokenizer)
-    shown, labels = masked(rows, tokenizer, np.random.default_rng(1))
+    shown, labels = mask_sequences(rows, tokenizer, np.random.default_rng(1))
     monkeypatch.setattr("minibert.objectives.evaluation.EVALUATION_ROWS", 7)
     pad = tokenizer.pad_token_id
     out = model(shown, attention_mask=(shown != pad).astype(int), labels=labels)
@@ -74,7 +74,7 @@ def test_the_share_of_known_pairs_is_that_of_a_call(tokenizer, packed):
     rng = np.random.default_rng(0)
     model.params.vector[:] += rng.normal(0, 0.3, model.params.vector.size)
     rows, pad = packed[0], tokenizer.pad_token_id
-    ids, types, labels = pair_rows(rows, np.arange(len(rows)), tokenizer, rng)
+    ids, types, labels = next_sentence_pairs(rows, np.arange(len(rows)), tokenizer, rng)
     mask = (ids != pad).astype(int)
     shares = [
         float((model(ids, each, mask).seq_relationship_logits.argmax(axis=-1) == labels).mean())
@@ -169,7 +169,7 @@ def test_counting_leaves_the_counts_alone(tokenizer, packed):
     stream = packed[0].reshape(-1)
     known = np.bincount(stream, minlength=len(tokenizer))
     kept = known.copy()
-    counts = count_tokens(Rows(stream, tokenizer, 16, known), tokenizer)
+    counts = count_tokens(PackedSequences(stream, tokenizer, 16, known), tokenizer)
     assert (known == kept).all()
     assert (counts == count_tokens(packed[0], tokenizer)).all()
     before = counts.copy()
@@ -184,13 +184,15 @@ def test_pairs_are_learned_beside_the_tokens(tokenizer, packed):
     settings = Settings(steps=300, batch_size=16, learning_rate=1.5e-3)
     result = train_masked_lm(model, tokenizer, rows, held_out, settings)
     assert (model.params["cls.seq_relationship.weight"] != before).any()
-    _, labels = masked(held_out, tokenizer, np.random.default_rng(0))
+    _, labels = mask_sequences(held_out, tokenizer, np.random.default_rng(0))
     assert (
         result.loss < unigram_baseline(count_tokens(rows, tokenizer), labels, tokenizer).loss - 0.5
     )
     # In a language of three sentences many a wrong half fits too.
     assert result.next_sentence > 0.55
-    pairs = pair_rows(held_out, np.arange(len(held_out)), tokenizer, np.random.default_rng(1))
+    pairs = next_sentence_pairs(
+        held_out, np.arange(len(held_out)), tokenizer, np.random.default_rng(1)
+    )
     wrong = pairs[0], pairs[1], 1 - pairs[2]
     pad = tokenizer.pad_token_id
     shares = [next_sentence_accuracy(model, *each, pad, threads=2) for each in (pairs, wrong)]

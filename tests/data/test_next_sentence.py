@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.pairs import pair_rows
+from minibert.data.next_sentence import next_sentence_pairs
 
 
 class Specials:
@@ -31,7 +31,7 @@ def test_pairs_are_framed_and_labelled(length, count, seed):
     rows[rng.random(rows.shape) < 0.15] = 3
     rows[:, 0], rows[:, -1] = 2, 3
     numbers = rng.integers(0, count, 20)
-    ids, types, labels = pair_rows(rows, numbers, Specials, np.random.default_rng(seed))
+    ids, types, labels = next_sentence_pairs(rows, numbers, Specials, np.random.default_rng(seed))
     assert ids.shape == types.shape == (20, length)
     for row, kind, label, number in zip(ids, types, labels, numbers, strict=True):
         first_end, second_end = np.flatnonzero(row == 3)
@@ -54,7 +54,9 @@ def test_pairs_are_framed_and_labelled(length, count, seed):
 def test_half_of_the_pairs_follow():
     rows = np.arange(200)[:, None] * 50 + np.arange(20) + 5
     rows[:, 0], rows[:, -1] = 2, 3
-    ids, types, labels = pair_rows(rows, np.arange(200), Specials, np.random.default_rng(0))
+    ids, types, labels = next_sentence_pairs(
+        rows, np.arange(200), Specials, np.random.default_rng(0)
+    )
     assert 70 < labels.sum() < 130
     text = ids > 3
     first, second = (np.where(text & (types == side), ids, 0).max(axis=1) // 50 for side in (0, 1))
@@ -68,5 +70,5 @@ def test_what_does_not_follow_comes_from_anywhere():
     """And not from the batch alone, whose rows would stand in for the corpus."""
     rows = np.arange(200)[:, None] * 50 + np.arange(20) + 5
     rows[:, 0], rows[:, -1] = 2, 3
-    ids, _, labels = pair_rows(rows, np.arange(10), Specials, np.random.default_rng(1))
+    ids, _, labels = next_sentence_pairs(rows, np.arange(10), Specials, np.random.default_rng(1))
     assert (ids[labels == 1].max(axis=1) >= 500).sum() >= labels.sum() - 2 > 0
