@@ -120,7 +120,7 @@ def attention_forward(
     T, scale = key.shape[2], query.dtype.type(1 / math.sqrt(H))
     out = np.empty((B, R, K, H), query.dtype).transpose(0, 2, 1, 3)  # -> (B, K, R, H)
     dropped = draw_mask((B, K, R, T), rate, rng)
-    biases = [np.broadcast_to(b, (B, *b.shape[1:])) for b in (bias, mask) if b is not None]
+    biases = [np.broadcast_to(b, (B, K, R, T)) for b in (bias, mask) if b is not None]
     step = max(PIECE_ELEMENTS // (K * R * T), 1)
     weights = np.empty((B if keep else step, K, R, T), query.dtype)
     for start in range(0, B, step):

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from minibert.files import checkpoint_folder, read_json, replacing, shown
 from minibert.functional import sinusoidal_positions
 from minibert.models.base import Model, initialize
-from minibert.models.config import BertConfig
+from minibert.models.config import FOREIGN, BertConfig
 from minibert.models.parts import Parts
 from minibert.models.weights import WEIGHTS, open_weights, write_tensors
 from minibert.parameters import Parameters, ParameterSpec
@@ -33,7 +33,7 @@ HISTORIC = {
 BODY = "bert."
 TABLE, POSITIONS = (f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.bias"
-PARTS, FOREIGN = "parts", "minibert"  # of a config.json whose model is not BERT
+PARTS = "parts"  # a field of the config.json of a composition that is not BERT
 LAYER = re.compile(r"(?:bert\.)?encoder\.layer\.([0-9]{1,9})\.")
 
 log = logging.getLogger("minibert")
@@ -111,9 +111,12 @@ class PreTrained(Model):
         with open_weights(folder) as tensors:
             saved = _fitted(saved, tensors)
             config = dataclasses.replace(saved, **changes)
-            specs = cls(config, params=Parameters({}), **parts.given()).specs()
+            specs, saved_specs = (
+                cls(each, params=Parameters({}), **parts.given()).specs()
+                for each in (config, saved)
+            )
+            _check_layers(folder, saved_specs, tensors)
             shapes = {n: spec.shape for n, spec in specs.items() if isinstance(spec, ParameterSpec)}
-            _check_layers(folder, shapes, tensors)
             same = cls.__name__ in (tasks or [cls.__name__]) and config.id2label == saved.id2label
             sources = {
                 name: tensor
@@ -211,10 +214,10 @@ def _check_parts(folder, fields, parts):
                     " and ".join(given.values()))  # fmt: skip
 
 
-def _check_layers(folder, shapes, tensors):
+def _check_layers(folder, specs, tensors):
     """Refuse weights of more or fewer blocks than the configuration has."""
     wanted, found = (
-        {int(m[1]) for m in map(LAYER.match, names) if m} for names in (shapes, tensors)
+        {int(m[1]) for m in map(LAYER.match, names) if m} for names in (specs, tensors)
     )
     if wanted != found:
         raise ValueError(
