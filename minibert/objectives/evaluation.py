@@ -7,7 +7,7 @@ from typing import TypeVar
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
 from minibert.models import BertForMaskedLM, BertForNextSentencePrediction
-from minibert.models.base import Model
+from minibert.models.bert import BertBased
 from minibert.objectives.base import quiet
 from minibert.runtime.blas import one_blas_thread
 from minibert.runtime.threads import number_of_threads, ordered_map
@@ -45,7 +45,7 @@ class MaskedLMMetrics:
 
 
 def masked_lm_metrics(
-    model: Model, ids: Array, labels: Array, pad_id: int, *, threads: int | None = None
+    model: BertBased, ids: Array, labels: Array, pad_id: int, *, threads: int | None = None
 ) -> MaskedLMMetrics:
     """Measure a model on masked sequences.
 
@@ -72,7 +72,7 @@ def masked_lm_metrics(
 
 
 def next_sentence_accuracy(
-    model: Model,
+    model: BertBased,
     ids: Array,
     types: Array,
     labels: Array,
