@@ -23,7 +23,7 @@ from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
 from minibert.data.rng import generator
 from minibert.functional import IGNORED
-from minibert.objectives.evaluation import score
+from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.training import AdamW, Engine, linear_schedule, split_batch
 
 PAD, CLS, SEP, MASK, SPECIALS = 0, 2, 3, 4, 5
@@ -66,7 +66,7 @@ def main():
         losses = []
         for steps in lengths:
             model = trained(layers, width, steps, o.rate * 64 / width)
-            losses.append(score(model, shown, labels, PAD).loss)
+            losses.append(masked_lm_metrics(model, shown, labels, PAD).loss)
         gaps = " | ".join(f"{loss - limit:.3f}" for loss in losses)
         print(f"| {layers} × {width} | {model.params.vector.size:,} | {gaps} | {losses[-1]:.3f} | "
               f"{time.perf_counter() - begun:.0f} |", flush=True)  # fmt: skip

@@ -8,7 +8,6 @@ import numpy as np
 from minibert.cli.output import is_interactive
 from minibert.data.builtin.corpus import Corpus, write_builtin
 from minibert.data.corpus import pack
-from minibert.data.masking import mask_sequences
 from minibert.data.rng import generator
 from minibert.data.sampling import steps_per_epoch
 from minibert.data.tables import read_records
@@ -17,6 +16,7 @@ from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
+from minibert.objectives import MaskedLM
 from minibert.tasks import Examples, SingleLabelTask
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
@@ -24,11 +24,10 @@ from minibert.training import (
     Settings,
     evaluate,
     fine_tune,
-    train_masked_lm,
-    unigram_score,
+    pretrain,
 )
 from minibert.training.history import read_history
-from minibert.training.pretraining import count_tokens, guess
+from minibert.training.pretraining import guess
 
 SENTENCES = (
     "return a copy of the [MASK] with all characters converted to lower case.",
@@ -131,13 +130,10 @@ def _pretrain(
     )
     model = BertForMaskedLM(config)
     before = [guess(model, tokenizer, text, 5)[0] for text in SENTENCES]
-    result = train_masked_lm(
-        model, tokenizer, rows, held_out, settings, run=out / "model", progress=is_interactive()
-    )
-    _, labels = mask_sequences(held_out, tokenizer, generator(settings.seed, "evaluation"))
-    counts = count_tokens(rows, tokenizer)
-    print(f"   held out:               {result}")
-    print(f"   unigram baseline:       {unigram_score(counts, labels, tokenizer)}")
+    objective = MaskedLM(model, tokenizer, rows, held_out, settings)
+    pretrain(model, objective, settings, tokenizer, run=out / "model", progress=is_interactive())
+    print(f"   held out:               {objective.result()}")
+    print(f"   unigram baseline:       {objective.baseline}")
     tokenizer.save_pretrained(out / "model")
     model.save_pretrained(out / "model")
     for text, untrained in zip(SENTENCES, before, strict=True):

@@ -18,8 +18,6 @@ from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
 from minibert.data.corpus import PackedSequences
-from minibert.data.masking import mask_sequences
-from minibert.data.rng import generator
 from minibert.data.token_cache import (
     STDIN,
     TokenizedCorpus,
@@ -30,19 +28,14 @@ from minibert.data.token_cache import (
 from minibert.files import held
 from minibert.models import BertForMaskedLM, BertForPreTraining
 from minibert.models.config import BertConfig
-from minibert.objectives.evaluation import count_tokens, warn_of_text
+from minibert.objectives.text_warnings import warn_of_text
+from minibert.optim import Optimizer
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training import (
-    AdamW,
-    Interrupted,
-    Settings,
-    train_masked_lm,
-    unigram_score,
-)
+from minibert.training import Interrupted, Settings, pretrain
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
 from minibert.training.defaults import fresh_config, pretraining_rate
-from minibert.training.pretraining import steps_in
+from minibert.training.pretraining import objective_for, optimizer_for, steps_in
 from minibert.training.ranks import Ranks, ending_together, launched_ranks
 
 log = logging.getLogger("minibert")
@@ -125,7 +118,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
         settings = replace(settings, steps=read_state(found[-1])["settings"]["steps"])
     model, optimizer = _start(options, config, settings, found)
     if options.minutes is not None and not found:
-        steps = steps_in(options.minutes, model, tokenizer, rows, settings, options.threads)
+        objective = objective_for(model)(model, tokenizer, rows, None, settings)
+        steps = steps_in(options.minutes, model, objective, settings, options.threads)
         settings = replace(settings, steps=ranks.of_first(steps))
         log.info("%s minutes are %s steps", f"{options.minutes:g}", f"{settings.steps:,}")
     epochs = settings.steps * settings.batch_size / len(rows)
@@ -133,28 +127,28 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     ranks.agree("settings", settings)
     ranks.agree("configuration", config)
     ranks.agree("weights", model.params.vector.tobytes())
+    objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
     try:
-        result = train_masked_lm(
+        pretrain(
             model,
-            tokenizer,
-            rows,
-            held_out,
+            objective,
             settings,
+            tokenizer,
             optimizer=optimizer,
             run=options.out,
             threads=options.threads,
             ranks=ranks,
             progress=is_interactive(),
         )
+        result = objective.result()
     except Interrupted as stop:
         raise Interrupted(f"{stop}; the same command with --resume continues") from None
     if ranks.rank:
         return
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out)
-    _, labels = mask_sequences(held_out, tokenizer, generator(settings.seed, "evaluation"))
     print(f"held out:          {result}")
-    print(f"unigram baseline:  {unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)}")
+    print(f"unigram baseline:  {objective.baseline}")
     draw_curves(options.out)
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
 
@@ -227,13 +221,13 @@ def _pack(
 
 def _start(
     options: argparse.Namespace, config: BertConfig, settings: Settings, found: list[Path]
-) -> tuple[Any, AdamW | None]:
-    """Return a new model, or the newest checkpoint's model with its optimizer (AdamW)."""
+) -> tuple[Any, Optimizer | None]:
+    """Return a new model, or the newest checkpoint's model with its optimizer."""
     kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
     optimizer = None
     if found:
         model = resumed_model(found[-1], kind, config, settings)
-        optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+        optimizer = optimizer_for(model, settings)
         restore_optimizer(found[-1], optimizer)
         log.info("going on after step %d", optimizer.step)
     else:

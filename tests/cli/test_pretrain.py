@@ -137,7 +137,7 @@ def test_pretrain_resumes_after_ctrl_c_in_the_final_evaluation(workspace, capsys
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("minibert.objectives.evaluation.score", interrupt)
+        patch.setattr("minibert.objectives.masked_lm.masked_lm_metrics", interrupt)
         assert_refused(capsys, pretrain_arguments(workspace, "late"), "stopped", status=130)
     kept = sorted(path.name for path in (workspace / "late").iterdir())
     assert kept == ["checkpoint-12", "history.jsonl"]
@@ -163,7 +163,7 @@ def test_pretrain_resume_names_the_broken_file_of_a_checkpoint(
 KILLED = """
 import os, signal, sys
 from minibert.cli import main
-from minibert.training import {module}
+from minibert.{room} import {module}
 original = {module}.{name}
 calls = []
 def killing(*arguments, **options):
@@ -178,13 +178,13 @@ main(sys.argv[1:])
 
 @pytest.mark.parametrize(
     ("module", "name", "call", "kept"),
-    [("engine", "split_batch", 8, 6), ("checkpoint", "write_tensors", 3, 6)],
+    [("masked_lm", "split_batch", 8, 6), ("checkpoint", "write_tensors", 3, 6)],
 )
 def test_pretrain_resumed_after_sigkill_gives_the_weights_of_an_unbroken_run(
     workspace, module, name, call, kept
 ):
-    place = "pretraining" if name == "split_batch" else module
-    code = KILLED.format(module=place, name=name, call=call)
+    room_of = "objectives" if name == "split_batch" else "training"
+    code = KILLED.format(room=room_of, module=module, name=name, call=call)
     arguments = pretrain_arguments(workspace, f"killed-{call}", "--save-every", 3, "--keep", 3)
     killed = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=False)
     assert killed.returncode == -9

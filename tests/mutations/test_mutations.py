@@ -40,6 +40,7 @@ from minibert.layers import heads as head_layers
 from minibert.layers import lean as lean_layer
 from minibert.models import base, bert
 from minibert.models import heads as heads_module
+from minibert.objectives import masked_lm as masked_lm_module
 from minibert.optim import adamw as optimizer_module
 from minibert.parameters import Parameters
 from minibert.tasks import entities as entities_module
@@ -53,7 +54,6 @@ from minibert.tokenization import Vocabulary
 from minibert.training import AdamW, Engine
 from minibert.training import early_stopping as best_module
 from minibert.training import engine as engine_module
-from minibert.training import pretraining as pretrain_module
 from tests import test_kernels
 from tests.conftest import small_tokenizer
 from tests.data import test_corpus, test_next_sentence
@@ -432,7 +432,7 @@ def no_warm_up(step, total, warmup, peak):
     return RIGHT_SCHEDULE(step, total, 0, peak)
 
 
-RIGHT_SCHEDULE = optimizer_module.linear_schedule
+RIGHT_SCHEDULE = test_optimizer.linear_schedule
 
 
 def cosines_first(length, width):
@@ -568,7 +568,7 @@ MUTATIONS = {
         engine_module, "generator", one_dropout_for_all_shards,
         test_engine.test_each_shard_each_step_and_each_seed_has_its_own_dropout),
     "the same tokens hidden at each step": (
-        pretrain_module, "generator", masked_alike_at_each_step, hidden_anew),
+        masked_lm_module, "generator", masked_alike_at_each_step, hidden_anew),
     "no second segment from another text": (
         test_next_sentence, "next_sentence_pairs", never_another_text,
         test_next_sentence.test_next_sentence_pairs_follow_in_half_of_the_cases),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minibert import functional as f
 from minibert import kernels
-from minibert.optim.adamw import clip_scale
+from minibert.optim import clip_scale
 from minibert.parameters import Parameters
 from minibert.testing import float_arrays
 from minibert.training import AdamW
