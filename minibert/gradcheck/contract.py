@@ -125,7 +125,7 @@ def require_parameters(layer: Any, params: Any) -> None:
         if hasattr(spec, "names"):
             continue
         expected = shape_of(spec)
-        got = params[name].shape if name in params else "none"
+        got: Any = params[name].shape if name in params else "none"
         if got != expected:
             raise ValueError(
                 f"{owner}: {name}: expected a parameter of the shape {expected}, got {got}"

@@ -67,11 +67,11 @@ def check_objective(
     if params.vector.dtype != np.float64:
         raise ValueError(f"params: expected float64, got {params.vector.dtype}")
     before = params.vector.copy()
-    shards_before = contract.state_of([whole, *parts], "shards")
+    shards_before = _shard_values(whole, parts)
     try:
         _compare_counts(objective, whole, parts)
         _compare_shards(objective, params, whole, parts, agreement)
-        changed = contract.changed_path(shards_before, contract.state_of([whole, *parts], "shards"))
+        changed = contract.changed_path(shards_before, _shard_values(whole, parts))
         if changed is not None:
             raise GradientError(f"{changed}: expected it unchanged, got other values")
         for shards in ([whole], parts):
@@ -94,6 +94,10 @@ def _require_methods(objective, owner):
             raise ValueError(f"{owner}: expected a method {name}, found none")
 
 
+def _shard_values(whole, parts):
+    return {**contract.state_of(whole, "whole"), **contract.state_of(list(parts), "parts")}
+
+
 def _compare_counts(objective, whole, parts):
     expected, got = _count(objective, [whole]), _count(objective, parts)
     if np.shape(expected) != np.shape(got) or not np.allclose(expected, got, rtol=AGREEMENT):
@@ -105,7 +109,9 @@ def _compare_counts(objective, whole, parts):
 
 def _compare_shards(objective, params, whole, parts, agreement):
     """Compare the loss and each gradient of the whole batch with the sums over its shards."""
-    loss, grads = _run(objective, params, [whole], None)
+    (loss, _), grads = accumulated_gradients(
+        params, lambda grads: _run(objective, params, [whole], None, grads)
+    )
     part_loss, part_grads = _run(objective, params, parts, None)
     if not abs(part_loss - loss) <= agreement * abs(loss):
         raise GradientError(

@@ -355,7 +355,9 @@ def test_check_pair_rejects_writing_to_an_input(guilty):
             x[0, 0] = 0
         return dout, dout
 
-    with pytest.raises(GradientError, match=f"x: expected the {guilty} to leave it unchanged, got other"):
+    with pytest.raises(
+        GradientError, match=f"x: expected the {guilty} to leave it unchanged, got other"
+    ):
         check_pair(forward, backward, {"x": X, "y": X + 1})
 
 
@@ -520,7 +522,9 @@ def test_check_layer_checks_every_parameter_and_input():
             grads["output.dense.bias"][:] = dout.sum(axis=(0, 1))  # instead of adding
             return dx
 
-    with pytest.raises(GradientError, match=r"^Forgetful: output.dense.bias: expected .* to add .*[^\n]$"):
+    with pytest.raises(
+        GradientError, match=r"^Forgetful: output.dense.bias: expected .* to add .*[^\n]$"
+    ):
         check_layer(Forgetful(CONFIG), {"x": x})
 
 
@@ -531,7 +535,9 @@ def test_check_pair_rejects_writing_to_dout_and_copies_the_callers():
 
     given = np.arange(12.0).reshape(3, 4)
     for dout in (None, given):
-        with pytest.raises(GradientError, match="dout: expected the backward to leave it unchanged"):
+        with pytest.raises(
+            GradientError, match="dout: expected the backward to leave it unchanged"
+        ):
             check_pair(cube, backward, {"x": X}, dout=dout)
     assert (given == np.arange(12.0).reshape(3, 4)).all()
 
@@ -574,7 +580,10 @@ class Scaled:
 @pytest.mark.parametrize("size", [1e-30, 1e-12, 1.0, 1e8, 1e30])
 def test_check_layer_rejects_overwritten_gradients_of_any_size(size, dtype):
     assert all(row.passed for row in check_layer(Scaled(size), {"x": X}, dtype=dtype))
-    with pytest.raises(GradientError, match=r"^Scaled: weight: expected the backward to add to its gradient \(\+=\), got"):
+    with pytest.raises(
+        GradientError,
+        match=r"^Scaled: weight: expected the backward to add to its gradient \(\+=\), got",
+    ):
         check_layer(Scaled(size, adds=False), {"x": X}, dtype=dtype)
 
 
