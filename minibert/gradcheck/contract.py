@@ -117,15 +117,14 @@ def require_parameters(layer: Any, params: Any) -> None:
     """
     owner = type(layer).__name__
     if not isinstance(params, Parameters):
-        got = type(params).__name__
-        raise ValueError(f"{owner}: params: expected Parameters, got {got}")
+        raise ValueError(f"{owner}: params: expected Parameters, got {type(params).__name__}")
     if not (hasattr(layer, "specs") or hasattr(layer, "shapes")):
         return
     for name, spec in declared_parameters(layer).items():
         if hasattr(spec, "names"):
             continue
         expected = shape_of(spec)
-        got: Any = params[name].shape if name in params else "none"
+        got = params[name].shape if name in params else "none"
         if got != expected:
             raise ValueError(
                 f"{owner}: {name}: expected a parameter of the shape {expected}, got {got}"
