@@ -45,7 +45,7 @@ def docstring_node(node: ast.AST) -> ast.Constant | None:
 def code_lines(source: str) -> set[int]:
     r"""Return the line numbers of code (set): no docstring, no comment, no blank line.
 
-    >>> sorted(code_lines('def f():\\n    "Doc."\\n\\n    # why\\n    return 1  # here\\n'))
+    >>> sorted(code_lines('def f():\n    "Doc."\n\n    # why\n    return 1  # here\n'))
     [1, 5]
     """
     lines: set[int] = set()
@@ -97,7 +97,7 @@ def imports(source: str) -> list[Import]:
 
     `from a import b` is an import of `a.b`, because b may be a module.
 
-    >>> [one.module for one in imports("import a.b\\ndef f():\\n    from c import d, e\\n")]
+    >>> [one.module for one in imports("import a.b\ndef f():\n    from c import d, e\n")]
     ['a.b', 'c.d', 'c.e']
     """
     found = []

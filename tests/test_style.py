@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from tests import style_todo
 from tests.style import (
     DEFINITIONS,
     FUNCTIONS,
@@ -47,8 +48,6 @@ PHRASES = {
     r"\b(prove|proves|proved|proven|proving|prover|proofs?)\b": "check, verify",
 }
 FIELDS = re.compile(r"yardstick_loss")  # stored in files of version 1
-# Files that are not cleaned yet. Empty at the end of the restructuring.
-TODO_WORDS: set[str] = set()
 
 
 def english_files():
@@ -76,7 +75,9 @@ def phrases_in(path):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in english_files() if relative(path) not in TODO_WORDS], ids=relative
+    "path",
+    [path for path in english_files() if relative(path) not in style_todo.WORDS],
+    ids=relative,
 )
 def test_no_file_contains_a_denied_phrase(path):
     assert phrases_in(path) == []
@@ -106,7 +107,6 @@ def test_a_denied_phrase_is_found_in_comments_strings_and_names(
 # Lengths.
 
 LONGEST = 60  # lines of code of a function; docstrings, comments and blank lines are not counted
-TODO_LONG: set[str] = set()
 
 
 def test_no_function_has_more_than_sixty_lines_of_code():
@@ -116,7 +116,7 @@ def test_no_function_has_more_than_sixty_lines_of_code():
         for name, length in function_lengths(path.read_text("utf-8")).items()
         if length > LONGEST
     }
-    assert {name: n for name, n in too_long.items() if name not in TODO_LONG} == {}
+    assert {name: n for name, n in too_long.items() if name not in style_todo.LONG} == {}
 
 
 def test_function_lengths_count_code_only():
@@ -147,8 +147,6 @@ ORDER = [
 RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 MOVED = {"files": "io", "kernels": "functional"}  # modules of version 1 that are being moved
 TOP = {"__init__", "__main__", "by_hand"}  # may import every room
-# Pairs "file -> module" that are not in order yet. Empty at the end of the restructuring.
-TODO_IMPORTS: set[str] = set()
 
 
 def room_of(module):
@@ -185,7 +183,7 @@ def test_imports_point_to_earlier_rooms():
         for file, room, module, other in room_imports()
         if room not in TOP and (other in TOP or RANKS[other] > RANKS[room])
     }
-    assert wrong - TODO_IMPORTS == set()
+    assert wrong - style_todo.IMPORTS == set()
 
 
 def test_rooms_of_the_same_rank_do_not_import_each_other_mutually():
@@ -238,8 +236,6 @@ CORE_FILES = sorted({path for pattern in CORE for path in PACKAGE.glob(pattern)}
 CORE_LINES = 3000
 PERIPHERY = {"data", "inference", "tasks", "training", "estimators", "inspection", "testing", "cli"}
 ALLOWED = ("minibert.data.masking", "minibert.data.rng", "minibert.training.engine")
-TODO_CORE_IMPORTS: set[str] = set()
-TODO_ANNOTATIONS: set[str] = set()
 
 
 def test_the_core_has_at_most_three_thousand_lines_of_code():
@@ -255,7 +251,7 @@ def test_the_core_imports_nothing_from_the_periphery():
         if room_of(module) in PERIPHERY
         and not f"{module}.".startswith(tuple(f"{a}." for a in ALLOWED))
     }
-    assert wrong - TODO_CORE_IMPORTS == set()
+    assert wrong - style_todo.CORE_IMPORTS == set()
 
 
 def is_public(name):
@@ -298,7 +294,7 @@ def undocumented(source):
 
 @pytest.mark.parametrize("path", CORE_FILES, ids=relative)
 def test_the_core_is_documented_and_annotated(path):
-    if relative(path) in TODO_ANNOTATIONS:
+    if relative(path) in style_todo.ANNOTATIONS:
         pytest.skip("not annotated yet")
     assert undocumented(path.read_text("utf-8")) == []
 

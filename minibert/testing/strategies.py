@@ -81,7 +81,7 @@ def float_arrays(
     if varied and (np.prod(shape) < 2 or not bound):
         raise ValueError(
             f"varied: arrays of the shape {shape} and of multiples of 1/256 up to {largest} "
-            "are all alike"
+            "are all equal"
         )
     elements = st.integers(-bound, bound)
     # Without a fill value, each element is drawn and shrunk separately.
@@ -178,7 +178,7 @@ def batches(
 
 
 def parameters(
-    specs: Mapping[str, Any] | Parameters, *, dtype: DTypeLike = np.float64
+    specs: Mapping[str, Any], *, dtype: DTypeLike = np.float64
 ) -> st.SearchStrategy[Parameters]:
     """Draw parameters away from initial values: a 0 or a 1 hides a wrong gradient.
 
