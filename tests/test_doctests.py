@@ -29,4 +29,6 @@ def test_some_modules_have_doctests():
             test.examples for test in doctest.DocTestFinder().find(importlib.import_module(name))
         )
     ]
-    assert {"minibert.parameters", "minibert.gradcheck", "minibert.testing"} <= set(with_examples)
+    assert {"minibert.parameters", "minibert.gradcheck", "minibert.testing.strategies"} <= set(
+        with_examples
+    )
