@@ -86,7 +86,8 @@ def _pretrain(options, ranks):
     config = new_config(options, tokenizer, 32)
     stated = {"steps": 2400, "learning_rate": pretraining_rate(config)} | stated_settings(options)
     settings = Settings(**stated)
-    corpus = ranks.one_by_one(lambda: _tokens(options, tokenizer, ranks))
+    known = read_state(found[-1])["settings"].get("data") if found else None
+    corpus = ranks.one_by_one(lambda: _tokens(options, tokenizer, ranks, known))
     length = config.max_position_embeddings
     rows, held_out_rows = (
         Rows(side.stream, tokenizer, length, side.counts)
@@ -154,13 +155,13 @@ def _pretrain(options, ranks):
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
 
 
-def _tokens(options, tokenizer, ranks):
+def _tokens(options, tokenizer, ranks, known):
     files = expand(options.files)
     if ranks.size > 1 and STDIN in files:
         raise ValueError("standard input: it can't be shared by several ranks; name a file")
     held_out = expand(options.held_out) if options.held_out else HELD_OUT
     workers = number_of_threads(options.threads) if ranks.size == 1 and _large(files) else 1
-    return tokenize_corpus(files, tokenizer, held_out=held_out, workers=workers)
+    return tokenize_corpus(files, tokenizer, held_out=held_out, workers=workers, known=known)
 
 
 def _large(files):

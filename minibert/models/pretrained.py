@@ -15,7 +15,8 @@ from minibert.config import BertConfig
 from minibert.files import checkpoint_folder, read_json, replacing
 from minibert.functional import sinusoidal_positions
 from minibert.models.base import Model, draw
-from minibert.models.weights import WEIGHTS, open_weights, write_tensors
+from minibert.models.unit import SAVE, check_unit, fields_of_save
+from minibert.models.weights import WEIGHTS, open_weights, saves_of, write_tensors
 from minibert.parameters import Parameters
 
 CONFIG = "config.json"
@@ -38,7 +39,13 @@ log = logging.getLogger("minibert")
 
 
 class PreTrained(Model):
-    """A model that can be read from a folder and written to one."""
+    """A model that can be read from a folder and written to one.
+
+    Attributes:
+        vocabulary: the checksum of the vocabulary that it was read with; None if there was none.
+    """
+
+    vocabulary: str | None = None
 
     def constants(self) -> Mapping[str, np.ndarray]:
         """Return what is no parameter here but one elsewhere, to be written for others to read."""
@@ -48,12 +55,16 @@ class PreTrained(Model):
         """Write the model to `folder`, for `from_pretrained` and for `transformers`.
 
         Both files are written beside the old ones, and then renamed: a failure leaves those whole.
+        Save a tokenizer first: the model's files name its vocabulary; see `minibert.models.unit`.
         """
         folder, kind = Path(folder), type(self).__name__
+        arrays = {**self.params, **self.constants()}
+        text = self.config.to_json(architectures=[kind])
+        fields = fields_of_save(folder, text, arrays, self.vocabulary)
         # The weights are renamed first: a config.json says that what it describes is there.
         with replacing(folder / CONFIG) as config, replacing(folder / WEIGHTS) as weights:
-            config.write_text(self.config.to_json(architectures=[kind]), "utf-8")
-            write_tensors({**self.params, **self.constants()}, weights, format="pt")
+            config.write_text(self.config.to_json(architectures=[kind], **fields), "utf-8")
+            write_tensors(arrays, weights, format="pt", **{SAVE: fields[SAVE]})
 
     @classmethod
     def from_pretrained(
@@ -86,8 +97,9 @@ class PreTrained(Model):
             ValueError: a file is broken, lacks part of the body, or contradicts another.
         """
         folder = checkpoint_folder(folder)
-        saved, tasks = _read_config(folder)
+        saved, tasks, fields = _read_config(folder)
         with open_weights(folder) as tensors:
+            vocabulary = check_unit(folder, fields, saves_of(tensors))
             saved = _fitted(saved, tensors, folder)
             config = dataclasses.replace(saved, **changes)
             shapes = cls(config, params=Parameters({})).shapes()
@@ -118,7 +130,9 @@ class PreTrained(Model):
         if missing:
             log.warning("%s: drawn anew, for it is not there: %s", folder, ", ".join(missing))
             draw(params, missing, config, seed)
-        return cls(config, params=params)
+        model = cls(config, params=params)
+        model.vocabulary = vocabulary
+        return model
 
 
 def read_config(folder: str | os.PathLike) -> BertConfig:
@@ -160,7 +174,7 @@ def _find(tensors, name):
 
 
 def _read_config(folder):
-    """Return the configuration, and the names of the tasks that the checkpoint is for."""
+    """Return the configuration, the names of the tasks that it is for, and all fields."""
     path = folder / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the folder of a checkpoint")
@@ -170,7 +184,7 @@ def _read_config(folder):
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     tasks = fields.get("architectures")
-    return config, tasks if isinstance(tasks, list) else []
+    return config, tasks if isinstance(tasks, list) else [], fields
 
 
 def _fitted(config, tensors, folder):

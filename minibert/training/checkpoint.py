@@ -35,8 +35,8 @@ def save_checkpoint(
     if folder not in checkpoints(run):
         discard(folder)  # of one that lost its state
         with creating(folder) as temporary:
-            model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            model.save_pretrained(temporary)
             moments = {"first": optimizer.first, "second": optimizer.second}
             write_tensors(moments, temporary / MOMENTS)
             state = {"step": optimizer.step, "settings": dataclasses.asdict(settings)}
