@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from minibert import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from minibert.cli import main, parser
+from minibert.data.tokens import fingerprint
 from minibert.features import FeatureExtractor
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.history import read_history
@@ -121,6 +123,28 @@ def test_a_run_interrupted_goes_on_and_ends_like_one_unbroken(room, capsys, monk
     whole = BertForMaskedLM.from_pretrained(room / "model")
     resumed = BertForMaskedLM.from_pretrained(room / "broken")
     assert (whole.params.vector == resumed.params.vector).all()
+
+
+def test_a_run_of_version_1_is_resumed_with_its_texts_and_with_no_others(room, tmp_path, capsys):
+    """Its key of the texts was another one, as was the name of its tokens in the cache."""
+    out = tmp_path / "run"
+    shutil.copytree(room / "model", out, ignore=shutil.ignore_patterns("model*", "checkpoint-12"))
+    shutil.copytree(room / "model" / "checkpoint-12", out / "checkpoint-12")
+    tokenizer = WordPieceTokenizer.from_pretrained(room / "tokenizer")
+    digest = hashlib.blake2b(repr((2, 1, 0.05, fingerprint(tokenizer))).encode(), digest_size=8)
+    digest.update((room / "corpus.txt").read_bytes() + b"end of file")
+    path = out / "checkpoint-12" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    assert state["settings"]["data"].startswith("3-")
+    state["settings"]["data"] = digest.hexdigest()
+    path.write_text(json.dumps(state))
+    (tmp_path / "other.txt").write_text("a dog\n\n" * 40 + (room / "corpus.txt").read_text())
+    other = [tmp_path / "other.txt" if a == room / "corpus.txt" else a for a in pretrain(room, out)]
+    refused(capsys, [*other, "--resume"], f"data: the run in {out} has {digest.hexdigest()}, got 3")
+    assert run(pretrain(room, out, "--resume")) == 0
+    assert "going on after step 12" in capsys.readouterr().out
+    resumed, whole = (BertForMaskedLM.from_pretrained(name) for name in (out, room / "model"))
+    assert (resumed.params.vector == whole.params.vector).all()
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_status_one(room, capsys, monkeypatch):

@@ -346,8 +346,8 @@ def _pieces(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
 
 def _tokenized(pieces, tokenizer, dtype, workers):
     if workers == 1:
-        _start(tokenizer, dtype)
-        yield from map(_work, pieces)
+        for piece in pieces:
+            yield _sides(piece, tokenizer, dtype)
         return
     # Not forked: that would copy whatever other threads hold at this moment, locks included.
     context = multiprocessing.get_context("spawn")
@@ -355,28 +355,31 @@ def _tokenized(pieces, tokenizer, dtype, workers):
         yield from bounded(pool, _work, pieces, 2 * workers)
 
 
-_worker: dict = {}
+_worker: dict = {}  # a worker's own tokenizer and dtype; other processes only, as threads share it
 
 
 def _start(tokenizer, dtype):
     _worker.update(tokenizer=tokenizer, dtype=dtype)
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
 
 
 def _work(piece):
+    return _sides(piece, **_worker)
+
+
+def _sides(piece, tokenizer, dtype):
     """Tokenize documents: for each side the ids, and each document's length."""
     documents, share = piece
     sides: tuple[list, list] = ([], [])
     for document in documents:
         sides[is_held_out(document, share)].append(document)
-    return [_joined(side) for side in sides]
+    return [_joined(side, tokenizer, dtype) for side in sides]
 
 
-def _joined(documents):
-    parts = list(ids_of_documents(documents, _worker["tokenizer"]))
+def _joined(documents, tokenizer, dtype):
+    parts = list(ids_of_documents(documents, tokenizer))
     ids = np.concatenate(parts) if parts else np.empty(0, np.int32)
-    return ids.astype(_worker["dtype"]), np.array([len(part) for part in parts], np.int64)
+    return ids.astype(dtype), np.array([len(part) for part in parts], np.int64)
 
 
 def _map(home, side, state):

@@ -17,8 +17,8 @@ the content of the files is not, so an edited file still opens:
 |             |           | or `config.json` was replaced                                          |
 
 A tokenizer is saved by a call of its own, before the model or after it, and its files stay as other
-programs expect them. So where a model is saved into a folder with a tokenizer, `config.json` names the
-vocabulary of the model as `minibert_vocabulary`: a checksum of the pieces and their ids. For a
+programs expect them. So where a model is saved into a folder with a tokenizer, `config.json` names
+the vocabulary of the model as `minibert_vocabulary`: a checksum of the pieces and their ids. For a
 model that was read from a folder with a tokenizer it is that tokenizer's vocabulary; for a new
 model, that of the tokenizer which is in the folder. If the folder has another vocabulary when the
 model is read, one save of the two was cut off, or the tokenizer was replaced since: a warning names
