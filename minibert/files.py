@@ -25,7 +25,7 @@ log = logging.getLogger("minibert")
 
 LOCK = ".lock"  # in the folder of a run that is at work
 TEMPORARY = ".*.[0-9]*.tmp"  # the pattern of all names that `unused_name` returns
-STALE_SECONDS = 7 * 24 * 3600.0  # no process writes a file for so long without a change to it
+STALE_SECONDS = 7 * 24 * 3600.0  # a temporary file without a change for so long is a leftover
 READ_BYTES = 1 << 18  # at a time
 
 
@@ -80,7 +80,7 @@ def read_lines(
 
 
 class _Watched(io.RawIOBase):
-    """A file whose bytes are shown to a function as they are read."""
+    """A file that passes the bytes which are read to a function, too."""
 
     def __init__(self, file, watch):
         self.file, self.watch = file, watch
@@ -207,7 +207,7 @@ def unused_name(path: str | os.PathLike) -> Path:
     """Return a hidden temporary name next to `path` that no other process or thread uses.
 
     The number of a process is not enough: processes in two containers, and all threads of one, have
-    the same. The name still begins with it, for those who look at the folder. Make it exclusively.
+    the same. It is in the name for a reader of the folder. Create the file or folder exclusively.
     """
     path = Path(path)
     # A name has at most 255 bytes, and a letter up to four of them.
@@ -217,8 +217,8 @@ def unused_name(path: str | os.PathLike) -> Path:
 def clear_stale(folder: Path, pattern: str) -> None:
     """Remove temporary files and folders that killed processes left, in a folder that many share.
 
-    Nobody can tell there whether another machine's process still writes. So they are removed only
-    when nothing in them has changed for a week.
+    A process on another machine may still write to them, so they are removed only when nothing in
+    them has changed for a week.
 
     Args:
         folder: in which to look, and not in the folders in it.

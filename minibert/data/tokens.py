@@ -36,8 +36,8 @@ from minibert.tokenization import WordPieceTokenizer
 
 log = logging.getLogger("minibert")
 
-FORMAT = 3  # the first part of a key; the keys of version 1 have no parts, and this number in them:
-FORMER_FORMAT = 2
+FORMAT = 3  # the first part of a key
+FORMER_FORMAT = 2  # hashed into the keys of version 1, which have no parts
 STDIN = Path("-")
 SIDES = ("train", "held_out")
 KINDS = ("ids", "ends", "counts")
@@ -198,7 +198,7 @@ class _Text(NamedTuple):
 
 
 class _Outline:
-    """The size and the checksum of bytes that come block by block."""
+    """The size and the checksum of a file, updated block by block."""
 
     def __init__(self):
         self.size, self.digest = 0, hashlib.blake2b(digest_size=16)
@@ -256,7 +256,7 @@ def _former_key(texts, others, share, tokenizer):
 def _opened(home):
     """Map the token files and check all that is mapped; remove damaged ones.
 
-    Only what is mapped already is checked, so it stays right if another process removes the files.
+    The mappings are checked, not the names, so tokens stay right if another process removes files.
 
     Returns:
         the tokens of both sides, and the state; None if they are missing or damaged.
@@ -386,8 +386,8 @@ def _map(home, side, state):
     """Map one side's files.
 
     Raises:
-        ValueError: a file has another length or another checksum than when it was written: a
-            flipped bit would be another word.
+        ValueError: a file has another length or checksum than the state says; a flipped bit would be
+            another word.
     """
     arrays = []
     for kind, dtype in zip(KINDS, (state["dtype"], np.int64, np.int64), strict=True):

@@ -69,7 +69,7 @@ def checksum_of_vocabulary(folder: Path) -> str | None:
             pairs = list(enumerate(read_lines(folder / PIECES)))
         return hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None  # whoever reads the tokenizer is told what is wrong with it
+        return None  # the tokenizer's own reader reports what is broken
 
 
 def fields_of_save(

@@ -168,6 +168,24 @@ def test_threads_that_share_a_cache_get_the_tokens_of_their_own_text(files, toke
     assert len(list((tmp_path / "c").iterdir())) == 4
 
 
+def test_another_tokenizer_at_work_in_the_same_process_changes_no_token(
+    files, tokenizer, tmp_path, monkeypatch
+):
+    other = type(tokenizer)(list(tokenizer.vocab)[:6])
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "whole")
+    right, nested = module.is_held_out, []
+
+    def interrupted(document, share):
+        if not nested:
+            nested.append(document)
+            tokenize_corpus(files, other, folder=tmp_path / "other")
+        return right(document, share)
+
+    monkeypatch.setattr(module, "is_held_out", interrupted)
+    monkeypatch.setattr(module, "PIECE", 100)
+    assert_same(tokenize_corpus(files, tokenizer, folder=tmp_path / "c"), whole)
+
+
 @pytest.mark.parametrize("kind", ["ids", "ends", "counts"])
 @pytest.mark.parametrize("left", [0, 8])
 def test_tokens_of_another_length_than_was_written_are_made_again(

@@ -348,7 +348,7 @@ def test_a_vocabulary_lost_after_saving_is_named(tmp_path, tokenizer):
 
 
 @pytest.mark.parametrize("former", [True, False])
-def test_held_removes_the_leftovers_of_killed_processes_and_nobody_else_does(tmp_path, former):
+def test_only_held_removes_the_leftovers_of_killed_processes(tmp_path, former):
     """In containers all runs may have the number 1, and another one may still be at work."""
     folder = tmp_path / "run"
     number = f".new.{os.getpid()}.tmp"  # the name that version 1 gave it

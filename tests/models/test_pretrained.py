@@ -363,7 +363,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("how", ELSEWHERE)
-def test_a_folder_that_others_wrote_or_edited_opens_without_a_word(tmp_path, how, caplog):
+def test_a_folder_that_others_wrote_or_edited_opens_without_a_warning(tmp_path, how, caplog):
     OLD.save_pretrained(tmp_path)
     ELSEWHERE[how](tmp_path)
     back = BertForSequenceClassification.from_pretrained(tmp_path, strict=True)
@@ -452,7 +452,7 @@ def test_a_model_and_a_tokenizer_may_be_saved_in_either_order(tmp_path, first, c
         assert caplog.text == ""
 
 
-def test_another_vocabulary_saved_without_its_model_is_told(tmp_path, caplog):
+def test_another_vocabulary_saved_without_its_model_is_warned_of(tmp_path, caplog):
     """The two vocabularies have the same size, so no shape tells them apart."""
     for save_pretrained in SAVED_FIRST["tokenizer"](OLD, CATS):
         save_pretrained(tmp_path)
