@@ -386,8 +386,8 @@ def _map(home, side, state):
     """Map one side's files.
 
     Raises:
-        ValueError: a file has another length or checksum than the state says; a flipped bit would be
-            another word.
+        ValueError: a file has another length or checksum than the state says; one flipped bit
+            would be another word.
     """
     arrays = []
     for kind, dtype in zip(KINDS, (state["dtype"], np.int64, np.int64), strict=True):
@@ -397,7 +397,7 @@ def _map(home, side, state):
         array = np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
         found = 0
         for start in range(0, len(array), READ_BYTES):
-            found = zlib.crc32(array[start : start + READ_BYTES], found)
+            found = zlib.crc32(array[start : start + READ_BYTES].data, found)
         if len(array) != length or found != checksum:
             raise ValueError(f"{path}: expected {length} numbers as they were written")
         arrays.append(array)

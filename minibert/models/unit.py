@@ -54,7 +54,7 @@ def checksum_of_save(config: str, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.blake2b(config.encode(), digest_size=8)
     for name, array in arrays.items():
         # The CRC is five times as fast as the digest.
-        checksum = zlib.crc32(np.ascontiguousarray(array))
+        checksum = zlib.crc32(np.ascontiguousarray(array).data)
         digest.update(repr((name, array.dtype.str, array.shape, checksum)).encode())
     return digest.hexdigest()
 

@@ -82,7 +82,7 @@ def write_tensors(
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             array = arrays[name]
-            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")))
+            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
 
 
 @contextmanager
