@@ -1,6 +1,6 @@
 """How near do small models come to the best that is possible?
 
-The language is a hidden Markov model's (`minibert.data.markov`), so the best guess at a hidden word
+The language is a hidden Markov model's (`benchmarks.markov`), so the best guess at a hidden word
 is known, and so is its loss: the Bayes limit. BERTs of several sizes are trained on sentences that
 are new in every step, so nothing can be learned by heart, and measured on the same held-out ones.
 Every target is shown as [MASK]: noise in place of words would be another question. Each size is
@@ -17,14 +17,14 @@ import time
 
 import numpy as np
 
+from benchmarks.markov import HiddenMarkov
 from minibert import BertConfig, BertForMaskedLM
-from minibert.data.batching import generator
 from minibert.data.corpus import as_batch
-from minibert.data.markov import HiddenMarkov
 from minibert.data.masking import mask_tokens
+from minibert.data.sampling import generator
 from minibert.functional import IGNORED
+from minibert.objectives.evaluation import score
 from minibert.training import AdamW, Engine, linear_schedule, split_batch
-from minibert.training.evaluation import score
 
 PAD, CLS, SEP, MASK, SPECIALS = 0, 2, 3, 4, 5
 LANGUAGE = HiddenMarkov.draw(states=16, words=24, seed=0, concentration=0.05)

@@ -21,13 +21,13 @@ import numpy as np
 from benchmarks.harness import alternate, options, parse, ratios, report, spread, table, workers
 from benchmarks.peers import CLIP, about_torch, on_torch, use_torch
 from minibert import BertForSequenceClassification, WordPieceTokenizer
-from minibert.data.batching import rows_at
+from minibert.data.sampling import rows_at
 from minibert.data.tables import read_rows
-from minibert.threads import usable_cores
+from minibert.runtime.threads import usable_cores
+from minibert.tasks.baselines import baseline
 from minibert.training import Examples, FineTuning, OneLabel, evaluate, fine_tune
-from minibert.training.baselines import baseline
-from minibert.training.finetune import steps_for
-from minibert.training.recipes import finetuning_recipe, fresh_config
+from minibert.training.defaults import finetuning_recipe, fresh_config
+from minibert.training.finetuning import steps_for
 
 MODEL, DROPOUT = "minilm", 0.1
 CORPUS = Path(__file__).parents[1] / "corpora" / "situations"

@@ -25,8 +25,8 @@ from benchmarks.harness import alternate, options, parse, ratios, report, spread
 from benchmarks.peers import about_torch, fused_adam, on_torch, update, use_torch
 from benchmarks.texts import labelled
 from minibert import BertForSequenceClassification, WordPieceTokenizer
-from minibert.data.batching import rows_at, rows_of_like_length_at, steps_per_epoch
-from minibert.threads import usable_cores
+from minibert.data.sampling import rows_at, rows_of_like_length_at, steps_per_epoch
+from minibert.runtime.threads import usable_cores
 from minibert.training import Examples, FineTuning, OneLabel, evaluate, fine_tune
 
 B, LONGEST = 32, 512

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minibert.threads import usable_cores
+from minibert.runtime.threads import usable_cores
 
 PAUSE = 0.5  # seconds between two turns, until the threads of the last one sleep
 

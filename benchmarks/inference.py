@@ -26,7 +26,7 @@ import numpy as np
 
 SENTENCES = 1000
 LOAD = {
-    "minibert": "from minibert.features import FeatureExtractor as F; start(); "
+    "minibert": "from minibert.inference.features import FeatureExtractor as F; start(); "
     "run = F.from_pretrained(FOLDER)",
     "PyTorch": "from sentence_transformers import SentenceTransformer as S; start(); "
     "run = S(FOLDER, device='cpu').encode",
@@ -106,7 +106,7 @@ def main():
 
 def sentences():
     """1,000 sentences of mixed lengths, the same on every machine with the same versions."""
-    from minibert.data.docstrings import installed_roots, read_documents
+    from minibert.data.builtin.docstrings import installed_roots, read_documents
 
     texts = [text for document in read_documents(installed_roots()) for text in document.paragraphs]
     found = [s for text in texts for s in re.findall(r"[A-Z][^.!?]{10,600}[.!?](?= |$)", text)]
@@ -117,7 +117,7 @@ def sentences():
 def sides(name, folder, graph, texts):
     """Return what turns texts into vectors by that name."""
     if name == "minibert":
-        from minibert.features import FeatureExtractor
+        from minibert.inference.features import FeatureExtractor
 
         return FeatureExtractor.from_pretrained(folder)
     if name == "PyTorch":

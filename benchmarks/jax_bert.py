@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert import BertForMaskedLM
 from minibert.functional import IGNORED
-from minibert.threads import usable_cores
+from minibert.runtime.threads import usable_cores
 
 CLIP, DECAY, BETA1, BETA2, EPS = 1.0, 0.01, 0.9, 0.999, 1e-8
 jax.config.update("jax_default_prng_impl", "rbg")  # draws faster than the default

@@ -12,9 +12,9 @@ import numpy as np
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
-from minibert.threads import usable_cores
+from minibert.objectives.evaluation import score
+from minibert.runtime.threads import usable_cores
 from minibert.training import AdamW, Engine, split_batch
-from minibert.training.evaluation import score
 
 CLIP, DECAY = 1.0, 0.01
 ROWS = 64  # at a time when nothing is trained

@@ -27,7 +27,7 @@ from benchmarks.harness import (
 from benchmarks.peers import Minibert
 from benchmarks.train_step import V, masked_rows, matmul_flops, steps
 from minibert import BertConfig
-from minibert.threads import usable_cores
+from minibert.runtime.threads import usable_cores
 
 TOKENS, HEAD = 4096, 64
 VARIED = {"T": (32, 64, 128, 256, 512), "L": (1, 2, 4, 8), "D": (128, 256, 512, 768)}

@@ -77,7 +77,7 @@ def timed(run):
 def ours(size, batch, labels):
     """The model here: as many shards as cores."""
     from minibert import BertConfig, BertForMaskedLM
-    from minibert.threads import in_order, one_blas_thread, usable_cores
+    from minibert.runtime.threads import in_order, one_blas_thread, usable_cores
     from minibert.training import AdamW, Engine, split_batch
 
     model = BertForMaskedLM(BertConfig.preset(size, vocab_size=V))

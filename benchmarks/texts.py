@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert import WordPieceTokenizer
-from minibert.data.builtin import write_builtin
+from minibert.data.builtin.corpus import write_builtin
 from minibert.data.corpus import pack, read_corpus
 from minibert.data.tables import read_rows
 from minibert.training import Examples

@@ -26,7 +26,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from minibert import WordPieceTokenizer
-from minibert.data.docstrings import read_documents
+from minibert.data.builtin.docstrings import read_documents
 from minibert.files import read_lines
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

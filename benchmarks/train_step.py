@@ -32,7 +32,7 @@ from benchmarks.peers import SIDES, random_rows
 from minibert import BertConfig
 from minibert.data.masking import mask_tokens
 from minibert.functional import IGNORED
-from minibert.threads import usable_cores
+from minibert.runtime.threads import usable_cores
 
 V, SPECIAL, MASK = 8192, range(5), 4
 SIZES = {"tiny": (32, 64), "mini": (32, 128), "6x384": (32, 128), "base": (4, 128)}  # B, T

@@ -18,8 +18,8 @@ from benchmarks.harness import alternate, options, parse, repeat, report, spread
 from benchmarks.peers import SIDES
 from benchmarks.texts import packed, tokenizer
 from minibert import BertConfig
-from minibert.data.batching import generator, rows_at
 from minibert.data.masking import masked
+from minibert.data.sampling import generator, rows_at
 from minibert.training import Settings
 
 V, B, T = 8192, 32, 64

@@ -3,7 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from minibert.config import BertConfig
 from minibert.models import (
     BertForMaskedLM,
     BertForMultipleChoice,
@@ -14,16 +13,17 @@ from minibert.models import (
     BertForTokenClassification,
     BertModel,
 )
+from minibert.models.config import BertConfig
 from minibert.parameters import Parameters
 
 if TYPE_CHECKING:
     from minibert.estimators import TextClassifier, TextRegressor, TokenTagger
-    from minibert.features import FeatureExtractor
+    from minibert.inference.features import FeatureExtractor
     from minibert.tokenization import WordPieceTokenizer
 
 # Imported when they are first asked for: the tokenizer's patterns take a third of the import.
 _LATER = {
-    "FeatureExtractor": "minibert.features",
+    "FeatureExtractor": "minibert.inference.features",
     "TextClassifier": "minibert.estimators",
     "TextRegressor": "minibert.estimators",
     "TokenTagger": "minibert.estimators",

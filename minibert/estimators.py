@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from minibert.data.batching import held_out_of
+from minibert.data.sampling import held_out_of
 from minibert.files import checkpoint_folder
+from minibert.tasks.tasks import LARGEST, Numbers, OneLabel, SeveralLabels, Tags, Task
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.finetune import Examples, FineTuning, fine_tune, steps_for
-from minibert.training.recipes import finetuning_recipe, fresh_config
-from minibert.training.tasks import LARGEST, Numbers, OneLabel, SeveralLabels, Tags, Task
+from minibert.training.defaults import finetuning_recipe, fresh_config
+from minibert.training.finetuning import Examples, FineTuning, fine_tune, steps_for
 
 DEV_SHARE, PATIENCE = 0.15, 3  # where training may stop early: examples held out, epochs waited
 DROPOUT = 0.1

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from minibert.data.tables import read_rows
+from minibert.tasks.baselines import baseline
 from minibert.training import OneLabel, Tags, fine_tune
-from minibert.training.baselines import baseline
-from minibert.training.finetune import Examples, FineTuning
-from minibert.training.recipes import fresh_config
+from minibert.training.defaults import fresh_config
+from minibert.training.finetuning import Examples, FineTuning
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 SPLITS = ("train", "dev", "test")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from minibert import functional as f
 from minibert import kernels, layers
-from minibert.config import ACTIVATIONS
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertModel
+from minibert.models.config import ACTIVATIONS
 from minibert.parameters import Parameters
-from minibert.proofs.examples import BATCH, CONFIG, MASK, ROWS, B, D, K, T
 from minibert.testing import batches, configs
+from minibert.testing.cases.examples import BATCH, CONFIG, MASK, ROWS, B, D, K, T
 
 TOLERANCE = {np.float32: 2e-6, np.float64: 1e-13}
 each_dtype = pytest.mark.parametrize("dtype", TOLERANCE)

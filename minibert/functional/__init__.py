@@ -40,7 +40,7 @@ from minibert.functional.loss import (
     squared_error_backward,
     squared_error_forward,
 )
-from minibert.functional.normalisation import layer_norm_backward, layer_norm_forward
+from minibert.functional.normalization import layer_norm_backward, layer_norm_forward
 
 __all__ = [
     "ACTIVATIONS",

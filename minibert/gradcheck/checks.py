@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from minibert.config import require_int
 from minibert.gradcheck import blind, values
 from minibert.gradcheck.comparison import EPS, Row, compare, moves, must_be_analytic
 from minibert.gradcheck.slopes import complex_of
 from minibert.gradcheck.values import GradientError
+from minibert.models.config import require_int
 from minibert.parameters import Parameters
 
 TOLERANCE, MODEL_TOLERANCE = 1e-7, 1e-6  # of the error that `Row` defines, in float64

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from minibert.inspection.walk import Inspection
-from minibert.training.metrics import aligned
+from minibert.tasks.metrics import aligned
 
 TOKENS = 3  # that each token reads most, in the summary of a block's attention
 

@@ -14,8 +14,8 @@ from minibert.functional import embedding_forward, softmax_forward
 from minibert.kernels import attention_backward
 from minibert.models import BertForMaskedLM, BertForTokenClassification, BertModel
 from minibert.models.heads import BertWithHead
+from minibert.tasks.tasks import Numbers, task_of
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.tasks import Numbers, task_of
 
 TOP = 5  # guesses for a [MASK]
 

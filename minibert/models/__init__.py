@@ -2,6 +2,7 @@
 
 from minibert.models.base import Batch, Model
 from minibert.models.bert import Bert, BertBased, BertModel, ModelOutput
+from minibert.models.checkpoints import PreTrained, read_config
 from minibert.models.heads import (
     BertForMaskedLM,
     BertForMultipleChoice,
@@ -11,7 +12,6 @@ from minibert.models.heads import (
     BertForSequenceClassification,
     BertForTokenClassification,
 )
-from minibert.models.pretrained import PreTrained, read_config
 
 __all__ = [
     "Batch",

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from minibert.config import BertConfig
 from minibert.functional import IGNORED, cross_entropy_backward, cross_entropy_forward
+from minibert.models.config import BertConfig
 from minibert.parameters import Parameters, Shapes
 
 Labels = ArrayLike | Mapping[str, ArrayLike]  # by their names, where a head has several

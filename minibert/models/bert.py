@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert.functional import padding_bias
 from minibert.layers import Embeddings, Encoder, EncoderBlock, LeanBlock, Pooler, RecomputedBlock
-from minibert.models.pretrained import PreTrained
+from minibert.models.checkpoints import PreTrained
 from minibert.parameters import prefixed
 
 

@@ -1,12 +1,12 @@
 """Training: the optimizer, one step, the loop around it, and the two things it is used for."""
 
+from minibert.objectives.evaluation import MaskedScore, unigram_score
+from minibert.optim.adamw import AdamW, linear_schedule
+from minibert.tasks.tasks import TASKS, Numbers, OneLabel, SeveralLabels, Tags, Task, task_of
 from minibert.training.engine import Engine, StepResult, split_batch
-from minibert.training.evaluation import MaskedScore, unigram_score
-from minibert.training.finetune import Examples, FineTuning, evaluate, fine_tune, optimizer_for
+from minibert.training.finetuning import Examples, FineTuning, evaluate, fine_tune, optimizer_for
 from minibert.training.loop import Interrupted, Settings, train
-from minibert.training.optimizer import AdamW, linear_schedule
-from minibert.training.pretrain import train_masked_lm
-from minibert.training.tasks import TASKS, Numbers, OneLabel, SeveralLabels, Tags, Task, task_of
+from minibert.training.pretraining import train_masked_lm
 
 __all__ = [
     "TASKS",

@@ -17,8 +17,8 @@ from safetensors.numpy import load_file
 from minibert.files import creating, discard, read_json, require_file, shown
 from minibert.models import PreTrained
 from minibert.models.weights import write_tensors
+from minibert.optim.adamw import AdamW
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.optimizer import AdamW
 
 STATE, MOMENTS = "trainer_state.json", "optimizer.safetensors"
 

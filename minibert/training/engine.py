@@ -6,11 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from minibert.data.batching import generator
+from minibert.data.sampling import generator
 from minibert.models import PreTrained
+from minibert.optim.adamw import AdamW, clip_scale
 from minibert.parameters import Parameters
-from minibert.threads import in_turns, keep_freed_memory, number_of_threads, one_blas_thread
-from minibert.training.optimizer import AdamW, clip_scale
+from minibert.runtime.threads import in_turns, keep_freed_memory, number_of_threads, one_blas_thread
 from minibert.training.ranks import ALONE, Ranks
 
 # A number that is not finite is reported once, by the step, and not by each function it meets.

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from minibert.optim.adamw import linear_schedule
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.checkpoint import checkpoints, remove_checkpoint, save_checkpoint
 from minibert.training.engine import Engine, Shard
 from minibert.training.history import History
-from minibert.training.optimizer import linear_schedule
 
 log = logging.getLogger("minibert")
 

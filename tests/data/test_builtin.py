@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data import builtin
-from minibert.data.builtin import (
+from minibert.data.builtin import corpus as builtin
+from minibert.data.builtin.corpus import (
     SHINGLE,
     anonymous,
     builtin_corpus,
@@ -20,7 +20,7 @@ from minibert.data.builtin import (
     shingles,
     write_builtin,
 )
-from minibert.data.docstrings import Document
+from minibert.data.builtin.docstrings import Document
 from minibert.data.tables import read_rows
 
 TOPICS = ["queue", "window", "header", "socket", "matrix", "parser", "signal", "thread", "cursor"]
@@ -188,7 +188,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
 def test_result_does_not_depend_on_the_hash_seed():
     program = """
-from minibert.data.builtin import builtin_corpus, builtin_labelled
+from minibert.data.builtin.corpus import builtin_corpus, builtin_labelled
 from tests.data.test_builtin import many_documents
 documents = many_documents()
 print(builtin_corpus(documents), builtin_labelled(documents, floor=10, cap=100))
@@ -208,6 +208,6 @@ print(builtin_corpus(documents), builtin_labelled(documents, floor=10, cap=100))
 
 
 def test_the_progress_bar_is_loaded_when_used():
-    program = "import sys, minibert.data.builtin; sys.exit('tqdm' in sys.modules)"
+    program = "import sys, minibert.data.builtin.corpus; sys.exit('tqdm' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
     assert ended.returncode == 0

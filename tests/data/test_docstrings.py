@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from minibert.data import docstrings
-from minibert.data.docstrings import Document, read_documents
+from minibert.data.builtin import docstrings
+from minibert.data.builtin.docstrings import Document, read_documents
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.prose import paragraphs
+from minibert.data.builtin.prose import paragraphs
 
 DOCSTRINGS = {
     "lines are joined": (

@@ -29,13 +29,13 @@ from minibert import (
     BertModel,
     FeatureExtractor,
 )
-from minibert.commands.training import resumed_model
+from minibert.cli.training import resumed_model
 from minibert.data.tables import stream_rows, write_rows
-from minibert.data.tokens import fingerprint, tokenize_corpus
+from minibert.data.token_cache import fingerprint, tokenize_corpus
 from minibert.tokenization import AddedToken, WordPieceTokenizer
 from minibert.training import AdamW, Settings
-from minibert.training.best import Best
 from minibert.training.checkpoint import restore_optimizer, save_checkpoint
+from minibert.training.early_stopping import Best
 from minibert.training.history import History
 
 TEXT = "the cat sat, É [MASK] New  York"

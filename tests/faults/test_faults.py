@@ -25,7 +25,7 @@ from minibert import (
 )
 from minibert.cli import main
 from minibert.data.tables import write_rows
-from minibert.data.tokens import tokenize_corpus
+from minibert.data.token_cache import tokenize_corpus
 from minibert.files import creating, discard, held, replacing, unused_name
 from minibert.training import AdamW, Settings, loop
 from minibert.training.checkpoint import checkpoints, restore_optimizer, save_checkpoint
@@ -147,7 +147,7 @@ def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, caps
             temporary.symlink_to("/dev/full")
             yield temporary
 
-    monkeypatch.setattr("minibert.commands.vectors.replacing", on_a_full_disk)
+    monkeypatch.setattr("minibert.cli.vectors.replacing", on_a_full_disk)
     assert run(["embed", room / "model", "a cat", "--out", out]) == 1
     assert "No space left on device" in one_line(capsys)
     assert content(tmp_path) == {out.name: b"old"}
@@ -206,7 +206,7 @@ def test_a_disk_that_fills_while_the_best_seed_is_copied_leaves_no_half_a_file(
     finetune = ["finetune", room / "rows.tsv", "--dev", room / "rows.tsv", "--model",
                 room / "model", "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minibert.commands.finetuning.shutil.copy", half)
+        patch.setattr("minibert.cli.finetune.shutil.copy", half)
         assert run(finetune) == 1
     assert "No space left on device" in one_line(capsys)
     assert sorted(content(tmp_path)) == sorted(
@@ -224,7 +224,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(
         raise OSError(code, os.strerror(code), str(path))
 
     monkeypatch.setattr("os.mkdir", refuse)
-    monkeypatch.setattr("minibert.commands.training.tokenize_corpus", lambda *_: 1 / 0)
+    monkeypatch.setattr("minibert.cli.training.tokenize_corpus", lambda *_: 1 / 0)
     assert run(pretrain(room, tmp_path / "out")) == 2
     assert os.strerror(code) in one_line(capsys)
     assert content(tmp_path) == {}
@@ -271,7 +271,7 @@ def test_sigterm_clears_away_what_is_half_made(room, tmp_path, capsys, monkeypat
         path.write_text("half")
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("minibert.commands.vectors._write_npy", killed)
+    monkeypatch.setattr("minibert.cli.vectors._write_npy", killed)
     assert run(["embed", room / "model", "a cat", "--out", tmp_path / "vectors.npy"]) == 130
     assert one_line(capsys) == "minibert: stopped\n"
     assert content(tmp_path) == {}

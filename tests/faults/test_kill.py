@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from minibert import BertForMaskedLM, BertForSequenceClassification, WordPieceTokenizer
 from minibert.data.tables import write_rows
-from minibert.data.tokens import tokenize_corpus
+from minibert.data.token_cache import tokenize_corpus
 from minibert.training import AdamW
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
 from minibert.training.history import read_history

@@ -19,7 +19,7 @@ from minibert.gradcheck import (
 from minibert.gradcheck.slopes import by_complex_step, by_differences, step
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.parameters import Parameters
-from minibert.proofs.examples import BATCH, CLASS_LABELS, CONFIG, MASK, MASKED_LABELS
+from minibert.testing.cases.examples import BATCH, CLASS_LABELS, CONFIG, MASK, MASKED_LABELS
 
 X = np.random.default_rng(0).standard_normal((3, 4))
 

@@ -9,10 +9,10 @@ import pytest
 
 from minibert import functional as f
 from minibert import layers
-from minibert.config import ACTIVATIONS
 from minibert.gradcheck import away_from_initial
+from minibert.models.config import ACTIVATIONS
 from minibert.parameters import Parameters
-from minibert.proofs.examples import (
+from minibert.testing.cases.examples import (
     CONFIG,
     IDS,
     MASK,

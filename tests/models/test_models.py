@@ -22,7 +22,7 @@ from minibert import (
 from minibert.functional import cross_entropy_backward, cross_entropy_forward
 from minibert.gradcheck import away_from_initial
 from minibert.parameters import Parameters
-from minibert.proofs.examples import (
+from minibert.testing.cases.examples import (
     BATCH,
     CHOICES,
     CLASS_LABELS,

@@ -25,7 +25,7 @@ from minibert import (
 from minibert.functional import sinusoidal_positions
 from minibert.models.unit import SAVE, VOCABULARY
 from minibert.models.weights import open_weights, write_tensors
-from minibert.proofs.examples import BATCH, CONFIG, D, tasks
+from minibert.testing.cases.examples import BATCH, CONFIG, D, tasks
 
 TASKS = {task.name: task for task in tasks()}
 
@@ -269,7 +269,7 @@ def test_a_write_that_fails_leaves_the_old_files_whole(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("minibert.models.pretrained.write_tensors", full)
+    monkeypatch.setattr("minibert.models.checkpoints.write_tensors", full)
     with pytest.raises(OSError, match="No space"):
         BertModel(BertConfig.preset("tiny", vocab_size=50), seed=2).save_pretrained(tmp_path)
     back = BertModel.from_pretrained(tmp_path)  # its config is the old one too

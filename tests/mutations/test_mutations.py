@@ -19,15 +19,14 @@ from minibert import (
     BertModel,
     FeatureExtractor,
     kernels,
-    proofs,
 )
-from minibert.data import batching
 from minibert.data import corpus as corpus_module
 from minibert.data import pairs as pairs_module
-from minibert.data import tokens as tokens_module
+from minibert.data import sampling as batching
+from minibert.data import token_cache as tokens_module
 from minibert.data.corpus import pack
 from minibert.data.masking import mask_tokens
-from minibert.data.words import word_windows
+from minibert.data.word_alignment import word_windows
 from minibert.functional import attention as attention_module
 from minibert.functional import embedding as embedding_module
 from minibert.functional import loss as loss_module
@@ -41,31 +40,34 @@ from minibert.layers import heads as head_layers
 from minibert.layers import lean as lean_layer
 from minibert.models import base, bert
 from minibert.models import heads as heads_module
+from minibert.optim import adamw as optimizer_module
 from minibert.parameters import Parameters
-from minibert.proofs import functions as functional_proofs
-from minibert.proofs.examples import BATCH, CONFIG, MASK, MASKED_LABELS, tasks
+from minibert.tasks import entities as entities_module
+from minibert.tasks import metrics as metrics_module
+from minibert.tasks import tasks as tasks_module
+from minibert.testing import cases as proofs
+from minibert.testing.cases import functions as functional_proofs
+from minibert.testing.cases.examples import BATCH, CONFIG, MASK, MASKED_LABELS, tasks
 from minibert.tokenization import Vocabulary
 from minibert.training import AdamW, Engine
-from minibert.training import best as best_module
+from minibert.training import early_stopping as best_module
 from minibert.training import engine as engine_module
-from minibert.training import entities as entities_module
-from minibert.training import metrics as metrics_module
-from minibert.training import optimizer as optimizer_module
-from minibert.training import pretrain as pretrain_module
-from minibert.training import tasks as tasks_module
-from tests import test_features, test_kernels
+from minibert.training import pretraining as pretrain_module
+from tests import test_kernels
 from tests.conftest import small_tokenizer
-from tests.data import test_corpus, test_pairs, test_tokens
+from tests.data import test_corpus, test_pairs
+from tests.data import test_token_cache as test_tokens
 from tests.functional import test_functional
+from tests.inference import test_features
 from tests.layers import test_layers
 from tests.models import test_models
+from tests.optim import test_adamw as test_optimizer
 from tests.properties import test_numbers
+from tests.tasks import test_metrics
 from tests.tokenization import test_vocabulary
 from tests.training import (
     test_engine,
     test_finetune,
-    test_metrics,
-    test_optimizer,
     test_pretrain,
 )
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertForQuestionAnswering, BertForSequenceClassification, BertModel
 from minibert.parameters import Parameters
-from minibert.proofs.examples import BATCH, CLASS_LABELS, CONFIG, C, T, Task, tasks
 from minibert.testing import batches, configs
+from minibert.testing.cases.examples import BATCH, CLASS_LABELS, CONFIG, C, T, Task, tasks
 from minibert.training import AdamW, Engine, split_batch
 from tests.models.test_models import assert_same_gradients
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from minibert import functional as f
 from minibert import kernels
+from minibert.optim.adamw import clip_scale
 from minibert.parameters import Parameters
 from minibert.testing import float_arrays
 from minibert.training import AdamW
-from minibert.training.optimizer import clip_scale
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 HUGE = [1e4, -1e4, 3e38, -3e38, 0.0]

@@ -12,8 +12,8 @@ from minibert.data.masking import masked
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertModel
 from minibert.parameters import Parameters
-from minibert.proofs.examples import tasks
 from minibert.testing import batches, configs, parameters, texts, vocabularies
+from minibert.testing.cases.examples import tasks
 from minibert.tokenization import Normalizer
 from minibert.training import AdamW, Engine, split_batch
 from tests.properties.test_losses import batch_of, rows_of

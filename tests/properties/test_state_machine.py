@@ -107,7 +107,7 @@ class Run(RuleBasedStateMachine):
     def die_while_saving(self, written, threads):
         """The weights or the moments are what it comes to; the folder is never seen half made."""
         before = {path.name for path in checkpoints(self.folder)}
-        name = ("minibert.models.pretrained", "minibert.training.checkpoint")[written]
+        name = ("minibert.models.checkpoints", "minibert.training.checkpoint")[written]
         with patch(f"{name}.write_tensors", side_effect=PowerCut):
             self.train(TOTAL, 1, 3, threads)
         assert {path.name for path in checkpoints(self.folder)} == before

@@ -21,10 +21,10 @@ from minibert import (
     FeatureExtractor,
 )
 from minibert.models.bert import BertBased
-from minibert.threads import _blas, in_order, in_turns, one_blas_thread
+from minibert.objectives.evaluation import score
+from minibert.runtime.threads import _blas, in_order, in_turns, one_blas_thread
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.evaluation import score
 from minibert.training.history import History, read_history
 
 CONFIG = BertConfig(
@@ -396,8 +396,10 @@ def test_where_each_thread_has_a_limit_of_its_own_all_that_multiply_are_held(
 
         return method
 
-    monkeypatch.setattr("minibert.threads._blas", Blas)
-    monkeypatch.setattr("minibert.threads._apart", Mock())  # the process has no limit to set
+    monkeypatch.setattr("minibert.runtime.threads._blas", Blas)
+    monkeypatch.setattr(
+        "minibert.runtime.threads._apart", Mock()
+    )  # the process has no limit to set
     for name in "body_forward", "steps":
         monkeypatch.setattr(BertBased, name, watched(name))
     model = BertForMaskedLM(CONFIG, seed=1)

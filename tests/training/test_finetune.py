@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertConfig
-from minibert.data.words import word_windows
+from minibert.data.word_alignment import word_windows
 from minibert.training import (
     Examples,
     FineTuning,
@@ -22,11 +22,11 @@ from minibert.training import (
     optimizer_for,
     task_of,
 )
-from minibert.training.best import Best
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.finetune import balanced, steps_for
+from minibert.training.defaults import finetuning_recipe
+from minibert.training.early_stopping import Best
+from minibert.training.finetuning import balanced, steps_for
 from minibert.training.history import read_history
-from minibert.training.recipes import finetuning_recipe
 from tests.conftest import small_tokenizer
 
 WORDS = "the a sat ran on under mat tree big red".split()

@@ -7,14 +7,14 @@ from minibert import BertConfig, BertForMaskedLM, BertForPreTraining
 from minibert.data.corpus import Rows, pack
 from minibert.data.masking import masked
 from minibert.data.pairs import pair_rows
-from minibert.training import Settings, train_masked_lm, unigram_score
-from minibert.training.evaluation import (
+from minibert.objectives.evaluation import (
     count_tokens,
     next_sentence_accuracy,
     score,
     warn_of_text,
 )
-from minibert.training.pretrain import batches, steps_in
+from minibert.training import Settings, train_masked_lm, unigram_score
+from minibert.training.pretraining import batches, steps_in
 
 SENTENCES = [
     "the cat sat on the mat .",
@@ -59,7 +59,7 @@ def test_the_score_is_the_loss_of_the_whole_in_parts(tokenizer, packed, monkeypa
     rows, _ = packed
     model = small(tokenizer)
     shown, labels = masked(rows, tokenizer, np.random.default_rng(1))
-    monkeypatch.setattr("minibert.training.evaluation.EVALUATION_ROWS", 7)
+    monkeypatch.setattr("minibert.objectives.evaluation.EVALUATION_ROWS", 7)
     pad = tokenizer.pad_token_id
     out = model(shown, attention_mask=(shown != pad).astype(int), labels=labels)
     measured = score(model, shown, labels, pad)
@@ -121,7 +121,7 @@ def test_a_budget_of_minutes_leaves_the_model_alone(tokenizer, packed, monkeypat
     model = small(tokenizer)
     before = model.params.vector.copy()
     ticks = iter(range(1000))
-    monkeypatch.setattr("minibert.training.pretrain.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("minibert.training.pretraining.time.perf_counter", lambda: next(ticks))
     settings = Settings(steps=1, batch_size=4)
     assert steps_in(2, model, tokenizer, packed[0], settings) == 120  # a second each
     assert (model.params.vector == before).all()

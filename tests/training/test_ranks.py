@@ -129,7 +129,7 @@ def test_a_rank_that_dies_ends_the_job_and_leaves_the_last_checkpoint(room):
     code = """
 import os, signal, sys
 from minibert.cli import main
-from minibert.training import pretrain
+from minibert.training import pretraining as pretrain
 right, calls = pretrain.split_batch, []
 def killing(*arguments, **options):
     calls.append(arguments)

@@ -1,0 +1,1 @@
+"""The built-in corpus: documentation that is installed with Python and NumPy."""

@@ -1,0 +1,1 @@
+"""Many texts at once: batched prediction, feature extraction."""

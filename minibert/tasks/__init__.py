@@ -1,0 +1,1 @@
+"""Tasks: labels, predictions, metrics and baselines."""

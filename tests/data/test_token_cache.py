@@ -1,0 +1,388 @@
+"""Token files: the same tokens whatever the processes, made once, and never taken for others."""
+
+import gzip
+import io
+import json
+import os
+import threading
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from minibert.data import token_cache as module
+from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
+from minibert.data.token_cache import expand, tokenize_corpus
+from minibert.tokenization import WordPieceTokenizer
+
+TEXTS = [
+    f"the cat sat on mat {'ab'[i % 2]} {i}\n\na dog {i} ran .\nthen it ran\n\n" for i in range(60)
+]
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / "one.txt", tmp_path / "two.txt.gz"]
+    paths[0].write_text("".join(TEXTS[:30]), "utf-8")
+    paths[1].write_bytes(gzip.compress("".join(TEXTS[30:]).encode()))
+    return paths
+
+
+def expected(paths, tokenizer, share):
+    sides = ([], [])
+    for document in read_corpus(paths):
+        sides[is_held_out(document, share)].append(document)
+    return [list(ids_of_documents(side, tokenizer)) for side in sides]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tokens_are_the_documents_in_order(files, tokenizer, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(module, "PIECE", 100)
+    corpus = tokenize_corpus(files, tokenizer, held_out=0.2, folder=tmp_path / "c", workers=workers)
+    sides = expected(files, tokenizer, 0.2)
+    for found, documents in zip((corpus.train, corpus.held_out), sides, strict=True):
+        assert len(documents) > 5
+        assert found.stream.dtype == np.uint16
+        assert (found.stream == np.concatenate(documents)).all()
+        assert found.ends.tolist() == np.cumsum([len(ids) for ids in documents]).tolist()
+        assert not found.stream.flags.writeable
+        assert (found.counts == np.bincount(found.stream, minlength=len(tokenizer))).all()
+
+
+def test_files_can_be_held_out(files, tokenizer, tmp_path):
+    corpus = tokenize_corpus(files[:1], tokenizer, held_out=files[1:], folder=tmp_path / "c")
+    for side, path in zip((corpus.train, corpus.held_out), files, strict=True):
+        assert (side.stream == np.concatenate(expected([path], tokenizer, 0)[0])).all()
+
+
+def test_nothing_held_out_is_nothing(files, tokenizer, tmp_path):
+    corpus = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert len(corpus.held_out.stream) == len(corpus.held_out.ends) == 0
+
+
+def test_they_are_made_once_for_a_text_and_a_tokenizer(files, tokenizer, tmp_path, monkeypatch):
+    folder, made = tmp_path / "c", []
+    right = module._write
+    monkeypatch.setattr(module, "_write", lambda *a: (made.append(a), right(*a)))
+
+    def key(**options):
+        return tokenize_corpus(files, tokenizer, **{"folder": folder, **options}).key
+
+    first = key()
+    assert key() == first
+    assert len(made) == 1
+    assert key(held_out=0.1) != first
+    files[0].write_text("another text\n", "utf-8")
+    second = key()
+    tokenizer = type(tokenizer)(list(tokenizer.vocab), do_lower_case=False)
+    assert len({first, second, key()}) == 3
+    assert len(made) == 4
+    assert all((path / ".gitignore").read_text() == "*\n" for path in folder.iterdir())
+
+
+def test_the_same_bytes_in_other_files_are_another_corpus(tokenizer, tmp_path):
+    """Where a file ends a document ends; and what is held out was not trained on."""
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+
+    def key(texts, held_out=0.0):
+        return tokenize_corpus(texts, tokenizer, held_out=held_out, folder=tmp_path / "c").key
+
+    keys = []
+    for contents in (("the cat\n", "sat\nran\n"), ("the cat\nsat\n", "ran\n")):
+        for path, content in zip((one, two), contents, strict=True):
+            path.write_text(content, "utf-8")
+        keys += [key([one, two]), key([one], [two])]
+    two.write_text("a dog\n", "utf-8")
+    keys.append(key([one], [two]))
+    assert len(set(keys)) == 5
+
+
+@pytest.mark.parametrize(("pieces", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
+def test_the_last_id_of_a_large_vocabulary_fits(tmp_path, pieces, dtype):
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [f"w{n}" for n in range(pieces - len(special))]
+    path = tmp_path / "t.txt"
+    path.write_text(f"{words[-1]}\n", "utf-8")
+    tokenizer = WordPieceTokenizer([*special, *words])
+    found = tokenize_corpus([path], tokenizer, folder=tmp_path / "c").train
+    assert (found.stream.dtype, found.stream.tolist()) == (dtype, [pieces - 1, 3])
+
+
+@pytest.mark.parametrize("damage", ["cut", "no state", "no ids", "no json"])
+def test_damaged_tokens_are_made_again(files, tokenizer, tmp_path, caplog, damage):
+    folder = tmp_path / "c"
+    before = tokenize_corpus(files, tokenizer, folder=folder).train.stream.tolist()
+    (home,) = folder.iterdir()
+    ids = home / "train.ids"
+    if damage == "cut":
+        ids.write_bytes(ids.read_bytes()[:-2])
+    elif damage == "no json":
+        (home / "tokens.json").write_text("{", "utf-8")
+    else:
+        (home / {"no state": "tokens.json", "no ids": "train.ids"}[damage]).unlink()
+    assert tokenize_corpus(files, tokenizer, folder=folder).train.stream.tolist() == before
+    assert "damaged, the text is tokenized again" in caplog.text
+
+
+def test_another_process_may_be_first(files, tokenizer, tmp_path, monkeypatch):
+    folder, right = tmp_path / "c", module._write
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(module, "_write", right)
+        tokenize_corpus(files, tokenizer, folder=folder)
+        right(*arguments)
+
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "whole")
+    monkeypatch.setattr(module, "_write", overtaken)
+    monkeypatch.setattr("minibert.files.os.getpid", lambda: 1)
+    corpus = tokenize_corpus(files, tokenizer, folder=folder)
+    assert_same(corpus, whole)
+    assert [path.name for path in folder.iterdir()] == [f"tokens-{corpus.key}"]
+
+
+def assert_same(one, other):
+    """Compare all tokens, and the keys."""
+    assert one.key == other.key
+    for side in ("train", "held_out"):
+        for kind in ("stream", "ends", "counts"):
+            pair = (getattr(getattr(corpus, side), kind) for corpus in (one, other))
+            np.testing.assert_array_equal(*pair)
+
+
+def test_threads_that_share_a_cache_get_the_tokens_of_their_own_text(files, tokenizer, tmp_path):
+    """And of their own tokenizer: each thread may have another one."""
+    cased = type(tokenizer)(list(tokenizer.vocab), do_lower_case=False, unk_token="[MASK]")
+    jobs = [(paths, each) for paths in (files, files[:1]) for each in (tokenizer, cased)] * 2
+    together = threading.Barrier(len(jobs))
+
+    def work(job):
+        together.wait()
+        return tokenize_corpus(*job, held_out=0.2, folder=tmp_path / "c")
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        found = list(pool.map(work, jobs))
+    for corpus, (paths, each) in zip(found, jobs, strict=True):
+        assert_same(corpus, tokenize_corpus(paths, each, held_out=0.2, folder=tmp_path / "alone"))
+    assert len(list((tmp_path / "c").iterdir())) == 4
+
+
+def test_another_tokenizer_at_work_in_the_same_process_changes_no_token(
+    files, tokenizer, tmp_path, monkeypatch
+):
+    other = type(tokenizer)(list(tokenizer.vocab)[:6])
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "whole")
+    right, nested = module.is_held_out, []
+
+    def interrupted(document, share):
+        if not nested:
+            nested.append(document)
+            tokenize_corpus(files, other, folder=tmp_path / "other")
+        return right(document, share)
+
+    monkeypatch.setattr(module, "is_held_out", interrupted)
+    monkeypatch.setattr(module, "PIECE", 100)
+    assert_same(tokenize_corpus(files, tokenizer, folder=tmp_path / "c"), whole)
+
+
+@pytest.mark.parametrize("kind", ["ids", "ends", "counts"])
+@pytest.mark.parametrize("left", [0, 8])
+def test_tokens_of_another_length_than_was_written_are_made_again(
+    files, tokenizer, tmp_path, monkeypatch, caplog, kind, left
+):
+    right, torn = module._write, []
+
+    def tearing(home, *arguments):
+        right(home, *arguments)
+        if not torn:
+            torn.append(home)
+            path = home / f"train.{kind}"
+            path.write_bytes(path.read_bytes()[:left])
+
+    monkeypatch.setattr(module, "_write", tearing)
+    found = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert "damaged, the text is tokenized again" in caplog.text
+    assert_same(found, tokenize_corpus(files, tokenizer, folder=tmp_path / "whole"))
+
+
+def test_a_disk_that_damages_tokens_each_time_is_named(files, tokenizer, tmp_path, monkeypatch):
+    right = module._write
+
+    def tearing(home, *arguments):
+        right(home, *arguments)
+        (home / "train.ids").write_bytes(b"x" * 100)
+
+    monkeypatch.setattr(module, "_write", tearing)
+    with pytest.raises(OSError, match=r"tokens-3-\w+: damaged again each time") as caught:
+        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_text_that_changes_before_it_is_tokenized_is_refused(
+    files, tokenizer, tmp_path, monkeypatch, part, back
+):
+    """Also one that is as before when all is done."""
+    old, right = files[part].read_bytes(), module._write
+    new = b"another text\n" if part == 0 else gzip.compress(b"another text\n")
+
+    def changing(*arguments):
+        files[part].write_bytes(new)
+        try:
+            right(*arguments)
+        finally:
+            if back:
+                files[part].write_bytes(old)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write", changing)
+        message = rf"{files[part].name}: changed while it was tokenized; start again"
+        with pytest.raises(ValueError, match=message) as caught:
+            tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "c").iterdir()) == []
+    found = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    documents = expected(files, tokenizer, 0)[0]
+    assert (found.train.stream == np.concatenate(documents)).all()
+
+
+def test_a_text_that_changes_while_it_is_tokenized_is_refused(
+    files, tokenizer, tmp_path, monkeypatch
+):
+    changed, right = [], module.is_held_out
+
+    def changing(document, share):
+        if not changed:
+            with files[0].open("r+b") as file:
+                file.seek(-3, os.SEEK_END)
+                changed.append(file.write(b"dog"))
+        return right(document, share)
+
+    monkeypatch.setattr(module, "PIECE", 1)
+    monkeypatch.setattr("minibert.files.READ_BYTES", 64)
+    files[0].write_text("".join(TEXTS) * 20, "utf-8")  # more than is read ahead
+    monkeypatch.setattr(module, "is_held_out", changing)
+    with pytest.raises(ValueError, match=r"one\.txt: changed while it was tokenized"):
+        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert changed == [3]
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+def test_the_key_is_of_contents_and_their_order_and_not_of_names(tokenizer, tmp_path):
+    def key(*contents, names="abcdef"):
+        paths = [tmp_path / name for name, _ in zip(names, contents, strict=False)]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_text(content, "utf-8")
+        return tokenize_corpus(paths, tokenizer, folder=tmp_path / "cache").key
+
+    one, two = "the cat\n", "a dog\n"
+    keys = [key(one, two), key(two, one), key(one), key(one, two, two), key(one + two)]
+    end = "end of file"  # version 1 separated the texts by this, which a text may contain
+    keys += [key("cat" + end + "dog", "mat"), key("cat", "dog" + end + "mat")]
+    assert len(set(keys)) == len(keys)
+    assert key(one, two, names="fe") == keys[0]
+
+
+FORMER = {"0.25": "2e0cd86dbb3ca855", "two.txt": "0920cf48fac9807e"}  # what version 1 returned
+
+
+@pytest.mark.parametrize("held_out", FORMER)
+def test_the_key_of_version_1_is_kept_for_the_same_texts(tokenizer, tmp_path, held_out):
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("the cat sat\n\na dog ran\n", "utf-8")
+    two.write_text("then it was\n", "utf-8")
+    paths, side = ([one, two], 0.25) if held_out == "0.25" else ([one], [two])
+
+    def key(known):
+        options = {"held_out": side, "folder": tmp_path / "c", "known": known}
+        return tokenize_corpus(paths, tokenizer, **options).key
+
+    new = key(None)
+    assert new.startswith("3-")
+    for other in (new, "0" * 16, "", "3-0", 3, None, ["x"]):
+        assert key(other) == new
+    assert key(FORMER[held_out]) == FORMER[held_out]
+    two.write_text("then it ran\n", "utf-8")
+    assert key(FORMER[held_out]) not in (FORMER[held_out], new)
+
+
+def test_old_leftovers_are_removed_from_the_cache_and_new_ones_stay(files, tokenizer, tmp_path):
+    folder = tmp_path / "c"
+    names = [".tokens-3-ab.1-cd.tmp", ".tokens-ab.1.tmp", ".stdin.1-ab.tmp", ".stdin-1.txt"]
+    for age, name in [(age, f"{name}") for age in (0, 30) for name in names]:
+        path = folder / (name if age else name.replace("1", "2"))
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+        os.utime(path, (time.time() - age * 24 * 3600,) * 2)
+    corpus = tokenize_corpus(files, tokenizer, folder=folder)
+    kept = {path.name for path in folder.iterdir()}
+    assert kept == {f"tokens-{corpus.key}", *(name.replace("1", "2") for name in names)}
+
+
+def test_standard_input_is_a_text(files, tokenizer, tmp_path, monkeypatch):
+    folder = tmp_path / "c"
+    whole = tokenize_corpus(files[:1], tokenizer, folder=folder)
+    stdin = io.TextIOWrapper(io.BytesIO(files[0].read_bytes()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    piped = tokenize_corpus(["-"], tokenizer, folder=folder)
+    assert piped.key == whole.key
+    assert len(list(folder.iterdir())) == 1
+    with pytest.raises(ValueError, match="standard input: expected lines of text, got none"):
+        tokenize_corpus(["-"], tokenizer, folder=folder)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"fine\na\0b\n")))
+    with pytest.raises(ValueError, match=r"^standard input, line 2: found a NUL byte"):
+        tokenize_corpus(["-"], tokenizer, folder=folder)
+
+
+def test_a_failure_leaves_nothing(files, tokenizer, tmp_path):
+    files[0].write_bytes(b"fine\nbad \xff\n")
+    with pytest.raises(ValueError, match="line 2: byte 0xff is not UTF-8"):
+        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    files[0].write_text("fine\n", "utf-8")
+    files[1].write_bytes(files[1].read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"two\.txt\.gz: not a whole gzip file"):
+        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+def test_repeated_lines_are_counted(tokenizer, tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text("the cat\na dog\nthe cat\n\nthe cat\n", "utf-8")
+    assert tokenize_corpus([path], tokenizer, folder=tmp_path / "c").repeated == 0.5
+    (home,) = (tmp_path / "c").iterdir()
+    assert json.loads((home / "tokens.json").read_text("utf-8"))["repeated"] == 0.5
+
+
+def test_patterns_name_files(files, tmp_path):
+    assert expand([tmp_path / "*.txt*"]) == files
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    deep = tmp_path / "in" / "deep" / "three.txt"
+    deep.write_text("a cat\n", "utf-8")
+    assert expand([tmp_path / "**" / "*.txt"]) == [deep, files[0]]
+    assert expand([files[1], "-", tmp_path / "none.txt"]) == [
+        files[1],
+        *map(type(tmp_path), ("-",)),
+        tmp_path / "none.txt",
+    ]
+    with pytest.raises(FileNotFoundError, match="no file fits this pattern"):
+        expand([tmp_path / "*.text"])
+
+
+def test_the_memory_does_not_grow_with_the_text(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 2000)
+    monkeypatch.setattr(module, "SAMPLE", 100)
+
+    def peak(times):
+        path = tmp_path / f"{times}.txt"
+        path.write_text("".join(TEXTS) * times, "utf-8")
+        tracemalloc.start()
+        tokenize_corpus([path], tokenizer, folder=tmp_path / "c")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(1)
+    assert peak(40) < 1.2 * peak(4)

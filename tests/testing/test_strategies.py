@@ -1,0 +1,261 @@
+"""The strategies: what they draw is valid, reaches the hard cases, and shrinks to a small one."""
+
+import subprocess
+import sys
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from minibert.gradcheck import GradientError, check_layer, check_model
+from minibert.layers import FeedForward
+from minibert.models.config import ACTIVATIONS, POSITIONS
+from minibert.parameters import Parameters
+from minibert.testing.strategies import (
+    HOSTILE,
+    batches,
+    configs,
+    float_arrays,
+    parameters,
+    texts,
+    vocabularies,
+)
+from minibert.tokenization import WordPieceTokenizer
+
+
+def model_of(kind, config, seed=0):
+    from minibert.gradcheck import away_from_initial
+
+    return kind(config, params=away_from_initial(Parameters(kind(config).shapes()), seed))
+
+
+@st.composite
+def cases(draw, **fixed):
+    config = draw(configs(**fixed))
+    return config, draw(batches(config))
+
+
+@given(cases(), st.sampled_from([BertModel, BertForMaskedLM, BertForSequenceClassification]))
+@settings(max_examples=40)
+def test_every_model_reads_every_batch(case, kind):
+    config, batch = case
+    out = model_of(kind, config)(**batch)
+    array = out.last_hidden_state if kind is BertModel else out.logits
+    assert np.isfinite(array).all()
+    assert array.shape[:1] == batch["input_ids"].shape[:1]
+
+
+@pytest.mark.filterwarnings("ignore::minibert.gradcheck.BlindSpotWarning")  # batches of one, say
+@given(cases(hidden_act="gelu"), st.data())
+@settings(max_examples=12)
+def test_every_model_is_proven_on_every_batch(case, data):
+    config, batch = case
+    kind = data.draw(st.sampled_from([BertForMaskedLM, BertForSequenceClassification]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    if kind is BertForMaskedLM:
+        labels = rng.integers(0, config.vocab_size, batch["input_ids"].shape)
+        labels = np.where(rng.random(labels.shape) < 0.5, labels, -100)
+    else:
+        labels = rng.integers(0, config.num_labels, len(batch["input_ids"]))
+    model = model_of(kind, config)
+    for seed in (None, 3):
+        # Small models may have gradients that are all rounding; those must at least agree on that.
+        for row in check_model(
+            model, batch, labels, dropout_seed=seed, entries=0, tolerance=np.inf
+        ):
+            wrong = abs(row.analytic - row.numeric)
+            assert row.error <= 1e-5 or wrong <= 1e-10, row
+
+
+@given(cases())
+@settings(max_examples=30)
+def test_the_content_of_padding_changes_no_bit_of_any_model(case):
+    config, batch = case
+    model = model_of(BertModel, config)
+    mask = batch["attention_mask"]
+    noisy = np.where(mask, batch["input_ids"], config.vocab_size - 1)
+    a = model(**batch).last_hidden_state
+    b = model(**{**batch, "input_ids": noisy}).last_hidden_state
+    assert (a[mask == 1] == b[mask == 1]).all()
+
+
+@given(cases(pad_token_id=3))
+@settings(max_examples=30)
+def test_padding_is_the_padding_token_in_the_first_segment(case):
+    _, batch = case
+    padding = batch["attention_mask"] == 0
+    assert (batch["input_ids"][padding] == 3).all()
+    assert (batch["token_type_ids"][padding] == 0).all()
+
+
+def test_the_hard_cases_are_reached_and_shrink_to_small_ones():
+    seen = set()
+
+    @settings(max_examples=100)
+    @given(configs())
+    def look(config):
+        seen.update({config.hidden_act, config.position_embedding_type, config.num_hidden_layers})
+        seen.add("dropout" if config.hidden_dropout_prob else "no dropout")
+
+    look()
+    assert seen >= {*ACTIVATIONS, *POSITIONS, 1, 2, "dropout", "no dropout"}
+    smallest = find(configs(), lambda c: c.hidden_act == "relu")
+    assert (smallest.hidden_size, smallest.num_attention_heads) == (4, 1)
+    assert (smallest.num_hidden_layers, smallest.vocab_size) == (1, 5)
+
+    repeated = find(
+        batches(smallest), lambda b: len(np.unique(b["input_ids"])) < b["input_ids"].size
+    )
+    assert repeated["input_ids"].size == 2
+    padded = find(batches(smallest), lambda b: b["attention_mask"].min() == 0)
+    assert padded["attention_mask"].tolist() == [[1, 0]]
+    assert find(batches(smallest), lambda b: True)["input_ids"].tolist() == [[0]]
+
+
+@given(configs(vocab_size=7, hidden_size=12, num_attention_heads=3))
+@settings(max_examples=10)
+def test_what_is_fixed_is_not_drawn(config):
+    assert (config.vocab_size, config.hidden_size, config.num_attention_heads) == (7, 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "heads", "positions"),
+    [
+        ({"num_attention_heads": 5}, {5}, {*POSITIONS}),
+        ({"hidden_size": 5}, {1}, {"absolute"}),
+        ({"hidden_size": 8}, {1, 2}, {*POSITIONS}),
+        ({"hidden_size": 9, "num_attention_heads": 9}, {9}, {"absolute"}),
+        ({"position_embedding_type": "sinusoidal"}, {1, 2, 3}, {"sinusoidal"}),
+        ({"pad_token_id": 30}, {1, 2, 3}, {*POSITIONS}),
+    ],
+)
+def test_what_is_drawn_goes_with_what_is_given(fixed, heads, positions):
+    seen = []
+
+    @settings(max_examples=50)
+    @given(configs(**fixed))
+    def look(config):
+        seen.append(config)
+
+    look()
+    assert all(getattr(config, name) == fixed[name] for config in seen for name in fixed)
+    assert {config.num_attention_heads for config in seen} == heads
+    assert {config.position_embedding_type for config in seen} == positions
+
+
+@given(configs(hidden_act="gelu").flatmap(lambda c: st.tuples(st.just(c), batches(c))))
+@settings(max_examples=20)
+def test_batches_have_a_token_each_and_padding_at_the_right(case):
+    config, batch = case
+    mask = batch["attention_mask"]
+    assert (mask[:, 0] == 1).all()
+    assert (np.diff(mask, axis=1) <= 0).all()
+    assert (batch["input_ids"][mask == 0] == config.pad_token_id).all()
+    assert all(array.dtype == np.int64 for array in batch.values())
+
+
+@given(
+    float_arrays((2, 3), largest=2, dtype=np.float32),
+    parameters({"LayerNorm.weight": (50,), "dense.bias": (50,)}, dtype=np.float32),
+)
+@settings(max_examples=20)
+def test_arrays_are_ordinary_and_parameters_away_from_their_initial_values(array, params):
+    assert array.shape == (2, 3)
+    assert array.dtype == params.vector.dtype == np.float32
+    assert np.abs(array).max() <= 2
+    assert (params["LayerNorm.weight"] != 1).all()
+    assert abs(params["LayerNorm.weight"].mean() - 1) < 0.3
+    assert (params["dense.bias"] != 0).all()
+
+
+@given(float_arrays((2, 2), largest=0.01, varied=True))
+@settings(max_examples=20)
+def test_varied_arrays_are_never_all_alike(array):
+    assert np.ptp(array) > 0
+
+
+@given(vocabularies(), texts(), texts())
+@settings(max_examples=60)
+def test_every_vocabulary_reads_every_text(vocabulary, text, pair):
+    tokenizer = WordPieceTokenizer(vocabulary)
+    encoding = tokenizer.encode(text, pair)
+    assert all(0 <= i < tokenizer.vocab_size for i in encoding.input_ids)
+    assert [encoding.tokens[0], encoding.tokens[-1]] == ["[CLS]", "[SEP]"]
+    assert isinstance(tokenizer.decode(encoding.input_ids), str)
+    text.encode("utf-8")  # any text can be written to a file
+
+
+def test_texts_are_hostile_and_shrink_to_something_readable():
+    seen = set()
+
+    @settings(max_examples=500, derandomize=True)
+    @given(texts())
+    def look(text):
+        seen.update(text)
+
+    look()
+    assert seen >= set("\x00\u200b\ufeff\u0301\u3000İ한👩")
+    assert find(texts(), lambda text: "\u0301" in text) == "\u0301"
+    assert find(texts(), lambda text: len(text) > 50) == "a" * 101
+    smallest = find(vocabularies(), lambda pieces: "##a" in pieces)
+    assert smallest == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##a"]
+
+
+def test_a_wrong_layer_of_ones_own_is_caught():
+    class Wrong(FeedForward):
+        def backward(self, dout, cache, params, grads):
+            return super().backward(dout, cache, params, grads) + 0.01
+
+    @settings(max_examples=5, database=None, phases=[Phase.generate])
+    @given(configs(hidden_act="gelu").flatmap(
+        lambda c: st.tuples(st.just(c), parameters(Wrong(c).shapes()),
+                            float_arrays((2, 3, c.hidden_size), varied=True))))  # fmt: skip
+    def prove(case):
+        config, params, x = case
+        check_layer(Wrong(config), {"x": x}, params, entries=2)
+
+    with pytest.raises(GradientError, match=r"x at"):
+        prove()
+
+
+def test_nothing_else_imports_hypothesis():
+    code = "import sys, minibert.cli, minibert.testing.cases; sys.exit('hypothesis' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: float_arrays((2,), largest=-1), "largest: expected a number from 0 .*, got -1"),
+        (lambda: float_arrays((2,), largest=np.nan), "largest: expected .*, got nan"),
+        (lambda: float_arrays((2,), largest=np.inf), "largest: expected .*, got inf"),
+        (lambda: float_arrays((2,), dtype=int), "dtype: expected float32 or float64, got int64"),
+        (lambda: float_arrays((1,), varied=True), r"varied: arrays of the shape \(1,\)"),
+        (lambda: float_arrays((0, 3), varied=True), r"varied: arrays of the shape \(0, 3\)"),
+        (lambda: float_arrays((2,), largest=0.001, varied=True), "varied: .* up to 0.001 are all"),
+        (lambda: configs(num_attention_heads=0), "num_attention_heads: expected .*, got 0"),
+        (lambda: configs(num_attention_heads="2"), "num_attention_heads: expected .*, got '2'"),
+        (lambda: configs(hidden_size="8"), "hidden_size: expected a whole number .*, got '8'"),
+        (lambda: configs(pad_token_id=None), "pad_token_id: expected a whole number .*, got None"),
+        (lambda: configs(pad_token_id=-9), "pad_token_id: expected a whole number .*, got -9"),
+        (lambda: find(batches(BertConfig(), max_batch=0), bool), "max_batch: expected .*, got 0"),
+        (lambda: find(batches(BertConfig(), max_length=0), bool), "max_length: expected .*, got 0"),
+    ],
+)
+def test_what_can_not_be_drawn_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_an_array_of_no_axes_is_an_array():
+    assert isinstance(find(float_arrays(()), lambda x: x > 0), np.ndarray)
+
+
+def test_hostile_parts_are_there_once_each_composed_and_decomposed():
+    assert len(set(HOSTILE)) == len(HOSTILE)
+    for form in ("NFC", "NFD", "NFKC"):
+        assert any(unicodedata.normalize(form, part) != part for part in HOSTILE)
+    assert {"한", unicodedata.normalize("NFD", "한"), "\u212b"} <= set(HOSTILE)
