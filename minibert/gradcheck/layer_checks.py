@@ -29,12 +29,13 @@ def check_layer(
     Args:
         layer: has `specs()` (or `shapes()`), `forward(params, **inputs) -> (out, cache)` and
             `backward(dout, cache, params, grads)`, which adds into `grads` and returns the gradient
-            of each input of floats: one array, or a tuple in their order.
+            of each input of floats: one array, or a tuple in their order. If `backward` has an
+            argument `dsite`, it is None.
         inputs: the arguments of `forward` by name.
         params: float64; None: random ones away from initial values.
         forward: replaces the layer's own, for example with more arguments filled in; called as
             `forward(params=params, **inputs)`.
-        backward: replaces the layer's own; called with the same arguments.
+        backward: replaces the layer's own; called as `backward(dout, cache, params, grads)`.
         how: the options of `check_pair`.
 
     Returns, raises, warns: as `check_pair`. Errors name the layer's class.
@@ -45,8 +46,7 @@ def check_layer(
         contract.require_signature(layer, "forward", [], ["params", *inputs])
         forward = layer.forward
     if backward is None:
-        contract.require_signature(layer, "backward", ["dout", "cache", "params", "grads"], [])
-        backward = layer.backward
+        backward = contract.backward_method(layer)
     if params is None:
         params = blind.away_from_initial(Parameters(contract.declared_parameters(layer)))
     contract.require_parameters(layer, params)
