@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibert import BertForMaskedLM, BertForSequenceClassification, WordPieceTokenizer
-from minibert.data.masking import masked
+from minibert.data.masking import mask_sequences
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertModel
 from minibert.testing import batches, configs, parameters, texts, vocabularies
@@ -78,7 +78,7 @@ def test_a_step_is_bitwise_equal_for_any_threads_and_rounds_by_shards(
     tokenizer, rows, config, parts, seed
 ):
     config = replace(config, vocab_size=len(tokenizer), max_position_embeddings=8)
-    shown, labels = masked(rows, tokenizer, np.random.default_rng(seed))
+    shown, labels = mask_sequences(rows, tokenizer, np.random.default_rng(seed))
     batch = {"input_ids": shown}
 
     def step(config, parts, threads, order=1):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from minibert import BertConfig, BertForMaskedLM
+from minibert.objectives import ModelObjective
 from minibert.training import AdamW, Engine, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
 from tests.conftest import small_tokenizer
@@ -86,7 +87,7 @@ class Run(RuleBasedStateMachine):
         engine = Engine(self.model, self.optimizer, seed=3, threads=threads)
         options = Settings(steps=TOTAL, learning_rate=1e-2, save_every=save_every, keep=keep)
         with suppress(PowerCut):
-            train(engine, until, options, TOKENIZER, run=self.folder)
+            train(engine, ModelObjective(self.model, until), options, TOKENIZER, run=self.folder)
 
     @precondition(lambda self: self.optimizer.step < TOTAL)
     @rule(
