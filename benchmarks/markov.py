@@ -123,7 +123,7 @@ class HiddenMarkov:
         ids = np.where(masked, 0, words)  # (B, T)
         count = self.emission.shape[1]
         if (wrong := ids[(ids < 0) | (ids >= count)]).size:
-            raise ValueError(f"words: expected numbers from 0 to {count - 1}, got {wrong[0]}")
+            raise ValueError(f"words: expected ids from 0 to {count - 1}, got {wrong[0]}")
         visible = np.where(masked[..., None], 1.0, self.emission.T[ids])  # (B, T, Z)
         forward, backward = np.empty_like(visible), np.empty_like(visible)
         message = np.broadcast_to(self.start, visible[:, 0].shape)  # (B, Z)
