@@ -21,13 +21,13 @@ from benchmarks.markov import HiddenMarkov
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.data.masking import mask_tokens
-from minibert.data.sampling import generator
+from minibert.data.rng import generator
 from minibert.functional import IGNORED
-from minibert.objectives.evaluation import score
+from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.training import AdamW, Engine, linear_schedule, split_batch
 
 PAD, CLS, SEP, MASK, SPECIALS = 0, 2, 3, 4, 5
-LANGUAGE = HiddenMarkov.draw(states=16, words=24, seed=0, concentration=0.05)
+LANGUAGE = HiddenMarkov.sample(states=16, words=24, seed=0, concentration=0.05)
 WORDS = LANGUAGE.emission.shape[1]
 LENGTH, BATCH, SHARDS = 16, 64, 2  # words in a sentence, sentences in a step and their parts
 SHARE = 0.25  # of the words, hidden: more to learn from in a step than BERT's 15 %
@@ -49,7 +49,7 @@ def main():
     lengths = [total // 4, total // 2, total]
     start = time.perf_counter()
     words = LANGUAGE.sentences(HELD_OUT, LENGTH, generator(SEED, "evaluation", 0))
-    shown, labels = masked(words, generator(SEED, "evaluation", 1))
+    shown, labels = mask_sequences(words, generator(SEED, "evaluation", 1))
     hidden = labels[:, 1:-1] != IGNORED
     limit = LANGUAGE.best_loss(words, hidden)
     print(f"{platform.python_implementation()} {platform.python_version()}, "
@@ -66,7 +66,7 @@ def main():
         losses = []
         for steps in lengths:
             model = trained(layers, width, steps, o.rate * 64 / width)
-            losses.append(score(model, shown, labels, PAD).loss)
+            losses.append(masked_lm_metrics(model, shown, labels, PAD).loss)
         gaps = " | ".join(f"{loss - limit:.3f}" for loss in losses)
         print(f"| {layers} × {width} | {model.params.vector.size:,} | {gaps} | {losses[-1]:.3f} | "
               f"{time.perf_counter() - begun:.0f} |", flush=True)  # fmt: skip
@@ -90,13 +90,13 @@ def trained(layers, width, steps, peak):
     engine = Engine(model, AdamW(model.params), seed=SEED)
     for step in range(steps):
         words = LANGUAGE.sentences(BATCH, LENGTH, generator(SEED, "order", step))
-        shown, labels = masked(words, generator(SEED, "masking", step))
+        shown, labels = mask_sequences(words, generator(SEED, "masking", step))
         rate = linear_schedule(step, steps, steps // 10, peak)
         engine.step(split_batch(as_batch(shown, PAD), labels, SHARDS), rate)
     return model
 
 
-def masked(words, rng):
+def mask_sequences(words, rng):
     """Frame sentences (B, T) and hide a share of each: what is shown and the labels, (B, T + 2)."""
     ids = np.pad(words + SPECIALS, ((0, 0), (1, 1)))
     ids[:, 0], ids[:, -1] = CLS, SEP

@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.harness import alternate, options, parse, ratios, report, spread, table, workers
 from benchmarks.peers import CLIP, about_torch, on_torch, use_torch
 from minibert import BertForSequenceClassification, WordPieceTokenizer
-from minibert.data.sampling import rows_at
-from minibert.data.tables import read_rows
+from minibert.data.sampling import batch_indices
+from minibert.data.tables import read_records
 from minibert.runtime.threads import usable_cores
 from minibert.tasks import Examples, Metrics, SingleLabelTask
 from minibert.training import FineTuning, evaluate, fine_tune
@@ -78,7 +78,7 @@ def main() -> None:
 
 def sentences(split: str) -> Examples:
     """Return one split of the hand-written sentences."""
-    rows = read_rows(CORPUS / f"{split}.tsv", labelled=True)
+    rows = read_records(CORPUS / f"{split}.tsv", labelled=True)
     return Examples([row.text for row in rows], None, [row.label for row in rows])
 
 
@@ -171,7 +171,7 @@ def theirs(size: int, epochs: int | None) -> Iterator:
         labels = torch.as_tensor([task.number(label) for label in train.labels])
         begin = time.perf_counter()
         for step in range(how.steps):
-            rows = rows_at(step, size, how.batch_size, seed)
+            rows = batch_indices(step, size, how.batch_size, seed)
             for group in adam.param_groups:
                 group["lr"] = how.rate(step) * group["scale"]
             loss = model(**encoded([train.texts[i] for i in rows]), labels=labels[rows]).loss

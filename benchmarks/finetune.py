@@ -25,7 +25,7 @@ from benchmarks.harness import alternate, options, parse, ratios, report, spread
 from benchmarks.peers import about_torch, fused_adam, on_torch, update, use_torch
 from benchmarks.texts import labelled
 from minibert import BertForSequenceClassification, WordPieceTokenizer
-from minibert.data.sampling import rows_at, rows_of_like_length_at, steps_per_epoch
+from minibert.data.sampling import batch_indices, length_bucketed_batch, steps_per_epoch
 from minibert.runtime.threads import usable_cores
 from minibert.tasks import Examples, SingleLabelTask
 from minibert.training import FineTuning, evaluate, fine_tune
@@ -121,9 +121,9 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
         if by_length:
             lengths = np.array([len(ids) for ids in tokenizer(examples.texts)["input_ids"]])
         for step in range(todo.steps):
-            rows = rows_at(step, len(examples), B, seed)
+            rows = batch_indices(step, len(examples), B, seed)
             if by_length:
-                rows = rows_of_like_length_at(step, lengths, B, seed)
+                rows = length_bucketed_batch(step, lengths, B, seed)
             batch = encoded([examples.texts[i] for i in rows])
             update(torch, model, adam, model(**batch, labels=labels[rows]).loss, todo.rate(step))
         return model, len(examples) / (time.perf_counter() - start)

@@ -12,7 +12,7 @@ import numpy as np
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
-from minibert.objectives.evaluation import score
+from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.runtime.threads import usable_cores
 from minibert.training import AdamW, Engine, split_batch
 
@@ -40,7 +40,7 @@ class Minibert:
 
     def loss(self, shown, labels):
         """Compute the loss of masked rows, without dropout."""
-        return score(self.model, shown, labels, self.model.config.pad_token_id).loss
+        return masked_lm_metrics(self.model, shown, labels, self.model.config.pad_token_id).loss
 
 
 class PyTorch:

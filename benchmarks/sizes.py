@@ -77,7 +77,8 @@ def timed(run):
 def ours(size, batch, labels):
     """The model here: as many shards as cores."""
     from minibert import BertConfig, BertForMaskedLM
-    from minibert.runtime.threads import in_order, one_blas_thread, usable_cores
+    from minibert.runtime.blas import one_blas_thread
+    from minibert.runtime.threads import ordered_map, usable_cores
     from minibert.training import AdamW, Engine, split_batch
 
     model = BertForMaskedLM(BertConfig.preset(size, vocab_size=V))
@@ -91,7 +92,7 @@ def ours(size, batch, labels):
 
     def forward():
         with one_blas_thread():
-            list(in_order(encode, parts, usable_cores()))
+            list(ordered_map(encode, parts, usable_cores()))
 
     def step():
         engine.step(shards, 1e-4)

@@ -8,7 +8,7 @@ import numpy as np
 from minibert import WordPieceTokenizer
 from minibert.data.builtin.corpus import write_builtin
 from minibert.data.corpus import pack, read_corpus
-from minibert.data.tables import read_rows
+from minibert.data.tables import read_records
 from minibert.tasks import Examples
 
 FOLDER = Path(tempfile.gettempdir()) / "minibert-benchmarks"  # remove it to make all of it anew
@@ -45,5 +45,5 @@ def packed(side: str, size: int, length: int) -> np.ndarray:
 
 def labelled(split: str) -> Examples:
     """Return one split of the built-in labelled texts, "train" or "test"."""
-    rows = read_rows(corpus() / "labelled" / f"{split}.tsv", labelled=True)
+    rows = read_records(corpus() / "labelled" / f"{split}.tsv", labelled=True)
     return Examples([row.text for row in rows], None, [row.label for row in rows])

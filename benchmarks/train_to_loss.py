@@ -18,8 +18,9 @@ from benchmarks.harness import alternate, options, parse, repeat, report, spread
 from benchmarks.peers import SIDES
 from benchmarks.texts import packed, tokenizer
 from minibert import BertConfig
-from minibert.data.masking import masked
-from minibert.data.sampling import generator, rows_at
+from minibert.data.masking import mask_sequences
+from minibert.data.rng import generator
+from minibert.data.sampling import batch_indices
 from minibert.training import Settings
 
 V, B, T = 8192, 32, 64
@@ -68,7 +69,7 @@ def columns(turns: list[tuple[int, float, float]]) -> Iterator[str]:
 def runs(side: str, seconds: float, dropout: float) -> Iterator:
     """One side: yields what it is; then, after each quarter of a run, steps, seconds and loss."""
     pieces, rows = tokenizer(V), packed("train", V, T)
-    held_out = masked(packed("held_out", V, T), pieces, generator(0, "evaluation"))
+    held_out = mask_sequences(packed("held_out", V, T), pieces, generator(0, "evaluation"))
     config = BertConfig.preset(
         "tiny",
         vocab_size=V,
@@ -85,8 +86,8 @@ def runs(side: str, seconds: float, dropout: float) -> Iterator:
         settings = Settings(steps=steps, batch_size=B, learning_rate=RATE, seed=seed)
 
         def step(number):
-            chosen = rows[rows_at(number, len(rows), B, seed)]
-            shown, labels = masked(chosen, pieces, generator(seed, "masking", number))
+            chosen = rows[batch_indices(number, len(rows), B, seed)]
+            shown, labels = mask_sequences(chosen, pieces, generator(seed, "masking", number))
             model.step(shown, labels, settings.rate(number))
 
         return model, step

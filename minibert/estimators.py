@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from minibert.data.sampling import held_out_of
+from minibert.data.splits import stratified_split
 from minibert.tasks import (
     Examples,
     MultiLabelTask,
@@ -125,7 +125,7 @@ class Estimator:
         """Train a model on examples; set `model_`, `tokenizer_` and `task_`."""
         all_examples, held_out = examples, None
         if self.early_stopping:
-            chosen = held_out_of(task.strata(examples.labels), DEV_SHARE, self.random_state)
+            chosen = stratified_split(task.strata(examples.labels), DEV_SHARE, self.random_state)
             examples, held_out = examples.split(chosen.tolist())
         run = FineTuningRun.start(
             task,

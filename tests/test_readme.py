@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minibert.cli import parser
+from minibert.cli import build_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -22,7 +22,7 @@ def test_every_command_parses_and_resolves(command):
     words = shlex.split(command)
     program = words[0].removeprefix(".venv/bin/")
     if program == "minibert":
-        assert callable(parser().parse_args(words[1:]).command)
+        assert callable(build_parser().parse_args(words[1:]).command)
     elif program == "python3":
         assert words == ["python3", "-m", "venv", ".venv"]
     elif program in ("python", "python3"):

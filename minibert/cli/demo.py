@@ -1,19 +1,22 @@
-"""The whole road in one command: from the installed documentation to a fine-tuned classifier."""
+"""`minibert demo`: the whole pipeline, from installed documentation to a fine-tuned classifier."""
 
+import argparse
 from pathlib import Path
 
-from minibert.cli.shared import interactive
-from minibert.data.builtin.corpus import write_builtin
+import numpy as np
+
+from minibert.cli.output import is_interactive
+from minibert.data.builtin.corpus import Corpus, write_builtin
 from minibert.data.corpus import pack
-from minibert.data.masking import masked
-from minibert.data.sampling import generator, steps_per_epoch
-from minibert.data.tables import read_rows
+from minibert.data.rng import generator
+from minibert.data.sampling import steps_per_epoch
+from minibert.data.tables import read_records
 from minibert.files import claim
 from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
-from minibert.objectives.evaluation import count_tokens
+from minibert.objectives import MaskedLM
 from minibert.tasks import Examples, SingleLabelTask
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
@@ -21,8 +24,7 @@ from minibert.training import (
     Settings,
     evaluate,
     fine_tune,
-    train_masked_lm,
-    unigram_score,
+    pretrain,
 )
 from minibert.training.history import read_history
 from minibert.training.pretraining import guess
@@ -33,41 +35,90 @@ SENTENCES = (
     "the shape of the [MASK] must be a tuple of integers.",
     "if [MASK] is true, the result is returned as a list.",
 )
-VOCABULARY, LENGTH = 4096, 32
-STEPS, BATCH, SHARDS, RATE = 2400, 64, 2, 2e-3
-TEXTS, EPOCHS, TEXT_RATE, DROPOUT = 600, 12, 5e-4, 0.1
+VOCABULARY, LENGTH = 4096, 32  # tokens in the vocabulary; tokens per sequence
+STEPS, BATCH, SHARDS, RATE = 2400, 64, 2, 2e-3  # of pre-training; BATCH and SHARDS of both
+TEXTS, EPOCHS, TEXT_RATE, DROPOUT = 600, 12, 5e-4, 0.1  # of fine-tuning
+STARTS = ("pre-trained", "from scratch")  # of the two classifiers
+
+DESCRIPTION = """
+Learns a vocabulary, pre-trains a tiny BERT, shows its predictions for masked words before and after
+the training, fine-tunes a classifier with and without pre-training, and prints the name of the
+folder that contains the results.
+"""
+EXAMPLE = "minibert demo"
 
 
-def run(out: Path | None = None, *, steps: int | None = None) -> None:
-    """Walk the road, printing each station.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `minibert demo`."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="new folder for the results (default: minibert-demo-N, with the first free number)",
+    )
+    parser.add_argument(
+        "--steps", type=int, help=f"number of pre-training updates (default: {STEPS})"
+    )
 
-    Args:
-        out: a new folder; None: the first of `minibert-demo-1`, `-2`, ... that is not there.
-        steps: of the pre-training; None: 2,400.
+
+def run(options: argparse.Namespace) -> None:
+    """Run all stages of the pipeline and print the results of each.
 
     Raises:
-        FileExistsError: the folder is there.
-        ValueError: no steps are asked for.
+        FileExistsError: the folder exists.
+        ValueError: the number of steps is below 1.
     """
-    steps = STEPS if steps is None else steps
+    steps = STEPS if options.steps is None else options.steps
     settings = Settings(steps=steps, batch_size=BATCH, shards=SHARDS, learning_rate=RATE)
-    out = out or _fresh()
+    out = options.out or _new_folder()
     claim(out)
-    progress = interactive()
+    corpus = _write_corpus(out)
+    tokenizer, rows, held_out = _learn_tokenizer(corpus)
+    model = _pretrain(out, tokenizer, rows, held_out, settings)
+    classifier, text = _finetune(out, tokenizer, settings.seed)
+    print("5. Inside the models: curves, attention and gradients, on one page")
+    _write_report(out, model, classifier, tokenizer, text)
+    print(f"   {out}/report.html")
+    print(f"\nThe results are in {out}. Commands to try:")
+    print(f"   minibert fill-mask {out}/model 'the default [MASK] is used.'")
+    print(f"   minibert predict {out}/classifier 'send a message to the mail server'")
+    print(f"   minibert evaluate {out}/classifier {out}/corpus/labelled/test.tsv")
 
-    print("1. The corpus: documentation that is installed with Python and NumPy", flush=True)
-    corpus, _ = write_builtin(out / "corpus", progress=progress)
-    paragraphs = [text for document in corpus.train for text in document]
-    characters = sum(map(len, paragraphs))
-    print(f"   {len(corpus.train):,} documents, {characters / 1e6:.1f} M characters; "
-          f"{len(corpus.held_out):,} documents held out")  # fmt: skip
 
-    print("2. The tokenizer: a WordPiece vocabulary, learned from it", flush=True)
-    tokenizer = WordPieceTokenizer.train(paragraphs, VOCABULARY, progress=progress)
-    rows, held_out = (pack(side, tokenizer, LENGTH) for side in (corpus.train, corpus.held_out))
-    print(f"   {tokenizer.vocab_size:,} pieces; the corpus is {rows.size:,} tokens long")
+def _write_corpus(out: Path) -> Corpus:
+    print("1. The corpus: documentation installed with Python and NumPy", flush=True)
+    corpus, _ = write_builtin(out / "corpus", progress=is_interactive())
+    characters = sum(map(len, _paragraphs(corpus)))
+    print(
+        f"   {len(corpus.train):,} documents, {characters / 1e6:.1f} M characters; "
+        f"{len(corpus.held_out):,} documents held out"
+    )
+    return corpus
 
-    print("3. Pre-training: BERT-tiny guesses masked tokens", flush=True)
+
+def _paragraphs(corpus: Corpus) -> list[str]:
+    return [paragraph for document in corpus.train for paragraph in document]
+
+
+def _learn_tokenizer(corpus: Corpus) -> tuple[WordPieceTokenizer, np.ndarray, np.ndarray]:
+    """Return a tokenizer, the training sequences (S, T) and the held-out sequences (S, T)."""
+    print("2. The tokenizer: a WordPiece vocabulary, learned from the corpus", flush=True)
+    tokenizer = WordPieceTokenizer.train(_paragraphs(corpus), VOCABULARY, progress=is_interactive())
+    rows, held_out = (
+        pack(documents, tokenizer, LENGTH) for documents in (corpus.train, corpus.held_out)
+    )
+    print(f"   {tokenizer.vocab_size:,} pieces; the corpus contains {rows.size:,} tokens")
+    return tokenizer, rows, held_out
+
+
+def _pretrain(
+    out: Path,
+    tokenizer: WordPieceTokenizer,
+    rows: np.ndarray,
+    held_out: np.ndarray,
+    settings: Settings,
+) -> BertForMaskedLM:
+    """Pre-train a model, print its predictions before and after, and save it."""
+    print("3. Pre-training: BERT-tiny predicts masked tokens", flush=True)
     config = BertConfig.preset(
         "tiny",
         vocab_size=tokenizer.vocab_size,
@@ -79,30 +130,33 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     )
     model = BertForMaskedLM(config)
     before = [guess(model, tokenizer, text, 5)[0] for text in SENTENCES]
-    result = train_masked_lm(
-        model, tokenizer, rows, held_out, settings, run=out / "model", progress=progress
-    )
-    _, labels = masked(held_out, tokenizer, generator(settings.seed, "evaluation"))
-    print(f"   held out:               {result}")
-    counts = count_tokens(rows, tokenizer)
-    print(f"   knowing only counts:    {unigram_score(counts, labels, tokenizer)}")
+    objective = MaskedLM(model, tokenizer, rows, held_out, settings)
+    pretrain(model, objective, settings, tokenizer, run=out / "model", progress=is_interactive())
+    print(f"   held out:               {objective.result()}")
+    print(f"   unigram baseline:       {objective.baseline}")
     tokenizer.save_pretrained(out / "model")
     model.save_pretrained(out / "model")
     for text, untrained in zip(SENTENCES, before, strict=True):
         print(f"   {text}")
-        print(f"     before: {_list(untrained)}")
-        print(f"     after:  {_list(guess(model, tokenizer, text, 5)[0])}")
+        print(f"     before: {_format_predictions(untrained)}")
+        print(f"     after:  {_format_predictions(guess(model, tokenizer, text, 5)[0])}")
+    return model
 
-    print("4. Fine-tuning: which module does a text document? Few labels are enough", flush=True)
-    labelled = out / "corpus" / "labelled"
-    train_rows = read_rows(labelled / "train.tsv", labelled=True)
-    task = SingleLabelTask.from_labels([row.label for row in train_rows])
-    chosen = generator(settings.seed, "order").permutation(len(train_rows))[:TEXTS]
-    test_rows = read_rows(labelled / "test.tsv", labelled=True)
-    train, test = (
-        Examples([row.text for row in rows], None, [row.label for row in rows])
-        for rows in ([train_rows[i] for i in chosen], test_rows)
-    )
+
+def _format_predictions(candidates: list[tuple[str, float]]) -> str:
+    return ", ".join(f"{token} {prob:.0%}" for token, prob in candidates)
+
+
+def _finetune(
+    out: Path, tokenizer: WordPieceTokenizer, seed: int
+) -> tuple[BertForSequenceClassification, str]:
+    """Fine-tune two classifiers, print their metrics, and save the pre-trained one.
+
+    Returns:
+        the pre-trained classifier and the first test text.
+    """
+    print("4. Fine-tuning: which module does a text document? Few labels suffice", flush=True)
+    task, train, test = _read_labelled(out / "corpus" / "labelled", seed)
     schedule = FineTuning(
         steps=EPOCHS * steps_per_epoch(len(train), BATCH),
         batch_size=BATCH,
@@ -112,55 +166,69 @@ def run(out: Path | None = None, *, steps: int | None = None) -> None:
     pretrained = BertForSequenceClassification.from_pretrained(
         out / "model", hidden_dropout_prob=DROPOUT, **task.config()
     )
-    from_nothing = BertForSequenceClassification(pretrained.config)
+    from_scratch = BertForSequenceClassification(pretrained.config)
     scores = {}
-    for title, classifier in (("pre-trained", pretrained), ("from nothing", from_nothing)):
+    for title, classifier in zip(STARTS, (pretrained, from_scratch), strict=True):
         fine_tune(
-            classifier, tokenizer, task, train, schedule, run=out / "fine-tuning" / title,
-            title=title, progress=progress,
-        )  # fmt: skip
+            classifier,
+            tokenizer,
+            task,
+            train,
+            schedule,
+            run=out / "fine-tuning" / title,
+            title=title,
+            progress=is_interactive(),
+        )
         scores[title] = evaluate(classifier, tokenizer, task, test)
     tokenizer.save_pretrained(out / "classifier")
     pretrained.save_pretrained(out / "classifier")
-    best, nothing = (scores[title].figures() for title in ("pre-trained", "from nothing"))
+    best, scratch = (scores[title].figures() for title in STARTS)
     print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(task.names)} classes")
     print(f"   accuracy, pre-trained:  {best['accuracy']:.1%} (macro-F1 {best['macro_f1']:.1%})")
-    print(f"   accuracy, from nothing: {nothing['accuracy']:.1%}")
+    print(f"   accuracy, from scratch: {scratch['accuracy']:.1%}")
     print(f"   {scores['pre-trained'].trivial_baseline()}")
-
-    _report(out, model, pretrained, tokenizer, test_rows[0].text)
-    print("5. What it looks like inside: curves, attention, gradients, in one page")
-    print(f"   {out}/report.html")
-
-    print(f"\nAll of it is in {out}. To play with it:")
-    print(f"   minibert fill-mask {out}/model 'the default [MASK] is used.'")
-    print(f"   minibert predict {out}/classifier 'send a message to the mail server'")
-    print(f"   minibert evaluate {out}/classifier {out}/corpus/labelled/test.tsv")
+    return pretrained, test.texts[0]
 
 
-def _report(out, model, classifier, tokenizer, text):
-    """Write the page that shows the runs' curves and two texts' ways through the models."""
+def _read_labelled(folder: Path, seed: int) -> tuple[SingleLabelTask, Examples, Examples]:
+    """Return the task, a random part of the training texts, and the test texts."""
+    train, test = (
+        Examples([row.text for row in rows], None, [row.label for row in rows])
+        for rows in (
+            read_records(folder / "train.tsv", labelled=True),
+            read_records(folder / "test.tsv", labelled=True),
+        )
+    )
+    task = SingleLabelTask.from_labels(train.labels)
+    chosen = generator(seed, "order").permutation(len(train))[:TEXTS]
+    return task, train.select(chosen), test
 
-    def line(run, name):
+
+def _write_report(
+    out: Path,
+    model: BertForMaskedLM,
+    classifier: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    text: str,
+) -> None:
+    """Write a page with the runs' curves and the activations of two texts."""
+
+    def points(run: Path, name: str) -> list[tuple[int, float]]:
         return [(row["step"], row[name]) for row in read_history(run) if name in row]
 
-    run = out / "model"
     pictures = [
         curves(
             "Pre-training",
             {
-                "training loss": smoothed(line(run, "loss")),
-                "held-out loss": line(run, "held_out_loss"),
-                "knowing only counts": line(run, "yardstick_loss"),
+                "training loss": smoothed(points(out / "model", "loss")),
+                "held-out loss": points(out / "model", "held_out_loss"),
+                "unigram baseline": points(out / "model", "yardstick_loss"),
             },
             "nats",
         ),
         curves(
             "Fine-tuning",
-            {
-                title: smoothed(line(out / "fine-tuning" / title, "loss"), 0.9)
-                for title in ("pre-trained", "from nothing")
-            },
+            {title: smoothed(points(out / "fine-tuning" / title, "loss"), 0.9) for title in STARTS},
             "training loss in nats",
         ),
     ]
@@ -168,15 +236,12 @@ def _report(out, model, classifier, tokenizer, text):
         inspect_text(classifier, tokenizer, text, backward=True),
         inspect_text(model, tokenizer, SENTENCES[0], backward=True),
     ]
-    write_page(out / "report.html", "A BERT of one's own", inspections, pictures)
+    write_page(out / "report.html", "A small BERT", inspections, pictures)
 
 
-def _fresh() -> Path:
+def _new_folder() -> Path:
+    """Return the first folder minibert-demo-1, -2, ... that does not exist (Path)."""
     number = 1
     while Path(f"minibert-demo-{number}").exists():
         number += 1
     return Path(f"minibert-demo-{number}")
-
-
-def _list(guesses):
-    return ", ".join(f"{piece} {share:.0%}" for piece, share in guesses)

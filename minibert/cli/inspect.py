@@ -1,13 +1,14 @@
-"""The sub-command that looks inside a model."""
+"""`minibert inspect`: show a text's activations in a model."""
 
 import argparse
+from pathlib import Path
 
 from minibert import models
 from minibert.inspection import inspect_text, printed, write_page
 from minibert.models.checkpoints import read_architectures
 from minibert.tokenization import WordPieceTokenizer
 
-KINDS = (
+MODELS = (
     models.BertForPreTraining,
     models.BertForMaskedLM,
     models.BertForSequenceClassification,
@@ -15,28 +16,50 @@ KINDS = (
     models.BertModel,
 )
 
+DESCRIPTION = """
+For a model with a head, also prints its prediction; with --backward, also the norm of the gradient
+of the predicted label's score with respect to each activation and each token. --html writes a page
+that shows attention, hidden states and gradients in a browser, in a single file.
+"""
+EXAMPLE = 'minibert inspect classifier "My train is an hour behind." --html look.html'
 
-def inspect(options: argparse.Namespace) -> None:
-    """Show what a text goes through."""
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `minibert inspect`."""
+    parser.add_argument("model", help="folder of a model, its name on the hub, or minilm")
+    parser.add_argument("text", help="a text; for a masked language model, with a [MASK]")
+    parser.add_argument("--pair", help="a second text")
+    parser.add_argument(
+        "--backward", action="store_true", help="also run the backward pass, to show gradients"
+    )
+    parser.add_argument(
+        "--label",
+        help="label whose score is differentiated; implies --backward (default: the most probable "
+        "class, or the most probable token at the first [MASK])",
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page to this file")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a text's activations in a model, and write them to a page if one is asked for."""
     names = read_architectures(options.model)
-    kind = next((kind for kind in KINDS if kind.__name__ in names), None)
+    kind = next((kind for kind in MODELS if kind.__name__ in names), None)
     if kind is None:
         raise ValueError(
-            f"{options.model}: expected one of {', '.join(kind.__name__ for kind in KINDS)}, "
+            f"{options.model}: expected one of {', '.join(kind.__name__ for kind in MODELS)}, "
             f"got {', '.join(names) or 'a model of an unknown kind'}"
         )
-    model = kind.from_pretrained(options.model, strict=True)
-    seen = inspect_text(
-        model,
+    inspection = inspect_text(
+        kind.from_pretrained(options.model, strict=True),
         WordPieceTokenizer.from_pretrained(options.model),
         options.text,
         options.pair,
         label=options.label,
-        # A page shows the gradients wherever there are some.
+        # None: a page shows the gradients of every text that has a score.
         backward=options.backward or options.label is not None or (None if options.html else False),
     )
-    for line in printed(seen):
+    for line in printed(inspection):
         print(line)
     if options.html:
-        write_page(options.html, options.text, [seen])
+        write_page(options.html, options.text, [inspection])
         print(f"{options.html}: open it in a browser")

@@ -1,1 +1,1 @@
-"""Data: the text that is on every machine, text files and tables, and what is made of them."""
+"""Data: corpora, tables, packing, masking, sampling and splits."""

@@ -1,41 +1,42 @@
-"""Tagged words from CoNLL files: a word per line, a blank line between texts."""
+"""Tagged words from CoNLL files: one word per line, a blank line between texts."""
 
 import os
 from collections.abc import Iterator
 
 from minibert.files import read_lines
 
-CONLL = (".conll", ".bio", ".iob")
+CONLL = (".conll", ".bio", ".iob")  # file extensions
 DOCUMENT = "-DOCSTART-"
 
 
 def read_conll(
-    path: str | os.PathLike, *, tagged: bool = True
+    path: str | os.PathLike[str], *, tagged: bool = True
 ) -> Iterator[tuple[int, list[str], list[str] | None]]:
-    """Yield the number of the first line, the words and the tags of each text.
+    """Yield the line number, the words and the tags of each text.
 
-    Columns are separated by a tab or by blanks; the first is the word and the last its tag. Lines
-    of `-DOCSTART-` are skipped (Tjong Kim Sang and De Meulder, 2003).
+    Columns are separated by tabs or spaces; the first is the word and the last is its tag. Lines of
+    `-DOCSTART-` are skipped (Tjong Kim Sang and De Meulder, 2003). The line number is that of the
+    text's first word.
 
     Args:
         path: the file.
-        tagged: whether words must have a tag; without, the file may have words alone.
+        tagged (bool): require a tag for each word; otherwise the file may contain words alone.
 
     Raises:
-        OSError: the file is missing or can't be read.
-        ValueError: it is empty, not text, or a line has another number of columns than the first;
-            the message names the line.
+        OSError: the file is missing or cannot be read.
+        ValueError: the file is empty or not text, or the number of columns changes; the message
+            names the line.
     """
     words: list[str] = []
     tags: list[str] = []
-    width, first, line = 0, 0, 0
+    width, first = 0, 0
 
-    def text():
+    def text() -> tuple[int, list[str], list[str] | None]:
         return first, list(words), list(tags) if width > 1 else None
 
-    for line, row in enumerate(read_lines(path), start=1):
-        columns = row.split("\t") if "\t" in row else row.split()
-        if not row.strip() or columns[0] == DOCUMENT:
+    for number, line in enumerate(read_lines(path), start=1):
+        columns = line.split("\t") if "\t" in line else line.split()
+        if not line.strip() or columns[0] == DOCUMENT:
             if words:
                 yield text()
                 words.clear()
@@ -44,9 +45,9 @@ def read_conll(
         width = width or len(columns)
         if len(columns) != width or (tagged and width < 2) or not all(map(str.strip, columns)):
             expected = f"{width} columns" if width > 1 else "a word and its tag"
-            raise ValueError(f"{path}, line {line}: expected {expected}, found {row[:80]!r}")
+            raise ValueError(f"{path}, line {number}: expected {expected}, found {line[:80]!r}")
         if not words:
-            first = line
+            first = number
         words.append(columns[0].strip())
         tags.append(columns[-1].strip())
     if words:

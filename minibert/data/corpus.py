@@ -1,4 +1,4 @@
-"""From text files to sequences of ids: documents, packed into rows of one length."""
+"""From text files to packed sequences: documents, their ids, and sequences of one length."""
 
 import os
 import zlib
@@ -9,16 +9,16 @@ import numpy as np
 from minibert.files import read_lines
 from minibert.tokenization import WordPieceTokenizer
 
-SHORTEST = 8  # a last row with fewer tokens than this teaches nothing worth its padding
+MIN_LAST_TOKENS = 8  # a shorter last sequence is dropped, because it would be mostly padding
 
 
-def read_corpus(paths: Iterable[str | os.PathLike]) -> Iterator[list[str]]:
-    """Yield the documents of text files, each a list of paragraphs.
+def read_corpus(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[str]]:
+    """Yield the documents of text files, each a list of paragraphs (strings).
 
-    A line is a paragraph; a blank line, or the end of a file, ends a document.
+    A line is a paragraph. A blank line or the end of a file ends a document.
 
     Raises:
-        OSError: a file is missing or can't be read.
+        OSError: a file is missing or cannot be read.
         ValueError: a file is empty, binary or not UTF-8; the message names the file and the line.
     """
     for path in paths:
@@ -34,10 +34,10 @@ def read_corpus(paths: Iterable[str | os.PathLike]) -> Iterator[list[str]]:
 
 
 def is_held_out(document: Sequence[str], share: float) -> bool:
-    """Whether a document is among the `share` of all that is held out.
+    """Return whether a document is in the held-out set, a fraction `share` of all documents.
 
-    That is drawn from its text, so it stays on its side when others come or go, and copies of a
-    document stay together.
+    The decision depends on a checksum of the document's text alone. So a document stays in its set
+    when other documents are added or removed, and copies of a document are in the same set.
     """
     return zlib.crc32("\n".join(document).encode()) < share * 2**32
 
@@ -45,9 +45,9 @@ def is_held_out(document: Sequence[str], share: float) -> bool:
 def ids_of_documents(
     documents: Iterable[Sequence[str]], tokenizer: WordPieceTokenizer
 ) -> Iterator[np.ndarray]:
-    """Yield the ids of each document, in int32, with a [SEP] at its end.
+    """Yield the token ids (N,), int32, of each document, with a [SEP] at its end.
 
-    Special tokens written in the text are text.
+    The name of a special token in the text, such as "[MASK]", is plain text.
     """
     for document in documents:
         ids = [tokenizer.ids_of(text, split_special_tokens=True) for text in document]
@@ -55,22 +55,22 @@ def ids_of_documents(
         yield np.concatenate([*parts, np.array([tokenizer.sep_token_id], np.int32)])
 
 
-class Rows:
-    """A stream of ids as rows of one length: [CLS] tokens [SEP], with no room left over.
+class PackedSequences:
+    """S sequences of T ids, [CLS] tokens [SEP], cut from one stream of ids.
 
-    Documents follow each other with a [SEP] between them, and a row ends wherever it is full: the
-    FULL-SENTENCES format of Liu et al. (2019), section 4.2, by tokens. The last row is padded, or
-    left out if it holds next to nothing. A row is made when it is asked for, so a stream may be
-    larger than memory.
+    Documents follow each other with a [SEP] between them, and a sequence ends when it is full: the
+    FULL-SENTENCES format of Liu et al. (2019), section 4.2, cut at tokens. The last sequence is
+    padded, or dropped if it is short. A sequence is made on access, so the stream may be larger
+    than memory.
 
     Args:
-        stream: the ids of all documents, each with a [SEP] at its end; may be a memory map.
-        tokenizer: knows the special tokens.
-        length: T, the tokens in a row.
-        counts: (V,), how often each token occurs in the stream, if that is known.
+        stream (N,), int: ids of all documents, each with a [SEP] at its end; may be a memory map.
+        tokenizer: supplies the special ids.
+        length (int): T, tokens per sequence.
+        counts (V,), int: number of occurrences of each token in the stream, if known.
 
     Raises:
-        ValueError: a row of this length has no room for a token.
+        ValueError: `length` leaves no room for a token.
     """
 
     def __init__(
@@ -82,43 +82,46 @@ class Rows:
     ):
         if length < 3:
             raise ValueError(f"length: expected at least 3, [CLS], a token and [SEP], got {length}")
-        self.stream = stream[:-1]  # a row has a [SEP] of its own
+        self.stream = stream[:-1]  # every sequence ends with its own [SEP]
         self.tokenizer, self.length, self.counts = tokenizer, length, counts
-        self.width = length - 2  # room for [CLS] and [SEP]
+        self.width = length - 2  # without [CLS] and [SEP]
         count = -(-len(self.stream) // self.width)
         last = len(self.stream) - (count - 1) * self.width
-        self.count = count - 1 if count > 1 and last < min(SHORTEST, self.width) else count
+        is_short = last < min(MIN_LAST_TOKENS, self.width)
+        self.count = count - 1 if count > 1 and is_short else count
 
     def __len__(self) -> int:
-        """Return S, the number of rows."""
+        """Return S, the number of sequences."""
         return self.count
 
-    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the rows with these numbers (B,), as (B, T) in int32."""
-        numbers = np.asarray(numbers)
-        rows = np.full((len(numbers), self.length), self.tokenizer.pad_token_id, np.int32)
-        rows[:, 0] = self.tokenizer.cls_token_id
-        places = numbers[:, None] * self.width + np.arange(self.width)  # (B, T - 2)
-        inside = places < len(self.stream)
-        rows[:, 1:-1][inside] = self.stream[places[inside]]
-        rows[np.arange(len(numbers)), 1 + inside.sum(axis=1)] = self.tokenizer.sep_token_id
-        return rows
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """Return the sequences at `indices` (B,): ids (B, T), int32."""
+        indices = np.asarray(indices)
+        ids = np.full((len(indices), self.length), self.tokenizer.pad_token_id, np.int32)
+        ids[:, 0] = self.tokenizer.cls_token_id
+        positions = indices[:, None] * self.width + np.arange(self.width)  # (B, T - 2)
+        is_inside = positions < len(self.stream)
+        ids[:, 1:-1][is_inside] = self.stream[positions[is_inside]]
+        ids[np.arange(len(indices)), 1 + is_inside.sum(axis=1)] = self.tokenizer.sep_token_id
+        return ids
 
 
 def pack(documents: Iterable[list[str]], tokenizer: WordPieceTokenizer, length: int) -> np.ndarray:
-    """Tokenize documents and return all of their `Rows`, (S, T).
+    """Tokenize documents and return all their packed sequences (S, T), int32.
 
     Args:
-        documents: each a list of paragraphs.  tokenizer: makes the ids.  length: T.
+        documents: documents, each a list of paragraphs.
+        tokenizer: makes the ids.
+        length (int): T.
     """
     streams = list(ids_of_documents(documents, tokenizer))
     stream = np.concatenate(streams) if streams else np.empty(0, np.int32)
-    rows = Rows(stream, tokenizer, length)
-    return rows[np.arange(len(rows))]
+    sequences = PackedSequences(stream, tokenizer, length)
+    return sequences[np.arange(len(sequences))]
 
 
 def as_batch(ids: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
-    """Make a model's batch of rows of one segment (B, T), padding masked out."""
+    """Return a model's batch of one-segment sequences (B, T), with padding masked out."""
     return {
         "input_ids": ids,
         "token_type_ids": np.zeros_like(ids),

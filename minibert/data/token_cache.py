@@ -20,7 +20,7 @@ import numpy as np
 
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
 from minibert.files import cache_folder, creating, discard, read_json, require_file
-from minibert.runtime.threads import bounded
+from minibert.runtime.threads import bounded_map
 from minibert.tokenization import WordPieceTokenizer
 
 log = logging.getLogger("minibert")
@@ -269,7 +269,7 @@ def _tokenized(pieces, tokenizer, dtype, workers):
     # Not forked: that would copy whatever other threads hold at this moment, locks included.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start, (tokenizer, dtype)) as pool:
-        yield from bounded(pool, _work, pieces, 2 * workers)
+        yield from bounded_map(pool, _work, pieces, 2 * workers)
 
 
 _worker: dict = {}

@@ -1,24 +1,33 @@
-"""The activations: GELU with an erf of our own (NumPy has none), its tanh form, ReLU and tanh.
+"""The activations: GELU with a normal distribution of our own (NumPy has none), and ReLU.
 
-Every activation is a pair `forward(x) -> (out, slope)` and `backward(dout, slope) -> dx`: the slope
-f'(x) shares nearly all its work with f(x), so it is computed beside it, while x is in the cache.
+`activate_forward` adds a bias, applies the activation and, if a backward follows, finds the slope
+f'(x), because the slope shares nearly all its work with f(x). The backward is one product.
 """
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
-# An elementwise function of two dozen passes is bound by memory if each pass runs over a whole
-# activation; in smaller pieces the calls themselves cost more. On 2,048 x 1,024 float32 numbers
-# `gelu_forward` takes 6.9 ms in such pieces, 7.9 in a quarter and 8.9 in an eighth of them.
-CHUNK = 131_072
+from minibert.typing import Array
 
-# Q(a) = erfc(a / sqrt(2)) / 2, the normal distribution's right tail, is for a >= 0
+# Elements of a piece. An activation is a dozen passes; over a whole (N, F) each would wait for
+# memory, over a piece it finds the piece in the core's cache.
+PIECE_ELEMENTS = 131_072
+
+# float32: Φ(x) = 1 / (1 + exp(-x · r(x²))); the coefficients of r were fitted for this project by
+# linear programming on the largest error of x · Φ(x): 3e-8 in exact arithmetic, 1.5e-7 of
+# max(1, |x|) in float32. Beyond ±5.5 the sign of the last one leads to 0 and 1.
+_LOGIT = (1.59577064e00, 7.26640777e-02, -6.34684453e-05, -1.11203601e-04, 8.02329153e-06,
+          -2.71252958e-07, 3.68646549e-09)  # fmt: skip
+FAR = -3.0  # further left this error is large relative to Φ, and the right tail below is used
+
+# Q(a) = 1 - Φ(a), the right tail, is for a >= 0
 #     Q(a) = exp(-a²/2) · u · (c[0] + c[1] u + c[2] u² + ...),    u = k / (a + k),
-# because the factor beside exp(-a²/2) is smooth and falls like 1/a. The coefficients were fitted
-# for this project: for float32 by linear programming on the largest error (3e-6 of Q, and 7e-8 of
-# a·Q), for float64 by Chebyshev interpolation in 50 digits (1e-15 of Q).
+# because the factor beside exp(-a²/2) is smooth and falls like 1/a. k and c were fitted for this
+# project: for float32 by linear programming (3e-6 of Q), for float64 by Chebyshev interpolation in
+# 50 digits (1e-15 of Q).
 _TAIL_FLOAT32 = (3.75, (
     0.106372219, 0.107039596, 0.0913156288, 0.121360942, -0.0351420821, 0.171499543,
     -0.0624460003,
@@ -32,132 +41,127 @@ _TAIL_FLOAT64 = (5.0, (
     0.001080346067144765,
 ))  # fmt: skip
 
-
-def gelu_forward(x):
-    """Weigh each number by the probability that a standard normal one is smaller.
-
-        gelu(x) = x · Φ(x),    gelu'(x) = Φ(x) + x · φ(x)
-
-    Φ and φ are the normal distribution and its density. Φ(x) is 1 - Q(x) on the right and Q(-x) on
-    the left, Q the right tail: so it keeps its relative accuracy where 1 + erf(x) would cancel.
-    Hendrycks and Gimpel (2016), section 2.
-
-    Args:
-        x: any shape, float32 or float64.
-
-    Returns:
-        out, and the slope that `slope_backward` needs; both shaped like x.
-    """
-    return _in_chunks(_gelu_chunk, x)
+# (x, slope or None, work): overwrites x with f(x), and slope with f'(x).
+Activation: TypeAlias = Callable[[Array, Array | None, Array], None]
 
 
-def gelu_new_forward(x):
-    """The tanh form of GELU.
+def activate_forward(
+    x: Array, bias: Array | None, kind: str, keep: bool = True
+) -> tuple[Array, Array | None]:
+    """Apply an activation to x + bias.
 
-        gelu_new(x) = x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))
+        gelu(x) = x · Φ(x),    gelu_new(x) = x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))),
+        relu(x) = max(x, 0)
 
-    Hendrycks and Gimpel (2016), section 2; within 5e-4 of `gelu_forward`.
+    Φ is the normal distribution. Hendrycks and Gimpel (2016), section 2; the two forms of GELU
+    differ by at most 5e-4.
 
     Args:
-        x: any shape.
+        x (N, F): consumed; out takes its memory.
+        bias (F,): added first; None: zeros.
+        kind: `gelu`, `gelu_new` or `relu`.
+        keep: False: no backward follows, so no slope is computed.
 
     Returns:
-        out, and the slope that `slope_backward` needs; both shaped like x.
+        out (N, F), and the cache that `activate_backward` needs: the slope f'(x + bias).
     """
-    return _in_chunks(_gelu_new_chunk, x)
+    function = ACTIVATIONS[kind]
+    slope = np.empty_like(x) if keep else None
+    step = max(PIECE_ELEMENTS // x.shape[1], 1)
+    work = np.empty((2, min(step, len(x)), x.shape[1]), x.dtype)
+    with np.errstate(over="ignore"):  # exp of a large number is inf, and 1 / inf is right
+        for start in range(0, len(x), step):
+            piece = x[start : start + step]
+            if bias is not None:
+                piece += bias
+            part = None if slope is None else slope[start : start + step]
+            function(piece, part, work[:, : len(piece)])
+    return x, slope
 
 
-def relu_forward(x):
-    """Keep what is positive: relu(x) = max(x, 0); its slope at 0 is taken as 0.
-
-    Args:
-        x: any shape.
-
-    Returns:
-        out, and the slope that `slope_backward` needs; both shaped like x.
-    """
-    return np.maximum(x, 0), (x > 0).astype(x.dtype)
+def activate_backward(dout: Array, slope: Array | None) -> Array:
+    """Gradient of `activate_forward` with respect to x + bias: dx = dout · f'(x + bias)."""
+    assert slope is not None, "activate_forward was called with keep=False"
+    dx: Array = dout * slope
+    return dx
 
 
-def slope_backward(dout, slope):
-    """Gradient of every activation above: dx = dout · f'(x)."""
-    return dout * slope
-
-
-def tanh_forward(x):
-    """out = tanh(x), with out itself as the cache: tanh' = 1 - tanh²."""
-    out = np.tanh(x)
-    return out, out
-
-
-def tanh_backward(dout, out):
-    """Gradient of `tanh_forward`: dx = dout · (1 - out²)."""
-    return dout * (1 - out * out)
-
-
-ACTIVATIONS: dict[str, Callable] = {
-    "gelu": gelu_forward,
-    "gelu_new": gelu_new_forward,
-    "relu": relu_forward,
-}
-
-
-def _in_chunks(function, x):
-    """Call `function(x, out, slope, work)` on one cache-sized piece of x after the other."""
-    x = np.ascontiguousarray(x)
-    out, slope = np.empty_like(x), np.empty_like(x)
-    flat_x, flat_out, flat_slope = x.reshape(-1), out.reshape(-1), slope.reshape(-1)
-    work = np.empty((3, min(CHUNK, x.size)), x.dtype)
-    with np.errstate(over="ignore"):  # x² of what is huge: exp(-x²/2) is 0 all the same
-        for start in range(0, x.size, CHUNK):
-            piece = slice(start, min(start + CHUNK, x.size))
-            room = work[:, : piece.stop - piece.start]
-            function(flat_x[piece], flat_out[piece], flat_slope[piece], room)
-    return out, slope
-
-
-def _gelu_chunk(x, out, slope, work):
-    k, coefficients = _TAIL_FLOAT32 if x.dtype.itemsize < 8 else _TAIL_FLOAT64
-    a, u, density = work
-    np.abs(x, out=a)
-    np.add(a, k, out=u)
-    np.divide(k, u, out=u)  # u = k / (a + k)
-    tail = slope  # room that is free until the end
-    np.multiply(u, coefficients[-1], out=tail)
-    for coefficient in coefficients[-2::-1]:  # Horner's rule; the last product is the factor u
-        tail += coefficient
-        tail *= u
-    np.multiply(a, a, out=density)
-    density *= -0.5
-    np.exp(density, out=density)  # exp(-a²/2)
-    tail *= density  # Q(a)
-    np.subtract(x > 0, tail, out=slope)
-    np.abs(slope, out=slope)  # Φ(x): |1 - Q| on the right, |0 - Q| on the left
-    np.multiply(x, slope, out=out)
-    density *= x
-    density *= 1 / math.sqrt(2 * math.pi)  # x · φ(x)
-    slope += density
-
-
-def _gelu_new_chunk(x, out, slope, work):
-    c = math.sqrt(2 / math.pi)
-    square, tanh, half = work
+def _gelu(x: Array, slope: Array | None, work: Array) -> None:
+    """Write gelu(x) over x, and gelu'(x) = Φ(x) + x · φ(x) over slope; φ is the density."""
+    probability, square = work
     np.multiply(x, x, out=square)
-    np.minimum(square, 1e4, out=square)  # further out tanh is ±1; an infinity times 0 is no number
-    np.multiply(square, 0.044715 * c, out=tanh)
-    tanh += c
-    tanh *= x
-    np.tanh(tanh, out=tanh)  # tanh(c · (x + 0.044715 x³))
-    np.multiply(x, 0.5, out=half)
-    np.multiply(half, tanh, out=out)
-    out += half
-    # slope = (1 + tanh) / 2 + x/2 · (1 - tanh²) · c · (1 + 3 · 0.044715 x²)
-    square *= 3 * 0.044715 * c
-    square += c
-    np.multiply(tanh, tanh, out=slope)
-    np.subtract(1, slope, out=slope)
-    slope *= half
-    slope *= square
-    tanh += 1
-    tanh *= 0.5
-    slope += tanh
+    if x.dtype.itemsize < 8:
+        np.multiply(square, -_LOGIT[-1], out=probability)
+        for coefficient in _LOGIT[-2:0:-1]:  # Horner's rule for -r(x²)
+            probability -= coefficient
+            probability *= square
+        probability -= _LOGIT[0]
+        probability *= x
+        np.exp(probability, out=probability)
+        probability += 1
+        np.reciprocal(probability, out=probability)  # Φ(x)
+        far = x < FAR
+        if far.any():  # few numbers are, and each is decided by itself
+            probability[far] = _right_tail(-x[far])
+    else:
+        tail = _right_tail(np.abs(x))
+        probability[...] = np.where(x > 0, 1 - tail, tail)
+    if slope is not None:
+        square *= -0.5
+        np.exp(square, out=square)
+        square *= 1 / math.sqrt(2 * math.pi)  # φ(x) = exp(-x²/2) / √(2π)
+        np.multiply(x, square, out=slope)
+        slope += probability
+    x *= probability
+
+
+def _right_tail(a: Array) -> Array:
+    """Return Q(a) = 1 - Φ(a) for a >= 0.
+
+    It keeps its relative accuracy where 1 + erf(-a) would cancel.
+    """
+    k, coefficients = _TAIL_FLOAT32 if a.dtype.itemsize < 8 else _TAIL_FLOAT64
+    u = k / (a + k)
+    series = u * coefficients[-1]
+    for coefficient in coefficients[-2::-1]:  # Horner's rule; the last product is the factor u
+        series += coefficient
+        series *= u
+    series *= np.exp(-0.5 * a * a)
+    return series
+
+
+def _gelu_new(x: Array, slope: Array | None, work: Array) -> None:
+    """Write gelu_new(x) over x, and its derivative over slope.
+
+    With s = 1 / (1 + exp(-2z)) = (1 + tanh z) / 2 and z = c (x + 0.044715 x³), c = √(2/π):
+    f = x s, and f' = s + x · 2 s (1 - s) · c (1 + 3 · 0.044715 x²).
+    """
+    c = math.sqrt(2 / math.pi)
+    share, square = work
+    np.multiply(x, x, out=square)
+    np.minimum(square, 1e4, out=square)  # s is 0 or 1 from there on, and inf · 0 is NaN
+    np.multiply(square, -2 * c * 0.044715, out=share)
+    share -= 2 * c
+    share *= x  # -2z
+    np.exp(share, out=share)
+    share += 1
+    np.reciprocal(share, out=share)
+    if slope is not None:
+        square *= 3 * 0.044715 * 2 * c
+        square += 2 * c
+        np.subtract(1, share, out=slope)
+        slope *= share  # s (1 - s)
+        slope *= x
+        slope *= square
+        slope += share
+    x *= share
+
+
+def _relu(x: Array, slope: Array | None, _: Array) -> None:
+    """Write max(x, 0) over x, and its derivative over slope, where that at 0 is 0."""
+    if slope is not None:
+        np.greater(x, 0, out=slope)
+    np.maximum(x, 0, out=x)
+
+
+ACTIVATIONS: dict[str, Activation] = {"gelu": _gelu, "gelu_new": _gelu_new, "relu": _relu}

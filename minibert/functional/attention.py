@@ -1,13 +1,20 @@
-"""Scaled dot-product attention, and the masked softmax at its heart."""
+"""Scaled dot-product attention, and the masked softmax inside it."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from minibert.functional.dropout import dropout_backward, dropout_forward
+from minibert.functional.dropout import DropoutMask, draw_mask, dropout_backward
+from minibert.typing import Array, Rng
+
+# Attention weights of a piece: attention runs over a few sequences at a time, so that scores,
+# weights and their product with the values stay in the core's cache.
+PIECE_ELEMENTS = 65_536
 
 
-def softmax_forward(scores, bias=None):
+def softmax_forward(scores: Array, bias: Array | None = None) -> tuple[Array, Array]:
     """Turn each row of scores into weights that sum to one.
 
         p_j = exp(s_j + b_j) / Σ_k exp(s_k + b_k)
@@ -16,77 +23,154 @@ def softmax_forward(scores, bias=None):
     bias of -inf gives a weight of exactly 0; a row where all are -inf gives zeros.
 
     Args:
-        scores: (..., T).  bias: broadcasts against scores; None: zeros.
+        scores (..., T): s; consumed, the weights take its memory.
+        bias: b, broadcasts against scores; None: zeros.
 
     Returns:
         weights (..., T), which are also the cache that `softmax_backward` needs.
     """
-    # A copy either way: the arithmetic below is in place.
-    weights = scores.copy() if bias is None else scores + bias
-    # The smallest finite number instead of a maximum of -inf, for -inf - (-inf) is not a number.
-    with np.errstate(over="ignore"):  # so far below the maximum, -inf has the weight they get: 0
-        weights -= np.maximum(weights.max(axis=-1, keepdims=True), np.finfo(weights.dtype).min)
-    np.exp(weights, out=weights)
-    total = weights.sum(axis=-1, keepdims=True)
-    weights /= np.where(total == 0, 1, total)
-    return weights, weights
+    if bias is not None:
+        scores += bias
+    # The smallest finite number instead of a maximum of -inf, because -inf - (-inf) is NaN.
+    with np.errstate(over="ignore"):  # so far below the maximum, -inf has the right weight: 0
+        scores -= np.maximum(scores.max(axis=-1, keepdims=True), np.finfo(scores.dtype).min)
+    np.exp(scores, out=scores)
+    # scores.sum(axis=-1), by a matmul, because `sum` is slow on short rows.
+    total = scores @ np.ones((scores.shape[-1], 1), scores.dtype)  # (..., T) @ (T, 1) -> (..., 1)
+    scores /= np.where(total == 0, 1, total)
+    return scores, scores
 
 
-def softmax_backward(dweights, weights):
+def softmax_backward(dweights: Array, weights: Array) -> Array:
     """Gradient of `softmax_forward` with respect to the scores.
 
-    ds_j = p_j · (dp_j - Σ_k dp_k p_k)
-    """
-    dscores = dweights * weights
-    dscores -= weights * dscores.sum(axis=-1, keepdims=True)
-    return dscores
-
-
-def padding_bias(mask, dtype):
-    """The bias that hides padding from `softmax_forward`.
+        ds_j = p_j · (dp_j - Σ_k dp_k p_k)
 
     Args:
-        mask: (B, T), 1 for a token to attend to and 0 for padding.  dtype: of the scores.
+        dweights (..., T): dp; consumed, the result takes its memory.
+        weights (..., T): p.
+    """
+    dweights *= weights
+    ones = np.ones((weights.shape[-1], 1), weights.dtype)
+    dweights -= weights * (dweights @ ones)  # (..., T) @ (T, 1) -> (..., 1)
+    return dweights
+
+
+def padding_mask(attention_mask: Array, dtype: DTypeLike) -> Array | None:
+    """Return the bias that hides padding from a softmax.
+
+    Args:
+        attention_mask (B, T): 1 for a token to attend to, 0 for padding.
+        dtype: of the scores.
 
     Returns:
-        (B, 1, 1, T), 0 for a token and -inf for padding; None if nothing is hidden.
+        (B, 1, 1, T), 0 for a token and -inf for padding; None if nothing is padding.
     """
-    if np.all(mask):
+    if np.all(attention_mask):
         return None
-    return np.where(mask, 0, -np.inf).astype(dtype)[:, None, None, :]
+    return np.where(attention_mask, 0, -np.inf).astype(dtype)[:, None, None, :]
 
 
-def attention_forward(query, key, value, bias=None, rate=0.0, rng=None):
+class AttentionCache(NamedTuple):
+    """What `attention_backward` needs.
+
+    Attributes:
+        weights (B, K, R, T): the attention weights before dropout.
+        mask: their dropout mask.
+        query (B, K, R, H), key (B, K, T, H), value (B, K, T, H): the inputs.
+    """
+
+    weights: Array
+    mask: DropoutMask | None
+    query: Array
+    key: Array
+    value: Array
+
+
+def attention_forward(
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    rate: float = 0.0,
+    rng: Rng | None = None,
+    keep: bool = True,
+) -> tuple[Array, AttentionCache | None]:
     """Give each query the mean of the values, weighted by how well their keys match it.
 
-        out = dropout(softmax(Q Kᵀ / √H + bias)) V
+        out = dropout(softmax(Q Kᵀ / √H + bias + mask)) V
 
     Vaswani et al. (2017), eq. 1; dropout on the weights as in Devlin et al. (2019).
 
     Args:
-        query: (B, K, R, H), R rows that ask.  key, value: (B, K, T, H), T tokens that answer.
-        bias: broadcasts against (B, K, R, T), -inf where nothing may be read; None: all may.
-        rate, rng: of the dropout.
+        query (B, K, R, H): R query positions.
+        key (B, K, T, H), value (B, K, T, H): T tokens.
+        mask: broadcasts against (B, K, R, T), -inf where nothing may be read; None: zeros.
+        bias: the same, of positions; its gradient is that of the scores.
+        rate: of the dropout.
+        rng: draws the dropout mask; None: no dropout.
+        keep: False: no backward follows, so the weights of a few sequences at a time are enough.
 
     Returns:
-        out (B, K, R, H), and the cache that `attention_backward` needs; its `[0]` is the weights
-        (B, K, R, T) before dropout.
+        out (B, K, R, H), in memory as (B, R, K, H), the heads of a token side by side; and the
+        cache that `attention_backward` needs, None without `keep`.
     """
-    scores = query @ key.swapaxes(-1, -2)  # (B, K, R, H) @ (B, K, H, T) -> (B, K, R, T)
-    scores *= 1 / math.sqrt(query.shape[-1])
-    weights, _ = softmax_forward(scores, bias)
-    dropped, mask = dropout_forward(weights, rate, rng)
-    out = dropped @ value  # (B, K, R, T) @ (B, K, T, H) -> (B, K, R, H)
-    return out, (weights, dropped, mask, query, key, value)
+    B, K, R, H = query.shape
+    T, scale = key.shape[2], query.dtype.type(1 / math.sqrt(H))
+    out = np.empty((B, R, K, H), query.dtype).transpose(0, 2, 1, 3)  # -> (B, K, R, H)
+    dropped = draw_mask((B, K, R, T), rate, rng)
+    biases = [np.broadcast_to(b, (B, K, R, T)) for b in (bias, mask) if b is not None]
+    step = max(PIECE_ELEMENTS // (K * R * T), 1)
+    weights = np.empty((B if keep else step, K, R, T), query.dtype)
+    for start in range(0, B, step):
+        rows = slice(start, min(start + step, B))
+        scores = weights[rows] if keep else weights[: rows.stop - start]
+        # (b, K, R, H) @ (b, K, H, T) -> (b, K, R, T)
+        np.matmul(query[rows] * scale, key[rows].swapaxes(-1, -2), out=scores)
+        for each in biases:
+            scores += each[rows]
+        softmax_forward(scores)
+        kept = scores if dropped is None else dropout_backward(scores, dropped.at(rows))
+        # (b, K, R, T) @ (b, K, T, H) -> (b, K, R, H)
+        np.matmul(kept, value[rows], out=out[rows])
+    return out, AttentionCache(weights, dropped, query, key, value) if keep else None
 
 
-def attention_backward(dout, cache):
-    """Gradient of `attention_forward`; returns dquery, dkey, dvalue, shaped like the inputs."""
-    weights, dropped, mask, query, key, value = cache
-    dvalue = dropped.swapaxes(-1, -2) @ dout  # (B, K, T, R) @ (B, K, R, H) -> (B, K, T, H)
-    ddropped = dout @ value.swapaxes(-1, -2)  # (B, K, R, H) @ (B, K, H, T) -> (B, K, R, T)
-    dscores = softmax_backward(dropout_backward(ddropped, mask), weights)
-    dscores *= 1 / math.sqrt(query.shape[-1])
-    dquery = dscores @ key  # (B, K, R, T) @ (B, K, T, H) -> (B, K, R, H)
-    dkey = dscores.swapaxes(-1, -2) @ query  # (B, K, T, R) @ (B, K, R, H) -> (B, K, T, H)
+def attention_backward(
+    dout: Array, cache: AttentionCache, dscores: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Gradient of `attention_forward`: dquery, dkey and dvalue, in memory as (B, ·, K, H).
+
+    Args:
+        dout (B, K, R, H): the gradient of out.
+        cache: of the forward.
+        dscores (B, K, R, T): filled with the gradient of Q Kᵀ / √H, which is that of `bias`; None:
+            not asked for.
+    """
+    weights, mask, query, key, value = cache
+    B, K, R, T = weights.shape
+    H, scale = query.shape[-1], query.dtype.type(1 / math.sqrt(query.shape[-1]))
+    dquery, dkey, dvalue = (
+        np.empty((B, length, K, H), query.dtype).transpose(0, 2, 1, 3) for length in (R, T, T)
+    )
+    step = max(PIECE_ELEMENTS // (K * R * T), 1)
+    for start in range(0, B, step):
+        rows = slice(start, start + step)
+        # Dropout is applied again, because the result would be as large as the weights.
+        dropped = weights[rows] if mask is None else dropout_backward(weights[rows], mask.at(rows))
+        # (b, K, T, R) @ (b, K, R, H) -> (b, K, T, H)
+        np.matmul(dropped.swapaxes(-1, -2), dout[rows], out=dvalue[rows])
+        # (b, K, R, H) @ (b, K, H, T) -> (b, K, R, T)
+        dweights = dout[rows] @ value[rows].swapaxes(-1, -2)
+        if mask is not None:
+            dweights = dropout_backward(dweights, mask.at(rows))
+        scores = softmax_backward(dweights, weights[rows])
+        if dscores is not None:
+            dscores[rows] = scores
+        scores *= scale
+        # (b, K, R, T) @ (b, K, T, H) -> (b, K, R, H)
+        np.matmul(scores, key[rows], out=dquery[rows])
+        # (b, K, T, R) @ (b, K, R, H) -> (b, K, T, H)
+        np.matmul(scores.swapaxes(-1, -2), query[rows], out=dkey[rows])
     return dquery, dkey, dvalue

@@ -2,26 +2,42 @@
 
 import numpy as np
 
+from minibert.typing import Array
 
-def linear_forward(x, weight, bias):
+
+def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, Array]:
     """Map each row of x.
 
         out = x Wᵀ + b
 
     Args:
-        x: (N, I).  weight: (O, I), each row makes one output.  bias: (O,).
+        x (N, I): the rows.
+        weight (O, I): W; each of its rows makes one output.
+        bias (O,): b; None: the operation that follows adds it, see `activate_forward`.
 
     Returns:
         out (N, O), and the cache that `linear_backward` needs: x itself.
     """
     out = x @ weight.T  # (N, I) @ (I, O) -> (N, O)
-    out += bias
+    if bias is not None:
+        out += bias
     return out, x
 
 
-def linear_backward(dout, x, weight, dweight, dbias):
-    """Gradient of `linear_forward`; adds into `dweight` and `dbias`, returns dx (N, I)."""
-    # out = ... + b; as a matmul this sum takes half the time. (N,) @ (N, O) -> (O,)
-    dbias += np.ones(len(dout), dout.dtype) @ dout
-    dweight += dout.T @ x  # (O, N) @ (N, I) -> (O, I)
-    return dout @ weight  # (N, O) @ (O, I) -> (N, I)
+def linear_backward(
+    dout: Array, x: Array, weight: Array, dweight: Array | None, dbias: Array
+) -> Array:
+    """Gradient of `linear_forward`: dx (N, I); adds into `dweight` and `dbias`.
+
+    Args:
+        dout (N, O): the gradient of out.
+        x, weight: as in the forward.
+        dweight (O, I): the gradient of W so far; None: W is frozen.
+        dbias (O,): the gradient of b so far.
+    """
+    # out = ... + b, once in every row: dout.sum(axis=0), as a matmul in half the time.
+    dbias += np.ones(len(dout), dout.dtype) @ dout  # (N,) @ (N, O) -> (O,)
+    if dweight is not None:
+        dweight += dout.T @ x  # (O, N) @ (N, I) -> (O, I)
+    dx: Array = dout @ weight  # (N, O) @ (O, I) -> (N, I)
+    return dx

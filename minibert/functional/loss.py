@@ -1,56 +1,28 @@
-"""The losses: how surprised the model is by the right answer, or how far from it."""
+"""Other losses: binary cross-entropy and squared error.
+
+As in `cross_entropy`, each is a sum over the labels that count, divided by a denominator.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
-IGNORED = -100  # the label of a place that does not count
+from minibert.functional.cross_entropy import IGNORED
+from minibert.typing import Array
 
 
-def cross_entropy_forward(logits, labels, denominator=None, weights=None):
-    """Sum the negative log-probabilities of the labels, and divide.
+class BinaryCrossEntropyCache(NamedTuple):
+    """What `binary_cross_entropy_backward` needs: σ(s), y, where it counts, and n."""
 
-        loss = -(1/n) Σ_i w[label_i] · log softmax(logits_i)[label_i],   over the i whose label is
-        not -100
-
-    The denominator n is an argument so that parts of a batch, each divided by the whole batch's
-    count, add up to the batch's loss.
-
-    Args:
-        logits: (..., C).
-        labels: (...) of integers from 0 to C - 1, or -100 where it doesn't count.
-        denominator: n; None: Σ w[label_i], or 1 if nothing counts.
-        weights: w, (C,), how much each class counts; None: each counts 1.
-
-    Returns:
-        loss in nats, a float64 number, and the cache that `cross_entropy_backward` needs.
-    """
-    flat_labels = labels.reshape(-1)  # (M,)
-    rows = np.flatnonzero(flat_labels != IGNORED)
-    right = flat_labels[rows]
-    share = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)[right]
-    if denominator is None:
-        denominator = share.sum() or 1
-    scale = np.zeros(len(flat_labels))
-    scale[rows] = share / denominator
-    flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
-    largest = flat.max(axis=-1, keepdims=True)  # (M, 1)
-    with np.errstate(over="ignore"):  # so far below the largest, -inf has the share they get: 0
-        shifted = flat - largest  # exp can't overflow
-    picked = flat[rows, right].astype(np.float64) - largest[rows, 0]
-    # From here on it becomes the gradient, w · (softmax - one-hot) / n: nearly all of that is done.
-    dlogits = np.exp(shifted, out=shifted)
-    total = dlogits.sum(axis=-1)  # (M,)
-    loss = float((np.log(total[rows]) - picked) @ scale[rows])
-    dlogits *= (scale / total)[:, None].astype(dlogits.dtype)
-    dlogits[rows, right] -= scale[rows].astype(dlogits.dtype)
-    return loss, dlogits.reshape(logits.shape)
+    probabilities: Array
+    targets: Array
+    counted: Array
+    denominator: float
 
 
-def cross_entropy_backward(dlogits):
-    """Gradient of `cross_entropy_forward`: w · (softmax - one-hot) / n, zero where ignored."""
-    return dlogits
-
-
-def binary_cross_entropy_forward(logits, labels, denominator=None):
+def binary_cross_entropy_forward(
+    logits: Array, labels: Array, denominator: float | None = None
+) -> tuple[float, BinaryCrossEntropyCache]:
     """Cross-entropy of many yes-or-no questions, each with a logit of its own.
 
         loss = -(1/n) Σ_i y_i log σ(s_i) + (1 - y_i) log(1 - σ(s_i)),   σ(s) = 1 / (1 + exp(-s))
@@ -58,8 +30,8 @@ def binary_cross_entropy_forward(logits, labels, denominator=None):
     It is computed as max(s, 0) - s·y + log(1 + exp(-|s|)), which is the same and can't overflow.
 
     Args:
-        logits: s, any shape.
-        labels: y, the same shape; from 0 to 1, or -100 where it doesn't count.
+        logits (...): s.
+        labels (...): y, from 0 to 1, or -100 where nothing counts.
         denominator: n; None: the number of labels that count, at least 1.
 
     Returns:
@@ -68,28 +40,39 @@ def binary_cross_entropy_forward(logits, labels, denominator=None):
     counted = labels != IGNORED
     if denominator is None:
         denominator = max(int(counted.sum()), 1)
-    truth = np.where(counted, labels, 0).astype(logits.dtype)
+    targets = np.where(counted, labels, 0).astype(logits.dtype)
     decay = np.exp(-np.abs(logits))
-    losses = np.maximum(logits, 0) - logits * truth + np.log1p(decay)
+    losses = np.maximum(logits, 0) - logits * targets + np.log1p(decay)
     # σ(s) = 1 / (1 + exp(-|s|)) on the right, and one minus that on the left.
     probabilities = np.where(logits >= 0, 1, decay) / (1 + decay)
-    loss = losses.sum(where=counted, dtype=np.float64) / denominator
-    return loss, (probabilities, truth, counted, denominator)
+    loss = float(losses.sum(where=counted, dtype=np.float64)) / denominator
+    return loss, BinaryCrossEntropyCache(probabilities, targets, counted, denominator)
 
 
-def binary_cross_entropy_backward(cache):
+def binary_cross_entropy_backward(cache: BinaryCrossEntropyCache) -> Array:
     """Gradient of `binary_cross_entropy_forward`: (σ(s) - y) / n, zero where ignored."""
-    probabilities, truth, counted, denominator = cache
-    return (probabilities - truth) * (counted / denominator).astype(truth.dtype)
+    probabilities, targets, counted, denominator = cache
+    dlogits: Array = (probabilities - targets) * (counted / denominator).astype(targets.dtype)
+    return dlogits
 
 
-def squared_error_forward(outputs, targets, denominator=None):
+class SquaredErrorCache(NamedTuple):
+    """What `squared_error_backward` needs: o - y, and n."""
+
+    errors: Array
+    denominator: float
+
+
+def squared_error_forward(
+    outputs: Array, targets: Array, denominator: float | None = None
+) -> tuple[float, SquaredErrorCache]:
     """Sum the squares of the errors, and divide.
 
         loss = (1/n) Σ_i (o_i - y_i)²
 
     Args:
-        outputs: o, any shape.  targets: y, the same shape.
+        outputs (...): o.
+        targets (...): y.
         denominator: n; None: the number of targets.
 
     Returns:
@@ -99,10 +82,11 @@ def squared_error_forward(outputs, targets, denominator=None):
         denominator = targets.size
     errors = outputs - targets.astype(outputs.dtype)
     squares = np.square(errors, dtype=np.float64)  # in float32 they overflow from 2e19 on
-    return squares.sum() / denominator, (errors, denominator)
+    return float(squares.sum()) / denominator, SquaredErrorCache(errors, denominator)
 
 
-def squared_error_backward(cache):
+def squared_error_backward(cache: SquaredErrorCache) -> Array:
     """Gradient of `squared_error_forward`: 2 (o - y) / n."""
     errors, denominator = cache
-    return errors * errors.dtype.type(2 / denominator)
+    dlogits: Array = errors * errors.dtype.type(2 / denominator)
+    return dlogits

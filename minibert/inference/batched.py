@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from minibert.data.ragged import Sequences
-from minibert.runtime.threads import in_order, number_of_threads, one_blas_thread
+from minibert.data.ragged import RaggedSequences
+from minibert.runtime.blas import one_blas_thread
+from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.framing import with_pairs
 
@@ -44,7 +45,7 @@ def map_texts(
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
     """
-    sequences = Sequences(
+    sequences = RaggedSequences(
         tokenizer.encode(text, pair, max_length=max_length)
         for text, pair in with_pairs(texts, pairs)
     )
@@ -64,7 +65,7 @@ def map_texts(
 
 def map_sequences(
     function: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-    sequences: Sequences,
+    sequences: RaggedSequences,
     pad_id: int,
     *,
     threads: int | None = None,
@@ -91,7 +92,7 @@ def map_sequences(
         order = sequences.longest_first()
         buckets = length_bucketed_batches(sequences.lengths[order], MAX_BATCH_TOKENS)
         batches = (order[indices] for indices in buckets)
-        for indices, results in in_order(compute, batches, threads, ahead=threads):
+        for indices, results in ordered_map(compute, batches, threads, ahead=threads):
             yield indices, results
             bar.update(len(indices))
 

@@ -9,9 +9,8 @@ pooling, and `FeatureExtractor.from_pretrained` uses it.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -142,7 +141,8 @@ class FeatureExtractor:
     def vectors(self, batch: Batch) -> np.ndarray:
         """Return the vectors of a checked batch (B, width)."""
         states = {
-            layer: self._pool(x, batch.attention_mask) for layer, x in self._hidden_states(batch)
+            layer: self._pool(x, batch.attention_mask)
+            for layer, x in self._hidden_states(batch).items()
         }
         chosen = [states[layer] for layer in self.layers]  # (B, D) each
         vectors = (
@@ -152,18 +152,15 @@ class FeatureExtractor:
             vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
         return vectors
 
-    def _hidden_states(self, batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the index and the hidden states of each chosen layer, (B, T, D) or (B, 1, D).
+    def _hidden_states(self, batch: Batch) -> dict[int, np.ndarray]:
+        """Return the hidden states of each chosen layer by its index, (B, T, D) or (B, 1, D).
 
         Layers above the last chosen one are not computed. If only [CLS] is pooled, the last block
         is trimmed to it; the other blocks are not, because the next block reads all tokens.
         """
         first_only = self.pooling in ("cls", "pooler")
         rows = np.zeros((len(batch.input_ids), 1), np.int64) if first_only else None
-        states = self.model.steps(batch, rows=rows)
-        for layer, (x, _) in enumerate(islice(states, max(self.layers) + 1)):
-            if layer in self.layers:
-                yield layer, x
+        return self.model.hidden_states(batch, {*self.layers}, rows)
 
     def _pool(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Pool hidden states x (B, T, D), or (B, 1, D) of [CLS], to vectors (B, D)."""

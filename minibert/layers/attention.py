@@ -1,127 +1,152 @@
 """Multi-head self-attention: K small attentions side by side, each in its own subspace."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from minibert.functional import (
-    dropout_backward,
-    dropout_forward,
+    AttentionCache,
+    attention_backward,
+    attention_forward,
+    gather_backward,
+    gather_forward,
     linear_backward,
     linear_forward,
 )
-from minibert.kernels import attention_backward, attention_forward
-from minibert.layers.basic import Linear
+from minibert.layers.base import Site
+from minibert.layers.linear import Linear
+from minibert.parameters import Views
+from minibert.specs import Joined, ParameterSpec, Spec, merged
+from minibert.typing import Array, Rng
 
-ROLES = ("query", "key", "value")  # their weights adjoin, and so do their biases
 
+class SelfAttentionCache(NamedTuple):
+    """What `SelfAttention.backward` needs.
 
-def heads_forward(params, x, roles, count):
-    """Map the rows for some of the roles, with one matmul, and cut the outcome into heads.
-
-    Args:
-        params: in the attention's scope.  x: (B, T, D).
-        roles: neighbours in `ROLES`.  count: K.
-
-    Returns:
-        (roles, B, K, T, H).
+    Attributes:
+        heads: the cache of the attention itself.
+        x (B, T, D): the input.
+        asking (B, R, D): those of its tokens that are computed; None: all.
+        merged (B·R, D): the heads' outputs side by side.
+        site: of the batch.
     """
-    B, T, D = x.shape
-    weight, bias = (params.fused(*names) for names in _names(roles))
-    out, _ = linear_forward(x.reshape(B * T, D), weight, bias)  # (B·T, roles·D)
-    # (B·T, roles·D) -> (roles, B, K, T, H)
-    return out.reshape(B, T, len(roles), count, D // count).transpose(2, 0, 3, 1, 4)
 
-
-def heads_backward(dheads, x, roles, params, grads):
-    """Gradient of `heads_forward`, given (B, K, T, H) for each role: returns dx (B, T, D)."""
-    B, T, D = x.shape
-    weights, biases = _names(roles)
-    # (B, K, T, H) each -> (B, T, roles, K, H)
-    dout = np.stack([dhead.transpose(0, 2, 1, 3) for dhead in dheads], axis=2)
-    dx = linear_backward(
-        dout.reshape(B * T, len(roles) * D),
-        x.reshape(B * T, D),
-        params.fused(*weights),
-        grads.fused(*weights),
-        grads.fused(*biases),
-    )
-    return dx.reshape(B, T, D)
-
-
-def _names(roles):
-    return [[f"self.{role}.{kind}" for role in roles] for kind in ("weight", "bias")]
+    heads: AttentionCache
+    x: Array
+    asking: Array | None
+    merged: Array
+    site: Site
 
 
 class SelfAttention:
-    """Queries from some rows, keys and values from all rows, K heads, and a linear map at the end.
+    """Queries from some tokens, keys and values from all, K heads, and a linear map at the end.
 
-        out = dropout(linear(concat_k attention(Q_k, K_k, V_k)))
+        out = linear(concat_k attention(Q_k, K_k, V_k))
 
-    Vaswani et al. (2017), section 3.2.2.
+    Vaswani et al. (2017), section 3.2.2. Query, key and value weights are adjacent, so all three
+    are one matmul.
 
     Args:
-        config: the model's `BertConfig`.
+        name: of the layer in its scope.
+        width: D.
+        heads: K; it divides D.
+        rate: of the dropout on the attention weights.
     """
 
-    def __init__(self, config):
-        self.config = config
-        self.output = Linear("output.dense", config.hidden_size, config.hidden_size)
+    def __init__(self, name: str, width: int, heads: int, rate: float = 0.0):
+        self.name, self.width, self.count, self.rate = name, width, heads, rate
+        self.weight, self.bias = f"{name}.self.weight", f"{name}.self.bias"
+        self.output = Linear(f"{name}.output.dense", width, width)
 
-    def shapes(self):
-        """Return the shapes of the four maps; the three weights adjoin, and the three biases."""
-        width = self.config.hidden_size
-        return {
-            **{f"self.{role}.weight": (width, width) for role in ROLES},
-            **{f"self.{role}.bias": (width,) for role in ROLES},
-            **self.output.shapes(),
-        }
+    def specs(self) -> dict[str, Spec]:
+        """Return the declarations of the four maps."""
+        roles = [f"{self.name}.self.{role}" for role in ("query", "key", "value")]
+        weights, biases = (tuple(f"{role}.{kind}" for role in roles) for kind in ("weight", "bias"))
+        return merged(
+            self,
+            dict.fromkeys(weights, ParameterSpec((self.width, self.width))),
+            dict.fromkeys(biases, ParameterSpec((self.width,), init="zeros", decay=False)),
+            {self.weight: Joined(weights), self.bias: Joined(biases)},
+            self.output.specs(),
+        )
 
-    def forward(self, params, asking, x, bias=None, rng=None):
-        """Let each row of `asking` read the rows of x.
+    def forward(
+        self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True
+    ) -> tuple[Array, SelfAttentionCache | None]:
+        """Let each token at `site.rows` attend to every token of x; see `layers.Layer`."""
+        positions, D = site.positions, self.width
+        weight, shift = params[self.weight], params[self.bias]  # (3D, D), (3D,)
+        if site.rows is None:
+            asking = None
+            query, key, value = self._project(x, weight, shift)
+        else:  # queries from R tokens only, keys and values from all
+            asking = gather_forward(x, site.rows)  # (B, R, D)
+            (query,) = self._project(asking, weight[:D], shift[:D])
+            key, value = self._project(x, weight[D:], shift[D:])
+        bias: Array | None = None
+        if positions is not None:
+            query = positions.turn(query, site.queries, site.tables)
+            key = positions.turn(key, site.keys, site.tables)
+            bias = positions.scores(site)
+        heads, cache = attention_forward(query, key, value, site.mask, bias, self.rate, rng, keep)
+        merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
+        out, _ = self.output.forward(params, merged)
+        out = out.reshape(len(x), -1, D)  # (B·R, D) -> (B, R, D)
+        if cache is None:
+            return out, None
+        return out, SelfAttentionCache(cache, x, asking, merged, site)
+
+    def backward(
+        self, dout: Array, cache: SelfAttentionCache, params: Views, grads: Views, dsite: Any
+    ) -> Array:
+        """Gradient of `forward`: dx (B, T, D)."""
+        heads_cache, x, asking, merged, site = cache
+        positions, D = site.positions, self.width
+        B, K, R, T = heads_cache.weights.shape
+        dmerged = self.output.backward(dout.reshape(B * R, D), merged, params, grads)
+        # (B·R, D) -> (B, K, R, H)
+        dheads = dmerged.reshape(B, R, K, D // K).transpose(0, 2, 1, 3)
+        dscores = None if dsite is None else np.empty((B, K, R, T), dout.dtype)
+        dquery, dkey, dvalue = attention_backward(dheads, heads_cache, dscores)
+        if positions is not None:
+            dquery = positions.turn_backward(dquery, site.queries, site.tables)
+            dkey = positions.turn_backward(dkey, site.keys, site.tables)
+            if dscores is not None:
+                positions.scores_backward(dscores, site, dsite)
+        weight, dweight, dbias = params[self.weight], grads[self.weight], grads[self.bias]
+        if asking is None:
+            return _unproject((dquery, dkey, dvalue), x, weight, dweight, dbias)
+        assert site.rows is not None
+        dx = _unproject((dkey, dvalue), x, weight[D:], dweight[D:], dbias[D:])
+        dasking = _unproject((dquery,), asking, weight[:D], dweight[:D], dbias[:D])
+        gather_backward(dasking, site.rows, dx)
+        return dx
+
+    def _project(self, x: Array, weight: Array, bias: Array) -> Array:
+        """Map the tokens with one matmul, and cut the result into heads.
 
         Args:
-            params: in this layer's scope.
-            asking: (B, R, D), the rows to compute: x itself, or those of it that are needed.
-            x: (B, T, D), the rows to read.
-            bias: broadcasts against (B, K, R, T), -inf where nothing may be read; None: all may.
-            rng: of the dropout on weights and output.
+            x (B, T, D): the tokens.
+            weight (n·D, D): of n adjacent roles among query, key and value.
+            bias (n·D,): theirs.
 
         Returns:
-            out (B, R, D), and the cache.
+            (n, B, K, T, H).
         """
-        config, (B, R, D) = self.config, asking.shape
-        K = config.num_attention_heads
-        if asking is x:
-            query, key, value = heads_forward(params, x, ROLES, K)  # (B, K, T, H) each
-        else:
-            (query,) = heads_forward(params, asking, ROLES[:1], K)  # (B, K, R, H)
-            key, value = heads_forward(params, x, ROLES[1:], K)
-        heads, attention_cache = attention_forward(
-            query, key, value, bias, config.attention_probs_dropout_prob, rng
-        )
-        merged = heads.transpose(0, 2, 1, 3).reshape(B, R, D)  # (B, K, R, H) -> (B, R, D)
-        out, output_cache = self.output.forward(params, merged)
-        out, mask = dropout_forward(out, config.hidden_dropout_prob, rng)
-        return out, (attention_cache, asking, x, output_cache, mask)
+        B, T, D = x.shape
+        out, _ = linear_forward(x.reshape(B * T, D), weight, bias)  # (B·T, n·D)
+        # (B·T, n·D) -> (n, B, K, T, H)
+        return out.reshape(B, T, -1, self.count, D // self.count).transpose(2, 0, 3, 1, 4)
 
-    def backward(self, dout, cache, params, grads):
-        """Gradient of `forward`: returns dasking (B, R, D) and dx (B, T, D).
 
-        If x itself asked, dasking is None and dx has it all.
-        """
-        attention_cache, asking, x, output_cache, mask = cache
-        B, R, _ = dout.shape
-        K, H = self.config.num_attention_heads, self.config.head_width
-        dmerged = self.output.backward(dropout_backward(dout, mask), output_cache, params, grads)
-        dheads = dmerged.reshape(B, R, K, H).transpose(0, 2, 1, 3)  # (B, R, D) -> (B, K, R, H)
-        dquery, dkey, dvalue = attention_backward(dheads, attention_cache)
-        if asking is x:
-            return None, heads_backward((dquery, dkey, dvalue), x, ROLES, params, grads)
-        return (
-            heads_backward((dquery,), asking, ROLES[:1], params, grads),
-            heads_backward((dkey, dvalue), x, ROLES[1:], params, grads),
-        )
-
-    @staticmethod
-    def weights(cache):
-        """The attention weights (B, K, R, T) in the cache of `forward`, before dropout."""
-        return cache[0][0]
+def _unproject(
+    dheads: tuple[Array, ...], x: Array, weight: Array, dweight: Array, dbias: Array
+) -> Array:
+    """Gradient of `SelfAttention._project`, given (B, K, T, H) for each role: dx (B, T, D)."""
+    B, T, D = x.shape
+    # (B, K, T, H) each -> (B, T, n, K, H)
+    dout = np.stack([dhead.transpose(0, 2, 1, 3) for dhead in dheads], axis=2)
+    dx = linear_backward(
+        dout.reshape(B * T, -1), x.reshape(B * T, D), weight, dweight, dbias
+    )  # (B·T, n·D) -> (B·T, D)
+    return dx.reshape(B, T, D)

@@ -1,39 +1,75 @@
-"""The feed-forward sublayer: each token's vector, widened, bent and narrowed again."""
+"""The feed-forward sublayer: up-projection, nonlinearity, down-projection."""
 
-from minibert.functional import ACTIVATIONS, dropout_backward, dropout_forward, slope_backward
-from minibert.layers.basic import Linear
+from typing import Any, NamedTuple
+
+from minibert.functional import activate_backward, activate_forward, linear_backward, linear_forward
+from minibert.layers.base import Site
+from minibert.layers.linear import Linear
+from minibert.parameters import Views
+from minibert.specs import Spec, merged
+from minibert.typing import Array, Rng
+
+
+class FeedForwardCache(NamedTuple):
+    """What `FeedForward.backward` needs.
+
+    Attributes:
+        rows (N, D): the input.
+        active (N, F): after the nonlinearity.
+        slope (N, F): of the nonlinearity.
+    """
+
+    rows: Array
+    active: Array
+    slope: Array | None
 
 
 class FeedForward:
-    """out = dropout(linear(activation(linear(x)))), D -> F -> D, every row by itself.
+    """out = linear(activation(linear(x))), D -> F -> D, every token by itself.
 
     Vaswani et al. (2017), section 3.3, with GELU as in Devlin et al. (2019), section A.2.
 
     Args:
-        config: the model's `BertConfig`.
+        width: D.
+        inner: F.
+        activation: `gelu`, `gelu_new` or `relu`.
+        up, down: the names of the two maps in their scope.
     """
 
-    def __init__(self, config):
-        self.rate = config.hidden_dropout_prob
-        self.widen = Linear("intermediate.dense", config.hidden_size, config.intermediate_size)
-        self.activation_forward = ACTIVATIONS[config.hidden_act]
-        self.narrow = Linear("output.dense", config.intermediate_size, config.hidden_size)
+    def __init__(
+        self,
+        width: int,
+        inner: int,
+        activation: str,
+        up: str = "intermediate.dense",
+        down: str = "output.dense",
+    ):
+        self.activation = activation
+        self.up, self.down = Linear(up, width, inner), Linear(down, inner, width)
 
-    def shapes(self):
-        """Return the shapes of both maps."""
-        return {**self.widen.shapes(), **self.narrow.shapes()}
+    def specs(self) -> dict[str, Spec]:
+        """Return the declarations of both maps."""
+        return merged(self, self.up.specs(), self.down.specs())
 
-    def forward(self, params, x, rng=None):
-        """Transform each row of x (..., D); returns out (..., D), and the cache."""
-        wide, widen_cache = self.widen.forward(params, x)  # (..., D) -> (..., F)
-        active, slope = self.activation_forward(wide)
-        out, narrow_cache = self.narrow.forward(params, active)  # (..., F) -> (..., D)
-        out, mask = dropout_forward(out, self.rate, rng)
-        return out, (widen_cache, slope, narrow_cache, mask)
+    def forward(
+        self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True
+    ) -> tuple[Array, FeedForwardCache | None]:
+        """Transform each token of x (..., D); see `layers.Layer`."""
+        rows = x.reshape(-1, self.up.inputs)  # (..., D) -> (N, D)
+        z, _ = linear_forward(rows, params[self.up.weight], None)  # (N, F), its bias is added next
+        active, slope = activate_forward(z, params[self.up.bias], self.activation, keep)
+        out, _ = self.down.forward(params, active)  # (N, F) -> (N, D)
+        cache = FeedForwardCache(rows, active, slope) if keep else None
+        return out.reshape(x.shape), cache  # (N, D) -> (..., D)
 
-    def backward(self, dout, cache, params, grads):
-        """Gradient of `forward`: returns dx (..., D)."""
-        widen_cache, slope, narrow_cache, mask = cache
-        dactive = self.narrow.backward(dropout_backward(dout, mask), narrow_cache, params, grads)
-        dwide = slope_backward(dactive, slope)
-        return self.widen.backward(dwide, widen_cache, params, grads)
+    def backward(
+        self, dout: Array, cache: FeedForwardCache, params: Views, grads: Views, dsite: Any
+    ) -> Array:
+        """Gradient of `forward`: dx (..., D)."""
+        drows = dout.reshape(len(cache.rows), -1)  # (..., D) -> (N, D)
+        dactive = self.down.backward(drows, cache.active, params, grads)
+        dz = activate_backward(dactive, cache.slope)
+        dx = linear_backward(
+            dz, cache.rows, params[self.up.weight], grads[self.up.weight], grads[self.up.bias]
+        )
+        return dx.reshape(dout.shape)  # (N, D) -> (..., D)

@@ -1,23 +1,45 @@
-"""What stands on the encoder: scores for each token, for the whole sequence, or for the vocabulary.
+"""The heads: logits for each token, or for the whole sequence.
 
-A head reads the rows x (B, R, D) of the encoder's output and returns logits. It finds its
-parameters by their full names, for those of one head lie in several places.
+A head reads tokens x (..., R, D) of the encoder's output. It uses its parameters' full names,
+because those of one head are in several places.
 """
+
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from minibert.functional import (
-    ACTIVATIONS,
+    DropoutMask,
     dropout_backward,
     dropout_forward,
-    linear_backward,
-    linear_forward,
-    slope_backward,
     tanh_backward,
     tanh_forward,
 )
-from minibert.layers.basic import LayerNorm, Linear
-from minibert.parameters import prefixed
+from minibert.layers.linear import Linear
+from minibert.parameters import Views
+from minibert.specs import Spec, Specs, merged
+from minibert.typing import Array, Rng
+
+
+class Head(Protocol):
+    """Tokens to logits."""
+
+    def specs(self) -> Specs:
+        """Return the declarations of the parameters by their full names."""
+
+    def forward(self, params: Views, x: Array, rng: Rng | None = None) -> tuple[Array, Any]:
+        """Return logits for x (..., R, D), and the cache."""
+
+    def backward(self, dlogits: Array, cache: Any, params: Views, grads: Views) -> Array:
+        """Return dx (..., R, D); adds into `grads`, from which frozen parameters may be absent."""
+
+
+class PoolerCache(NamedTuple):
+    """What `Pooler.backward` needs: x's shape, its first tokens, and the output."""
+
+    shape: tuple[int, ...]
+    first: Array
+    out: Array
 
 
 class Pooler:
@@ -26,141 +48,109 @@ class Pooler:
     Devlin et al. (2019), section 3.1, and their code.
 
     Args:
+        name: of the linear map.
         width: D.
     """
 
-    def __init__(self, width):
-        self.dense = Linear("pooler.dense", width, width)
+    def __init__(self, name: str, width: int):
+        self.dense = Linear(name, width, width)
 
-    def shapes(self):
-        """Return the shapes of the linear map."""
-        return self.dense.shapes()
+    def specs(self) -> dict[str, Spec]:
+        """Return the declarations of the linear map."""
+        return self.dense.specs()
 
-    def forward(self, params, x):
-        """Pool the rows x (..., R, D) into (..., D), from the first one; returns also the cache."""
-        dense, dense_cache = self.dense.forward(params, x[..., 0, :])
-        out, tanh_cache = tanh_forward(dense)
-        return out, (x.shape, dense_cache, tanh_cache)
+    def forward(self, params: Views, x: Array) -> tuple[Array, PoolerCache]:
+        """Pool x (..., R, D) into (..., D), from the first token."""
+        dense, first = self.dense.forward(params, x[..., 0, :])
+        out, _ = tanh_forward(dense)
+        return out, PoolerCache(x.shape, first, out)
 
-    def backward(self, dout, cache, params, grads):
-        """Gradient of `forward`: dx (..., R, D), zero but for the first row."""
-        shape, dense_cache, tanh_cache = cache
-        dx = np.zeros(shape, dout.dtype)
+    def backward(self, dout: Array, cache: PoolerCache, params: Views, grads: Views) -> Array:
+        """Gradient of `forward`: dx (..., R, D), zero but for the first token."""
+        dx = np.zeros(cache.shape, dout.dtype)
         dx[..., 0, :] = self.dense.backward(
-            tanh_backward(dout, tanh_cache), dense_cache, params, grads
+            tanh_backward(dout, cache.out), cache.first, params, grads
         )
         return dx
 
 
-class Scores:
-    """Scores for each row by itself: linear(dropout(x)), (..., D) -> (..., C).
+class ClassifierCache(NamedTuple):
+    """What `ClassifierHead.backward` needs: the mask, and the linear map's cache."""
+
+    mask: DropoutMask | None
+    rows: Array
+
+
+class ClassifierHead:
+    """Logits for each token by itself: linear(dropout(x)), (..., D) -> (..., C).
 
     Args:
-        name: of the linear map.  width: D.  classes: C.  rate: of the dropout.
+        name: of the linear map.
+        width: D.
+        classes: C.
+        rate: of the dropout.
     """
 
-    def __init__(self, name, width, classes, rate=0.0):
+    def __init__(self, name: str, width: int, classes: int, rate: float = 0.0):
         self.rate = rate
         self.linear = Linear(name, width, classes)
 
-    def shapes(self):
-        """Return the shapes of the linear map."""
-        return self.linear.shapes()
+    def specs(self) -> dict[str, Spec]:
+        """Return the declarations of the linear map."""
+        return self.linear.specs()
 
-    def forward(self, params, x, rng=None):
-        """Score the rows of x (..., D): returns (..., C), and the cache."""
+    def forward(
+        self, params: Views, x: Array, rng: Rng | None = None
+    ) -> tuple[Array, ClassifierCache]:
+        """Return logits (..., C) for x (..., D), and the cache."""
         dropped, mask = dropout_forward(x, self.rate, rng)
-        logits, linear_cache = self.linear.forward(params, dropped)
-        return logits, (mask, linear_cache)
+        logits, rows = self.linear.forward(params, dropped)
+        return logits, ClassifierCache(mask, rows)
 
-    def backward(self, dlogits, cache, params, grads):
-        """Gradient of `forward`: returns dx (..., D)."""
-        mask, linear_cache = cache
-        return dropout_backward(self.linear.backward(dlogits, linear_cache, params, grads), mask)
-
-
-class PooledScores:
-    """Scores for the whole sequence: linear(dropout(pooler(x))), (..., R, D) -> (..., C).
-
-    Args:
-        name, width, classes, rate: as in `Scores`.
-    """
-
-    scope = "bert."  # of the pooler, which belongs to the body
-
-    def __init__(self, name, width, classes, rate=0.0):
-        self.pooler = Pooler(width)
-        self.scores = Scores(name, width, classes, rate)
-
-    def shapes(self):
-        """Return the shapes of the pooler and of the linear map."""
-        return {**prefixed(self.scope, self.pooler.shapes()), **self.scores.shapes()}
-
-    def forward(self, params, x, rng=None):
-        """Score each sequence by the first row of x (..., R, D): (..., C), and the cache."""
-        pooled, pooler_cache = self.pooler.forward(params.scope(self.scope), x)
-        logits, scores_cache = self.scores.forward(params, pooled, rng)
-        return logits, (pooler_cache, scores_cache)
-
-    def backward(self, dlogits, cache, params, grads):
-        """Gradient of `forward`: dx (..., R, D), zero but for the first row."""
-        pooler_cache, scores_cache = cache
-        dpooled = self.scores.backward(dlogits, scores_cache, params, grads)
-        return self.pooler.backward(
-            dpooled, pooler_cache, params.scope(self.scope), grads.scope(self.scope)
-        )
+    def backward(
+        self, dlogits: Array, cache: ClassifierCache, params: Views, grads: Views
+    ) -> Array:
+        """Gradient of `forward`: dx (..., D)."""
+        dx = self.linear.backward(dlogits, cache.rows, params, grads)
+        return dropout_backward(dx, cache.mask)
 
 
-class VocabularyScores:
-    """Scores for each token of the vocabulary, (..., D) -> (..., V).
+class PooledClassifierCache(NamedTuple):
+    """The caches of pooler and classifier."""
 
-        logits = layer_norm(activation(linear(x))) Wᵀ + b,   W the word embeddings
+    pooler: PoolerCache
+    classifier: ClassifierCache
 
-    Devlin et al. (2019), section 3.1, and their code; tied as in Press and Wolf (2017).
+
+class PooledClassifierHead:
+    """Logits for the whole sequence: linear(dropout(pooler(x))), (..., R, D) -> (..., C).
 
     Args:
-        config: the model's `BertConfig`.
+        name: of the classifier's linear map.
+        width: D.
+        classes: C.
+        rate: of the dropout.
     """
 
-    tied = "bert.embeddings.word_embeddings.weight"
-    bias = "cls.predictions.bias"
-    scope = "cls.predictions.transform."
+    def __init__(self, name: str, width: int, classes: int, rate: float = 0.0):
+        self.pooler = Pooler("bert.pooler.dense", width)
+        self.classifier = ClassifierHead(name, width, classes, rate)
 
-    def __init__(self, config):
-        self.vocab_size = config.vocab_size
-        self.frozen_table = False  # whether the embeddings, and so the table, don't learn
-        self.dense = Linear("dense", config.hidden_size, config.hidden_size)
-        self.activation_forward = ACTIVATIONS[config.hidden_act]
-        self.norm = LayerNorm("LayerNorm", config.hidden_size, config.layer_norm_eps)
+    def specs(self) -> dict[str, Spec]:
+        """Return the declarations of the pooler and of the classifier."""
+        return merged(self, self.pooler.specs(), self.classifier.specs())
 
-    def shapes(self):
-        """Return the shapes of the transform and of the decoder's bias; its table is the body's."""
-        transform = {**self.dense.shapes(), **self.norm.shapes()}
-        return {**prefixed(self.scope, transform), self.bias: (self.vocab_size,)}
+    def forward(
+        self, params: Views, x: Array, rng: Rng | None = None
+    ) -> tuple[Array, PooledClassifierCache]:
+        """Return logits (..., C) from the first token of x (..., R, D), and the cache."""
+        pooled, pooler_cache = self.pooler.forward(params, x)
+        logits, classifier_cache = self.classifier.forward(params, pooled, rng)
+        return logits, PooledClassifierCache(pooler_cache, classifier_cache)
 
-    def forward(self, params, x, rng=None):
-        """Score the vocabulary for each row of x (..., D): returns (..., V), and the cache."""
-        transform = params.scope(self.scope)
-        dense, dense_cache = self.dense.forward(transform, x)
-        active, slope = self.activation_forward(dense)
-        h, norm_cache = self.norm.forward(transform, active)
-        flat = h.reshape(-1, h.shape[-1])  # (..., D) -> (M, D)
-        logits, _ = linear_forward(flat, params[self.tied], params[self.bias])
-        return logits.reshape(*x.shape[:-1], -1), (dense_cache, slope, norm_cache, flat)
-
-    def backward(self, dlogits, cache, params, grads):
-        """Gradient of `forward`: returns dx; the tied table's is added to what it has already."""
-        dense_cache, slope, norm_cache, flat = cache
-        transform, transform_grads = params.scope(self.scope), grads.scope(self.scope)
-        table = params[self.tied]
-        dh = linear_backward(
-            dlogits.reshape(-1, dlogits.shape[-1]),  # (..., V) -> (M, V)
-            flat,
-            table,
-            np.zeros_like(table) if self.frozen_table else grads[self.tied],
-            grads[self.bias],
-        )
-        dh = dh.reshape(*dlogits.shape[:-1], -1)  # (M, D) -> (..., D)
-        dactive = self.norm.backward(dh, norm_cache, transform, transform_grads)
-        ddense = slope_backward(dactive, slope)
-        return self.dense.backward(ddense, dense_cache, transform, transform_grads)
+    def backward(
+        self, dlogits: Array, cache: PooledClassifierCache, params: Views, grads: Views
+    ) -> Array:
+        """Gradient of `forward`: dx (..., R, D), zero but for the first token."""
+        dpooled = self.classifier.backward(dlogits, cache.classifier, params, grads)
+        return self.pooler.backward(dpooled, cache.pooler, params, grads)

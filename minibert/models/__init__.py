@@ -1,10 +1,17 @@
-"""The models: a body, and one small class for each thing that it is used for."""
+"""The models: a body, and one small class for each use of it."""
 
-from minibert.models.base import Batch, Model
-from minibert.models.bert import Bert, BertBased, BertModel, ModelOutput
+from minibert.models.base import Model
+from minibert.models.bert import (
+    Bert,
+    BertBased,
+    BertModel,
+    ModelOutput,
+    bert_block,
+    bert_embeddings,
+)
 from minibert.models.checkpoints import PreTrained, read_config
+from minibert.models.config import BertConfig
 from minibert.models.heads import (
-    BertForMaskedLM,
     BertForMultipleChoice,
     BertForNextSentencePrediction,
     BertForPreTraining,
@@ -12,11 +19,16 @@ from minibert.models.heads import (
     BertForSequenceClassification,
     BertForTokenClassification,
 )
+from minibert.models.inputs import Batch
+from minibert.models.masked_lm import BertForMaskedLM
+from minibert.models.parts import Parts
+from minibert.models.task_model import BertWithHead, Labels
 
 __all__ = [
     "Batch",
     "Bert",
     "BertBased",
+    "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",
     "BertForNextSentencePrediction",
@@ -25,8 +37,13 @@ __all__ = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertModel",
+    "BertWithHead",
+    "Labels",
     "Model",
     "ModelOutput",
+    "Parts",
     "PreTrained",
+    "bert_block",
+    "bert_embeddings",
     "read_config",
 ]

@@ -1,194 +1,235 @@
-"""The body that all models share, and BertModel: the body alone, text to vectors."""
+"""What all BERT models share, and BertModel: the body and the pooler."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minibert.functional import padding_bias
-from minibert.layers import Embeddings, Encoder, EncoderBlock, LeanBlock, Pooler, RecomputedBlock
+from minibert.functional import AttentionCache
+from minibert.layers import (
+    Block,
+    Embeddings,
+    Encoder,
+    FeedForward,
+    Layer,
+    LayerNorm,
+    LearnedPositions,
+    Pooler,
+    Residual,
+    SelfAttention,
+    SinusoidalPositions,
+    frozen,
+    recomputed,
+    unwrapped,
+)
+from minibert.models.body import Bert
 from minibert.models.checkpoints import PreTrained
-from minibert.parameters import prefixed
+from minibert.models.config import BertConfig
+from minibert.models.inputs import Batch
+from minibert.models.parts import Parts, try_part
+from minibert.parameters import Views
+from minibert.specs import Spec, merged, prefixed
+from minibert.typing import Array, Rng
 
 
-class Bert:
-    """Embeddings and encoder: ids in, a vector for each token out.
+def bert_embeddings(config: BertConfig) -> Embeddings:
+    """Return the embeddings of a BERT: words, learned or sinusoidal positions, segments."""
+    sinusoidal = config.position_embedding_type == "sinusoidal"
+    table = SinusoidalPositions if sinusoidal else LearnedPositions
+    return Embeddings(
+        config.vocab_size,
+        config.hidden_size,
+        config.type_vocab_size,
+        table(config.max_position_embeddings, config.hidden_size),
+        config.pad_token_id,
+        config.layer_norm_eps,
+        config.hidden_dropout_prob,
+    )
 
-    Args:
-        config: the model's `BertConfig`.  block: the class of the encoder's blocks.
-        frozen: how many of the lowest blocks don't learn, nor the embeddings; None: all learn.
-            What doesn't learn computes as in prediction, without dropout.
-    """
 
-    def __init__(self, config, block=EncoderBlock, frozen=None):
-        self.embeddings, self.frozen = Embeddings(config), frozen
-        self.encoder = Encoder(config, block, frozen or 0, LeanBlock)
-
-    def shapes(self):
-        """Return the shapes of both parts."""
-        return {
-            **prefixed("embeddings.", self.embeddings.shapes()),
-            **prefixed("encoder.", self.encoder.shapes()),
-        }
-
-    def steps(self, params, batch, rng=None, rows=None):
-        """Yield the embeddings and then each block's output, each with its cache.
-
-        Args:
-            params: in the body's scope.
-            batch: a checked `Batch`.
-            rng: of the dropout; None: off.
-            rows: (B, R), the only tokens to compute in the last block; None: all.
-        """
-        x, cache = self.embeddings.forward(
-            params.scope("embeddings."),
-            batch.input_ids,
-            batch.token_type_ids,
-            rng if self.frozen is None else None,
-        )
-        yield x, cache
-        bias = padding_bias(batch.attention_mask, x.dtype)
-        yield from self.encoder.steps(params.scope("encoder."), x, bias, rng, rows)
-
-    def forward(self, params, batch, rng=None, rows=None):
-        """Run all steps and keep their caches: returns x (B, T, D), or (B, R, D), and the cache."""
-        outputs, caches = zip(*self.steps(params, batch, rng, rows), strict=True)
-        return outputs[-1], caches
-
-    def backward(self, dx, cache, params, grads):
-        """Gradient of `forward`; adds into `grads`."""
-        embeddings_cache, *block_caches = cache
-        dx = self.encoder.backward(
-            dx, block_caches, params.scope("encoder."), grads.scope("encoder.")
-        )
-        if self.frozen is None:
-            self.embeddings.backward(
-                dx, embeddings_cache, params.scope("embeddings."), grads.scope("embeddings.")
-            )
+def bert_block(config: BertConfig) -> Block:
+    """Return a block of a BERT: attention and feed-forward, both with post-norm."""
+    width, eps, rate = config.hidden_size, config.layer_norm_eps, config.hidden_dropout_prob
+    attention = SelfAttention(
+        "attention", width, config.num_attention_heads, config.attention_probs_dropout_prob
+    )
+    feed_forward = FeedForward(width, config.intermediate_size, config.hidden_act)
+    return Block(
+        Residual(attention, LayerNorm("attention.output.LayerNorm", width, eps), rate),
+        Residual(feed_forward, LayerNorm("output.LayerNorm", width, eps), rate),
+    )
 
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What a call of a model returns: what it computes, None for what was not asked for.
+    """The result of calling a model; fields that were not asked for are None.
 
     Attributes:
         loss: if labels were given.
-        last_hidden_state: (B, T, D), a vector for each token.
-        pooler_output: (B, D), a vector for each sequence.
-        logits: a head's scores before the softmax; their shape depends on the head.
-        prediction_logits, seq_relationship_logits: (B, T, V) and (B, 2), of pre-training's heads.
-        start_logits, end_logits: (B, T) each, of question answering.
+        last_hidden_state (B, T, D): a vector for each token.
+        pooler_output (B, D): a vector for each sequence.
+        logits: before the softmax; their shape depends on the head.
+        prediction_logits (B, T, V), seq_relationship_logits (B, 2): of pre-training's heads.
+        start_logits (B, T), end_logits (B, T): of question answering.
         hidden_states: the embeddings and each block's output, L + 1 times (B, T, D).
-        attentions: each block's attention weights, L times (B, K, T, T): row t says what share of
-            each token's value the head adds to token t; `mean(axis=1)` averages the heads.
+        attentions: each block's attention weights, L times (B, K, T, T): row t has the share of
+            each token's value in what the head adds to token t; `mean(axis=1)` averages the heads.
     """
 
     loss: float | None = None
-    last_hidden_state: np.ndarray | None = None
-    pooler_output: np.ndarray | None = None
-    logits: np.ndarray | None = None
-    prediction_logits: np.ndarray | None = None
-    seq_relationship_logits: np.ndarray | None = None
-    start_logits: np.ndarray | None = None
-    end_logits: np.ndarray | None = None
-    hidden_states: tuple[np.ndarray, ...] | None = None
-    attentions: tuple[np.ndarray, ...] | None = None
+    last_hidden_state: Array | None = None
+    pooler_output: Array | None = None
+    logits: Array | None = None
+    prediction_logits: Array | None = None
+    seq_relationship_logits: Array | None = None
+    start_logits: Array | None = None
+    end_logits: Array | None = None
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
 
 
 class BertBased(PreTrained):
-    """A model with a BERT body, whose parameters stand under `prefix`."""
+    """A model with a BERT body, whose parameters' names begin with `prefix`."""
 
     prefix = "bert."
 
-    def build(self) -> None:
-        """Make the body, and its twin for predicting; a head makes its own layers beside them."""
-        self.bert, self.lean = Bert(self.config), Bert(self.config, LeanBlock)
-        self.block: type[EncoderBlock] = EncoderBlock  # how `self.bert` was made
-        self.frozen: int | None = None
+    def build(self, **parts: Any) -> None:
+        """Make the body, from the caller's parts where there are any.
+
+        Raises:
+            TypeError, ValueError: a part that is not one; the message names its class.
+        """
+        self.parts = Parts(**parts)
+        config, count = self.config, self.config.num_hidden_layers
+        block: Callable[[BertConfig], Layer] = self.parts.block or bert_block
+        if self.parts.block is not None:
+            try_part("block", block(config), config.hidden_size)
+        if self.parts.encoder is None:
+            positions = None if self.parts.positions is None else self.parts.positions(config)
+            encoder = Encoder([block(config) for _ in range(count)], positions=positions)
+        else:
+            encoder = self.parts.encoder(config)
+        self.bert = Bert((self.parts.embeddings or bert_embeddings)(config), encoder)
+
+    @classmethod
+    def sharing(cls, model: "BertBased") -> Self:
+        """Return a model of this class over another's configuration, parts and parameters.
+
+        The other's parameters may be more than this class declares: they have the same names.
+        """
+        return cls(model.config, params=model.params, **model.parts.given())
 
     def gradient_checkpointing_enable(self) -> None:
-        """Train with less memory and a third more time: see `layers.RecomputedBlock`."""
-        self.block = RecomputedBlock
-        self.bert = Bert(self.config, self.block, self.frozen)
+        """Train with less memory and a third more time: see `layers.Recomputed`."""
+        self.bert.encoder.blocks = [recomputed(block) for block in self.bert.encoder.blocks]
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep every block's cache again."""
+        self.bert.encoder.blocks = [
+            recomputed(block, wanted=False) for block in self.bert.encoder.blocks
+        ]
 
     def freeze(self, layers: int | None) -> None:
         """Train neither the embeddings nor the first `layers` blocks; None: train all.
 
-        Their gradients stay 0, nothing is kept for them and the way back ends above them, which
+        Their gradients stay 0, nothing is kept for them and the backward ends above them, which
         saves their share of the memory and most of their time: with 3 of 6 blocks frozen, 100 texts
         took 22 seconds instead of 32. They compute without dropout.
 
         Raises:
-            ValueError: there are not so many blocks.
+            ValueError: the model has fewer blocks.
         """
-        if layers is not None and not 0 <= layers <= self.config.num_hidden_layers:
-            raise ValueError(
-                f"freeze: expected 0 to {self.config.num_hidden_layers} layers, got {layers}"
-            )
-        self.frozen = layers
-        self.bert = Bert(self.config, self.block, layers)
+        count = self.config.num_hidden_layers
+        if layers is not None and not 0 <= layers <= count:
+            raise ValueError(f"freeze: expected 0 to {count} layers, got {layers}")
+        encoder, lowest = self.bert.encoder, -1 if layers is None else layers
+        encoder.blocks = [frozen(block, i < lowest) for i, block in enumerate(encoder.blocks)]
+        self.bert.embeddings_learn = layers is None
+        self.frozen_names = frozenset(
+            name for name, depth in self.depths().items() if depth <= lowest
+        )
 
     def depths(self) -> dict[str, int]:
-        """Return how far up each parameter works: 0 the embeddings, 1 to L a block, L + 1 above."""
-        embeddings, layer = self.prefix + "embeddings.", self.prefix + "encoder.layer."
+        """Return the depth of each parameter: 0 the embeddings, 1 to L a block, L + 1 above."""
+        top = self.config.num_hidden_layers + 1
+        specs = self.params.specs.items()
+        return {name: top if spec.depth is None else spec.depth for name, spec in specs}
 
-        def depth(name):
-            if name.startswith(layer):
-                return 1 + int(name.removeprefix(layer).partition(".")[0])
-            return 0 if name.startswith(embeddings) else self.config.num_hidden_layers + 1
+    def specs(self) -> dict[str, Spec]:
+        """Return the body's declarations; a head adds its own."""
+        return prefixed(self.prefix, self.bert.specs())
 
-        return {name: depth(name) for name in self.params}
+    def constants(self) -> dict[str, Array]:
+        """Return the tables that are parameters in other programs, such as sinusoidal positions."""
+        scope, dtype = self.prefix + "embeddings.", self.params.vector.dtype
+        tables = self.bert.embeddings.constants()
+        return {scope + name: table.astype(dtype) for name, table in tables.items()}
 
-    def shapes(self):
-        """Return the body's shapes; a head adds its own."""
-        return prefixed(self.prefix, self.bert.shapes())
+    def hidden_states(
+        self, batch: Batch, numbers: "set[int] | range", rows: Array | None = None
+    ) -> dict[int, Array]:
+        """Return hidden states of a checked batch by number, without dropout.
 
-    def constants(self):
-        """Return the table of sinusoidal positions, if that is what the model has."""
-        table = self.bert.embeddings.sinusoids
-        name = self.prefix + "embeddings.position_embeddings.weight"
-        return {} if table is None else {name: table.astype(self.params.vector.dtype)}
-
-    def body_forward(self, batch, rows, rng):
-        """Run the body for training: returns x (..., R, D), and the cache.
-
-        A batch of (..., T) is run as one of (B, T), and x gets its axes back.
+        Args:
+            batch: of (B, T).
+            numbers: 0 for the embeddings, 1 to L for the blocks.
+            rows (B, R): the only tokens to compute in the last block; None: all.
         """
+        states: dict[int, Array] = dict.fromkeys(numbers, np.empty(0))
         params = self.params.scope(self.prefix)
-        x, cache = self.bert.forward(params, batch.sequences(), rng, rows)
-        return _unfolded(x, batch), cache
+        self.bert.forward(params, batch, rows, keep=False, states=states)
+        return states
 
-    def body_backward(self, dx, cache, grads):
-        """Gradient of `body_forward`; adds into `grads`."""
-        dx = dx.reshape(-1, *dx.shape[-2:])  # (..., R, D) -> (B, R, D)
-        self.bert.backward(dx, cache, self.params.scope(self.prefix), grads.scope(self.prefix))
-
-    def steps(self, batch, rows=None):
-        """Yield what the body's parts make of a checked batch, without dropout; as `Bert.steps`."""
-        params = self.params.scope(self.prefix)
-        return self.lean.steps(params, batch.sequences(), rows=rows)
-
-    def encode(self, batch, *, hidden_states=False, attentions=False, rows=None):
+    def encode(
+        self,
+        batch: Batch,
+        *,
+        hidden_states: bool = False,
+        attentions: bool = False,
+        rows: Array | None = None,
+    ) -> tuple[Array, dict[str, Any]]:
         """Run the body for prediction, without dropout, keeping only what is asked for.
 
         Returns:
             x (..., T, D), or (..., R, D) with `rows`, and the `ModelOutput` fields asked for.
         """
-        kept_states, kept_weights = [], []
-        x = None
-        for i, (x, cache) in enumerate(self.steps(batch, rows=rows)):
-            if hidden_states:
-                kept_states.append(x)
-            if attentions and i:  # step 0 is the embeddings
-                kept_weights.append(self.lean.encoder.blocks[i - 1].attention_weights(cache))
-        return _unfolded(x, batch), {
-            "hidden_states": tuple(kept_states) if hidden_states else None,
-            "attentions": tuple(kept_weights) if attentions else None,
+        numbers = range(self.config.num_hidden_layers + 1)
+        states = dict.fromkeys(numbers, np.empty(0)) if hidden_states else None
+        body = self._unwrapped_body() if attentions else self.bert
+        params = self.params.scope(self.prefix)
+        x, cache = body.forward(params, batch, rows, keep=attentions, states=states)
+        weights = map(attention_weights, cache.encoder.blocks) if attentions else None
+        return x, {
+            "hidden_states": None if states is None else tuple(states.values()),
+            "attentions": None if weights is None else tuple(weights),
         }
 
+    def _unwrapped_body(self) -> Bert:
+        """Return the body with blocks that keep their caches, neither frozen nor recomputed."""
+        encoder = self.bert.encoder
+        blocks = [unwrapped(block) for block in encoder.blocks]
+        return Bert(self.bert.embeddings, Encoder(blocks, encoder.scopes, encoder.positions))
 
-def _unfolded(x, batch):
-    """Give x (B, R, D) the axes that the batch has before T: (..., R, D)."""
-    return x.reshape(*batch.input_ids.shape[:-1], *x.shape[1:])
+
+def attention_weights(cache: Any) -> Array:
+    """Return the attention weights (B, K, R, T) in a block's cache, before dropout.
+
+    Raises:
+        ValueError: there is no `AttentionCache` in it.
+    """
+    found = _attention_cache(cache)
+    if found is None:
+        raise ValueError(f"attentions: expected an AttentionCache in {type(cache).__name__}")
+    return found.weights
+
+
+def _attention_cache(cache: Any) -> AttentionCache | None:
+    if isinstance(cache, AttentionCache):
+        return cache
+    parts = cache if isinstance(cache, tuple) else ()
+    return next((found for part in parts if (found := _attention_cache(part))), None)
 
 
 class BertModel(BertBased):
@@ -203,52 +244,55 @@ class BertModel(BertBased):
 
     prefix = ""
 
-    def build(self):
+    def build(self, **parts: Any) -> None:
         """Make the body and the pooler."""
-        super().build()
-        self.pooler = Pooler(self.config.hidden_size)
+        super().build(**parts)
+        self.pooler = Pooler("pooler.dense", self.config.hidden_size)
 
-    def shapes(self):
-        """Return the shapes of the body and the pooler."""
-        return {**super().shapes(), **self.pooler.shapes()}
+    def specs(self) -> dict[str, Spec]:
+        """Return the declarations of the body and the pooler."""
+        return merged(self, super().specs(), self.pooler.specs())
 
-    def forward(self, batch, rows=None, rng=None):
-        """Run body and pooler for training: returns (x (B, T, D), pooled (B, D)), and the cache.
+    def forward(
+        self, batch: Batch, rows: Array | None = None, rng: Rng | None = None
+    ) -> tuple[tuple[Array, Array], Any]:
+        """Run body and pooler: (x (B, T, D), pooled (B, D)), and the cache.
 
-        With `rows`, x is (B, R, D) and the pooler reads the first of the rows.
+        With `rows`, x is (B, R, D) and the pooler reads the first of them.
         """
-        x, body_cache = self.body_forward(batch, rows, rng)
+        x, body_cache = self.bert.forward(self.params, batch, rows, rng)
         pooled, pooler_cache = self.pooler.forward(self.params, x)
         return (x, pooled), (body_cache, pooler_cache)
 
-    def backward(self, douts, cache, grads):
+    def backward(self, douts: tuple[Array, Array], cache: Any, grads: Views) -> None:
         """Gradient of `forward`, given (dx, dpooled); adds into `grads`."""
         (dx, dpooled), (body_cache, pooler_cache) = douts, cache
         dx = dx + self.pooler.backward(dpooled, pooler_cache, self.params, grads)
-        self.body_backward(dx, body_cache, grads)
+        self.bert.backward(dx, body_cache, self.params, grads)
 
     def __call__(
         self,
-        input_ids,
-        token_type_ids=None,
-        attention_mask=None,
+        input_ids: ArrayLike,
+        token_type_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
         *,
-        output_hidden_states=False,
-        output_attentions=False,
-    ):
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ModelOutput:
         """Compute the vectors of a batch, without dropout.
 
         Args:
-            input_ids: (B, T), from 0 to V - 1.
-            token_type_ids: (B, T), the segments; None: all 0.
-            attention_mask: (B, T), 1 for a token, 0 for padding; None: all 1.
-            output_hidden_states, output_attentions: return these too.
+            input_ids (B, T): from 0 to V - 1.
+            token_type_ids (B, T): the segments; None: all 0.
+            attention_mask (B, T): 1 for a token, 0 for padding; None: all 1.
+            output_hidden_states: return the hidden states too.
+            output_attentions: return the attention weights too.
 
         Returns:
             a `ModelOutput`.
 
         Raises:
-            TypeError, ValueError: an array of the wrong dtype, shape or range; it says which.
+            TypeError, ValueError: an array of the wrong dtype, shape or range, which is named.
         """
         batch = self.check(input_ids, token_type_ids, attention_mask)
         x, extras = self.encode(

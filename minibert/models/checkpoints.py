@@ -11,12 +11,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minibert.files import checkpoint_folder, read_json, replacing
+from minibert.files import checkpoint_folder, read_json, replacing, shown
 from minibert.functional import sinusoidal_positions
-from minibert.models.base import Model, draw
-from minibert.models.config import BertConfig
+from minibert.models.base import Model
+from minibert.models.config import FOREIGN, BertConfig
+from minibert.models.initialization import initialize
+from minibert.models.parts import Parts
 from minibert.models.weights import WEIGHTS, open_weights, write_tensors
 from minibert.parameters import Parameters
+from minibert.specs import ParameterSpec
 
 CONFIG = "config.json"
 # What a checkpoint may lack: these are learned anew when a pre-trained body gets another task.
@@ -32,17 +35,29 @@ HISTORIC = {
 BODY = "bert."
 TABLE, POSITIONS = (f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.bias"
+PARTS = "parts"  # a field of the config.json of a composition that is not BERT
 LAYER = re.compile(r"(?:bert\.)?encoder\.layer\.([0-9]{1,9})\.")
 
 log = logging.getLogger("minibert")
 
 
 class PreTrained(Model):
-    """A model that can be read from a folder and written to one."""
+    """A model that can be read from a folder and written to one.
+
+    Attributes:
+        parts: the factories of the parts that are not BERT's own.
+    """
+
+    parts: Parts
 
     def constants(self) -> Mapping[str, np.ndarray]:
         """Return what is no parameter here but one elsewhere, to be written for others to read."""
         return {}
+
+    def foreign(self) -> dict[str, Any]:
+        """Return the fields of config.json that name the parts which are not BERT's own."""
+        names = self.parts.names()
+        return {"model_type": FOREIGN, PARTS: names} if names else {}
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write the model to `folder`, for `from_pretrained` and for `transformers`.
@@ -52,7 +67,7 @@ class PreTrained(Model):
         folder, kind = Path(folder), type(self).__name__
         # The weights are renamed first: a config.json says that what it describes is there.
         with replacing(folder / CONFIG) as config, replacing(folder / WEIGHTS) as weights:
-            config.write_text(self.config.to_json(architectures=[kind]), "utf-8")
+            config.write_text(self.config.to_json(architectures=[kind], **self.foreign()), "utf-8")
             write_tensors({**self.params, **self.constants()}, weights, format="pt")
 
     @classmethod
@@ -63,6 +78,10 @@ class PreTrained(Model):
         seed: int = 0,
         dtype: DTypeLike = np.float32,
         strict: bool = False,
+        block: Any = None,
+        embeddings: Any = None,
+        positions: Any = None,
+        encoder: Any = None,
         **changes: Any,
     ) -> Self:
         """Read a model from `folder`, whichever head it was trained with.
@@ -79,6 +98,8 @@ class PreTrained(Model):
             seed: of what must be drawn.
             dtype: of the parameters; the numbers in the file are converted.
             strict: refuse a checkpoint that lacks this model's head, instead of drawing one.
+            block, embeddings, positions, encoder: factories for parts that are not BERT's own, the
+                ones that the model was saved with; nothing that a file names is imported.
             changes: fields of the configuration to replace, such as `id2label`.
 
         Raises:
@@ -86,11 +107,18 @@ class PreTrained(Model):
             ValueError: a file is broken, lacks part of the body, or contradicts another.
         """
         folder = checkpoint_folder(folder)
-        saved, tasks = _read_config(folder)
+        saved, tasks, fields = _read_config(folder)
+        parts = Parts(block, embeddings, positions, encoder)
+        _check_parts(folder, fields, parts)
         with open_weights(folder) as tensors:
-            saved = _fitted(saved, tensors, folder)
+            saved = _fitted(saved, tensors)
             config = dataclasses.replace(saved, **changes)
-            shapes = cls(config, params=Parameters({})).shapes()
+            specs, saved_specs = (
+                cls(each, params=Parameters({}), **parts.given()).specs()
+                for each in (config, saved)
+            )
+            _check_layers(folder, saved_specs, tensors)
+            shapes = {n: spec.shape for n, spec in specs.items() if isinstance(spec, ParameterSpec)}
             same = cls.__name__ in (tasks or [cls.__name__]) and config.id2label == saved.id2label
             sources = {
                 name: tensor
@@ -110,15 +138,16 @@ class PreTrained(Model):
                         f"{tensor.path}: {tensor.name}: expected the shape {shapes[name]} "
                         f"from {CONFIG}, got {tensor.shape}"
                     )
-            params = Parameters(shapes, dtype=dtype)
+            params = Parameters(specs, dtype=dtype)
             for name, tensor in sources.items():
                 _copy(tensor, params[name])
             if DECODER in tensors and DECODER_BIAS in params:
                 _check_tied(tensors[DECODER], params[TABLE])
         if missing:
-            log.warning("%s: drawn anew, for it is not there: %s", folder, ", ".join(missing))
-            draw(params, missing, config, seed)
-        return cls(config, params=params)
+            names = ", ".join(missing)
+            log.warning("%s: newly initialized (missing from the checkpoint): %s", folder, names)
+            initialize(params, missing, config.initializer_range, seed)
+        return cls(config, params=params, **parts.given())
 
 
 def read_config(folder: str | os.PathLike) -> BertConfig:
@@ -160,7 +189,7 @@ def _find(tensors, name):
 
 
 def _read_config(folder):
-    """Return the configuration, and the names of the tasks that the checkpoint is for."""
+    """Return the configuration, the names of the classes that it is of, and all fields."""
     path = folder / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the folder of a checkpoint")
@@ -170,21 +199,40 @@ def _read_config(folder):
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     tasks = fields.get("architectures")
-    return config, tasks if isinstance(tasks, list) else []
+    return config, tasks if isinstance(tasks, list) else [], fields
 
 
-def _fitted(config, tensors, folder):
+def _check_parts(folder, fields, parts):
+    """Refuse parts that contradict those that a config.json names."""
+    stated, given = fields.get(PARTS) or {}, parts.names()
+    if stated and stated != given:
+        wanted = ", ".join(f"{field}={name}" for field, name in stated.items())
+        raise ValueError(
+            f"{folder / CONFIG}: {PARTS}: expected from_pretrained(folder, {shown(wanted)}), got "
+            f"{', '.join(f'{field}={name}' for field, name in given.items()) or 'none of them'}"
+        )
+    if given and not stated:
+        log.warning("%s: saved without %s; the weights may mean something else there", folder,
+                    " and ".join(given.values()))  # fmt: skip
+
+
+def _check_layers(folder, specs, tensors):
+    """Refuse weights of more or fewer blocks than the configuration has."""
+    wanted, found = (
+        {int(m[1]) for m in map(LAYER.match, names) if m} for names in (specs, tensors)
+    )
+    if wanted != found:
+        raise ValueError(
+            f"{folder}: {CONFIG} says {len(wanted)} layers, the weights are of {len(found)}"
+        )
+
+
+def _fitted(config, tensors):
     """Return the configuration that fits the tensors.
 
-    A file has fixed positions too, for those who know only learned ones; where they were learned on
-    from there, they are no longer fixed.
+    A file has sinusoidal positions too, for programs that know only learned ones; if these were
+    trained further there, they are learned ones now.
     """
-    layers = 1 + max((int(found[1]) for found in map(LAYER.match, tensors) if found), default=-1)
-    if layers != config.num_hidden_layers:
-        raise ValueError(
-            f"{folder}: {CONFIG} says {config.num_hidden_layers} layers, "
-            f"the weights are of {layers}"
-        )
     positions = _find(tensors, POSITIONS)
     if positions is None or config.position_embedding_type != "sinusoidal":
         return config
@@ -192,7 +240,10 @@ def _fitted(config, tensors, folder):
     if table.shape == (config.max_position_embeddings, config.hidden_size):
         if np.array_equal(table, sinusoidal_positions(*table.shape).astype(table.dtype)):
             return config
-        log.warning("%s: its sinusoidal positions were trained: they are learned ones now", folder)
+        log.warning(
+            "%s: its sinusoidal positions were trained: they are learned ones now",
+            positions.path.parent,
+        )
     # Learned ones of another shape are refused by their name.
     return dataclasses.replace(config, position_embedding_type="absolute")
 

@@ -17,6 +17,7 @@ SAME_ACTIVATION = {
     "gelu_fast": "gelu_new",
 }
 POSITIONS = ("absolute", "sinusoidal")
+FOREIGN = "minibert"  # the model_type of a composition that is not BERT
 FIXED = "fixed_positions"  # our own field of a config.json: positions that are no parameter
 MOST = 10**30  # of a number that isn't a size; whole ones may be longer than a float can hold
 MOST_LABELS = 100_000  # that a file may ask for without naming them
@@ -188,7 +189,8 @@ class BertConfig:
         Raises:
             ValueError: the fields describe another kind of model, or an impossible one.
         """
-        _require_choice("model_type", values.get("model_type", "bert"), ("bert",))
+        if values.get("model_type") != FOREIGN:
+            _require_choice("model_type", values.get("model_type", "bert"), ("bert",))
         for switch in ("is_decoder", "add_cross_attention"):
             if values.get(switch):
                 raise ValueError(f"{switch}: expected false, an encoder, got {values[switch]!r}")
@@ -218,7 +220,7 @@ class BertConfig:
 
     def to_json(self, **more: Any) -> str:
         """Return the text of a `config.json`, with `more` fields than a configuration has."""
-        return json.dumps({**more, **self.to_dict()}, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps({**self.to_dict(), **more}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:

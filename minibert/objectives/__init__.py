@@ -1,1 +1,7 @@
-"""What a model is trained to do: batches, labels and their evaluation."""
+"""Objectives: what a model is trained to do, with its batches, labels and evaluation."""
+
+from minibert.objectives.base import ModelObjective, Objective
+from minibert.objectives.masked_lm import MaskedLM
+from minibert.objectives.next_sentence import MaskedLMAndNextSentence
+
+__all__ = ["MaskedLM", "MaskedLMAndNextSentence", "ModelObjective", "Objective"]

@@ -1,36 +1,20 @@
 """The supervised objective: batches of labelled texts, their loss, and held-out metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from minibert.data.sampling import rows_of_like_length_at
+from minibert.data.sampling import length_bucketed_batch
 from minibert.models import PreTrained
-from minibert.parameters import Parameters
+from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
+from minibert.objectives.shards import Shard, split_batch
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import WordPieceTokenizer
 
-Shard = tuple[Mapping[str, np.ndarray], np.ndarray]  # a part of a batch, and its labels
 SCORE = "held_out_score"  # the name of the metrics' main figure in a run's history
-
-
-class BatchSettings(Protocol):
-    """The settings that decide the batches of a run."""
-
-    @property
-    def batch_size(self) -> int:
-        """Sequences in a step's batch."""
-
-    @property
-    def shards(self) -> int:
-        """Parts of a batch."""
-
-    @property
-    def seed(self) -> int:
-        """The random seed of the order."""
 
 
 class ScoreKeeper(Protocol):
@@ -40,7 +24,7 @@ class ScoreKeeper(Protocol):
         """Record the score of the model's current weights."""
 
 
-class Supervised:
+class Supervised(ModelObjective):
     """Learn a task from labelled examples.
 
     Args:
@@ -54,8 +38,6 @@ class Supervised:
         threads: how many batches of the evaluation are computed at a time; None: one for each core.
     """
 
-    two_phase = False
-
     def __init__(
         self,
         model: Any,
@@ -68,17 +50,16 @@ class Supervised:
         best: ScoreKeeper | None = None,
         threads: int | None = None,
     ):
-        self.model, self.tokenizer, self.task, self.settings = model, tokenizer, task, settings
+        super().__init__(model)
+        self.tokenizer, self.task, self.settings = tokenizer, task, settings
         self.held_out, self.best, self.threads = held_out, best, threads
         longest = model.config.max_position_embeddings
         self.sequences, self.labels_at = task.tokenize_examples(tokenizer, examples, longest)
 
     def shards(self, step: int) -> Sequence[Shard]:
         """Return the shards of a step's batch: sequences of similar length, with their labels."""
-        from minibert.training.engine import split_batch  # until it is in this room
-
         settings = self.settings
-        indices = rows_of_like_length_at(
+        indices = length_bucketed_batch(
             step, self.sequences.lengths, settings.batch_size, settings.seed
         )
         batch = self.sequences.batch(indices, self.tokenizer.pad_token_id)
@@ -87,38 +68,7 @@ class Supervised:
         parts = split_batch(batch, indices, settings.shards, trim=True)
         return [(part, self.labels_at(np.asarray(own))) for part, own in parts]
 
-    def count(self, shard: Shard) -> Any:
-        """Return the number of targets of a shard (float or array), for the loss's denominator."""
-        return self.model.count(shard[1])
-
-    def tokens(self, shard: Shard) -> int:
-        """Return the number of tokens of a shard (int), without padding."""
-        return int(shard[0]["attention_mask"].sum())
-
-    def loss_and_grads(
-        self,
-        shard: Shard,
-        extra: Any,
-        rng: np.random.Generator | None,
-        grads: Parameters,
-        denominator: Any,
-    ) -> float:
-        """Add a shard's gradients to `grads`; return its loss (float).
-
-        Args:
-            shard: a part of the batch.
-            extra: None, because the objective has one phase.
-            rng: decides the dropout.
-            grads: the gradients so far.
-            denominator: the sum of `count` over the batch's shards.
-        """
-        batch, labels = shard
-        loss, _ = self.model.loss_and_grads(
-            batch, labels, rng, grads=grads, denominator=denominator
-        )
-        return loss
-
-    def evaluate(self, step: int) -> tuple[str, dict[str, float]] | None:
+    def evaluate(self, step: int) -> Evaluation | None:
         """Return the held-out metrics, as text and as figures; None without held-out examples."""
         if self.held_out is None:
             return None

@@ -1,18 +1,14 @@
-"""AdamW on the flat vector, and the learning rate's rise and fall."""
+"""AdamW on the flat parameter vector."""
 
 import math
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
-from itertools import groupby
 
 import numpy as np
 
+from minibert.optim.base import Job, Piece, load_arrays, pieces, run_jobs, spans
 from minibert.parameters import Parameters
-from minibert.runtime.threads import in_order
-
-# An update is a dozen passes over pieces of this many numbers, which a core's caches hold.
-PIECE = 131_072
+from minibert.typing import Array
 
 
 class AdamW:
@@ -21,17 +17,20 @@ class AdamW:
         m ← β₁ m + (1 - β₁) g,   v ← β₂ v + (1 - β₂) g²
         p ← p - η · (m̂ / (√v̂ + ε) + λ p),   m̂ = m / (1 - β₁ᵗ),   v̂ = v / (1 - β₂ᵗ)
 
-    Loshchilov and Hutter (2019), algorithm 2, with λ scaled by η alone, as PyTorch does. Biases and
-    layer norms don't decay (Devlin et al., 2019, and their code).
+    Loshchilov and Hutter (2019), algorithm 2, with λ scaled by η alone, as in PyTorch. Biases and
+    the weights of norms do not decay (Devlin et al., 2019, and their code).
 
     Args:
-        params: what to train; its vector is updated in place.
-        betas: (β₁, β₂).  eps: ε.  weight_decay: λ.
-        rates: η is multiplied by these numbers, by the parameters' names, and by 1 where none is
-            given; a parameter whose number is 0 stays as it is.
+        params: the parameters to train; their vector is updated in place.
+        betas: (β₁, β₂).
+        eps: ε.
+        weight_decay: λ.
+        rates: factors of η by parameter name; 1 where none is given. A parameter with the factor 0
+            does not change.
 
     Attributes:
-        first, second: the moments m and v, (P,) each.
+        first (P,): the first moment m.
+        second (P,): the second moment v.
         step: t, the number of updates so far.
     """
 
@@ -50,34 +49,37 @@ class AdamW:
         self.step = 0
         self.spans = list(spans(params, rates or {}))
 
-    def update(
-        self, gradient: np.ndarray, rate: float, scale: float = 1.0, threads: int = 1
-    ) -> None:
-        """Take one step against `gradient`.
+    def jobs(self, gradient: Array, rate: float, scale: float = 1.0) -> list[Job]:
+        """Begin one update: add 1 to `step`, return its independent parts.
 
         Args:
-            gradient: g, (P,).
+            gradient (P,): g, the gradient of the loss.
             rate: η, the learning rate.
-            scale: g is multiplied by this first; see `clip_scale`.
-            threads: how many share the pieces.
+            scale: factor of g; see `clip_scale`.
         """
         self.step += 1
-        pieces = [
-            (slice(start, min(start + PIECE, span.stop)), decays, own * rate)
-            for span, decays, own in self.spans
-            for start in range(span.start, span.stop, PIECE)
-        ]
-        work = partial(self._update, gradient, scale)
-        deque(in_order(work, pieces, threads, ahead=len(pieces)), maxlen=0)
+        own = (piece._replace(rate=piece.rate * rate) for piece in pieces(self.spans))
+        return [partial(self._update, gradient, scale, piece) for piece in own]
 
-    def _update(self, gradient, scale, place):
-        """Update one piece; η and the corrections meet in two numbers instead of in passes."""
-        piece, decays, rate = place
+    def update(self, gradient: Array, rate: float, scale: float = 1.0, threads: int = 1) -> None:
+        """Take one step against the gradient.
+
+        Args:
+            gradient (P,): g, the gradient of the loss.
+            rate: η, the learning rate.
+            scale: factor of g; see `clip_scale`.
+            threads: number of threads.
+        """
+        run_jobs(self.jobs(gradient, rate, scale), threads)
+
+    def _update(self, gradient: Array, scale: float, piece: Piece) -> None:
+        """Update one piece of the vector; η and both bias corrections make two factors."""
+        where, decays, rate = piece
         beta1, beta2 = self.betas
         root = math.sqrt(1 - beta2**self.step)
-        m, v, p = self.first[piece], self.second[piece], self.params.vector[piece]
+        m, v, p = self.first[where], self.second[where], self.params.vector[where]
         g, change = np.empty((2, m.size), m.dtype)
-        np.multiply(gradient[piece], scale, out=g)
+        np.multiply(gradient[where], scale, out=g)
         m *= beta1
         np.multiply(g, 1 - beta1, out=change)
         m += change
@@ -86,55 +88,21 @@ class AdamW:
         g *= 1 - beta2
         v += g
         np.sqrt(v, out=g)
-        g += self.eps * root  # √v̂ + ε, but for the factor √(1 - β₂ᵗ)
+        g += self.eps * root  # √v̂ + ε, except for the factor √(1 - β₂ᵗ)
         np.divide(m, g, out=change)
         change *= rate * root / (1 - beta1**self.step)
         if decays:
             p *= 1 - rate * self.weight_decay
         p -= change
 
+    def state(self) -> dict[str, Array]:
+        """Return both moments by name."""
+        return {"first": self.first, "second": self.second}
 
-def spans(params: Parameters, rates: Mapping[str, float]) -> Iterator[tuple[slice, bool, float]]:
-    """Yield the spans of the vector that learn, in order: whether they decay, and their rates.
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Read both moments.
 
-    Neighbours that agree are one span.
-    """
-    kinds = {
-        name: (not name.endswith(("bias", "LayerNorm.weight")), rates.get(name, 1.0))
-        for name in params
-    }
-    for (decays, rate), names in groupby(params, key=kinds.__getitem__):
-        slices = [params.slices[name] for name in names]
-        if rate:
-            yield slice(slices[0].start, slices[-1].stop), decays, rate
-
-
-def clip_scale(gradient: np.ndarray, longest: float) -> tuple[float, float]:
-    """Return the gradient's norm, and the factor that shortens it to at most `longest`.
-
-    Pascanu, Mikolov and Bengio (2013), algorithm 1.
-    """
-    with np.errstate(over="ignore"):
-        squared, largest = float(np.dot(gradient, gradient)), 1.0
-    if not np.finfo(gradient.dtype).tiny < squared < math.inf:  # squares that float32 can't hold
-        largest = float(np.abs(gradient).max(initial=0)) or 1.0
-        squared = float(np.dot(gradient / largest, gradient / largest))
-    norm = largest * math.sqrt(squared)
-    return norm, min(1.0, longest / norm) if norm > 0 else 1.0
-
-
-def linear_schedule(step: int, total: int, warmup: int, peak: float) -> float:
-    """Return the learning rate of step `step`: up in a straight line, then down to zero.
-
-    >>> [linear_schedule(step, 6, 2, 1.0) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
-
-    Args:
-        step: from 0 to total - 1.
-        total: the number of steps.
-        warmup: how many of them rise.
-        peak: the largest rate.
-    """
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * (total - step) / (total - warmup)
+        Raises:
+            ValueError: an array is missing, unknown or of another shape or dtype; nothing changed.
+        """
+        load_arrays(self, self.state(), state)

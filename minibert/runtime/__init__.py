@@ -1,1 +1,1 @@
-"""Threads, BLAS and memory."""
+"""The machine: threads, the threads of BLAS, and the memory allocator."""

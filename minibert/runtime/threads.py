@@ -1,185 +1,114 @@
-"""Work side by side on the cores, with BLAS on one thread so that the bits don't depend on them."""
+"""Thread counts, and maps over a thread pool that keep the order of the items."""
 
-import ctypes
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache
-from typing import Any, TypeVar
-
-from threadpoolctl import ThreadpoolController
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def number_of_threads(wanted: int | None, sharing: int = 1) -> int:
-    """Return how many threads to use: as many as wanted, or one for each core.
+    """Return the number of threads to use.
 
     Args:
-        wanted: this many; None: as many as there are cores for.
-        sharing: processes that share the cores.
+        wanted (int or None): the number of threads; None means one per available core.
+        sharing (int): the number of processes that share the cores.
 
     Raises:
-        ValueError: none are wanted.
+        ValueError: `wanted` is below 1.
     """
     if wanted is not None and wanted < 1:
         raise ValueError(f"threads: expected at least 1, got {wanted}")
     return wanted or max(usable_cores() // sharing, 1)
 
 
-def in_order(
+def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = 0
 ) -> Iterator[Result]:
-    """Yield `function(item)` for each item in order, `threads` of them side by side.
+    """Yield `function(item)` for each item, in order, computed by `threads` threads.
 
-    An item is started only once the one `threads + ahead` before it has been yielded and dealt
-    with, so that many of whatever an item needs are enough for all; and some ahead keep a thread
-    busy whose item was the shorter one.
+    An item is started only after the result of the item `threads + ahead` before it has been
+    yielded and the caller has asked for the next one. So `threads + ahead` buffers are enough for
+    any number of items. `ahead` keeps threads busy while an earlier item takes longer.
     """
     if threads == 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(threads) as pool:
-        yield from bounded(pool, function, items, threads + ahead)
+        yield from bounded_map(pool, function, items, threads + ahead)
 
 
-def bounded(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], most: int
+def bounded_map(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], limit: int
 ) -> Iterator[Result]:
-    """Yield `function(item)` for each item in order, at most so many of them begun at a time."""
+    """Yield `function(item)` for each item, in order, with at most `limit` items in progress."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
-        if len(waiting) == most:
+        if len(waiting) == limit:
             yield waiting.popleft().result()
         waiting.append(pool.submit(function, item))
     while waiting:
         yield waiting.popleft().result()
 
 
-def in_turns(
+def ordered_reduce(
     work: Callable[[int], Result],
-    deal_with: Callable[[int, Result], None],
+    consume: Callable[[int, Result], None],
     count: int,
     threads: int,
 ) -> None:
-    """Do `work(i)` for the numbers below `count`, and `deal_with(i, result)` in order.
+    """Run `work(i)` for i in range(count) on threads; `consume(i, result)` in order.
 
-    A thread takes the next number as soon as it is free. What it made it deals with itself, when
-    everything before has been dealt with, so that no more results than threads exist at a time, and
-    nobody has to be woken to hand one over.
+    A thread takes the next index as soon as it is free. It consumes its own result, after all
+    earlier results have been consumed. So at most `threads` results exist at a time, and no result
+    is handed from one thread to another.
 
     Args:
-        work: called side by side.
-        deal_with: never called twice at a time.
-        count: how many numbers there are.
-        threads: how many threads work.
+        work (callable): computes a result; calls run in parallel.
+        consume (callable): takes an index and its result; calls never overlap.
+        count (int): number of indices.
+        threads (int): number of threads.
 
     Raises:
-        Exception: what `work` or `deal_with` raised; nothing later is dealt with.
+        Exception: raised by `work` or `consume`; no later result is consumed.
     """
-    numbers, turn = iter(range(count)), threading.Condition()
-    state = {"dealt with": 0, "failed": False}
+    indices, turn = iter(range(count)), threading.Condition()
+    consumed, failed = 0, False
 
     def run(_: int) -> None:
+        nonlocal consumed, failed
         while True:
             with turn:
-                i = next(numbers, None)
-            if i is None or state["failed"]:
+                i = next(indices, None)
+            if i is None or failed:
                 return
             try:
                 result = work(i)
                 with turn:
-                    while state["dealt with"] != i and not state["failed"]:
+                    while consumed != i and not failed:
                         turn.wait()
-                if state["failed"]:
+                if failed:
                     return
-                deal_with(i, result)
+                consume(i, result)
             except BaseException:
                 with turn:
-                    state["failed"] = True
+                    failed = True
                     turn.notify_all()
                 raise
             with turn:
-                state["dealt with"] += 1
+                consumed += 1
                 turn.notify_all()
 
-    for _ in in_order(run, range(threads), threads):
+    for _ in ordered_map(run, range(threads), threads):
         pass
-
-
-class _Limit:
-    """How many callers want BLAS on one thread: the first sets it, the last restores it."""
-
-    def __init__(self):
-        self.lock, self.users = threading.Lock(), 0
-        self.limiter: Any = None
-
-
-_limit = _Limit()
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread, also when only one thread of ours is at work.
-
-    With two threads BLAS cuts a product elsewhere, and adds up other bits. NumPy's own OpenBLAS has
-    one limit for the whole process, so callers are counted. Where each thread has a limit of its
-    own, as with MKL, each that multiplies must ask: `@one_blas_thread()` stands over their work.
-    """
-    with _limit.lock:
-        if _limit.users == 0:
-            _limit.limiter = _apart(_limited)
-        _limit.users += 1
-    try:
-        with _limited():  # this thread's own, or what holds already
-            yield
-    finally:
-        with _limit.lock:
-            _limit.users -= 1
-            if _limit.users == 0:
-                _apart(_limit.limiter.restore_original_limits)
-
-
-def _limited():
-    return _blas().limit(limits=1)
-
-
-def _apart(function):
-    """Call a function in a thread that ends.
-
-    From 3.8 on threadpoolctl lets nobody set OpenBLAS's limit but the thread that set it first, as
-    long as that lives. Here the last caller to leave needn't be the first that came.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function).result()
-
-
-@cache
-def _blas():
-    # Looks through the loaded libraries, which takes milliseconds.
-    return ThreadpoolController().select(user_api="blas")
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory that is freed, up to the most that was ever in use.
-
-    A step frees what the next one needs again. Given back to the system and fetched anew, page by
-    page, filled with zeros, it would cost a step of BERT-mini 5 % of its time. Only glibc is asked.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        # M_TRIM_THRESHOLD, M_TOP_PAD, and M_MMAP_THRESHOLD, which some versions won't raise far.
-        for option, size in ((-1, 2**30), (-2, 2**26), (-3, 2**25), (-3, 2**30)):
-            mallopt(option, size)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
-from minibert.data.ragged import Sequences
+from minibert.data.ragged import RaggedSequences
 from minibert.data.tables import quote
 from minibert.functional import softmax_forward
 from minibert.inference.batched import map_texts
@@ -41,7 +41,7 @@ class Mistake(NamedTuple):
 class TokenizedExamples(NamedTuple):
     """Token ids to train on, and a function from indices of sequences to a model's labels."""
 
-    sequences: Sequences
+    sequences: RaggedSequences
     labels_at: Callable[[np.ndarray], np.ndarray]
 
 
@@ -140,7 +140,7 @@ class Task(ABC):
             examples: S labelled texts.
             max_length: the longest sequence, in tokens.
         """
-        sequences = Sequences(
+        sequences = RaggedSequences(
             tokenizer.encode(text, pair, max_length=max_length)
             for text, pair in with_pairs(examples.texts, examples.pairs)
         )

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minibert.data.ragged import Sequences
+from minibert.data.ragged import RaggedSequences
 from minibert.data.word_alignment import word_windows
 from minibert.functional import IGNORED, softmax_forward
 from minibert.inference.batched import map_sequences
@@ -110,7 +110,7 @@ class TaggingTask(Task):
                     parts.append(part)
                     yield encoding
 
-        sequences = Sequences(encode_windows())
+        sequences = RaggedSequences(encode_windows())
         flat = np.concatenate(parts)
         return TokenizedExamples(sequences, lambda indices: sequences.stack(flat, indices, IGNORED))
 
@@ -149,7 +149,7 @@ class TaggingTask(Task):
         outputs = [np.tile(outside, (len(words), 1)) for words in texts]
         batches = map_sequences(
             lambda batch: softmax_forward(model(**batch).logits)[0],
-            Sequences(encode_windows()),
+            RaggedSequences(encode_windows()),
             tokenizer.pad_token_id,
             threads=threads,
             progress=progress,

@@ -1,26 +1,30 @@
-"""Training: the optimizer, one step, the loop around it, pre-training and fine-tuning."""
+"""Training: the engine, the loop around it, pre-training and fine-tuning."""
 
-from minibert.objectives.evaluation import MaskedScore, unigram_score
-from minibert.optim.adamw import AdamW, linear_schedule
-from minibert.training.engine import Engine, StepResult, split_batch
-from minibert.training.finetuning import FineTuning, evaluate, fine_tune, optimizer_for
+from minibert.objectives.baselines import unigram_baseline
+from minibert.objectives.evaluation import MaskedLMMetrics
+from minibert.objectives.shards import split_batch
+from minibert.objectives.supervised import evaluate
+from minibert.optim import AdamW, linear_schedule
+from minibert.training.engine import Engine, StepResult
+from minibert.training.finetuning import FineTuning, fine_tune, optimizer_for
 from minibert.training.loop import Interrupted, Settings, train
-from minibert.training.pretraining import train_masked_lm
+from minibert.training.pretraining import pretrain, train_masked_lm
 
 __all__ = [
     "AdamW",
     "Engine",
     "FineTuning",
     "Interrupted",
-    "MaskedScore",
+    "MaskedLMMetrics",
     "Settings",
     "StepResult",
     "evaluate",
     "fine_tune",
     "linear_schedule",
     "optimizer_for",
+    "pretrain",
     "split_batch",
     "train",
     "train_masked_lm",
-    "unigram_score",
+    "unigram_baseline",
 ]

@@ -1,98 +1,126 @@
-"""Checkpoints of a run: the model, its tokenizer, the optimizer's moments, and the step.
+"""Checkpoints of a run: the model, its tokenizer, the optimizer's state, and the step.
 
-A run's folder holds `checkpoint-STEP` folders, each whole or not there at all, and once the run has
-ended the trained model itself.
+The folder of a run holds `checkpoint-STEP` folders, each complete or absent, and after the end of
+the run the trained model itself.
 """
 
 import dataclasses
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from minibert.files import creating, discard, read_json, require_file, shown
 from minibert.models import PreTrained
 from minibert.models.weights import write_tensors
-from minibert.optim.adamw import AdamW
+from minibert.optim import Optimizer
 from minibert.tokenization import WordPieceTokenizer
 
-STATE, MOMENTS = "trainer_state.json", "optimizer.safetensors"
+log = logging.getLogger("minibert")
+
+STATE, OPTIMIZER = "trainer_state.json", "optimizer.safetensors"
+FORMAT = 2  # of the state; version 1 wrote none
+# Fields that later formats added, with the values by which version 1 worked.
+VERSION_1_STATE: dict[str, Any] = {"format": 1, "optimizer": "AdamW"}
+VERSION_1_SETTINGS: dict[str, Any] = {}
 
 
 def save_checkpoint(
-    run: str | os.PathLike,
+    run: str | os.PathLike[str],
     model: PreTrained,
     tokenizer: WordPieceTokenizer,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     settings: Any,
 ) -> Path:
-    """Write `run/checkpoint-STEP`, and remove all but the newest `settings.keep`; returns it."""
+    """Write `run/checkpoint-STEP`, keep the newest `settings.keep`, return the folder."""
     folder = Path(run) / f"checkpoint-{optimizer.step}"
     if folder not in checkpoints(run):
-        discard(folder)  # of one that lost its state
+        discard(folder)  # one without a state
         with creating(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-            moments = {"first": optimizer.first, "second": optimizer.second}
-            write_tensors(moments, temporary / MOMENTS)
-            state = {"step": optimizer.step, "settings": dataclasses.asdict(settings)}
+            write_tensors(optimizer.state(), temporary / OPTIMIZER)
+            state = {
+                "format": FORMAT,
+                "step": optimizer.step,
+                "optimizer": type(optimizer).__name__,
+                "settings": dataclasses.asdict(settings),
+            }
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
     for old in checkpoints(run)[: -settings.keep]:
         discard(old)
     return folder
 
 
-def checkpoints(run: str | os.PathLike) -> list[Path]:
+def checkpoints(run: str | os.PathLike[str]) -> list[Path]:
     """Return the checkpoints of a run, oldest first."""
     steps = {path: path.name.removeprefix("checkpoint-") for path in Path(run).glob("checkpoint-*")}
     found = [path for path, step in steps.items() if step.isdecimal() and (path / STATE).is_file()]
     return sorted(found, key=lambda path: int(steps[path]))
 
 
-def remove_checkpoint(run: str | os.PathLike, step: int) -> None:
-    """Remove `run/checkpoint-STEP` if it is there."""
+def remove_checkpoint(run: str | os.PathLike[str], step: int) -> None:
+    """Remove `run/checkpoint-STEP` if it exists."""
     discard(Path(run) / f"checkpoint-{step}")
 
 
-def read_state(checkpoint: str | os.PathLike) -> dict[str, Any]:
-    """Return a checkpoint's `step` and `settings`.
+def read_state(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the `step`, `settings`, `optimizer` and `format` of a checkpoint.
+
+    A field that a state of version 1 lacks takes the value by which version 1 worked.
 
     Raises:
-        OSError: the file is missing or can't be read.
-        ValueError: it is broken; the message names it.
+        OSError: the file is missing or cannot be read.
+        ValueError: it is broken or too new; the message names it.
     """
     path = Path(checkpoint) / STATE
-    state = read_json(path)
-    step, settings = state.get("step"), state.get("settings")
+    state = VERSION_1_STATE | read_json(path)
+    step, settings, version = (state.get(name) for name in ("step", "settings", "format"))
     steps = settings.get("steps") if isinstance(settings, dict) else None
     if type(step) is not int or type(steps) is not int or not 0 <= step <= steps:
         raise ValueError(f"{path}: expected a step, and settings with at least as many steps")
-    return {"step": step, "settings": settings}
+    if type(version) is not int or not 1 <= version <= FORMAT:
+        raise ValueError(f"{path}: format: expected 1 to {FORMAT}, got {shown(str(version))}")
+    if not isinstance(state["optimizer"], str):
+        raise ValueError(f"{path}: optimizer: expected the name of a class")
+    assert isinstance(settings, dict)
+    if version == 1:
+        settings = VERSION_1_SETTINGS | settings
+    return {name: state[name] for name in VERSION_1_STATE} | {"step": step, "settings": settings}
 
 
-def restore_optimizer(checkpoint: str | os.PathLike, optimizer: AdamW) -> None:
-    """Read a checkpoint's moments and step into `optimizer`.
+def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) -> None:
+    """Read a checkpoint's arrays and step into `optimizer`.
+
+    Logs a warning if version 1 wrote the checkpoint.
 
     Raises:
-        OSError: the file is missing or can't be read.
-        ValueError: it is broken or belongs to another model; the message names it.
+        OSError: a file is missing or cannot be read.
+        ValueError: a file is broken or belongs to another model or optimizer; the message names it.
     """
-    path = Path(checkpoint) / MOMENTS
+    path = Path(checkpoint) / OPTIMIZER
     require_file(path, "a file")
+    state, kind = read_state(checkpoint), type(optimizer).__name__
+    if state["optimizer"] != kind:
+        raise ValueError(
+            f"optimizer: the run in {Path(checkpoint).parent} has {shown(state['optimizer'])}, "
+            f"got {kind}"
+        )
     try:
-        moments = load_file(path)
+        arrays = load_file(path)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: not this model's moments: {shown(error)}") from None
-    for name, place in ("first", optimizer.first), ("second", optimizer.second):
-        found = moments.get(name, np.empty(0))
-        if (found.shape, found.dtype) != (place.shape, place.dtype):
-            raise ValueError(
-                f"{path}: not this model's moments: {name}: expected {place.shape} in "
-                f"{place.dtype}, got {found.shape} in {found.dtype}"
-            )
-        place[:] = found
-    optimizer.step = read_state(checkpoint)["step"]
+    try:
+        optimizer.load(arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: not this model's moments: {shown(error)}") from None
+    optimizer.step = state["step"]
+    if state["format"] < FORMAT:
+        log.warning(
+            "warning: %s is a checkpoint of version 1; the resumed run's last digits will differ "
+            "from those of version 1", checkpoint,
+        )  # fmt: skip

@@ -1,172 +1,187 @@
-"""One step of training: shards in, one gradient vector out, one update of the flat vector."""
+"""The engine: one training step, from shards through one gradient vector to one update."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 
-from minibert.data.sampling import generator
+from minibert.data.rng import generator
 from minibert.models import PreTrained
-from minibert.optim.adamw import AdamW, clip_scale
+from minibert.objectives.base import ModelObjective, Objective, quiet
+from minibert.objectives.shards import Labels, Shard, split_batch
+from minibert.optim import Optimizer, clip_scale, run_jobs
 from minibert.parameters import Parameters
-from minibert.runtime.threads import in_turns, keep_freed_memory, number_of_threads, one_blas_thread
+from minibert.runtime.blas import one_blas_thread
+from minibert.runtime.malloc import keep_freed_memory
+from minibert.runtime.threads import number_of_threads, ordered_reduce
 from minibert.training.ranks import ALONE, Ranks
+from minibert.typing import Array, Rng
 
-# A number that is not finite is reported once, by the step, and not by each function it meets.
-QUIET = partial(np.errstate, over="ignore", invalid="ignore", divide="ignore")
-Labels = np.ndarray | Mapping[str, np.ndarray]  # by their names, where a head has several
+__all__ = ["Engine", "Labels", "Shard", "StepResult", "split_batch"]
+
 # A smaller vector is updated faster by one thread: the passes over its pieces are so short that two
 # threads wait for each other. An update of tiny takes one thread 3.3 ms and two 5.2, of mini 11.2
 # and 12.2, of small 33 and 26.
-SHARED = 16_000_000
-Shard = tuple[Mapping[str, np.ndarray], Labels]  # a part of a batch, and its labels
+SHARED_UPDATE = 16_000_000  # parameters
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step did: the batch's loss, and the gradient's norm before clipping."""
+    """The result of a step: the loss of the batch, and the gradient norm before clipping."""
 
     loss: float
     norm: float
 
 
 class Engine:
-    """Trains a model by steps, the shards of a step side by side on the cores.
+    """Trains a model step by step, the shards of a step in parallel.
 
-    Dropout's generator is derived from (seed, step, shard), the shards' gradients are added in the
-    shards' order, and BLAS runs on one thread. So a step depends on nothing but the parameters, the
-    optimizer's moments, its number and its shards: any number of threads gives the same bits.
+    The dropout generator is derived from (seed, step, shard), the gradients are added in shard
+    order, and BLAS runs on one thread. So a step depends on the parameters, the optimizer's state,
+    the step's number and its shards only: any number of threads gives the same bits.
 
-    A thread needs memory for one shard at a time. So a batch that is larger than memory needs
-    nothing but more shards: that is gradient accumulation.
+    A thread needs memory for one shard at a time. So a batch that is larger than memory only needs
+    more shards, which is gradient accumulation.
 
     Args:
-        model: what to train.
-        optimizer: of the model's parameters.
-        seed: of the dropout.
-        clip: the longest gradient, as a global norm.
-        threads: how many shards to work on at a time; None: one for each core.
+        model: the model to train.
+        optimizer: the optimizer of the model's parameters.
+        seed: seed of the dropout masks.
+        clip: the largest global norm of the gradient.
+        threads: number of shards computed at a time; None: one per core.
         ranks: the processes that share the shards; see `training.ranks`.
+        objective: the loss on a shard; None: the model's own, on pairs of a batch and its labels.
+
+    Attributes:
+        grads: the gradient of the latest step.
 
     Raises:
-        ValueError: no threads.
+        ValueError: `threads` is less than 1.
     """
 
     def __init__(
         self,
         model: PreTrained,
-        optimizer: AdamW,
+        optimizer: Optimizer,
         *,
         seed: int = 0,
         clip: float = 1.0,
         threads: int | None = None,
         ranks: Ranks = ALONE,
+        objective: Objective | None = None,
     ):
         self.model, self.optimizer, self.seed, self.clip = model, optimizer, seed, clip
+        self.objective = ModelObjective(model) if objective is None else objective
         self.ranks = ranks
         self.threads = number_of_threads(threads, ranks.neighbours)
         keep_freed_memory()
         self.grads = model.params.zeros_like()
-        self._spare: list[Parameters] = []  # laid out likewise, to be used again
+        self._spare: list[Parameters] = []  # buffers of the same layout
 
-    def step(self, shards: Sequence[Shard], rate: float) -> StepResult:
-        """Compute the gradient of a batch that comes in parts, and update the parameters.
+    def step(self, shards: Sequence[Any], rate: float) -> StepResult:
+        """Compute the gradient of a batch in shards, and update the parameters.
 
         Args:
-            shards: the parts; their gradients are added in this order.
+            shards: the parts of the batch, as the objective defines them; (batch, labels) for a
+                model's own loss. Their gradients are added in this order.
             rate: the learning rate.
 
         Raises:
             FloatingPointError: the loss or the gradient is not finite; nothing was updated.
         """
         number = self.optimizer.step
-        own = self.ranks.part_of(len(shards))  # all of them, unless there are other processes
-        counts = sum(self.model.count(labels) for _, labels in shards)
-        denominator = np.where(np.asarray(counts) > 0, counts, 1)  # nothing counts: a loss of 0
-        free = [self.grads, *self._spare]  # room for gradients
+        own = self.ranks.part_of(len(shards))  # all of them, except with several ranks
+        with one_blas_thread(), quiet():
+            extras = self._exchange(shards, own)
+            loss = self._accumulate(shards, extras, own)
+            loss = self.ranks.sum_up(self.grads.vector, loss)
+            norm, scale = clip_scale(self.grads.vector, self.clip)
+        if not np.isfinite(loss) or not np.isfinite(norm):
+            raise FloatingPointError(
+                f"step {number + 1}: the loss is {loss:.4g} and the gradient norm {norm:.4g}; "
+                "a lower learning rate or a longer warm-up may help"
+            )
+        self._update(rate, scale)
+        return StepResult(loss, norm)
+
+    def dropout_rng(self, shard: int) -> Rng:
+        """Return the dropout generator of one shard in the current step."""
+        return generator(self.seed, "dropout", self.optimizer.step, shard)
+
+    def _exchange(self, shards: Sequence[Any], own: range) -> list[Any]:
+        """Return what each shard needs from the others; None for each without two phases."""
+        if not self.objective.two_phase:
+            return [None] * len(shards)
+        parts: list[Any] = []
+
+        @one_blas_thread()
+        def work(place: int) -> Any:
+            with quiet():
+                return self.objective.first(shards[own[place]], self.dropout_rng(own[place]))
+
+        ordered_reduce(work, lambda _, part: parts.append(part), len(own), self.threads)
+        extras = self.objective.between(self.ranks.gather(parts))
+        if len(extras) != len(shards):
+            raise ValueError(
+                f"{type(self.objective).__name__}.between: expected {len(shards)} parts, one per "
+                f"shard, got {len(extras)}"
+            )
+        return extras
+
+    def _accumulate(self, shards: Sequence[Any], extras: list[Any], own: range) -> float:
+        """Write the sum of the own shards' gradients to `self.grads`, return that of the losses."""
+        denominator = self._denominator(shards)
+        free = [self.grads, *self._spare]  # buffers; those of a failed step are not lost
         total: list[Parameters] = []
         losses: list[float] = []
 
         @one_blas_thread()
-        def work(place):
+        def work(place: int) -> tuple[float, Parameters]:
             i = own[place]
-            batch, labels = shards[i]
-            try:
-                part = free.pop()
-                part.vector[:] = 0
-            except IndexError:
-                part = self.model.params.zeros_like()
-            rng = generator(self.seed, "dropout", number, i)
-            with QUIET():
-                loss, _ = self.model.loss_and_grads(
-                    batch, labels, rng, grads=part, denominator=denominator
+            grads = self._zeros(free)
+            with quiet():
+                loss = self.objective.loss_and_grads(
+                    shards[i], extras[i], self.dropout_rng(i), grads, denominator
                 )
-            return loss, part
+            return loss, grads
 
-        def add(_, result):
-            loss, part = result
+        def add(_: int, result: tuple[float, Parameters]) -> None:
+            loss, grads = result
             losses.append(loss)
             if not total:
-                total.append(part)  # the first one is where the others are added
+                total.append(grads)  # the others are added to the first
                 return
-            with QUIET():
-                total[0].vector += part.vector
-            free.append(part)
+            with quiet():
+                total[0].vector += grads.vector
+            free.append(grads)
 
-        with one_blas_thread(), QUIET():
-            in_turns(work, add, len(own), self.threads)
-            grads = total[0] if total else self.model.params.zeros_like()
-            loss = self.ranks.sum_up(grads.vector, sum(losses))
-            norm, scale = clip_scale(grads.vector, self.clip)
-        self.grads, self._spare = grads, free
-        if not np.isfinite(loss) or not np.isfinite(norm):
-            raise FloatingPointError(
-                f"step {number + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g}; "
-                "a lower learning rate or a longer warm-up may help"
+        ordered_reduce(work, add, len(own), self.threads)
+        self.grads = total[0] if total else self.model.params.zeros_like()
+        self._spare = free
+        return sum(losses)
+
+    def _zeros(self, free: list[Parameters]) -> Parameters:
+        """Return zeros to add gradients to, in a free buffer if there is one."""
+        try:
+            grads = free.pop()  # several threads take buffers, so the list is not asked first
+        except IndexError:
+            return self.model.params.zeros_like()
+        grads.vector[:] = 0
+        return grads
+
+    def _denominator(self, shards: Sequence[Any]) -> Array:
+        """Return the total count of labels; 1 where nothing counts, so that the loss is 0."""
+        counts = sum(self.objective.count(shard) for shard in shards)
+        return np.where(np.asarray(counts) > 0, counts, 1)
+
+    def _update(self, rate: float, scale: float) -> None:
+        """Run the optimizer's jobs on the threads."""
+        vector, number = self.grads.vector, self.optimizer.step
+        threads = self.threads if vector.size >= SHARED_UPDATE else 1
+        run_jobs(self.optimizer.jobs(vector, rate, scale), threads)
+        if self.optimizer.step != number + 1:
+            raise ValueError(
+                f"{type(self.optimizer).__name__}.jobs: expected step {number + 1} after an "
+                f"update, got {self.optimizer.step}"
             )
-        threads = self.threads if self.grads.vector.size >= SHARED else 1
-        self.optimizer.update(self.grads.vector, rate, scale, threads)
-        return StepResult(loss, norm)
-
-
-def split_batch(
-    batch: Mapping[str, np.ndarray], labels: Labels, parts: int, *, trim: bool = False
-) -> list[Shard]:
-    """Cut a batch into shards of sequences of like length.
-
-    >>> mask = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]])
-    >>> batch = {"input_ids": 7 * mask, "attention_mask": mask}
-    >>> for part, labels in split_batch(batch, np.array([0, 1, 2]), 2, trim=True):
-    ...     print(part["input_ids"].tolist(), labels)
-    [[7, 0], [7, 7]] [1 2]
-    [[7, 7, 7, 7]] [0]
-
-    Args:
-        batch: arrays of (B, ..., T).
-        labels: of (B, ...); if (B, T), of tokens.
-        parts: how many shards, of about as many tokens each; fewer if there are fewer sequences.
-        trim: cut off the padding beyond a shard's longest sequence, from labels of tokens too.
-            That changes no loss, unless padding takes part in it, as in `BertForQuestionAnswering`.
-    """
-    shape = batch["input_ids"].shape
-    size, longest = shape[0], shape[-1]
-    lengths = np.full(size, longest)
-    if "attention_mask" in batch:
-        used = np.asarray(batch["attention_mask"]).reshape(size, -1, longest).any(axis=1)  # (B, T)
-        lengths = np.maximum((used * np.arange(1, longest + 1)).max(axis=1), 1)
-    order = np.argsort(lengths, kind="stable")
-    parts = min(parts, size)
-    tokens = np.cumsum(lengths[order])
-    cuts = [0]
-    for i in range(1, parts):  # where i shares of the tokens end, but no shard is empty
-        cut = int(np.searchsorted(tokens, tokens[-1] * i / parts, side="right"))
-        cuts.append(min(max(cut, cuts[-1] + 1), size - parts + i))
-
-    def part_of(arrays, rows):
-        if isinstance(arrays, Mapping):
-            return {name: part_of(array, rows) for name, array in arrays.items()}
-        part = np.asarray(arrays)[rows]
-        return part[..., : lengths[rows].max()] if trim and arrays.shape == shape else part
-
-    return [(part_of(batch, rows), part_of(labels, rows)) for rows in np.split(order, cuts[1:])]

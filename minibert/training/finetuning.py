@@ -274,19 +274,13 @@ def fine_tune(
         model, tokenizer, task, examples, settings, held_out=held_out, best=best, threads=threads
     )
 
-    def evaluate_now() -> tuple[str, dict[str, float]]:
-        result = objective.evaluate(optimizer.step)
-        assert result is not None
-        return result
-
     train(
         engine,
-        objective.shards,
+        objective,
         settings,
         tokenizer,
         run=run,
-        evaluate=evaluate_now if held_out else None,
-        enough=best.should_stop,
+        should_stop=best.should_stop,
         title=title,
         progress=progress,
     )

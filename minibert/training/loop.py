@@ -1,22 +1,25 @@
-"""The training loop: steps, a progress bar, evaluations, checkpoints, and a way out at any time."""
+"""The training loop: steps, progress bar, evaluations, checkpoints, and a clean stop."""
 
 import logging
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from minibert.optim.adamw import linear_schedule
+from minibert.objectives.base import Objective
+from minibert.objectives.trial import checked_evaluation, try_objective
+from minibert.optim.schedule import linear_schedule
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.checkpoint import checkpoints, remove_checkpoint, save_checkpoint
-from minibert.training.engine import Engine, Shard
+from minibert.training.engine import Engine, StepResult
 from minibert.training.history import History
 
 log = logging.getLogger("minibert")
@@ -24,25 +27,25 @@ log = logging.getLogger("minibert")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train: what decides a run's numbers beside its data and its model.
+    """The settings that decide a run's numbers, besides its data and its model.
 
     Args:
-        steps: updates in all.
-        batch_size: B, rows in a step.
-        learning_rate: the largest, reached after the warm-up.
-        warmup: the share of the steps in which the rate rises.
+        steps: number of updates.
+        batch_size: B, sequences in a batch.
+        learning_rate: the largest learning rate, reached after the warm-up.
+        warmup: share of the steps in which the learning rate rises.
         weight_decay: λ of AdamW.
-        clip: the longest gradient, as a global norm.
-        seed: of everything random.
-        shards: parts into which a step's batch is cut, to be worked on side by side.
-        tokenizer, data: checksums of what makes the ids and of what is trained on, so that no run
-            goes on with others.
+        clip: the largest global norm of the gradient.
+        seed: seed of all random draws.
+        shards: number of parts into which a batch is cut, to be computed in parallel.
+        tokenizer: checksum of the tokenizer; a run is not resumed with another one.
+        data: checksum of the training data; a run is not resumed with other data.
         evaluate_every: steps between two evaluations.
         save_every: steps between two checkpoints.
-        keep: how many checkpoints are kept, the newest ones.
+        keep: number of checkpoints to keep, the newest ones.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number is out of its range.
     """
 
     steps: int
@@ -59,8 +62,8 @@ class Settings:
     save_every: int = 500
     keep: int = 2
 
-    def __post_init__(self):
-        """Refuse what can't be run, naming the setting, what was expected and what came."""
+    def __post_init__(self) -> None:
+        """Check the numbers; the message names the setting."""
         for name in ("steps", "batch_size", "shards", "evaluate_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
@@ -79,116 +82,152 @@ class Settings:
             raise ValueError(f"warmup: expected a share from 0 to 1, got {self.warmup}")
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of step `step`."""
+        """Return the learning rate of a step."""
         warmup = round(self.warmup * self.steps)
         return linear_schedule(step, self.steps, warmup, self.learning_rate)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was stopped from outside, after a whole step; its message says how to go on."""
+    """A signal stopped a run after a whole step; the message tells how to resume."""
 
 
 def train(
     engine: Engine,
-    shards_at: Callable[[int], Sequence[Shard]],
+    objective: Objective,
     settings: Settings,
     tokenizer: WordPieceTokenizer,
     *,
     run: Path | None = None,
-    evaluate: Callable[[], tuple[str, dict[str, float]]] | None = None,
-    enough: Callable[[], bool] | None = None,
+    should_stop: Callable[[], bool] | None = None,
     title: str = "training",
     progress: bool = False,
 ) -> None:
     """Train from the optimizer's step to the last one.
 
     Args:
-        engine: does a step.
-        shards_at: makes the shards of a step, from its number alone.
-        settings: how to train.
-        tokenizer: goes into the checkpoints.
-        run: the folder for checkpoints; None: none are written.
-        evaluate: called every `settings.evaluate_every` steps and after the last one; returns what
-            to log (but of the last, which is the caller's to tell), and figures for the history.
-        enough: whether to stop early; asked before each step.
-        title: of the progress bar.
-        progress: show the bar, on stderr.
+        engine: computes a step; its objective is set to `objective`.
+        objective: the shards of each step, the loss on them, and an evaluation every
+            `settings.evaluate_every` steps and after the last one. One that is not part of this
+            package is tried first.
+        settings: the settings of the run.
+        tokenizer: stored in the checkpoints.
+        run: folder for checkpoints and the history; None: none are written.
+        should_stop: whether to stop early; called before each step.
+        title: title of the progress bar.
+        progress: whether to show the bar on stderr.
 
     Raises:
-        FloatingPointError: the loss or a weight is not finite; good checkpoints remain.
-        Interrupted: SIGINT or SIGTERM came; a checkpoint of the last whole step was written.
-        ValueError: there are fewer shards than ranks.
+        FloatingPointError: the loss or a weight is not finite; good checkpoints are kept.
+        Interrupted: SIGINT or SIGTERM arrived; a checkpoint of the latest whole step was written.
+        TypeError, ValueError: there are fewer shards than ranks, or the trial of the objective
+            failed.
     """
-    optimizer, ranks = engine.optimizer, engine.ranks
-    if settings.shards < ranks.size:
-        raise ValueError(f"shards: expected one at least for each of {ranks.size} ranks, "
+    if settings.shards < engine.ranks.size:
+        raise ValueError(f"shards: expected one at least for each of {engine.ranks.size} ranks, "
                          f"got {settings.shards}")  # fmt: skip
-    if ranks.rank:  # one writes and reports for all
-        run, evaluate, progress = None, None, False
-    history = History(run, optimizer.step)
-
-    def save() -> Path | None:
-        if not np.isfinite(engine.model.params.vector).all():
-            raise FloatingPointError(f"step {optimizer.step}: the weights are no longer finite")
-        if run is None:
-            return None
-        return save_checkpoint(run, engine.model, tokenizer, optimizer, settings)
-
-    def due(step: int) -> bool:
-        often = step > 0 and step % settings.evaluate_every == 0
-        return evaluate is not None and (often or step == settings.steps)
-
-    def measure(step: int) -> None:
-        assert evaluate is not None
-        text, figures = evaluate()
-        if step < settings.steps:
-            log.info("step %d: %s", step, text)
-        history.write(step, **figures)
-
+    engine.objective = objective
+    first, last = engine.optimizer.step, settings.steps
+    if first < last and not type(objective).__module__.startswith("minibert."):
+        try_objective(objective, engine.model.params, engine.dropout_rng, first)
+    reports = engine.ranks.rank == 0  # one rank writes and reports for all
+    loop = _Loop(engine, settings, tokenizer, run if reports else None, reports)
     with (
-        closing(history),
-        _interruptible() as stop,
-        _bar(settings.steps, optimizer.step, title, progress) as bar,
+        closing(loop.history),
+        _stop_request() as stop,
+        _progress_bar(last, first, title, progress and reports) as bar,
     ):
-        if due(optimizer.step) and not history.evaluated(optimizer.step):
-            measure(optimizer.step)  # the run was killed between saving and measuring
-        for step in range(optimizer.step, settings.steps):
-            if enough and enough():
-                save()
+        if loop.evaluation_due(first) and not loop.history.evaluated(first):
+            loop.evaluate(first)  # the run was killed between saving and evaluating
+        for step in range(first, last):
+            if should_stop and should_stop():
+                loop.save()
                 break
-            start = time.perf_counter()
-            shards = shards_at(step)
-            rate = settings.rate(step)
-            try:
-                result = engine.step(shards, rate)
-            except FloatingPointError as error:
-                if run is None:
-                    raise
-                # A checkpoint of these very weights is no good: going on would end here again.
-                remove_checkpoint(run, step)
-                good = checkpoints(run)
-                kept = f"; the last good checkpoint is {good[-1]}" if good else ""
-                raise FloatingPointError(f"{error}{kept}") from None
-            tokens = sum(int(batch["attention_mask"].sum()) for batch, _ in shards)
-            bar.advance(tokens, result.loss)
-            speed = round(tokens / (time.perf_counter() - start))
-            history.write(step + 1, loss=result.loss, norm=result.norm, rate=rate,
-                          tokens_per_second=speed)  # fmt: skip
-            if ranks.any(stop.requested):
-                saved = save()
+            bar.advance(*loop.step(step))
+            if engine.ranks.any(stop.requested):
+                saved = loop.save()
                 kept = f"; {saved} holds all of it" if saved else ""
-                raise Interrupted(f"stopped after step {step + 1} of {settings.steps}{kept}")
-            if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-                save()
-            if due(step + 1):
-                measure(step + 1)
+                raise Interrupted(f"stopped after step {step + 1} of {last}{kept}")
+            if (step + 1) % settings.save_every == 0 or step + 1 == last:
+                loop.save()
+            if loop.evaluation_due(step + 1):
+                loop.evaluate(step + 1)
+
+
+class _Loop:
+    """The parts of the loop that write files.
+
+    Args:
+        engine: computes a step.
+        settings: the settings of the run.
+        tokenizer: stored in the checkpoints.
+        run: folder for checkpoints and the history; None: none are written.
+        evaluates: whether this rank evaluates.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        tokenizer: WordPieceTokenizer,
+        run: Path | None,
+        evaluates: bool,
+    ):
+        self.engine, self.settings, self.tokenizer = engine, settings, tokenizer
+        self.run, self.evaluates = run, evaluates
+        self.history = History(run, engine.optimizer.step)
+
+    def step(self, step: int) -> tuple[int, float]:
+        """Train on the shards of one step, return their number of tokens and the loss."""
+        start = time.perf_counter()
+        objective = self.engine.objective
+        shards = objective.shards(step)
+        rate = self.settings.rate(step)
+        try:
+            result: StepResult = self.engine.step(shards, rate)
+        except FloatingPointError as error:
+            if self.run is None:
+                raise
+            # A checkpoint of these weights is useless: a resumed run would end here again.
+            remove_checkpoint(self.run, step)
+            good = checkpoints(self.run)
+            kept = f"; the last good checkpoint is {good[-1]}" if good else ""
+            raise FloatingPointError(f"{error}{kept}") from None
+        tokens = sum(objective.tokens(shard) for shard in shards)
+        speed = round(tokens / (time.perf_counter() - start))
+        self.history.write(step + 1, loss=result.loss, norm=result.norm, rate=rate,
+                           tokens_per_second=speed)  # fmt: skip
+        return tokens, result.loss
+
+    def save(self) -> Path | None:
+        """Write a checkpoint and return its folder; None without a folder for the run."""
+        model, optimizer = self.engine.model, self.engine.optimizer
+        if not np.isfinite(model.params.vector).all():
+            raise FloatingPointError(f"step {optimizer.step}: the weights are no longer finite")
+        if self.run is None:
+            return None
+        return save_checkpoint(self.run, model, self.tokenizer, optimizer, self.settings)
+
+    def evaluation_due(self, step: int) -> bool:
+        """Return whether to evaluate after a step."""
+        regular = step > 0 and step % self.settings.evaluate_every == 0
+        return self.evaluates and (regular or step == self.settings.steps)
+
+    def evaluate(self, step: int) -> None:
+        """Evaluate, log all but the last result, and write the figures to the history."""
+        found = checked_evaluation(self.engine.objective, step)
+        if found is None:
+            return
+        text, figures = found
+        if step < self.settings.steps:  # the caller reports the last one
+            log.info("step %d: %s", step, text)
+        self.history.write(step, **figures)
 
 
 @contextmanager
-def _interruptible() -> Iterator[SimpleNamespace]:
-    """Turn the first SIGINT or SIGTERM into a request to stop after the step; a second one kills.
+def _stop_request() -> Iterator[SimpleNamespace]:
+    """Turn the first SIGINT or SIGTERM into a request to stop; a second one kills.
 
-    Python lets only the main thread handle signals; elsewhere nothing is changed.
+    Python lets only the main thread handle signals; in other threads nothing is changed.
     """
     stop = SimpleNamespace(requested=False)
     if threading.current_thread() is not threading.main_thread():
@@ -196,11 +235,11 @@ def _interruptible() -> Iterator[SimpleNamespace]:
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def request(number, frame):
+    def request(number: int, frame: Any) -> None:
         stop.requested = True
         restore()
 
-    def restore():
+    def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -212,13 +251,15 @@ def _interruptible() -> Iterator[SimpleNamespace]:
         restore()
 
 
-class _Bar:
-    """A tqdm bar over steps that shows the smoothed loss and the tokens per second."""
+class _ProgressBar:
+    """A tqdm bar over steps, with the smoothed loss and the tokens per second."""
 
-    def __init__(self, bar):
-        self.bar, self.loss, self.tokens = bar, None, 0
+    def __init__(self, bar: Any):
+        self.bar, self.tokens = bar, 0
+        self.loss: float | None = None
 
-    def advance(self, tokens, loss):
+    def advance(self, tokens: int, loss: float) -> None:
+        """Count one step."""
         self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
         self.tokens += tokens
         self.bar.update(1)
@@ -229,8 +270,9 @@ class _Bar:
 
 
 @contextmanager
-def _bar(total, first, title, progress):
-    from tqdm import tqdm  # here, for it costs more to import than to use
+def _progress_bar(total: int, first: int, title: str, progress: bool) -> Iterator[_ProgressBar]:
+    """Show a bar on stderr."""
+    from tqdm import tqdm  # imported here because the import is slow
 
     with tqdm(total=total, initial=first, desc=title, unit="step", disable=not progress) as bar:
-        yield _Bar(bar)
+        yield _ProgressBar(bar)

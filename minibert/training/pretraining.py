@@ -1,157 +1,215 @@
-"""Pre-training by masked language modelling, and what a pre-trained model guesses."""
+"""Pre-training: a model, an objective, an optimizer and settings make a run."""
 
 import math
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from minibert.data.corpus import Rows, as_batch
-from minibert.data.masking import masked
-from minibert.data.pairs import pair_rows
-from minibert.data.sampling import generator, rows_at
+from minibert.data.corpus import PackedSequences
 from minibert.functional import softmax_forward
-from minibert.models import BertForMaskedLM, BertForPreTraining
-from minibert.objectives.evaluation import Evaluation, MaskedScore, count_tokens
-from minibert.optim.adamw import AdamW
+from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
+from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective
+from minibert.objectives.evaluation import MaskedLMMetrics
+from minibert.optim import AdamW, Optimizer
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.engine import Engine, Shard, split_batch
+from minibert.training.engine import Engine
 from minibert.training.loop import Settings, train
 from minibert.training.ranks import ALONE, Ranks
+from minibert.typing import Array
 
-TIMED, TIMED_SECONDS = 5, 3.0  # the steps that tell how long a step takes: so many, and so long
+WARM_UP_STEPS = 3  # not timed
+TIMED_STEPS, TIMED_SECONDS = 5, 3.0  # at least so many steps and so long, to time a step
+MAX_TIMED_STEPS = 200
+
+# The objective by which a class of models, or a subclass of it, is pre-trained on packed sequences.
+OBJECTIVES: dict[type[PreTrained], type[MaskedLM]] = {
+    BertForMaskedLM: MaskedLM,
+    BertForPreTraining: MaskedLMAndNextSentence,
+}
+
+OptimizerFactory: TypeAlias = Callable[[Any, Settings], Optimizer]
+
+
+def objective_for(model: PreTrained | type[PreTrained]) -> type[MaskedLM]:
+    """Return the class of the objective in `OBJECTIVES` for a model or its class.
+
+    Raises:
+        TypeError: there is none.
+    """
+    kind = model if isinstance(model, type) else type(model)
+    for each in kind.__mro__:
+        if each in OBJECTIVES:
+            return OBJECTIVES[each]
+    known = ", ".join(each.__name__ for each in OBJECTIVES)
+    raise TypeError(f"model: expected one of {known}, got {kind.__name__}")
+
+
+def optimizer_for(model: PreTrained, settings: Settings) -> AdamW:
+    """Return AdamW for a model's parameters, with the settings' weight decay."""
+    return AdamW(model.params, weight_decay=settings.weight_decay)
+
+
+def pretrain(
+    model: PreTrained,
+    objective: Objective,
+    settings: Settings,
+    tokenizer: WordPieceTokenizer,
+    *,
+    optimizer: Optimizer | OptimizerFactory | None = None,
+    run: Path | None = None,
+    threads: int | None = None,
+    ranks: Ranks = ALONE,
+    title: str = "pre-training",
+    progress: bool = False,
+) -> None:
+    """Train a model in place by an objective.
+
+    Args:
+        model: the model to train.
+        objective: the shards of each step, the loss on them, and the evaluation.
+        settings: the settings of the run.
+        tokenizer: stored in the checkpoints.
+        optimizer: an optimizer, whose step is where the run continues; or a function that makes one
+            from the model and the settings; None: a new AdamW.
+        run: folder for checkpoints and the history; None: none are written.
+        threads: number of shards computed at a time; None: one per core.
+        ranks: the processes that share the work.
+        title: title of the progress bar.
+        progress: whether to show the bar.
+
+    Raises:
+        FloatingPointError, Interrupted, TypeError, ValueError: as `loop.train` does.
+    """
+    engine = Engine(
+        model,
+        made_optimizer(optimizer_for if optimizer is None else optimizer, model, settings),
+        seed=settings.seed,
+        clip=settings.clip,
+        threads=threads,
+        ranks=ranks,
+        objective=objective,
+    )
+    train(engine, objective, settings, tokenizer, run=run, title=title, progress=progress)
+
+
+def made_optimizer(
+    optimizer: Optimizer | OptimizerFactory, model: PreTrained, settings: Settings
+) -> Optimizer:
+    """Return an optimizer that is given as such or as a function that makes it.
+
+    Raises:
+        TypeError: it lacks a method of the protocol; the message names its class.
+    """
+    if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer):
+        if not callable(optimizer):
+            raise TypeError(f"optimizer: expected step, jobs, state and load, or a function that "
+                            f"makes an optimizer, got {type(optimizer).__name__}")  # fmt: skip
+        optimizer = optimizer(model, settings)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer: expected step, jobs, state and load, got "
+                        f"{type(optimizer).__name__}")  # fmt: skip
+    return optimizer
 
 
 def train_masked_lm(
     model: BertForMaskedLM,
     tokenizer: WordPieceTokenizer,
-    rows: Rows | np.ndarray,
-    held_out: np.ndarray,
+    rows: PackedSequences | Array,
+    held_out: Array,
     settings: Settings,
     *,
-    optimizer: AdamW | None = None,
+    optimizer: Optimizer | OptimizerFactory | None = None,
     run: Path | None = None,
     threads: int | None = None,
     ranks: Ranks = ALONE,
     progress: bool = False,
-) -> MaskedScore:
-    """Train `model` in place to guess masked tokens; each time a row is seen, others are masked.
+) -> MaskedLMMetrics:
+    """Pre-train a model in place by the objective of its class.
 
-    A `BertForPreTraining` learns at the same time whether two segments follow each other.
+    A `BertForPreTraining` also learns next-sentence prediction; see `OBJECTIVES`.
 
     Args:
-        model: what to train.
-        tokenizer: knows the special tokens.
-        rows: (S, T), packed ids to train on; `Rows` if they are larger than memory.
-        held_out: (S', T), packed ids to measure on.
-        settings: how to train.
-        optimizer: one in the middle of a run to go on with it; None: a new run.
-        run: the folder for checkpoints and the history; None: none are written.
-        threads: how many shards to work on at a time; None: one for each core.
-        ranks: the processes that share the work.
-        progress: show a bar.
+        model: the model to train.
+        tokenizer: its special tokens are never masked.
+        rows (S, T): packed sequences to train on; `PackedSequences` if they are larger than memory.
+        held_out (S', T): packed sequences to evaluate on.
+        settings: the settings of the run.
+        optimizer, run, threads, ranks, progress: as in `pretrain`.
 
     Returns:
-        the score on the held-out rows.
+        the metrics on the held-out sequences.
 
     Raises:
-        ValueError: there is no ordinary token to train on or to measure on.
+        ValueError: there is no ordinary token to train on or to evaluate on.
         FloatingPointError, Interrupted: as `loop.train` does.
     """
-    if optimizer is None:
-        optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
-    counts = count_tokens(rows, tokenizer)
-    for name, total in (("to train on", counts.sum()),
-                        ("held out", count_tokens(held_out, tokenizer).sum())):  # fmt: skip
-        if not total:
-            raise ValueError(f"no text {name}: every token of it is unknown or special")
-    engine = Engine(
-        model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads, ranks=ranks
-    )
-    evaluation = Evaluation(model, tokenizer, counts, held_out, settings, threads)
-    train(
-        engine,
-        batches(model, tokenizer, rows, settings),
+    objective = objective_for(model)(model, tokenizer, rows, held_out, settings, threads)
+    pretrain(
+        model,
+        objective,
         settings,
         tokenizer,
+        optimizer=optimizer,
         run=run,
-        evaluate=lambda: evaluation.at(optimizer.step),
-        title="pre-training",
+        threads=threads,
+        ranks=ranks,
         progress=progress,
     )
-    result = evaluation.latest or evaluation.score()
-    if not np.isfinite(result.loss):
-        raise FloatingPointError(
-            f"step {optimizer.step}: the held-out loss is {result.loss}; "
-            "a lower learning rate or a longer warm-up may help"
-        )
-    return result
-
-
-def batches(
-    model: BertForMaskedLM,
-    tokenizer: WordPieceTokenizer,
-    rows: Rows | np.ndarray,
-    settings: Settings,
-) -> Callable[[int], list[Shard]]:
-    """Return the function that makes the shards of a step, from its number alone."""
-    pairs = isinstance(model, BertForPreTraining)
-
-    def shards_at(step: int) -> list[Shard]:
-        numbers = rows_at(step, len(rows), settings.batch_size, settings.seed)
-        masking = generator(settings.seed, "masking", step)
-        if not pairs:
-            shown, labels = masked(rows[numbers], tokenizer, masking)
-            batch = as_batch(shown, tokenizer.pad_token_id)
-            return split_batch(batch, labels, settings.shards, trim=True)
-        batch, both = masked_pairs(
-            rows, numbers, tokenizer, generator(settings.seed, "pairs", step), masking
-        )
-        return split_batch(batch, both, settings.shards, trim=True)
-
-    return shards_at
-
-
-def masked_pairs(rows, numbers, tokenizer, pairing, masking):
-    """Pair rows and mask them: a batch, and both labels of a `BertForPreTraining`."""
-    ids, types, follows = pair_rows(rows, numbers, tokenizer, pairing)
-    shown, labels = masked(ids, tokenizer, masking)
-    batch = as_batch(shown, tokenizer.pad_token_id) | {"token_type_ids": types}
-    return batch, {"labels": labels, "next_sentence_label": follows}
+    return objective.result()
 
 
 def steps_in(
     minutes: float,
-    model: BertForMaskedLM,
-    tokenizer: WordPieceTokenizer,
-    rows: Rows | np.ndarray,
+    model: PreTrained,
+    objective: Objective,
     settings: Settings,
     threads: int | None = None,
 ) -> int:
-    """Return how many steps fit into so many minutes, by timing a few on a copy of the model.
+    """Return the number of steps that fit into some minutes, from timing a few steps.
+
+    Args:
+        minutes: the time.
+        model: the model to train; it stays the same.
+        objective: the shards and the loss.
+        settings: the settings of the run, except for the number of steps.
+        threads: number of shards computed at a time; None: one per core.
 
     Raises:
-        ValueError: no time is given.
+        ValueError: `minutes` is not a positive number.
     """
     if not 0 < minutes < math.inf:
         raise ValueError(f"minutes: expected more than 0, got {minutes}")
-    copy = model.astype(model.params.vector.dtype)
-    engine = Engine(copy, AdamW(copy.params), seed=settings.seed, threads=threads)
-    shards_at = batches(copy, tokenizer, rows, settings)
+    before = model.params.vector.copy()
+    optimizer = optimizer_for(model, settings)
+    engine = Engine(model, optimizer, seed=settings.seed, threads=threads, objective=objective)
     times: list[float] = []
-    while len(times) < 3 + TIMED or (sum(times) < TIMED_SECONDS and len(times) < 200):
+    while len(times) < WARM_UP_STEPS + TIMED_STEPS or (
+        sum(times) < TIMED_SECONDS and len(times) < MAX_TIMED_STEPS
+    ):
         start = time.perf_counter()
-        engine.step(shards_at(len(times)), 0.0)
+        engine.step(objective.shards(len(times)), 0.0)
         times.append(time.perf_counter() - start)
-    return max(round(60 * minutes / statistics.median(times[3:])), 1)  # three to warm up
+    model.params.vector[:] = before
+    return max(round(60 * minutes / statistics.median(times[WARM_UP_STEPS:])), 1)
 
 
 def guess(
     model: BertForMaskedLM, tokenizer: WordPieceTokenizer, text: str, top: int
 ) -> list[list[tuple[str, float]]]:
-    """Return the best pieces for each [MASK] in `text`, with their probabilities.
+    """Return the most probable pieces for each [MASK] in a text.
+
+    Args:
+        model: a model with a masked-LM head.
+        tokenizer: its tokenizer.
+        text: a text with at least one [MASK].
+        top: number of pieces for each.
+
+    Returns:
+        lists of (piece, probability), the most probable first.
 
     Raises:
         ValueError: there is no [MASK], or the text is longer than the model's positions.

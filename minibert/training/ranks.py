@@ -37,6 +37,10 @@ class Ranks:
         """Write the sum of all ranks' vectors over each; return the sum of their losses."""
         return loss
 
+    def gather(self, parts: list[Any]) -> list[Any]:
+        """Return the lists of all ranks as one, in the order of their shards."""
+        return parts
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is up on any rank."""
         return flag
@@ -80,6 +84,10 @@ class MPIRanks(Ranks):
 
         self.communicator.Allreduce(MPI.IN_PLACE, vector)
         return self.communicator.allreduce(loss)
+
+    def gather(self, parts):
+        """Concatenate the lists of all ranks; their shards are in the order of the ranks."""
+        return [part for own in self.communicator.allgather(parts) for part in own]
 
     def any(self, flag):
         """Whether the flag is up on any rank."""

@@ -29,8 +29,8 @@ from minibert import (
     BertModel,
     FeatureExtractor,
 )
-from minibert.cli.training import resumed_model
-from minibert.data.tables import stream_rows, write_rows
+from minibert.cli.resume import resumed_model
+from minibert.data.tables import stream_records, write_tsv
 from minibert.data.token_cache import fingerprint, tokenize_corpus
 from minibert.tokenization import AddedToken, WordPieceTokenizer
 from minibert.training import AdamW, Settings
@@ -250,7 +250,7 @@ def seed_table(name: str) -> Callable[[Path], None]:
 
     def seed(folder: Path) -> None:
         if name.endswith(".tsv"):
-            write_rows(folder / name, header, rows)
+            write_tsv(folder / name, header, rows)
         elif name.endswith(".csv"):
             lines = [",".join(f'"{f.replace(chr(34), chr(34) * 2)}"' for f in row) for row in rows]
             (folder / name).write_text("label,text,other\n" + "\n".join(lines) + "\n", "utf-8")
@@ -272,9 +272,9 @@ def read_table(name: str) -> Callable[[Path], None]:
     """Return a reader of a table of that name, which asks for labels and then does without."""
 
     def read(folder: Path) -> None:
-        for _ in stream_rows(folder / name):
+        for _ in stream_records(folder / name):
             pass
-        for row in stream_rows(folder / name, labelled=True):
+        for row in stream_records(folder / name, labelled=True):
             # What is read can be written, and says what it is.
             repr(row).encode("utf-8", "surrogateescape")
             assert row.label is not None

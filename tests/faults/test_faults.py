@@ -24,7 +24,7 @@ from minibert import (
     WordPieceTokenizer,
 )
 from minibert.cli import main
-from minibert.data.tables import write_rows
+from minibert.data.tables import write_tsv
 from minibert.data.token_cache import tokenize_corpus
 from minibert.files import creating, discard, held
 from minibert.training import AdamW, Settings, loop
@@ -50,7 +50,7 @@ def room(tmp_path_factory, tokenizer):
             "\n\n".join(f"{text} {i}" for i in range(40) for text in SENTENCES) + "\n", "utf-8"
         )
         rows = [[str(i % 2), SENTENCES[i % 2]] for i in range(20)]
-        write_rows(folder / "rows.tsv", ["label", "text"], rows)
+        write_tsv(folder / "rows.tsv", ["label", "text"], rows)
         tokenizer.save_pretrained(folder / "tokenizer")
         config = BertConfig.preset(
             "tiny", vocab_size=len(tokenizer), hidden_size=64, max_position_embeddings=16
@@ -109,7 +109,7 @@ def save_tokenizer(folder, version):
 
 
 def save_rows(folder, version):
-    write_rows(folder / "rows.tsv", ["text"], [[f"text {version} {i}"] for i in range(9000)])
+    write_tsv(folder / "rows.tsv", ["text"], [[f"text {version} {i}"] for i in range(9000)])
 
 
 WRITERS = {"model": save_model, "tokenizer": save_tokenizer, "rows": save_rows}
@@ -216,7 +216,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(
         raise OSError(code, os.strerror(code), str(path))
 
     monkeypatch.setattr("os.mkdir", refuse)
-    monkeypatch.setattr("minibert.cli.training.tokenize_corpus", lambda *_: 1 / 0)
+    monkeypatch.setattr("minibert.cli.pretrain.tokenize_corpus", lambda *_: 1 / 0)
     assert run(pretrain(room, tmp_path / "out")) == 2
     assert os.strerror(code) in one_line(capsys)
     assert content(tmp_path) == {}
@@ -263,7 +263,7 @@ def test_sigterm_clears_away_what_is_half_made(room, tmp_path, capsys, monkeypat
         path.write_text("half")
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("minibert.cli.vectors._write_npy", killed)
+    monkeypatch.setattr("minibert.cli.embed._write_npy", killed)
     assert run(["embed", room / "model", "a cat", "--out", tmp_path / "vectors.npy"]) == 130
     assert one_line(capsys) == "minibert: stopped\n"
     assert content(tmp_path) == {}

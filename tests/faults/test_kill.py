@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from minibert import BertForMaskedLM, BertForSequenceClassification, WordPieceTokenizer
-from minibert.data.tables import write_rows
+from minibert.data.tables import write_tsv
 from minibert.data.token_cache import tokenize_corpus
 from minibert.training import AdamW
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
@@ -151,7 +151,7 @@ def test_fine_tunings_killed_at_twenty_moments_end_at_the_bits_of_one_unbroken(s
     rng = random.Random(0)
     for name in "rows", "dev":
         rows = [[rng.choice("abc"), " ".join(rng.choices(WORDS, k=5))] for _ in range(40)]
-        write_rows(tmp_path / f"{name}.tsv", ["label", "text"], rows)
+        write_tsv(tmp_path / f"{name}.tsv", ["label", "text"], rows)
     finetune = ["finetune", tmp_path / "rows.tsv", "--dev", tmp_path / "dev.tsv", "--epochs", 4,
                 "--evaluate-every", 2, "--patience", 8, "--seeds", 2]  # fmt: skip
     kind = BertForSequenceClassification

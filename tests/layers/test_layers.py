@@ -1,4 +1,4 @@
-"""Layers are their formulas, written a second time and one number at a time; they keep nothing."""
+"""Layers compute their formulas, written here a second time one number at a time, without state."""
 
 import math
 import tracemalloc
@@ -9,9 +9,11 @@ import pytest
 
 from minibert import functional as f
 from minibert import layers
-from minibert.gradcheck import away_from_initial
+from minibert.gradcheck import away_from_initial, check_layer
+from minibert.models import bert_block, bert_embeddings
 from minibert.models.config import ACTIVATIONS
 from minibert.parameters import Parameters
+from minibert.specs import ParameterSpec
 from minibert.testing.cases.examples import (
     CONFIG,
     IDS,
@@ -28,28 +30,69 @@ from minibert.testing.cases.examples import (
     T,
 )
 
-BIAS = f.padding_bias(MASK, np.float64)
+PADDING = f.padding_mask(MASK, np.float64)  # (B, 1, 1, T)
 SINUSOIDAL = replace(CONFIG, position_embedding_type="sinusoidal")
+EPS = CONFIG.layer_norm_eps
 
 
 def numbers(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def parameters(layer, dtype=np.float64):
-    return away_from_initial(Parameters(layer.shapes())).astype(dtype)
+def parameters(layer, dtype=np.float64, seed=0):
+    """Return parameters away from their initial values."""
+    return away_from_initial(Parameters(layer.specs()), seed).astype(dtype)
 
 
-def run_encoder(encoder, params, x, **options):
-    outputs, caches = zip(*encoder.steps(params, x, **options), strict=True)
-    return outputs[-1], caches
+def site(x, rows=None, padded=True):
+    """Return the site of a batch x (B, T, D)."""
+    mask = PADDING.astype(x.dtype) if padded else None
+    return layers.Site(np.arange(x.shape[1]), mask, rows)
+
+
+def attention():
+    return layers.SelfAttention("attention", D, K, 0.1)
+
+
+def feed_forward(activation="gelu"):
+    return layers.FeedForward(D, F, activation)
+
+
+def encoder(wrap=lambda block: block, config=CONFIG):
+    return layers.Encoder([wrap(bert_block(config)) for _ in range(config.num_hidden_layers)])
+
+
+class Relative(layers.Positions):
+    """A learned bias of each distance and head."""
+
+    def specs(self):
+        return {"distances": ParameterSpec((K, 2 * T - 1))}
+
+    def prepare(self, params, keys, dtype):
+        return params["distances"]
+
+    def scores(self, site):
+        return np.moveaxis(site.tables[:, self.distances(site)], 0, -3)
+
+    def zeros(self, tables):
+        return np.zeros_like(tables)
+
+    def scores_backward(self, dscores, site, dtables):
+        places = self.distances(site)
+        dscores = dscores if places.ndim == 3 else dscores.sum(axis=0, keepdims=True)
+        for k in range(K):
+            np.add.at(dtables[k], places, dscores[:, k].reshape(places.shape))
+
+    def backward(self, dtables, tables, params, grads):
+        grads["distances"] += dtables
+
+    @staticmethod
+    def distances(site):
+        return site.keys - site.queries[..., None] + T - 1
 
 
 def runs():
-    """Each layer, and what calls its forward with parameters and an input of any dtype."""
-    block, encoder = layers.EncoderBlock(CONFIG), layers.Encoder(CONFIG)
-    attention, embeddings = layers.SelfAttention(CONFIG), layers.Embeddings(CONFIG)
-    sinusoidal = layers.Embeddings(SINUSOIDAL)
+    """Return each layer with a function that calls its forward with parameters and an input."""
 
     def rng():
         return np.random.default_rng(3)
@@ -57,114 +100,106 @@ def runs():
     def embed(layer):
         return lambda params, x: layer.forward(params, IDS, TYPES, rng())
 
+    def run(layer, rows=None):
+        return lambda params, x: layer.forward(params, x, site(x, rows), rng())
+
+    def score(layer):
+        return lambda params, x: layer.forward(params, x, rng())
+
+    block, relative = bert_block(CONFIG), layers.Encoder([bert_block(CONFIG)], None, Relative())
+    classifier = layers.ClassifierHead("classifier", D, C, 0.3)
+    pooled = layers.PooledClassifierHead("classifier", D, C, 0.3)
+    embeddings = {"learned": bert_embeddings(CONFIG), "sinusoidal": bert_embeddings(SINUSOIDAL)}
     return {
         "Linear": (layer := layers.Linear("dense", D, F), layer.forward),
         "LayerNorm": (layer := layers.LayerNorm("LayerNorm", D, 1e-12), layer.forward),
-        "Pooler": (layer := layers.Pooler(D), layer.forward),
-        "Scores": (
-            scores := layers.Scores("classifier", D, C, 0.3),
-            lambda params, x: scores.forward(params, x, rng()),
-        ),
-        "PooledScores": (
-            pooled := layers.PooledScores("classifier", D, C, 0.3),
-            lambda params, x: pooled.forward(params, x, rng()),
-        ),
-        "FeedForward": (
-            feed_forward := layers.FeedForward(CONFIG),
-            lambda params, x: feed_forward.forward(params, x, rng()),
-        ),
-        "Embeddings": (embeddings, embed(embeddings)),
-        "Embeddings, sinusoidal": (sinusoidal, embed(sinusoidal)),
-        "SelfAttention": (
-            attention,
-            lambda params, x: attention.forward(params, x[:, :R], x, BIAS.astype(x.dtype), rng()),
-        ),
-        "EncoderBlock": (
-            block,
-            lambda params, x: block.forward(params, x, BIAS.astype(x.dtype), rng()),
-        ),
-        "EncoderBlock, rows": (
-            block,
-            lambda params, x: block.forward(params, x, BIAS.astype(x.dtype), rng(), ROWS),
-        ),
-        "Encoder": (
-            encoder,
-            lambda params, x: run_encoder(
-                encoder, params, x, bias=BIAS.astype(x.dtype), rng=rng(), rows=ROWS
-            ),
-        ),
+        "Pooler": (layer := layers.Pooler("pooler.dense", D), layer.forward),
+        "ClassifierHead": (classifier, score(classifier)),
+        "PooledClassifierHead": (pooled, score(pooled)),
+        "FeedForward": (layer := feed_forward(), run(layer)),
+        **{f"Embeddings, {kind}": (own, embed(own)) for kind, own in embeddings.items()},
+        "SelfAttention": (layer := attention(), run(layer)),
+        "SelfAttention, rows": (layer := attention(), run(layer, ROWS)),
+        "Block": (block, run(block)),
+        "Block, rows": (block, run(block, ROWS)),
+        "Recomputed": (layer := layers.Recomputed(block), run(layer)),
+        "Encoder": (layer := encoder(), run(layer, ROWS)),
+        "Encoder, relative": (relative, run(relative, ROWS)),
     }
 
 
 RUNS = runs()
+SIMPLE = ("Linear", "LayerNorm", "Pooler", "ClassifierHead", "PooledClassifierHead", "Embeddings",
+          "Encoder")  # fmt: skip
 
 
-def backward(layer, dout, cache, params):
-    grads = params.zeros_like()
-    dx = layer.backward(dout, cache, params, grads)
-    dx = [array for array in (dx if isinstance(dx, tuple) else (dx,)) if array is not None]
-    return [grads.vector, *dx]
+def backward(name, layer, dout, cache, params, grads=None):
+    """Return the gradients of parameters and input, as far as the layer has them."""
+    grads = params.zeros_like() if grads is None else grads
+    more = () if name.startswith(SIMPLE) else (None,)  # dsite
+    dx = layer.backward(dout, cache, params, grads, *more)
+    return [grads.vector, *([] if dx is None else [dx])]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", RUNS)
-def test_no_layer_changes_the_dtype(name, dtype):
+def test_layers_do_not_change_the_dtype(name, dtype):
     layer, forward = RUNS[name]
     params, x = parameters(layer, dtype), numbers(B, T, D).astype(dtype)
     out, cache = forward(params, x)
     assert out.dtype == dtype
-    assert [array.dtype for array in backward(layer, out, cache, params)] == [dtype] * (
-        1 if name.startswith("Embeddings") else 3 if name == "SelfAttention" else 2
+    assert [array.dtype for array in backward(name, layer, out, cache, params)] == [dtype] * (
+        1 if name.startswith("Embeddings") else 2
     )
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_layer_writes_to_nothing_that_it_was_given(name):
+def test_layers_write_to_none_of_their_arguments(name):
     layer, forward = RUNS[name]
     vector, x = parameters(layer).vector, numbers(B, T, D)
-    vector.flags.writeable = x.flags.writeable = False  # so that whoever writes raises
-    params = Parameters(layer.shapes(), vector)
+    vector.flags.writeable = x.flags.writeable = False  # so that writing raises
+    params = Parameters(layer.specs(), vector)
     out, cache = forward(params, x)
     kept, dout = out.copy(), numbers(*out.shape)
     dout.flags.writeable = False
-    first = backward(layer, dout, cache, params)
-    assert (out == kept).all()  # the output is the caller's
-    # Nor does a backward use up the cache.
-    second = backward(layer, dout, cache, params)
+    first = backward(name, layer, dout, cache, params)
+    assert (out == kept).all()  # the output belongs to the caller
+    # Nor does a backward consume the cache.
+    second = backward(name, layer, dout, cache, params)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_layer_keeps_nothing_between_calls(name):
+def test_layers_keep_no_state_between_calls(name):
     layer, forward = RUNS[name]
-    params, other = parameters(layer), away_from_initial(Parameters(layer.shapes()), seed=1)
+    params, other = parameters(layer), parameters(layer, seed=1)
     x, y = numbers(B, T, D), numbers(B, T, D, seed=1)
     out, cache = forward(params, x)
     dout = numbers(*out.shape, seed=2)
-    straight = backward(layer, dout, cache, params)
+    straight = backward(name, layer, dout, cache, params)
 
     out_x, cache_x = forward(params, x)
     _, cache_y = forward(other, y)
-    backward(layer, dout, cache_y, other)
-    interleaved = backward(layer, dout, cache_x, params)
+    backward(name, layer, dout, cache_y, other)
+    interleaved = backward(name, layer, dout, cache_x, params)
     assert (out_x == out).all()
     assert all((a == b).all() for a, b in zip(interleaved, straight, strict=True))
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_gradients_are_added_to_what_is_there(name):
+def test_gradients_are_added_to_existing_ones(name):
     layer, forward = RUNS[name]
     params = parameters(layer)
     out, cache = forward(params, numbers(B, T, D))
     once = params.zeros_like()
-    layer.backward(out, cache, params, once)
+    backward(name, layer, out, cache, params, once)
     assert any((array != 0).any() for array in once.values())
-    twice = Parameters(once.shapes, once.vector.copy())
-    layer.backward(out, cache, params, twice)
+    twice = Parameters(once.layout, once.vector.copy())
+    backward(name, layer, out, cache, params, twice)
     np.testing.assert_allclose(twice.vector, 2 * once.vector, rtol=1e-9, atol=1e-13)
 
 
-def by_hand_norm(row, weight, bias, eps=CONFIG.layer_norm_eps):
+def by_hand_norm(row, weight, bias, eps=EPS):
     mean = sum(row) / len(row)
     variance = sum((number - mean) ** 2 for number in row) / len(row)
     return (row - mean) / math.sqrt(variance + eps) * weight + bias
@@ -193,7 +228,7 @@ def test_linear_is_the_formula():
 
 @pytest.mark.parametrize("config", [CONFIG, SINUSOIDAL], ids=["absolute", "sinusoidal"])
 def test_embeddings_are_token_plus_position_plus_segment(config):
-    layer = layers.Embeddings(config)
+    layer = bert_embeddings(config)
     params = parameters(layer)
     out, _ = layer.forward(params, IDS, TYPES)
     if config is CONFIG:
@@ -212,7 +247,8 @@ def test_embeddings_are_token_plus_position_plus_segment(config):
 
 
 def by_hand_attention(params, asking, x, mask):
-    """What one sequence reads: asking (R, D), x (T, D), mask (T,); one head and row at a time."""
+    """Attention of one sequence: asking (R, D), x (T, D), mask (T,); one head and row at a time."""
+    params = params.scope("attention.")
 
     def mapped(rows, name):
         return rows @ params[name + ".weight"].T + params[name + ".bias"]
@@ -230,15 +266,17 @@ def by_hand_attention(params, asking, x, mask):
     return mapped(merged, "output.dense")
 
 
-def test_self_attention_is_the_formula():
-    layer = layers.SelfAttention(CONFIG)
-    params, x, asking = parameters(layer), numbers(B, T, D), numbers(B, R, D, seed=1)
-    out, cache = layer.forward(params, asking, x, BIAS)
+@pytest.mark.parametrize("rows", [None, ROWS], ids=["all", "rows"])
+def test_self_attention_is_the_formula(rows):
+    layer = attention()
+    params, x = parameters(layer), numbers(B, T, D)
+    out, cache = layer.forward(params, x, site(x, rows))
     for b in range(B):
-        expected = by_hand_attention(params, asking[b], x[b], MASK[b])
-        np.testing.assert_allclose(out[b], expected, rtol=1e-10)
-    weights = layer.weights(cache)
-    assert weights.shape == (B, K, R, T)
+        asking = x[b] if rows is None else x[b, rows[b]]
+        expected = by_hand_attention(params, asking, x[b], MASK[b])
+        np.testing.assert_allclose(out[b], expected, rtol=1e-9, atol=1e-12)
+    weights = cache.heads.weights
+    assert weights.shape == (B, K, T if rows is None else R, T)
     np.testing.assert_allclose(weights.sum(axis=-1)[:2], 1, rtol=1e-12)
     assert (weights * (MASK[:, None, None] == 0) == 0).all()
 
@@ -258,20 +296,20 @@ def by_hand_feed_forward(params, rows, activation):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_feed_forward_is_the_formula(activation):
-    layer = layers.FeedForward(replace(CONFIG, hidden_act=activation))
+    layer = feed_forward(activation)
     params, x = parameters(layer), numbers(B, T, D)
-    out, _ = layer.forward(params, x)
+    out, _ = layer.forward(params, x, site(x))
     np.testing.assert_allclose(out, by_hand_feed_forward(params, x, activation), rtol=1e-10)
 
 
-def test_a_block_is_the_formula_with_the_norms_after_the_sums():
-    block = layers.EncoderBlock(CONFIG)
+def test_block_is_the_formula_with_the_norms_after_the_sums():
+    block = bert_block(CONFIG)
     params, x = parameters(block), numbers(B, T, D)
-    out, _ = block.forward(params, x, BIAS)
-    attention = params.scope("attention.")
-    norms = [scope.scope("output.LayerNorm.").values() for scope in (attention, params)]
+    out, _ = block.forward(params, x, site(x))
+    names = ("attention.output.LayerNorm.", "output.LayerNorm.")
+    norms = [params.scope(name).values() for name in names]
     for b in range(B):
-        h = x[b] + by_hand_attention(attention, x[b], x[b], MASK[b])
+        h = x[b] + by_hand_attention(params, x[b], x[b], MASK[b])
         h = np.array([by_hand_norm(row, *norms[0]) for row in h])
         h = h + by_hand_feed_forward(params, h, "gelu")
         expected = np.array([by_hand_norm(row, *norms[1]) for row in h])
@@ -279,55 +317,96 @@ def test_a_block_is_the_formula_with_the_norms_after_the_sums():
 
 
 def test_the_pooler_is_the_formula():
-    layer = layers.Pooler(D)
+    layer = layers.Pooler("pooler.dense", D)
     params, x = parameters(layer), numbers(B, T, D)
     out, _ = layer.forward(params, x)
     dense = x[:, 0] @ params["pooler.dense.weight"].T + params["pooler.dense.bias"]
     np.testing.assert_allclose(out, np.vectorize(math.tanh)(dense), rtol=1e-12)
 
 
-def test_chosen_rows_of_a_block_are_the_same_rows_of_all():
-    block = layers.EncoderBlock(CONFIG)
+def test_block_at_rows_equals_these_rows_of_all():
+    block = bert_block(CONFIG)
     params, x = parameters(block), numbers(B, T, D)
     dout = numbers(B, R, D, seed=1)
-    whole, whole_cache = block.forward(params, x, BIAS)
-    some, some_cache = block.forward(params, x, BIAS, rows=ROWS)
+    whole, whole_cache = block.forward(params, x, site(x))
+    some, some_cache = block.forward(params, x, site(x, ROWS))
     np.testing.assert_allclose(some, np.take_along_axis(whole, ROWS[..., None], 1), rtol=1e-12)
     dwhole = np.zeros_like(whole)
     for b, r in np.ndindex(B, R):
         dwhole[b, ROWS[b, r]] += dout[b, r]
     whole_grads, some_grads = params.zeros_like(), params.zeros_like()
-    whole_dx = block.backward(dwhole, whole_cache, params, whole_grads)
-    some_dx = block.backward(dout, some_cache, params, some_grads)
+    whole_dx = block.backward(dwhole, whole_cache, params, whole_grads, None)
+    some_dx = block.backward(dout, some_cache, params, some_grads, None)
     np.testing.assert_allclose(some_dx, whole_dx, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(some_grads.vector, whole_grads.vector, rtol=1e-9, atol=1e-12)
 
 
-def test_the_stack_is_its_blocks_in_order_and_trims_the_last_alone():
-    encoder = layers.Encoder(CONFIG)
-    params, x = parameters(encoder), numbers(B, T, D)
-    outputs = [out for out, _ in encoder.steps(params, x, BIAS, rows=ROWS)]
-    assert [out.shape for out in outputs] == [(B, T, D), (B, R, D)]
-    first, _ = encoder.blocks[0].forward(params.scope("layer.0."), x, BIAS)
-    second, _ = encoder.blocks[1].forward(params.scope("layer.1."), first, BIAS, rows=ROWS)
-    assert (outputs[0] == first).all()
-    assert (outputs[1] == second).all()
+def test_encoder_runs_its_blocks_in_order_and_trims_the_last_alone():
+    stack = encoder()
+    params, x = parameters(stack), numbers(B, T, D)
+    states = dict.fromkeys((1, 2))
+    out, _ = stack.forward(params, x, site(x, ROWS), states=states)
+    assert [state.shape for state in states.values()] == [(B, T, D), (B, R, D)]
+    first, _ = stack.blocks[0].forward(params.scope("layer.0."), x, site(x))
+    second, _ = stack.blocks[1].forward(params.scope("layer.1."), first, site(x, ROWS))
+    assert (states[1] == first).all()
+    assert (states[2] == second).all()
+    assert (out == second).all()
     assert (params["layer.0.output.dense.bias"] != params["layer.1.output.dense.bias"]).all()
 
 
-def test_query_key_and_value_adjoin_so_that_one_matmul_serves():
-    params = parameters(layers.SelfAttention(CONFIG))
-    roles = ("query", "key", "value")
-    weight = params.fused(*(f"self.{role}.weight" for role in roles))
-    bias = params.fused(*(f"self.{role}.bias" for role in roles))
+def test_encoder_runs_no_block_above_the_last_wanted_state():
+    stack = encoder()
+    params, x = parameters(stack), numbers(B, T, D)
+    stack.blocks[1] = None  # which would raise
+    states = {1: None}
+    out, _ = stack.forward(params, x, site(x), states=states)
+    assert out is states[1]
+
+
+def test_encoder_with_one_scope_shares_the_parameters_of_its_blocks():
+    block = bert_block(CONFIG)
+    shared, separate = layers.Encoder([block] * 2, ["layer.0."] * 2), encoder()
+    params, x = parameters(shared), numbers(B, T, D)
+    assert list(params) == [name for name in parameters(separate) if name in params]
+    twice = parameters(separate)
+    for name in params:
+        twice[name][...] = twice[name.replace("layer.0.", "layer.1.")][...] = params[name]
+    out, cache = shared.forward(params, x, site(x))
+    expected, own = separate.forward(twice, x, site(x))
+    assert (out == expected).all()
+    grads, each = params.zeros_like(), twice.zeros_like()
+    dx = shared.backward(out, cache, params, grads)
+    assert (dx == separate.backward(out, own, twice, each)).all()
+    for name in params:
+        total = each[name] + each[name.replace("layer.0.", "layer.1.")]
+        np.testing.assert_allclose(grads[name], total, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [None, ROWS], ids=["all", "rows"])
+def test_positions_get_the_gradients_of_all_layers(rows):
+    stack = layers.Encoder([bert_block(CONFIG), bert_block(CONFIG)], None, Relative())
+    params, x = parameters(stack), numbers(B, T, D)
+
+    def forward(params, x):
+        return stack.forward(params, x, site(x, rows))
+
+    # A key bias adds the same to all scores of a query, so its gradient is 0.
+    check_layer(stack, {"x": x}, params, forward=forward, entries=3, zeros=["key.bias"])
+
+
+def test_query_key_and_value_are_adjacent_so_that_one_matmul_is_enough():
+    params = parameters(attention())
+    weight, bias = params["attention.self.weight"], params["attention.self.bias"]
     assert weight.shape == (3 * D, D)
     assert bias.shape == (3 * D,)
     assert np.shares_memory(weight, params.vector)
-    assert (weight[D : 2 * D] == params["self.key.weight"]).all()
+    assert (weight[D : 2 * D] == params["attention.self.key.weight"]).all()
+    assert "attention.self.weight" not in list(params)
 
 
 class Draws:
-    """A generator that keeps how many words each place draws: one for four numbers."""
+    """A generator that records how many words each dropout draws: one for four units."""
 
     def __init__(self):
         self.sizes, self.rng = [], np.random.default_rng(0)
@@ -337,81 +416,98 @@ class Draws:
         return self.rng.integers(low, high, size, **options)
 
 
-def test_every_place_of_dropout_draws_a_mask_of_its_own():
+def test_each_dropout_draws_a_mask_of_its_own():
     hidden, weights, row = -(-B * T * D // 4), -(-B * K * T * T // 4), -(-B * D // 4)
     x, sublayers = numbers(B, T, D), [weights, hidden, hidden]
     scored = "classifier", D, C, 0.3
     for layer, inputs, sizes in (
-        (layers.Embeddings(CONFIG), (IDS, TYPES), [hidden]),
-        (layers.SelfAttention(CONFIG), (x, x), [weights, hidden]),
-        (layers.FeedForward(CONFIG), (x,), [hidden]),
-        (layers.EncoderBlock(CONFIG), (x,), sublayers),
-        (layers.RecomputedBlock(CONFIG), (x,), sublayers),
-        (layers.Scores(*scored), (x,), [hidden]),
-        (layers.PooledScores(*scored), (x,), [row]),
+        (bert_embeddings(CONFIG), (IDS, TYPES), [hidden]),
+        (attention(), (x, site(x)), [weights]),
+        (feed_forward(), (x, site(x)), []),
+        (bert_block(CONFIG), (x, site(x)), sublayers),
+        (layers.Recomputed(bert_block(CONFIG)), (x, site(x)), sublayers),
+        (layers.Frozen(bert_block(CONFIG)), (x, site(x)), []),
+        (layers.ClassifierHead(*scored), (x,), [hidden]),
+        (layers.PooledClassifierHead(*scored), (x,), [row]),
+        (encoder(), (x, site(x)), 2 * sublayers),
     ):
         draws = Draws()
         layer.forward(parameters(layer), *inputs, rng=draws)
         assert draws.sizes == sizes, type(layer)
-    encoder, draws = layers.Encoder(CONFIG), Draws()
-    run_encoder(encoder, parameters(encoder), x, rng=draws)
-    assert draws.sizes == 2 * sublayers
 
 
-def test_a_recomputed_block_can_go_back_twice():
-    block, x, dout = layers.RecomputedBlock(CONFIG), numbers(B, T, D), numbers(B, T, D, seed=1)
-    params = parameters(block)
-    _, cache = block.forward(params, x, rng=np.random.default_rng(0))
-    once, again = (backward(block, dout, cache, params) for _ in range(2))
-    assert all((a == b).all() for a, b in zip(once, again, strict=True))
-
-
-def test_frozen_blocks_keep_nothing_and_the_way_back_ends_above_them():
-    encoder = layers.Encoder(CONFIG, frozen=1, lean=layers.EncoderBlock)
-    assert len(encoder.blocks) == CONFIG.num_hidden_layers
-    params, x = parameters(encoder), numbers(B, T, D)
-    out, caches = run_encoder(encoder, params, x)
-    assert caches[0] is None
+def test_frozen_blocks_keep_no_cache_and_end_the_backward():
+    stack, whole = encoder(), encoder()
+    stack.blocks[0] = layers.frozen(stack.blocks[0])
+    params, x = parameters(stack), numbers(B, T, D)
+    out, cache = stack.forward(params, x, site(x))
+    assert cache.blocks[0] is None
     grads = params.zeros_like()
-    dx = encoder.backward(numbers(B, T, D, seed=1), caches, params, grads)
-    whole = layers.Encoder(CONFIG)
-    assert (run_encoder(whole, params, x)[0] == out).all()
-    upper = whole.blocks[1]
-    (h, _), _ = whole.steps(params, x)
-    expected, scope = params.zeros_like(), "layer.1."
-    _, cache = upper.forward(params.scope(scope), h)
-    dh = upper.backward(numbers(B, T, D, seed=1), cache, params.scope(scope), expected.scope(scope))
-    assert (dx == dh).all()
+    assert stack.backward(numbers(B, T, D, seed=1), cache, params, grads) is None
+    states = {1: None, 2: None}
+    assert (whole.forward(params, x, site(x), states=states)[0] == out).all()
+    upper, expected, scope = whole.blocks[1], params.zeros_like(), "layer.1."
+    _, cache = upper.forward(params.scope(scope), states[1], site(x))
+    upper.backward(
+        numbers(B, T, D, seed=1), cache, params.scope(scope), expected.scope(scope), None
+    )
     assert (grads.vector == expected.vector).all()
 
 
-@pytest.mark.parametrize("rows", [None, ROWS])
-def test_a_recomputed_block_is_the_block_to_the_bit(rows):
+def test_frozen_and_recomputed_wrap_once_and_keep_each_other():
+    block = bert_block(CONFIG)
+    both = layers.frozen(layers.recomputed(block))
+    assert layers.recomputed(layers.frozen(block)).layer.layer is block
+    for again in layers.frozen(both), layers.recomputed(both):
+        assert isinstance(again, layers.Frozen)
+        assert isinstance(again.layer, layers.Recomputed)
+        assert again.layer.layer is block
+    assert isinstance(layers.frozen(both, wanted=False), layers.Recomputed)
+    assert layers.recomputed(both, wanted=False).layer is block
+    assert layers.unwrapped(both) is block
+
+
+@pytest.mark.parametrize("rows", [None, ROWS], ids=["all", "rows"])
+def test_recomputed_block_equals_the_block_bitwise(rows):
     x, dout = numbers(B, T, D), numbers(B, T if rows is None else ROWS.shape[1], D, seed=1)
     results = []
-    for block in (layers.EncoderBlock(CONFIG), layers.RecomputedBlock(CONFIG)):
-        params = away_from_initial(Parameters(block.shapes()))
+    for block in (bert_block(CONFIG), layers.Recomputed(bert_block(CONFIG))):
+        params = parameters(block)
         rng = np.random.default_rng(0)
-        out, cache = block.forward(params, x, rng=rng, rows=rows)
+        out, cache = block.forward(params, x, site(x, rows), rng)
         grads = params.zeros_like()
-        dx = block.backward(dout, cache, params, grads)
+        dx = block.backward(dout, cache, params, grads, None)
         results.append((out, dx, grads.vector, rng.integers(1 << 60)))
     for plain, again in zip(*results, strict=True):
         assert (plain == again).all()
 
 
-def test_recomputing_keeps_the_input_alone():
+@pytest.mark.parametrize("rows", [None, ROWS], ids=["all", "rows"])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_block_without_keep_gives_the_same_bits(rows, padded, dtype):
+    block = bert_block(CONFIG)
+    params, x = parameters(block, dtype), numbers(B, T, D).astype(dtype)
+    before = x.copy()
+    expected, _ = block.forward(params, x, site(x, rows, padded))
+    out, cache = block.forward(params, x, site(x, rows, padded), keep=False)
+    assert cache is None
+    assert (out == expected).all()
+    assert (x == before).all()
+
+
+def test_recomputed_blocks_keep_their_inputs_alone():
     config = replace(CONFIG, num_hidden_layers=6)
 
-    def peak(block):
-        encoder = layers.Encoder(config, block)
-        params = away_from_initial(Parameters(encoder.shapes()))
+    def peak(wrap):
+        stack = encoder(wrap, config)
+        params = parameters(stack)
         x, grads = numbers(16, 40, D), params.zeros_like()
         tracemalloc.start()
-        outputs, caches = zip(*encoder.steps(params, x, rng=np.random.default_rng(0)), strict=True)
-        encoder.backward(outputs[-1], caches, params, grads)
+        out, cache = stack.forward(params, x, site(x, padded=False), np.random.default_rng(0))
+        stack.backward(out, cache, params, grads)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
 
-    assert peak(layers.RecomputedBlock) < 0.4 * peak(layers.EncoderBlock)
+    assert peak(layers.Recomputed) < 0.4 * peak(lambda block: block)

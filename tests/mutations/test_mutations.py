@@ -21,8 +21,8 @@ from minibert import (
     kernels,
 )
 from minibert.data import corpus as corpus_module
-from minibert.data import pairs as pairs_module
-from minibert.data import sampling as batching
+from minibert.data import next_sentence as pairs_module
+from minibert.data import rng as rng_module
 from minibert.data import token_cache as tokens_module
 from minibert.data.corpus import pack
 from minibert.data.masking import mask_tokens
@@ -40,6 +40,7 @@ from minibert.layers import heads as head_layers
 from minibert.layers import lean as lean_layer
 from minibert.models import base, bert
 from minibert.models import heads as heads_module
+from minibert.objectives import masked_lm as masked_lm_module
 from minibert.optim import adamw as optimizer_module
 from minibert.parameters import Parameters
 from minibert.tasks import entities as entities_module
@@ -53,10 +54,9 @@ from minibert.tokenization import Vocabulary
 from minibert.training import AdamW, Engine
 from minibert.training import early_stopping as best_module
 from minibert.training import engine as engine_module
-from minibert.training import pretraining as pretrain_module
 from tests import test_kernels
 from tests.conftest import small_tokenizer
-from tests.data import test_corpus, test_pairs
+from tests.data import test_corpus, test_next_sentence
 from tests.data import test_token_cache as test_tokens
 from tests.functional import test_functional
 from tests.inference import test_features
@@ -105,8 +105,8 @@ def masking():
     """The shares and the specials of `mask_tokens`."""
     from tests.data import test_masking
 
-    test_masking.test_four_in_five_targets_are_hidden_one_in_ten_is_noise_one_in_ten_stays()
-    test_masking.test_targets_are_ordinary_tokens_and_their_number_is_exact()
+    test_masking.test_mask_tokens_replaces_80_10_10_per_cent_of_targets()
+    test_masking.test_mask_tokens_chooses_the_exact_number_of_ordinary_tokens()
 
 
 def engine_parts():
@@ -432,7 +432,7 @@ def no_warm_up(step, total, warmup, peak):
     return RIGHT_SCHEDULE(step, total, 0, peak)
 
 
-RIGHT_SCHEDULE = optimizer_module.linear_schedule
+RIGHT_SCHEDULE = test_optimizer.linear_schedule
 
 
 def cosines_first(length, width):
@@ -481,7 +481,7 @@ def twice_the_residual(self, dout, cache, params, grads):
     return RIGHT_FEED_FORWARD(self, dout, cache, params, grads) + dout
 
 
-RIGHT_GENERATOR = batching.generator
+RIGHT_GENERATOR = rng_module.generator
 
 
 def one_dropout_for_all_shards(seed, purpose, *numbers):
@@ -504,7 +504,7 @@ def never_another_text(rows, numbers, tokenizer, rng):
     return RIGHT_PAIRS(rows, numbers, tokenizer, own)
 
 
-RIGHT_PAIRS = pairs_module.pair_rows
+RIGHT_PAIRS = pairs_module.next_sentence_pairs
 
 
 def first_words_again(tokenizer, words, longest):
@@ -560,7 +560,7 @@ def separator_after_the_padding(self, numbers):
     return rows
 
 
-RIGHT_ROWS = corpus_module.Rows.__getitem__
+RIGHT_ROWS = corpus_module.PackedSequences.__getitem__
 
 
 MUTATIONS = {
@@ -568,9 +568,10 @@ MUTATIONS = {
         engine_module, "generator", one_dropout_for_all_shards,
         test_engine.test_each_shard_each_step_and_each_seed_has_its_own_dropout),
     "the same tokens hidden at each step": (
-        pretrain_module, "generator", masked_alike_at_each_step, hidden_anew),
+        masked_lm_module, "generator", masked_alike_at_each_step, hidden_anew),
     "no second segment from another text": (
-        test_pairs, "pair_rows", never_another_text, test_pairs.test_half_of_the_pairs_follow),
+        test_next_sentence, "next_sentence_pairs", never_another_text,
+        test_next_sentence.test_next_sentence_pairs_follow_in_half_of_the_cases),
     "each window tagged like the first": (
         tagging_module, "word_windows", first_words_again,
         lambda: test_finetune.test_tokenize_examples_labels_the_first_token_of_each_word(
@@ -586,9 +587,9 @@ MUTATIONS = {
     "tokens kept though other files are held out": (
         tokens_module, "_key", held_out_files_left_out_of_the_key, other_files),
     "[SEP] after the padding": (
-        corpus_module.Rows, "__getitem__", separator_after_the_padding,
+        corpus_module.PackedSequences, "__getitem__", separator_after_the_padding,
         # One example: Hypothesis would take half a minute to find the smallest that fails.
-        lambda: test_corpus.test_rows_hold_every_token_in_order.hypothesis.inner_test(
+        lambda: test_corpus.test_pack_keeps_all_tokens_in_order.hypothesis.inner_test(
             small_tokenizer(), [["the cat sat"]], 9)),
     "softmax's maximum taken over all rows": (
         test_numbers.f, "softmax_forward", maximum_of_all_rows,
@@ -622,7 +623,7 @@ MUTATIONS = {
         test_functional.f, "sinusoidal_positions", cosines_first,
         test_functional.test_sinusoids_are_the_formula),
     "the shortest piece first": (
-        Vocabulary, "cut", shortest_first, test_vocabulary.test_the_cut_is_greedy),
+        Vocabulary, "split_word", shortest_first, test_vocabulary.test_split_word_is_greedy),
     "a frozen table learns from the head": (
         head_layers.VocabularyScores, "backward", frozen_table_learns,
         gradients("BertForMaskedLM, frozen embeddings")),

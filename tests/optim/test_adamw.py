@@ -6,12 +6,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minibert import BertConfig, BertForMaskedLM
-from minibert.optim import adamw as module
-from minibert.optim.adamw import AdamW, clip_scale, linear_schedule, spans
-from minibert.parameters import Parameters
+from minibert.optim import AdamW, base, clip_scale, linear_schedule, spans
+from minibert.parameters import Parameters, ParameterSpec
 
-SHAPES = {"a.weight": (3, 4), "a.bias": (3,), "LayerNorm.weight": (2,), "LayerNorm.bias": (2,),
-          "b.weight": (5, 2)}  # fmt: skip
+SPECS = {
+    "a.weight": ParameterSpec((3, 4)),
+    "a.bias": ParameterSpec((3,), decay=False),
+    "LayerNorm.weight": ParameterSpec((2,), decay=False),
+    "LayerNorm.bias": ParameterSpec((2,), decay=False),
+    "b.weight": ParameterSpec((5, 2)),
+}
 
 
 def reference(p, gradients, rates, decays, betas, eps, weight_decay):
@@ -35,7 +39,7 @@ def reference(p, gradients, rates, decays, betas, eps, weight_decay):
 )
 def test_updates_follow_the_equations(seed, steps, betas, eps, weight_decay, scale):
     rng = np.random.default_rng(seed)
-    params = Parameters(SHAPES, dtype=np.float64)
+    params = Parameters(SPECS, dtype=np.float64)
     params.vector[:] = rng.standard_normal(params.vector.size)
     gradients = rng.standard_normal((steps, params.vector.size))
     rates = rng.uniform(0, 0.1, steps)
@@ -71,8 +75,8 @@ def test_the_pieces_do_not_show(monkeypatch, threads):
     gradient = rng.standard_normal(31).astype(np.float32)
     results = []
     for piece in (3, 1000):
-        monkeypatch.setattr(module, "PIECE", piece)
-        params = Parameters(SHAPES)
+        monkeypatch.setattr(base, "PIECE", piece)
+        params = Parameters(SPECS)
         params.vector[:] = 1
         adam = AdamW(params)
         for _ in range(3):
@@ -97,11 +101,15 @@ def test_biases_and_layer_norms_of_a_model_do_not_decay():
 
 def test_a_parameter_has_its_own_rate_and_none_at_0():
     """Half the rate for one name is what the whole vector would do at half the rate."""
-    shapes = {"a.weight": (3, 2), "b.weight": (4,), "b.bias": (2,)}
+    specs = {
+        "a.weight": ParameterSpec((3, 2)),
+        "b.weight": ParameterSpec((4,)),
+        "b.bias": ParameterSpec((2,), decay=False),
+    }
     gradient = np.random.default_rng(0).normal(size=12)
 
     def trained(rate, rates=None):
-        params = Parameters(shapes, dtype=np.float64)
+        params = Parameters(specs, dtype=np.float64)
         params.vector[:] = np.arange(12)
         adam = AdamW(params, weight_decay=0.1, rates=rates)
         for _ in range(3):

@@ -20,9 +20,11 @@ from minibert import (
     BertForSequenceClassification,
     FeatureExtractor,
 )
-from minibert.models.bert import BertBased
-from minibert.objectives.evaluation import score
-from minibert.runtime.threads import _blas, in_order, in_turns, one_blas_thread
+from minibert.models.bert import Bert
+from minibert.objectives import ModelObjective
+from minibert.objectives.evaluation import masked_lm_metrics
+from minibert.runtime.blas import _blas, one_blas_thread
+from minibert.runtime.threads import ordered_map, ordered_reduce
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
 from minibert.training.history import History, read_history
@@ -178,13 +180,14 @@ def test_a_run_resumed_is_the_run_unbroken(tmp_path, tokenizer, stop):
         return shards_at(step)
 
     with pytest.raises(RuntimeError, match="power"):
-        train(engine, until, settings, tokenizer, run=tmp_path)
+        train(engine, ModelObjective(model, until), settings, tokenizer, run=tmp_path)
     newest = checkpoints(tmp_path)[-1]
     resumed = BertForMaskedLM.from_pretrained(newest)
     optimizer = AdamW(resumed.params)
     restore_optimizer(newest, optimizer)
     assert optimizer.step == stop
-    train(Engine(resumed, optimizer, seed=3), shards_at, settings, tokenizer)
+    objective = ModelObjective(resumed, shards_at)
+    train(Engine(resumed, optimizer, seed=3), objective, settings, tokenizer)
     assert (resumed.params.vector == weights_after(6)).all()
 
 
@@ -200,7 +203,7 @@ def test_a_signal_ends_the_run_after_the_step_with_a_whole_checkpoint(tmp_path, 
         return shards_at(step)
 
     with pytest.raises(Interrupted, match=r"stopped after step 3 of 9.*checkpoint-3"):
-        train(engine, shards, Settings(steps=9), tokenizer, run=tmp_path)
+        train(engine, ModelObjective(model, shards), Settings(steps=9), tokenizer, run=tmp_path)
     assert signal.getsignal(number) is handler
     saved = BertForMaskedLM.from_pretrained(tmp_path / "checkpoint-3")
     assert (saved.params.vector == model.params.vector).all()
@@ -214,15 +217,16 @@ def test_evaluations_come_when_they_are_due_and_each_once(tmp_path, tokenizer, m
     settings = Settings(steps=7, evaluate_every=3, save_every=3)
     seen = []
 
-    def evaluate():
-        seen.append(optimizer.step)
+    def evaluate(step):
+        assert step == optimizer.step
+        seen.append(step)
         if seen == [3, 6]:
             raise RuntimeError("the power went")
-        return "fine", {"held_out_loss": float(optimizer.step)}
+        return "fine", {"held_out_loss": float(step)}
 
     def go_on():
-        train(Engine(model, optimizer), shards_at, settings, tokenizer,
-              run=tmp_path, evaluate=evaluate)  # fmt: skip
+        objective = ModelObjective(model, shards_at, evaluate)
+        train(Engine(model, optimizer), objective, settings, tokenizer, run=tmp_path)
 
     with pytest.raises(RuntimeError, match="power"):
         go_on()
@@ -262,15 +266,21 @@ def test_weights_that_ended_a_run_are_not_kept_to_go_on_with(tmp_path, tokenizer
         return shards_at(step)
 
     with pytest.raises(FloatingPointError, match=r"step 3: .*good checkpoint is .*checkpoint-1$"):
-        train(Engine(model, AdamW(model.params)), shards, Settings(steps=5, save_every=1),
-              tokenizer, run=tmp_path)  # fmt: skip
+        train(Engine(model, AdamW(model.params)), ModelObjective(model, shards),
+              Settings(steps=5, save_every=1), tokenizer, run=tmp_path)  # fmt: skip
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1"]
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path, tokenizer):
     model = BertForMaskedLM(CONFIG, seed=1)
     engine = Engine(model, AdamW(model.params))
-    train(engine, shards_at, Settings(steps=11, save_every=3), tokenizer, run=tmp_path)
+    train(
+        engine,
+        ModelObjective(model, shards_at),
+        Settings(steps=11, save_every=3),
+        tokenizer,
+        run=tmp_path,
+    )
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-11"]
 
 
@@ -287,7 +297,13 @@ def test_a_write_that_fails_leaves_the_checkpoints_whole(tmp_path, tokenizer, mo
         return shards_at(step)
 
     with pytest.raises(OSError, match="No space"):
-        train(engine, shards, Settings(steps=6, save_every=2), tokenizer, run=tmp_path)
+        train(
+            engine,
+            ModelObjective(model, shards),
+            Settings(steps=6, save_every=2),
+            tokenizer,
+            run=tmp_path,
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "history.jsonl"]
 
 
@@ -387,26 +403,22 @@ def test_where_each_thread_has_a_limit_of_its_own_all_that_multiply_are_held(
             yield
             own.limit = before
 
-    def watched(name):
-        right = getattr(BertBased, name)
+    forward = Bert.forward
 
-        def method(*arguments, **options):
-            seen.append((name, own.limit))
-            return right(*arguments, **options)
+    def watched(*arguments, **options):
+        seen.append(own.limit)
+        return forward(*arguments, **options)
 
-        return method
-
-    monkeypatch.setattr("minibert.runtime.threads._blas", Blas)
+    monkeypatch.setattr("minibert.runtime.blas._blas", Blas)
     monkeypatch.setattr(
-        "minibert.runtime.threads._apart", Mock()
+        "minibert.runtime.blas.run_in_fresh_thread", Mock()
     )  # the process has no limit to set
-    for name in "body_forward", "steps":
-        monkeypatch.setattr(BertBased, name, watched(name))
+    monkeypatch.setattr(Bert, "forward", watched)
     model = BertForMaskedLM(CONFIG, seed=1)
     Engine(model, AdamW(model.params), threads=threads).step(shards_at(0), 1e-2)
-    score(model, batch(1)[0]["input_ids"], batch(1)[1], 0, threads=threads)
+    masked_lm_metrics(model, batch(1)[0]["input_ids"], batch(1)[1], 0, threads=threads)
     FeatureExtractor(model, tokenizer)(["the cat sat"], threads=threads)
-    assert sorted(seen) == 2 * [("body_forward", 1)] + 2 * [("steps", 1)]
+    assert seen == 4 * [1]  # two shards, the metrics, the features
     assert getattr(own, "limit", 8) == 8
 
 
@@ -420,7 +432,7 @@ def test_work_comes_back_in_order_and_never_more_at_a_time_than_threads():
             raise ArithmeticError("three")
         return i
 
-    results = in_order(work, range(9), 2)
+    results = ordered_map(work, range(9), 2)
     for expected in range(3):
         assert next(results) == expected
         at_work.remove(expected)
@@ -448,7 +460,7 @@ def test_results_are_dealt_with_in_order_by_the_thread_that_made_them(threads):
         order.append(i)
         at_once.discard(i)
 
-    in_turns(work, deal_with, 30, threads)
+    ordered_reduce(work, deal_with, 30, threads)
     assert order == list(range(30))
     assert max(most) <= threads
 
@@ -468,9 +480,9 @@ def test_a_failure_ends_the_turns_and_comes_out(threads, where):
         dealt_with.append(i)
 
     with pytest.raises(ArithmeticError, match="four"):
-        in_turns(work, deal_with, 20, threads)
+        ordered_reduce(work, deal_with, 20, threads)
     assert dealt_with == [0, 1, 2, 3]
-    in_turns(work, deal_with, 0, threads)
+    ordered_reduce(work, deal_with, 0, threads)
 
 
 def test_a_step_needs_a_gradient_for_each_thread_and_one_more():

@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining
-from minibert.data.corpus import Rows, pack
-from minibert.data.masking import masked
-from minibert.data.pairs import pair_rows
-from minibert.objectives.evaluation import (
-    count_tokens,
-    next_sentence_accuracy,
-    score,
-    warn_of_text,
-)
-from minibert.training import Settings, train_masked_lm, unigram_score
-from minibert.training.pretraining import batches, steps_in
+from minibert.data.corpus import PackedSequences, pack
+from minibert.data.masking import mask_sequences
+from minibert.data.next_sentence import next_sentence_pairs
+from minibert.objectives import MaskedLM, MaskedLMAndNextSentence
+from minibert.objectives.baselines import count_tokens, unigram_baseline
+from minibert.objectives.evaluation import masked_lm_metrics, next_sentence_accuracy
+from minibert.objectives.text_warnings import warn_of_text
+from minibert.training import Settings, train_masked_lm
+from minibert.training.pretraining import steps_in
 
 SENTENCES = [
     "the cat sat on the mat .",
@@ -49,8 +47,8 @@ def test_it_learns_what_counts_cannot_tell(tokenizer, packed):
     model = small(tokenizer)
     settings = Settings(steps=300, batch_size=16, learning_rate=1.5e-3, evaluate_every=100)
     result = train_masked_lm(model, tokenizer, rows, held_out, settings)
-    _, labels = masked(held_out, tokenizer, np.random.default_rng(0))
-    yardstick = unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)
+    _, labels = mask_sequences(held_out, tokenizer, np.random.default_rng(0))
+    yardstick = unigram_baseline(count_tokens(rows, tokenizer), labels, tokenizer)
     assert result.loss < yardstick.loss - 1
     assert result.accuracy > yardstick.accuracy + 0.3
 
@@ -58,17 +56,17 @@ def test_it_learns_what_counts_cannot_tell(tokenizer, packed):
 def test_the_score_is_the_loss_of_the_whole_in_parts(tokenizer, packed, monkeypatch):
     rows, _ = packed
     model = small(tokenizer)
-    shown, labels = masked(rows, tokenizer, np.random.default_rng(1))
+    shown, labels = mask_sequences(rows, tokenizer, np.random.default_rng(1))
     monkeypatch.setattr("minibert.objectives.evaluation.EVALUATION_ROWS", 7)
     pad = tokenizer.pad_token_id
     out = model(shown, attention_mask=(shown != pad).astype(int), labels=labels)
-    measured = score(model, shown, labels, pad)
+    measured = masked_lm_metrics(model, shown, labels, pad)
     assert measured.loss == pytest.approx(out.loss, rel=1e-5)
     places = labels != -100
     right = out.logits.argmax(axis=-1)[places] == labels[places]
     assert measured.accuracy == pytest.approx(right.mean())
     model.params["cls.predictions.bias"][0] = 1e3  # always says [PAD], which is never hidden
-    assert score(model, shown, labels, pad).accuracy == 0
+    assert masked_lm_metrics(model, shown, labels, pad).accuracy == 0
 
 
 def test_the_share_of_known_pairs_is_that_of_a_call(tokenizer, packed):
@@ -76,7 +74,7 @@ def test_the_share_of_known_pairs_is_that_of_a_call(tokenizer, packed):
     rng = np.random.default_rng(0)
     model.params.vector[:] += rng.normal(0, 0.3, model.params.vector.size)
     rows, pad = packed[0], tokenizer.pad_token_id
-    ids, types, labels = pair_rows(rows, np.arange(len(rows)), tokenizer, rng)
+    ids, types, labels = next_sentence_pairs(rows, np.arange(len(rows)), tokenizer, rng)
     mask = (ids != pad).astype(int)
     shares = [
         float((model(ids, each, mask).seq_relationship_logits.argmax(axis=-1) == labels).mean())
@@ -93,7 +91,7 @@ def test_the_yardstick_counts_ordinary_tokens(tokenizer):
     ordinary = tokenizer.vocab_size - len(tokenizer.all_special_ids)
     total = 4 + ordinary  # one is added to each count
     expected = -np.mean(np.log(np.array([4, 2, 1, 4]) / total))
-    measured = unigram_score(count_tokens(rows, tokenizer), labels, tokenizer)
+    measured = unigram_baseline(count_tokens(rows, tokenizer), labels, tokenizer)
     assert measured.loss == pytest.approx(expected)
     assert measured.accuracy == 0.5
 
@@ -123,17 +121,18 @@ def test_a_budget_of_minutes_leaves_the_model_alone(tokenizer, packed, monkeypat
     ticks = iter(range(1000))
     monkeypatch.setattr("minibert.training.pretraining.time.perf_counter", lambda: next(ticks))
     settings = Settings(steps=1, batch_size=4)
-    assert steps_in(2, model, tokenizer, packed[0], settings) == 120  # a second each
+    objective = MaskedLM(model, tokenizer, packed[0], None, settings)
+    assert steps_in(2, model, objective, settings) == 120  # a second each
     assert (model.params.vector == before).all()
 
 
 def test_each_step_and_each_seed_hides_other_tokens(tokenizer, packed):
     rows = np.repeat(packed[0][:1], 4, axis=0)  # the same in any order, and a step is an epoch
     hidden = {
-        shards_at(step)[0][1].tobytes()
+        objective.shards(step)[0][1].tobytes()
         for seed in (0, 1)
-        for shards_at in [batches(small(tokenizer), tokenizer, rows,
-                                  Settings(steps=9, batch_size=4, shards=1, seed=seed))]
+        for objective in [MaskedLM(small(tokenizer), tokenizer, rows, None,
+                                   Settings(steps=9, batch_size=4, shards=1, seed=seed))]
         for step in range(4)
     }  # fmt: skip
     assert len(hidden) == 8
@@ -142,8 +141,8 @@ def test_each_step_and_each_seed_hides_other_tokens(tokenizer, packed):
 def test_each_step_pairs_anew(tokenizer, packed):
     model = BertForPreTraining(small(tokenizer).config)
     settings = Settings(steps=9, batch_size=8, shards=1)
-    shards_at = batches(model, tokenizer, packed[0][:8], settings)
-    steps = [shards_at(step)[0] for step in range(6)]
+    objective = MaskedLMAndNextSentence(model, tokenizer, packed[0][:8], None, settings)
+    steps = [objective.shards(step)[0] for step in range(6)]
     pairs = {tuple(sorted(labels["next_sentence_label"].tolist())) for _, labels in steps}
     assert len(pairs) > 1
     for batch, labels in steps:
@@ -170,11 +169,11 @@ def test_counting_leaves_the_counts_alone(tokenizer, packed):
     stream = packed[0].reshape(-1)
     known = np.bincount(stream, minlength=len(tokenizer))
     kept = known.copy()
-    counts = count_tokens(Rows(stream, tokenizer, 16, known), tokenizer)
+    counts = count_tokens(PackedSequences(stream, tokenizer, 16, known), tokenizer)
     assert (known == kept).all()
     assert (counts == count_tokens(packed[0], tokenizer)).all()
     before = counts.copy()
-    unigram_score(counts, np.array([[7, -100]]), tokenizer)
+    unigram_baseline(counts, np.array([[7, -100]]), tokenizer)
     assert (counts == before).all()
 
 
@@ -185,11 +184,15 @@ def test_pairs_are_learned_beside_the_tokens(tokenizer, packed):
     settings = Settings(steps=300, batch_size=16, learning_rate=1.5e-3)
     result = train_masked_lm(model, tokenizer, rows, held_out, settings)
     assert (model.params["cls.seq_relationship.weight"] != before).any()
-    _, labels = masked(held_out, tokenizer, np.random.default_rng(0))
-    assert result.loss < unigram_score(count_tokens(rows, tokenizer), labels, tokenizer).loss - 0.5
+    _, labels = mask_sequences(held_out, tokenizer, np.random.default_rng(0))
+    assert (
+        result.loss < unigram_baseline(count_tokens(rows, tokenizer), labels, tokenizer).loss - 0.5
+    )
     # In a language of three sentences many a wrong half fits too.
     assert result.next_sentence > 0.55
-    pairs = pair_rows(held_out, np.arange(len(held_out)), tokenizer, np.random.default_rng(1))
+    pairs = next_sentence_pairs(
+        held_out, np.arange(len(held_out)), tokenizer, np.random.default_rng(1)
+    )
     wrong = pairs[0], pairs[1], 1 - pairs[2]
     pad = tokenizer.pad_token_id
     shares = [next_sentence_accuracy(model, *each, pad, threads=2) for each in (pairs, wrong)]

@@ -9,6 +9,7 @@ import pytest
 
 from minibert import BertForMaskedLM
 from minibert.cli import main
+from minibert.objectives import ModelObjective
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.history import read_history
 from minibert.training.ranks import ALONE, Ranks, launched_ranks
@@ -72,7 +73,12 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(tokenizer):
 
     engine = Engine(model, optimizer, ranks=Told(0))
     with pytest.raises(Interrupted, match="stopped after step 2 of 9"):
-        train(engine, lambda step: split_batch(*batch(step), 2), Settings(steps=9), tokenizer)
+        train(
+            engine,
+            ModelObjective(model, lambda step: split_batch(*batch(step), 2)),
+            Settings(steps=9),
+            tokenizer,
+        )
 
 
 def test_mpiexec_without_mpi4py_is_one_clear_line(monkeypatch):
@@ -129,14 +135,15 @@ def test_a_rank_that_dies_ends_the_job_and_leaves_the_last_checkpoint(room):
     code = """
 import os, signal, sys
 from minibert.cli import main
-from minibert.training import pretraining as pretrain
-right, calls = pretrain.split_batch, []
+from minibert.objectives import ModelObjective
+from minibert.objectives import masked_lm
+right, calls = masked_lm.split_batch, []
 def killing(*arguments, **options):
     calls.append(arguments)
     if len(calls) == 7 and os.environ["PMI_RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
     return right(*arguments, **options)
-pretrain.split_batch = killing
+masked_lm.split_batch = killing
 sys.exit(main(sys.argv[1:]))
 """
     died = launch(2, pretrain(room, "died"), ("-c", code))
@@ -156,6 +163,7 @@ def test_ranks_that_disagree_are_told(room):
     code = """
 import os, sys
 from minibert.cli import main
+from minibert.objectives import ModelObjective
 sys.exit(main([*sys.argv[1:], "--seed", os.environ["PMI_RANK"]]))
 """
     done = launch(2, pretrain(room, "disagree"), ("-c", code))

@@ -1,1 +1,1 @@
-"""The built-in corpus: documentation that is installed with Python and NumPy."""
+"""The built-in corpus: the documentation installed with Python and NumPy."""

@@ -1,8 +1,8 @@
 """The built-in corpus and the built-in labelled set: the installed documentation, split.
 
-Documentation repeats itself, and text that is trained on must not come back in the test. Documents
-that have ten words in a row in common are therefore joined into components, and a component stays
-on one side whole.
+Documentation repeats itself, and training text must not occur in the test set. So documents that
+share ten consecutive words are joined into components, and a component is never divided between
+splits.
 """
 
 import os
@@ -15,29 +15,29 @@ import regex
 
 from minibert.data.builtin.docstrings import Document, read_documents
 from minibert.data.builtin.prose import is_prose
-from minibert.data.tables import write_rows
+from minibert.data.tables import write_tsv
 from minibert.files import creating
 
-SHINGLE = 10  # words in a row that make two documents near-duplicates
-HELD_OUT = 10  # per cent of the small components
-GIANT = 25  # documents: a larger component is always trained on
-PARAGRAPHS = 3  # of a document make a labelled text
+SHINGLE = 10  # consecutive words; documents that share a run of this length are near-duplicates
+HELD_OUT = 10  # per cent of the components that are not giant
+GIANT = 25  # documents; a larger component is always in the training set
+PARAGRAPHS = 3  # first paragraphs of a document, joined to a labelled text
 
 WORD = regex.compile(r"[^\W\d_]+|\d+")
 
-ALIASES = {"numpy": ("np",), "tkinter": ("tk",)}  # names that give a module away like its own
+ALIASES = {"numpy": ("np",), "tkinter": ("tk",)}  # other names that reveal the module
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents to train on and documents held out, each a list of paragraphs."""
+    """Training documents and held-out documents, each a list of paragraphs."""
 
     train: list[list[str]]
     held_out: list[list[str]]
 
 
 def builtin_corpus(documents: Sequence[Document]) -> Corpus:
-    """Split `documents` for pre-training; no ten words in a row are on both sides."""
+    """Split documents for pre-training; the sides share no ten consecutive words."""
     sides: dict[bool, list[list[str]]] = {False: [], True: []}
     for document, draw in zip(documents, draws(documents), strict=True):
         sides[draw < HELD_OUT].append(list(document.paragraphs))
@@ -47,32 +47,32 @@ def builtin_corpus(documents: Sequence[Document]) -> Corpus:
 def builtin_labelled(
     documents: Sequence[Document], *, classes: int = 12, cap: int = 400, floor: int = 60
 ) -> dict[str, list[tuple[str, str]]]:
-    """Make a classification task of `documents`: which module does this text document?
+    """Make a classification task: predict the module that a text documents.
 
-    The text is a document's first paragraphs without the name of its module. Test texts come from
-    the held-out documents of `builtin_corpus` alone, so a model pre-trained on the others has never
-    seen them; no ten words in a row are in two of the splits.
+    The text consists of a document's first paragraphs without the name of its module. Test texts
+    are taken only from the held-out documents of `builtin_corpus`, so a model pre-trained on the
+    training documents has never seen them. No two splits share ten consecutive words.
 
     Args:
-        documents: as `read_documents` gives them.
-        classes: how many modules at most: those with most texts.
-        cap: how many texts of one module at most, chosen by a hash.
-        floor: how many texts a module needs to be a class.
+        documents: documents from `read_documents`.
+        classes (int): maximum number of modules; those with most texts are chosen.
+        cap (int): maximum number of texts per module, chosen by a hash.
+        floor (int): minimum number of texts per module.
 
     Returns:
-        (label, text) rows by split: "train", "dev" and "test".
+        lists of (label, text) by split: "train", "dev" and "test".
 
     Raises:
-        ValueError: fewer than two modules reach the floor.
+        ValueError: fewer than two modules have `floor` texts.
     """
-    rows: dict[str, dict[str, int]] = defaultdict(dict)  # label -> text -> draw
+    draw_of: dict[str, dict[str, int]] = defaultdict(dict)  # label -> text -> draw
     seen: set[str] = set()
     for document, draw in zip(documents, draws(documents), strict=True):
         text = anonymous(document)
         if is_prose(text) and text.lower() not in seen:
             seen.add(text.lower())
-            rows[document.module][text] = draw
-    counts = Counter({label: len(texts) for label, texts in rows.items()})
+            draw_of[document.module][text] = draw
+    counts = Counter({label: len(texts) for label, texts in draw_of.items()})
     chosen = [label for label, count in counts.most_common(classes) if count >= floor]
     if len(chosen) < 2:
         raise ValueError(
@@ -81,23 +81,23 @@ def builtin_labelled(
         )
     splits: dict[str, list[tuple[str, str]]] = {"train": [], "dev": [], "test": []}
     for label in sorted(chosen):
-        for text in sorted(rows[label], key=stable_hash)[:cap]:
-            draw = rows[label][text]
+        for text in sorted(draw_of[label], key=stable_hash)[:cap]:
+            draw = draw_of[label][text]
             split = "test" if draw < HELD_OUT else "dev" if draw < 2 * HELD_OUT else "train"
             splits[split].append((label, text))
     return splits
 
 
 def write_builtin(
-    folder: str | os.PathLike, *, progress: bool = False
+    folder: str | os.PathLike[str], *, progress: bool = False
 ) -> tuple[Corpus, dict[str, list[tuple[str, str]]]]:
-    """Write the corpus and the labelled set as text files, and return them.
+    """Write the corpus and the labelled set as text files; return both.
 
-    ``train.txt`` and ``held_out.txt`` have a paragraph per line and a blank line between
-    documents; ``labelled/{train,dev,test}.tsv`` have the columns label and text.
+    ``train.txt`` and ``held_out.txt`` contain a paragraph per line and a blank line between
+    documents. ``labelled/{train,dev,test}.tsv`` have the columns label and text.
 
     Raises:
-        FileExistsError: `folder` exists already, and isn't an empty folder.
+        FileExistsError: `folder` exists and is not an empty folder.
         ValueError: Python and NumPy are installed without their source files.
     """
     with creating(folder) as temporary:
@@ -106,13 +106,13 @@ def write_builtin(
         for name, side in (("train", corpus.train), ("held_out", corpus.held_out)):
             text = "\n\n".join("\n".join(paragraphs) for paragraphs in side)
             (temporary / f"{name}.txt").write_text(text + "\n", encoding="utf-8", newline="\n")
-        for name, rows in labelled.items():
-            write_rows(temporary / "labelled" / f"{name}.tsv", ("label", "text"), rows)
+        for name, pairs in labelled.items():
+            write_tsv(temporary / "labelled" / f"{name}.tsv", ("label", "text"), pairs)
     return corpus, labelled
 
 
 def draws(documents: Sequence[Document]) -> list[int]:
-    """Draw a number from 0 to 99 for each document, the same within a component; 99 for a giant."""
+    """Return a draw (int, 0 to 99) for each document, one per component; 99 for a giant."""
     components = near_duplicates(
         [" ".join(document.paragraphs), anonymous(document)] for document in documents
     )
@@ -124,13 +124,16 @@ def draws(documents: Sequence[Document]) -> list[int]:
 
 
 def near_duplicates(documents: Iterable[Sequence[str]]) -> list[int]:
-    """Return, for each document (some texts), the index of the first document of its component.
+    """Return the index of the first document of each document's component (list of int).
 
-    Documents that share a shingle are joined, by union-find; so are those that a chain of such
-    documents joins.
+    Documents that share a shingle are in one component, and so are documents that are connected by
+    a chain of such pairs (union-find).
+
+    Args:
+        documents: the texts of each document.
     """
-    parents: list[int] = []  # a document's parent; a component's first document is its own
-    owners: dict[str, int] = {}  # shingle -> the first document that has it
+    parents: list[int] = []  # a component's first document is its own parent
+    owners: dict[str, int] = {}  # shingle -> first document that contains it
 
     def root(index: int) -> int:
         while parents[index] != index:
@@ -148,9 +151,9 @@ def near_duplicates(documents: Iterable[Sequence[str]]) -> list[int]:
 
 
 def shingles(text: str) -> set[str]:
-    """Return all runs of `SHINGLE` words in `text`, with case, digits and punctuation folded.
+    """Return all runs of `SHINGLE` words in a text, with case, digits and punctuation folded.
 
-    A shorter text is a run of its own.
+    A shorter text is a single run.
     """
     words = ["0" if word.isdigit() else word for word in WORD.findall(text.lower())]
     starts = range(max(1, len(words) - SHINGLE + 1))
@@ -158,7 +161,7 @@ def shingles(text: str) -> set[str]:
 
 
 def anonymous(document: Document) -> str:
-    """Join the first paragraphs of `document`, without the name of its module.
+    """Return the first paragraphs of a document as text, without the name of its module.
 
     >>> anonymous(Document("os", "os.f", ("See os.walk and OS.name, or macos.", "Use os!")))
     'See walk and name, or macos. Use !'
@@ -170,5 +173,5 @@ def anonymous(document: Document) -> str:
 
 
 def stable_hash(text: str) -> int:
-    """Hash `text` alike in every process, which `hash` doesn't."""
+    """Return a hash (int) of a text that is equal in all processes, unlike `hash`."""
     return zlib.crc32(text.encode())

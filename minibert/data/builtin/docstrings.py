@@ -1,8 +1,8 @@
-"""The documentation that installs with Python and NumPy, read from the source files.
+"""The documentation installed with Python and NumPy, read from the source files.
 
-Nothing is imported or run: `ast` finds the docstrings, and the few strings that document without
-being one (NumPy's `add_newdoc`, arguments called `doc`, the topics of Python's `help`). What an
-installation lacks is simply absent from the result.
+No module is imported or run: `ast` finds the docstrings and a few other documentation strings
+(NumPy's `add_newdoc`, arguments named `doc`, the topics of Python's `help`). Modules that are not
+installed are missing from the result.
 """
 
 import ast
@@ -13,7 +13,7 @@ import platform
 import sysconfig
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,18 +22,18 @@ import numpy as np
 from minibert.data.builtin.prose import paragraphs
 from minibert.files import cache_folder, replacing
 
-CACHE_FORMAT = 1  # raise it whenever the same source files give other documents
-SKIPPED = {"test", "tests", "idle_test", "__pycache__"}  # besides whatever is no identifier
+CACHE_FORMAT = 1  # increase it when the same source files yield other documents
+SKIPPED = {"test", "tests", "idle_test", "__pycache__"}  # in addition to non-identifiers
 
-Root = tuple[str, Path]  # a folder of source files, and the package that it is ("" for none)
+Root = tuple[str, Path]  # a package name ("" for none) and its folder of source files
 
 
 @dataclass(frozen=True)
 class Document:
-    """The prose of one docstring: where it stands, and its paragraphs, each on one line.
+    """The prose of one docstring: its location and its paragraphs, each on one line.
 
-    `module` is the top-level module, without the underscore or ``_py`` that marks a pure-Python
-    half (`_pydecimal` documents `decimal`); `name` is the full dotted name.
+    `module` is the top-level module, without the underscore or ``_py`` of a pure-Python
+    implementation (`_pydecimal` documents `decimal`); `name` is the full dotted name.
     """
 
     module: str
@@ -44,26 +44,25 @@ class Document:
 def read_documents(
     roots: Sequence[Root] | None = None, *, progress: bool = False, cache: bool = True
 ) -> list[Document]:
-    """Return the documents of `roots`, in order of file and line; a paragraph occurs only once.
+    """Return the documents of all roots, by file and line, without repeated paragraphs.
 
-    The result is kept in the user's cache folder and read from there next time, as long as the
-    list of source files with their sizes is the same. A cache that can't be read or written is
-    no error.
+    The result is stored in the user's cache folder. It is read from there as long as the source
+    files and their sizes are the same. An unreadable or unwritable cache is not an error.
 
     Args:
-        roots: where to look; by default Python's standard library and NumPy.
-        progress: show a bar on stderr.
-        cache: whether to use the cache.
+        roots: source folders; None means Python's standard library and NumPy.
+        progress (bool): show a progress bar on stderr.
+        cache (bool): use the cache.
 
     Raises:
-        ValueError: there is no documentation to be found.
+        ValueError: no documentation is found.
     """
     roots = installed_roots() if roots is None else roots
     files = [found for root in roots for found in source_files(*root)]
     saved = cache_file(files) if cache else None
     documents = load(saved) if saved else None
     if documents is None:
-        documents = distinct(read_files(files, progress))
+        documents = drop_repeated(read_files(files, progress))
         if saved and documents:
             save(saved, documents)
     if not documents:
@@ -73,7 +72,7 @@ def read_documents(
 
 
 def installed_roots() -> list[Root]:
-    """Return the roots of the running Python's standard library and of its NumPy."""
+    """Return the roots of the running Python's standard library and NumPy."""
     numpy = importlib.util.find_spec("numpy")
     folders = (numpy and numpy.submodule_search_locations) or []
     return [
@@ -83,9 +82,9 @@ def installed_roots() -> list[Root]:
 
 
 def source_files(package: str, folder: Path) -> list[tuple[str, Path]]:
-    """List the Python files below `folder` with their dotted names, sorted by name.
+    """Return the Python files below a folder with their dotted names, sorted by name.
 
-    Test packages are left out, and whatever can't be imported by name (`site-packages`).
+    Test packages and folders that are not identifiers (`site-packages`) are skipped.
     """
     found = []
     for path in folder.rglob("*.py"):
@@ -97,13 +96,13 @@ def source_files(package: str, folder: Path) -> list[tuple[str, Path]]:
 
 
 def read_files(files: Sequence[tuple[str, Path]], progress: bool = False) -> Iterator[Document]:
-    """Yield the documents of `files`; a file that doesn't decode or parse has none."""
-    from tqdm import tqdm  # imported when used: it is slow to import
+    """Yield the documents of source files; skip files that do not decode or parse."""
+    from tqdm import tqdm  # imported here because it is slow to import
 
     for name, path in tqdm(files, "reading docstrings", unit="file", disable=not progress):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of invalid escapes in other people's strings
+                warnings.simplefilter("ignore")  # about invalid escapes in strings
                 tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
@@ -116,7 +115,7 @@ def read_files(files: Sequence[tuple[str, Path]], progress: bool = False) -> Ite
 
 
 def docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-    r"""Yield the dotted name and the text of each documentation string in `node`, in order.
+    r"""Yield the dotted name and the text of each documentation string of a node, in order.
 
     >>> list(docstrings(ast.parse("class C:\n 'Hold.'\n def f(self): 'Let go.'"), "m"))
     [('m.C', 'Hold.'), ('m.C.f', 'Let go.')]
@@ -126,7 +125,7 @@ def docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
         if docstring:
             yield name, docstring
     elif isinstance(node, ast.Call):
-        yield from documenting_arguments(node, name)
+        yield from documentation_arguments(node, name)
     elif isinstance(node, ast.Assign):
         match node:
             case ast.Assign([ast.Name("topics")], ast.Dict(keys, values)):
@@ -138,8 +137,8 @@ def docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
         yield from docstrings(child, f"{name}.{getattr(child, 'name', '')}".removesuffix("."))
 
 
-def documenting_arguments(call: ast.Call, name: str) -> Iterator[tuple[str, str]]:
-    """Yield what `call` documents, by NumPy's `add_newdoc` or an argument `doc`."""
+def documentation_arguments(call: ast.Call, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the documentation passed to NumPy's `add_newdoc` or as an argument `doc`."""
     match call.func:
         case ast.Name("add_newdoc"):
             strings = [
@@ -157,8 +156,8 @@ def documenting_arguments(call: ast.Call, name: str) -> Iterator[tuple[str, str]
                         yield name, text
 
 
-def distinct(documents: Iterator[Document]) -> list[Document]:
-    """Keep only the first of equal paragraphs, and the documents that still have one."""
+def drop_repeated(documents: Iterable[Document]) -> list[Document]:
+    """Return the documents without repeated paragraphs; drop documents left empty."""
     seen: set[str] = set()
     kept = []
     for document in documents:
@@ -171,7 +170,7 @@ def distinct(documents: Iterator[Document]) -> list[Document]:
 
 
 def cache_file(files: Sequence[tuple[str, Path]]) -> Path | None:
-    """Return the cache's path, named after all that the result depends on; None if homeless."""
+    """Return the cache's path, keyed by its inputs; None without a cache folder."""
     folder = cache_folder()
     if folder is None:
         return None
@@ -181,17 +180,17 @@ def cache_file(files: Sequence[tuple[str, Path]]) -> Path | None:
 
 
 def load(path: Path) -> list[Document] | None:
-    """Read documents from the cache; None if they aren't there whole."""
+    """Return the cached documents; None if the cache is missing or damaged."""
     try:
         with path.open(encoding="utf-8") as file:
-            rows = json.load(file)
-        return [Document(module, name, tuple(prose)) for module, name, prose in rows]
+            entries = json.load(file)
+        return [Document(module, name, tuple(prose)) for module, name, prose in entries]
     except (OSError, ValueError, TypeError):
         return None
 
 
 def save(path: Path, documents: Sequence[Document]) -> None:
-    """Write documents to the cache, if it can be written."""
-    rows = [(document.module, document.name, document.paragraphs) for document in documents]
+    """Write documents to the cache; ignore an unwritable cache."""
+    entries = [(document.module, document.name, document.paragraphs) for document in documents]
     with contextlib.suppress(OSError), replacing(path) as temporary:
-        temporary.write_text(json.dumps(rows), encoding="utf-8")
+        temporary.write_text(json.dumps(entries), encoding="utf-8")

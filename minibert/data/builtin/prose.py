@@ -1,17 +1,17 @@
-"""From a docstring to paragraphs of plain English: prose stays, code and markup go."""
+"""Extract paragraphs of plain English from docstrings, without code and markup."""
 
 import inspect
 
 import regex
 
 MIN_WORDS = 6  # a shorter paragraph is a heading, a type or a fragment
-MIN_FUNCTION_WORDS = 1 / 12  # of its words; English prose has nearly 1/2
-MIN_LETTERS = 0.6  # of all its characters; English prose has nearly 0.8
-MAX_SYMBOLS = 0.05  # of all its characters, those of SYMBOL
+MIN_FUNCTION_WORDS = 1 / 12  # fraction of the words; nearly 1/2 in English prose
+MIN_LETTERS = 0.6  # fraction of the characters; nearly 0.8 in English prose
+MAX_SYMBOLS = 0.05  # fraction of the characters that match SYMBOL
 
 WORD = regex.compile(r"\b[A-Za-z]+(?:['’-][A-Za-z]+)*\b")
 SYMBOL = regex.compile(r"[][{}<>=\\|/+*^%$#@&~]")
-# A sentence can hardly do without these; a list of names, a signature or a table can.
+# Nearly every sentence contains these words; lists of names, signatures and tables do not.
 FUNCTION_WORD = regex.compile(
     r"\b(?:a|an|the|this|that|these|those|it|its|is|are|was|be|been|will|can|may|must|should|has|have|"
     r"does|do|not|no|and|or|but|if|when|which|where|whether|of|to|in|on|at|by|for|from|with|without|"
@@ -19,7 +19,7 @@ FUNCTION_WORD = regex.compile(
     regex.IGNORECASE,
 )
 
-RULE = regex.compile(r"[-=~*^+#_.\"'`|\s]{3,}")  # ------, ====, and the borders of tables
+RULE = regex.compile(r"[-=~*^+#_.\"'`|\s]{3,}")  # ------, ====, and table borders
 DIRECTIVE = regex.compile(r"\.\. +(?:([\w-]+)::|\[|_)")  # .. note::   .. [1] a source   .. _target:
 ADMONITIONS = {"note", "warning", "tip", "important", "caution", "hint", "seealso"}
 BULLET = regex.compile(r"(?:[-*+•o]|\(?(?:\d{1,2}|[a-zA-Z])[.)]|\[\d+\]) +(?=\S)")
@@ -41,11 +41,11 @@ MARKUP = [
 
 
 def paragraphs(docstring: str) -> list[str]:
-    """Return the paragraphs of prose in `docstring`, each on one line.
+    """Return the paragraphs of prose in a docstring, each on one line.
 
-    A paragraph is a run of lines between blank lines; a list item, a parameter's description and
-    the body of a note are paragraphs too. Doctests, literal blocks, headings, tables, references
-    and other directives are left out, and inline markup is undone.
+    A paragraph is a run of lines between blank lines, a list item, a parameter's description or the
+    body of a note. Doctests, literal blocks, headings, tables, references and other directives are
+    skipped, and inline markup is removed.
 
     >>> paragraphs('''Return the sum of ``x`` along the given axis.
     ...
@@ -59,12 +59,12 @@ def paragraphs(docstring: str) -> list[str]:
     ... ''')
     ['Return the sum of x along the given axis.', 'The numbers to add, of any shape.']
     """
-    plain = (undo_markup(" ".join(block)) for block in blocks(docstring))
+    plain = (strip_markup(" ".join(block)) for block in blocks(docstring))
     return [text for text in plain if is_prose(text)]
 
 
 def is_prose(text: str) -> bool:
-    """Say whether one line of text reads as English rather than as code, a table or a heading.
+    """Return whether a line of text is English prose, not code, a table or a heading.
 
     >>> is_prose("Return True if the queue is empty."), is_prose("x[i] = f(x[i - 1], *args) + y")
     (True, False)
@@ -80,10 +80,10 @@ def is_prose(text: str) -> bool:
     )
 
 
-def undo_markup(text: str) -> str:
-    """Replace reStructuredText's inline markup by the words it marks.
+def strip_markup(text: str) -> str:
+    """Return a text (str) without reStructuredText's inline markup.
 
-    >>> undo_markup("See :func:`~os.walk` and *sorted* [1]_, or ``x``.")
+    >>> strip_markup("See :func:`~os.walk` and *sorted* [1]_, or ``x``.")
     'See os.walk and sorted, or x.'
     """
     for pattern, replacement in MARKUP:
@@ -92,11 +92,11 @@ def undo_markup(text: str) -> str:
 
 
 def blocks(docstring: str) -> list[list[str]]:
-    """Cut `docstring` into blocks of lines that belong together, without the code."""
+    """Return the blocks of a docstring, each a list of lines, without code."""
     found: list[list[str]] = []
-    block: list[str] = []  # the lines of the block being read
-    start = 0  # the indentation of its first line
-    item = ""  # how that line was marked, see `strip_marker`
+    block: list[str] = []  # lines of the current block
+    start = 0  # indentation of its first line
+    item = ""  # kind of marker of that line, see `strip_marker`
     code_above: int | None = None  # lines indented more than this are code
     in_doctest = False
 
@@ -104,7 +104,7 @@ def blocks(docstring: str) -> list[list[str]]:
         nonlocal block, code_above
         if block:
             found.append(block)
-            if block[-1].endswith("::"):  # introduces a literal block
+            if block[-1].endswith("::"):  # a literal block follows
                 code_above = start
         block = []
 
@@ -123,7 +123,7 @@ def blocks(docstring: str) -> list[list[str]]:
             in_doctest = True
             continue
         if RULE.fullmatch(text):
-            if len(block) == 1:  # the heading that it underlines
+            if len(block) == 1:  # the line underlines a heading
                 block = []
             close()
             continue
@@ -137,7 +137,7 @@ def blocks(docstring: str) -> list[list[str]]:
                 continue
         if block and indent != start and not continues(block, item, indent > start):
             if item == "term" and indent > start:
-                block = []  # a type: the description is the paragraph that begins here
+                block = []  # a type: the description begins here
             close()
         text, marked = strip_marker(text, may_be_key=not block or item == "key")
         if marked or not block:
@@ -149,7 +149,7 @@ def blocks(docstring: str) -> list[list[str]]:
 
 
 def continues(block: list[str], item: str, deeper: bool) -> bool:
-    """Say whether a line of another indentation than its block's first still belongs to it."""
+    """Return whether a line with another indentation continues the block."""
     if not deeper:
         return False
     if item == "term":  # "sort : Return a sorted copy", rather than "x : array_like, optional"
@@ -165,7 +165,7 @@ def continues(block: list[str], item: str, deeper: bool) -> bool:
 
 
 def strip_marker(text: str, may_be_key: bool) -> tuple[str, str]:
-    """Take the marker of a list item off its first line; say which kind it was, "" for none."""
+    """Return a line without its list marker, and the kind of marker, "" for none."""
     marked = ""
     if bullet := BULLET.match(text):
         text, marked = text[bullet.end() :], "bullet"
@@ -173,5 +173,5 @@ def strip_marker(text: str, may_be_key: bool) -> tuple[str, str]:
         if match := pattern.match(text):
             return text[match.end() :], kind
     if may_be_key and KEY.match(text):
-        return text, "key"  # as it may be "Note: ...", too
+        return text, "key"  # kept, because it may also be "Note: ..."
     return text, marked

@@ -1,0 +1,147 @@
+"""Arguments that several commands share, and the settings made from them."""
+
+import argparse
+from dataclasses import fields
+from typing import Any
+
+from minibert.models.config import ACTIVATIONS, POSITIONS, PRESETS
+from minibert.training import FineTuning
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, *, dropout: float, length: int) -> None:
+    """Add the arguments that describe a new model.
+
+    Args:
+        parser (ArgumentParser): parser of a command.
+        dropout (float): default dropout rate.
+        length (int): default length of the longest sequence, for the help text; the value of an
+            option that is not given is None, because `finetune --model` refuses these options.
+    """
+    group = parser.add_argument_group("a new model")
+    group.add_argument(
+        "--size", choices=list(PRESETS), help="number of layers, width and heads (default: tiny)"
+    )
+    group.add_argument(
+        "--length",
+        type=int,
+        help=f"maximum sequence length in tokens, [CLS] and [SEP] included (default: {length})",
+    )
+    group.add_argument(
+        "--activation",
+        choices=ACTIVATIONS,
+        help="activation function of the feed-forward layers (default: gelu)",
+    )
+    group.add_argument(
+        "--positions",
+        choices=POSITIONS,
+        help="position embeddings: learned (absolute) or fixed (sinusoidal) (default: absolute)",
+    )
+    group.add_argument(
+        "--dropout",
+        type=float,
+        default=dropout,
+        help="dropout rate of hidden states and attention weights (default: %(default)s)",
+    )
+
+
+def add_training_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    batch_size: int | None,
+    shards: int | None,
+    learning_rate: str,
+    evaluate_every: str,
+) -> argparse._ArgumentGroup:
+    """Add the arguments of training and return their group.
+
+    Args:
+        parser (ArgumentParser): parser of a command.
+        batch_size (int): default; None: the number of texts decides.
+        shards (int): default; None: 4, or the batch size where that is smaller.
+        learning_rate (str): description of the default.
+        evaluate_every (str): description of the default.
+    """
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--batch-size",
+        type=int,
+        default=batch_size,
+        help=f"sequences per step (default: {batch_size or 'chosen by the number of texts'})",
+    )
+    group.add_argument(
+        "--learning-rate", type=float, help=f"peak learning rate (default: {learning_rate})"
+    )
+    group.add_argument(
+        "--warmup",
+        type=float,
+        default=0.1,
+        help="fraction of the steps in which the learning rate rises (default: %(default)s)",
+    )
+    group.add_argument(
+        "--weight-decay",
+        type=float,
+        default=0.01,
+        help="weight decay of AdamW (default: %(default)s)",
+    )
+    group.add_argument(
+        "--clip", type=float, default=1.0, help="maximum gradient norm (default: %(default)s)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    _add_execution_arguments(group, shards=shards, evaluate_every=evaluate_every)
+    return group
+
+
+def _add_execution_arguments(
+    group: argparse._ArgumentGroup, *, shards: int | None, evaluate_every: str
+) -> None:
+    group.add_argument(
+        "--shards",
+        type=int,
+        default=shards,
+        help="parts of a batch that are computed in parallel; fastest: one per core; more shards "
+        "need less memory (default: 4)",
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        help="shards computed at the same time; the result is bitwise the same for any number "
+        "(default: the number of cores)",
+    )
+    group.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="save memory: recompute activations in the backward pass instead of storing them",
+    )
+    group.add_argument(
+        "--evaluate-every",
+        type=int,
+        help=f"steps between evaluations (default: {evaluate_every})",
+    )
+    group.add_argument(
+        "--save-every",
+        type=int,
+        default=500,
+        help="steps between checkpoints (default: %(default)s)",
+    )
+    group.add_argument(
+        "--keep",
+        type=int,
+        default=2,
+        help="number of newest checkpoints to keep (default: %(default)s)",
+    )
+
+
+def add_column_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name the columns of a table."""
+    group = parser.add_argument_group("columns")
+    detected = "(default: detected by its name)"
+    group.add_argument("--text", help=f"column that contains the text {detected}")
+    group.add_argument("--label", help=f"column that contains the label {detected}")
+    group.add_argument("--pair", help=f"column that contains a second text {detected}")
+
+
+def stated_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of `FineTuning` that the options set (dict)."""
+    names = {field.name for field in fields(FineTuning)} - {"tokenizer", "data"}
+    given = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}

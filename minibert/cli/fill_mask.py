@@ -1,0 +1,35 @@
+"""`minibert fill-mask`: predict masked words."""
+
+import argparse
+from pathlib import Path
+
+from minibert.models import BertForMaskedLM
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training.pretraining import guess
+
+DESCRIPTION = """
+Prints each text, and below it one line per [MASK]: tokens with their probabilities.
+"""
+EXAMPLE = 'minibert fill-mask model "Return a copy of the [MASK] in lower case."'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `minibert fill-mask`."""
+    parser.add_argument("model", type=Path, help="folder of a pre-trained model")
+    parser.add_argument("texts", nargs="+", help="texts that contain at least one [MASK]")
+    parser.add_argument(
+        "--top", type=int, default=5, help="predictions per [MASK] (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the most probable tokens for each [MASK]."""
+    if options.top < 1:
+        raise ValueError(f"top: expected at least 1, got {options.top}")
+    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+    model = BertForMaskedLM.from_pretrained(options.model, strict=True)
+    for text in options.texts:
+        predictions = guess(model, tokenizer, text, options.top)
+        print(text)
+        for candidates in predictions:
+            print("  " + ", ".join(f"{token} {prob:.1%}" for token, prob in candidates))

@@ -1,0 +1,80 @@
+"""`minibert predict`: predict the labels of texts."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from minibert.cli.arguments import add_column_arguments
+from minibert.cli.evaluate import load_labeller
+from minibert.cli.labelled_files import pairs_of
+from minibert.cli.output import print_truncated
+from minibert.cli.text_input import read_texts
+from minibert.data.tables import Record, stream_records
+from minibert.tasks.base import Task
+from minibert.tokenization import WordPieceTokenizer
+
+BLOCK_ROWS = 4096  # rows that are predicted and printed at a time
+
+DESCRIPTION = """
+Prints one line per text: label, probability and text, separated by tabs; or one line per word:
+word and tag. Without texts and --file, reads lines from standard input. Files may be larger than
+memory.
+"""
+EXAMPLE = 'minibert predict classifier "Return the sine of x, in radians."'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `minibert predict`."""
+    parser.set_defaults(log="stderr")
+    parser.add_argument("model", type=Path, help="folder of a fine-tuned model")
+    parser.add_argument("texts", nargs="*", help="texts")
+    parser.add_argument("--file", type=Path, help="a TSV, CSV, JSON Lines or CoNLL file")
+    parser.add_argument(
+        "--as",
+        dest="form",
+        choices=["tsv", "jsonl"],
+        default="tsv",
+        help="output format; JSON Lines contain the probabilities of all classes "
+        "(default: %(default)s)",
+    )
+    add_column_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a model's predictions for texts, in blocks of rows."""
+    task, model, tokenizer = load_labeller(options.model)
+    longest = model.config.max_position_embeddings
+    rows = _read_inputs(options, task, tokenizer)
+    format_lines = task.format_json if options.form == "jsonl" else task.format_text
+    truncated = total = 0
+    while block := list(islice(rows, BLOCK_ROWS)):
+        texts: list[Any] = [row.text for row in block]
+        pairs = pairs_of(block)
+        truncated += task.count_truncated(tokenizer, texts, pairs, longest)
+        total += len(block)
+        for line in format_lines(texts, task.predict(model, tokenizer, texts, pairs)):
+            print(line)
+    print_truncated(truncated, total, longest, sys.stderr)
+
+
+def _read_inputs(
+    options: argparse.Namespace, task: Task, tokenizer: WordPieceTokenizer
+) -> Iterator[Record]:
+    """Yield the rows to predict; texts are split into words for a task on words."""
+    if options.file and not options.texts:
+        columns = options.text, options.label, options.pair
+        rows: Iterable[Record] = stream_records(options.file, *columns)
+    else:
+        rows = (Record(text, None, None, n) for n, text in enumerate(read_texts(options), start=1))
+    for row in rows:
+        if task.input_kind == "words" and isinstance(row.text, str):
+            row = replace(row, text=tokenizer.words_of(row.text))
+        elif task.input_kind == "texts" and not isinstance(row.text, str):
+            raise ValueError(
+                f"{options.file}: expected texts, because this model doesn't tag words"
+            )
+        yield row

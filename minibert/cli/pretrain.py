@@ -1,0 +1,237 @@
+"""`minibert pretrain`: train a masked language model on text files."""
+
+import argparse
+import logging
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minibert.cli.arguments import (
+    add_model_arguments,
+    add_training_arguments,
+    stated_settings,
+)
+from minibert.cli.output import is_interactive
+from minibert.cli.plot import draw_curves
+from minibert.cli.resume import resumed_model
+from minibert.data.corpus import PackedSequences
+from minibert.data.token_cache import (
+    STDIN,
+    TokenizedCorpus,
+    expand,
+    fingerprint,
+    tokenize_corpus,
+)
+from minibert.files import held
+from minibert.models import BertForMaskedLM, BertForPreTraining
+from minibert.models.config import BertConfig
+from minibert.objectives.text_warnings import warn_of_text
+from minibert.optim import Optimizer
+from minibert.runtime.threads import number_of_threads
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training import Interrupted, Settings, pretrain
+from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
+from minibert.training.defaults import fresh_config, pretraining_rate
+from minibert.training.pretraining import objective_for, optimizer_for, steps_in
+from minibert.training.ranks import Ranks, ending_together, launched_ranks
+
+log = logging.getLogger("minibert")
+
+STEPS = 2400  # default number of updates
+LENGTH = 32  # default maximum sequence length, in tokens
+HELD_OUT_FRACTION = 0.05  # of the documents, if no held-out files are given
+MAX_HELD_OUT_ROWS = 4096  # sequences of the held-out text that are evaluated
+MIN_PARALLEL_BYTES = 8e6  # starting processes takes a second; smaller files are tokenized in one
+
+DESCRIPTION = """
+Files contain one paragraph per line and a blank line between documents. They may be compressed with
+gzip (.gz), named by a pattern ("texts/*.txt"), read from standard input (-), and larger than
+memory. The held-out loss is printed next to that of a unigram baseline, which predicts each token
+by its frequency. Ctrl-C stops the run after the current step and saves a checkpoint; the same
+command with --resume continues the run. mpiexec -n 4 minibert pretrain ... divides each step among
+four processes (extra: mpi).
+"""
+EXAMPLE = "minibert pretrain corpus/train.txt --tokenizer tokenizer --size tiny --out model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `minibert pretrain`."""
+    parser.add_argument("files", nargs="+", help="UTF-8 text files to train on")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
+    parser.add_argument(
+        "--held-out",
+        nargs="+",
+        help="text files to evaluate on (default: 5 %% of the documents)",
+    )
+    add_model_arguments(parser, dropout=0.0, length=LENGTH)
+    add_training_arguments(
+        parser,
+        batch_size=64,
+        shards=4,
+        learning_rate="0.256 / width: 0.002 for tiny, 0.00025 for large",
+        evaluate_every="500",
+    )
+    parser.add_argument(
+        "--next-sentence",
+        action="store_true",
+        help="also train next sentence prediction: whether a text follows another "
+        "(BertForPreTraining)",
+    )
+    duration = parser.add_mutually_exclusive_group()
+    duration.add_argument("--steps", type=int, help=f"number of updates (default: {STEPS})")
+    duration.add_argument(
+        "--minutes",
+        type=float,
+        help="training time instead of --steps; converted once, at the start, to the number of "
+        "updates that this machine computes in that time",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Pre-train on text files, on as many processes as `mpiexec` started."""
+    ranks = launched_ranks()
+    with ending_together(ranks):
+        if options.resume and not checkpoints(options.out):
+            raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
+        # Only rank 0 writes files.
+        with nullcontext() if ranks.rank else held(options.out, resume=options.resume):
+            _pretrain(options, ranks)
+
+
+def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
+    found = checkpoints(options.out) if options.resume else []
+    if ranks.rank:
+        logging.disable()  # only rank 0 prints
+    tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
+    config = _new_config(options, tokenizer)
+    stated = {"steps": STEPS, "learning_rate": pretraining_rate(config)} | stated_settings(options)
+    settings = Settings(**stated)
+    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks))
+    rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
+    settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
+    if found and options.minutes is not None:  # converted to steps when the run started
+        settings = replace(settings, steps=read_state(found[-1])["settings"]["steps"])
+    model, optimizer = _start(options, config, settings, found)
+    if options.minutes is not None and not found:
+        objective = objective_for(model)(model, tokenizer, rows, None, settings)
+        steps = steps_in(options.minutes, model, objective, settings, options.threads)
+        settings = replace(settings, steps=ranks.of_first(steps))
+        log.info("%s minutes are %s steps", f"{options.minutes:g}", f"{settings.steps:,}")
+    epochs = settings.steps * settings.batch_size / len(rows)
+    warn_of_text(corpus.repeated, len(corpus.train.stream), tokenizer, epochs)
+    ranks.agree("settings", settings)
+    ranks.agree("configuration", config)
+    ranks.agree("weights", model.params.vector.tobytes())
+    objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
+    try:
+        pretrain(
+            model,
+            objective,
+            settings,
+            tokenizer,
+            optimizer=optimizer,
+            run=options.out,
+            threads=options.threads,
+            ranks=ranks,
+            progress=is_interactive(),
+        )
+        result = objective.result()
+    except Interrupted as stop:
+        raise Interrupted(f"{stop}; the same command with --resume continues") from None
+    if ranks.rank:
+        return
+    tokenizer.save_pretrained(options.out)
+    model.save_pretrained(options.out)
+    print(f"held out:          {result}")
+    print(f"unigram baseline:  {objective.baseline}")
+    draw_curves(options.out)
+    print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
+
+
+def _new_config(options: argparse.Namespace, tokenizer: WordPieceTokenizer) -> BertConfig:
+    """Return the configuration of the model (BertConfig) that the options describe."""
+    return fresh_config(
+        options.size or "tiny",
+        tokenizer,
+        LENGTH if options.length is None else options.length,
+        hidden_act=options.activation or "gelu",
+        position_embedding_type=options.positions or "absolute",
+        hidden_dropout_prob=options.dropout,
+        attention_probs_dropout_prob=options.dropout,
+    )
+
+
+def _tokenize(
+    options: argparse.Namespace, tokenizer: WordPieceTokenizer, ranks: Ranks
+) -> TokenizedCorpus:
+    """Return the ids of the files (TokenizedCorpus), from the cache if they are there."""
+    files = expand(options.files)
+    if ranks.size > 1 and STDIN in files:
+        raise ValueError("standard input: several ranks can't share it; name a file")
+    held_out = expand(options.held_out) if options.held_out else HELD_OUT_FRACTION
+    in_parallel = ranks.size == 1 and _is_large(files)
+    workers = number_of_threads(options.threads) if in_parallel else 1
+    return tokenize_corpus(files, tokenizer, held_out=held_out, workers=workers)
+
+
+def _is_large(files: list[Path]) -> bool:
+    if STDIN in files:
+        return True
+    return sum(path.stat().st_size for path in files if path.exists()) > MIN_PARALLEL_BYTES
+
+
+def _pack(
+    corpus: TokenizedCorpus, tokenizer: WordPieceTokenizer, length: int, name: str
+) -> tuple[PackedSequences, np.ndarray]:
+    """Return the training sequences (Rows) and a sample of the held-out ones (S, T).
+
+    Args:
+        corpus (TokenizedCorpus): ids of both parts.
+        tokenizer (WordPieceTokenizer): tokenizer of the ids.
+        length (int): T, tokens per sequence.
+        name (str): file named by an error.
+
+    Raises:
+        ValueError: one of the parts is empty.
+    """
+    rows, held_out_rows = (
+        PackedSequences(part.stream, tokenizer, length, part.counts)
+        for part in (corpus.train, corpus.held_out)
+    )
+    for part_name, packed in (("to train on", rows), ("held out", held_out_rows)):
+        if not len(packed):
+            raise ValueError(
+                f"{name}: no text {part_name}; expected at least a few dozen documents, "
+                "with a blank line between them"
+            )
+    log.info(
+        "%s tokens to train on, %s held out",
+        f"{len(corpus.train.stream):,}",
+        f"{len(corpus.held_out.stream):,}",
+    )
+    # Evenly spaced over the whole held-out text; evaluating more would take too long.
+    count = min(len(held_out_rows), MAX_HELD_OUT_ROWS)
+    return rows, held_out_rows[np.linspace(0, len(held_out_rows) - 1, count).astype(int)]
+
+
+def _start(
+    options: argparse.Namespace, config: BertConfig, settings: Settings, found: list[Path]
+) -> tuple[Any, Optimizer | None]:
+    """Return a new model, or the newest checkpoint's model with its optimizer."""
+    kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
+    optimizer = None
+    if found:
+        model = resumed_model(found[-1], kind, config, settings)
+        optimizer = optimizer_for(model, settings)
+        restore_optimizer(found[-1], optimizer)
+        log.info("going on after step %d", optimizer.step)
+    else:
+        model = kind(config, seed=settings.seed)
+    if options.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    return model, optimizer

@@ -1,0 +1,91 @@
+"""`minibert train-tokenizer`: learn a WordPiece vocabulary from text files."""
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from minibert.cli.output import is_interactive
+from minibert.data.corpus import read_corpus
+from minibert.files import claim, creating
+from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization.trainer import Score
+
+DESCRIPTION = """
+The tokenizer is saved in the format of Hugging Face: vocab.txt, tokenizer.json and
+tokenizer_config.json.
+"""
+EXAMPLE = "minibert train-tokenizer corpus/train.txt --vocab-size 8192 --out tokenizer"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `minibert train-tokenizer`."""
+    parser.add_argument("files", nargs="+", type=Path, help="UTF-8 text files")
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        default=8192,
+        help="number of tokens in the vocabulary (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-frequency",
+        type=int,
+        default=2,
+        help="merge only pairs that occur at least this many times (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--score",
+        choices=get_args(Score),
+        default="frequency",
+        help="which pair to merge next: the most frequent one, or the one with the highest "
+        "WordPiece score, which divides by the frequencies of both parts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--limit-alphabet",
+        type=int,
+        default=1000,
+        help="maximum number of characters in the vocabulary (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--initial-alphabet",
+        default="",
+        metavar="LETTERS",
+        help="characters to include even if they are rare (default: none)",
+    )
+    parser.add_argument(
+        "--special-tokens",
+        nargs="+",
+        default=[],
+        metavar="TOKEN",
+        help="special tokens in addition to [PAD], [UNK], [CLS], [SEP] and [MASK]",
+    )
+    parser.add_argument(
+        "--cased",
+        action="store_true",
+        help="keep upper case and accents (default: lower case, no accents)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the tokenizer")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Learn a vocabulary and save the tokenizer."""
+    claim(options.out)
+    paragraphs = (text for document in read_corpus(options.files) for text in document)
+    try:
+        tokenizer = WordPieceTokenizer.train(
+            paragraphs,
+            options.vocab_size,
+            score=options.score,
+            min_frequency=options.min_frequency,
+            limit_alphabet=options.limit_alphabet,
+            initial_alphabet=options.initial_alphabet,
+            special_tokens=options.special_tokens,
+            do_lower_case=not options.cased,
+            progress=is_interactive(),
+        )
+    except ValueError as error:
+        if any(str(error).startswith(str(path)) for path in options.files):
+            raise
+        raise ValueError(f"{', '.join(map(str, options.files))}: {error}") from None
+    with creating(options.out) as temporary:
+        tokenizer.save_pretrained(temporary)
+    print(f"{options.out}: {tokenizer.vocab_size:,} pieces")
