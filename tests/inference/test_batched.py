@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from minibert.inference import batched
 from minibert.inference.batched import length_bucketed_batches, map_texts
-from minibert.runtime.threads import _blas
+from minibert.runtime.blas import _blas
 
 
 @given(
