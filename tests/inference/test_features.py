@@ -72,7 +72,7 @@ def test_layers_are_concatenated_or_summed(tokenizer, pooling, layers, combine):
 
 def test_layers_above_the_last_chosen_one_are_not_computed(tokenizer, monkeypatch):
     model = small(tokenizer)
-    last = model.lean.encoder.blocks[-1]
+    last = model.bert.encoder.blocks[-1]
     monkeypatch.setattr(last, "forward", lambda *args, **options: 1 / 0)
     FeatureExtractor(model, tokenizer, layers=-2)(TEXTS)
     with pytest.raises(ZeroDivisionError):
