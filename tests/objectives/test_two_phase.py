@@ -189,12 +189,12 @@ def test_ranks_gather_the_first_phase_in_shard_order(sizes, size):
 
 
 def test_train_lowers_the_loss_of_a_two_phase_objective(tokenizer):
-    objective = InBatchNegatives(model(**PLAIN), (3, 3))
+    objective = InBatchNegatives(model(**PLAIN, initializer_range=0.4), (3, 3))
     before, _ = one_step(objective)
     engine = Engine(objective.model, AdamW(objective.model.params), seed=3)
-    train(engine, objective, Settings(steps=60, learning_rate=2e-2, shards=2), tokenizer)
+    train(engine, objective, Settings(steps=30, learning_rate=3e-3, shards=2), tokenizer)
     after, _ = one_step(objective)
-    assert after < 0.5 * before
+    assert after < 0.2 * before
 
 
 @pytest.mark.parametrize("wrong", [[], [None] * 3])
