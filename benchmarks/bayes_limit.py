@@ -49,7 +49,7 @@ def main():
     lengths = [total // 4, total // 2, total]
     start = time.perf_counter()
     words = LANGUAGE.sentences(HELD_OUT, LENGTH, generator(SEED, "evaluation", 0))
-    shown, labels = masked(words, generator(SEED, "evaluation", 1))
+    shown, labels = mask_sequences(words, generator(SEED, "evaluation", 1))
     hidden = labels[:, 1:-1] != IGNORED
     limit = LANGUAGE.best_loss(words, hidden)
     print(f"{platform.python_implementation()} {platform.python_version()}, "
@@ -90,13 +90,13 @@ def trained(layers, width, steps, peak):
     engine = Engine(model, AdamW(model.params), seed=SEED)
     for step in range(steps):
         words = LANGUAGE.sentences(BATCH, LENGTH, generator(SEED, "order", step))
-        shown, labels = masked(words, generator(SEED, "masking", step))
+        shown, labels = mask_sequences(words, generator(SEED, "masking", step))
         rate = linear_schedule(step, steps, steps // 10, peak)
         engine.step(split_batch(as_batch(shown, PAD), labels, SHARDS), rate)
     return model
 
 
-def masked(words, rng):
+def mask_sequences(words, rng):
     """Frame sentences (B, T) and hide a share of each: what is shown and the labels, (B, T + 2)."""
     ids = np.pad(words + SPECIALS, ((0, 0), (1, 1)))
     ids[:, 0], ids[:, -1] = CLS, SEP

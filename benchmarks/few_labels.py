@@ -24,8 +24,8 @@ from minibert import BertForSequenceClassification, WordPieceTokenizer
 from minibert.data.sampling import batch_indices
 from minibert.data.tables import read_records
 from minibert.runtime.threads import usable_cores
-from minibert.tasks.baselines import baseline
-from minibert.training import Examples, FineTuning, OneLabel, evaluate, fine_tune
+from minibert.tasks import Examples, Metrics, SingleLabelTask
+from minibert.training import FineTuning, evaluate, fine_tune
 from minibert.training.defaults import finetuning_recipe, fresh_config
 from minibert.training.finetuning import steps_for
 
@@ -50,12 +50,12 @@ def main() -> None:
         about = {side: worker.ready for side, worker in running.items()} | missing
     rows = []
     for size in sizes:
-        cheap = baseline(OneLabel.learn(train.labels), train.chosen(range(size)), test)
+        cheap = baseline(train.select(range(size)), test)
         rows.append([
             size,
             *(spread([round_[size][0] for round_ in found[side]], ".1%") for side in
               ("minibert", "from nothing")),
-            "" if cheap is None else f"{cheap[1].figures()['accuracy']:.1%}",
+            "" if cheap is None else f"{cheap.figures()['accuracy']:.1%}",
             spread([round_[size][1] for round_ in found["minibert"]], ".0f"),
         ])  # fmt: skip
     heads = ("sentences", "minibert from MiniLM", "minibert from nothing", "TF-IDF", "seconds")
@@ -82,7 +82,16 @@ def sentences(split: str) -> Examples:
     return Examples([row.text for row in rows], None, [row.label for row in rows])
 
 
-def pretrained(task: OneLabel, seed: int) -> BertForSequenceClassification:
+def baseline(train: Examples, test: Examples) -> Metrics | None:
+    """Return the metrics of TF-IDF with logistic regression; None without scikit-learn."""
+    try:
+        found = SingleLabelTask.from_labels(train.labels).baseline(train, test)
+    except ImportError:
+        return None
+    return found and found[1]
+
+
+def pretrained(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
     """Return the checkpoint with a new classifier."""
     logging.getLogger("minibert").setLevel(logging.ERROR)  # it says that the classifier is new
     return BertForSequenceClassification.from_pretrained(
@@ -111,17 +120,17 @@ def settings(examples: Examples, config, epochs: int | None, seed: int, **change
 def ours(sizes: Sequence[int], epochs: int | None, start: bool) -> Iterator:
     """minibert: yields what it is, then accuracy and seconds by size, with a new seed a round."""
     train, test = sentences("train"), sentences("test")
-    task = OneLabel.learn(train.labels)
+    task = SingleLabelTask.from_labels(train.labels)
     yield f"NumPy {np.__version__}, {usable_cores()} threads with BLAS on one each"
     for seed in count():
         found = {}
         for size in sizes:
-            examples = train.chosen(range(size))
+            examples = train.select(range(size))
             if start:
                 model = pretrained(task, seed)
                 tokenizer = WordPieceTokenizer.from_pretrained(MODEL)
             else:
-                tokenizer = task.learned_tokenizer(examples.texts)
+                tokenizer = task.train_tokenizer(examples.texts)
                 dropout = {"hidden_dropout_prob": DROPOUT, "attention_probs_dropout_prob": DROPOUT}
                 config = fresh_config("tiny", tokenizer, 64, **task.config(), **dropout)
                 model = BertForSequenceClassification(config, seed=seed)
@@ -140,8 +149,8 @@ def theirs(size: int, epochs: int | None) -> Iterator:
 
     from minibert.files import checkpoint_folder
 
-    train, test = sentences("train").chosen(range(size)), sentences("test")
-    task = OneLabel.learn(sentences("train").labels)
+    train, test = sentences("train").select(range(size)), sentences("test")
+    task = SingleLabelTask.from_labels(sentences("train").labels)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_folder(MODEL))
 
     def encoded(texts):

@@ -27,7 +27,8 @@ from benchmarks.texts import labelled
 from minibert import BertForSequenceClassification, WordPieceTokenizer
 from minibert.data.sampling import batch_indices, length_bucketed_batch, steps_per_epoch
 from minibert.runtime.threads import usable_cores
-from minibert.training import Examples, FineTuning, OneLabel, evaluate, fine_tune
+from minibert.tasks import Examples, SingleLabelTask
+from minibert.training import FineTuning, evaluate, fine_tune
 
 B, LONGEST = 32, 512
 HEADS = ("side", "texts/s", "minibert to it", "accuracy")
@@ -81,7 +82,7 @@ def described(train: Examples, test: Examples, rate: float) -> str:
 def ours(texts: int | None, rate: float) -> Iterator:
     """minibert: yields what it is, then texts/s and the accuracy of each round."""
     train, test = examples(texts)
-    task = OneLabel.learn(train.labels)
+    task = SingleLabelTask.from_labels(train.labels)
     tokenizer = WordPieceTokenizer.from_pretrained(checkpoint())
 
     def epoch(examples, seed):
@@ -103,7 +104,7 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
     from transformers import AutoTokenizer
 
     train, test = examples(texts)
-    task = OneLabel.learn(train.labels)
+    task = SingleLabelTask.from_labels(train.labels)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint())
 
     def encoded(texts):
@@ -114,7 +115,7 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
     def epoch(examples, seed):
         torch.manual_seed(seed)
         model, todo = on_torch(classifier(task, seed)), settings(examples, rate, seed)
-        labels = torch.as_tensor([task.number(label) for label in examples.labels])
+        labels = torch.as_tensor([task.encode_label(label) for label in examples.labels])
         start = time.perf_counter()
         adam = fused_adam(torch, model)
         if by_length:
@@ -133,7 +134,7 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
             for start in range(0, len(test), B):
                 part = slice(start, start + B)
                 said = model.eval()(**encoded(test.texts[part])).logits.argmax(-1).numpy()
-                true = [task.number(label) for label in test.labels[part]]
+                true = [task.encode_label(label) for label in test.labels[part]]
                 right += (said == true).sum()
         return right / len(test)
 
@@ -150,12 +151,12 @@ def examples(texts: int | None) -> tuple[Examples, Examples]:
     """Return what to train on, some of it or all, and what to test on."""
     train = labelled("train")
     order = np.random.default_rng(0).permutation(len(train))  # they come sorted by their labels
-    return first(train.chosen(order), texts), labelled("test")
+    return first(train.select(order), texts), labelled("test")
 
 
 def first(examples: Examples, number: int | None) -> Examples:
     """Return the first so many examples."""
-    return examples.chosen(range(len(examples))[:number])
+    return examples.select(range(len(examples))[:number])
 
 
 def settings(examples: Examples, rate: float, seed: int) -> FineTuning:
@@ -169,7 +170,7 @@ def settings(examples: Examples, rate: float, seed: int) -> FineTuning:
     )
 
 
-def classifier(task: OneLabel, seed: int) -> BertForSequenceClassification:
+def classifier(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
     """Return the checkpoint with a new classifier."""
     logging.getLogger("minibert").setLevel(logging.ERROR)  # it says that the classifier is new
     return BertForSequenceClassification.from_pretrained(checkpoint(), seed=seed, **task.config())

@@ -9,7 +9,7 @@ from minibert import WordPieceTokenizer
 from minibert.data.builtin.corpus import write_builtin
 from minibert.data.corpus import pack, read_corpus
 from minibert.data.tables import read_records
-from minibert.training import Examples
+from minibert.tasks import Examples
 
 FOLDER = Path(tempfile.gettempdir()) / "minibert-benchmarks"  # remove it to make all of it anew
 

@@ -1,12 +1,12 @@
-"""Labelling texts in the manner of scikit-learn: `TextClassifier`, `TextRegressor`, `TokenTagger`.
+"""Estimators with scikit-learn's interface: `TextClassifier`, `TextRegressor`, `TokenTagger`.
 
 >>> texts = ["a red fox", "the red hen", "a blue sky", "the blue sea"] * 4
 >>> classifier = TextClassifier(epochs=40, learning_rate=2e-3).fit(texts, [0, 0, 1, 1] * 4)
 >>> classifier.predict(["the red sky", "a blue hen"]).tolist()
 [0, 1]
 
-They fit into scikit-learn's `Pipeline`, `cross_val_score`, `GridSearchCV` and `clone`, and need
-nothing of it.
+They work with scikit-learn's `Pipeline`, `cross_val_score`, `GridSearchCV` and `clone`, and do not
+need scikit-learn themselves.
 """
 
 import os
@@ -17,36 +17,47 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from minibert.data.splits import stratified_split
-from minibert.files import checkpoint_folder
-from minibert.tasks.tasks import LARGEST, Numbers, OneLabel, SeveralLabels, Tags, Task
-from minibert.tokenization import WordPieceTokenizer
-from minibert.training.defaults import finetuning_recipe, fresh_config
-from minibert.training.finetuning import Examples, FineTuning, fine_tune, steps_for
+from minibert.tasks import (
+    Examples,
+    MultiLabelTask,
+    RegressionTask,
+    SingleLabelTask,
+    TaggingTask,
+    Task,
+)
+from minibert.tasks.base import ClassWeight
+from minibert.tasks.regression import MAX_LABEL
+from minibert.training.finetuning import FineTuningRun, ModelSource
 
-DEV_SHARE, PATIENCE = 0.15, 3  # where training may stop early: examples held out, epochs waited
-DROPOUT = 0.1
+DEV_SHARE = 0.15  # of the examples, held out for early stopping
+PATIENCE = 3  # epochs without improvement, for early stopping
 
 
 @dataclass(eq=False, repr=False)
 class Estimator:
-    """What the three share.
+    """The part that the three estimators share.
 
     Args:
         model: the folder of a pre-trained model, its name on the hub, or "minilm" for the one of
-            the extra `minilm`; None: a vocabulary and a new model are learned from the texts.
-        size, max_length: of a new model, `BertConfig.preset`'s name and a number of tokens; a
-            pre-trained one has its own.
-        epochs, batch_size, learning_rate, layer_decay: None: what suits so many examples; see
-            `training.recipes`.
-        freeze: the embeddings and so many of the lowest blocks don't learn; None: all learn.
-        early_stopping: hold out 15 % of the examples, keep the weights that label these best, and
-            stop after three epochs without better ones.
-        random_state: a number that decides everything random.
-        threads: how many cores to use; None: all. They change no bit of the result.
+            the extra `minilm`; None: a tokenizer and a new model are trained on the texts.
+        size: the preset of a new model, as in `BertConfig.preset`.
+        max_length: the positions of a new model, in tokens.
+        epochs: passes over the texts; None: as `training.defaults` recommends.
+        batch_size: texts in a step; None: as recommended.
+        learning_rate: the highest learning rate; None: as recommended.
+        layer_decay: the learning rate of each block, divided by that of the block above; None: as
+            recommended.
+        freeze: the embeddings and this number of the lowest blocks are not trained; None: all are.
+        early_stopping: hold out 15 % of the examples, keep the weights with the best held-out
+            score, and stop after three epochs without improvement.
+        random_state: the random seed.
+        threads: how many cores to use; None: all. The result is bitwise the same.
         verbose: show a progress bar.
 
     Attributes:
-        model_, tokenizer_, task_: what was learned.
+        model_: the trained model.
+        tokenizer_: its tokenizer.
+        task_: its task.
     """
 
     model: str | os.PathLike | None = None
@@ -63,17 +74,17 @@ class Estimator:
     threads: int | None = None
     verbose: bool = False
 
-    kind: ClassVar[str | None] = None  # as scikit-learn calls it
+    kind: ClassVar[str | None] = None  # scikit-learn's estimator type
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments by their names; `deep` changes nothing."""
+        """Return the constructor's arguments by name (dict); `deep` has no effect."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def set_params(self, **params: Any) -> Self:
-        """Set some of the constructor's arguments.
+        """Set constructor arguments by name; return the estimator.
 
         Raises:
-            ValueError: there is no such argument.
+            ValueError: the constructor has no such argument.
         """
         known = self.get_params()
         for name, value in params.items():
@@ -86,7 +97,7 @@ class Estimator:
         return self
 
     def __repr__(self) -> str:
-        """Return the class with the arguments that aren't the defaults."""
+        """Return the class name with the arguments that differ from the defaults."""
         given = [
             f"{field.name}={getattr(self, field.name)!r}"
             for field in fields(self)
@@ -99,7 +110,7 @@ class Estimator:
         return hasattr(self, "model_")
 
     def __sklearn_tags__(self) -> Any:
-        """Return what scikit-learn wants to know; only it calls this."""
+        """Return scikit-learn's tags (`sklearn.utils.Tags`); only scikit-learn calls this."""
         from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
 
         return Tags(
@@ -110,53 +121,28 @@ class Estimator:
             regressor_tags=RegressorTags() if self.kind == "regressor" else None,
         )
 
-    def _fit(self, task: Task, examples: Examples, class_weight: Any = None) -> Self:
-        model, tokenizer = self._start(task, examples)
-        held_out = None
+    def _fit(self, task: Task, examples: Examples, class_weight: ClassWeight = None) -> Self:
+        """Train a model on examples; set `model_`, `tokenizer_` and `task_`."""
+        all_examples, held_out = examples, None
         if self.early_stopping:
-            classes = examples.labels if isinstance(task, OneLabel) else [None] * len(examples)
-            rows = stratified_split(classes, DEV_SHARE, self.random_state)
-            held_out = examples.chosen(rows)
-            examples = examples.chosen(sorted(set(range(len(examples))) - set(rows.tolist())))
-        recipe = finetuning_recipe(len(examples), model.config, pretrained=self.model is not None)
-        recipe = recipe.changed(self)
-        settings = FineTuning(
-            steps=steps_for(len(examples), recipe.batch_size, recipe.epochs),
-            batch_size=recipe.batch_size,
-            shards=min(4, recipe.batch_size),
-            learning_rate=recipe.learning_rate,
-            seed=self.random_state,
-            evaluate_every=steps_for(len(examples), recipe.batch_size, 1),
-            layer_decay=recipe.layer_decay,
-            freeze=self.freeze,
-            class_weight=class_weight,
-            patience=PATIENCE if self.early_stopping else None,
-        )
-        self.task_ = fine_tune(
-            model,
-            tokenizer,
+            chosen = stratified_split(task.strata(examples.labels), DEV_SHARE, self.random_state)
+            examples, held_out = examples.split(chosen.tolist())
+        run = FineTuningRun.start(
             task,
             examples,
-            settings,
-            held_out=held_out,
-            threads=self.threads,
-            progress=self.verbose,
+            ModelSource(self.model, size=self.size, max_length=self.max_length),
+            tokenizer_examples=all_examples,
+            seed=self.random_state,
+            overrides=self,
+            settings={
+                "freeze": self.freeze,
+                "class_weight": class_weight,
+                "patience": PATIENCE if self.early_stopping else None,
+            },
         )
-        self.model_, self.tokenizer_ = model, tokenizer
+        self.task_ = run.train(held_out=held_out, threads=self.threads, progress=self.verbose)
+        self.model_, self.tokenizer_ = run.model, run.tokenizer
         return self
-
-    def _start(self, task, examples):
-        """Return the model to begin with, and its tokenizer."""
-        dropout = {"hidden_dropout_prob": DROPOUT, "attention_probs_dropout_prob": DROPOUT}
-        if self.model is not None:
-            folder = checkpoint_folder(self.model)
-            model = task.kind.from_pretrained(
-                folder, seed=self.random_state, **task.config(), **dropout
-            )
-            return model, WordPieceTokenizer.from_pretrained(folder)
-        tokenizer = task.learned_tokenizer(examples.texts, examples.pairs)
-        config = fresh_config(self.size, tokenizer, self.max_length, **task.config(), **dropout)
-        return task.kind(config, seed=self.random_state), tokenizer
 
     def _outputs(self, texts: Sequence[Any], pairs: Sequence[str] | None = None) -> Any:
         if not self.__sklearn_is_fitted__():
@@ -166,8 +152,8 @@ class Estimator:
         )
 
 
-def _not_fitted(message):
-    """Return scikit-learn's own exception if it is there, which is a ValueError too."""
+def _not_fitted(message: str) -> ValueError:
+    """Return scikit-learn's `NotFittedError`, a ValueError; without scikit-learn, a ValueError."""
     try:
         from sklearn.exceptions import NotFittedError
     except ImportError:
@@ -176,25 +162,26 @@ def _not_fitted(message):
 
 
 def texts_and_pairs(X: Iterable[Any]) -> tuple[list[str], list[str] | None]:
-    """Take texts, or pairs of texts, apart.
+    """Return texts and second texts (lists of str); None where X has no pairs.
 
     >>> texts_and_pairs(["one", "two"]), texts_and_pairs([("one", "more")])
     ((['one', 'two'], None), (['one'], ['more']))
 
     Args:
-        X: strings; or tuples, lists or rows of two strings.
+        X: S strings; or S tuples, lists or rows of two strings.
 
     Raises:
-        TypeError, ValueError: neither, or nothing at all, or an empty text.
+        TypeError: an item of X is neither.
+        ValueError: X is empty, or a text is empty.
     """
     if isinstance(X, str) or not hasattr(X, "__iter__"):
         raise TypeError(f"X: expected a list of texts, got {X!r:.80}")
     texts: list[str] = []
     pairs: list[str] = []
     for i, row in enumerate(X):
-        one = isinstance(row, str)
-        parts = [row] if one or not hasattr(row, "__iter__") else list(row)
-        if not all(isinstance(part, str) for part in parts) or len(parts) != (1 if one else 2):
+        single = isinstance(row, str)
+        parts = [row] if single or not hasattr(row, "__iter__") else list(row)
+        if not all(isinstance(part, str) for part in parts) or len(parts) != (1 if single else 2):
             raise TypeError(f"X[{i}]: expected a string, or a pair of strings, got {row!r:.80}")
         if not all(part.strip() for part in parts):
             raise ValueError(f"X[{i}]: the text is empty")
@@ -207,7 +194,7 @@ def texts_and_pairs(X: Iterable[Any]) -> tuple[list[str], list[str] | None]:
     return texts, pairs or None
 
 
-def _same_length(X, y):
+def _require_same_length(X: Sequence[Any], y: Sequence[Any]) -> None:
     if len(X) != len(y):
         raise ValueError(
             f"y: expected {len(X)} labels, one for each text, got {len(y)}: "
@@ -217,17 +204,17 @@ def _same_length(X, y):
 
 @dataclass(eq=False, repr=False)
 class TextClassifier(Estimator):
-    """Put texts into classes: one of several, or any number of them.
+    """Classify texts: one class per text, or any number of labels per text.
 
     Args:
         model, size, max_length, epochs, batch_size, learning_rate, layer_decay, freeze,
-            early_stopping, random_state, threads, verbose: as `Estimator` takes them.
-        class_weight: how much each class counts in the loss, by its label (1 where it isn't named);
-            or "balanced": all alike, however rare; None: all texts count alike. For one class a
-            text.
+            early_stopping, random_state, threads, verbose: as in `Estimator`.
+        class_weight: the weight of each class in the loss, by its label (1 where it is missing); or
+            "balanced", as if all classes were equally frequent; None: texts count alike. Only for
+            one class per text.
 
     Attributes:
-        classes_: the labels, sorted; (C,).
+        classes_ (C,): the labels, sorted.
         n_classes_: C.
     """
 
@@ -236,105 +223,117 @@ class TextClassifier(Estimator):
     kind: ClassVar[str | None] = "classifier"
 
     def fit(self, X: Iterable[Any], y: Any) -> Self:
-        """Learn from labelled texts.
+        """Train a model on labelled texts; return the estimator.
 
         Args:
-            X: S texts, or pairs of texts.
-            y: (S,), a label each; or (S, C) of 0 and 1, where a text may have several.
+            X: S texts, or S pairs of texts.
+            y: one label per text (S,); or 0 and 1 (S, C), where a text may have several.
 
         Raises:
-            TypeError, ValueError: what is no text, no label, or not as many of both.
+            TypeError, ValueError: texts or labels are invalid, or their numbers differ.
         """
         texts, pairs = texts_and_pairs(X)
         if y is None:
             raise ValueError("y: requires y to be passed, but the target y is None")
         y = np.asarray(y)
-        _same_length(texts, y)
+        _require_same_length(texts, y)
         if y.dtype.kind in "fc" and not np.isfinite(y).all():
             raise ValueError("y: expected labels, got NaN or infinity")
-        if y.ndim == 2 and y.shape[1] > 1:
-            if not np.isin(y, (0, 1)).all():
-                raise ValueError("y: expected 0 and 1 alone where a text may have several labels")
-            self.classes_ = np.arange(y.shape[1])
-            task: Task = SeveralLabels([str(i) for i in self.classes_])
-            labels: list[Any] = [[str(i) for i in np.flatnonzero(row)] for row in y]
-        else:
-            if y.ndim != 1 and y.shape != (len(texts), 1):
-                raise ValueError(f"y: expected the shape ({len(texts)},), got {y.shape}")
-            y = y.reshape(-1)
-            if y.dtype.kind == "f" and (y != np.round(y)).any():
-                raise ValueError("y: Unknown label type: continuous; see TextRegressor")
-            self.classes_, numbers = np.unique(y, return_inverse=True)
-            if len(self.classes_) < 2:
-                raise ValueError("y: expected two classes or more, got 1 class")
-            task = OneLabel([str(name) for name in self.classes_])
-            labels = [task.names[i] for i in numbers]
+        is_multi_label = y.ndim == 2 and y.shape[1] > 1
+        task, labels = (self._multi_label if is_multi_label else self._single_label)(y)
         self.n_classes_ = len(self.classes_)
-        weights: Any = self.class_weight
-        if weights is not None and isinstance(task, SeveralLabels):
+        return self._fit(task, Examples(texts, pairs, labels), self._weights_by_class())
+
+    def _multi_label(self, y: np.ndarray) -> tuple[Task, list[list[str]]]:
+        """Return the task and the lists of labels for indicators y (S, C)."""
+        if not np.isin(y, (0, 1)).all():
+            raise ValueError("y: expected 0 and 1 alone where a text may have several labels")
+        if self.class_weight is not None:
             raise ValueError("class_weight: expected None where a text may have several labels")
-        if isinstance(weights, Mapping):
-            unknown = [label for label in weights if label not in self.classes_]
-            if unknown:
-                raise ValueError(f"class_weight: there is no class {unknown[0]!r} in y")
-            weights = [float(weights.get(label, 1)) for label in self.classes_]
-        return self._fit(task, Examples(texts, pairs, labels), weights)
+        self.classes_ = np.arange(y.shape[1])
+        task = MultiLabelTask([str(i) for i in self.classes_])
+        return task, [[str(i) for i in np.flatnonzero(row)] for row in y]
+
+    def _single_label(self, y: np.ndarray) -> tuple[Task, list[str]]:
+        """Return the task and the class names for labels y (S,) or (S, 1)."""
+        if y.ndim != 1 and y.shape != (len(y), 1):
+            raise ValueError(f"y: expected the shape ({len(y)},), got {y.shape}")
+        y = y.reshape(-1)
+        if y.dtype.kind == "f" and (y != np.round(y)).any():
+            raise ValueError("y: Unknown label type: continuous; see TextRegressor")
+        self.classes_, ids = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError("y: expected two classes or more, got 1 class")
+        task = SingleLabelTask([str(name) for name in self.classes_])
+        return task, [task.names[i] for i in ids]
+
+    def _weights_by_class(self) -> ClassWeight:
+        """Return `class_weight` with a mapping replaced by a list (C,)."""
+        if not isinstance(self.class_weight, Mapping):
+            return self.class_weight
+        unknown = [label for label in self.class_weight if label not in self.classes_]
+        if unknown:
+            raise ValueError(f"class_weight: there is no class {unknown[0]!r} in y")
+        return [float(self.class_weight.get(label, 1)) for label in self.classes_]
 
     def predict_proba(self, X: Iterable[Any]) -> np.ndarray:
-        """Return the probability of each class for each text: (S, C)."""
+        """Return the probability of each class for each text (S, C)."""
         return self._outputs(*texts_and_pairs(X))
 
     def predict(self, X: Iterable[Any]) -> np.ndarray:
-        """Return each text's likeliest label (S,); or (S, C) of 0 and 1, as `fit` was given."""
+        """Return the most probable label of each text (S,); or 0 and 1 (S, C), as in `fit`."""
         probabilities = self.predict_proba(X)
-        if isinstance(self.task_, SeveralLabels):
-            return (probabilities > 0.5).astype(int)
-        return self.classes_[probabilities.argmax(axis=-1)]
+        ids = self.task_.predict_ids(probabilities)
+        return self.classes_[ids] if ids.ndim == 1 else ids
 
     def score(self, X: Iterable[Any], y: Any) -> float:
-        """Return the share of texts whose label, or labels, are all right."""
-        right = self.predict(X) == np.asarray(y)
-        return float(right.reshape(len(right), -1).all(axis=1).mean())
+        """Return the accuracy (float); with several labels, the share of exact matches."""
+        correct = self.predict(X) == np.asarray(y)
+        return float(correct.reshape(len(correct), -1).all(axis=1).mean())
 
 
 @dataclass(eq=False, repr=False)
 class TextRegressor(Estimator):
-    """Give texts a number; its arguments are `Estimator`'s."""
+    """Predict a number for each text; the arguments are those of `Estimator`."""
 
     kind: ClassVar[str | None] = "regressor"
 
     def fit(self, X: Iterable[Any], y: Any) -> Self:
-        """Learn from texts (S), or pairs of texts, and their numbers (S,).
+        """Train a model on texts with numbers; return the estimator.
+
+        Args:
+            X: S texts, or S pairs of texts.
+            y (S,): the numbers.
 
         Raises:
-            TypeError, ValueError: what is no text, no number, or not as many of both.
+            TypeError, ValueError: texts or numbers are invalid, or their counts differ.
         """
         texts, pairs = texts_and_pairs(X)
         if y is None:
             raise ValueError("y: requires y to be passed, but the target y is None")
         y = np.asarray(y, float)
-        _same_length(texts, y)
+        _require_same_length(texts, y)
         if len(y) < 2:
             raise ValueError("y: expected two numbers or more, got n_samples = 1")
         y = y.reshape(len(y), -1)
-        if y.shape[1] != 1 or not (abs(y) <= LARGEST).all():
+        if y.shape[1] != 1 or not (abs(y) <= MAX_LABEL).all():
             raise ValueError("y: expected one number for each text, got NaN, infinity or more")
         numbers = y[:, 0].tolist()
-        return self._fit(Numbers.learn(numbers), Examples(texts, pairs, numbers))
+        return self._fit(RegressionTask.from_labels(numbers), Examples(texts, pairs, numbers))
 
     def predict(self, X: Iterable[Any]) -> np.ndarray:
-        """Return each text's number: (S,)."""
+        """Return the predicted numbers (S,)."""
         return self._outputs(*texts_and_pairs(X))
 
     def score(self, X: Iterable[Any], y: Any) -> float:
-        """Return R²: 1 is perfect, 0 as good as always guessing the mean."""
+        """Return R² (float): 1 is perfect, 0 as good as predicting the mean."""
         numbers = np.asarray(y, float).reshape(-1).tolist()
-        return self.task_.scores(numbers, self.predict(X)).main
+        return self.task_.metrics(numbers, self.predict(X)).main
 
 
 @dataclass(eq=False, repr=False)
 class TokenTagger(Estimator):
-    """Give each word of a text a tag; its arguments are `Estimator`'s.
+    """Tag each word of a text; the arguments are those of `Estimator`.
 
     >>> words = [["a", "red", "fox"], ["the", "red", "hen"], ["a", "fox"], ["the", "hen"]] * 4
     >>> tags = [["O", "C", "A"], ["O", "C", "A"], ["O", "A"], ["O", "A"]] * 4
@@ -343,33 +342,38 @@ class TokenTagger(Estimator):
     """
 
     def fit(self, X: Sequence[Sequence[str]], y: Sequence[Sequence[str]]) -> Self:
-        """Learn from S lists of words, and as many lists of a tag for each word.
+        """Train a model on lists of words with tags; return the estimator.
+
+        Args:
+            X: S lists of words.
+            y: S lists of tags, one tag per word.
 
         Raises:
-            TypeError, ValueError: what is no list of words, or not as many tags as words.
+            TypeError, ValueError: words or tags are invalid, or their numbers differ.
         """
-        words = [_words(text, f"X[{i}]") for i, text in enumerate(X)]
-        tags = [_words(each, f"y[{i}]") for i, each in enumerate(y)]
-        _same_length(words, tags)
+        words = [_word_list(text, f"X[{i}]") for i, text in enumerate(X)]
+        tags = [_word_list(each, f"y[{i}]") for i, each in enumerate(y)]
+        _require_same_length(words, tags)
         for i, (text, each) in enumerate(zip(words, tags, strict=True)):
             if len(text) != len(each):
                 raise ValueError(f"y[{i}]: expected {len(text)} tags, one a word, got {len(each)}")
-        return self._fit(Tags.learn(tags), Examples(words, None, tags))
+        return self._fit(TaggingTask.from_labels(tags), Examples(words, None, tags))
 
     def predict(self, X: Sequence[Sequence[str]]) -> list[list[str]]:
-        """Return the tag of each word of each text."""
-        return self.task_.answers(self.predict_proba(X))
+        """Return the most probable tag of each word of each text."""
+        return self.task_.decode_outputs(self.predict_proba(X))
 
     def predict_proba(self, X: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Return the tags' probabilities for each word of each text: S times (W, C)."""
-        return self._outputs([_words(text, f"X[{i}]") for i, text in enumerate(X)])
+        """Return the tags' probabilities for each word of each text: S arrays (W, C)."""
+        return self._outputs([_word_list(text, f"X[{i}]") for i, text in enumerate(X)])
 
     def score(self, X: Sequence[Sequence[str]], y: Sequence[Sequence[str]]) -> float:
-        """Return F1 over whole entities; or where the tags mark none, over the tags."""
-        return self.task_.scores(y, self.predict_proba(X)).main
+        """Return the F1 (float) of whole entities; of single tags if they are not BIO."""
+        return self.task_.metrics(y, self.predict_proba(X)).main
 
 
-def _words(text, name):
+def _word_list(text: Any, name: str) -> list[str]:
+    """Return a text's words as a list of str; refuse a string or an empty word."""
     if isinstance(text, str):
         raise TypeError(f"{name}: expected a list of words, got one string; split it into words")
     words = list(text)

@@ -1,14 +1,16 @@
 """Reading text and JSON strictly, finding a checkpoint's folder, and writing files whole."""
 
 import gzip
+import io
 import json
 import logging
 import os
 import re
 import shutil
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +24,9 @@ except ImportError:  # Windows
 log = logging.getLogger("minibert")
 
 LOCK = ".lock"  # in the folder of a run that is at work
+TEMPORARY = ".*.[0-9]*.tmp"  # the pattern of all names that `unused_name` returns
+STALE_SECONDS = 7 * 24 * 3600.0  # a temporary file without a change for so long is a leftover
+READ_BYTES = 1 << 18  # at a time
 
 
 def require_file(path: Path, expected: str = "a text file") -> None:
@@ -34,11 +39,17 @@ def require_file(path: Path, expected: str = "a text file") -> None:
         raise OSError(f"{path}: expected {expected}, found a pipe or a device")
 
 
-def read_lines(path: str | os.PathLike) -> Iterator[str]:
+def read_lines(
+    path: str | os.PathLike, watch: Callable[[memoryview], object] | None = None
+) -> Iterator[str]:
     r"""Yield the lines of a UTF-8 text file without their line ends, one at a time.
 
     A byte order mark is skipped, and only ``\n``, ``\r\n`` and ``\r`` end a line. A file whose name
     ends in .gz is unpacked on the way.
+
+    Args:
+        path: of the file.
+        watch: called with each block of the file's bytes, packed ones as they are, in their order.
 
     Raises:
         OSError: the file is missing or can't be read.
@@ -49,8 +60,11 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
     # Bytes that aren't UTF-8 come through as lone surrogates, so that the line can be named.
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with (
+        _open_watched(path, watch) as raw,
+        gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw as content,
+        io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape") as file,
+    ):
         for number, line in enumerate(_unpacked(file, path), start=1):
             if "\0" in line:
                 raise ValueError(f"{path}, line {number}: found a NUL byte, expected text")
@@ -63,6 +77,32 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
                     "convert the file to UTF-8 first"
                 ) from None
             yield line.removesuffix("\n")
+
+
+class _Watched(io.RawIOBase):
+    """A file that passes the bytes which are read to a function, too."""
+
+    def __init__(self, file, watch):
+        self.file, self.watch = file, watch
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        count = self.file.readinto(buffer)
+        if count:
+            self.watch(memoryview(buffer)[:count])
+        return count
+
+    def close(self):
+        self.file.close()
+        super().close()
+
+
+def _open_watched(path, watch):
+    if watch is None:
+        return path.open("rb")
+    return io.BufferedReader(_Watched(path.open("rb", buffering=0), watch), READ_BYTES)
 
 
 def _unpacked(file, path):
@@ -163,18 +203,55 @@ def _named(path):
         raise
 
 
+def unused_name(path: str | os.PathLike) -> Path:
+    """Return a hidden temporary name next to `path` that no other process or thread uses.
+
+    The number of a process is not enough: processes in two containers, and all threads of one, have
+    the same. It is in the name for a reader of the folder. Create the file or folder exclusively.
+    """
+    path = Path(path)
+    # A name has at most 255 bytes, and a letter up to four of them.
+    return path.with_name(f".{path.name[:50]}.{os.getpid()}-{os.urandom(8).hex()}.tmp")
+
+
+def clear_stale(folder: Path, pattern: str) -> None:
+    """Remove temporary files and folders that killed processes left, in a folder that many share.
+
+    A process on another machine may still write to them, so they are removed only when nothing in
+    them has changed for a week.
+
+    Args:
+        folder: in which to look, and not in the folders in it.
+        pattern: of the names.
+    """
+    for left in list(folder.glob(pattern)):
+        with suppress(OSError):  # another process removes it too
+            newest = max(path.lstat().st_mtime for path in (left, *left.rglob("*")))
+            if time.time() - newest > STALE_SECONDS:
+                _remove(left)
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to `path` once all is written.
 
-    A write that fails leaves what stood at `path` whole, and no temporary file.
+    A write that fails leaves what stood at `path` whole, and no temporary file. The temporary file
+    is there already, empty, with the permissions of any new file, and no other writer uses it.
 
     Raises:
         OSError: it failed; the error names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = unused_name(path)
+    temporary.touch(exist_ok=False)
     try:
         with _named(path):
             yield temporary
@@ -188,19 +265,22 @@ def creating(folder: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary folder to fill, and rename it to `folder` once all is written.
 
     Raises:
-        FileExistsError: `folder` exists already, and isn't an empty folder.
+        FileExistsError: `folder` exists already, and isn't an empty folder; or another process made
+            it in the meantime, which is left as it is.
     """
     folder = Path(folder)
     refuse_existing(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    # In a container every run may have the same number: a killed one's remains may lie there.
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = unused_name(folder)
     temporary.mkdir()
     try:
         with _named(folder):
             yield temporary
-            temporary.replace(folder)
+            try:
+                temporary.replace(folder)
+            except OSError:  # each system has its own error where the folder is not empty
+                refuse_existing(folder)
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -208,11 +288,10 @@ def creating(folder: str | os.PathLike) -> Iterator[Path]:
 def discard(folder: str | os.PathLike) -> None:
     """Remove a folder that may not be there, whole or not at all: its name goes first."""
     folder = Path(folder)
-    dying = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(dying, ignore_errors=True)
+    dying = unused_name(folder)
     with suppress(FileNotFoundError):
         folder.replace(dying)
-    shutil.rmtree(dying, ignore_errors=True)
+    _remove(dying)
 
 
 def refuse_existing(folder: str | os.PathLike) -> None:
@@ -248,9 +327,9 @@ def held(folder: str | os.PathLike, *, resume: bool = False) -> Iterator[None]:
         with _locked(folder):
             if not resume:
                 claim(folder)
-            for left in list(folder.rglob(".*.[0-9]*.tmp")):
+            for left in list(folder.rglob(TEMPORARY)):
                 # What lay in a folder that is gone is gone too.
-                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+                _remove(left)
             yield
     finally:
         for path in made:

@@ -1,4 +1,4 @@
-"""The texts that were written for this project: distinct, split fairly, tagged validly."""
+"""The corpora written for this project: distinct texts, balanced splits, valid tags."""
 
 import re
 from collections import Counter
@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from minibert.data.tables import read_records
-from minibert.tasks.baselines import baseline
-from minibert.training import OneLabel, Tags, fine_tune
+from minibert.tasks import (
+    Examples,
+    MultiLabelTask,
+    RegressionTask,
+    SingleLabelTask,
+    TaggingTask,
+)
+from minibert.training import fine_tune
 from minibert.training.defaults import fresh_config
-from minibert.training.finetuning import Examples, FineTuning
+from minibert.training.finetuning import FineTuning
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 SPLITS = ("train", "dev", "test")
@@ -36,100 +42,106 @@ def entities():
     }
 
 
-def examples(rows):
-    return Examples([row.text for row in rows], None, [row.label for row in rows])
+def examples(records):
+    return Examples([record.text for record in records], None, [record.label for record in records])
 
 
-def test_there_are_enough_sentences_of_each_class(situations):
+def test_situations_have_balanced_classes(situations):
     assert sum(map(len, situations.values())) == 2009
-    for rows in situations.values():
-        counts = Counter(row.label for row in rows)
+    for records in situations.values():
+        counts = Counter(record.label for record in records)
         assert counts.keys() == CLASSES
         assert max(counts.values()) < 1.15 * min(counts.values())
-    for rows in situations.values():
-        assert all(5 <= len(words(row.text)) <= 30 for row in rows)
+    for records in situations.values():
+        assert all(5 <= len(words(record.text)) <= 30 for record in records)
 
 
-def test_no_sentence_is_nearly_another_one(situations):
-    """None begins with another's three words, shares five in a row, or most words with it."""
-    texts = [words(row.text) for rows in situations.values() for row in rows]
+def test_situations_contain_no_near_duplicates(situations):
+    """No two start with the same three words, share five consecutive words, or most words."""
+    texts = [words(record.text) for records in situations.values() for record in records]
     starts = Counter(tuple(text[:3]) for text in texts)
     assert max(starts.values()) == 1
     runs = Counter(run for text in texts
                    for run in {tuple(text[i : i + 5]) for i in range(len(text) - 4)})  # fmt: skip
     assert max(runs.values()) == 1
-    number = {word: i for i, word in enumerate(sorted({w for text in texts for w in text}))}
-    table = np.zeros((len(texts), len(number)), np.float32)
+    index = {word: i for i, word in enumerate(sorted({w for text in texts for w in text}))}
+    table = np.zeros((len(texts), len(index)), np.float32)
     for row, text in zip(table, texts, strict=True):
-        row[[number[word] for word in text]] = 1
+        row[[index[word] for word in text]] = 1
     shared = table @ table.T  # (S, W) @ (W, S) -> (S, S)
     sizes = np.diag(shared)
-    alike = shared / (sizes[:, None] + sizes - shared)
-    assert np.max(alike - np.eye(len(texts))) <= 0.4
+    similarity = shared / (sizes[:, None] + sizes - shared)
+    assert np.max(similarity - np.eye(len(texts))) <= 0.4
 
 
-def test_two_hundred_sentences_are_tagged_validly(entities):
-    rows = [row for part in entities.values() for row in part]
-    assert len(rows) == 200
-    assert len({tuple(row.text) for row in rows}) == 200
+def test_entities_contain_200_sentences_with_valid_tags(entities):
+    records = [record for part in entities.values() for record in part]
+    assert len(records) == 200
+    assert len({tuple(record.text) for record in records}) == 200
     kinds = Counter()
-    for row in rows:
-        for before, tag in zip(["O", *row.label], row.label, strict=False):
+    for record in records:
+        for before, tag in zip(["O", *record.label], record.label, strict=False):
             assert tag == "O" or tag[2:] in ("PER", "LOC", "ORG")
             if tag.startswith("I-"):
-                assert before[2:] == tag[2:], row
+                assert before[2:] == tag[2:], record
             kinds[tag[2:]] += tag.startswith("B-")
     assert min(kinds[kind] for kind in ("PER", "LOC", "ORG")) > 80
-    assert sum(set(row.label) == {"O"} for row in rows) >= 10
+    assert sum(set(record.label) == {"O"} for record in records) >= 10
 
 
-def test_a_bag_of_words_cannot_fully_tell_the_classes_apart(situations):
-    """And it isn't helpless either. Naive Bayes: no more than counts of words."""
+def test_situations_are_only_partly_solved_by_naive_bayes(situations):
+    """Naive Bayes on word counts is better than chance and far from perfect."""
     counts = {name: Counter() for name in CLASSES}
-    for row in situations["train"]:
-        counts[row.label].update(words(row.text))
-    right = 0
-    for row in situations["test"]:
+    for record in situations["train"]:
+        counts[record.label].update(words(record.text))
+    correct = 0
+    for record in situations["test"]:
         scores = {
-            name: sum(np.log((own[word] + 1) / (own.total() + 10_000)) for word in words(row.text))
+            name: sum(
+                np.log((own[word] + 1) / (own.total() + 10_000)) for word in words(record.text)
+            )
             for name, own in counts.items()
         }
-        right += max(scores, key=scores.get) == row.label
-    assert 0.4 < right / len(situations["test"]) < 0.85
+        correct += max(scores, key=scores.get) == record.label
+    assert 0.4 < correct / len(situations["test"]) < 0.85
 
 
-def test_the_worked_examples_run_at_small_scale(situations, entities):
-    """A tiny model from nothing learns some of it within a few steps."""
-    for kind, parts in ((OneLabel, situations), (Tags, entities)):
+def test_fine_tune_improves_a_tiny_model_on_both_corpora(situations, entities):
+    """A newly initialized tiny model improves within a few steps."""
+    for kind, parts in ((SingleLabelTask, situations), (TaggingTask, entities)):
         train = examples(parts["train"][:60])
-        task = kind.learn(train.labels)
-        tokenizer = task.learned_tokenizer(train.texts)
-        model = kind.kind(fresh_config("tiny", tokenizer, 64, **task.config()))
-        before = task.scores(train.labels, task.predict(model, tokenizer, train.texts)).main
+        task = kind.from_labels(train.labels)
+        tokenizer = task.train_tokenizer(train.texts)
+        model = kind.model_class(fresh_config("tiny", tokenizer, 64, **task.config()))
+        before = task.metrics(train.labels, task.predict(model, tokenizer, train.texts)).main
         settings = FineTuning(steps=60, batch_size=16, learning_rate=2e-3)
         task = fine_tune(model, tokenizer, task, train, settings)
-        after = task.scores(train.labels, task.predict(model, tokenizer, train.texts)).main
+        after = task.metrics(train.labels, task.predict(model, tokenizer, train.texts)).main
         assert after > before + 0.3
 
 
-def test_the_commonest_tag_of_each_word_is_beside_a_tagger(entities):
-    task = Tags.learn([row.label for row in entities["train"]])
+def test_baseline_of_tags_is_the_most_frequent_tag_of_each_word(entities):
+    task = TaggingTask.from_labels([record.label for record in entities["train"]])
     train, test = examples(entities["train"]), examples(entities["test"])
-    name, scores = baseline(task, train, test)
+    name, scores = task.baseline(train, test)
     assert name == "each word's commonest tag"
-    assert scores.main < 0.2  # hardly a name comes twice
-    assert baseline(task, train, train)[1].main > 0.8
+    assert scores.main < 0.2  # few names occur twice
+    assert task.baseline(train, train)[1].main > 0.8
 
 
 @pytest.mark.parity
-def test_the_usual_cheap_models_are_beside_all_other_tasks(situations):
-    from minibert.training import Numbers, SeveralLabels
-
-    rows, test = situations["train"], situations["test"]
-    for kind, of in ((OneLabel, lambda row: row.label), (SeveralLabels, lambda row: [row.label]),
-                     (Numbers, lambda row: float(words(row.text).count("the")))):  # fmt: skip
-        parts = [Examples([row.text for row in side], None, [of(row) for row in side])
-                 for side in (rows, test)]  # fmt: skip
-        name, scores = baseline(kind.learn(parts[0].labels), *parts)
+def test_baseline_of_other_tasks_is_tf_idf(situations):
+    train, test = situations["train"], situations["test"]
+    kinds = {
+        SingleLabelTask: lambda record: record.label,
+        MultiLabelTask: lambda record: [record.label],
+        RegressionTask: lambda record: float(words(record.text).count("the")),
+    }
+    for kind, label_of in kinds.items():
+        parts = [
+            Examples([record.text for record in side], None, [label_of(record) for record in side])
+            for side in (train, test)
+        ]
+        name, scores = kind.from_labels(parts[0].labels).baseline(*parts)
         assert name.startswith("TF-IDF with")
         assert scores.main > 0.15

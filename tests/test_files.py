@@ -1,12 +1,29 @@
 """Files are read strictly and written whole or not at all."""
 
+import contextlib
+import gzip
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from minibert.files import checkpoint_folder, claim, creating, read_json, read_lines, replacing
+from minibert.files import (
+    STALE_SECONDS,
+    TEMPORARY,
+    checkpoint_folder,
+    claim,
+    clear_stale,
+    creating,
+    discard,
+    read_json,
+    read_lines,
+    replacing,
+    unused_name,
+)
 
 
 def half_written(place):
@@ -46,6 +63,138 @@ def test_creating_makes_the_whole_folder_or_nothing(tmp_path):
     with pytest.raises(FileExistsError, match="exists already"), creating(folder):
         pass
     assert (folder / "file").read_text() == "whole"
+
+
+def test_two_writers_of_one_file_with_one_process_number_do_not_touch_each_other(tmp_path):
+    path = tmp_path / "file"
+    with replacing(path) as first:
+        first.write_text("first")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        assert first.read_text() == "first"
+        with pytest.raises(RuntimeError):
+            half_written(replacing(path))
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_two_that_create_a_folder_the_first_to_end_wins(tmp_path):
+    folder = tmp_path / "folder"
+
+    def overtaken():
+        with creating(folder) as first:
+            (first / "file").write_text("first")
+            with creating(folder) as second:
+                (second / "file").write_text("second")
+
+    with pytest.raises(FileExistsError, match="folder: exists already"):
+        overtaken()
+    assert (folder / "file").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_discard_removes_no_folder_that_is_being_created(tmp_path):
+    folder = tmp_path / "folder"
+    with creating(folder) as temporary:
+        (temporary / "file").write_text("whole")
+        discard(folder)
+    assert (folder / "file").read_text() == "whole"
+    with creating(tmp_path / "other") as temporary:
+        (temporary / "file").write_text("other")
+        discard(folder)
+    assert list(tmp_path.iterdir()) == [tmp_path / "other"]
+
+
+def test_readers_see_whole_files_while_threads_write_them(tmp_path):
+    path, size, together = tmp_path / "file", 100_000, threading.Barrier(4)
+    path.write_bytes(b"?" * size)
+
+    def write(letter):
+        together.wait()
+        for _ in range(30):
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                for _ in range(10):
+                    file.write(letter * (size // 10))
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write, letter) for letter in (b"a", b"b", b"c")]
+        together.wait()
+        while not all(writer.done() for writer in writers):
+            found = path.read_bytes()
+            assert len(found) == size
+            assert len(set(found)) == 1
+        for writer in writers:
+            writer.result()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_that_create_one_folder_leave_one_of_them_whole(tmp_path):
+    together = threading.Barrier(8)
+
+    def create(number):
+        together.wait()
+        with contextlib.suppress(FileExistsError), creating(tmp_path / "folder") as temporary:
+            for name in "abc":
+                (temporary / name).write_text(f"{number}")
+            return number
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, range(8)))
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+    contents = [path.read_text() for path in (tmp_path / "folder").iterdir()]
+    assert len(contents) == 3
+    assert len(set(contents)) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system has no such permissions")
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_new_files_and_folders_have_the_permissions_of_any_other(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        with replacing(tmp_path / "file") as temporary:
+            temporary.write_text("x")
+        with creating(tmp_path / "folder") as temporary:
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+@pytest.mark.parametrize("name", ["file", "a.b", "ü" * 120, "😀" * 60])
+def test_temporary_names_differ_and_can_be_recognized(tmp_path, name):
+    names = {unused_name(tmp_path / name) for _ in range(100)}
+    assert len(names) == 100
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_text("x")
+        assert list(tmp_path.glob(TEMPORARY)) == [temporary]
+    assert (tmp_path / name).read_text() == "x"
+
+
+def test_only_leftovers_without_a_change_for_a_week_are_removed_from_a_shared_folder(tmp_path):
+    ages = {".a.1-x.tmp": (2.0, 2.0), ".b.1-x.tmp": (2.0, 0.5), "a.1-x.tmp": (2.0, 2.0)}
+    for name, (whole, part) in ages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+        for path, age in ((tmp_path / name / "file", part), (tmp_path / name, whole)):
+            moment = time.time() - age * STALE_SECONDS
+            os.utime(path, (moment, moment))
+    (tmp_path / ".file.1-x.tmp").touch()
+    clear_stale(tmp_path, TEMPORARY)
+    assert {path.name for path in tmp_path.iterdir()} == {*ages, ".file.1-x.tmp"} - {".a.1-x.tmp"}
+
+
+@pytest.mark.parametrize("name", ["text", "text.gz"])
+def test_read_lines_shows_all_bytes_of_a_file_in_their_order(tmp_path, name):
+    content = "".join(f"line {i}\n" for i in range(100_000)).encode()
+    stored = gzip.compress(content[:90]) + gzip.compress(content[90:])
+    (tmp_path / name).write_bytes(stored if name.endswith("gz") else content)
+    seen = []
+    lines = list(read_lines(tmp_path / name, lambda block: seen.append(bytes(block))))
+    assert lines == content.decode().splitlines()
+    assert b"".join(seen) == (tmp_path / name).read_bytes()
+    assert lines == list(read_lines(tmp_path / name))
 
 
 def test_claim_refuses_before_the_work(tmp_path):

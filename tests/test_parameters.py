@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.parameters import (
-    Joined,
-    Parameters,
-    ParameterSpec,
-    at_depth,
-    merged,
-    prefixed,
-)
+from minibert.parameters import Parameters
+from minibert.specs import Joined, ParameterSpec, at_depth, merged, prefixed
 
 SHAPES = {"a.x": (2, 3), "a.y": (4,), "b.x": (3,), "b.c.x": (2, 2), "b.c.y": (1,)}
 

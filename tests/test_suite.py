@@ -1,4 +1,4 @@
-"""What holds of the tests themselves: each of them can fail."""
+"""Every test contains an assertion, so it can fail."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 FOLDER = Path(__file__).parent
 FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("test_*.py"))
-EXPECTS = ("raises", "warns", "fail", "find")  # pytest's, and Hypothesis's, which raises
+EXPECTS = ("raises", "warns", "fail", "find")  # of pytest, and of Hypothesis, which raises
 
 
 def names_called(function):
@@ -24,7 +24,7 @@ def expects_something(function, helpers):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_test_expects_something(name):
+def test_every_test_asserts_something(name):
     tree = ast.parse((FOLDER / name).read_text("utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     tests = [function for function in functions if function.name.startswith("test_")]
@@ -34,7 +34,7 @@ def test_every_test_expects_something(name):
     assert idle == []
 
 
-def test_a_test_without_an_assertion_is_seen():
+def test_a_test_without_an_assertion_is_found():
     (idle,) = ast.parse("def test_it():\n    print(1 + 1)").body
     assert not expects_something(idle, ())
     assert expects_something(idle, {"print"})

@@ -4,10 +4,8 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from minibert.models.config import ACTIVATIONS, POSITIONS, PRESETS, BertConfig
-from minibert.tokenization import WordPieceTokenizer
+from minibert.models.config import ACTIVATIONS, POSITIONS, PRESETS
 from minibert.training import FineTuning
-from minibert.training.defaults import fresh_config
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, dropout: float, length: int) -> None:
@@ -147,24 +145,3 @@ def stated_settings(options: argparse.Namespace) -> dict[str, Any]:
     names = {field.name for field in fields(FineTuning)} - {"tokenizer", "data"}
     given = {name: getattr(options, name, None) for name in names}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def new_config(
-    options: argparse.Namespace, tokenizer: WordPieceTokenizer, length: int
-) -> BertConfig:
-    """Return the configuration of a new model (BertConfig).
-
-    Args:
-        options (Namespace): values of the arguments of `add_model_arguments`.
-        tokenizer (WordPieceTokenizer): decides the vocabulary size.
-        length (int): maximum sequence length in tokens, unless the options set it.
-    """
-    return fresh_config(
-        options.size or "tiny",
-        tokenizer,
-        length if options.length is None else options.length,
-        hidden_act=options.activation or "gelu",
-        position_embedding_type=options.positions or "absolute",
-        hidden_dropout_prob=options.dropout,
-        attention_probs_dropout_prob=options.dropout,
-    )

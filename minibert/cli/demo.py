@@ -17,11 +17,10 @@ from minibert.inspection.curves import curves, smoothed
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
 from minibert.objectives import MaskedLM
+from minibert.tasks import Examples, SingleLabelTask
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
-    Examples,
     FineTuning,
-    OneLabel,
     Settings,
     evaluate,
     fine_tune,
@@ -187,21 +186,22 @@ def _finetune(
     print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(task.names)} classes")
     print(f"   accuracy, pre-trained:  {best['accuracy']:.1%} (macro-F1 {best['macro_f1']:.1%})")
     print(f"   accuracy, from scratch: {scratch['accuracy']:.1%}")
-    print(f"   {scores['pre-trained'].yardstick()}")
+    print(f"   {scores['pre-trained'].trivial_baseline()}")
     return pretrained, test.texts[0]
 
 
-def _read_labelled(folder: Path, seed: int) -> tuple[OneLabel, Examples, Examples]:
-    """Return the task (OneLabel), a random part of the training texts, and the test texts."""
-    train_rows = read_records(folder / "train.tsv", labelled=True)
-    test_rows = read_records(folder / "test.tsv", labelled=True)
-    task = OneLabel.learn([row.label for row in train_rows])
-    chosen = generator(seed, "order").permutation(len(train_rows))[:TEXTS]
+def _read_labelled(folder: Path, seed: int) -> tuple[SingleLabelTask, Examples, Examples]:
+    """Return the task, a random part of the training texts, and the test texts."""
     train, test = (
         Examples([row.text for row in rows], None, [row.label for row in rows])
-        for rows in ([train_rows[i] for i in chosen], test_rows)
+        for rows in (
+            read_records(folder / "train.tsv", labelled=True),
+            read_records(folder / "test.tsv", labelled=True),
+        )
     )
-    return task, train, test
+    task = SingleLabelTask.from_labels(train.labels)
+    chosen = generator(seed, "order").permutation(len(train))[:TEXTS]
+    return task, train.select(chosen), test
 
 
 def _write_report(

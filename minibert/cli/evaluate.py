@@ -2,9 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from minibert.cli.arguments import add_column_arguments
-from minibert.cli.labelling import evaluate
+from minibert.cli.labelled_files import read_examples
+from minibert.cli.output import print_metrics, report_truncated
+from minibert.models.checkpoints import read_architectures
+from minibert.tasks.base import Task
+from minibert.tasks.registry import labelling_models, task_for
+from minibert.tokenization import WordPieceTokenizer
 
 DESCRIPTION = """
 Reads TSV, CSV, JSON Lines or CoNLL files.
@@ -20,5 +26,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Evaluate a model on labelled texts and print the metrics."""
-    evaluate(options)
+    """Print the metrics of a model on labelled examples."""
+    task, model, tokenizer = load_labeller(options.model)
+    examples = read_examples(task, options.file, options.text, options.label, options.pair)
+    report_truncated(task, model, tokenizer, examples)
+    print_metrics(task, model, tokenizer, examples)
+
+
+def load_labeller(folder: Path) -> tuple[Task, Any, WordPieceTokenizer]:
+    """Load a fine-tuned model; return its task, the model and its tokenizer.
+
+    Args:
+        folder (Path): the model's folder, or its name on the hub.
+
+    Raises:
+        OSError, ValueError: the folder contains no model with a task.
+    """
+    known = labelling_models()
+    architectures = read_architectures(folder)
+    model_class = next((known[name] for name in known if name in architectures), None)
+    if model_class is None:
+        got = ", ".join(architectures) or "a model of an unknown kind"
+        raise ValueError(
+            f"{folder}: expected a model that labels texts or words, got {got}; "
+            "minibert finetune makes one"
+        )
+    model = model_class.from_pretrained(folder, strict=True)
+    return task_for(model), model, WordPieceTokenizer.from_pretrained(folder)

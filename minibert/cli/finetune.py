@@ -4,56 +4,41 @@ import argparse
 import logging
 import shutil
 import statistics
-from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from minibert.cli.arguments import (
     add_column_arguments,
     add_model_arguments,
     add_training_arguments,
-    new_config,
     stated_settings,
 )
-from minibert.cli.labelled import (
-    label_of,
-    measured,
+from minibert.cli.labelled_files import (
+    input_kind_of,
     pairs_of,
+    parse_labels,
     read_examples,
-    report_cuts,
-    require_kind,
+    require_input_kind,
 )
-from minibert.cli.output import is_interactive as interactive
+from minibert.cli.output import is_interactive, print_metrics, report_truncated
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
-from minibert.data.conll import CONLL
 from minibert.data.splits import stratified_split
 from minibert.data.tables import read_records
-from minibert.data.token_cache import fingerprint
 from minibert.files import held, replacing
-from minibert.tasks.baselines import baseline
-from minibert.tokenization import WordPieceTokenizer
-from minibert.training import (
-    TASKS,
-    Examples,
-    FineTuning,
-    Interrupted,
-    Numbers,
-    OneLabel,
-    SeveralLabels,
-    Tags,
-    fine_tune,
-    optimizer_for,
-)
+from minibert.tasks.base import Task
+from minibert.tasks.examples import Examples
+from minibert.tasks.metrics import Metrics
+from minibert.tasks.registry import TASKS, guess_task
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.defaults import finetuning_recipe
-from minibert.training.finetuning import steps_for
+from minibert.training.finetuning import FineTuningRun, ModelSource, optimizer_for
+from minibert.training.loop import Interrupted
 
 log = logging.getLogger("minibert")
 
-IMBALANCE = 3  # times as many texts in the largest class as in the smallest are worth a word
-LENGTH = 128  # tokens, of a new model's longest text; short texts cost no more for it
-EVALUATE_AT_MOST = 500  # steps between two evaluations; an epoch, if that is less
+IMBALANCE_RATIO = 3  # largest class to smallest class, above which --class-weight is suggested
+MAX_LENGTH = 128  # positions of a new model, in tokens; short texts cost no more than with fewer
+MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
 
 DESCRIPTION = """
 Reads texts and labels from TSV, CSV or JSON Lines files with named columns, and words and tags from
@@ -100,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--tokenizer", type=Path, help="folder of a tokenizer, for training from scratch"
     )
-    add_model_arguments(parser, dropout=0.1, length=LENGTH)
+    add_model_arguments(parser, dropout=0.1, length=MAX_LENGTH)
     add_column_arguments(parser)
     group = add_training_arguments(
         parser,
@@ -153,7 +138,7 @@ def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train a model on labelled texts, once or with several seeds."""
+    """Train a model on labelled examples, with one or several random seeds."""
     for name, least in (("seeds", 1), ("seed", 0), ("split_seed", 0)):
         if getattr(options, name) < least:
             raise ValueError(f"{name}: expected at least {least}, got {getattr(options, name)}")
@@ -164,22 +149,23 @@ def run(options: argparse.Namespace) -> None:
     if options.resume and not any(map(checkpoints, runs.values())):
         raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
     with held(options.out, resume=options.resume):
-        _finetune(options, runs)
+        _train_all(options, runs)
 
 
-def _finetune(options, runs):
+def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
+    """Train one model per seed, copy the best one to the output folder, print the results."""
     for name in ("size", "length", "activation", "positions") if options.model else ():
         if getattr(options, name) is not None:
-            raise ValueError(f"--{name}: leave it out, the model in {options.model} decides it")
-    task, examples, held_out = _examples(options)
+            raise ValueError(f"--{name}: leave it out; the model in {options.model} determines it")
+    task, examples, held_out = _read_task(options)
     results = {}
     for seed, run in runs.items():
         if len(runs) > 1:
             print(f"seed {seed}:", flush=True)
         try:
-            results[seed] = _one_run(options, task, examples, held_out, seed, run)
+            results[seed] = _train_one(options, task, examples, held_out, seed, run)
         except Interrupted as stop:
-            raise Interrupted(f"{stop}; the same command with --resume goes on") from None
+            raise Interrupted(f"{stop}; the same command with --resume continues") from None
     best = max(results, key=lambda seed: results[seed].main)
     if len(runs) > 1:
         for path in runs[best].iterdir():
@@ -187,20 +173,23 @@ def _finetune(options, runs):
                 with replacing(options.out / path.name) as temporary:
                     shutil.copy(path, temporary)
         _print_spread(list(results.values()))
-        print(f"{options.out} has the model of seed {best}")
+        print(f"{options.out} contains the model of seed {best}")
     _print_baseline(task, examples, held_out, results[best])
     print(f"{options.out}: the model; try: minibert predict {options.out} 'some text'")
 
 
-def _examples(options):
-    """Return the task, and the examples to train on and to measure on."""
+def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
+    """Return the task, the examples to train on, and the held-out examples."""
     columns = options.text, options.label, options.pair
     rows = read_records(options.file, *columns, labelled=True)
-    kind = TASKS[options.task] if options.task else _guessed(options.file, rows)
-    require_kind(kind, options.file)
-    labels = [label_of(kind, row, options.file) for row in rows]
+    if options.task:
+        task_class = TASKS[options.task]
+    else:
+        task_class = guess_task([row.label for row in rows], input_kind_of(options.file))
+    require_input_kind(task_class, options.file)
+    labels = parse_labels(task_class, rows, options.file)
     try:
-        task = kind.learn(labels)
+        task = task_class.from_labels(labels)
     except ValueError as error:
         raise ValueError(f"{options.file}: {error}") from None
     examples = Examples([row.text for row in rows], pairs_of(rows), labels)
@@ -208,131 +197,118 @@ def _examples(options):
         held_out = read_examples(task, options.dev, *columns)
     else:
         if not 0 < options.dev_share < 1:
-            raise ValueError(f"dev_share: expected a share from 0 to 1, got {options.dev_share}")
-        classes = labels if kind is OneLabel else [None] * len(labels)
-        chosen = set(stratified_split(classes, options.dev_share, options.split_seed).tolist())
-        if not chosen:
-            raise ValueError(f"{options.file}: too few rows to hold some out; give --dev FILE")
-        held_out = examples.chosen(sorted(chosen))
-        examples = examples.chosen(i for i in range(len(rows)) if i not in chosen)
-    name = next(name for name, each in TASKS.items() if each is kind)
-    print(f"{name}: {len(examples):,} texts to train on, {len(held_out):,} to measure on")
-    if kind is OneLabel:
-        _report_classes(examples, options)
+            raise ValueError(
+                f"dev_share: expected a fraction between 0 and 1, got {options.dev_share}"
+            )
+        chosen = stratified_split(task.strata(labels), options.dev_share, options.split_seed)
+        if not len(chosen):
+            raise ValueError(f"{options.file}: too few rows to hold some out; use --dev FILE")
+        examples, held_out = examples.split(chosen.tolist())
+    print(f"{task.name}: {len(examples):,} texts to train on, {len(held_out):,} to evaluate on")
+    _report_classes(task, examples, options.class_weight)
     return task, examples, held_out
 
 
-def _guessed(path, rows):
-    """Return what kind of task the labels of a file are for."""
-    labels = [row.label for row in rows]
-    if path.suffix.lower() in CONLL:
-        return Tags
-    if any(isinstance(label, list) for label in labels):
-        return SeveralLabels
-    try:
-        numbers = [float(label) for label in labels]
-    except ValueError:
-        return OneLabel
-    return OneLabel if all(number.is_integer() for number in numbers) else Numbers
+def _report_classes(task: Task, examples: Examples, class_weight: str | None) -> None:
+    """Print the number of examples of each class, and warn of rare classes."""
+    counts = task.class_counts(examples.labels).most_common()
+    if not counts:
+        return
+    print("classes: " + ", ".join(f"{name} {count:,}" for name, count in counts))
+    (largest, most), (smallest, fewest) = counts[0], counts[-1]
+    if most > IMBALANCE_RATIO * fewest and class_weight is None:
+        print(
+            f"{largest!r} is {most / fewest:.0f} times as common as {smallest!r}; "
+            "--class-weight balanced gives both the same weight"
+        )
+    for name, count in counts:
+        if count == 1:
+            log.warning("warning: class %r has only one text to train on", name)
 
 
-def _report_classes(examples, options):
-    counts = Counter(examples.labels).most_common()
-    print("classes: " + ", ".join(f"{name} {number:,}" for name, number in counts))
-    (most, many), (least, few) = counts[0], counts[-1]
-    if many > IMBALANCE * few and options.class_weight is None:
-        print(f"{most!r} is {many / few:.0f} times as common as {least!r}; --class-weight balanced "
-              "makes both count alike")  # fmt: skip
-    for name, number in counts:
-        if number == 1:
-            log.warning("warning: class %r has one text to train on", name)
-
-
-def _one_run(options, task, examples, held_out, seed, run):
-    """Train with one seed into one folder; returns the scores on the held-out examples."""
-    model, tokenizer = _start(options, task, examples, seed)
-    recipe = finetuning_recipe(len(examples), model.config, pretrained=bool(options.model))
-    recipe = recipe.changed(options)
-    print(f"{recipe.epochs} epochs, {recipe.batch_size} texts a step, "
-          f"learning rate {recipe.learning_rate:.2g}", flush=True)  # fmt: skip
-    epoch = steps_for(len(examples), recipe.batch_size, 1)
-    own = {
-        "batch_size": recipe.batch_size,
-        "learning_rate": recipe.learning_rate,
-        "layer_decay": recipe.layer_decay,
-        "seed": seed,
-        "tokenizer": fingerprint(tokenizer),
-        "data": examples.checksum(),
-    }
-    usual = {
-        "steps": epoch * recipe.epochs,
-        "evaluate_every": min(epoch, EVALUATE_AT_MOST),
-        "shards": min(4, recipe.batch_size),
-    }
-    settings = FineTuning(**{**usual, **stated_settings(options), **own})
-    found = checkpoints(run) if options.resume else []
-    optimizer = None
+def _train_one(
+    options: argparse.Namespace,
+    task: Task,
+    examples: Examples,
+    held_out: Examples,
+    seed: int,
+    folder: Path,
+) -> Metrics:
+    """Train with one seed into one folder; return the held-out metrics (`Metrics`)."""
+    run = _start(options, task, examples, seed)
+    found = checkpoints(folder) if options.resume else []
     if found:
-        model = resumed_model(found[-1], type(model), model.config, settings)
-        optimizer = optimizer_for(model, settings)
-        restore_optimizer(found[-1], optimizer)
-        print(f"going on after step {optimizer.step}")
+        run.model = resumed_model(found[-1], type(run.model), run.model.config, run.settings)
+        run.optimizer = optimizer_for(run.model, run.settings)
+        restore_optimizer(found[-1], run.optimizer)
+        print(f"going on after step {run.optimizer.step}")
     if options.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    for texts in (examples, held_out):
-        report_cuts(task, model, tokenizer, texts)
-    task = fine_tune(
-        model,
-        tokenizer,
+        run.model.gradient_checkpointing_enable()
+    for part in (examples, held_out):
+        report_truncated(task, run.model, run.tokenizer, part)
+    trained_task = run.train(
+        held_out=held_out, run=folder, threads=options.threads, progress=is_interactive()
+    )
+    run.tokenizer.save_pretrained(folder)
+    run.model.save_pretrained(folder)
+    draw_curves(folder)
+    return print_metrics(trained_task, run.model, run.tokenizer, held_out, options.threads)
+
+
+def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: int) -> FineTuningRun:
+    """Return a new run (`FineTuningRun`), and print its tokenizer's size and its recipe."""
+    source = ModelSource(
+        options.model,
+        tokenizer=options.tokenizer,
+        size=options.size or "tiny",
+        max_length=MAX_LENGTH if options.length is None else options.length,
+        dropout=options.dropout,
+        config={
+            "hidden_act": options.activation or "gelu",
+            "position_embedding_type": options.positions or "absolute",
+        },
+    )
+    run = FineTuningRun.start(
         task,
         examples,
-        settings,
-        held_out=held_out,
-        optimizer=optimizer,
-        run=run,
-        threads=options.threads,
-        progress=interactive(),
+        source,
+        seed=seed,
+        overrides=options,
+        evaluate_at_most=MAX_STEPS_BETWEEN_EVALUATIONS,
+        settings=stated_settings(options),
     )
-    tokenizer.save_pretrained(run)
-    model.save_pretrained(run)
-    draw_curves(run)
-    return measured(task, model, tokenizer, held_out, options.threads)
+    if source.trains_tokenizer:
+        print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")
+    recipe = run.recipe
+    print(
+        f"{recipe.epochs} epochs, {recipe.batch_size} texts per step, "
+        f"learning rate {recipe.learning_rate:.2g}",
+        flush=True,
+    )
+    return run
 
 
-def _start(options, task, examples, seed):
-    """Return the model to begin with, and its tokenizer."""
-    if options.model:
-        model = task.kind.from_pretrained(
-            options.model,
-            seed=seed,
-            hidden_dropout_prob=options.dropout,
-            attention_probs_dropout_prob=options.dropout,
-            **task.config(),
-        )
-        return model, WordPieceTokenizer.from_pretrained(options.model)
-    if options.tokenizer:
-        tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    else:
-        tokenizer = task.learned_tokenizer(examples.texts, examples.pairs)
-        print(f"from nothing: {tokenizer.vocab_size:,} pieces are learned from the texts")
-    config = replace(new_config(options, tokenizer, LENGTH), **task.config())
-    return task.kind(config, seed=seed), tokenizer
-
-
-def _print_spread(results):
+def _print_spread(results: Sequence[Metrics]) -> None:
+    """Print mean, standard deviation, minimum and maximum of each figure over the seeds."""
     print(f"{len(results)} seeds:")
     for name in results[0].figures():
-        values = [scores.figures()[name] for scores in results]
-        print(f"  {name}: {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f} "
-              f"({min(values):.3f} to {max(values):.3f})")  # fmt: skip
+        values = [metrics.figures()[name] for metrics in results]
+        print(
+            f"  {name}: {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f} "
+            f"({min(values):.3f} to {max(values):.3f})"
+        )
 
 
-def _print_baseline(task, examples, held_out, scores):
-    found = baseline(task, examples, held_out)
-    if found is None:
-        print("is BERT worth it here? with scikit-learn installed, TF-IDF is measured beside it")
+def _print_baseline(task: Task, examples: Examples, held_out: Examples, metrics: Metrics) -> None:
+    """Print the metrics of the task's baseline, if it has one, next to the model's metrics."""
+    try:
+        found = task.baseline(examples, held_out)
+    except ImportError:
+        print("no TF-IDF baseline: it needs scikit-learn, which is not installed")
         return
-    name, cheap = found
-    print(f"{name}: {cheap}")
-    if cheap.main >= scores.main:
-        print("that is as good as BERT on these texts, and cheaper")
+    if found is None:
+        return
+    name, baseline = found
+    print(f"{name}: {baseline}")
+    if baseline.main >= metrics.main:
+        print("the baseline is at least as good as BERT on these texts, and cheaper")

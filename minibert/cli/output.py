@@ -1,8 +1,58 @@
-"""Output to a terminal."""
+"""Output to a terminal: progress, metrics and mistakes."""
 
 import sys
+from heapq import nlargest
+from typing import Any, TextIO
+
+from minibert.tasks.base import Task, one_line
+from minibert.tasks.examples import Examples
+from minibert.tasks.metrics import Metrics
+from minibert.tokenization import WordPieceTokenizer
+
+MAX_MISTAKES = 5  # printed
 
 
 def is_interactive() -> bool:
     """Return whether stderr is a terminal, which can show a progress bar (bool)."""
     return sys.stderr.isatty()
+
+
+def print_metrics(
+    task: Task,
+    model: Any,
+    tokenizer: WordPieceTokenizer,
+    examples: Examples,
+    threads: int | None = None,
+) -> Metrics:
+    """Print metrics, trivial baseline and the worst mistakes; return the metrics (`Metrics`)."""
+    outputs = task.predict(
+        model, tokenizer, examples.texts, examples.pairs, threads=threads, progress=is_interactive()
+    )
+    metrics = task.metrics(examples.labels, outputs)
+    print(metrics.table())
+    print(f"{metrics}; {metrics.trivial_baseline()}")
+    mistakes = task.mistakes(examples.texts, examples.labels, outputs)
+    worst = nlargest(MAX_MISTAKES, mistakes, key=lambda mistake: mistake.severity)
+    if worst:
+        print(f"{task.mistakes_title}:")
+    for severity, expected, predicted, text in worst:
+        print(
+            f"  {severity:.2f}  predicted {predicted}, expected {expected}:  {one_line(text):.100}"
+        )
+    return metrics
+
+
+def report_truncated(
+    task: Task, model: Any, tokenizer: WordPieceTokenizer, examples: Examples
+) -> None:
+    """Print the number of texts that are too long for the model, if there are any."""
+    longest = model.config.max_position_embeddings
+    count = task.count_truncated(tokenizer, examples.texts, examples.pairs, longest)
+    print_truncated(count, len(examples), longest)
+
+
+def print_truncated(count: int, total: int, longest: int, file: TextIO | None = None) -> None:
+    """Print the number of texts that are longer than `longest` tokens, if it is not 0."""
+    if count:
+        message = f"{count:,} of {total:,} texts are longer than {longest} tokens and are truncated"
+        print(message, file=file)

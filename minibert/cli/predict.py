@@ -1,10 +1,23 @@
 """`minibert predict`: predict the labels of texts."""
 
 import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from minibert.cli.arguments import add_column_arguments
-from minibert.cli.labelling import predict
+from minibert.cli.evaluate import load_labeller
+from minibert.cli.labelled_files import pairs_of
+from minibert.cli.output import print_truncated
+from minibert.cli.text_input import read_texts
+from minibert.data.tables import Record, stream_records
+from minibert.tasks.base import Task
+from minibert.tokenization import WordPieceTokenizer
+
+BLOCK_ROWS = 4096  # rows that are predicted and printed at a time
 
 DESCRIPTION = """
 Prints one line per text: label, probability and text, separated by tabs; or one line per word:
@@ -32,5 +45,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Predict the labels of texts and print them."""
-    predict(options)
+    """Print a model's predictions for texts, in blocks of rows."""
+    task, model, tokenizer = load_labeller(options.model)
+    longest = model.config.max_position_embeddings
+    rows = _read_inputs(options, task, tokenizer)
+    format_lines = task.format_json if options.form == "jsonl" else task.format_text
+    truncated = total = 0
+    while block := list(islice(rows, BLOCK_ROWS)):
+        texts: list[Any] = [row.text for row in block]
+        pairs = pairs_of(block)
+        truncated += task.count_truncated(tokenizer, texts, pairs, longest)
+        total += len(block)
+        for line in format_lines(texts, task.predict(model, tokenizer, texts, pairs)):
+            print(line)
+    print_truncated(truncated, total, longest, sys.stderr)
+
+
+def _read_inputs(
+    options: argparse.Namespace, task: Task, tokenizer: WordPieceTokenizer
+) -> Iterator[Record]:
+    """Yield the rows to predict; texts are split into words for a task on words."""
+    if options.file and not options.texts:
+        columns = options.text, options.label, options.pair
+        rows: Iterable[Record] = stream_records(options.file, *columns)
+    else:
+        rows = (Record(text, None, None, n) for n, text in enumerate(read_texts(options), start=1))
+    for row in rows:
+        if task.input_kind == "words" and isinstance(row.text, str):
+            row = replace(row, text=tokenizer.words_of(row.text))
+        elif task.input_kind == "texts" and not isinstance(row.text, str):
+            raise ValueError(
+                f"{options.file}: expected texts, because this model doesn't tag words"
+            )
+        yield row

@@ -12,7 +12,6 @@ import numpy as np
 from minibert.cli.arguments import (
     add_model_arguments,
     add_training_arguments,
-    new_config,
     stated_settings,
 )
 from minibert.cli.output import is_interactive
@@ -35,7 +34,7 @@ from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import Interrupted, Settings, pretrain
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
-from minibert.training.defaults import pretraining_rate
+from minibert.training.defaults import fresh_config, pretraining_rate
 from minibert.training.pretraining import objective_for, optimizer_for, steps_in
 from minibert.training.ranks import Ranks, ending_together, launched_ranks
 
@@ -109,10 +108,11 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     if ranks.rank:
         logging.disable()  # only rank 0 prints
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    config = new_config(options, tokenizer, LENGTH)
+    config = _new_config(options, tokenizer)
     stated = {"steps": STEPS, "learning_rate": pretraining_rate(config)} | stated_settings(options)
     settings = Settings(**stated)
-    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks))
+    known = read_state(found[-1])["settings"].get("data") if found else None
+    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known))
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     if found and options.minutes is not None:  # converted to steps when the run started
@@ -154,17 +154,33 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
 
 
+def _new_config(options: argparse.Namespace, tokenizer: WordPieceTokenizer) -> BertConfig:
+    """Return the configuration of the model (BertConfig) that the options describe."""
+    return fresh_config(
+        options.size or "tiny",
+        tokenizer,
+        LENGTH if options.length is None else options.length,
+        hidden_act=options.activation or "gelu",
+        position_embedding_type=options.positions or "absolute",
+        hidden_dropout_prob=options.dropout,
+        attention_probs_dropout_prob=options.dropout,
+    )
+
+
 def _tokenize(
-    options: argparse.Namespace, tokenizer: WordPieceTokenizer, ranks: Ranks
+    options: argparse.Namespace, tokenizer: WordPieceTokenizer, ranks: Ranks, known: str | None
 ) -> TokenizedCorpus:
-    """Return the ids of the files (TokenizedCorpus), from the cache if they are there."""
+    """Return the ids of the files (TokenizedCorpus), from the cache if they are there.
+
+    `known` is the key of the texts that a resumed run states; see `tokenize_corpus`.
+    """
     files = expand(options.files)
     if ranks.size > 1 and STDIN in files:
         raise ValueError("standard input: several ranks can't share it; name a file")
     held_out = expand(options.held_out) if options.held_out else HELD_OUT_FRACTION
     in_parallel = ranks.size == 1 and _is_large(files)
     workers = number_of_threads(options.threads) if in_parallel else 1
-    return tokenize_corpus(files, tokenizer, held_out=held_out, workers=workers)
+    return tokenize_corpus(files, tokenizer, held_out=held_out, workers=workers, known=known)
 
 
 def _is_large(files: list[Path]) -> bool:
@@ -176,7 +192,7 @@ def _is_large(files: list[Path]) -> bool:
 def _pack(
     corpus: TokenizedCorpus, tokenizer: WordPieceTokenizer, length: int, name: str
 ) -> tuple[PackedSequences, np.ndarray]:
-    """Return the training sequences (Rows) and a sample of the held-out ones (S, T).
+    """Return the training sequences (PackedSequences) and a sample of the held-out ones (S, T).
 
     Args:
         corpus (TokenizedCorpus): ids of both parts.

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,10 +12,16 @@ from minibert.tokenization import WordPieceTokenizer
 MIN_LAST_TOKENS = 8  # a shorter last sequence is dropped, because it would be mostly padding
 
 
-def read_corpus(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[str]]:
+def read_corpus(
+    paths: Iterable[str | os.PathLike[str]], watch: Callable[[memoryview], object] | None = None
+) -> Iterator[list[str]]:
     """Yield the documents of text files, each a list of paragraphs (strings).
 
     A line is a paragraph. A blank line or the end of a file ends a document.
+
+    Args:
+        paths: of the files.
+        watch: as `read_lines` takes it.
 
     Raises:
         OSError: a file is missing or cannot be read.
@@ -23,7 +29,7 @@ def read_corpus(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[str]]:
     """
     for path in paths:
         document: list[str] = []
-        for line in read_lines(path):
+        for line in read_lines(path, watch):
             if line.strip():
                 document.append(line.strip())
             elif document:

@@ -75,4 +75,5 @@ class RaggedSequences:
     def _is_inside(self, indices: np.ndarray) -> np.ndarray:
         """Return the padding mask (B, T): True for tokens, False for padding."""
         lengths = self.lengths[indices]
-        return np.arange(lengths.max()) < lengths[:, None]
+        is_inside: np.ndarray = np.arange(lengths.max()) < lengths[:, None]
+        return is_inside

@@ -13,25 +13,39 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
-from minibert.files import cache_folder, creating, discard, read_json, require_file
+from minibert.files import (
+    READ_BYTES,
+    cache_folder,
+    clear_stale,
+    creating,
+    discard,
+    read_json,
+    require_file,
+    unused_name,
+)
 from minibert.runtime.threads import bounded_map
 from minibert.tokenization import WordPieceTokenizer
 
 log = logging.getLogger("minibert")
 
-FORMAT = 2
+FORMAT = 3  # the first part of a key
+FORMER_FORMAT = 2  # hashed into the keys of version 1, which have no parts
 STDIN = Path("-")
 SIDES = ("train", "held_out")
 KINDS = ("ids", "ends", "counts")
 STATE = "tokens.json"
 PIECE = 1 << 18  # characters that a worker gets at a time
 SAMPLE = 200_000  # lines among which repeated ones are counted
+ATTEMPTS = 3  # to make a cache entry that can be read afterwards
+LEFTOVERS = (".tokens-*.tmp", ".stdin.*.tmp", ".stdin-*.txt")  # of killed processes
 
 
 @dataclass(frozen=True)
@@ -91,11 +105,18 @@ def tokenize_corpus(
     held_out: float | Sequence[str | os.PathLike] = 0.0,
     folder: Path | None = None,
     workers: int = 1,
+    known: object = None,
 ) -> TokenizedCorpus:
     """Tokenize text files once; later calls with the same texts and tokenizer map what was made.
 
     The texts are read as a stream and tokenized by processes side by side, so the memory does not
-    depend on their size. The outcome does not depend on the number of processes.
+    depend on their size. The outcome does not depend on the number of processes. Any number of
+    processes and threads may share the folder.
+
+    The key is a checksum of each text's content, length, order and role, of the share that is held
+    out and of the tokenizer, but not of the texts' names. It is taken before a text is tokenized,
+    and taken again from the very bytes that are tokenized: a text that changes meanwhile is
+    refused.
 
     Args:
         paths: text files, also packed by gzip; `-` is standard input.
@@ -103,37 +124,46 @@ def tokenize_corpus(
         held_out: the share of the documents that is held out, or the files that are.
         folder: where to keep the tokens; None: the user's cache.
         workers: processes; more than one can only be had from a main module that may be imported.
+        known: the key of an earlier call. If version 1 made it of the same texts, it is returned as
+            the key, so that a run of version 1 can be resumed.
 
     Raises:
         OSError: a file can't be read, or the tokens can't be written.
-        ValueError: a file is no text; the message names the file and the line.
+        ValueError: a file is no text; the message names the file and the line. Or it changed while
+            it was tokenized.
     """
     folder = folder or cache_folder()
     if folder is None:
         raise FileNotFoundError("there is no home folder for a cache; set XDG_CACHE_HOME")
     folder.mkdir(parents=True, exist_ok=True)
-    spool = folder / f".stdin-{os.getpid()}.txt"
+    spool = unused_name(folder / "stdin")
     try:
         texts = _spooled(paths, spool)
         others = [] if isinstance(held_out, float) else list(map(Path, held_out))
         share = held_out if isinstance(held_out, float) else 0.0
+        texts, others = ([_outlined(path) for path in side] for side in (texts, others))
         key = _key(texts, others, share, tokenizer)
         home = folder / f"tokens-{key}"
-        if not _is_whole(home):
-            try:
-                with creating(home) as temporary:
+        found = _opened(home)
+        for _ in range(ATTEMPTS):  # other processes may make it and find it damaged at any time
+            if found is None:
+                for pattern in LEFTOVERS:
+                    clear_stale(folder, pattern)
+                with suppress(FileExistsError), creating(home) as temporary:
                     _write(temporary, texts, others, share, tokenizer, workers)
-            except OSError:
-                if not _is_whole(home):  # another process may have been the first to make it
-                    raise
+                found = _opened(home)
+        if found is None:
+            raise OSError(f"{home}: damaged again each time it was written")
+        if isinstance(known, str) and "-" not in known:  # version 1's
+            former = _former_key(texts, others, share, tokenizer)
+            key = known if former == known else key
     except ValueError as error:
         if str(spool) not in str(error):
             raise
         raise ValueError(str(error).replace(str(spool), "standard input")) from None
     finally:
         spool.unlink(missing_ok=True)
-    state = read_json(home / STATE)
-    train, held = (_map(home, side, state) for side in SIDES)
+    train, held, state = found
     return TokenizedCorpus(train, held, key, state["repeated"])
 
 
@@ -151,7 +181,7 @@ def _spooled(paths, spool):
     """Put standard input into a file: it can be read only once, and its content is the key."""
     texts = [Path(path) for path in paths]
     if STDIN in texts:
-        with spool.open("wb") as file:
+        with spool.open("xb") as file:
             if sys.stdin is not None:  # it isn't closed
                 shutil.copyfileobj(sys.stdin.buffer, file)
         if not spool.stat().st_size:
@@ -159,32 +189,90 @@ def _spooled(paths, spool):
     return [spool if path == STDIN else path for path in texts]
 
 
+class _Text(NamedTuple):
+    """A text file as it was when the key was taken."""
+
+    path: Path
+    size: int
+    checksum: str
+
+
+class _Outline:
+    """The size and the checksum of a file, updated block by block."""
+
+    def __init__(self):
+        self.size, self.digest = 0, hashlib.blake2b(digest_size=16)
+
+    def update(self, block):
+        self.size += len(block)
+        self.digest.update(block)
+
+    def of(self, path):
+        return _Text(path, self.size, self.digest.hexdigest())
+
+
+def _outlined(path, *others):
+    """Read a file once, for its outline and for other digests."""
+    require_file(path)
+    outline = _Outline()
+    with path.open("rb") as file:
+        while block := file.read(READ_BYTES):
+            for each in (outline, *others):
+                each.update(block)
+    return outline.of(path)
+
+
+def _documents(texts):
+    """Yield the documents of texts; refuse one that is no longer as it was."""
+    for text in texts:
+        outline = _Outline()
+        yield from read_corpus([text.path], outline.update)
+        _refuse_changed(text, outline.of(text.path))
+
+
+def _refuse_changed(before, now):
+    if now != before:
+        raise ValueError(
+            f"{before.path}: changed while it was tokenized; start again when it is complete"
+        )
+
+
 def _key(texts, others, share, tokenizer):
+    sides = [[(text.size, text.checksum) for text in side] for side in (texts, others)]
+    content = repr((sides, share, fingerprint(tokenizer)))
+    return f"{FORMAT}-{hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}"
+
+
+def _former_key(texts, others, share, tokenizer):
+    """Return the key that version 1 made of the same texts."""
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(repr((FORMAT, len(texts), share, fingerprint(tokenizer))).encode())
-    for path in [*texts, *others]:
-        require_file(path)
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+    digest.update(repr((FORMER_FORMAT, len(texts), share, fingerprint(tokenizer))).encode())
+    for text in [*texts, *others]:
+        _refuse_changed(text, _outlined(text.path, digest))
         digest.update(b"end of file")
     return digest.hexdigest()
 
 
-def _is_whole(home):
-    """Whether the token files are there as they were written; what is left of broken ones goes."""
+def _opened(home):
+    """Map the token files and check all that is mapped; remove damaged ones.
+
+    The mappings are checked, not the names, so tokens stay right if another process removes files.
+
+    Returns:
+        the tokens of both sides, and the state; None if they are missing or damaged.
+    """
     if not home.exists():
-        return False
+        return None
     try:
         state = read_json(home / STATE)
         own = state.pop("checksum")
-        if own == _checksum(state) and state["files"] == _outlines(home):
-            return True
-    except (OSError, ValueError, KeyError):
+        if own == _checksum(state):
+            return *(_map(home, side, state) for side in SIDES), state
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     log.warning("%s: damaged, the text is tokenized again", home)
     discard(home)
-    return False
+    return None
 
 
 def _write(home, texts, others, share, tokenizer, workers):
@@ -200,47 +288,42 @@ def _write(home, texts, others, share, tokenizer, workers):
                 seen.add(mark)
             yield document
 
-    names = [f"{side}.{kind}" for side in SIDES for kind in ("ids", "ends")]
-    opened = {name: (home / name).open("wb") for name in names}
+    names = [f"{side}.{kind}" for side in SIDES for kind in KINDS]
+    opened = {name: (home / name).open("xb") for name in names}
+    outlines = {name: [0, 0] for name in names}  # the length and the checksum of each file
+
+    def put(name, array):
+        data = array.tobytes()
+        opened[name].write(data)
+        length, checksum = outlines[name]
+        outlines[name] = [length + len(array), zlib.crc32(data, checksum)]
+
     sizes = dict.fromkeys(SIDES, 0)
     counts = {side: np.zeros(len(tokenizer), np.int64) for side in SIDES}
     try:
-        for paths, fixed in ((texts, None), (others, 1.0)):
+        for part, fixed in ((texts, None), (others, 1.0)):
             pieces = ((piece, share if fixed is None else fixed)
-                      for piece in _pieces(sampled(read_corpus(paths))))  # fmt: skip
+                      for piece in _pieces(sampled(_documents(part))))  # fmt: skip
             for sides in _tokenized(pieces, tokenizer, dtype, workers):
                 for side, (ids, lengths) in zip(SIDES, sides, strict=True):
                     ends = sizes[side] + np.cumsum(lengths, dtype=np.int64)
                     sizes[side] += len(ids)
                     counts[side] += np.bincount(ids, minlength=len(tokenizer))
-                    opened[f"{side}.ids"].write(ids.tobytes())
-                    opened[f"{side}.ends"].write(ends.tobytes())
+                    put(f"{side}.ids", ids)
+                    put(f"{side}.ends", ends)
+        for side in SIDES:
+            put(f"{side}.counts", counts[side])
     finally:
         for file in opened.values():
             file.close()
-    for side in SIDES:
-        counts[side].tofile(home / f"{side}.counts")
     state = {
         "dtype": dtype.name,
         "repeated": lines[1] / max(lines[0], 1),
-        "files": _outlines(home),
+        "files": outlines,
     }
     state["checksum"] = _checksum(state)
     (home / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
     (home / ".gitignore").write_text("*\n", "utf-8")
-
-
-def _outlines(home):
-    """Return the size and the checksum of each token file: a flipped bit would be another word."""
-    outlines = {}
-    for side in SIDES:
-        for kind in KINDS:
-            size = checksum = 0
-            with (home / f"{side}.{kind}").open("rb") as file:
-                while block := file.read(1 << 20):
-                    size, checksum = size + len(block), zlib.crc32(block, checksum)
-            outlines[f"{side}.{kind}"] = [size, checksum]
-    return outlines
 
 
 def _checksum(state):
@@ -263,8 +346,8 @@ def _pieces(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
 
 def _tokenized(pieces, tokenizer, dtype, workers):
     if workers == 1:
-        _start(tokenizer, dtype)
-        yield from map(_work, pieces)
+        for piece in pieces:
+            yield _sides(piece, tokenizer, dtype)
         return
     # Not forked: that would copy whatever other threads hold at this moment, locks included.
     context = multiprocessing.get_context("spawn")
@@ -272,35 +355,51 @@ def _tokenized(pieces, tokenizer, dtype, workers):
         yield from bounded_map(pool, _work, pieces, 2 * workers)
 
 
-_worker: dict = {}
+_worker: dict = {}  # a worker's own tokenizer and dtype; other processes only, as threads share it
 
 
 def _start(tokenizer, dtype):
     _worker.update(tokenizer=tokenizer, dtype=dtype)
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
 
 
 def _work(piece):
+    return _sides(piece, **_worker)
+
+
+def _sides(piece, tokenizer, dtype):
     """Tokenize documents: for each side the ids, and each document's length."""
     documents, share = piece
     sides: tuple[list, list] = ([], [])
     for document in documents:
         sides[is_held_out(document, share)].append(document)
-    return [_joined(side) for side in sides]
+    return [_joined(side, tokenizer, dtype) for side in sides]
 
 
-def _joined(documents):
-    parts = list(ids_of_documents(documents, _worker["tokenizer"]))
+def _joined(documents, tokenizer, dtype):
+    parts = list(ids_of_documents(documents, tokenizer))
     ids = np.concatenate(parts) if parts else np.empty(0, np.int32)
-    return ids.astype(_worker["dtype"]), np.array([len(part) for part in parts], np.int64)
+    return ids.astype(dtype), np.array([len(part) for part in parts], np.int64)
 
 
 def _map(home, side, state):
-    def mapped(name, dtype):
-        if not state["files"][name][0]:
-            return np.empty(0, dtype)  # nothing can't be mapped
-        return np.memmap(home / name, dtype, "r")
+    """Map one side's files.
 
-    counts = np.fromfile(home / f"{side}.counts", np.int64)
-    return Tokens(mapped(f"{side}.ids", state["dtype"]), mapped(f"{side}.ends", np.int64), counts)
+    Raises:
+        ValueError: a file has another length or checksum than the state says; one flipped bit
+            would be another word.
+    """
+    arrays = []
+    for kind, dtype in zip(KINDS, (state["dtype"], np.int64, np.int64), strict=True):
+        path = home / f"{side}.{kind}"
+        length, checksum = state["files"][path.name]
+        # An empty file can't be mapped.
+        array = np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
+        found = 0
+        for start in range(0, len(array), READ_BYTES):
+            found = zlib.crc32(array[start : start + READ_BYTES].data, found)
+        if len(array) != length or found != checksum:
+            raise ValueError(f"{path}: expected {length} numbers as they were written")
+        arrays.append(array)
+    stream, ends, counts = arrays
+    return Tokens(stream, ends, np.array(counts))

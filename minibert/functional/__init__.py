@@ -1,8 +1,8 @@
 """The mathematics of BERT in NumPy: each forward with its backward directly below it.
 
 Read in this order: `linear`, `dropout`, `normalization`, `activation`, `embedding`, `attention`,
-`loss`. Everywhere B is the batch, T the tokens of a sequence, N = B·T, D the hidden size, K the
-heads, H = D/K a head's width, F the feed-forward width, L the layers, V the vocabulary, C the
+`cross_entropy`. Everywhere B is the batch, T the tokens of a sequence, N = B·T, D the hidden size,
+K the heads, H = D/K a head's width, F the feed-forward width, L the layers, V the vocabulary, C the
 classes, M the masked positions, R the query positions of a sequence; and where they are needed I
 and O the inputs and outputs of a linear map, P the number of parameters.
 
@@ -14,8 +14,6 @@ from minibert.functional.activation import (
     ACTIVATIONS,
     activate_backward,
     activate_forward,
-    tanh_backward,
-    tanh_forward,
 )
 from minibert.functional.attention import (
     AttentionCache,
@@ -24,6 +22,11 @@ from minibert.functional.attention import (
     padding_mask,
     softmax_backward,
     softmax_forward,
+)
+from minibert.functional.cross_entropy import (
+    IGNORED,
+    cross_entropy_backward,
+    cross_entropy_forward,
 )
 from minibert.functional.dropout import (
     DropoutMask,
@@ -36,15 +39,11 @@ from minibert.functional.embedding import (
     embedding_forward,
     gather_backward,
     gather_forward,
-    sinusoidal_positions,
 )
 from minibert.functional.linear import linear_backward, linear_forward
 from minibert.functional.loss import (
-    IGNORED,
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,
-    cross_entropy_backward,
-    cross_entropy_forward,
     squared_error_backward,
     squared_error_forward,
 )
@@ -56,6 +55,8 @@ from minibert.functional.normalization import (
     layer_norm_backward,
     layer_norm_forward,
 )
+from minibert.functional.sinusoidal import sinusoidal_positions
+from minibert.functional.tanh import tanh_backward, tanh_forward
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,4 +1,4 @@
-"""The activations: GELU with a normal distribution of our own (NumPy has none), ReLU and tanh.
+"""The activations: GELU with a normal distribution of our own (NumPy has none), and ReLU.
 
 `activate_forward` adds a bias, applies the activation and, if a backward follows, finds the slope
 f'(x), because the slope shares nearly all its work with f(x). The backward is one product.
@@ -86,27 +86,26 @@ def activate_backward(dout: Array, slope: Array | None) -> Array:
     return dx
 
 
-def tanh_forward(x: Array) -> tuple[Array, Array]:
-    """Return tanh(x), which is also the cache that `tanh_backward` needs."""
-    out = np.tanh(x)
-    return out, out
-
-
-def tanh_backward(dout: Array, out: Array) -> Array:
-    """Gradient of `tanh_forward`: dx = dout · (1 - out²)."""
-    dx: Array = dout * (1 - out * out)
-    return dx
-
-
 def _gelu(x: Array, slope: Array | None, work: Array) -> None:
     """Write gelu(x) over x, and gelu'(x) = Φ(x) + x · φ(x) over slope; φ is the density."""
     probability, square = work
     np.multiply(x, x, out=square)
     if x.dtype.itemsize < 8:
-        _normal_float32(x, square, probability)
+        np.multiply(square, -_LOGIT[-1], out=probability)
+        for coefficient in _LOGIT[-2:0:-1]:  # Horner's rule for -r(x²)
+            probability -= coefficient
+            probability *= square
+        probability -= _LOGIT[0]
+        probability *= x
+        np.exp(probability, out=probability)
+        probability += 1
+        np.reciprocal(probability, out=probability)  # Φ(x)
+        far = x < FAR
+        if far.any():  # few numbers are, and each is decided by itself
+            probability[far] = _right_tail(-x[far])
     else:
         tail = _right_tail(np.abs(x))
-        np.copyto(probability, np.where(x > 0, 1 - tail, tail))
+        probability[...] = np.where(x > 0, 1 - tail, tail)
     if slope is not None:
         square *= -0.5
         np.exp(square, out=square)
@@ -114,20 +113,6 @@ def _gelu(x: Array, slope: Array | None, work: Array) -> None:
         np.multiply(x, square, out=slope)
         slope += probability
     x *= probability
-
-
-def _normal_float32(x: Array, square: Array, probability: Array) -> None:
-    """Write Φ(x) over probability, given x²."""
-    np.multiply(square, -_LOGIT[-1], out=probability)
-    for coefficient in _LOGIT[-2:0:-1]:  # Horner's rule for -r(x²)
-        probability -= coefficient
-        probability *= square
-    probability -= _LOGIT[0]
-    probability *= x
-    _logistic(probability)
-    far = x < FAR
-    if far.any():  # few numbers are, and each is decided by itself
-        probability[far] = _right_tail(-x[far])
 
 
 def _right_tail(a: Array) -> Array:
@@ -158,7 +143,9 @@ def _gelu_new(x: Array, slope: Array | None, work: Array) -> None:
     np.multiply(square, -2 * c * 0.044715, out=share)
     share -= 2 * c
     share *= x  # -2z
-    _logistic(share)
+    np.exp(share, out=share)
+    share += 1
+    np.reciprocal(share, out=share)
     if slope is not None:
         square *= 3 * 0.044715 * 2 * c
         square += 2 * c
@@ -175,13 +162,6 @@ def _relu(x: Array, slope: Array | None, _: Array) -> None:
     if slope is not None:
         np.greater(x, 0, out=slope)
     np.maximum(x, 0, out=x)
-
-
-def _logistic(power: Array) -> None:
-    """Write 1 / (1 + exp(power)) over power."""
-    np.exp(power, out=power)
-    power += 1
-    np.reciprocal(power, out=power)
 
 
 ACTIVATIONS: dict[str, Activation] = {"gelu": _gelu, "gelu_new": _gelu_new, "relu": _relu}

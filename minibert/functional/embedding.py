@@ -1,4 +1,4 @@
-"""Embedding: a row of a table for each id, and the fixed table of sinusoidal positions."""
+"""Embedding: a row of a table for each id; and the gathering of some tokens of a batch."""
 
 import numpy as np
 
@@ -49,25 +49,6 @@ def gather_backward(dout: Array, positions: Array, dx: Array) -> None:
     A position may occur twice, so it is the gradient of an embedding lookup in x.
     """
     embedding_backward(dout, _flat(positions, dx.shape[1]), dx.reshape(-1, dx.shape[-1]))
-
-
-def sinusoidal_positions(length: int, width: int) -> Array:
-    """Return the fixed position table of the first transformer, (length, width) in float64.
-
-        table[t, 2i] = sin(t / 10000^(2i/D)),   table[t, 2i+1] = cos(t / 10000^(2i/D))
-
-    Vaswani et al. (2017), section 3.5.
-
-    Args:
-        length: the number of positions.
-        width: D, even.
-    """
-    positions = np.arange(length)[:, None]  # (length, 1)
-    angles = positions / 10000 ** (np.arange(0, width, 2) / width)  # (length, D/2)
-    table = np.empty((length, width))
-    table[:, 0::2] = np.sin(angles)
-    table[:, 1::2] = np.cos(angles)
-    return table
 
 
 def _flat(positions: Array, length: int) -> Array:

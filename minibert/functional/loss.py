@@ -1,87 +1,14 @@
-"""The losses: each a sum over the labels that count, divided by a denominator.
+"""Other losses: binary cross-entropy and squared error.
 
-The denominator is an argument, so that parts of a batch, each divided by the whole batch's count,
-add up to the batch's loss. Three labels as 2 + 1: (l₁ + l₂) / 3 + l₃ / 3 = (l₁ + l₂ + l₃) / 3.
+As in `cross_entropy`, each is a sum over the labels that count, divided by a denominator.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from minibert.functional.cross_entropy import IGNORED
 from minibert.typing import Array
-
-IGNORED = -100  # the label of a position that does not count
-
-
-class CrossEntropyCache(NamedTuple):
-    """What `cross_entropy_backward` needs.
-
-    Attributes:
-        exponentials (M, C): exp(logit - the row's largest).
-        totals (M,): their sums.
-        counted: the rows whose label counts.
-        labels: the labels of these.
-        scale (M,): w[label] / n of each row, 0 where the label is ignored.
-        shape: of the logits.
-    """
-
-    exponentials: Array
-    totals: Array
-    counted: Array
-    labels: Array
-    scale: Array
-    shape: tuple[int, ...]
-
-
-def cross_entropy_forward(
-    logits: Array,
-    labels: Array,
-    denominator: float | None = None,
-    weights: Array | None = None,
-) -> tuple[float, CrossEntropyCache]:
-    """Sum the negative log-probabilities of the labels, and divide.
-
-        loss = -(1/n) Σ_i w[label_i] · log softmax(logits_i)[label_i],   over the i whose label is
-        not -100
-
-    Args:
-        logits (..., C): any finite numbers, or -inf for a class that is impossible.
-        labels (...): integers from 0 to C - 1, or -100 where nothing counts.
-        denominator: n; None: Σ w[label_i], or 1 if nothing counts.
-        weights (C,): w, how much each class counts; None: ones.
-
-    Returns:
-        loss in nats, a float64 number, and the cache that `cross_entropy_backward` needs.
-    """
-    flat_labels = labels.reshape(-1)  # (M,)
-    counted = np.flatnonzero(flat_labels != IGNORED)
-    targets = flat_labels[counted]
-    own = np.ones(len(counted)) if weights is None else np.asarray(weights, np.float64)[targets]
-    if denominator is None:
-        denominator = float(own.sum()) or 1.0
-    scale = np.zeros(len(flat_labels))
-    scale[counted] = own / denominator
-    flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
-    largest = flat.max(axis=-1, keepdims=True)  # (M, 1); subtracted, so that exp can't overflow
-    with np.errstate(over="ignore"):  # so far below the largest, -inf has the right share: 0
-        exponentials = flat - largest
-    picked = flat[counted, targets].astype(np.float64) - largest[counted, 0]
-    np.exp(exponentials, out=exponentials)
-    totals = exponentials.sum(axis=-1)  # (M,)
-    loss = float((np.log(totals[counted]) - picked) @ scale[counted])
-    return loss, CrossEntropyCache(exponentials, totals, counted, targets, scale, logits.shape)
-
-
-def cross_entropy_backward(cache: CrossEntropyCache) -> Array:
-    """Gradient of `cross_entropy_forward`: w · (softmax - one-hot) / n, zero where ignored.
-
-    log softmax(s)[y] = s_y - log Σ exp(s), whose derivative by s_j is [j = y] - softmax(s)_j. The
-    cache is consumed: its exponentials become the gradient, shaped like the logits.
-    """
-    dlogits, totals, counted, labels, scale, shape = cache
-    dlogits *= (scale / totals)[:, None].astype(dlogits.dtype)
-    dlogits[counted, labels] -= scale[counted].astype(dlogits.dtype)
-    return dlogits.reshape(shape)  # (M, C) -> (..., C)
 
 
 class BinaryCrossEntropyCache(NamedTuple):

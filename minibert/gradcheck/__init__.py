@@ -1,7 +1,8 @@
-"""Prove a backward against its forward, by differences of the forward itself.
+"""Check a backward against its forward, by finite differences of the forward.
 
-A hand-written gradient is right if moving any input a little changes the output as the gradient
-says. `check_pair` tries that for a function, `check_layer` for a layer, `check_model` for a model.
+A gradient is correct if moving any input a little changes the output as the gradient predicts.
+`check_pair` compares the two for a function, `check_layer` for a layer, `check_model` for a model,
+and `check_objective` for an objective, whose loss must not depend on the number of shards.
 
 A worked example. This softmax has a bug in its backward; find it:
 
@@ -14,48 +15,56 @@ A worked example. This softmax has a bug in its backward; find it:
 ...     return out * (dout - dout.mean(axis=-1, keepdims=True))
 >>> x = np.array([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5]])
 
-Often one weighs all outputs alike and compares the gradient of their sum. That can't see this bug:
-the rows of a softmax sum to 1, so the gradient is 0, and so is the wrong one. `check_pair` says so:
+A common check weights all outputs equally and compares the gradient of their sum. It cannot detect
+this bug: the rows of a softmax sum to 1, so the right gradient is 0, and so is the wrong one.
+`check_pair` warns about it:
 
 >>> import warnings
 >>> with warnings.catch_warnings(record=True) as caught:
 ...     warnings.simplefilter("always")
-...     rows = check_pair(forward, backward, {"x": x}, dout=np.ones((2, 3)), zeros=["x"])
+...     results = check_pair(forward, backward, {"x": x}, dout=np.ones((2, 3)), zeros=["x"])
 >>> print(caught[0].message)
-dout: all its numbers are 1.0: what a wrong backward does to their mean isn't seen; leave dout out
+dout: all its numbers are 1.0: an error of the backward in their mean is not seen; leave dout out
 
-With random weights, which it draws unless told otherwise, it finds the place:
+With random weights, the default, it finds the element:
 
 >>> check_pair(forward, backward, {"x": x})  # doctest: +ELLIPSIS
 Traceback (most recent call last):
     ...
 minibert...GradientError: x at [0, 0]: analytic -0.015..., numeric -0.069..., error 7.8...
 
-The sign is right and the size is not, by a factor that isn't 2 or the number of columns: something
-is taken from dout, but not the right thing. It is the mean weighed by `out`, not the plain one:
+The sign is right and the size is wrong, by a factor that is not 2 or the number of columns. So the
+backward subtracts something from dout, but not the right thing: it must be the mean weighted by
+`out`, not the plain mean:
 
 >>> def backward(dout, out, x):
 ...     return out * (dout - (dout * out).sum(axis=-1, keepdims=True))
->>> [row] = check_pair(forward, backward, {"x": x})
->>> row.error < 1e-9
+>>> [result] = check_pair(forward, backward, {"x": x})
+>>> result.error < 1e-9
 True
 
-Softmax is made of functions that complex numbers go through, so it can be known to the last digits:
+Softmax is made of functions that take complex numbers, so its slopes can be computed to the last
+digits:
 
->>> [row] = check_pair(forward, backward, {"x": x}, complex_step=True)
->>> row.error < 1e-14
+>>> [result] = check_pair(forward, backward, {"x": x}, complex_step=True)
+>>> result.error < 1e-14
 True
 """
 
 from minibert.gradcheck.blind import BlindSpotWarning, away_from_initial
-from minibert.gradcheck.checks import GradientError, Row, check_layer, check_model, check_pair
+from minibert.gradcheck.checks import check_layer, check_model, check_pair
+from minibert.gradcheck.comparison import GradientResult, Row
+from minibert.gradcheck.objectives import check_objective
+from minibert.gradcheck.values import GradientError
 
 __all__ = [
     "BlindSpotWarning",
     "GradientError",
+    "GradientResult",
     "Row",
     "away_from_initial",
     "check_layer",
     "check_model",
+    "check_objective",
     "check_pair",
 ]

@@ -1,4 +1,4 @@
-"""The classic false passes: ways to run a gradient check in which it can't see a bug."""
+"""Blind spots: gradient checks that pass although the backward is wrong."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.gradcheck.values import floats, is_float, same
+from minibert.gradcheck.values import arrays_equal, float_arrays_of, is_float_array
 from minibert.parameters import Parameters
 
 
@@ -16,64 +16,73 @@ class BlindSpotWarning(UserWarning):
 
 
 def away_from_initial(params: Parameters, seed: int = 0) -> Parameters:
-    """Return float64 parameters of the same layout with nothing at 0 or 1, nor tiny gradients."""
+    """Return random float64 parameters of the same layout (Parameters), none of them 0 or 1.
+
+    They are drawn from N(0, 0.3²), or from N(1, 0.3²) where the layer declares the initial value 1:
+    a weight of exactly 1 or 0 hides a factor or a term that a backward forgets.
+
+    Args:
+        params: the layout; the values are not read.
+        seed: the random seed.
+    """
     rng = np.random.default_rng(seed)
+    specs = getattr(params, "specs", None) or {}
     away = params.astype(np.float64)
     for name, array in away.items():
         array[...] = rng.normal(0, 0.3, array.shape)
-        if name.endswith("LayerNorm.weight"):
+        if getattr(specs.get(name), "init", None) == "ones":
             array += 1
     return away
 
 
-def look_at_cotangents(cotangents: list[np.ndarray]) -> None:
-    """Warn of weights of the output that are all alike."""
+def warn_about_cotangents(cotangents: list[np.ndarray]) -> None:
+    """Warn about weights of the output that are all equal."""
     for cotangent in cotangents:
-        if _all_alike(cotangent):
+        if _all_equal(cotangent):
             _warn(
-                f"dout: all its numbers are {cotangent.flat[0]}: what a wrong backward does to "
-                "their mean isn't seen; leave dout out"
+                f"dout: all its numbers are {cotangent.flat[0]}: an error of the backward in their "
+                "mean is not seen; leave dout out"
             )
 
 
-def look_at_inputs(inputs: Mapping[str, Any]) -> None:
-    """Warn of arrays that are as they start, alike or empty, and of batches of one."""
-    arrays = floats(inputs)
+def warn_about_inputs(inputs: Mapping[str, Any]) -> None:
+    """Warn about arrays that are constant, empty or equal to another, and batches of one."""
+    arrays = float_arrays_of(inputs)
     for name, array in arrays.items():
         if not array.size:
             _warn(f"{name}: it has no elements, so nothing was compared; give it some")
-        if _all_alike(array):
+        if _all_equal(array):
             _warn(
                 f"{name}: all its numbers are {array.flat[0]}: a factor or a term that "
-                "the backward forgets isn't seen; give it random numbers (away_from_initial)"
+                "the backward forgets is not seen; give it random numbers (away_from_initial)"
             )
     for name, value in inputs.items():
-        if is_float(value) and value.ndim > 1 and len(value) == 1:
+        if is_float_array(value) and value.ndim > 1 and len(value) == 1:
             _warn(
                 f"{name}: its first axis has one element: a sum over the batch that the backward "
-                "forgets, or divides by once too often, isn't seen; give it two or more"
+                "forgets, or an average in its place, is not seen; give it two or more"
             )
-    own = [(name, value) for name, value in inputs.items() if is_float(value)]
-    for (name, array), (other, its) in combinations(own, 2):
-        if array.size and not _all_alike(array) and same(array, its):
+    own = [(name, value) for name, value in inputs.items() if is_float_array(value)]
+    for (name, array), (other_name, other) in combinations(own, 2):
+        if array.size and not _all_equal(array) and arrays_equal(array, other):
             _warn(
-                f"{name}, {other}: they are equal: a backward that confuses them isn't seen; give "
-                "each its own numbers"
+                f"{name}, {other_name}: they are equal: a backward that confuses them is not seen; "
+                "give each its own numbers"
             )
 
 
-def look_at_gradients(gradients: Mapping[str, Any], arrays: Iterable[str]) -> None:
-    """Warn of gradients of what isn't checked: whoever computes one means it to be."""
+def warn_about_gradients(gradients: Mapping[str, Any], arrays: Iterable[str]) -> None:
+    """Warn about gradients whose name is not the name of a checked array."""
     for name, gradient in gradients.items():
         if name not in arrays and gradient is not None:
             _warn(
-                f"{name}: no input of NumPy's floats or `Parameters` is called so, so its gradient "
-                "wasn't compared"
+                f"{name}: no input of NumPy's floats or `Parameters` has this name, so its "
+                "gradient was not compared"
             )
 
 
-def look_at_gradient(name: str, analytic: np.ndarray, numeric: list[float]) -> None:
-    """Warn of a gradient that is zero on both sides, which proves nothing unless it is expected."""
+def warn_if_all_zero(name: str, analytic: np.ndarray, numeric: list[float]) -> None:
+    """Warn about a gradient that is zero on both sides, where nothing was compared."""
     if analytic.size and not analytic.any() and not any(numeric):
         _warn(
             f"{name}: no output depends on it, so nothing was compared; if its gradient is "
@@ -81,31 +90,31 @@ def look_at_gradient(name: str, analytic: np.ndarray, numeric: list[float]) -> N
         )
 
 
-def look_at_batch(batch: Mapping[str, Any]) -> None:
-    """Warn of a batch on which a transformer's own bugs don't show; other models' are not known."""
+def warn_about_batch(batch: Mapping[str, Any]) -> None:
+    """Warn about a batch of token ids that hides common bugs of a transformer."""
     if "input_ids" not in batch:
         return
     ids = np.asarray(batch["input_ids"])
     mask = batch.get("attention_mask")
     if len(ids) == 1:
-        _warn("input_ids: a batch of one: sums and means over the batch are the same; give it two")
+        _warn("input_ids: a batch of one: sums and means over the batch are equal; give it two")
     if len(np.unique(ids)) == ids.size:
         _warn("input_ids: none repeats: a backward that keeps only the last row of each passes")
     if mask is None or np.all(mask):
-        _warn("attention_mask: nothing is padded: a wrong mask on the way back isn't seen")
+        _warn("attention_mask: nothing is padded: a wrong mask in the backward is not seen")
 
 
-def look_at_dropout(loss: float, without: float) -> None:
-    """Warn of a loss that is the same without dropout."""
-    if loss == without:
-        _warn("dropout_seed: the model's config drops nothing out, so no dropout is proven")
+def warn_about_dropout(loss: float, loss_without: float) -> None:
+    """Warn about a loss that is the same without dropout."""
+    if loss == loss_without:
+        _warn("dropout_seed: the model's config drops nothing out, so dropout was not checked")
 
 
-def _all_alike(array):
+def _all_equal(array):
     return array.size > 1 and bool((array == array.flat[0]).all())
 
 
 def _warn(message):
-    # Whoever called check_pair, check_layer or check_model is more than a few frames up, and how
-    # many differs: the message names the argument, which is what there is to change.
+    # The caller of check_pair, check_layer or check_model is several frames up, a varying number:
+    # the message names the argument to change instead.
     warnings.warn(BlindSpotWarning(message), stacklevel=2)

@@ -1,4 +1,4 @@
-"""One gradient beside the forward's slopes: what is tried, and where they disagree most."""
+"""Compare an analytic gradient with finite differences, and find the largest error."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -6,32 +6,33 @@ from typing import Any
 
 import numpy as np
 
-from minibert.gradcheck.blind import look_at_gradient
+from minibert.gradcheck.blind import warn_if_all_zero
 from minibert.gradcheck.slopes import (
+    CENTRED,
     ONE_SIDED,
-    STENCIL,
-    by_complex_step,
-    by_differences,
-    step,
+    complex_step_derivative,
+    finite_difference,
+    step_size,
 )
 
 EPS = float(np.finfo(np.float64).eps)
-FLOOR = 1e-3  # of an array's largest gradient: what is smaller is measured by that
+FLOOR = 1e-3  # of an array's largest gradient: smaller gradients are compared relative to this
 
 
 @dataclass(frozen=True)
-class Row:
-    """The worst disagreement found in one array.
+class GradientResult:
+    """The largest disagreement found in one array.
 
     Attributes:
-        name: of the array.
-        index: of the element; None where a random direction through the whole array was worst.
-        analytic: what the backward says.
-        numeric: what the forward's values say.
+        name: the array's name.
+        index: the element; None where a random direction through the whole array was worst.
+        analytic: the gradient that the backward returned.
+        numeric: the slope from the forward's values.
         error: |a - n| / max(|a|, |n|, 1e-3 · the array's largest |gradient|), or for a gradient
             that is provably zero max(|a|, |n|) itself.
         tolerance: the largest error that passes.
-        halved: for what fails, `numeric` with half the step, to one side; None: not tried.
+        half_step_estimate: for a failure, a one-sided (forward) difference with half the step;
+            None: not computed.
     """
 
     name: str
@@ -40,44 +41,46 @@ class Row:
     numeric: float
     error: float
     tolerance: float
-    halved: float | None = None
+    half_step_estimate: float | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance; one that is not a number is not."""
+        """Whether the error is within the tolerance; NaN never passes."""
         return self.error <= self.tolerance
 
     def __str__(self) -> str:
-        """Name the array, the element, both values and the error."""
+        """Return the array, the element, both values and the error in one line."""
         where = "a random direction" if self.index is None else list(self.index)
         text = (
             f"{self.name} at {where}: analytic {self.analytic:.10g}, numeric {self.numeric:.10g}, "
             f"error {self.error:.2e} (at most {self.tolerance:.0e})"
         )
-        unsettled = self.halved is not None and abs(self.halved - self.numeric) > 0.1 * abs(
-            self.analytic - self.numeric
-        )
+        other = self.half_step_estimate
+        if other is None:
+            return text
+        if not abs(other - self.numeric) > 0.1 * abs(self.analytic - self.numeric):
+            return text
         return text + (
-            f"; but half the step gives {self.halved:.10g} to one side: a kink of the forward, or "
+            f"; but half the step gives {other:.10g} on one side: a kink of the forward, or "
             "rounding"
-            if unsettled
-            else ""
         )
 
 
-Move = tuple[tuple[int, ...] | None, np.ndarray]  # an element's index, or None; and where to
+Row = GradientResult  # the name of version 1
+
+Move = tuple[tuple[int, ...] | None, np.ndarray]  # an element's index or None, and a direction
 
 
-def moves(
+def sample_moves(
     shape: tuple[int, ...], entries: int | None, directions: int, rng: np.random.Generator
 ) -> Iterator[Move]:
-    """Yield what to move an array along: its index and a unit vector, or None and a direction.
+    """Yield the moves to try: an index and its unit vector, or None and a direction.
 
     Args:
-        shape: of the array.
-        entries: so many elements, drawn at random; None: all.
-        directions: so many random directions after them, each of length 1.
-        rng: of both.
+        shape: the array's shape.
+        entries: the number of elements, drawn at random; None: all.
+        directions: the number of random directions after them, each of length 1.
+        rng: draws both.
     """
     size = int(np.prod(shape))
     chosen = np.arange(size)
@@ -102,53 +105,56 @@ def compare(
     function: Callable[[], Any],
     array: np.ndarray,
     gradient: np.ndarray,
-    tried: Iterable[Move],
+    moves: Iterable[Move],
     tolerance: float,
-    zero: bool,
-) -> Row:
-    """Return the row of the move along which gradient and slope disagree most.
+    is_zero: bool,
+) -> GradientResult:
+    """Return the result of the move with the largest error.
 
     Args:
-        name: of the array.
-        function: reads the array, and gives a number; a complex one if the array is complex.
-        array: is moved, and put back to the bit.
-        gradient: what the backward says, of the array's shape.
-        tried: as `moves` makes them.
+        name: the array's name.
+        function: reads the array and returns a number; a complex one if the array is complex.
+        array (any shape, float or complex): moved, and restored bitwise.
+        gradient (the array's shape, float): the analytic gradient.
+        moves: as `sample_moves` yields them.
         tolerance: the largest error that passes.
-        zero: whether the gradient is provably zero.
+        is_zero: whether the gradient is provably zero.
     """
     if not array.size:
-        return Row(name, None, 0.0, 0.0, 0.0, tolerance)
+        return GradientResult(name, None, 0.0, 0.0, 0.0, tolerance)
     largest = np.abs(gradient).max()
     exact = np.iscomplexobj(array)
-    # What doesn't depend on the array is cut off nowhere: a longer step only rounds less.
-    h = 0.0 if exact else step(array) * (4 if zero else 1)
+    # A function that does not depend on the array has no truncation error: a longer step only
+    # reduces the rounding error.
+    h = 0.0 if exact else step_size(array) * (4 if is_zero else 1)
 
-    def slope(direction, h, stencil=STENCIL):
+    def slope(direction, h, stencil=CENTRED):
         if exact:
-            return by_complex_step(function, array, direction)
-        return by_differences(function, array, direction, h, stencil)
+            return complex_step_derivative(function, array, direction)
+        return finite_difference(function, array, direction, h, stencil)
 
-    rows = []
-    for index, direction in tried:
+    results = []
+    for index, direction in moves:
         analytic = float(np.sum(gradient * direction))
         numeric = slope(direction, h)
-        both = float(np.maximum(abs(analytic), abs(numeric)))  # not a number if one of them isn't
-        scale = 1 if zero else np.maximum(both, FLOOR * largest)
-        wrong = both if zero else abs(analytic - numeric)
-        error = float(wrong / scale) if scale else 0.0
-        rows.append((Row(name, index, analytic, numeric, error, tolerance), direction))
-    if not zero:
-        look_at_gradient(name, gradient, [row.numeric for row, _ in rows])
+        both = float(np.maximum(abs(analytic), abs(numeric)))  # NaN if one of them is NaN
+        scale = 1 if is_zero else np.maximum(both, FLOOR * largest)
+        difference = both if is_zero else abs(analytic - numeric)
+        error = float(difference / scale) if scale else 0.0
+        results.append(
+            (GradientResult(name, index, analytic, numeric, error, tolerance), direction)
+        )
+    if not is_zero:
+        warn_if_all_zero(name, gradient, [result.numeric for result, _ in results])
     worst, direction = max(
-        rows, key=lambda pair: np.inf if np.isnan(pair[0].error) else pair[0].error
+        results, key=lambda pair: np.inf if np.isnan(pair[0].error) else pair[0].error
     )
     if worst.passed or exact:
         return worst
-    return replace(worst, halved=slope(direction, h / 2, ONE_SIDED))
+    return replace(worst, half_step_estimate=slope(direction, h / 2, ONE_SIDED))
 
 
-def must_be_analytic(
+def assert_analytic(
     name: str, function: Callable[[], complex], array: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Compare the complex step with differences once: abs and max give wrong slopes silently.
@@ -157,9 +163,9 @@ def must_be_analytic(
         ValueError: they disagree.
     """
     direction = _random_direction(array.shape, rng)
-    exact = by_complex_step(function, array, direction)
-    h = step(array.real)
-    near = by_differences(lambda: float(np.real(function())), array, direction, h)
+    exact = complex_step_derivative(function, array, direction)
+    h = step_size(array.real)
+    near = finite_difference(lambda: float(np.real(function())), array, direction, h)
     largest = max(abs(exact), abs(near), abs(float(np.real(function()))))
     if not abs(exact - near) <= 1e-2 * largest:
         raise ValueError(

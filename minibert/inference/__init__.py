@@ -1,1 +1,1 @@
-"""Many texts at once: batched prediction, feature extraction."""
+"""Inference over many texts: batched prediction, feature extraction."""

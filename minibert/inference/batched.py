@@ -1,4 +1,4 @@
-"""Predicting for many texts: batches of like length, side by side on the cores."""
+"""Batched prediction: length-bucketed batches, computed side by side on the cores."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -10,11 +10,11 @@ from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.framing import with_pairs
 
-# Tokens in a batch, padding included: 1,000 sentences take as long with 1,024, longer with 2,048.
-TOKENS = 512
+# In a batch, padding included. 1,000 sentences take as long with 1,024, longer with 2,048.
+MAX_BATCH_TOKENS = 512
 
 
-def for_texts(
+def map_texts(
     function: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     tokenizer: WordPieceTokenizer,
     texts: Sequence[str],
@@ -25,19 +25,22 @@ def for_texts(
     title: str = "predicting",
     progress: bool = False,
 ) -> np.ndarray:
-    """Return what `function` makes of the texts, in their order: (S, ...).
+    """Apply a function to all texts in batches; return its results in order (S, ...).
 
-    Texts of like length go together, a batch to a core, with BLAS on one thread: any number of
-    threads gives the same bits, and so does any order of the texts, unless two are alike.
+    Texts of similar length share a batch, each batch is computed on one core, and BLAS uses one
+    thread. The result is bitwise the same for any number of threads, and for any order of the
+    texts unless two of them are equal.
 
     Args:
-        function: of a model's batch: (B, ...) for `input_ids`, `token_type_ids`, `attention_mask`
-            of (B, T).
-        tokenizer: makes the ids.
-        texts: S texts.  pairs: a second one for each; None: there are none.
-        max_length: longer texts are cut, in tokens.
-        threads: how many batches to work on at a time; None: one for each core.
-        title, progress: of the bar, and whether to show it.
+        function: maps a model's batch, `input_ids`, `token_type_ids` and `attention_mask` of
+            (B, T), to an array (B, ...).
+        tokenizer: the model's tokenizer.
+        texts: S texts.
+        pairs: S second texts, or None.
+        max_length: in tokens; longer texts are cut.
+        threads: how many batches are computed at a time; None: one for each core.
+        title: the label of the progress bar.
+        progress: show a progress bar.
 
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
@@ -46,8 +49,8 @@ def for_texts(
         tokenizer.encode(text, pair, max_length=max_length)
         for text, pair in with_pairs(texts, pairs)
     )
-    found = list(
-        for_sequences(
+    batches = list(
+        map_sequences(
             function,
             sequences,
             tokenizer.pad_token_id,
@@ -56,11 +59,11 @@ def for_texts(
             progress=progress,
         )
     )
-    order = np.concatenate([rows for rows, _ in found])
-    return np.concatenate([made for _, made in found])[np.argsort(order)]
+    order = np.concatenate([indices for indices, _ in batches])
+    return np.concatenate([results for _, results in batches])[np.argsort(order)]
 
 
-def for_sequences(
+def map_sequences(
     function: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     sequences: RaggedSequences,
     pad_id: int,
@@ -69,37 +72,44 @@ def for_sequences(
     title: str = "predicting",
     progress: bool = False,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the rows of each batch with what `function` makes of them, as `for_texts` does."""
-    from tqdm import tqdm  # here, for it costs more to import than to use
+    """Yield the indices of each batch of sequences with the function's results.
+
+    Args:
+        function, threads, title, progress: as in `map_texts`.
+        sequences: S sequences of token ids.
+        pad_id: the id of [PAD].
+    """
+    from tqdm import tqdm  # imported here because its import costs more than most calls
 
     @one_blas_thread()
-    def work(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with np.errstate(all="ignore"):  # whoever asked looks for what isn't finite, once
-            return rows, function(sequences.batch(rows, pad_id))
+    def compute(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(all="ignore"):  # callers check once that the results are finite
+            return indices, function(sequences.batch(indices, pad_id))
 
     threads = number_of_threads(threads)
     bar = tqdm(total=len(sequences), desc=title, unit=" texts", disable=not progress)
     with one_blas_thread(), bar:
         order = sequences.longest_first()
-        batches = (order[rows] for rows in by_length(sequences.lengths[order], TOKENS))
-        for rows, made in ordered_map(work, batches, threads, ahead=threads):
-            yield rows, made
-            bar.update(len(rows))
+        buckets = length_bucketed_batches(sequences.lengths[order], MAX_BATCH_TOKENS)
+        batches = (order[indices] for indices in buckets)
+        for indices, results in ordered_map(compute, batches, threads, ahead=threads):
+            yield indices, results
+            bar.update(len(indices))
 
 
-def by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
-    """Yield the rows of batches, longest first, of like length and at most so many tokens.
+def length_bucketed_batches(lengths: np.ndarray, max_tokens: int) -> Iterator[np.ndarray]:
+    """Yield the indices of batches of similar length, the longest first.
 
-    >>> [rows.tolist() for rows in by_length(np.array([2, 5, 3, 2]), 6)]
+    >>> [each.tolist() for each in length_bucketed_batches(np.array([2, 5, 3, 2]), 6)]
     [[1], [2, 0], [3]]
 
     Args:
-        lengths: (S,), of the sequences.  tokens: in a batch, padding included; a longer sequence is
-            a batch by itself.
+        lengths (S,): the lengths of the sequences.
+        max_tokens: in a batch, padding included; a longer sequence is a batch of one.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        rows = max(tokens // int(lengths[order[start]]), 1)
-        yield order[start : start + rows]
-        start += rows
+        size = max(max_tokens // int(lengths[order[start]]), 1)
+        yield order[start : start + size]
+        start += size

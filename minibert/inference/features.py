@@ -1,22 +1,23 @@
-"""From texts to vectors: the body's output, pooled to one vector a text.
+"""Feature extraction: the hidden states of a text, pooled to one vector.
 
-What to take is known: without fine-tuning, [CLS] is a poor vector of a sentence, worse than the
-mean over its tokens (Reimers and Gurevych, 2019, table 1), and the last layer is not the best one:
-for tagging names, the second-to-last gave better features, and the last four together better ones
-still (Devlin et al., 2019, table 7). A model that was trained for sentences has its own way, which
-its folder states and `FeatureExtractor.from_pretrained` takes.
+Without fine-tuning, [CLS] is a poor sentence vector, worse than the mean over the tokens (Reimers
+and Gurevych, 2019, table 1), and the last layer is not the best one: for named entities, the
+second-to-last layer gave better features, and the last four layers together better ones still
+(Devlin et al., 2019, table 7). The folder of a model that was trained for sentences states its own
+pooling, and `FeatureExtractor.from_pretrained` uses it.
 """
 
 import logging
 import os
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
 from minibert.files import checkpoint_folder, read_json, shown
-from minibert.inference.batched import for_texts
+from minibert.inference.batched import map_texts
 from minibert.models import Batch, BertBased, BertModel
 from minibert.tokenization import WordPieceTokenizer
 
@@ -26,21 +27,21 @@ Combination = Literal["concat", "sum"]
 
 
 class FeatureExtractor:
-    """Turns texts into vectors.
+    """A model and a tokenizer that map texts to vectors.
 
     Args:
-        model: with a BERT body; a `BertModel` for the pooler.
-        tokenizer: the model's.
-        pooling: of the tokens' vectors: their `mean` or their `max`, [CLS] and [SEP] included; that
-            of [CLS], `cls`; or what BERT's `pooler` makes of it.
-        layers: which to take, one or several, as `hidden_states` numbers them: 0 is the embeddings,
-            -1 the last block.
-        combine: several layers: beside each other, `concat`, or their `sum`.
-        normalize: scale each vector to length 1, so that a product of two is their cosine.
-        max_length: longer texts are cut, in tokens; None: the model's positions.
+        model: a model with a BERT body; a `BertModel` for the pooler.
+        tokenizer: the model's tokenizer.
+        pooling: `mean` or `max` over the tokens, [CLS] and [SEP] included; `cls` for the vector of
+            [CLS]; or `pooler` for the output of BERT's pooler.
+        layers: one or several indices, as in `hidden_states`: 0 is the embeddings, -1 the last
+            block.
+        combine: `concat` or `sum` of several layers.
+        normalize: scale each vector to length 1, so that a dot product is a cosine.
+        max_length: in tokens; longer texts are cut; None: the model's positions.
 
     Raises:
-        ValueError: an option that there isn't, or that doesn't fit the model.
+        ValueError: an option is unknown, or does not fit the model.
     """
 
     def __init__(
@@ -73,19 +74,19 @@ class FeatureExtractor:
     def from_pretrained(cls, folder: str | os.PathLike, **options: Any) -> Self:
         """Read model and tokenizer from a folder, or by a name on the hub.
 
-        Where the folder is one of sentence-transformers, its pooling, its normalisation and its
-        longest text are the defaults. The truncation and the padding that a `tokenizer.json` may
-        state are overruled: texts are cut at `max_length`, and padded to their batch's longest.
+        For a folder of sentence-transformers, its pooling, its normalization and its maximum length
+        are the defaults. Truncation and padding in a `tokenizer.json` are ignored: texts are cut at
+        `max_length`, and padded to the longest of their batch.
 
         Args:
-            folder: as `BertModel.from_pretrained` takes it.
+            folder: as in `BertModel.from_pretrained`.
             options: as the class takes them.
 
         Raises:
-            OSError, ValueError: as `BertModel.from_pretrained`, or an option that doesn't fit.
+            OSError, ValueError: as `BertModel.from_pretrained`, or an option does not fit.
         """
         folder = checkpoint_folder(folder)
-        # The body alone, unless the pooler is asked for: it need not be there.
+        # The body alone unless the pooler is used, because the checkpoint may not contain one.
         kind = BertModel if options.get("pooling") == "pooler" else BertBased
         model = kind.from_pretrained(folder, strict=True)
         stated = sentence_options(folder, model.config.max_position_embeddings)
@@ -97,7 +98,7 @@ class FeatureExtractor:
 
     @property
     def width(self) -> int:
-        """The length of a vector."""
+        """The number of dimensions of a vector."""
         parts = len(self.layers) if self.combine == "concat" else 1
         return parts * self.model.config.hidden_size
 
@@ -109,20 +110,21 @@ class FeatureExtractor:
         threads: int | None = None,
         progress: bool = False,
     ) -> np.ndarray:
-        """Return the texts' vectors, in their order: (S, width).
+        """Return the vectors of all texts, in order (S, width).
 
-        Any number of threads gives the same bits; see `inference.for_texts`.
+        The result is bitwise the same for any number of threads; see `batched.map_texts`.
 
         Args:
-            texts: S texts.  pairs: a second one for each; None: there are none.
-            threads: how many batches to work on at a time; None: one for each core.
-            progress: show a bar.
+            texts: S texts.
+            pairs: S second texts, or None.
+            threads: how many batches are computed at a time; None: one for each core.
+            progress: show a progress bar.
 
         Raises:
             TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
-            FloatingPointError: a vector is not finite; its model is broken.
+            FloatingPointError: a vector is not finite; the model's weights are broken.
         """
-        vectors = for_texts(
+        vectors = map_texts(
             lambda batch: self.vectors(self.model.check(**batch)),
             self.tokenizer,
             texts,
@@ -137,22 +139,31 @@ class FeatureExtractor:
         return vectors
 
     def vectors(self, batch: Batch) -> np.ndarray:
-        """Return the vectors of a checked batch: (B, width)."""
-        first_row = self.pooling in ("cls", "pooler")
-        # The last block may be trimmed to [CLS]; those before it are read by the next one.
-        rows = np.zeros((len(batch.input_ids), 1), np.int64) if first_row else None
+        """Return the vectors of a checked batch (B, width)."""
         states = {
-            layer: self._pooled(x, batch.attention_mask)
-            for layer, x in self.model.hidden_states(batch, {*self.layers}, rows).items()
+            layer: self._pool(x, batch.attention_mask)
+            for layer, x in self._hidden_states(batch).items()
         }
         chosen = [states[layer] for layer in self.layers]  # (B, D) each
-        vectors = np.concatenate(chosen, axis=-1) if self.combine == "concat" else sum(chosen)
+        vectors = (
+            np.concatenate(chosen, axis=-1) if self.combine == "concat" else reduce(np.add, chosen)
+        )
         if self.normalize:
             vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
         return vectors
 
-    def _pooled(self, x, mask):
-        """Pool x (B, T, D), or (B, 1, D) of [CLS], to (B, D)."""
+    def _hidden_states(self, batch: Batch) -> dict[int, np.ndarray]:
+        """Return the hidden states of each chosen layer by its index, (B, T, D) or (B, 1, D).
+
+        Layers above the last chosen one are not computed. If only [CLS] is pooled, the last block
+        is trimmed to it; the other blocks are not, because the next block reads all tokens.
+        """
+        first_only = self.pooling in ("cls", "pooler")
+        rows = np.zeros((len(batch.input_ids), 1), np.int64) if first_only else None
+        return self.model.hidden_states(batch, {*self.layers}, rows)
+
+    def _pool(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Pool hidden states x (B, T, D), or (B, 1, D) of [CLS], to vectors (B, D)."""
         if self.pooling == "cls":
             return x[:, 0]
         if isinstance(self.model, BertModel) and self.pooling == "pooler":
@@ -164,10 +175,11 @@ class FeatureExtractor:
 
 
 def sentence_options(folder: Path, longest: int) -> dict[str, Any]:
-    """Return the options that a folder of sentence-transformers states; other folders: none.
+    """Return the options in a folder of sentence-transformers; of other folders, none.
 
     Args:
-        folder: of the model.  longest: the model's positions, at which texts are cut in any case.
+        folder: the model's folder.
+        longest: the model's positions, the upper limit of `max_length`.
 
     Raises:
         ValueError: a file is broken.
@@ -180,9 +192,8 @@ def sentence_options(folder: Path, longest: int) -> dict[str, Any]:
         return {}
     unknown = paths.keys() - {"Transformer", "Pooling", "Normalize"}
     if unknown:
-        log.warning(
-            "%s: left out, for there is none here: %s", folder, shown(", ".join(sorted(unknown)))
-        )
+        names = shown(", ".join(sorted(unknown)))
+        log.warning("%s: ignored, because minibert has no such module: %s", folder, names)
     stated = _json(folder / paths.get("Pooling", "") / "config.json", dict)
     modes = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True]
     known = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
@@ -197,11 +208,12 @@ def sentence_options(folder: Path, longest: int) -> dict[str, Any]:
     }
 
 
-def _json(path, kind):
-    """Read a file's list or object; an empty one if there is no such file."""
+def _json(path: Path, kind: type) -> Any:
+    """Read a JSON list or object; return an empty one if there is no such file."""
     return read_json(path, kind) if path.is_file() else kind()
 
 
-def _require(name, value, choices):
+def _require(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise ValueError unless a value is among the choices."""
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from minibert.inspection.walk import Inspection
-from minibert.tasks.metrics import aligned
+from minibert.tasks.metrics import format_table
 
 TOKENS = 3  # that each token reads most, in the summary of a block's attention
 
@@ -49,12 +49,14 @@ def _tokens(inspection):
     if inspection.saliency is not None:
         header.append("gradient x input")
         columns.append([f"{value:+.4f}" for value in inspection.saliency])
-    yield from aligned(header, zip(*columns, strict=True)).splitlines()
+    yield from format_table(header, zip(*columns, strict=True)).splitlines()
 
 
 def _by_part(header, rows, parts):
     """Yield a table's lines, with a line before each part that names it."""
-    first, *lines = aligned(header, [[f"  {name}", *rest] for name, *rest in rows]).splitlines()
+    first, *lines = format_table(
+        header, [[f"  {name}", *rest] for name, *rest in rows]
+    ).splitlines()
     yield first
     before = None
     for part, line in zip(parts, lines, strict=True):

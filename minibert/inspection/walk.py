@@ -14,7 +14,7 @@ from minibert.functional import embedding_forward, softmax_forward
 from minibert.kernels import attention_backward
 from minibert.models import BertForMaskedLM, BertForTokenClassification, BertModel
 from minibert.models.heads import BertWithHead
-from minibert.tasks.tasks import Numbers, task_of
+from minibert.tasks import RegressionTask, task_for
 from minibert.tokenization import WordPieceTokenizer
 
 TOP = 5  # guesses for a [MASK]
@@ -284,13 +284,13 @@ def _said(model, tokenizer, tokens, logits, masks):
                 [(n, float(shares[i])) for n, i in zip(names, best, strict=True)],
             )
     elif isinstance(model, BertForTokenClassification):
-        task = task_of(model)
+        task = task_for(model)
         for token, row in zip(tokens[1:-1], softmax_forward(logits[0, 1:-1])[0], strict=True):
             yield token, [_best(task.names, row)]
     else:
-        task = task_of(model)
-        outputs = task.outputs(logits)
-        if isinstance(task, Numbers):
+        task = task_for(model)
+        outputs = task.outputs_from_logits(logits)
+        if isinstance(task, RegressionTask):
             yield "the text", [(f"{outputs[0]:.4g}", 1.0)]
         else:
             order = np.argsort(-outputs[0], kind="stable")
@@ -320,7 +320,7 @@ def _start(model, tokenizer, logits, masks, label):
                 raise ValueError(f"label: {label!r} is no single token of the vocabulary")
         dlogits[0, place, chosen] = 1
         return f"{tokenizer.convert_ids_to_tokens([chosen])[0]!r} at token {place}", dlogits
-    names = task_of(model).names
+    names = task_for(model).names
     if label is not None and label not in names:
         raise ValueError(f"label: expected one of {', '.join(names)}, got {label!r}")
     if isinstance(model, BertForTokenClassification):

@@ -15,7 +15,8 @@ from minibert.functional import (
 )
 from minibert.layers.base import Site
 from minibert.layers.linear import Linear
-from minibert.parameters import Joined, ParameterSpec, Spec, Views, merged
+from minibert.parameters import Views
+from minibert.specs import Joined, ParameterSpec, Spec, merged
 from minibert.typing import Array, Rng
 
 
@@ -74,19 +75,20 @@ class SelfAttention:
     ) -> tuple[Array, SelfAttentionCache | None]:
         """Let each token at `site.rows` attend to every token of x; see `layers.Layer`."""
         positions, D = site.positions, self.width
-        weight, bias = params[self.weight], params[self.bias]  # (3D, D), (3D,)
+        weight, shift = params[self.weight], params[self.bias]  # (3D, D), (3D,)
         if site.rows is None:
             asking = None
-            query, key, value = self._project(x, weight, bias)
+            query, key, value = self._project(x, weight, shift)
         else:  # queries from R tokens only, keys and values from all
             asking = gather_forward(x, site.rows)  # (B, R, D)
-            (query,) = self._project(asking, weight[:D], bias[:D])
-            key, value = self._project(x, weight[D:], bias[D:])
-        query = positions.turn(query, site.queries, site.tables)
-        key = positions.turn(key, site.keys, site.tables)
-        heads, cache = attention_forward(
-            query, key, value, site.mask, positions.scores(site), self.rate, rng, keep
-        )
+            (query,) = self._project(asking, weight[:D], shift[:D])
+            key, value = self._project(x, weight[D:], shift[D:])
+        bias: Array | None = None
+        if positions is not None:
+            query = positions.turn(query, site.queries, site.tables)
+            key = positions.turn(key, site.keys, site.tables)
+            bias = positions.scores(site)
+        heads, cache = attention_forward(query, key, value, site.mask, bias, self.rate, rng, keep)
         merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
         out, _ = self.output.forward(params, merged)
         out = out.reshape(len(x), -1, D)  # (B·R, D) -> (B, R, D)
@@ -106,10 +108,11 @@ class SelfAttention:
         dheads = dmerged.reshape(B, R, K, D // K).transpose(0, 2, 1, 3)
         dscores = None if dsite is None else np.empty((B, K, R, T), dout.dtype)
         dquery, dkey, dvalue = attention_backward(dheads, heads_cache, dscores)
-        if dscores is not None:
-            positions.scores_backward(dscores, site, dsite)
-        dquery = positions.turn_backward(dquery, site.queries, site.tables)
-        dkey = positions.turn_backward(dkey, site.keys, site.tables)
+        if positions is not None:
+            dquery = positions.turn_backward(dquery, site.queries, site.tables)
+            dkey = positions.turn_backward(dkey, site.keys, site.tables)
+            if dscores is not None:
+                positions.scores_backward(dscores, site, dsite)
         weight, dweight, dbias = params[self.weight], grads[self.weight], grads[self.bias]
         if asking is None:
             return _unproject((dquery, dkey, dvalue), x, weight, dweight, dbias)

@@ -11,7 +11,8 @@ from minibert.functional import (
 )
 from minibert.layers.base import Layer, Site
 from minibert.layers.linear import LayerNorm
-from minibert.parameters import Spec, Views, merged
+from minibert.parameters import Views
+from minibert.specs import Spec, merged
 from minibert.typing import Array, Rng
 
 

@@ -1,6 +1,6 @@
 """From ids to vectors: which token, at which position, in which segment."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from minibert.functional import (
     DropoutMask,
@@ -9,31 +9,16 @@ from minibert.functional import (
     dropout_forward,
     embedding_backward,
     embedding_forward,
-    sinusoidal_positions,
 )
 from minibert.layers.linear import LayerNorm
-from minibert.parameters import ParameterSpec, Spec, Views, merged
+from minibert.layers.positions import PositionTable
+from minibert.parameters import Views
+from minibert.specs import ParameterSpec, Spec, merged
 from minibert.typing import Array, Rng
 
 WORDS, POSITIONS, SEGMENTS = (
     f"{kind}_embeddings.weight" for kind in ("word", "position", "token_type")
 )
-
-
-class PositionTable(Protocol):
-    """A vector for each position, added to the tokens'."""
-
-    def specs(self) -> dict[str, Spec]:
-        """Return the declarations of the parameters."""
-
-    def constants(self) -> dict[str, Array]:
-        """Return the tables that are not trained, which a checkpoint has all the same."""
-
-    def forward(self, params: Views, length: int, dtype: Any) -> Array:
-        """Return the vectors of the first `length` positions, (T, D)."""
-
-    def backward(self, dx: Array, grads: Views) -> None:
-        """Gradient of `forward`, given dx (B, T, D); adds into `grads`."""
 
 
 class LearnedPositions:
@@ -62,33 +47,6 @@ class LearnedPositions:
     def backward(self, dx: Array, grads: Views) -> None:
         """Gradient of `forward`: each position occurs once in every sequence."""
         grads[POSITIONS][: dx.shape[1]] += dx.sum(axis=0)  # (B, T, D) -> (T, D)
-
-
-class SinusoidalPositions:
-    """A fixed vector for each position; see `functional.sinusoidal_positions`.
-
-    Args:
-        length: the number of positions.
-        width: D, even.
-    """
-
-    def __init__(self, length: int, width: int):
-        self.table = sinusoidal_positions(length, width)
-
-    def specs(self) -> dict[str, Spec]:
-        """Return nothing: the table is not trained."""
-        return {}
-
-    def constants(self) -> dict[str, Array]:
-        """Return the table."""
-        return {POSITIONS: self.table}
-
-    def forward(self, params: Views, length: int, dtype: Any) -> Array:
-        """Return the first rows of the table, (T, D)."""
-        return self.table[:length].astype(dtype)
-
-    def backward(self, dx: Array, grads: Views) -> None:
-        """Do nothing."""
 
 
 class EmbeddingsCache(NamedTuple):

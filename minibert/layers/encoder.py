@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from minibert.layers.base import Layer, Site
 from minibert.layers.positions import Positions
-from minibert.parameters import Spec, Views, at_depth, merged, prefixed
+from minibert.parameters import Views
+from minibert.specs import Spec, at_depth, merged, prefixed
 from minibert.typing import Array, Rng
 
 
@@ -22,7 +23,7 @@ class Encoder:
     Args:
         blocks: the layers; the same one several times shares its parameters if the scopes do.
         scopes: the prefix of each block's parameters; None: `layer.0.`, `layer.1.`, …
-        positions: relates query and key positions in all blocks.
+        positions: relates query and key positions in all blocks; None: as in BERT, nothing does.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Encoder:
     ):
         self.blocks = list(blocks)
         self.scopes = [f"layer.{i}." for i in range(len(blocks))] if scopes is None else [*scopes]
-        self.positions = Positions() if positions is None else positions
+        self.positions = positions
 
     def specs(self) -> dict[str, Spec]:
         """Return the declarations of all blocks, with depths 1 to L, and of the positions."""
@@ -41,7 +42,8 @@ class Encoder:
         for depth, (scope, block) in enumerate(zip(self.scopes, self.blocks, strict=True), 1):
             if scope not in parts:  # a shared block has the depth of its first use
                 parts[scope] = at_depth(prefixed(scope, block.specs()), depth)
-        return merged(self, *parts.values(), at_depth(self.positions.specs(), len(self.blocks)))
+        positions = {} if self.positions is None else self.positions.specs()
+        return merged(self, *parts.values(), at_depth(positions, len(self.blocks)))
 
     def forward(
         self,
@@ -67,8 +69,9 @@ class Encoder:
         Returns:
             x (B, T, D), or (B, R, D) of the last block with rows; and the cache.
         """
-        tables = self.positions.prepare(params, site.keys, x.dtype)
-        site = site._replace(positions=self.positions, tables=tables)
+        if self.positions is not None:
+            tables = self.positions.prepare(params, site.keys, x.dtype)
+            site = site._replace(positions=self.positions, tables=tables)
         inner, caches = site.at_all_tokens(), []
         last = len(self.blocks)
         for number in range(1, (last if states is None else max(states, default=0)) + 1):
@@ -83,8 +86,9 @@ class Encoder:
 
     def backward(self, dx: Array, cache: EncoderCache, params: Views, grads: Views) -> Array | None:
         """Gradient of `forward`: dx (B, T, D), or None if the lowest block is frozen."""
-        learns = all(name in grads for name in self.positions.specs())
-        dsite = self.positions.zeros(cache.site.tables) if learns else None
+        positions, dsite = self.positions, None
+        if positions is not None and all(name in grads for name in positions.specs()):
+            dsite = positions.zeros(cache.site.tables)
         dbelow: Array | None = dx
         for scope, block, own in reversed(
             list(zip(self.scopes, self.blocks, cache.blocks, strict=True))
@@ -93,6 +97,6 @@ class Encoder:
             dbelow = block.backward(dbelow, own, params.scope(scope), grads.scope(scope), dsite)
             if dbelow is None:
                 break
-        if dsite is not None:
-            self.positions.backward(dsite, cache.site.tables, params, grads)
+        if positions is not None and dsite is not None:
+            positions.backward(dsite, cache.site.tables, params, grads)
         return dbelow

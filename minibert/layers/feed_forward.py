@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from minibert.functional import activate_backward, activate_forward, linear_backward, linear_forward
 from minibert.layers.base import Site
 from minibert.layers.linear import Linear
-from minibert.parameters import Spec, Views, merged
+from minibert.parameters import Views
+from minibert.specs import Spec, merged
 from minibert.typing import Array, Rng
 
 

@@ -7,7 +7,8 @@ from minibert.functional import (
     linear_backward,
     linear_forward,
 )
-from minibert.parameters import ParameterSpec, Spec, Views
+from minibert.parameters import Views
+from minibert.specs import ParameterSpec, Spec
 from minibert.typing import Array
 
 

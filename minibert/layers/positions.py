@@ -1,15 +1,16 @@
-"""Positions in attention: an object beside it that relates query and key positions.
+"""Positions: vectors added to the embeddings, or an object beside attention.
 
-BERT's positions are in the embeddings, so `Positions` does nothing. Its subclasses turn queries and
-keys (rotary positions) or add to the scores (a relative bias, a causal mask). The encoder owns one
-and puts it into the batch's `Site`, where every attention layer finds it.
+BERT's positions are in the embeddings, so it has none of these. A subclass of `Positions` turns
+queries and keys (rotary positions) or adds to the scores (a relative bias, a causal mask). The
+encoder owns it and puts it into the batch's `Site`, where every attention layer finds it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from minibert.parameters import Specs, Views
+from minibert.parameters import Views
+from minibert.specs import Spec, Specs
 from minibert.typing import Array
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Positions:
-    """No relation between positions: all of the methods do nothing."""
+    """The base class, whose methods do nothing: a subclass overrides what it needs."""
 
     def specs(self) -> Specs:
         """Return the parameters' declarations, in the encoder's scope."""
@@ -66,3 +67,19 @@ class Positions:
 
     def backward(self, dtables: Any, tables: Any, params: Views, grads: Views) -> None:
         """Gradient of `prepare`; adds into `grads`, in the encoder's scope."""
+
+
+class PositionTable(Protocol):
+    """A vector for each position, added to the tokens'."""
+
+    def specs(self) -> dict[str, Spec]:
+        """Return the declarations of the parameters."""
+
+    def constants(self) -> dict[str, Array]:
+        """Return the tables that are not trained, which a checkpoint has all the same."""
+
+    def forward(self, params: Views, length: int, dtype: Any) -> Array:
+        """Return the vectors of the first `length` positions, (T, D)."""
+
+    def backward(self, dx: Array, grads: Views) -> None:
+        """Gradient of `forward`, given dx (B, T, D); adds into `grads`."""

@@ -12,7 +12,6 @@ from minibert.models.bert import (
 from minibert.models.checkpoints import PreTrained, read_config
 from minibert.models.config import BertConfig
 from minibert.models.heads import (
-    BertForMaskedLM,
     BertForMultipleChoice,
     BertForNextSentencePrediction,
     BertForPreTraining,
@@ -21,7 +20,9 @@ from minibert.models.heads import (
     BertForTokenClassification,
 )
 from minibert.models.inputs import Batch
+from minibert.models.masked_lm import BertForMaskedLM
 from minibert.models.parts import Parts
+from minibert.models.task_model import BertWithHead, Labels
 
 __all__ = [
     "Batch",
@@ -36,6 +37,8 @@ __all__ = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertModel",
+    "BertWithHead",
+    "Labels",
     "Model",
     "ModelOutput",
     "Parts",

@@ -1,4 +1,4 @@
-"""The body that all models share, and BertModel: the body and the pooler."""
+"""What all BERT models share, and BertModel: the body and the pooler."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minibert.functional import AttentionCache, padding_mask
+from minibert.functional import AttentionCache
 from minibert.layers import (
     Block,
     Embeddings,
@@ -20,18 +20,17 @@ from minibert.layers import (
     Residual,
     SelfAttention,
     SinusoidalPositions,
-    Site,
     frozen,
     recomputed,
     unwrapped,
 )
-from minibert.layers.embeddings import EmbeddingsCache
-from minibert.layers.encoder import EncoderCache
+from minibert.models.body import Bert
 from minibert.models.checkpoints import PreTrained
 from minibert.models.config import BertConfig
 from minibert.models.inputs import Batch
 from minibert.models.parts import Parts, try_part
-from minibert.parameters import Spec, Views, at_depth, merged, prefixed
+from minibert.parameters import Views
+from minibert.specs import Spec, merged, prefixed
 from minibert.typing import Array, Rng
 
 
@@ -61,81 +60,6 @@ def bert_block(config: BertConfig) -> Block:
         Residual(attention, LayerNorm("attention.output.LayerNorm", width, eps), rate),
         Residual(feed_forward, LayerNorm("output.LayerNorm", width, eps), rate),
     )
-
-
-class Bert:
-    """Embeddings and encoder: ids in, a vector for each token out.
-
-    Args:
-        embeddings: ids to x (B, T, D).
-        encoder: x to x.
-    """
-
-    def __init__(self, embeddings: Embeddings, encoder: Encoder):
-        self.embeddings, self.encoder = embeddings, encoder
-        self.embeddings_learn = True
-
-    def specs(self) -> dict[str, Spec]:
-        """Return the declarations of both parts."""
-        return merged(
-            self,
-            prefixed("embeddings.", at_depth(self.embeddings.specs(), 0)),
-            prefixed("encoder.", self.encoder.specs()),
-        )
-
-    def forward(
-        self,
-        params: Views,
-        batch: Batch,
-        rows: Array | None = None,
-        rng: Rng | None = None,
-        keep: bool = True,
-        states: dict[int, Array] | None = None,
-    ) -> tuple[Array, tuple[EmbeddingsCache, EncoderCache]]:
-        """Run embeddings and encoder.
-
-        Args:
-            params: in the body's scope.
-            batch: checked, of (B, T).
-            rows (B, R): the only tokens to compute in the last block; None: all.
-            rng: of the dropout; None: no dropout.
-            keep: False: no backward follows.
-            states: filled with the hidden states whose numbers are its keys, 0 (the embeddings) to
-                L; blocks above the largest are not run. None: all are run.
-
-        Returns:
-            x (B, T, D), or (B, R, D) with rows; and the caches of both.
-        """
-        x, embeddings_cache = self.embeddings.forward(
-            params.scope("embeddings."),
-            batch.input_ids,
-            batch.token_type_ids,
-            rng if self.embeddings_learn else None,
-        )
-        if states is not None and 0 in states:
-            states[0] = x
-        mask = padding_mask(batch.attention_mask, x.dtype)  # (B, 1, 1, T)
-        site = Site(np.arange(x.shape[1]), mask, rows)
-        scope = params.scope("encoder.")
-        x, encoder_cache = self.encoder.forward(scope, x, site, rng, keep, states)
-        return x, (embeddings_cache, encoder_cache)
-
-    def backward(
-        self,
-        dx: Array,
-        cache: tuple[EmbeddingsCache, EncoderCache],
-        params: Views,
-        grads: Views,
-    ) -> None:
-        """Gradient of `forward`; adds into `grads`."""
-        embeddings_cache, encoder_cache = cache
-        encoder_params, encoder_grads = params.scope("encoder."), grads.scope("encoder.")
-        dbelow = self.encoder.backward(dx, encoder_cache, encoder_params, encoder_grads)
-        if dbelow is not None and self.embeddings_learn:
-            embeddings_params, embeddings_grads = (
-                views.scope("embeddings.") for views in (params, grads)
-            )
-            self.embeddings.backward(dbelow, embeddings_cache, embeddings_params, embeddings_grads)
 
 
 @dataclass(frozen=True)
@@ -243,19 +167,6 @@ class BertBased(PreTrained):
         tables = self.bert.embeddings.constants()
         return {scope + name: table.astype(dtype) for name, table in tables.items()}
 
-    def body_forward(
-        self, batch: Batch, rows: Array | None = None, rng: Rng | None = None, keep: bool = True
-    ) -> tuple[Array, Any]:
-        """Run the body: x (..., R, D), and the cache; a batch of (..., T) is run as (B, T)."""
-        params = self.params.scope(self.prefix)
-        x, cache = self.bert.forward(params, batch.sequences(), rows, rng, keep)
-        return _unfolded(x, batch), cache
-
-    def body_backward(self, dx: Array, cache: Any, grads: Views) -> None:
-        """Gradient of `body_forward`; adds into `grads`."""
-        dx = dx.reshape(-1, *dx.shape[-2:])  # (..., R, D) -> (B, R, D)
-        self.bert.backward(dx, cache, self.params.scope(self.prefix), grads.scope(self.prefix))
-
     def hidden_states(
         self, batch: Batch, numbers: "set[int] | range", rows: Array | None = None
     ) -> dict[int, Array]:
@@ -268,7 +179,7 @@ class BertBased(PreTrained):
         """
         states: dict[int, Array] = dict.fromkeys(numbers, np.empty(0))
         params = self.params.scope(self.prefix)
-        self.bert.forward(params, batch.sequences(), rows, keep=False, states=states)
+        self.bert.forward(params, batch, rows, keep=False, states=states)
         return states
 
     def encode(
@@ -288,14 +199,11 @@ class BertBased(PreTrained):
         states = dict.fromkeys(numbers, np.empty(0)) if hidden_states else None
         body = self._unwrapped_body() if attentions else self.bert
         params = self.params.scope(self.prefix)
-        x, (_, cache) = body.forward(
-            params, batch.sequences(), rows, keep=attentions, states=states
-        )
-        return _unfolded(x, batch), {
+        x, cache = body.forward(params, batch, rows, keep=attentions, states=states)
+        weights = map(attention_weights, cache.encoder.blocks) if attentions else None
+        return x, {
             "hidden_states": None if states is None else tuple(states.values()),
-            "attentions": tuple(attention_weights(own) for own in cache.blocks)
-            if attentions
-            else None,
+            "attentions": None if weights is None else tuple(weights),
         }
 
     def _unwrapped_body(self) -> Bert:
@@ -322,11 +230,6 @@ def _attention_cache(cache: Any) -> AttentionCache | None:
         return cache
     parts = cache if isinstance(cache, tuple) else ()
     return next((found for part in parts if (found := _attention_cache(part))), None)
-
-
-def _unfolded(x: Array, batch: Batch) -> Array:
-    """Give x (B, R, D) the axes that the batch has before T: (..., R, D)."""
-    return x.reshape(*batch.input_ids.shape[:-1], *x.shape[1:])
 
 
 class BertModel(BertBased):
@@ -357,7 +260,7 @@ class BertModel(BertBased):
 
         With `rows`, x is (B, R, D) and the pooler reads the first of them.
         """
-        x, body_cache = self.body_forward(batch, rows, rng)
+        x, body_cache = self.bert.forward(self.params, batch, rows, rng)
         pooled, pooler_cache = self.pooler.forward(self.params, x)
         return (x, pooled), (body_cache, pooler_cache)
 
@@ -365,7 +268,7 @@ class BertModel(BertBased):
         """Gradient of `forward`, given (dx, dpooled); adds into `grads`."""
         (dx, dpooled), (body_cache, pooler_cache) = douts, cache
         dx = dx + self.pooler.backward(dpooled, pooler_cache, self.params, grads)
-        self.body_backward(dx, body_cache, grads)
+        self.bert.backward(dx, body_cache, self.params, grads)
 
     def __call__(
         self,

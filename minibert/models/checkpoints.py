@@ -13,11 +13,14 @@ from numpy.typing import DTypeLike
 
 from minibert.files import checkpoint_folder, read_json, replacing, shown
 from minibert.functional import sinusoidal_positions
-from minibert.models.base import Model, initialize
+from minibert.models.base import Model
 from minibert.models.config import FOREIGN, BertConfig
+from minibert.models.initialization import initialize
 from minibert.models.parts import Parts
-from minibert.models.weights import WEIGHTS, open_weights, write_tensors
-from minibert.parameters import Parameters, ParameterSpec
+from minibert.models.unit import SAVE, check_unit, fields_of_save
+from minibert.models.weights import WEIGHTS, open_weights, saves_of, write_tensors
+from minibert.parameters import Parameters
+from minibert.specs import ParameterSpec
 
 CONFIG = "config.json"
 # What a checkpoint may lack: these are learned anew when a pre-trained body gets another task.
@@ -44,9 +47,11 @@ class PreTrained(Model):
 
     Attributes:
         parts: the factories of the parts that are not BERT's own.
+        vocabulary: the checksum of the vocabulary that it was read with; None if there was none.
     """
 
     parts: Parts
+    vocabulary: str | None = None
 
     def constants(self) -> Mapping[str, np.ndarray]:
         """Return what is no parameter here but one elsewhere, to be written for others to read."""
@@ -61,12 +66,17 @@ class PreTrained(Model):
         """Write the model to `folder`, for `from_pretrained` and for `transformers`.
 
         Both files are written beside the old ones, and then renamed: a failure leaves those whole.
+        Save a tokenizer first: the model's files name its vocabulary; see `minibert.models.unit`.
         """
         folder, kind = Path(folder), type(self).__name__
+        arrays = {**self.params, **self.constants()}
+        stated = {"architectures": [kind], **self.foreign()}
+        text = self.config.to_json(**stated)
+        fields = fields_of_save(folder, text, arrays, self.vocabulary)
         # The weights are renamed first: a config.json says that what it describes is there.
         with replacing(folder / CONFIG) as config, replacing(folder / WEIGHTS) as weights:
-            config.write_text(self.config.to_json(architectures=[kind], **self.foreign()), "utf-8")
-            write_tensors({**self.params, **self.constants()}, weights, format="pt")
+            config.write_text(self.config.to_json(**stated, **fields), "utf-8")
+            write_tensors(arrays, weights, format="pt", **{SAVE: fields[SAVE]})
 
     @classmethod
     def from_pretrained(
@@ -109,6 +119,7 @@ class PreTrained(Model):
         parts = Parts(block, embeddings, positions, encoder)
         _check_parts(folder, fields, parts)
         with open_weights(folder) as tensors:
+            vocabulary = check_unit(folder, fields, saves_of(tensors))
             saved = _fitted(saved, tensors)
             config = dataclasses.replace(saved, **changes)
             specs, saved_specs = (
@@ -145,7 +156,9 @@ class PreTrained(Model):
             names = ", ".join(missing)
             log.warning("%s: newly initialized (missing from the checkpoint): %s", folder, names)
             initialize(params, missing, config.initializer_range, seed)
-        return cls(config, params=params, **parts.given())
+        model = cls(config, params=params, **parts.given())
+        model.vocabulary = vocabulary
+        return model
 
 
 def read_config(folder: str | os.PathLike) -> BertConfig:

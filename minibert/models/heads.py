@@ -1,10 +1,6 @@
-"""The task models: a body with a head and its labels, one small class for each use of BERT.
+"""The other task models: one small class for each use of BERT."""
 
-A task model has a head (`build`), says which tokens of the encoder's output the head reads
-(`rows_read`), and checks its labels (`match`). The rest is the same for all.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,176 +15,14 @@ from minibert.functional import (
     squared_error_backward,
     squared_error_forward,
 )
-from minibert.layers import ClassifierHead, Head, MaskedLMHead, PooledClassifierHead
-from minibert.models.bert import BertBased, ModelOutput
-from minibert.models.inputs import Batch, match_classes, match_numbers
-from minibert.parameters import ParameterSpec, Spec, Views, merged
+from minibert.layers import ClassifierHead, PooledClassifierHead
+from minibert.models.bert import BertBased
+from minibert.models.inputs import Batch, as_array, has_shape, match_classes
+from minibert.models.masked_lm import BertForMaskedLM, positions_of
+from minibert.models.task_model import BertWithHead
+from minibert.parameters import Views
+from minibert.specs import Spec, merged
 from minibert.typing import Array, Rng
-
-WORDS = "bert.embeddings.word_embeddings.weight"
-
-
-class BertWithHead(BertBased):
-    """A body and `self.head`, which maps tokens of its output to logits."""
-
-    head: Head
-    label_names: tuple[str, ...] = ("labels",)  # in a call
-
-    def specs(self) -> dict[str, Spec]:
-        """Return the declarations of the body and the head."""
-        return merged(self, super().specs(), self.head.specs())
-
-    def rows_read(self, batch: Batch) -> Array | None:
-        """Return the tokens (B, R) that the head reads when there are no labels; None: all."""
-        return None
-
-    def targets(self, batch: Batch, labels: Any) -> tuple[Array | None, Any]:
-        """Return the tokens (B, R) that the head reads, None for all, and their labels."""
-        return self.rows_read(batch), self.match(batch, labels)
-
-    def outputs(self, logits: Any) -> dict[str, Any]:
-        """Return the fields of a `ModelOutput` for the logits."""
-        return {"logits": logits}
-
-    def head_forward(self, x: Array, rng: Rng | None = None) -> tuple[Any, Any]:
-        """Return the logits for the tokens x (..., R, D), and the cache."""
-        return self.head.forward(self.params, x, rng)
-
-    def head_backward(self, dlogits: Any, cache: Any, grads: Views) -> Array:
-        """Gradient of `head_forward`: dx (..., R, D); adds into `grads`."""
-        return self.head.backward(dlogits, cache, self.params, grads)
-
-    def forward(
-        self, batch: Batch, rows: Array | None = None, rng: Rng | None = None
-    ) -> tuple[Any, Any]:
-        """Run body and head: the logits, and the cache."""
-        x, body_cache = self.body_forward(batch, rows, rng)
-        logits, head_cache = self.head_forward(x, rng)
-        return logits, (body_cache, head_cache)
-
-    def backward(self, dlogits: Any, cache: Any, grads: Views) -> None:
-        """Gradient of `forward`; adds into `grads`."""
-        body_cache, head_cache = cache
-        dx = self.head_backward(dlogits, head_cache, grads)
-        self.body_backward(dx, body_cache, grads)
-
-    def predict(self, batch: Batch, rows: Array | None = None) -> Any:
-        """Return the logits of a checked batch at tokens `rows` (B, R), without dropout."""
-        x, _ = self.body_forward(batch, rows, keep=False)
-        return self.head_forward(x)[0]
-
-    def __call__(
-        self,
-        input_ids: ArrayLike,
-        token_type_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        **labels: ArrayLike | None,
-    ) -> ModelOutput:
-        """Compute the logits of a batch, without dropout; with labels, the loss too.
-
-        Args:
-            input_ids (B, T): see `BertModel`.
-            token_type_ids (B, T): see `BertModel`.
-            attention_mask (B, T): see `BertModel`.
-            output_hidden_states: return the hidden states too.
-            output_attentions: return the attention weights too.
-            labels: under the names `label_names`, as in `loss_and_grads`; None or missing: no loss.
-
-        Returns:
-            a `ModelOutput`.
-
-        Raises:
-            TypeError, ValueError: an array of the wrong dtype, shape or range, which is named.
-        """
-        given = self._labels_of_call(labels)
-        batch = self.check(input_ids, token_type_ids, attention_mask)
-        # The last block may be trimmed only if all of its output is not asked for.
-        whole = output_hidden_states or output_attentions
-        x, extras = self.encode(
-            batch,
-            hidden_states=output_hidden_states,
-            attentions=output_attentions,
-            rows=None if whole else self.rows_read(batch),
-        )
-        logits, _ = self.head_forward(x)
-        loss = None
-        if given is not None:
-            loss, _ = self.criterion_forward(logits, self.match(batch, given))
-        return ModelOutput(loss=loss, **self.outputs(logits), **extras)
-
-    def _labels_of_call(self, labels: Mapping[str, ArrayLike | None]) -> Any:
-        """Return the labels of a call in the form of `loss_and_grads`; None: there are none."""
-        given = {name: value for name, value in labels.items() if value is not None}
-        if not labels.keys() <= set(self.label_names) or 0 < len(given) < len(self.label_names):
-            expected = " and ".join(self.label_names)
-            raise TypeError(f"labels: expected {expected}, got {', '.join(labels)}")
-        if not given:
-            return None
-        return given if len(self.label_names) > 1 else given["labels"]
-
-    def _by_name(self, labels: Any) -> list[Any]:
-        """Return the values of labels that are a dictionary by `label_names`."""
-        if not isinstance(labels, dict) or labels.keys() != set(self.label_names):
-            names = ", ".join(labels) if isinstance(labels, dict) else type(labels).__name__
-            expected = " and ".join(self.label_names)
-            raise TypeError(f"labels: expected a dictionary of {expected}, got {names}")
-        return [labels[name] for name in self.label_names]
-
-
-class BertForMaskedLM(BertWithHead):
-    """Predict the masked tokens: logits (B, T, V) over the vocabulary.
-
-    Devlin et al. (2019), section 3.1. The labels are (B, T), -100 where nothing is masked; training
-    computes the last block and the head at the masked positions only.
-    """
-
-    def build(self, **parts: Any) -> None:
-        """Make the body and the head, whose table is that of the word embeddings."""
-        super().build(**parts)
-        config, words = self.config, self.bert.specs()[WORDS.removeprefix(self.prefix)]
-        assert isinstance(words, ParameterSpec)
-        self.head = MaskedLMHead(
-            config.vocab_size,
-            config.hidden_size,
-            config.hidden_act,
-            config.layer_norm_eps,
-            table_width=words.shape[1],
-        )
-
-    def match(self, batch: Batch, labels: Any) -> Array:
-        """Return the labels (B, T), each a token."""
-        return match_classes("labels", labels, batch.input_ids.shape, self.config.vocab_size)
-
-    def targets(self, batch: Batch, labels: Any) -> tuple[Array, Any]:
-        """Return the masked positions (B, R) and their labels, R the most that a sequence has.
-
-        >>> from minibert import BertConfig
-        >>> model = BertForMaskedLM(BertConfig.preset("tiny", vocab_size=9))
-        >>> batch = model.check([[1, 1, 1, 1], [1, 1, 1, 1]])
-        >>> labels = np.array([[-100, 7, -100, 8], [5, -100, -100, -100]])
-        >>> rows, targets = model.targets(batch, labels)
-        >>> rows.tolist(), targets.tolist()
-        ([[1, 3], [0, 1]], [[7, 8], [5, -100]])
-        """
-        labels = self.match(batch, labels)
-        rows = positions_of(labels != IGNORED)
-        return rows, np.take_along_axis(labels, rows, axis=1)
-
-
-def positions_of(wanted: Array) -> Array:
-    """Return the positions of the wanted tokens of each sequence, (B, R).
-
-    R is the most that a sequence has. A stable sort brings the wanted ones to the front, in order;
-    a sequence with fewer is filled up with other positions.
-
-    Args:
-        wanted (B, T): booleans.
-    """
-    most = max(int(wanted.sum(axis=1).max()), 1)
-    return np.argsort(~wanted, axis=1, kind="stable")[:, :most]
 
 
 class SequenceLevelModel(BertWithHead):
@@ -235,13 +69,13 @@ class BertForPreTraining(BertForMaskedLM):
 
     def match(self, batch: Batch, labels: Any) -> Any:
         """Return the labels (B, T) and (B,)."""
-        masked, pair = self._by_name(labels)
+        masked, pair = by_name(self.label_names, labels)
         shape = batch.input_ids.shape[:1]
         return super().match(batch, masked), match_classes(self.label_names[1], pair, shape, 2)
 
     def count(self, labels: Any) -> Any:
         """Return how many labels of either kind count."""
-        return np.array(list(map(super().count, self._by_name(labels))))
+        return np.array(list(map(super().count, by_name(self.label_names, labels))))
 
     def targets(self, batch: Batch, labels: Any) -> tuple[Array, Any]:
         """Return [CLS] and the masked positions (B, R), and the labels; both heads read [CLS]."""
@@ -434,7 +268,7 @@ class BertForQuestionAnswering(BertWithHead):
     def match(self, batch: Batch, labels: Any) -> Array:
         """Return the labels (B, 2), each a position."""
         size, length = batch.input_ids.shape
-        pairs = zip(self.label_names, self._by_name(labels), strict=True)
+        pairs = zip(self.label_names, by_name(self.label_names, labels), strict=True)
         start, end = (match_classes(name, part, (size,), length) for name, part in pairs)
         if ((start == IGNORED) != (end == IGNORED)).any():
             raise ValueError(f"end_positions: expected {IGNORED} where start_positions has it")
@@ -442,7 +276,7 @@ class BertForQuestionAnswering(BertWithHead):
 
     def count(self, labels: Any) -> Any:
         """Return how many starts and ends count."""
-        return sum(map(super().count, self._by_name(labels)))
+        return sum(map(super().count, by_name(self.label_names, labels)))
 
     def head_forward(self, x: Array, rng: Rng | None = None) -> tuple[Any, Any]:
         """Return the logits (B, 2, T) for the tokens x (B, T, D), and the cache."""
@@ -456,3 +290,32 @@ class BertForQuestionAnswering(BertWithHead):
     def outputs(self, logits: Any) -> dict[str, Any]:
         """Return the logits of the starts and of the ends, (B, T) each."""
         return {"start_logits": logits[:, 0], "end_logits": logits[:, 1]}
+
+
+def by_name(names: tuple[str, ...], labels: Any) -> list[Any]:
+    """Return the values of labels that are a dictionary of exactly these names.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if not isinstance(labels, dict) or labels.keys() != set(names):
+        got = ", ".join(labels) if isinstance(labels, dict) else type(labels).__name__
+        raise TypeError(f"labels: expected a dictionary of {' and '.join(names)}, got {got}")
+    return [labels[name] for name in names]
+
+
+def match_numbers(name: str, labels: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Return labels as an array of finite numbers.
+
+    Raises:
+        TypeError, ValueError: of another dtype or shape, or not finite; the message begins with
+            `name`.
+    """
+    array = has_shape(name, as_array(name, labels), shape)
+    if array.dtype == bool:
+        array = array.astype(np.int64)
+    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+        raise TypeError(f"{name}: expected numbers, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers, got {array[~np.isfinite(array)][0]}")
+    return array

@@ -67,23 +67,6 @@ def match_classes(name: str, labels: ArrayLike, shape: tuple[int, ...], classes:
     return array
 
 
-def match_numbers(name: str, labels: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Return labels as an array of finite numbers.
-
-    Raises:
-        TypeError, ValueError: of another dtype or shape, or not finite; the message begins with
-            `name`.
-    """
-    array = has_shape(name, _array(name, labels), shape)
-    if array.dtype == bool:
-        array = array.astype(np.int64)
-    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-        raise TypeError(f"{name}: expected numbers, got {array.dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite numbers, got {array[~np.isfinite(array)][0]}")
-    return array
-
-
 def has_shape(name: str, array: Array, shape: tuple[int, ...]) -> Array:
     """Return the array if it has this shape; otherwise raise ValueError."""
     if array.shape != shape:
@@ -93,7 +76,7 @@ def has_shape(name: str, array: Array, shape: tuple[int, ...]) -> Array:
 
 def integers(name: str, values: ArrayLike) -> Array:
     """Return an array of integers; otherwise raise TypeError."""
-    array = _array(name, values)
+    array = as_array(name, values)
     if array.size == 0 and array.dtype == float:  # NumPy's dtype of an empty list
         array = array.astype(np.int64)
     if array.dtype == bool:
@@ -110,7 +93,8 @@ def require_range(name: str, array: Array, limit: int) -> None:
         raise ValueError(f"{name}: expected integers from 0 to {limit - 1}, got {wrong}")
 
 
-def _array(name: str, values: ArrayLike) -> Array:
+def as_array(name: str, values: ArrayLike) -> Array:
+    """Return an array; otherwise raise ValueError."""
     try:
         return np.asarray(values)
     except ValueError:

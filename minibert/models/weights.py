@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from minibert.files import read_json, shown
+from minibert.models.unit import SAVE
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F16", "BF16", "F32", "F64")
+CODES = {"float16": "F16", "float32": "F32", "float64": "F64"}  # of those that are written
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,30 @@ class Tensor:
 def write_tensors(
     arrays: Mapping[str, np.ndarray], path: str | os.PathLike, **metadata: str
 ) -> None:
-    """Write arrays to a safetensors file.
+    """Write arrays of floats to a safetensors file, the same arrays always as the same bytes.
+
+    The library's own writer, as of its version 0.8, gives metadata of several names a random order,
+    and makes a file that only its owner may read, by way of a temporary file of another name.
 
     Raises:
-        OSError: they can't be written; safetensors has an error of its own for it.
+        OSError: they can't be written.
     """
-    try:
-        save_file(dict(arrays), path, metadata=metadata or None)
-    except SafetensorError as error:
-        code = re.search(r"os error ([0-9]+)", str(error))
-        if code is None:
-            raise OSError(f"{path}: {error}") from None
-        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    end = 0
+    # Widest first, so that every array is aligned to its own width.
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    for name in names:
+        array = arrays[name]
+        start, end = end, end + array.nbytes
+        outline = {"dtype": CODES[array.dtype.name], "shape": array.shape}
+        header[name] = {**outline, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with Path(path).open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            array = arrays[name]
+            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
 
 
 @contextmanager
@@ -106,6 +118,12 @@ def open_weights(folder: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
                 )
             found[name] = tensors(folder / shard)[name]
         yield found
+
+
+def saves_of(tensors: Mapping[str, Tensor]) -> list[str | None]:
+    """Return the checksum of the save in each file of a checkpoint; see `unit`."""
+    files = {tensor.path: tensor.file for tensor in tensors.values()}
+    return [(file.metadata() or {}).get(SAVE) for file in files.values()]
 
 
 @contextmanager

@@ -1,62 +1,93 @@
-"""What costs next to nothing: the least that a fine-tuned model has to beat."""
+"""Baselines without BERT: TF-IDF with linear models, and the most frequent tag of a word."""
 
 from collections import Counter, defaultdict
+from typing import Any
 
 import numpy as np
 
-from minibert.tasks.tasks import AnyScores, Numbers, SeveralLabels, Tags, Task
-from minibert.training.finetuning import Examples
+from minibert.tasks.examples import Examples
+
+# Inverse regularisation of the logistic regression: the best of 1, 10 and 100 on 50, 100, 300 and
+# 1,469 sentences of corpora/situations.
+LOGISTIC_C = 100
+NGRAMS = (1, 2)  # words and pairs of words
 
 
-def baseline(task: Task, examples: Examples, held_out: Examples) -> tuple[str, AnyScores] | None:
-    """Train the usual cheap model on the examples, and measure it on the held-out ones.
+def tfidf_logistic_regression(
+    examples: Examples, held_out: Examples, targets: np.ndarray
+) -> np.ndarray:
+    """Return the held-out probabilities (S, C) of a logistic regression on TF-IDF features.
 
-    For tags that is each word's commonest tag. For texts it is TF-IDF of words and pairs of words
-    with a linear model, which needs scikit-learn (extra: parity).
+    Args:
+        examples: the texts to train on.
+        held_out: the S texts to predict.
+        targets: class ids (N,) of the examples, or 0 and 1 (N, C) for several labels.
 
-    Returns:
-        the model's name and its scores; None: there is no scikit-learn.
+    Raises:
+        ImportError: scikit-learn is missing.
     """
-    if isinstance(task, Tags):
-        outputs = _tagged(task, examples, held_out)
-        return "each word's commonest tag", task.scores(held_out.labels, outputs)
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.linear_model import LogisticRegression, Ridge
-        from sklearn.multiclass import OneVsRestClassifier
-    except ImportError:
-        return None
-    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    seen, unseen = vectors.fit_transform(_joined(examples)), vectors.transform(_joined(held_out))
-    if isinstance(task, Numbers):
-        ridge = Ridge().fit(seen, [float(label) for label in examples.labels])
-        return "TF-IDF with ridge regression", task.scores(held_out.labels, ridge.predict(unseen))
-    # The best of 1, 10 and 100 on 50, 100, 300 and 1,469 sentences of corpora/situations.
-    logistic = LogisticRegression(C=100, max_iter=1000)
-    numbers = [task.number(label) for label in examples.labels]
-    if isinstance(task, SeveralLabels):
-        logistic = OneVsRestClassifier(logistic)
-    outputs = logistic.fit(seen, numbers).predict_proba(unseen)
-    return "TF-IDF with logistic regression", task.scores(held_out.labels, outputs)
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
+    train, test = _tfidf_features(examples, held_out)
+    model = LogisticRegression(C=LOGISTIC_C, max_iter=1000)
+    if targets.ndim == 2:
+        model = OneVsRestClassifier(model)
+    return model.fit(train, targets).predict_proba(test)
 
 
-def _joined(examples):
+def tfidf_ridge_regression(
+    examples: Examples, held_out: Examples, targets: np.ndarray
+) -> np.ndarray:
+    """Return the held-out numbers (S,) of a ridge regression on TF-IDF features.
+
+    Args:
+        examples: the texts to train on.
+        held_out: the S texts to predict.
+        targets (N,): the examples' numbers.
+
+    Raises:
+        ImportError: scikit-learn is missing.
+    """
+    from sklearn.linear_model import Ridge
+
+    train, test = _tfidf_features(examples, held_out)
+    return Ridge().fit(train, targets).predict(test)
+
+
+def _tfidf_features(examples: Examples, held_out: Examples) -> tuple[Any, Any]:
+    """Return sparse matrices of both texts, each weighted by the examples' frequencies."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(ngram_range=NGRAMS, sublinear_tf=True)
+    return vectorizer.fit_transform(_join_pairs(examples)), vectorizer.transform(
+        _join_pairs(held_out)
+    )
+
+
+def _join_pairs(examples: Examples) -> list[str]:
     pairs = examples.pairs or [""] * len(examples)
     return [f"{text} {pair}" for text, pair in zip(examples.texts, pairs, strict=True)]
 
 
-def _tagged(task, examples, held_out):
-    """Return the sure choice of each word's commonest tag, of unknown words that of all: (W, C)."""
-    counts: dict[str, Counter] = defaultdict(Counter)
-    everywhere: Counter = Counter()
+def most_frequent_tags(examples: Examples, held_out: Examples) -> list[list[str]]:
+    """Return the most frequent tag of each held-out word.
+
+    An unknown word has the most frequent tag of all words.
+
+    Args:
+        examples: lists of words with their tags, to count.
+        held_out: lists of words to tag.
+    """
+    by_word: dict[str, Counter[str]] = defaultdict(Counter)
+    overall: Counter[str] = Counter()
     for words, tags in zip(examples.texts, examples.labels, strict=True):
-        everywhere.update(tags)
+        overall.update(tags)
         for word, tag in zip(words, tags, strict=True):
-            counts[word][tag] += 1
-    sure = np.eye(len(task.names))
+            by_word[word][tag] += 1
 
-    def tag_of(word):
-        ((tag, _),) = counts.get(word, everywhere).most_common(1)
-        return task.ids[tag]
+    def most_frequent(word: str) -> str:
+        ((tag, _),) = by_word.get(word, overall).most_common(1)
+        return tag
 
-    return [sure[[tag_of(word) for word in words]] for words in held_out.texts]
+    return [[most_frequent(word) for word in words] for words in held_out.texts]

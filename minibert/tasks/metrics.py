@@ -1,146 +1,192 @@
-"""How good answers are: for one label, for several, and for numbers.
+"""Metrics of predictions: one class, several labels or entities, numbers.
 
-Each kind of scores has `main`, the figure by which models are compared (more is better), `figures`
-for a run's history, a line of text with its yardstick, and a table.
+Every class has `main`, the figure by which models are compared (higher is better), `figures` for a
+run's history, a line of text, a trivial baseline, and a table.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 
+class Metrics(ABC):
+    """The metrics of one set of predictions; a task's own metrics subclass it."""
+
+    @property
+    @abstractmethod
+    def main(self) -> float:
+        """The figure by which models are compared; higher is better."""
+
+    @abstractmethod
+    def figures(self) -> dict[str, float]:
+        """Return the figures by their names, for a run's history."""
+
+    @abstractmethod
+    def trivial_baseline(self) -> str:
+        """Describe the result of a constant prediction, in one line of text."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Return the figures as one line of text, rounded."""
+
+    @abstractmethod
+    def table(self) -> str:
+        """Return a detailed table as text."""
+
+
 @dataclass(frozen=True)
-class Scores:
-    """The counts of a classifier's answers, and what is computed from them.
+class ClassificationMetrics(Metrics):
+    """Metrics of a single-label classifier, computed from its confusion matrix.
 
     Attributes:
-        labels: the C classes' names.
-        confusion: (C, C), how often the row's class was taken for the column's.
+        names: the C class names.
+        confusion (C, C): how often the row's class was predicted as the column's.
     """
 
-    labels: Sequence[str]
+    names: Sequence[str]
     confusion: np.ndarray
+
+    @classmethod
+    def from_ids(cls, names: Sequence[str], actual: np.ndarray, predicted: np.ndarray) -> Self:
+        """Count predictions into a confusion matrix.
+
+        Args:
+            names: the C class names.
+            actual (S,): the class ids of the labels.
+            predicted (S,): the predicted class ids.
+        """
+        confusion = np.zeros((len(names), len(names)), np.int64)
+        np.add.at(confusion, (actual, predicted), 1)
+        return cls(names, confusion)
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers."""
+        """The share of correct predictions."""
         return float(np.trace(self.confusion) / max(self.confusion.sum(), 1))
 
     @property
     def macro_f1(self) -> float:
-        """The mean of the classes' F1, each class alike.
+        """The unweighted mean of the classes' F1.
 
-        A class that neither occurs nor is ever said is left out.
+        A class that is neither a label nor a prediction is left out.
         """
-        said, true = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
-        present = said + true > 0
-        each = f1(np.diag(self.confusion), said, true)[present]
-        return float(each.mean()) if each.size else 0.0
+        predicted, actual = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        return _mean_f1(np.diag(self.confusion), predicted, actual)
 
     @property
-    def majority(self) -> float:
-        """The accuracy of saying the commonest class of these texts every time."""
+    def majority_accuracy(self) -> float:
+        """The accuracy of always predicting the most frequent class of these labels."""
         return float(self.confusion.sum(axis=1).max() / max(self.confusion.sum(), 1))
 
     @property
     def main(self) -> float:
-        """The macro-F1, which no class can hide in."""
+        """The macro-F1, because a rare class counts as much as a frequent one."""
         return self.macro_f1
 
     def figures(self) -> dict[str, float]:
-        """Return the figures by their names."""
+        """Return accuracy and macro-F1 by their names."""
         return {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
 
-    def yardstick(self) -> str:
-        """Say what costs nothing."""
-        return f"always the commonest class: {self.majority:.1%}"
+    def trivial_baseline(self) -> str:
+        """Describe the accuracy of always predicting the most frequent class."""
+        return f"always the commonest class: {self.majority_accuracy:.1%}"
 
     def __str__(self) -> str:
-        """Return the accuracy and the macro-F1, rounded."""
+        """Return accuracy and macro-F1, rounded."""
         return f"accuracy {self.accuracy:.1%}, macro-F1 {self.macro_f1:.1%}"
 
     def table(self) -> str:
-        """Return the confusion as text: a row for each true class, a column for each answer.
+        """Return the confusion matrix as text: a row per label, a column per prediction.
 
-        >>> print(Scores(["cat", "dog"], np.array([[3, 1], [0, 2]])).table())
+        >>> print(ClassificationMetrics(["cat", "dog"], np.array([[3, 1], [0, 2]])).table())
         true/said  cat  dog
         cat          3    1
         dog          0    2
         """
-        return aligned(
-            ["true/said", *self.labels], zip(self.labels, *self.confusion.T, strict=True)
+        return format_table(
+            ["true/said", *self.names], zip(self.names, *self.confusion.T, strict=True)
         )
 
 
-def count(labels: Sequence[str], true: np.ndarray, said: np.ndarray) -> Scores:
-    """Count the answers.
-
-    Args:
-        labels: the C classes' names.
-        true, said: (S,), the right classes' numbers and the answers'.
-    """
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(confusion, (true, said), 1)
-    return Scores(labels, confusion)
-
-
 @dataclass(frozen=True)
-class Hits:
-    """How many things of each kind were right, were said and were there: labels, or entities.
+class F1Metrics(Metrics):
+    """Precision, recall and F1 of labels or entities, counted by name.
 
     Attributes:
-        kinds: their names.
-        right, said, true: (C,), how many of each.
+        names: the C labels, or kinds of entities.
+        true_positives, predicted, actual (C,): correct predictions, all predictions, all labels.
         extra: one more figure, by its name.
-        nothing: what it is to say nothing at all, as a line.
+        trivial: the trivial baseline, as a line of text.
     """
 
-    kinds: Sequence[str]
-    right: np.ndarray
-    said: np.ndarray
-    true: np.ndarray
+    names: Sequence[str]
+    true_positives: np.ndarray
+    predicted: np.ndarray
+    actual: np.ndarray
     extra: dict[str, float]
-    nothing: str
+    trivial: str
+
+    @classmethod
+    def from_indicators(
+        cls, names: Sequence[str], actual: np.ndarray, predicted: np.ndarray
+    ) -> Self:
+        """Count predictions where a text may have several labels.
+
+        Args:
+            names: the C labels.
+            actual (S, C), bool: the labels of each text.
+            predicted (S, C), bool: the predicted labels of each text.
+        """
+        exact = float((actual == predicted).all(axis=1).mean()) if len(actual) else 0.0
+        empty = float((~actual.any(axis=1)).mean()) if len(actual) else 0.0
+        return cls(
+            names,
+            (actual & predicted).sum(axis=0),
+            predicted.sum(axis=0),
+            actual.sum(axis=0),
+            {"all labels right": exact},
+            f"never a label: all labels right {empty:.1%}",
+        )
 
     @property
     def precision(self) -> float:
-        """The share of what was said that is right."""
-        return float(_share(self.right.sum(), self.said.sum()))
+        """The share of predictions that are correct."""
+        return float(_ratio(self.true_positives.sum(), self.predicted.sum()))
 
     @property
     def recall(self) -> float:
-        """The share of what is there that was said."""
-        return float(_share(self.right.sum(), self.true.sum()))
+        """The share of labels that were predicted."""
+        return float(_ratio(self.true_positives.sum(), self.actual.sum()))
 
     @property
     def micro_f1(self) -> float:
-        """F1 over all kinds together."""
-        return float(f1(self.right.sum(), self.said.sum(), self.true.sum()))
+        """F1 of the counts summed over all names."""
+        return float(f1(self.true_positives.sum(), self.predicted.sum(), self.actual.sum()))
 
     @property
     def macro_f1(self) -> float:
-        """The mean of F1 over the kinds that occur or were said."""
-        present = self.said + self.true > 0
-        each = f1(self.right, self.said, self.true)[present]
-        return float(each.mean()) if each.size else 0.0
+        """The unweighted mean of F1 over the names that occur or were predicted."""
+        return _mean_f1(self.true_positives, self.predicted, self.actual)
 
     @property
     def main(self) -> float:
-        """F1 over all kinds together."""
+        """The micro-F1."""
         return self.micro_f1
 
     def figures(self) -> dict[str, float]:
-        """Return the figures by their names."""
+        """Return precision, recall, both F1 and the extra figure by their names."""
         names = ("precision", "recall", "micro_f1", "macro_f1")
         return {name: getattr(self, name) for name in names} | self.extra
 
-    def yardstick(self) -> str:
-        """Say what costs nothing."""
-        return self.nothing
+    def trivial_baseline(self) -> str:
+        """Describe the result of predicting no label at all."""
+        return self.trivial
 
     def __str__(self) -> str:
-        """Return precision, recall, F1 and the extra figure, rounded."""
+        """Return F1, precision, recall and the extra figure, rounded."""
         extra = "".join(f", {name} {value:.1%}" for name, value in self.extra.items())
         return (
             f"F1 {self.micro_f1:.1%} (precision {self.precision:.1%}, "
@@ -148,70 +194,46 @@ class Hits:
         )
 
     def table(self) -> str:
-        """Return a row for each kind."""
-        return aligned(
-            ["", "right", "said", "true", "F1"],
-            zip(
-                self.kinds,
-                self.right,
-                self.said,
-                self.true,
-                [f"{each:.1%}" for each in f1(self.right, self.said, self.true)],
-                strict=True,
-            ),
-        )
-
-
-def count_labels(labels: Sequence[str], true: np.ndarray, said: np.ndarray) -> Hits:
-    """Count the answers where a text may have several labels.
-
-    Args:
-        labels: the C classes' names.  true, said: (S, C) of truth values.
-    """
-    exact = float((true == said).all(axis=1).mean()) if len(true) else 0.0
-    nothing = float((~true.any(axis=1)).mean()) if len(true) else 0.0
-    return Hits(
-        labels,
-        (true & said).sum(axis=0),
-        said.sum(axis=0),
-        true.sum(axis=0),
-        {"all labels right": exact},
-        f"never a label: all labels right {nothing:.1%}",
-    )
+        """Return the counts and F1 of each name as text."""
+        counts = self.true_positives, self.predicted, self.actual
+        each = [f"{value:.1%}" for value in f1(*counts)]
+        rows = zip(self.names, *counts, each, strict=True)
+        return format_table(["", "right", "said", "true", "F1"], rows)
 
 
 @dataclass(frozen=True)
-class NumberScores:
-    """How far numbers are from what they should be.
+class RegressionMetrics(Metrics):
+    """Metrics of predicted numbers.
 
     Attributes:
-        true, said: (S,).
+        actual (S,): the numbers of the labels.
+        predicted (S,): the predicted numbers.
     """
 
-    true: np.ndarray
-    said: np.ndarray
+    actual: np.ndarray
+    predicted: np.ndarray
 
     @property
     def mae(self) -> float:
-        """The mean of the absolute errors."""
-        return float(np.abs(self.said - self.true).mean())
+        """The mean absolute error."""
+        return float(np.abs(self.predicted - self.actual).mean())
 
     @property
     def r2(self) -> float:
-        """1 - Σ(said - true)² / Σ(true - mean)²: 1 is perfect, 0 as good as the mean."""
-        spread = np.square(self.true - self.true.mean()).sum()
-        errors = np.square(self.said - self.true).sum()
-        return float(1 - errors / spread) if spread else float(errors == 0)
+        """1 - Σ(predicted - actual)² / Σ(actual - mean)²; 0 is as good as the mean."""
+        total = np.square(self.actual - self.actual.mean()).sum()
+        residual = np.square(self.predicted - self.actual).sum()
+        return float(1 - residual / total) if total else float(residual == 0)
 
     @property
     def pearson(self) -> float:
-        """The correlation of what was said with what is true; 0 if either never changes."""
-        return _correlation(self.true, self.said)
+        """Pearson's correlation; 0 if either side is constant."""
+        return _correlation(self.actual, self.predicted)
 
     @property
     def spearman(self) -> float:
-        """The correlation of their ranks, equal numbers sharing the mean of theirs."""
-        return _correlation(_ranks(self.true), _ranks(self.said))
+        """Spearman's rank correlation; equal numbers share the mean of their ranks."""
+        return _correlation(_ranks(self.actual), _ranks(self.predicted))
 
     @property
     def main(self) -> float:
@@ -219,13 +241,13 @@ class NumberScores:
         return self.r2
 
     def figures(self) -> dict[str, float]:
-        """Return the figures by their names."""
+        """Return R², mean absolute error and both correlations by their names."""
         return {name: getattr(self, name) for name in ("r2", "mae", "pearson", "spearman")}
 
-    def yardstick(self) -> str:
-        """Say what costs nothing."""
-        far = np.abs(self.true - np.median(self.true)).mean()
-        return f"always the median: mean error {far:.3g}"
+    def trivial_baseline(self) -> str:
+        """Describe the mean absolute error of always predicting the median."""
+        error = np.abs(self.actual - np.median(self.actual)).mean()
+        return f"always the median: mean error {error:.3g}"
 
     def __str__(self) -> str:
         """Return all four figures, rounded."""
@@ -235,51 +257,57 @@ class NumberScores:
         )
 
     def table(self) -> str:
-        """Return the mean error in each quarter of the true numbers.
+        """Return the mean absolute error in each quarter of the actual numbers.
 
-        >>> print(NumberScores(np.arange(8.0), np.arange(8.0) + 0.5).table())
+        >>> print(RegressionMetrics(np.arange(8.0), np.arange(8.0) + 0.5).table())
         true from  to  mean error
         0           1         0.5
         2           3         0.5
         4           5         0.5
         6           7         0.5
         """
-        order = np.argsort(self.true, kind="stable")
+        order = np.argsort(self.actual, kind="stable")
         quarters = [part for part in np.array_split(order, 4) if len(part)]
         rows = [
             [
-                f"{self.true[part[0]]:.4g}",
-                f"{self.true[part[-1]]:.4g}",
-                f"{np.abs(self.said[part] - self.true[part]).mean():.3g}",
+                f"{self.actual[part[0]]:.4g}",
+                f"{self.actual[part[-1]]:.4g}",
+                f"{np.abs(self.predicted[part] - self.actual[part]).mean():.3g}",
             ]
             for part in quarters
         ]
-        return aligned(["true from", "to", "mean error"], rows)
+        return format_table(["true from", "to", "mean error"], rows)
 
 
-def f1(right, said, true):
-    """2 · right / (said + true), the harmonic mean of precision and recall; 0 of nothing."""
-    return _share(2 * right, said + true)
+def f1(true_positives: Any, predicted: Any, actual: Any) -> Any:
+    """Return F1, 2 · true positives / (predicted + actual); 0 where both counts are 0."""
+    return _ratio(2 * true_positives, predicted + actual)
 
 
-def _share(part, whole):
+def _mean_f1(true_positives: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> float:
+    present = predicted + actual > 0
+    each = f1(true_positives, predicted, actual)[present]
+    return float(each.mean()) if each.size else 0.0
+
+
+def _ratio(part: Any, whole: Any) -> Any:
     return np.asarray(part) / np.maximum(whole, 1)
 
 
-def _correlation(a, b):
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
-    length = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / length) if length else 0.0
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale else 0.0
 
 
-def _ranks(numbers):
+def _ranks(numbers: np.ndarray) -> np.ndarray:
     _, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[places]
 
 
-def aligned(header: Sequence[str], rows) -> str:
-    """Return a table as text, the first column to the left and the others to the right."""
+def format_table(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a table as text, its first column left-aligned, the others right-aligned."""
     cells = [header, *[[str(cell) for cell in row] for row in rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(

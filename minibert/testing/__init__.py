@@ -1,7 +1,7 @@
-"""Hypothesis strategies for testing layers and models, the package's own and yours.
+"""Hypothesis strategies for tests of layers, models and tokenizers.
 
-The strategies are imported on first use, because the verified cases in `minibert.testing.cases`
-work without Hypothesis.
+The strategies are imported on first use, because `minibert.testing.cases`, the package's own
+gradient checks, works without Hypothesis.
 """
 
 from importlib import import_module
@@ -11,7 +11,7 @@ __all__ = ["batches", "configs", "float_arrays", "parameters", "texts", "vocabul
 
 
 def __getattr__(name: str) -> Any:
-    """Import the strategies when the first of them is asked for."""
+    """Return a strategy, importing the module on first use."""
     if name in __all__:
         return getattr(import_module("minibert.testing.strategies"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

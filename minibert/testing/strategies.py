@@ -1,11 +1,11 @@
-"""Hypothesis strategies, to prove layers of your own and to try models of many shapes.
+"""Hypothesis strategies to check layers and tokenizers of your own, and models of many shapes.
 
-A layer is proven for any parameters and any input, not for the one example that came to mind:
+A layer is checked with many parameters and inputs instead of one example:
 
 >>> from hypothesis import given, settings
 >>> from minibert.gradcheck import check_layer
 >>> class Gate:
-...     def shapes(self):
+...     def specs(self):
 ...         return {"weight": (4,)}
 ...     def forward(self, params, x):
 ...         return x * params["weight"], x
@@ -13,27 +13,28 @@ A layer is proven for any parameters and any input, not for the one example that
 ...         grads["weight"][:] += (dout * x).sum(axis=0)
 ...         return dout * params["weight"]
 >>> @settings(max_examples=20, deadline=None)
-... @given(float_arrays((3, 4), varied=True), parameters(Gate().shapes()))
-... def prove(x, params):
+... @given(float_arrays((3, 4), varied=True), parameters(Gate().specs()))
+... def gradients_are_right(x, params):
 ...     check_layer(Gate(), {"x": x}, params)
->>> prove()
+>>> gradients_are_right()
 
-`texts` and `vocabularies` do the same for what reads text:
+`texts` and `vocabularies` do the same for a tokenizer:
 
 >>> from minibert import WordPieceTokenizer
 >>> @settings(max_examples=20, deadline=None)
 ... @given(vocabularies(), texts())
-... def every_token_stands_where_it_came_from(vocabulary, text):
+... def every_token_has_offsets_in_the_text(vocabulary, text):
 ...     encoding = WordPieceTokenizer(vocabulary).encode(text)
 ...     for token, (start, end) in zip(encoding.tokens, encoding.offsets):
 ...         assert 0 <= start <= end <= len(text), token
->>> every_token_stands_where_it_came_from()
+>>> every_token_has_offsets_in_the_text()
 
-A failing case shrinks to the smallest that still fails. ReLU has a kink at 0, where no difference
-is a slope: keep `hidden_act` smooth, or the inputs away from it. Needs `hypothesis`, which nothing
-else in this package imports.
+Hypothesis shrinks a failing example to the smallest that fails. ReLU has a kink at 0, where finite
+differences are not the slope: use a smooth `hidden_act`, or inputs away from 0. This module needs
+`hypothesis`, which no other module of the package imports.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,11 @@ from numpy.typing import DTypeLike
 
 from minibert.gradcheck import away_from_initial
 from minibert.models.config import ACTIVATIONS, POSITIONS, BertConfig, require_int
-from minibert.parameters import Parameters, Shapes
+from minibert.parameters import Parameters
 
 __all__ = ["batches", "configs", "float_arrays", "parameters", "texts", "vocabularies"]
 
-LARGEST = 2**16  # times 256 is 2²⁴, up to which float32 knows every whole number
+LARGEST = 2**16  # times 256 is 2²⁴, up to which float32 represents every integer
 
 
 def float_arrays(
@@ -57,20 +58,20 @@ def float_arrays(
     dtype: DTypeLike = np.float64,
     varied: bool = False,
 ) -> st.SearchStrategy[np.ndarray]:
-    """Arrays of ordinary numbers, multiples of 2⁻⁸ so that a failing one is easy to read.
+    """Draw arrays of multiples of 2⁻⁸, which are easy to read in a failing example.
 
     >>> from hypothesis import find
     >>> find(float_arrays((2, 3)), lambda x: x.sum() >= 1).tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
 
     Args:
-        shape: of the arrays.
-        largest: no number is further from 0.
+        shape: the arrays' shape.
+        largest: the largest absolute value.
         dtype: float32 or float64.
-        varied: never all numbers alike, as `minibert.gradcheck` likes its inputs.
+        varied: draw no constant array, about which `minibert.gradcheck` warns.
 
     Raises:
-        ValueError: there is no such array.
+        ValueError: an argument is out of range, or every such array is constant.
     """
     if np.dtype(dtype).kind != "f":
         raise ValueError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
@@ -80,23 +81,24 @@ def float_arrays(
     if varied and (np.prod(shape) < 2 or not bound):
         raise ValueError(
             f"varied: arrays of the shape {shape} and of multiples of 1/256 up to {largest} "
-            "are all alike"
+            "are all equal"
         )
     elements = st.integers(-bound, bound)
-    # Without a fill, every number is drawn, and shrinks, by itself.
+    # Without a fill value, each element is drawn and shrunk separately.
     whole = st_numpy.arrays(np.int64, shape, elements=elements, fill=st.nothing())
     drawn = whole.map(lambda array: np.asarray(array / 256, dtype))
     return drawn.filter(lambda array: np.ptp(array) > 0) if varied else drawn
 
 
 def configs(**fixed: Any) -> st.SearchStrategy[BertConfig]:
-    """Small configurations of every kind; they shrink to one block, one head and four units.
+    """Draw small configurations; they shrink to one block, one head and four units.
 
     >>> from hypothesis import find
     >>> find(configs(), lambda config: config.num_attention_heads > 1).hidden_size
     8
 
-    What is given bounds what is drawn: heads that share the width, ids that the vocabulary holds.
+    Given fields restrict the drawn ones: the number of heads divides the hidden size, and the
+    vocabulary contains the padding id.
 
     >>> find(configs(num_attention_heads=3, pad_token_id=7), lambda config: True).hidden_size
     12
@@ -105,12 +107,13 @@ def configs(**fixed: Any) -> st.SearchStrategy[BertConfig]:
         fixed: fields of `BertConfig` that are given instead of drawn.
 
     Raises:
-        ValueError: no configuration has such values.
+        ValueError: a given field is out of range.
     """
     for name in ("hidden_size", "num_attention_heads"):
         require_int(name, fixed.get(name, 1), at_least=1)
     require_int("pad_token_id", fixed.get("pad_token_id", 0), at_least=0)
-    # Narrower than four, a layer norm's output hardly depends on its input; even, for sinusoids.
+    # The output of a layer norm narrower than four hardly depends on its input; sinusoids need an
+    # even width.
     heads, head_width = st.sampled_from([1, 2, 3]), st.sampled_from([4, 6])
     if "num_attention_heads" in fixed:
         heads = st.just(fixed["num_attention_heads"])
@@ -143,7 +146,7 @@ def configs(**fixed: Any) -> st.SearchStrategy[BertConfig]:
 def batches(
     draw: st.DrawFn, config: BertConfig, *, max_batch: int = 3, max_length: int = 6
 ) -> dict[str, np.ndarray]:
-    """Batches that a model of this configuration reads, padded at the right; ids may repeat.
+    """Draw batches for a model, padded on the right; ids may repeat.
 
     >>> from hypothesis import find
     >>> batch = find(batches(BertConfig()), lambda batch: batch["attention_mask"].min() == 0)
@@ -152,11 +155,12 @@ def batches(
 
     Args:
         draw: given by Hypothesis.
-        config: whose sizes bound the ids, the segments and the length.
-        max_batch, max_length: the largest B and T.
+        config: bounds the ids, the segments and the length.
+        max_batch: the largest B.
+        max_length: the largest T.
 
     Returns:
-        `input_ids`, `token_type_ids` and `attention_mask`, (B, T); every sequence has a token.
+        `input_ids`, `token_type_ids` and `attention_mask` (B, T); every sequence has a token.
     """
     require_int("max_batch", max_batch, at_least=1)
     require_int("max_length", max_length, at_least=1)
@@ -173,20 +177,23 @@ def batches(
     }
 
 
-def parameters(shapes: Shapes, *, dtype: DTypeLike = np.float64) -> st.SearchStrategy[Parameters]:
-    """Parameters away from their initial values, where a 0 and a 1 can't hide a wrong gradient.
+def parameters(
+    specs: Mapping[str, Any], *, dtype: DTypeLike = np.float64
+) -> st.SearchStrategy[Parameters]:
+    """Draw parameters away from initial values: a 0 or a 1 hides a wrong gradient.
 
     Args:
-        shapes: of a layer or a model, as its `shapes()` returns them.
-        dtype: float64 to prove, float32 to run.
+        specs: the declaration of a layer or a model, as its `specs()` returns it; shapes by name;
+            or parameters of the same layout.
+        dtype: float64 to check gradients, float32 to run.
     """
-    return st.integers(0, 2**16).map(
-        lambda seed: away_from_initial(Parameters(shapes), seed).astype(dtype)
-    )
+    layout = specs if isinstance(specs, Parameters) else Parameters(specs)
+    return st.integers(0, 2**16).map(lambda seed: away_from_initial(layout, seed).astype(dtype))
 
 
-# What has broken tokenizers: characters that grow, shrink or vanish when they are normalised, that
-# look like white space or only nearly, that are several to the eye's one, or that aren't any.
+# Texts that have broken tokenizers: characters that become longer, shorter or empty when they are
+# normalized, white space and characters that resemble it, grapheme clusters of several code points,
+# and code points that are not characters.
 HOSTILE = (
     "", " ", "\t", "\n", "\r\n", "\x00", "\x1f", "\x7f", "\x85", "\xa0", "\xad", "\u200b", "\u200d",
     "\u2028", "\u3000", "\ufeff", "\ufffd", "\uffff", "\U0010ffff", "\u0301", "e\u0301", "é", "İ",
@@ -197,16 +204,16 @@ HOSTILE = (
 
 
 def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:
-    r"""Texts of every kind: words, all white space, and Unicode that has broken tokenizers.
+    r"""Draw texts: words, white space, and Unicode that has broken tokenizers.
 
-    Lone surrogates are left out: they are no text, and no file can hold them.
+    Lone surrogates are left out, because UTF-8 cannot encode them.
 
     >>> from hypothesis import find
     >>> find(texts(), lambda text: len(text) > 2)
     '000'
 
     Args:
-        max_size: the most parts that a text is joined from; a part has 101 characters at most.
+        max_size: the largest number of parts; a part has at most 101 characters.
     """
     letters = st.characters(exclude_categories=["Cs"])
     part = st.one_of(
@@ -217,7 +224,7 @@ def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:
 
 @st.composite
 def vocabularies(draw: st.DrawFn, *, max_size: int = 20) -> list[str]:
-    """Vocabularies of WordPiece: the special tokens, then pieces that begin or go on, once each.
+    """Draw WordPiece vocabularies: the special tokens, then distinct pieces, some with ##.
 
     >>> from hypothesis import find
     >>> find(vocabularies(), lambda pieces: any(piece.startswith("##") for piece in pieces))
@@ -225,7 +232,7 @@ def vocabularies(draw: st.DrawFn, *, max_size: int = 20) -> list[str]:
 
     Args:
         draw: given by Hypothesis.
-        max_size: the most pieces beside the special ones.
+        max_size: the largest number of pieces, not counting special tokens.
     """
     letters = "abcé中.!'"
     piece = st.builds(

@@ -1,29 +1,31 @@
-"""Tokenization: text to ids and back, in three rooms.
+"""Tokenization: text to ids and back.
 
-Normalise: `characters`, `normalizer`. Match: `vocabulary`, `added`, `matching`, `fast`. Learn:
-`trainer`. `wordpiece` is the front door, with `framing` and `saved` behind it.
+- Normalize: `characters`, `normalizer`.
+- Match: `vocabulary`, `added`, `matching`, `fast`.
+- Learn: `trainer`.
+- `wordpiece` contains the tokenizer, which uses `encoding`, `framing` and `saved`.
 
 The tokens of a text are those of Hugging Face's `tokenizers` 0.23 and of `transformers` 5: ids,
 types, masks, offsets and word ids, under the same options. The parity tests try every code point
-and arbitrary strings, and assert that nothing differs but this:
+and random strings, and assert that only the following differs:
 
 ====================================  ==========================  ================================
-what                                  there                       here, and why
+case                                  Hugging Face                minibert, and why
 ====================================  ==========================  ================================
-lone surrogates, U+D800 to U+DFFF     can't be given              dropped; letters, if the text is
+lone surrogates, U+D800 to U+DFFF     not accepted                dropped; letters, if the text is
                                                                   not cleaned
-the text of a token that is added     the part of the text that   its own, so that decoding gives
-(its id is the same)                  it took, normalised         back what was added
-letters of Unicode 17 and later       no part of a word           part of a word, if `regex` knows
-beside an added token, `single_word`                              them
+the text of an added token (its id    the matched part of the     the token's content, so that
+is the same)                          text, normalized            decoding returns it
+letters of Unicode 17 and later       not part of a word          part of a word, if `regex` knows
+next to a `single_word` added token                               them
 windows with no room for a text       longer than `max_length`    an error
 `encode(text, "")`                    `transformers`: one text    a pair, as in `tokenizers`
-special tokens that no vocabulary     `transformers` adds them    an error: no model has learned
-has                                                               them
+special tokens that are not in the    `transformers` adds them    an error, because no model has
+vocabulary                                                        learned them
 ====================================  ==========================  ================================
 
-Between versions of Python, nothing differs but what a Unicode after 18 may bring, if that Python
-knows it: capitals, and marks that decompose or move.
+Results are equal on all versions of Python, except for capitals and for marks that decompose or are
+reordered, if a Unicode after 18 adds them.
 """
 
 from minibert.tokenization.added import AddedToken

@@ -1,7 +1,7 @@
-"""Tokens that are found in the text before it is cut into words: the special ones, and your own."""
+"""Added tokens: special and user-defined tokens, found before text is split into words."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import regex
@@ -11,26 +11,27 @@ from minibert.tokenization.characters import OTHER_SPACE, SPACE
 _in_word = regex.compile(r"\w")
 _space = re.compile(f"[{SPACE}{OTHER_SPACE}]")
 
-SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a letter, which no file can hold
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character; cannot be written as UTF-8
 
-Span = tuple[int, int, int | None]  # where it starts and ends, and its id if it is a token
+Span = tuple[int, int, int | None]  # start, end, and the id of an added token or None
 
 
 @dataclass(frozen=True)
 class AddedToken:
-    """A token that is taken whole wherever it stands, as in Hugging Face's `tokenizers`.
+    """A token that is never split, as in Hugging Face's `tokenizers`.
 
     Args:
-        content: its text.
-        single_word: not inside a word.
-        lstrip, rstrip: it takes the white space before, or after it, with it.
-        normalized: it is looked for in the normalised text, and normalised itself; else in the
-            text as it was given.
-        special: `decode` leaves it out, and `split_special_tokens` makes it plain text.
+        content (str): text of the token.
+        single_word (bool): do not match inside a word.
+        lstrip (bool): include the white space before the token.
+        rstrip (bool): include the white space after the token.
+        normalized (bool): normalize the token and search for it in the normalized text; otherwise
+            search in the original text.
+        special (bool): `decode` can skip the token, and `split_special_tokens` disables it.
 
     Raises:
         TypeError: the text is not a string.
-        ValueError: it is empty, or can't be written as UTF-8.
+        ValueError: the text is empty or cannot be written as UTF-8.
     """
 
     content: str
@@ -40,7 +41,7 @@ class AddedToken:
     normalized: bool = True
     special: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.content, str):
             kind = type(self.content).__name__
             raise TypeError(f"added token: expected a string, got {kind}")
@@ -49,14 +50,30 @@ class AddedToken:
             raise ValueError(f"added token: expected a text, got {got}")
 
 
+def as_added_tokens(tokens: Iterable[str | AddedToken], special: bool = False) -> list[AddedToken]:
+    """Return tokens as `AddedToken`s; a text is normalized unless it is special.
+
+    Raises:
+        TypeError: `tokens` is one string.
+    """
+    if isinstance(tokens, str):
+        raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
+    return [
+        AddedToken(token, normalized=not special, special=special)
+        if isinstance(token, str)
+        else token
+        for token in tokens
+    ]
+
+
 class Finder:
-    """Finds tokens in texts: the leftmost first, and the longest of those.
+    """Search for added tokens: leftmost first, then longest.
 
     >>> list(Finder({"[A]": (AddedToken("[A]", rstrip=True), 7)}).split("x[A]  y"))
     [(0, 1, None), (1, 6, 7), (6, 7, None)]
 
     Args:
-        tokens: the texts to look for, each with its token and its id.
+        tokens: the token and its id for each text to search for.
     """
 
     def __init__(self, tokens: Mapping[str, tuple[AddedToken, int]]):
@@ -65,7 +82,7 @@ class Finder:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     def found_in(self, text: str) -> bool:
-        """Whether any of the tokens' texts occurs in this one.
+        """Return whether a text contains the text of any token.
 
         Raises:
             TypeError: the text is not a string.
@@ -75,20 +92,20 @@ class Finder:
         return self._pattern.search(text) is not None
 
     def split(self, text: str, *, keep_special: bool = True) -> Iterator[Span]:
-        """Yield the tokens of a text and what lies between them, in order, nothing empty.
+        """Yield the tokens of a text and the parts between them, in order, without empty parts.
 
         Args:
-            text: where to look.
-            keep_special: special tokens count as tokens, not as text.
+            text: the text.
+            keep_special (bool): search for special tokens; otherwise they are plain text.
         """
-        done = 0
+        done = 0  # end of the last span
         for match in self._pattern.finditer(text):
             token, i = self.tokens[match[0]]
             start, end = match.span()
             if token.special and not keep_special:
                 continue
-            beside = text[start - 1 : start], text[end : end + 1]
-            if token.single_word and any(map(_in_word.match, beside)):
+            neighbours = text[start - 1 : start], text[end : end + 1]
+            if token.single_word and any(map(_in_word.match, neighbours)):
                 continue
             while token.lstrip and start > done and _space.match(text, start - 1):
                 start -= 1

@@ -1,31 +1,31 @@
-"""What BERT takes for white space, punctuation, accents and capitals: tables that never change.
+"""BERT's character classes: white space, punctuation, accents and capitals, as fixed tables.
 
-A checkpoint's ids must not depend on who cuts its text, nor when. Hugging Face's `tokenizers`
-(0.23), through which most checkpoints run, files characters as Unicode 8 did, decomposes
-them as Unicode 9 did, and lowers them as Unicode 17 does, while Python and `regex` move to a newer
-Unicode with every release. So the classes are written out here, and the words of a text are those
-of `tokenizers` for every code point, whatever the Python. Beside a Unicode of today that means:
+The ids of a checkpoint must not depend on the software that tokenizes the text. Most checkpoints
+use Hugging Face's `tokenizers` (0.23), which classifies characters by Unicode 8, decomposes them by
+Unicode 9 and converts them to lower case by Unicode 17. Python and `regex` adopt a newer Unicode
+with every release. So the classes are listed here, and the words of a text are those of
+`tokenizers` for every code point, on any Python. The differences from a current Unicode are:
 
-==============================================  ===================================
+==============================================  ==========================================
 characters                                      are treated
-==============================================  ===================================
+==============================================  ==========================================
 punctuation since Unicode 9 (U+2E43 and so on)  as letters
 marks since Unicode 9 (U+08D4 and so on)        as letters: kept
 marks since Unicode 10 (U+1DF6 and so on)       and neither reordered nor decomposed
 format characters since 9 (U+08E2 and so on)    as letters: kept
-U+166D and U+111C9                              as punctuation, which they once were
-U+1734                                          as an accent, which it once was
-U+2B820 to U+2B91F                              as letters: not taken for Chinese
-==============================================  ===================================
+U+166D and U+111C9                              as punctuation, as in older versions
+U+1734                                          as an accent, as in older versions
+U+2B820 to U+2B91F                              as letters, not as Chinese
+==============================================  ==========================================
 
 Sources: Unicode Character Database, versions 8.0 (general category), 9.0 (combining class,
-decomposition) and 17.0 (lower case); for what is Chinese, and for ASCII, Devlin et al. (2019), by
-their code (`BasicTokenizer`).
+decomposition) and 17.0 (lower case). For Chinese and ASCII: Devlin et al. (2019), in their code
+(`BasicTokenizer`).
 """
 
 
 def character_class(ranges: str) -> str:
-    r"""Write ranges of hexadecimal code points as the inside of a regular expression's class.
+    r"""Return ranges of hexadecimal code points as the inside of a regex character class.
 
     >>> character_class("41-43 1F600")
     '\\U00000041-\\U00000043\\U0001F600'
@@ -40,12 +40,12 @@ SPACE = character_class("""
     9-A D 20 A0 1680 2000-200A 2028-2029 202F 205F 3000
 """)
 
-# White space too where text is not cleaned; the cleaning drops them as control characters.
+# White space if text is not cleaned; cleaning drops these as control characters.
 OTHER_SPACE = character_class("""
     B-C 85
 """)
 
-# Dropped by the cleaning: NUL, U+FFFD, control, format and private characters, surrogates.
+# Dropped by cleaning: NUL, U+FFFD, control, format and private characters, surrogates.
 DROPPED = character_class("""
     D800-DFFF
     0-8 B-C E-1F 7F-9F AD 600-605 61C 6DD 70F 180E 200B-200F 202A-202E 2060-2064 2066-206F
@@ -53,13 +53,13 @@ DROPPED = character_class("""
     100000-10FFFD
 """)
 
-# Chinese, each a word of its own. Hugging Face leaves out part of extension E, most likely by a
-# slip of the pen; so that the ids agree, so do we.
+# Chinese; each character is a word. Hugging Face omits part of extension E, probably by mistake; it
+# is omitted here too, so that the ids agree.
 CHINESE = character_class("""
     3400-4DBF 4E00-9FFF F900-FAFF 20000-2A6DF 2A700-2B73F 2B740-2B81F 2B920-2CEAF 2F800-2FA1F
 """)
 
-# Category P, and those of ASCII's symbols that Unicode calls otherwise: $ + < = > ^ ` | ~.
+# Category P, and the ASCII symbols of other categories: $ + < = > ^ ` | ~.
 PUNCTUATION = character_class("""
     21-2F 3A-40 5B-60 7B-7E A1 A7 AB B6-B7 BB BF 37E 387 55A-55F 589-58A 5BE 5C0 5C3 5C6 5F3-5F4
     609-60A 60C-60D 61B 61E-61F 66A-66D 6D4 700-70D 7F7-7F9 830-83E 85E 964-965 970 AF0 DF4 E4F
@@ -78,7 +78,7 @@ PUNCTUATION = character_class("""
     16B37-16B3B 16B44 1BC9F 1DA87-1DA8B
 """)
 
-# Category Mn: accents, once letters are decomposed.
+# Category Mn: accents, after decomposition.
 MARK = character_class("""
     300-36F 483-487 591-5BD 5BF 5C1-5C2 5C4-5C5 5C7 610-61A 64B-65F 670 6D6-6DC 6DF-6E4 6E7-6E8
     6EA-6ED 711 730-74A 7A6-7B0 7EB-7F3 816-819 81B-823 825-827 829-82D 859-85B 8E3-902 93A 93C
@@ -107,7 +107,7 @@ MARK = character_class("""
     1DAA1-1DAAF 1E8D0-1E8D6 E0100-E01EF
 """)
 
-# Decomposing characters, and marks with a place in the order of marks, since Unicode 10.
+# Characters that decompose, and marks with a combining class, added since Unicode 10.
 LATE = character_class("""
     5C8-5C9 7FD 897-89F 8CA-8D3 9FE C3C D3B-D3C EBA 1715 1ABF-1AF0 1DF6-1DFA A82C 105C9 105E4
     10D24-10D27 10D69-10D6D 10EAB-10EAC 10ECB-10ECF 10EF0-10EFB 10EFD-10EFF 10F46-10F50
@@ -118,7 +118,7 @@ LATE = character_class("""
     1E6EE-1E6EF 1E6F5
 """)
 
-# Capitals that Python 3.11 (Unicode 14) doesn't know, and their small letters.
+# Capitals that Python 3.11 (Unicode 14) does not know, and their lower-case letters.
 LATE_CAPITALS = {
     0x1C89: 0x1C8A,
     0xA7CB: 0x264,

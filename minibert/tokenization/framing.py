@@ -1,6 +1,6 @@
-"""From the tokens of texts to what a model reads: cut to length, framed by [CLS] and [SEP], padded.
+"""From tokens to a model's input: truncation, windows, [CLS] and [SEP], padding.
 
-A text's tokens come as rows of four numbers, (T, 4): id, start, end, and number of the word.
+The tokens of a text are an array (T, 4): id, start, end and word index.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,17 @@ Padding = Literal["longest", "max_length"]
 
 @dataclass(slots=True)
 class Encoding:
-    """A text, or a pair of texts, as a model reads it: T tokens.
+    """A model's input of T tokens for a text or a pair of texts.
 
     Attributes:
-        input_ids: the tokens' ids.
-        token_type_ids: segments: 1 for the second text and its [SEP], else 0.
-        attention_mask: 1 everywhere; padding, which comes later, gets 0.
-        tokens: the tokens' texts.
-        special_tokens_mask: 1 for [CLS] and [SEP], else 0.
-        offsets: `text[start:end]` is what the token is made of; (0, 0) for [CLS] and [SEP].
-        word_ids: the number of the token's word in its text; None for [CLS] and [SEP].
+        input_ids (T): token ids.
+        token_type_ids (T): segment: 1 for the second text and its [SEP], else 0.
+        attention_mask (T): 1 everywhere; padding, which is added later, is 0.
+        tokens (T): token texts.
+        special_tokens_mask (T): 1 for [CLS] and [SEP], else 0.
+        offsets (T): (start, end) of the token's characters `text[start:end]`; (0, 0) for [CLS] and
+            [SEP].
+        word_ids (T): index of the token's word in its text; None for [CLS] and [SEP].
     """
 
     input_ids: list[int]
@@ -40,13 +41,14 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Frame:
-    """Puts the special tokens around texts: `[CLS] text [SEP]`, `[CLS] text [SEP] pair [SEP]`.
+    """The special tokens around texts: `[CLS] text [SEP]` and `[CLS] text [SEP] pair [SEP]`.
 
     Devlin et al. (2019), section 3 and figure 2.
 
     Args:
-        cls_id, sep_id: the special tokens.
-        pieces: each id's text.
+        cls_id (int): id of [CLS].
+        sep_id (int): id of [SEP].
+        pieces: text of each id.
     """
 
     cls_id: int
@@ -54,7 +56,7 @@ class Frame:
     pieces: Sequence[str]
 
     def encoding(self, *texts: np.ndarray) -> Encoding:
-        """Frame the tokens of a text (T, 4), or of two.
+        """Return the `Encoding` of one or two texts, each an array of tokens (T, 4).
 
         >>> frame = Frame(cls_id=0, sep_id=1, pieces=["[CLS]", "[SEP]", "hi", "##gh"])
         >>> encoding = frame.encoding(np.array([[2, 0, 2, 0], [3, 2, 4, 0]]))
@@ -66,8 +68,8 @@ class Frame:
         ids, types, special = [self.cls_id], [0], [1]
         offsets: list[tuple[int, int]] = [(0, 0)]
         words: list[int | None] = [None]
-        for segment, rows in enumerate(texts):
-            text_ids, starts, ends, text_words = rows.T.tolist()
+        for segment, text_tokens in enumerate(texts):
+            text_ids, starts, ends, text_words = text_tokens.T.tolist()
             ids += [*text_ids, self.sep_id]
             types += [segment] * (len(text_ids) + 1)
             special += [*[0] * len(text_ids), 1]
@@ -77,11 +79,11 @@ class Frame:
         return Encoding(ids, types, [1] * len(ids), tokens, special, offsets, words)
 
 
-def room(max_length: int | None, texts: int) -> int:
-    """Return how many tokens of one or two texts fit beside the special tokens.
+def text_room(max_length: int | None, texts: int) -> int:
+    """Return the number of tokens (int) left for one or two texts without the special tokens.
 
     Raises:
-        ValueError: there is no length, or not even the special tokens fit.
+        ValueError: `max_length` is None or below the number of special tokens.
     """
     if max_length is None:
         raise ValueError("max_length: expected the length of a window, got None")
@@ -93,29 +95,39 @@ def room(max_length: int | None, texts: int) -> int:
     return max_length - special
 
 
-def keep(first: int, second: int | None, room: int, truncation: Truncation) -> tuple[int, int]:
-    """Return how many tokens each text keeps, so that they fit in `room`.
+def truncated_lengths(
+    first: int, second: int | None, room: int, truncation: Truncation
+) -> tuple[int, int]:
+    """Return the lengths (int, int) of both texts after truncation to `room` tokens.
 
-    `longest_first` cuts the end of the longer one until both fit, and once they are equal, both in
-    turn; an odd place falls to the longer one, and to the second if they are equal.
+    `longest_first` truncates the longer text until both are equal, then both in turn. An odd
+    remaining token is given to the longer text, and to the second text if they are equal.
 
-    >>> keep(5, 2, 5, "longest_first"), keep(3, 3, 5, "longest_first")
+    >>> truncated_lengths(5, 2, 5, "longest_first"), truncated_lengths(3, 3, 5, "longest_first")
     ((3, 2), (2, 3))
 
+    Args:
+        first (int): number of tokens of the first text.
+        second (int or None): number of tokens of the second text; None without one.
+        room (int): maximum total number of tokens.
+        truncation: the text to truncate.
+
     Raises:
-        ValueError: an unknown truncation, or one text alone can't be cut short enough.
+        ValueError: unknown truncation, or truncating the one text alone is not enough.
     """
-    kept = _keep(first, second or 0, room, truncation)
-    if min(kept) < 0 or (truncation == "only_second" and second is None):
+    lengths = _truncated_lengths(first, second or 0, room, truncation)
+    if min(lengths) < 0 or (truncation == "only_second" and second is None):
         other = "there is none" if second is None else "the first one alone is too long"
         if truncation == "only_first":
             other = "the second one alone is too long"
         which = truncation.removeprefix("only_")
         raise ValueError(f"truncation: asked to cut the {which} text only, but {other}")
-    return kept
+    return lengths
 
 
-def _keep(first, second, room, truncation):
+def _truncated_lengths(
+    first: int, second: int, room: int, truncation: Truncation
+) -> tuple[int, int]:
     if truncation not in get_args(Truncation):
         names = ", ".join(get_args(Truncation))
         raise ValueError(f"truncation: expected one of {names}, got {truncation!r}")
@@ -129,17 +141,17 @@ def _keep(first, second, room, truncation):
     return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
 
 
-def windows(rows: np.ndarray, width: int, stride: int) -> list[np.ndarray]:
-    """Cut tokens (T, 4) into windows of a width, each beginning `stride` before the last one's end.
+def split_windows(tokens: np.ndarray, width: int, stride: int) -> list[np.ndarray]:
+    """Split tokens (T, 4) into windows of `width` tokens that overlap by `stride` tokens.
 
-    >>> [part.tolist() for part in windows(np.arange(7), width=4, stride=2)]
+    >>> [part.tolist() for part in split_windows(np.arange(7), width=4, stride=2)]
     [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6]]
 
     Raises:
-        ValueError: the windows are empty, or the stride leaves them no way forward.
+        ValueError: the windows are empty, or `stride` is not below `width`.
     """
-    if len(rows) <= width:
-        return [rows]
+    if len(tokens) <= width:
+        return [tokens]
     if width < 1:
         raise ValueError("max_length: leaves a window no room for a token of each text")
     if not 0 <= stride < width:
@@ -147,16 +159,16 @@ def windows(rows: np.ndarray, width: int, stride: int) -> list[np.ndarray]:
             f"stride: expected at least 0 and less than {width}, the tokens of text in a window, "
             f"got {stride}"
         )
-    last = len(rows) - width  # where the window begins that ends with the text
+    last = len(tokens) - width  # start of the window that ends with the text
     starts = range(0, last + width - stride, width - stride)
-    return [rows[start : start + width] for start in starts]
+    return [tokens[start : start + width] for start in starts]
 
 
 def padded_length(padding: Padding, max_length: int | None) -> int:
-    """Return the length to pad to; 0: that of the longest.
+    """Return the minimum length (int) to pad to; 0 for the length of the longest sequence.
 
     Raises:
-        ValueError: an unknown padding, or no length is given to pad to.
+        ValueError: unknown padding, or `max_length` is None but required.
     """
     if padding not in get_args(Padding):
         names = " or ".join(map(repr, get_args(Padding)))
@@ -175,51 +187,52 @@ def pad(
     multiple: int | None = None,
     names: Sequence[str] = INPUTS,
 ) -> dict[str, np.ndarray]:
-    """Stack encodings, padded to one length: a model's batch, and more.
+    """Stack encodings to a model's batch, padded to one length.
 
     Args:
-        encodings: B of them.
-        pad_id: fills up the ids; `special_tokens_mask` gets 1 there, the others 0.
-        length: T, unless one of them is longer.
-        multiple: T is rounded up to a multiple of it.
-        names: which fields to stack: a model's inputs, `special_tokens_mask`, `offsets`.
+        encodings: B encodings.
+        pad_id (int): padding of `input_ids`; `special_tokens_mask` is padded with 1, other fields
+            with 0.
+        length (int): minimum of T.
+        multiple (int or None): T is rounded up to a multiple of this.
+        names: fields to stack: a model's inputs, `special_tokens_mask`, `offsets`.
 
     Returns:
-        the fields in int64: (B, T), and of the offsets (B, T, 2).
+        the fields by name, (B, T), int64; `offsets` (B, T, 2).
 
     Raises:
-        ValueError: a multiple of nothing.
+        ValueError: `multiple` is below 1.
     """
     if multiple is not None and multiple < 1:
         raise ValueError(f"pad_to_multiple_of: expected at least 1, got {multiple}")
     lengths = np.array([len(encoding.input_ids) for encoding in encodings])  # (B,)
     length = max(length, int(lengths.max()))
     length += -length % (multiple or 1)
-    inside = np.arange(length) < lengths[:, None]  # (B, T), False for padding
+    is_inside = np.arange(length) < lengths[:, None]  # (B, T), False for padding
     fills = {"input_ids": pad_id, "special_tokens_mask": 1}
     batch = {}
     for name in names:
-        # All of them at once: a call of NumPy costs more than the ids of a sentence.
+        # One array for all encodings, because a NumPy call per encoding is slower.
         values = list(chain.from_iterable(getattr(encoding, name) for encoding in encodings))
         flat = np.array(values, np.int64)  # (N,), or (N, 2)
-        batch[name] = np.full((*inside.shape, *flat.shape[1:]), fills.get(name, 0), np.int64)
-        batch[name][inside] = flat
+        batch[name] = np.full((*is_inside.shape, *flat.shape[1:]), fills.get(name, 0), np.int64)
+        batch[name][is_inside] = flat
     return batch
 
 
 def with_pairs(
     texts: Sequence[str], pairs: Sequence[str] | None
 ) -> Iterator[tuple[str, str | None]]:
-    """Yield each text with its pair, or None.
+    """Yield each text with its second text, or with None.
 
     Raises:
-        TypeError: a text is not a string, or there is one string where several were expected.
-        ValueError: there are no texts, or not as many pairs as texts.
+        TypeError: a text is not a string, or a string is given instead of a list.
+        ValueError: `texts` is empty, or the number of pairs differs from the number of texts.
     """
-    for name, several in ("texts", texts), ("pairs", pairs if pairs is not None else ()):
-        if isinstance(several, str):
+    for name, strings in ("texts", texts), ("pairs", pairs if pairs is not None else ()):
+        if isinstance(strings, str):
             raise TypeError(f"{name}: expected several, got one string; put it in a list")
-        for i, text in enumerate(several):
+        for i, text in enumerate(strings):
             if not isinstance(text, str):
                 raise TypeError(f"{name}[{i}]: expected a string, got {type(text).__name__}")
     if not len(texts):

@@ -1,28 +1,36 @@
-"""From text to tokens: added tokens are taken whole, and words are cut into pieces.
+"""From text to tokens: find added tokens, then split words into pieces of the vocabulary.
 
-`plain_rows` is the definition; `rows` and `ids` get the same by the fast way, `fast`.
+`plain_tokens` is the definition; `tokens` and `ids` return the same by the cached path in `fast`.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from minibert.tokenization.added import AddedToken, Finder
-from minibert.tokenization.fast import COLUMNS, INT32, Cut, FastPath
-from minibert.tokenization.normalizer import Normalizer, Word, cut_words
+from minibert.tokenization.fast import COLUMNS, INT32, FastPath, Split
+from minibert.tokenization.normalizer import Normalizer, Word, split_words
 from minibert.tokenization.vocabulary import Vocabulary
 
-Token = tuple[int, int, int, int]  # a token: id, start, end, and 1 if it begins a word
+
+class Token(NamedTuple):
+    """A token: its id, its characters `text[start:end]`, and 1 if it begins a word, else 0."""
+
+    id: int
+    start: int
+    end: int
+    begins_word: int
 
 
 class Matcher:
-    """Finds the tokens of texts.
+    """Tokenizer of texts: added tokens, then words, then pieces.
 
     Args:
-        vocabulary: has the pieces of words.
-        normalizer: makes words of text.
-        unk_id: stands for a word that can't be cut.
-        longest_word: a longer one isn't tried, in characters.
+        vocabulary: the pieces of words.
+        normalizer: turns text into words.
+        unk_id (int): id of a word that cannot be split into pieces.
+        longest_word (int): maximum number of characters; a longer word becomes `unk_id`.
     """
 
     def __init__(
@@ -32,14 +40,14 @@ class Matcher:
         self.unk_id, self.longest_word = unk_id, longest_word
         self.vocab = dict(vocabulary.ids)
         self.added: dict[str, AddedToken] = {}
-        self.in_text, self.in_normal_text = Finder({}), Finder({})
-        self.fast = FastPath(normalizer, self.cut, self.match)
+        self.in_text, self.in_normalized = Finder({}), Finder({})
+        self.fast = FastPath(normalizer, self.split_word, self.match)
 
     def add(self, tokens: Iterable[AddedToken]) -> int:
-        """Take these tokens whole from now on; return how many got an id of their own.
+        """Add tokens that are never split; return the number of new ids (int).
 
         Raises:
-            ValueError: nothing is left of a token that is looked for in normalised text.
+            ValueError: the normalized text of a token is empty.
         """
         added, vocab = dict(self.added), dict(self.vocab)
         found: dict[bool, dict[str, tuple[AddedToken, int]]] = {False: {}, True: {}}
@@ -49,71 +57,77 @@ class Matcher:
         for content, token in added.items():
             text = self.normalizer.normalize(content) if token.normalized else content
             if not text:
-                raise ValueError(f"added token {content!r}: nothing is left of it when normalised")
+                raise ValueError(
+                    f"added token {content!r}: expected text after normalization, got an empty one"
+                )
             found[token.normalized][text] = token, vocab[content]
         new = len(vocab) - len(self.vocab)
         self.added, self.vocab = added, vocab
-        self.in_text, self.in_normal_text = Finder(found[False]), Finder(found[True])
+        self.in_text, self.in_normalized = Finder(found[False]), Finder(found[True])
         return new
 
-    def plain_rows(self, text: str, keep_special: bool = True) -> list[Token]:
-        """Return a text's tokens, letter by letter.
+    def plain_tokens(self, text: str, keep_special: bool = True) -> list[Token]:
+        """Return the tokens of a text, computed letter by letter.
 
-        First come the added tokens of the text as it is given. What is between them is normalised;
-        then come the added tokens of that, and the words of what is left.
+        Added tokens are first searched in the original text. The text between them is normalized
+        and searched for the other added tokens. The rest is split into words.
+
+        Args:
+            text: the text.
+            keep_special (bool): search for special tokens too.
         """
-        rows: list[Token] = []
+        tokens: list[Token] = []
         for start, end, i in self.in_text.split(text, keep_special=keep_special):
             if i is not None:
-                rows.append((i, start, end, 1))
+                tokens.append(Token(i, start, end, 1))
                 continue
             letters = self.normalizer.letters(text[start:end])
-            normal = "".join(letter.char for letter in letters)
-            for first, stop, i in self.in_normal_text.split(normal, keep_special=keep_special):
+            normalized = "".join(letter.char for letter in letters)
+            for first, stop, i in self.in_normalized.split(normalized, keep_special=keep_special):
                 if i is None:
-                    found = self.match(cut_words(letters[first:stop]))
+                    found = self.match(split_words(letters[first:stop]))
                 else:
-                    found = [(i, letters[first].start, letters[stop - 1].end, 1)]
-                rows += [(j, start + a, start + b, begins) for j, a, b, begins in found]
-        return rows
+                    found = [Token(i, letters[first].start, letters[stop - 1].end, 1)]
+                tokens += [Token(j, start + a, start + b, begins) for j, a, b, begins in found]
+        return tokens
 
     def match(self, words: Iterable[Word]) -> list[Token]:
-        """Cut words into the pieces of the vocabulary."""
-        rows: list[Token] = []
+        """Return the tokens of words."""
+        tokens: list[Token] = []
         for word, starts, ends in words:
             first = 0
-            for i, stop in self.cut(word):
-                rows.append((i, starts[first], ends[stop - 1], int(first == 0)))
+            for i, stop in self.split_word(word):
+                tokens.append(Token(i, starts[first], ends[stop - 1], int(first == 0)))
                 first = stop
-        return rows
+        return tokens
 
-    def cut(self, word: str) -> Cut:
-        """Cut a word into pieces; one that is too long, or can't be cut, is one unknown piece."""
-        cuts = self.vocabulary.cut(word) if len(word) <= self.longest_word else None
-        return [(self.unk_id, len(word))] if cuts is None else cuts
+    def split_word(self, word: str) -> Split:
+        """Return the pieces of a word; the unknown token if it is too long or cannot be split."""
+        split = self.vocabulary.split_word(word) if len(word) <= self.longest_word else None
+        return [(self.unk_id, len(word))] if split is None else split
 
-    def rows(self, text: str, keep_special: bool = True) -> np.ndarray:
-        """Return a text's tokens: (T, 4) in int32, id, start, end and number of the word."""
-        if self.in_normal_text.tokens:
-            plain = self.plain_rows(text, keep_special)
-            rows = np.array(plain, INT32).reshape(-1, COLUMNS)
+    def tokens(self, text: str, keep_special: bool = True) -> np.ndarray:
+        """Return the tokens of a text: id, start, end and word index, (T, 4), int32."""
+        if self.in_normalized.tokens:
+            plain = self.plain_tokens(text, keep_special)
+            tokens = np.array(plain, INT32).reshape(-1, COLUMNS)
         elif self.in_text.found_in(text):
             parts = [
-                self.fast.rows(text[start:end]) + np.array([0, start, start, 0], INT32)
+                self.fast.tokens(text[start:end]) + np.array([0, start, start, 0], INT32)
                 if i is None
                 else np.array([[i, start, end, 1]], INT32)
                 for start, end, i in self.in_text.split(text, keep_special=keep_special)
             ]
-            rows = np.concatenate(parts)
+            tokens = np.concatenate(parts)
         else:
-            rows = self.fast.rows(text)
-        words = rows[:, 3]
-        words[:1] = 0
-        words.cumsum(out=words)
-        return rows
+            tokens = self.fast.tokens(text)
+        word_indices = tokens[:, 3]  # 1 where a word begins; its running sum is the word index
+        word_indices[:1] = 0
+        word_indices.cumsum(out=word_indices)
+        return tokens
 
     def ids(self, text: str, keep_special: bool = True) -> np.ndarray:
-        """Return the ids of a text's tokens: (T,) in int32."""
-        if self.in_normal_text.tokens or self.in_text.found_in(text):
-            return self.rows(text, keep_special)[:, 0].copy()
+        """Return the token ids (T,), int32, of a text."""
+        if self.in_normalized.tokens or self.in_text.found_in(text):
+            return self.tokens(text, keep_special)[:, 0].copy()
         return self.fast.ids(text)

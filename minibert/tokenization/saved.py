@@ -1,14 +1,14 @@
-"""A tokenizer's files, as Hugging Face names them.
+"""The files of a tokenizer, in Hugging Face's formats.
 
-Written: `vocab.txt`, a piece a line; `tokenizer.json`, which states everything; and
-`tokenizer_config.json`, which sends `transformers.AutoTokenizer` to `tokenizer.json`. Its class
-`BertTokenizer` wouldn't do: `transformers` 5 then makes a tokenizer of its own that knows neither
-`clean_text` nor the prefix nor `max_input_chars_per_word`.
+Written: `vocab.txt`, one piece per line; `tokenizer.json`, which is complete; and
+`tokenizer_config.json`, which makes `transformers.AutoTokenizer` read `tokenizer.json`. The class
+`BertTokenizer` is not used there, because `transformers` 5 would build a tokenizer without
+`clean_text`, the prefix and `max_input_chars_per_word`.
 
-Read: the pieces from `tokenizer.json`, or from `vocab.txt` where there is none, with the
-`added_tokens.json` of older folders. An option's value is that of the first to state it, of
-`tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`. What the files say about
-the cutting and padding of texts is left to those who encode.
+Read: the pieces from `tokenizer.json`, or from `vocab.txt` if there is no such file, with the
+`added_tokens.json` of older folders. An option is taken from the first file that contains it, in
+the order `tokenizer_config.json`, `special_tokens_map.json`, `tokenizer.json`. Settings of
+truncation and padding are ignored; they are arguments of `encode`.
 """
 
 import json
@@ -24,7 +24,7 @@ from minibert.tokenization.vocabulary import Vocabulary
 
 VOCABULARY, WHOLE, CONFIG = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
 SPECIAL_MAP, LEGACY = "special_tokens_map.json", "added_tokens.json"
-# What the configuration may say, and how.
+# Options of the configuration, and their types.
 OPTIONS: dict[str, tuple[type, ...]] = {
     "do_lower_case": (bool,),
     "strip_accents": (bool, type(None)),
@@ -39,7 +39,7 @@ OPTIONS: dict[str, tuple[type, ...]] = {
     "mask_token": (str,),
     "model_max_length": (int, type(None)),
 }
-# The same in tokenizer.json: there, the normalizer's and the model's.
+# The same options in tokenizer.json, in its parts "normalizer" and "model".
 NORMALIZER = {
     "clean_text": "clean_text",
     "handle_chinese_chars": "tokenize_chinese_chars",
@@ -47,31 +47,33 @@ NORMALIZER = {
     "lowercase": "do_lower_case",
 }
 MODEL = ["unk_token", "continuing_subword_prefix", "max_input_chars_per_word"]
-UNLIMITED = 10**9  # transformers writes 10^30 for a length without a limit; here that is None
-JSON = {bool: "true or false", int: "an integer", str: "a string", type(None): "null"}
+UNLIMITED = 10**9  # a longer length means None; transformers writes 10^30
+JSON_TYPES = {bool: "true or false", int: "an integer", str: "a string", type(None): "null"}
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
+
+AddedTokens = dict[int | str, AddedToken]  # by id, or by text if the file contains no id
 
 
 def write(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     pieces: Sequence[str],
     options: Mapping[str, Any],
     added: Mapping[int, AddedToken],
 ) -> None:
-    """Write a tokenizer's files, each whole or not at all.
+    """Write a tokenizer's files, each of them atomically.
 
     Args:
-        folder: made if it isn't there.
-        pieces: one a line, in the order of their ids.
-        options: those of `OPTIONS`; a length of None is left out.
-        added: the added tokens by id, special ones included.
+        folder: created if missing.
+        pieces: the pieces in the order of their ids.
+        options: values of all `OPTIONS`; a length of None is not written.
+        added: added tokens by id, special ones included.
     """
     with replacing(Path(folder) / VOCABULARY) as path:
         path.write_text("".join(f"{piece}\n" for piece in pieces), "utf-8", newline="\n")
     _write_json(Path(folder) / WHOLE, _whole(pieces, options, added))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_input_names": INPUTS,  # BERT's; others have no segments
+        "model_input_names": INPUTS,  # of BERT; some relatives have no segments
         **{name: value for name, value in options.items() if name != "model_max_length"},
     }
     if options["model_max_length"] is not None:
@@ -79,23 +81,23 @@ def write(
     _write_json(Path(folder) / CONFIG, config)
 
 
-def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any], list[AddedToken]]:
-    """Read a tokenizer's pieces, those of its options that the files state, and its added tokens.
+def read(folder: str | os.PathLike[str]) -> tuple[list[str], dict[str, Any], list[AddedToken]]:
+    """Return a tokenizer's pieces, the options in its files, and its added tokens.
 
     Raises:
-        OSError: there is neither `tokenizer.json` nor `vocab.txt`, or one can't be read.
-        ValueError: a file is broken, or says what BERT's tokenizer can't do; the message names it.
+        OSError: `tokenizer.json` and `vocab.txt` are missing, or a file cannot be read.
+        ValueError: a file is invalid or needs another tokenizer than BERT's; the message names it.
     """
     folder = Path(folder)
     options: dict[str, Any] = {}
-    added: dict[int | str, AddedToken] = {}  # by id, or by text where no id is stated
+    added: AddedTokens = {}
     if (folder / WHOLE).is_file():
         whole = read_json(folder / WHOLE)
         try:
             pieces, options, added = _read_whole(whole)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
-            what = shown(f"{type(error).__name__}: {error}")
-            raise ValueError(f"{folder / WHOLE}: not a tokenizer's file ({what})") from None
+            reason = shown(f"{type(error).__name__}: {error}")
+            raise ValueError(f"{folder / WHOLE}: not a tokenizer's file ({reason})") from None
         except ValueError as error:
             raise ValueError(f"{folder / WHOLE}: {error}") from None
         options = _options(options, folder / WHOLE)
@@ -105,32 +107,41 @@ def read(folder: str | os.PathLike) -> tuple[list[str], dict[str, Any], list[Add
         if (folder / name).is_file():
             config = read_json(folder / name)
             options |= _options(config, folder / name)
-            added |= _added(config, folder / name)
+            added |= _added_tokens(config, folder / name)
     if (folder / LEGACY).is_file() and not (folder / WHOLE).is_file():
         special = {*options.values(), *(token.content for token in added.values() if token.special)}
         for text, i in read_json(folder / LEGACY).items():
-            plain = text not in special
+            is_special = text in special
             try:
-                added[_id(i)] = AddedToken(text, normalized=plain, special=not plain)
+                added[_check_id(i)] = AddedToken(
+                    text, normalized=not is_special, special=is_special
+                )
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{folder / LEGACY}: {error}") from None
     if (options.get("model_max_length") or 0) > UNLIMITED:
         options["model_max_length"] = None
-    known = set(pieces)
-    tokens = {token.content: token for token in added.values()}  # the last word on each
-    numbered = {i: token.content for i, token in added.items() if isinstance(i, int)}
-    first = len(known)
-    for i in sorted(numbered):
-        if numbered[i] not in known and i != first:
+    return pieces, options, _in_order_of_ids(added, set(pieces), folder)
+
+
+def _in_order_of_ids(added: AddedTokens, pieces: set[str], folder: Path) -> list[AddedToken]:
+    """Return the added tokens, those with ids first; refuse ids that leave a gap."""
+    tokens = {token.content: token for token in added.values()}  # later files override earlier ones
+    text_of = {i: token.content for i, token in added.items() if isinstance(i, int)}
+    next_id = len(pieces)
+    for i in sorted(text_of):
+        if text_of[i] not in pieces and i != next_id:
             raise ValueError(
-                f"{folder}: added token {numbered[i]!r} has id {i}, where {first} is next"
+                f"{folder}: added token {text_of[i]!r} has id {i}, where {next_id} is next"
             )
-        first += numbered[i] not in known
-    order = [numbered[i] for i in sorted(numbered)]
-    return pieces, options, [tokens[text] for text in dict.fromkeys([*order, *tokens])]
+        next_id += text_of[i] not in pieces
+    ordered = [text_of[i] for i in sorted(text_of)]
+    return [tokens[text] for text in dict.fromkeys([*ordered, *tokens])]
 
 
-def _whole(pieces, options, added):
+def _whole(
+    pieces: Sequence[str], options: Mapping[str, Any], added: Mapping[int, AddedToken]
+) -> dict[str, Any]:
+    """Return the content of tokenizer.json."""
     ids = {token.content: i for i, token in added.items()}
     cls, sep = ([options[name], ids[options[name]]] for name in ("cls_token", "sep_token"))
     return {
@@ -157,27 +168,28 @@ def _whole(pieces, options, added):
     }
 
 
-def _read_whole(whole):
+def _read_whole(whole: dict[str, Any]) -> tuple[list[str], dict[str, Any], AddedTokens]:
+    """Return the pieces, options and added tokens of tokenizer.json."""
     model = whole["model"]
     untyped = "WordPiece" if "max_input_chars_per_word" in model else "one of no type"
-    kind = model.get("type", untyped)  # old files don't state it
+    kind = model.get("type", untyped)  # old files do not contain it
     if kind != "WordPiece":
         raise ValueError(f"model: expected WordPiece, got {shown(kind)}")
-    normalizer = _only(whole, "normalizer", {"BertNormalizer", None})
-    _only(whole, "pre_tokenizer", {"BertPreTokenizer"})
+    normalizer = _part(whole, "normalizer", {"BertNormalizer", None})
+    _part(whole, "pre_tokenizer", {"BertPreTokenizer"})
     options = {name: model[name] for name in MODEL if name in model}
     options |= {ours: normalizer.get(theirs, False) for theirs, ours in NORMALIZER.items()}
-    options["cls_token"], options["sep_token"] = _frame(whole)
-    added = {}
+    options["cls_token"], options["sep_token"] = _frame_tokens(whole)
+    added: AddedTokens = {}
     for token in whole.get("added_tokens") or []:
-        added[_id(token["id"])] = _token(token)
+        added[_check_id(token["id"])] = _added_token(token)
     if not isinstance(model["vocab"], dict):
         raise TypeError("model: vocab: expected an object")
     return Vocabulary(model["vocab"]).pieces, options, added
 
 
-def _only(whole, name, expected):
-    """Return that part of the file, alone or alone in a sequence, if it is what is expected."""
+def _part(whole: dict[str, Any], name: str, expected: set[str | None]) -> dict[str, Any]:
+    """Return a part of tokenizer.json with an expected type, unwrapped from a sequence of one."""
     part = whole.get(name) or {}
     inner = part.get("normalizers") or part.get("pretokenizers") or []
     if part.get("type") == "Sequence" and len(inner) == 1:
@@ -188,8 +200,8 @@ def _only(whole, name, expected):
     return part
 
 
-def _frame(whole):
-    """Return the tokens that a post-processor puts where BERT has [CLS] and [SEP]."""
+def _frame_tokens(whole: dict[str, Any]) -> tuple[str, str]:
+    """Return the tokens that the post-processor uses as [CLS] and [SEP]."""
     part = whole.get("post_processor") or {}
     if part.get("type") == "BertProcessing":
         return part["cls"][0], part["sep"][0]
@@ -213,33 +225,33 @@ def _frame(whole):
     )
 
 
-def _options(config, path):
+def _options(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the options of a configuration, with their types checked."""
     options = {}
     for name in OPTIONS.keys() & config.keys():
         value = config[name]
         if name.endswith("_token") and isinstance(value, dict):
-            value = value.get("content")  # as transformers up to version 4 writes them
-        broken = isinstance(value, str) and SURROGATE.search(value)
-        if type(value) not in OPTIONS[name] or broken:
-            expected = " or ".join(JSON[kind] for kind in OPTIONS[name])
+            value = value.get("content")  # the format of transformers up to version 4
+        is_broken = isinstance(value, str) and SURROGATE.search(value)
+        if type(value) not in OPTIONS[name] or is_broken:
+            expected = " or ".join(JSON_TYPES[kind] for kind in OPTIONS[name])
             raise ValueError(f"{path}: {name}: expected {expected}, got {value!r}")
         options[name] = value
     return options
 
 
-def _added(config, path):
-    """Return the added tokens that a configuration lists, as any transformers writes them."""
+def _added_tokens(config: dict[str, Any], path: Path) -> AddedTokens:
+    """Return the added tokens of a configuration, in the formats of all transformers versions."""
     try:
-        added = {
-            int(i): _token(token) for i, token in (config.get("added_tokens_decoder") or {}).items()
-        }
+        decoder = config.get("added_tokens_decoder") or {}
+        added: AddedTokens = {int(i): _added_token(token) for i, token in decoder.items()}
         special = [
             *(config.get("additional_special_tokens") or []),
             *(config.get("extra_special_tokens") or []),
         ]
         known = {token.content for token in added.values()}
         tokens = [
-            _token(token if isinstance(token, dict) else {"content": token}, special=True)
+            _added_token(token if isinstance(token, dict) else {"content": token}, special=True)
             for token in special
         ]
     except (TypeError, AttributeError, KeyError, ValueError) as error:
@@ -247,21 +259,22 @@ def _added(config, path):
     return added | {token.content: token for token in tokens if token.content not in known}
 
 
-def _id(i):
+def _check_id(i: Any) -> int:
     if type(i) is not int:
         raise TypeError(f"added token: expected an integer as its id, got {i!r}")
     return i
 
 
-def _token(fields, special=False):
+def _added_token(fields: dict[str, Any], special: bool = False) -> AddedToken:
+    """Return an added token from its fields in a file."""
     special = fields.get("special", special)
     flags = {name: fields[name] for name in ("single_word", "lstrip", "rstrip") if name in fields}
     normalized = fields.get("normalized", not special)
     if not all(isinstance(flag, bool) for flag in (special, normalized, *flags.values())):
-        raise TypeError("expected true or false as what an added token does")
+        raise TypeError("added token: expected true or false as its options")
     return AddedToken(fields["content"], normalized=normalized, special=special, **flags)
 
 
-def _write_json(path, content):
+def _write_json(path: Path, content: dict[str, Any]) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,14 +1,15 @@
-"""Learning a vocabulary: start from letters, and join the best pair again and again."""
+"""Learn a WordPiece vocabulary: start from letters and merge the best pair repeatedly."""
 
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import add
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from minibert.tokenization.normalizer import Normalizer
 
 Score = Literal["frequency", "likelihood"]
+Item = TypeVar("Item")
 
 
 def learn_vocabulary(
@@ -26,55 +27,55 @@ def learn_vocabulary(
     exact: bool = True,
     progress: bool = False,
 ) -> list[str]:
-    """Learn the pieces of a WordPiece vocabulary.
+    """Return the pieces (list of str) of a WordPiece vocabulary learned from texts.
 
-    Words begin as their letters, those after the first marked with `##`. The best pair of
-    neighbours becomes a piece, wherever it stands, and so on until there are `vocab_size` pieces.
-    Take the five words low, low, low, lower and newer. They begin as l ##o ##w, three times, as
-    l ##o ##w ##e ##r, and as n ##e ##w ##e ##r. The pairs l ##o and ##o ##w both occur four times;
-    the one with the older first piece is joined, and lo becomes a piece. Now lo ##w occurs four
-    times: low becomes one. Of what is left, low ##e, n ##e, ##e ##w, ##w ##e and ##e ##r, only the
-    last occurs twice: ##er is the third. Then nothing is left that occurs more than once.
+    A word is first split into its letters, those after the first marked with `##`. The best pair of
+    neighbouring pieces is merged to a piece in all words, until there are `vocab_size` pieces. For
+    example, the five words low, low, low, lower and newer are first l ##o ##w (three times),
+    l ##o ##w ##e ##r, and n ##e ##w ##e ##r. The pairs l ##o and ##o ##w both occur four times; the
+    pair with the older first piece is merged, so lo becomes a piece. Then lo ##w occurs four times,
+    and low becomes a piece. Of the pairs low ##e, n ##e, ##e ##w, ##w ##e and ##e ##r, only the
+    last occurs twice: ##er is the third piece. No other pair occurs more than once.
 
     >>> words = "low low low lower newer"
     >>> learn_vocabulary([words], 14, normalizer=Normalizer(), special_tokens=["[UNK]"])
     ['[UNK]', 'e', 'l', 'n', 'o', 'r', 'w', '##e', '##o', '##r', '##w', 'lo', 'low', '##er']
 
-    Only the words' counts matter, so the texts may come in any order.
+    Only the counts of the words matter, so the order of the texts does not.
 
     Args:
-        texts: gone through once.
-        vocab_size: V, the number of pieces, special tokens and letters included.
-        normalizer: cuts a text into words.
+        texts: the texts; iterated once.
+        vocab_size (int): V, the number of pieces, special tokens and letters included.
+        normalizer: splits a text into words.
         special_tokens: the first pieces.
-        score: which pair is best; see `joined_pieces`.
-        min_frequency: the rarest pair to join.
-        limit_alphabet: the most letters to know; the rarest are left out, with all their words, so
-            that no neighbours are joined that never stood side by side. None: no limit.
-        initial_alphabet: letters to know even if they are rare, or absent.
-        longest_word: a longer word isn't counted, in characters.
-        prefix: begins a piece that continues a word.
-        exact: whether texts that give fewer pieces are refused.
-        progress: show bars.
+        score: criterion of the best pair; see `merge_pairs`.
+        min_frequency (int): minimum count of a pair to merge.
+        limit_alphabet (int or None): maximum number of letters, None for no limit. Words with other
+            letters are dropped, so that no pair is merged across a missing letter.
+        initial_alphabet: letters to include even if they are rare or absent.
+        longest_word (int): maximum number of characters; longer words are dropped.
+        prefix: marks a piece that continues a word.
+        exact (bool): raise an error if the texts yield fewer than `vocab_size` pieces.
+        progress (bool): show progress bars on stderr.
 
     Returns:
-        special tokens, letters that begin a word, letters that continue one, both sorted, then
-        joined pieces in the order of joining.
+        special tokens; letters that begin a word, sorted; letters that continue a word, sorted;
+        merged pieces in the order of merging.
 
     Raises:
-        TypeError: `texts` holds something that is not a string, or is one itself.
-        ValueError: the texts can't give so many pieces, or not so few; it says how many they can.
-            Or the score is unknown, or the initial alphabet holds more than letters.
+        TypeError: `texts` is a string or contains something else than strings.
+        ValueError: the texts yield fewer pieces, or more letters, than `vocab_size`; the score is
+            unknown; or the initial alphabet contains more than single letters.
     """
     if isinstance(texts, str):
         raise TypeError("texts: expected several, got one string; put it in a list")
     if score not in get_args(Score):
         raise ValueError(f"score: expected {' or '.join(get_args(Score))}, got {score!r}")
-    texts = _bar(texts, progress, desc="counting words", unit=" texts")
+    texts = _progress_bar(texts, progress, desc="counting words", unit=" texts")
     counted = count_words(texts, normalizer)
-    # Words that are too long to be cut would only teach pieces that are never used.
+    # A longer word becomes the unknown token, so its pieces would never be used.
     counts = {word: count for word, count in counted.items() if len(word) <= longest_word}
-    letters = commonest_letters(counts, limit_alphabet, initial_alphabet)
+    letters = select_alphabet(counts, limit_alphabet, initial_alphabet)
     known = set(letters)
     words = {word: count for word, count in counts.items() if known.issuperset(word)}
     continuing = sorted({letter for word in words for letter in word[1:]})
@@ -86,31 +87,31 @@ def learn_vocabulary(
             f"vocab_size: expected at least {len(vocabulary)}, the special tokens and letters of "
             f"these texts, got {vocab_size}"
         )
-    joins = joined_pieces(words, score, min_frequency, prefix)
-    for _ in _bar(range(vocab_size - len(vocabulary)), progress, desc="joining pairs"):
-        # A piece that two different pairs make counts once.
-        piece = next((piece for piece in joins if piece not in vocabulary), None)
+    merges = merge_pairs(words, score, min_frequency, prefix)
+    for _ in _progress_bar(range(vocab_size - len(vocabulary)), progress, desc="merging pairs"):
+        # Two different pairs may merge to the same piece, which counts once.
+        piece = next((piece for piece in merges if piece not in vocabulary), None)
         if piece is None and not exact:
             break
         if piece is None:
             raise ValueError(
                 f"vocab_size: expected at most {len(vocabulary)}, all that these texts give with "
-                f"min_frequency {min_frequency}, got {vocab_size}; bring more text or ask for fewer"
+                f"min_frequency {min_frequency}, got {vocab_size}; add text or reduce vocab_size"
             )
         vocabulary[piece] = None
     return list(vocabulary)
 
 
 def count_words(texts: Iterable[str], normalizer: Normalizer) -> Counter[str]:
-    """Count the words of texts, cutting each different chunk into words only once.
+    """Return the counts of the words of texts; each different chunk is split only once.
 
     Raises:
-        TypeError: one of them is not a string.
+        TypeError: a text is not a string.
     """
     counts: Counter[str] = Counter()
-    for number, text in enumerate(texts):
+    for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"texts[{number}]: expected a string, got {type(text).__name__}")
+            raise TypeError(f"texts[{index}]: expected a string, got {type(text).__name__}")
         counts.update(normalizer.chunks(text))
     words: Counter[str] = Counter()
     for chunk, count in counts.items():
@@ -119,21 +120,21 @@ def count_words(texts: Iterable[str], normalizer: Normalizer) -> Counter[str]:
     return words
 
 
-def commonest_letters(
+def select_alphabet(
     words: Mapping[str, int], limit: int | None = None, initial: Iterable[str] = ""
 ) -> list[str]:
-    """Return the commonest letters of counted words, sorted; of equally common ones, the first.
+    """Return the most frequent letters of words, sorted; ties in code point order.
 
-    >>> commonest_letters({"cab": 2, "ad": 1}, limit=3, initial="z")
+    >>> select_alphabet({"cab": 2, "ad": 1}, limit=3, initial="z")
     ['a', 'b', 'z']
 
     Args:
-        words: how often each word occurs.
-        limit: the most letters; None: all.
-        initial: letters that come before all others.
+        words: count of each word.
+        limit (int or None): maximum number of letters; None for no limit.
+        initial: letters that are included first.
 
     Raises:
-        ValueError: the limit leaves no letter, or an initial letter isn't a single one.
+        ValueError: the limit is below 1, or an initial letter is not a single character.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit_alphabet: expected at least 1, got {limit}")
@@ -150,65 +151,42 @@ def commonest_letters(
     return sorted([*always, *others][:limit])
 
 
-def joined_pieces(
+def merge_pairs(
     words: Mapping[str, int],
     score: Score = "frequency",
     min_frequency: int = 2,
     prefix: str = "##",
 ) -> Iterator[str]:
-    """Join the best pair of neighbouring pieces everywhere, and yield what it makes; repeat.
+    """Merge the best pair of neighbouring pieces repeatedly; yield each merged piece.
 
-    Best is, by `score`, the pair that occurs most often (`frequency`: Sennrich et al., 2016,
+    By `score`, the best pair is the most frequent one (`frequency`: Sennrich et al., 2016,
     algorithm 1, and Hugging Face's trainer), or the pair ab with the highest
 
         count(ab) / (count(a) · count(b))
 
-    which raises the likelihood of the text most if its pieces are independent (`likelihood`:
-    Schuster and Nakajima, 2012, section 3.1). Of equally good pairs, the one with the older first
-    piece is joined, and of those, the one with the older second piece: letters that begin a word
-    are oldest, then those that continue one, both sorted, then what was joined, in that order.
+    which increases the likelihood of the text most if its pieces are independent (`likelihood`:
+    Schuster and Nakajima, 2012, section 3.1). Of equally good pairs, the pair with the older first
+    piece is merged, then the pair with the older second piece. Letters that begin a word are the
+    oldest, then letters that continue one, both sorted, then merged pieces in the order of merging.
 
-    >>> list(joined_pieces({"low": 3, "lower": 1, "newer": 1}))
+    >>> list(merge_pairs({"low": 3, "lower": 1, "newer": 1}))
     ['lo', 'low', '##er']
-    >>> next(joined_pieces({"low": 3, "lower": 1, "newer": 1}, "likelihood"))
+    >>> next(merge_pairs({"low": 3, "lower": 1, "newer": 1}, "likelihood"))
     '##er'
 
     Args:
-        words: how often each word occurs.
-        score: what makes a pair the best.
-        min_frequency: the rarest pair to join; with none left, the end.
-        prefix: begins a piece that continues a word.
+        words: count of each word.
+        score: criterion of the best pair.
+        min_frequency (int): minimum count of a pair to merge.
+        prefix: marks a piece that continues a word.
     """
-    min_frequency = max(min_frequency, 1)  # a pair that doesn't occur can't be joined
-    # Each piece is one character of an alphabet that grows, and a word a string of them. Then
-    # joining a pair is `replace`, as in Gage (1994), who first joined pairs of bytes.
-    symbols: dict[str, str] = {}  # of each piece's text
-
-    def symbol(piece: str) -> str:
-        return symbols.setdefault(piece, chr(len(symbols)))
-
-    for letter in sorted({word[0] for word in words}):
-        symbol(letter)
-    for letter in sorted({letter for word in words for letter in word[1:]}):
-        symbol(prefix + letter)
-    spelled = [
-        symbols[word[0]] + "".join(symbols[prefix + letter] for letter in word[1:])
-        for word in words
-    ]
-    frequencies = list(words.values())
-    counts: Counter[str] = Counter()  # of each pair
-    places: defaultdict[str, set[int]] = defaultdict(set)  # the words with that pair
-    uses: Counter[str] = Counter()  # of each piece
-    for i, word in enumerate(spelled):
-        for piece in word:
-            uses[piece] += frequencies[i]
-        for pair in map(add, word, word[1:]):
-            counts[pair] += frequencies[i]
-            places[pair].add(i)
-    # Two different fractions with denominators below 2^2b are at least 2^-4b apart. Times 2^4b,
-    # they still are different when rounded down: integers stand for them exactly.
+    min_frequency = max(min_frequency, 1)  # a pair with count 0 does not occur
+    spelled = _SpelledWords(words, prefix)
+    counts, uses = spelled.pair_counts, spelled.piece_counts
+    # Two different fractions with denominators below 2^2b differ by at least 2^-4b. Multiplied by
+    # 2^4b and rounded down, they remain different, so integers represent the scores exactly.
     shift = 4 * uses.total().bit_length()
-    beside: defaultdict[str, set[str]] = defaultdict(set)  # the pairs with that piece
+    pairs_with: defaultdict[str, set[str]] = defaultdict(set)  # the pairs that contain a piece
 
     def rank(pair: str) -> int:
         if score == "frequency":
@@ -217,53 +195,97 @@ def joined_pieces(
 
     if score == "likelihood":
         for pair in counts:
-            beside[pair[0]].add(pair)
-            beside[pair[1]].add(pair)
-    # Ranks change, a heap's entries can't: a changed pair is pushed again, and an entry whose rank
-    # is no longer true is passed over when it comes up.
+            pairs_with[pair[0]].add(pair)
+            pairs_with[pair[1]].add(pair)
+    # Ranks change, but entries of a heap cannot: a changed pair is pushed again, and an entry with
+    # an outdated rank is skipped.
     heap = [(rank(pair), pair) for pair, count in counts.items() if count >= min_frequency]
     heapq.heapify(heap)
-    texts = list(symbols)
     while heap:
         ranked, pair = heapq.heappop(heap)
         if counts[pair] < min_frequency or ranked != rank(pair):
             continue
-        left, right = pair[0], pair[1]
-        text = texts[ord(left)] + texts[ord(right)].removeprefix(prefix)
-        piece = symbol(text)
-        if len(symbols) > len(texts):
-            texts.append(text)
-        yield text
-        changes: defaultdict[str, int] = defaultdict(int)
-        for i in places.pop(pair):
-            before, frequency = spelled[i], frequencies[i]
-            spelled[i] = after = before.replace(pair, piece)
-            joined = frequency * (len(before) - len(after))
-            uses[left] -= joined
-            uses[right] -= joined
-            uses[piece] += joined
-            for gone in map(add, before, before[1:]):
-                changes[gone] -= frequency
-            for come in map(add, after, after[1:]):
-                changes[come] += frequency
-                if piece in come:  # other pairs know this word already
-                    places[come].add(i)
-        changed = {other for other, change in changes.items() if change}
-        for other in changed:
-            counts[other] += changes[other]
-        if score == "likelihood":  # that of a pair rises when its parts become rarer
+        yield spelled.text_of(pair)
+        piece, changed = spelled.merge(pair)
+        if score == "likelihood":  # the score of a pair also rises when its pieces become rarer
             for other in changed:
-                beside[other[0]].add(other)
-                beside[other[1]].add(other)
-            changed |= beside[left] | beside[right] | beside[piece]
+                pairs_with[other[0]].add(other)
+                pairs_with[other[1]].add(other)
+            changed |= pairs_with[pair[0]] | pairs_with[pair[1]] | pairs_with[piece]
         for other in changed:
             if counts[other] >= min_frequency:
                 heapq.heappush(heap, (rank(other), other))
 
 
-def _bar(items, progress, **options):
+class _SpelledWords:
+    """Words as strings of symbols, one per piece, with the counts of pieces and pairs.
+
+    A piece is represented by one character of a growing alphabet, and a pair by two. So merging a
+    pair is `str.replace`, as in Gage (1994), who first merged pairs of bytes. Symbols are numbered
+    by the age of their pieces, which orders pairs of equal rank.
+    """
+
+    def __init__(self, words: Mapping[str, int], prefix: str):
+        self.prefix = prefix
+        self.symbols: dict[str, str] = {}  # by text of the piece
+        for letter in sorted({word[0] for word in words}):
+            self._symbol(letter)
+        for letter in sorted({letter for word in words for letter in word[1:]}):
+            self._symbol(prefix + letter)
+        self.texts = list(self.symbols)  # by code point of the symbol
+        symbols = self.symbols
+        self.words = [
+            symbols[word[0]] + "".join(symbols[prefix + letter] for letter in word[1:])
+            for word in words
+        ]
+        self.frequencies = list(words.values())
+        self.pair_counts: Counter[str] = Counter()
+        self.piece_counts: Counter[str] = Counter()
+        self.words_with: defaultdict[str, set[int]] = defaultdict(set)  # word indices by pair
+        for i, word in enumerate(self.words):
+            for piece in word:
+                self.piece_counts[piece] += self.frequencies[i]
+            for pair in map(add, word, word[1:]):
+                self.pair_counts[pair] += self.frequencies[i]
+                self.words_with[pair].add(i)
+
+    def text_of(self, pair: str) -> str:
+        """Return the text of the piece that merging a pair creates."""
+        return self.texts[ord(pair[0])] + self.texts[ord(pair[1])].removeprefix(self.prefix)
+
+    def merge(self, pair: str) -> tuple[str, set[str]]:
+        """Merge a pair in all words; return the new symbol and the pairs whose counts changed."""
+        text = self.text_of(pair)
+        piece = self._symbol(text)
+        if len(self.symbols) > len(self.texts):
+            self.texts.append(text)
+        words, uses = self.words, self.piece_counts
+        changes: defaultdict[str, int] = defaultdict(int)
+        for i in self.words_with.pop(pair):
+            before, frequency = words[i], self.frequencies[i]
+            words[i] = after = before.replace(pair, piece)
+            merged = frequency * (len(before) - len(after))
+            uses[pair[0]] -= merged
+            uses[pair[1]] -= merged
+            uses[piece] += merged
+            for old in map(add, before, before[1:]):
+                changes[old] -= frequency
+            for new in map(add, after, after[1:]):
+                changes[new] += frequency
+                if piece in new:  # the word is already stored for all other pairs
+                    self.words_with[new].add(i)
+        changed = {other for other, change in changes.items() if change}
+        for other in changed:
+            self.pair_counts[other] += changes[other]
+        return piece, changed
+
+    def _symbol(self, piece: str) -> str:
+        return self.symbols.setdefault(piece, chr(len(self.symbols)))
+
+
+def _progress_bar(items: Iterable[Item], progress: bool, **options: Any) -> Iterable[Item]:
     if not progress:
         return iter(items)
-    from tqdm import tqdm  # only here: it takes longer to import than many a corpus to learn
+    from tqdm import tqdm  # imported here, because the import takes longer than a small corpus
 
     return iter(tqdm(items, **options))

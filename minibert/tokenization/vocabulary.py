@@ -1,35 +1,35 @@
-"""The pieces and their ids, and the cut of one word into the longest of them."""
+"""The pieces and their ids, and the greedy split of a word into pieces."""
 
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-# Joins that written text doesn't have, for `joined`: Hugging Face's list.
+# Replacements of `join_pieces`: spaces that written English does not contain (Hugging Face's list).
 CLEAN_UP = [(f" {mark}", mark) for mark in [".", "?", "!", ","]]
 CLEAN_UP += [(" ' ", "'"), *((f" {end}", end) for end in ["n't", "'m", "'s", "'ve", "'re"])]
 
 
 class Vocabulary:
-    """Pieces of words, numbered from 0.
+    """Pieces of words with ids from 0.
 
     >>> vocabulary = Vocabulary({"[UNK]": 0, "un": 1, "##able": 3, "##aff": 2})
     >>> vocabulary.pieces
     ['[UNK]', 'un', '##aff', '##able']
 
     Args:
-        pieces: in the order of their ids, or each piece's id.
-        prefix: begins a piece that continues a word.
+        pieces: the pieces in the order of their ids, or a mapping from pieces to ids.
+        prefix: marks a piece that continues a word.
 
     Raises:
-        TypeError: the pieces are one string, or one of them is not a string.
-        ValueError: a piece occurs twice or can't be a line of a file, or ids leave a gap.
+        TypeError: the pieces are one string, or a piece is not a string.
+        ValueError: a piece occurs twice or is not a single line of text, or an id is missing.
     """
 
     def __init__(self, pieces: Sequence[str] | Mapping[str, int], prefix: str = "##"):
         self.prefix = prefix
         if isinstance(pieces, str):
             raise TypeError("vocabulary: expected pieces, got one string; see from_pretrained")
-        self.pieces = _in_order(pieces) if isinstance(pieces, Mapping) else list(pieces)
+        self.pieces = _sort_by_id(pieces) if isinstance(pieces, Mapping) else list(pieces)
         self.ids: dict[str, int] = {}
         for i, piece in enumerate(self.pieces):
             if not isinstance(piece, str):
@@ -43,30 +43,30 @@ class Vocabulary:
         continuing = {
             p.removeprefix(prefix): i for p, i in self.ids.items() if p.startswith(prefix)
         }
-        # Where a word begins, and where it continues: ids by text, and how long that can be.
-        self._begin, self._continue = (
+        # For the first piece of a word and for the following ones: ids by text, and the length of
+        # the longest text.
+        self._first, self._following = (
             (ids, max(map(len, ids), default=0)) for ids in (self.ids, continuing)
         )
 
     def __len__(self) -> int:
-        """V, the number of pieces."""
+        """Return V, the number of pieces."""
         return len(self.pieces)
 
-    def cut(self, word: str) -> list[tuple[int, int]] | None:
-        """Cut a word greedily: the longest piece first, then the longest of what is left.
+    def split_word(self, word: str) -> list[tuple[int, int]] | None:
+        """Split a word greedily: the longest piece first, then the longest piece of the rest.
 
-        Wu et al. (2016), section 4.1, and Devlin et al. (2019), by their code. Another cut may be
-        possible where this one fails.
+        Wu et al. (2016), section 4.1; Devlin et al. (2019), in their code. The greedy split may
+        fail although another split exists.
 
-        >>> Vocabulary(["un", "##aff", "##able", "##a"]).cut("unaffable")
+        >>> Vocabulary(["un", "##aff", "##able", "##a"]).split_word("unaffable")
         [(0, 2), (1, 5), (2, 9)]
 
         Returns:
-            each piece's id, and where in the word it ends; None if the greedy way meets something
-            that no piece begins.
+            the id of each piece and its end in the word; None if no piece matches the rest.
         """
-        cuts, start = [], 0
-        ids, longest = self._begin
+        split, start = [], 0
+        ids, longest = self._first
         while start < len(word):
             for end in range(min(len(word), start + longest), start, -1):
                 i = ids.get(word[start:end])
@@ -74,10 +74,10 @@ class Vocabulary:
                     break
             else:
                 return None
-            cuts.append((i, end))
+            split.append((i, end))
             start = end
-            ids, longest = self._continue
-        return cuts
+            ids, longest = self._following
+        return split
 
 
 def pieces_of(pieces: Sequence[str], ids: Iterable[int]) -> list[str]:
@@ -85,32 +85,32 @@ def pieces_of(pieces: Sequence[str], ids: Iterable[int]) -> list[str]:
 
     Raises:
         TypeError: an id is not an integer.
-        ValueError: there is no such id.
+        ValueError: an id is out of range.
     """
     found = []
-    for place, given in enumerate(ids):
+    for position, given in enumerate(ids):
         try:
             i = operator.index(given)
         except TypeError:
             got = type(given).__name__
-            raise TypeError(f"ids[{place}]: expected an integer, got {got}") from None
+            raise TypeError(f"ids[{position}]: expected an integer, got {got}") from None
         if not 0 <= i < len(pieces):
-            raise ValueError(f"ids[{place}]: expected 0 to {len(pieces) - 1}, got {i}")
+            raise ValueError(f"ids[{position}]: expected 0 to {len(pieces) - 1}, got {i}")
         found.append(pieces[i])
     return found
 
 
-def joined(pieces: Sequence[str], prefix: str = "##", clean_up: bool = False) -> str:
-    """Join pieces to words, and words by single spaces.
+def join_pieces(pieces: Sequence[str], prefix: str = "##", clean_up: bool = False) -> str:
+    """Join pieces to words and words to a text (str), separated by single spaces.
 
-    >>> joined(["un", "##aff", "##able", ",", "isn", "'", "t", "it", "?"], clean_up=True)
+    >>> join_pieces(["un", "##aff", "##able", ",", "isn", "'", "t", "it", "?"], clean_up=True)
     "unaffable, isn't it?"
 
     Args:
-        pieces: of one text.
-        prefix: begins a piece that continues a word.
-        clean_up: no space before full stops, commas and English contractions, by Hugging Face's
-            rules.
+        pieces: pieces of one text.
+        prefix: marks a piece that continues a word.
+        clean_up (bool): remove spaces before full stops, commas and English contractions, by
+            Hugging Face's rules.
     """
     first, *others = pieces if pieces else [""]
     parts = [
@@ -122,7 +122,7 @@ def joined(pieces: Sequence[str], prefix: str = "##", clean_up: bool = False) ->
     return text
 
 
-def _in_order(ids):
+def _sort_by_id(ids: Mapping[str, int]) -> list[str]:
     pieces = sorted(ids, key=ids.__getitem__)
     for i, piece in enumerate(pieces):
         if ids[piece] != i:

@@ -1,33 +1,19 @@
-"""WordPiece: text to pieces of words to ids, and back."""
+"""The WordPiece tokenizer: text to pieces of words to ids, and back."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from types import MappingProxyType
 from typing import Any, Self
 
-import numpy as np
-
 from minibert.files import checkpoint_folder
 from minibert.tokenization import saved
-from minibert.tokenization.added import AddedToken
-from minibert.tokenization.framing import (
-    INPUTS,
-    Encoding,
-    Frame,
-    Padding,
-    Truncation,
-    keep,
-    pad,
-    padded_length,
-    room,
-    windows,
-    with_pairs,
-)
+from minibert.tokenization.added import AddedToken, as_added_tokens
+from minibert.tokenization.encoding import TextEncoder
+from minibert.tokenization.framing import Frame
 from minibert.tokenization.matching import Matcher
 from minibert.tokenization.normalizer import Normalizer
 from minibert.tokenization.trainer import Score, learn_vocabulary
-from minibert.tokenization.vocabulary import Vocabulary, joined, pieces_of
+from minibert.tokenization.vocabulary import Vocabulary, join_pieces, pieces_of
 
 SPECIAL = {
     "pad_token": "[PAD]",
@@ -38,11 +24,11 @@ SPECIAL = {
 }
 
 
-class WordPieceTokenizer:
-    """Cuts words into the longest pieces that the vocabulary has, and numbers them.
+class WordPieceTokenizer(TextEncoder):
+    """Tokenizer that splits each word into the longest pieces of its vocabulary.
 
     Schuster and Nakajima (2012), section 3.1; Wu et al. (2016), section 4.1; Devlin et al. (2019),
-    section 3. Special tokens' ids are looked up in the vocabulary and never assumed.
+    section 3. The ids of special tokens are looked up in the vocabulary, never assumed.
 
     >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##aff", "##able", "!"]
     >>> tokenizer = WordPieceTokenizer(pieces)
@@ -52,19 +38,25 @@ class WordPieceTokenizer:
     [2, 5, 6, 7, 8, 3]
 
     Args:
-        vocabulary: the pieces in the order of their ids, or each piece's id.
-        do_lower_case, strip_accents, tokenize_chinese_chars, clean_text: see `Normalizer`.
-        continuing_subword_prefix: begins a piece that continues a word.
-        max_input_chars_per_word: a longer word becomes the unknown token.
-        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens, which are pieces
-            of the vocabulary.
+        vocabulary: the pieces in the order of their ids, or a mapping from pieces to ids.
+        do_lower_case (bool): see `Normalizer`.
+        strip_accents (bool or None): see `Normalizer`.
+        tokenize_chinese_chars (bool): see `Normalizer`.
+        clean_text (bool): see `Normalizer`.
+        continuing_subword_prefix: marks a piece that continues a word.
+        max_input_chars_per_word (int): a longer word becomes the unknown token.
+        unk_token: the unknown token, a piece of the vocabulary.
+        sep_token: the separator token, a piece of the vocabulary or an added token.
+        pad_token: the padding token, likewise.
+        cls_token: the token at the start, likewise.
+        mask_token: the mask token, likewise.
         added_tokens: see `add_tokens`.
-        model_max_length: the most tokens that the model takes, kept for those who ask and saved;
-            nothing is cut that isn't asked for.
+        model_max_length (int or None): maximum number of tokens of the model; stored and saved, but
+            never used to truncate.
 
     Raises:
-        ValueError: a piece occurs twice or can't be a line of a file, ids leave a gap, or a special
-            token is not among the pieces.
+        ValueError: a piece occurs twice or is not a single line of text, an id is missing, or a
+            special token is not in the vocabulary.
     """
 
     def __init__(
@@ -97,7 +89,7 @@ class WordPieceTokenizer:
         self._matcher = Matcher(
             self.vocabulary, self.normalizer, self.unk_token_id, max_input_chars_per_word
         )
-        self._matcher.add(_added(added_tokens))
+        self._matcher.add(as_added_tokens(added_tokens))
         self.sep_token_id = self._special_id("sep_token", self.vocab)
         self.pad_token_id = self._special_id("pad_token", self.vocab)
         self.cls_token_id = self._special_id("cls_token", self.vocab)
@@ -121,28 +113,28 @@ class WordPieceTokenizer:
         progress: bool = False,
         **options: Any,
     ) -> Self:
-        """Learn a vocabulary from texts; see `trainer.learn_vocabulary`.
+        """Return a tokenizer with a vocabulary learned from texts; see `learn_vocabulary`.
 
         Args:
-            texts: any number of them, gone through once, in whatever order.
-            vocab_size: V, the number of pieces, special tokens included.
-            score: which pair of pieces is joined: the commonest (`frequency`), or the one that is
-                commonest beside its parts (`likelihood`).
-            min_frequency: the rarest pair of pieces to join.
-            limit_alphabet: the most letters to know.
-            initial_alphabet: letters to know even if they are rare, or absent.
-            special_tokens: more of them, besides the five.
-            exact: whether texts that give fewer pieces are refused.
-            progress: show bars.
-            options: the tokenizer's own, as for `WordPieceTokenizer`.
+            texts: the texts, in any order; iterated once.
+            vocab_size (int): V, the number of pieces, special tokens included.
+            score: criterion of the pair of pieces to merge: its `frequency`, or the `likelihood`
+                score, its frequency relative to that of its pieces.
+            min_frequency (int): minimum count of a pair to merge.
+            limit_alphabet (int or None): maximum number of letters.
+            initial_alphabet: letters to include even if they are rare or absent.
+            special_tokens: further special tokens, in addition to the five.
+            exact (bool): raise an error if the texts yield fewer than `vocab_size` pieces.
+            progress (bool): show progress bars on stderr.
+            options: options of `WordPieceTokenizer`.
 
         Raises:
             TypeError: a text is not a string, or an option is unknown.
-            ValueError: the texts can't give so many pieces; it says how many they can.
+            ValueError: the texts do not yield `vocab_size` pieces; the message gives the limit.
         """
         more = list(special_tokens)
         special = [*(options.get(name, token) for name, token in SPECIAL.items()), *more]
-        untrained = cls(list(dict.fromkeys(special)), **options)  # finds a bad option at once
+        untrained = cls(list(dict.fromkeys(special)), **options)  # raises for an invalid option
         pieces = learn_vocabulary(
             texts,
             vocab_size,
@@ -163,21 +155,21 @@ class WordPieceTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """V, the number of the vocabulary's pieces, without the tokens added to it."""
+        """V, the number of pieces (int), without added tokens."""
         return len(self.vocabulary)
 
     def __len__(self) -> int:
-        """The number of ids: V, and the added tokens that the vocabulary doesn't have."""
+        """Return the number of ids: V, and added tokens that are not in the vocabulary."""
         return len(self.vocab)
 
     @property
     def vocab(self) -> Mapping[str, int]:
-        """Each token's id, in the order of ids, added tokens included."""
+        """The id of each token, in the order of ids, added tokens included."""
         return MappingProxyType(self._matcher.vocab)
 
     @property
     def added_tokens(self) -> list[AddedToken]:
-        """The tokens that are taken whole, in the order in which they were added."""
+        """The tokens that are never split, in the order in which they were added."""
         return list(self._matcher.added.values())
 
     @property
@@ -187,34 +179,34 @@ class WordPieceTokenizer:
 
     @property
     def all_special_ids(self) -> list[int]:
-        """The special tokens' ids."""
+        """The ids of the special tokens."""
         return self.convert_tokens_to_ids(self.all_special_tokens)
 
     def add_tokens(self, tokens: Iterable[str | AddedToken], special_tokens: bool = False) -> int:
-        """Take these tokens whole wherever they stand in a text, and return how many are new.
+        """Add tokens that are never split; return the number of new ids (int).
 
-        One that the vocabulary has keeps its id; the others are numbered on. A model has to be made
-        for `len(tokenizer)` ids then, not `vocab_size`.
+        A token of the vocabulary keeps its id; other tokens get the next ids. A model then needs
+        `len(tokenizer)` ids, not `vocab_size`.
 
         >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
         >>> tokenizer.add_tokens(["a b"]), tokenizer.tokenize("A  A B")
         (1, ['a', 'a b'])
 
         Args:
-            tokens: texts, which are looked for in normalised text, or as they stand if they are
-                special; or `AddedToken`s, which say so themselves.
-            special_tokens: whether the texts are special tokens.
+            tokens: `AddedToken`s, or texts. A text is searched for in the normalized text, or in
+                the original text if it is special.
+            special_tokens (bool): make special tokens of the texts.
 
         Raises:
             TypeError: `tokens` is one string.
-            ValueError: a token is empty, or nothing is left of it in normalised text.
+            ValueError: a token is empty, or empty after normalization.
         """
-        new = self._matcher.add(_added(tokens, special_tokens))
+        new = self._matcher.add(as_added_tokens(tokens, special_tokens))
         self._frame = Frame(self.cls_token_id, self.sep_token_id, list(self.vocab))
         return new
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Return the tokens' ids, the unknown token's for those that there aren't.
+        """Return the ids of tokens; unknown tokens get the id of the unknown token.
 
         Raises:
             TypeError: `tokens` is one string.
@@ -224,199 +216,33 @@ class WordPieceTokenizer:
         return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
-        """Return the ids' tokens.
+        """Return the tokens of ids.
 
         Raises:
             TypeError: an id is not an integer.
-            ValueError: there is no such id.
+            ValueError: an id is out of range.
         """
         return pieces_of(self._frame.pieces, ids)
 
     def tokenize(self, text: str) -> list[str]:
-        """Cut a text into tokens."""
+        """Return the tokens (list of str) of a text, without [CLS] and [SEP]."""
         return self.convert_ids_to_tokens(self.ids_of(text))
-
-    def words_of(self, text: str) -> list[str]:
-        """Cut a text into words, punctuation apart, each as it stands there.
-
-        >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
-        >>> tokenizer.words_of("Ann's cat.")
-        ['Ann', "'", 's', 'cat', '.']
-        """
-        encoding = self.encode(text)
-        spans: dict[int, tuple[int, int]] = {}
-        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
-            if word is not None:
-                spans[word] = (spans.get(word, (start, end))[0], end)
-        return [text[start:end] for start, end in spans.values()]
-
-    def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
-        """Return the ids of a text's tokens, without [CLS] and [SEP]: (T,) in int32.
-
-        The fast way for whole corpora: `map(tokenizer.ids_of, texts)` needs the memory of one text
-        at a time, and some 35 MB for what it remembers of English.
-
-        Args:
-            text: the text. A special token's text in it, such as "[MASK]", is that token.
-            split_special_tokens: it is text like any other; for text that can't be trusted.
-
-        Raises:
-            TypeError: the text is not a string.
-        """
-        return self._matcher.ids(text, not split_special_tokens)
-
-    def encode(
-        self,
-        text: str,
-        pair: str | None = None,
-        *,
-        max_length: int | None = None,
-        truncation: Truncation = "longest_first",
-        split_special_tokens: bool = False,
-    ) -> Encoding:
-        """Encode a text as `[CLS] text [SEP]`, or two as `[CLS] text [SEP] pair [SEP]`.
-
-        The pair's tokens are segment 1, the others segment 0.
-
-        Args:
-            text, pair: the texts.
-            max_length: the most tokens, special ones included; None: nothing is cut.
-            truncation: which text is cut, from its end: the longer one until both are equal and
-                then both in turn, `longest_first`; or `only_first`, or `only_second`.
-            split_special_tokens: a special token's text is text like any other.
-
-        Raises:
-            TypeError: a text is not a string.
-            ValueError: `max_length` leaves no room for the special tokens, or for what `truncation`
-                doesn't let be cut.
-        """
-        texts = self._texts(text, pair, split_special_tokens)
-        if max_length is not None:
-            lengths = self._lengths(texts, max_length, truncation)
-            texts = [rows[:length] for rows, length in zip(texts, lengths, strict=False)]
-        return self._frame.encoding(*texts)
-
-    def encode_windows(
-        self,
-        text: str,
-        pair: str | None = None,
-        *,
-        max_length: int,
-        stride: int = 0,
-        truncation: Truncation = "longest_first",
-        split_special_tokens: bool = False,
-    ) -> list[Encoding]:
-        """Encode a long text in windows: nothing of it is lost, and neighbours may overlap.
-
-        >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abc"])
-        >>> windows = tokenizer.encode_windows("a b c", max_length=4, stride=1)
-        >>> [window.tokens for window in windows]
-        [['[CLS]', 'a', 'b', '[SEP]'], ['[CLS]', 'b', 'c', '[SEP]']]
-
-        Args:
-            text, pair, truncation, split_special_tokens: as in `encode`; what would be cut goes
-                into further windows. If that is both texts, their windows are combined.
-            max_length: the most tokens in a window, special ones included.
-            stride: how many tokens of a window the next one repeats.
-
-        Raises:
-            TypeError, ValueError: as in `encode`, or the stride is as long as a window's text.
-        """
-        texts = self._texts(text, pair, split_special_tokens)
-        lengths = self._lengths(texts, max_length, truncation)
-        cut = [windows(rows, n, stride) for rows, n in zip(texts, lengths, strict=False)]
-        if pair is None:
-            return [self._frame.encoding(window) for window in cut[0]]
-        # Hugging Face's order: what stands first in both, the rest of the first, of the second.
-        (first, *others), seconds = cut
-        combined = [(first, seconds[0]), *product(others, seconds), *product([first], seconds[1:])]
-        return [self._frame.encoding(*both) for both in combined]
-
-    def encode_batch(
-        self,
-        texts: Sequence[str],
-        pairs: Sequence[str] | None = None,
-        *,
-        max_length: int | None = None,
-        truncation: Truncation = "longest_first",
-        padding: Padding = "longest",
-        pad_to_multiple_of: int | None = None,
-        stride: int = 0,
-        return_overflowing_tokens: bool = False,
-        return_special_tokens_mask: bool = False,
-        return_offsets_mapping: bool = False,
-        split_special_tokens: bool = False,
-    ) -> dict[str, np.ndarray]:
-        """Encode texts, or pairs of texts, padded to one length: a model's batch.
-
-        Args:
-            texts: B texts.  pairs: a second one for each; None: there are none.
-            max_length, truncation: as in `encode`; `count_truncated` tells how many are cut.
-            padding: to the longest of them, or to `max_length`.
-            pad_to_multiple_of: pad to a multiple of this.
-            return_overflowing_tokens: put what is cut into further rows, as `encode_windows` does
-                with this `stride`; `overflow_to_sample_mapping` (B',) says which text a row is of.
-            return_special_tokens_mask: 1 for [CLS], [SEP] and [PAD], else 0: (B, T).
-            return_offsets_mapping: `text[start:end]` is what a token is made of: (B, T, 2), as
-                `offset_mapping`.
-            split_special_tokens: a special token's text is text like any other.
-
-        Returns:
-            `input_ids`, `token_type_ids` and `attention_mask`, (B, T) each, and what else was asked
-            for, in int64.
-
-        Raises:
-            TypeError: a text is not a string.
-            ValueError: there are no texts, not as many pairs as texts, or `encode`'s reasons.
-        """
-        length = padded_length(padding, max_length)
-        how: dict[str, Any] = {
-            "max_length": max_length,
-            "truncation": truncation,
-            "split_special_tokens": split_special_tokens,
-        }
-        encodings, samples = [], []
-        for sample, (text, pair) in enumerate(with_pairs(texts, pairs)):
-            if return_overflowing_tokens:
-                rows = self.encode_windows(text, pair, stride=stride, **how)
-            else:
-                rows = [self.encode(text, pair, **how)]
-            encodings += rows
-            samples += [sample] * len(rows)
-        names = [*INPUTS]
-        names += ["special_tokens_mask"] * return_special_tokens_mask
-        names += ["offsets"] * return_offsets_mapping
-        batch = pad(encodings, self.pad_token_id, length, pad_to_multiple_of, names)
-        if return_offsets_mapping:
-            batch["offset_mapping"] = batch.pop("offsets")  # as Hugging Face calls them
-        if return_overflowing_tokens:
-            batch["overflow_to_sample_mapping"] = np.array(samples)
-        return batch
-
-    def count_truncated(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int
-    ) -> int:
-        """Return how many of the texts, or pairs of texts, `encode_batch` cuts."""
-        return sum(
-            len(self.encode(text, pair).input_ids) > max_length
-            for text, pair in with_pairs(texts, pairs)
-        )
 
     def decode(
         self, ids: Iterable[int], *, skip_special_tokens: bool = True, clean_up: bool = False
     ) -> str:
-        """Join pieces to words, and words by single spaces.
+        """Return the text (str) of ids: pieces joined to words, words joined by single spaces.
 
         Args:
-            ids: of one text.
-            skip_special_tokens: leave out [CLS], [SEP], [PAD] and their like.
-            clean_up: no space before full stops, commas and English contractions.
+            ids: ids of one text.
+            skip_special_tokens (bool): skip [CLS], [SEP], [PAD] and the other special tokens.
+            clean_up (bool): remove spaces before full stops, commas and English contractions.
         """
         tokens = self.convert_ids_to_tokens(ids)
         if skip_special_tokens:
             special = set(self.all_special_tokens)
             tokens = [token for token in tokens if token not in special]
-        return joined(tokens, self.vocabulary.prefix, clean_up)
+        return join_pieces(tokens, self.vocabulary.prefix, clean_up)
 
     def decode_batch(
         self,
@@ -425,16 +251,16 @@ class WordPieceTokenizer:
         skip_special_tokens: bool = True,
         clean_up: bool = False,
     ) -> list[str]:
-        """Decode several rows of ids; see `decode`."""
+        """Return the text of each sequence of ids in a batch; see `decode`."""
         return [
             self.decode(ids, skip_special_tokens=skip_special_tokens, clean_up=clean_up)
             for ids in rows
         ]
 
-    def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Write `vocab.txt`, `tokenizer.json` and `tokenizer_config.json`, as Hugging Face does.
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write `vocab.txt`, `tokenizer.json` and `tokenizer_config.json` in Hugging Face's format.
 
-        `transformers.AutoTokenizer` opens the folder, and makes the same ids.
+        `transformers.AutoTokenizer` opens the folder and makes the same ids.
         """
         known = {**vars(self), **vars(self.normalizer)}
         known["continuing_subword_prefix"] = self.vocabulary.prefix
@@ -443,14 +269,14 @@ class WordPieceTokenizer:
         saved.write(folder, self.vocabulary.pieces, options, added)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike) -> Self:
-        """Read a folder with `tokenizer.json` or `vocab.txt`; see `saved` for what rules what.
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
+        """Return the tokenizer of a folder with `tokenizer.json` or `vocab.txt`; see `saved`.
 
         The folder may be named as on Hugging Face's hub; see `files.checkpoint_folder`.
 
         Raises:
-            OSError: neither is there, or one can't be read.
-            ValueError: a file is broken, or they don't fit each other; it says which and how.
+            OSError: both files are missing, or one cannot be read.
+            ValueError: a file is invalid, or the files do not match; the message names the file.
         """
         folder = checkpoint_folder(folder)
         pieces, options, added = saved.read(folder)
@@ -459,27 +285,9 @@ class WordPieceTokenizer:
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
 
-    def _special_id(self, name, ids):
+    def _special_id(self, name: str, ids: Mapping[str, int]) -> int:
+        """Return the id of the special token `name`; refuse one that is not in the vocabulary."""
         token = getattr(self, name)
         if not token or token not in ids:
             raise ValueError(f"{name}: expected a piece of the vocabulary, got {token!r}")
         return ids[token]
-
-    def _texts(self, text, pair, split_special_tokens):
-        texts = [text] if pair is None else [text, pair]
-        return [self._matcher.rows(each, not split_special_tokens) for each in texts]
-
-    def _lengths(self, texts, max_length, truncation):
-        first, second = len(texts[0]), len(texts[1]) if len(texts) > 1 else None
-        return keep(first, second, room(max_length, len(texts)), truncation)
-
-
-def _added(tokens, special=False):
-    if isinstance(tokens, str):
-        raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
-    return [
-        AddedToken(token, normalized=not special, special=special)
-        if isinstance(token, str)
-        else token
-        for token in tokens
-    ]

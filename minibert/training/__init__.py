@@ -3,35 +3,27 @@
 from minibert.objectives.baselines import unigram_baseline
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.objectives.shards import split_batch
+from minibert.objectives.supervised import evaluate
 from minibert.optim import AdamW, linear_schedule
-from minibert.tasks.tasks import TASKS, Numbers, OneLabel, SeveralLabels, Tags, Task, task_of
 from minibert.training.engine import Engine, StepResult
-from minibert.training.finetuning import Examples, FineTuning, evaluate, fine_tune, optimizer_for
+from minibert.training.finetuning import FineTuning, fine_tune, optimizer_for
 from minibert.training.loop import Interrupted, Settings, train
 from minibert.training.pretraining import pretrain, train_masked_lm
 
 __all__ = [
-    "TASKS",
     "AdamW",
     "Engine",
-    "Examples",
     "FineTuning",
     "Interrupted",
     "MaskedLMMetrics",
-    "Numbers",
-    "OneLabel",
     "Settings",
-    "SeveralLabels",
     "StepResult",
-    "Tags",
-    "Task",
     "evaluate",
     "fine_tune",
     "linear_schedule",
     "optimizer_for",
     "pretrain",
     "split_batch",
-    "task_of",
     "train",
     "train_masked_lm",
     "unigram_baseline",

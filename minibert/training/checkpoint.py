@@ -41,8 +41,8 @@ def save_checkpoint(
     if folder not in checkpoints(run):
         discard(folder)  # one without a state
         with creating(folder) as temporary:
-            model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            model.save_pretrained(temporary)
             write_tensors(optimizer.state(), temporary / OPTIMIZER)
             state = {
                 "format": FORMAT,

@@ -1,4 +1,19 @@
-"""Sizes and rates that were found good, so that nobody has to search for them."""
+"""Default sizes and learning rates, found by experiment.
+
+| constant | unit | role |
+|---|---|---|
+| `PRETRAIN_RATE_TIMES_WIDTH` | learning rate · D | learning rate of pre-training |
+| `INIT_STD_TIMES_ROOT_WIDTH` | standard deviation · √D | initial weights of a new model |
+| `FINETUNE_RATE` | learning rate at `FINETUNE_RATE_WIDTH` | learning rate of fine-tuning |
+| `FINETUNE_RATE_WIDTH` | D | the width that `FINETUNE_RATE` is for |
+| `MAX_FINETUNE_RATE` | learning rate | upper limit for narrow models |
+| `LAYER_DECAY` | ratio of learning rates | each block of a pre-trained model, to the block above |
+| `FINETUNE_BATCHES` | batches | length of a fine-tuning run |
+| `MIN_EPOCHS`, `MAX_EPOCHS` | epochs | limits of that length |
+| `BATCH_SIZE`, `LARGE_BATCH_SIZE` | texts | below and from `LARGE_DATA` examples |
+| `MAX_SHARDS` | shards | parts of a batch, if it has as many texts |
+| `DROPOUT` | probability | dropout of fine-tuning |
+"""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -6,28 +21,44 @@ from typing import Any, Self
 from minibert.models.config import PRESETS, BertConfig
 from minibert.tokenization import WordPieceTokenizer
 
-# Narrow models learn faster with larger initial weights and bear a higher rate. For tiny and for
-# the built-in corpus, 64 tokens a row, after 800 steps the held-out loss was 0.10 lower with 0.06
-# (0.68 / √128) than with 0.02, and a rate of 0.005 was no better than counts after 600. mini, 800
-# steps of 64 x 32 tokens, had 5.61 with the rule's rate and spread, and with twice the rate 6.18,
-# no better than counts (6.17). For wider models both come near BERT's own 0.02 and small rates.
-RATE_BY_WIDTH, SPREAD_BY_WIDTH = 0.256, 0.68
+# Narrow models learn faster with larger initial weights and tolerate a higher learning rate.
+# Measured as held-out loss on the built-in corpus: tiny with 64 tokens a sequence, after 800 steps,
+# had a loss 0.10 lower with a standard deviation of 0.06 (0.68 / √128) than with 0.02; with a
+# learning rate of 0.005 it was no better than the unigram baseline after 600 steps. mini, after 800
+# steps of 64 x 32 tokens, had 5.61 with these constants and 6.18 with twice the learning rate, no
+# better than the unigram baseline (6.17). For wide models both come near BERT's own 0.02 and 1e-4.
+PRETRAIN_RATE_TIMES_WIDTH = 0.256
+INIT_STD_TIMES_ROOT_WIDTH = 0.68
+
+# On 100, 300 and 701 sentences of a first version of corpora/situations, from MiniLM (D = 384):
+# 1.5 times this rate was no better, half of it up to 6 points of accuracy worse; with a layer decay
+# of 1 instead of 0.8 accuracy was 4, 1 and 2 points lower (two seeds each, held-out texts).
+FINETUNE_RATE, FINETUNE_RATE_WIDTH, MAX_FINETUNE_RATE = 2e-4, 384, 5e-4
+LAYER_DECAY = 0.8
+FINETUNE_BATCHES, MIN_EPOCHS, MAX_EPOCHS = 250, 3, 20
+BATCH_SIZE, LARGE_BATCH_SIZE, LARGE_DATA = 16, 32, 5000
+MAX_SHARDS = 4
+DROPOUT = 0.1
 
 
 def pretraining_rate(config: BertConfig) -> float:
-    """Return the learning rate for pre-training from nothing."""
-    return RATE_BY_WIDTH / config.hidden_size
+    """Return the learning rate (float) for pre-training a new model."""
+    return PRETRAIN_RATE_TIMES_WIDTH / config.hidden_size
 
 
-def fresh_config(size: str, tokenizer: WordPieceTokenizer, length: int, **changes: Any):
-    """Return the configuration of a new model of a preset's size for a tokenizer's ids.
+def fresh_config(
+    size: str, tokenizer: WordPieceTokenizer, length: int, **changes: Any
+) -> BertConfig:
+    """Return the configuration (`BertConfig`) of a new model of a preset size.
 
     Args:
-        size: the preset.  tokenizer: whose ids it reads.  length: the longest sequence, in tokens.
-        changes: fields to set otherwise.
+        size: the name of the preset.
+        tokenizer: the model's tokenizer, which decides the vocabulary.
+        length: the longest sequence, in tokens.
+        changes: fields with other values.
 
     Raises:
-        ValueError: an unknown preset, too short a length, or a field out of its range.
+        ValueError: the preset is unknown, the length is too short, or a field is out of range.
     """
     if length < 3:
         raise ValueError(f"length: expected at least 3 tokens, got {length}")
@@ -38,26 +69,22 @@ def fresh_config(size: str, tokenizer: WordPieceTokenizer, length: int, **change
         pad_token_id=tokenizer.pad_token_id,
         **changes,
     )
-    spread = round(SPREAD_BY_WIDTH / PRESETS[size]["hidden_size"] ** 0.5, 3)
-    return replace(config, initializer_range=spread)
-
-
-# On 100, 300 and 701 sentences of a first state of corpora/situations, from MiniLM, 384 units wide:
-# half as much again of this rate was no better, half of it up to 6 points worse; with a decay of 1
-# instead of 0.8 accuracy was 4, 1 and 2 points lower (two seeds each, on texts not trained on).
-FINE_RATE, FINE_WIDTH, MOST, LAYER_DECAY = 2e-4, 384, 5e-4, 0.8
-BATCHES, FEWEST_EPOCHS, MOST_EPOCHS = 250, 3, 20
+    std = round(INIT_STD_TIMES_ROOT_WIDTH / PRESETS[size]["hidden_size"] ** 0.5, 3)
+    return replace(config, initializer_range=std)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to fine-tune on so many examples.
+    """The hyperparameters of fine-tuning that depend on the number of examples.
 
     Attributes:
-        batch_size, epochs, learning_rate, layer_decay: as `FineTuning` and `steps_for` take them.
+        batch_size: texts in a step.
+        epochs: passes over the examples.
+        learning_rate: the highest learning rate.
+        layer_decay: as in `FineTuning`.
 
     Raises:
-        ValueError: no epochs, or empty batches.
+        ValueError: epochs or batch size are below 1.
     """
 
     batch_size: int
@@ -66,34 +93,35 @@ class Recipe:
     layer_decay: float
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Validate epochs and batch size."""
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
-    def changed(self, source: Any) -> Self:
-        """Return the recipe with what `source` has of its fields and isn't None."""
+    def override(self, source: Any) -> Self:
+        """Return the recipe with the attributes of `source` that are not None."""
         given = {field.name: getattr(source, field.name, None) for field in fields(self)}
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
 
 def finetuning_recipe(examples: int, config: BertConfig, *, pretrained: bool) -> Recipe:
-    """Return what was found good for so many examples and for a model so wide.
+    """Return the default recipe (`Recipe`) for a number of examples and a model's width.
 
-    Few examples are gone through often, many only a few times: about 250 batches in all, between 3
-    and 20 epochs. A wider model bears a lower rate, as the square of its width, which makes 5e-5 of
-    BERT-base's, the highest that Devlin et al. (2019, section A.3) tried.
+    A run has about 250 batches, but at least 3 and at most 20 epochs, so few examples are repeated
+    often. The learning rate falls with the square of the width, to 5e-5 for BERT-base, the highest
+    one that Devlin et al. (2019, section A.3) tried.
 
     Args:
-        examples: how many there are.  config: of the model.
-        pretrained: whether it starts from a pre-trained model, or from nothing.
+        examples: the number of examples.
+        config: the model's configuration.
+        pretrained: whether the model is pre-trained.
     """
-    batch_size = 16 if examples < 5000 else 32
-    epochs = round(BATCHES * batch_size / examples)
-    rate = FINE_RATE * (FINE_WIDTH / config.hidden_size) ** 2
+    batch_size = BATCH_SIZE if examples < LARGE_DATA else LARGE_BATCH_SIZE
+    epochs = round(FINETUNE_BATCHES * batch_size / examples)
+    rate = FINETUNE_RATE * (FINETUNE_RATE_WIDTH / config.hidden_size) ** 2
     return Recipe(
         batch_size,
-        min(max(epochs, FEWEST_EPOCHS), MOST_EPOCHS),
-        min(rate, MOST),
+        min(max(epochs, MIN_EPOCHS), MAX_EPOCHS),
+        min(rate, MAX_FINETUNE_RATE),
         LAYER_DECAY if pretrained else 1.0,
     )

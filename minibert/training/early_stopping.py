@@ -1,30 +1,31 @@
-"""The best weights of a run so far, and when to give up hope of better ones."""
+"""Early stopping: keep the weights of the best evaluation, and stop without progress."""
 
 import os
 from pathlib import Path
 
 from minibert.files import creating, discard
 from minibert.models import PreTrained
+from minibert.objectives.supervised import SCORE
 from minibert.training.history import read_history
 
-SCORE = "held_out_score"  # its name in the history; more is better
 
+class BestCheckpoint:
+    """The weights of the best evaluation so far; of equal scores, the last one.
 
-class Best:
-    """Keeps the weights of the best evaluation; of equal ones, of the last.
-
-    With a folder they stand there too, as `best-STEP`, and what came before step `step` is read
-    from the folder's history: a run that is taken up again stops where it would have stopped.
+    With a run's folder, the weights are also stored there as `best-STEP`, and a resumed run reads
+    the earlier scores from the folder's history. So it stops at the same step as an uninterrupted
+    run.
 
     Args:
-        model: whose weights are kept.
-        patience: evaluations without a better one after which it is enough; None: it never is.
+        model: the model whose weights are kept.
+        patience: the number of evaluations without improvement after which to stop; None: never.
         run: the folder of the run; None: nothing is written.
-        step: the run goes on after this one.
+        step: the number of steps done, of a resumed run.
 
     Attributes:
-        step, score: of the best evaluation; the score is None before the first.
-        since: how many evaluations came after it.
+        step: the step of the best evaluation.
+        score: its score; None before the first evaluation.
+        evals_since_best: the number of evaluations after it.
     """
 
     def __init__(
@@ -36,29 +37,31 @@ class Best:
     ):
         self.model, self.patience = model, patience
         self.run = None if run is None else Path(run)
-        self.step, self.score, self.since = 0, None, 0
+        self.step, self.evals_since_best = 0, 0
+        self.score: float | None = None
         self._vector = model.params.vector.copy()
         if self.run and step:
             for line in read_history(self.run):
                 if SCORE in line and line["step"] <= step:
-                    self._count(line["step"], line[SCORE])
-            if self._folder.exists():  # if not, a better one came later, and will come again
+                    self._record(line["step"], line[SCORE])
+            if self._folder.exists():  # else a later evaluation was better, and will be repeated
                 self._vector[:] = type(model).from_pretrained(self._folder).params.vector
 
     @property
-    def _folder(self):
+    def _folder(self) -> Path:
         return Path(self.run or "") / f"best-{self.step}"
 
-    def _count(self, step, score):
-        better = self.score is None or score >= self.score
-        if better:
+    def _record(self, step: int, score: float) -> bool:
+        """Count an evaluation; return whether it is the best so far."""
+        is_best = self.score is None or score >= self.score
+        if is_best:
             self.step, self.score = step, score
-        self.since = 0 if better else self.since + 1
-        return better
+        self.evals_since_best = 0 if is_best else self.evals_since_best + 1
+        return is_best
 
-    def see(self, step: int, score: float) -> None:
-        """Take note of an evaluation of the model as it is now."""
-        if not self._count(step, score):
+    def update(self, step: int, score: float) -> None:
+        """Record the score of the model's current weights; keep the weights if it is the best."""
+        if not self._record(step, score):
             return
         self._vector[:] = self.model.params.vector
         if self.run:
@@ -69,10 +72,10 @@ class Best:
                 if other != self._folder:
                     discard(other)
 
-    def enough(self) -> bool:
-        """Whether there was nothing better for so long that it is time to stop."""
-        return self.patience is not None and self.since >= self.patience
+    def should_stop(self) -> bool:
+        """Whether `patience` evaluations have passed without improvement."""
+        return self.patience is not None and self.evals_since_best >= self.patience
 
     def restore(self) -> None:
-        """Give the model its best weights."""
+        """Copy the best weights into the model."""
         self.model.params.vector[:] = self._vector

@@ -1,69 +1,56 @@
-"""Fine-tuning: from labelled texts to a model that labels."""
+"""Fine-tuning: settings, the start of a run, and the run itself."""
 
 import math
-import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-import numpy as np
-
-from minibert.data.sampling import length_bucketed_batch
-from minibert.models import PreTrained
-from minibert.objectives import ModelObjective
+from minibert.data.token_cache import fingerprint
+from minibert.files import checkpoint_folder
+from minibert.objectives.supervised import Supervised, evaluate
 from minibert.optim.adamw import AdamW
-from minibert.tasks.tasks import AnyScores, OneLabel, Task
+from minibert.tasks.base import Task
+from minibert.tasks.examples import Examples
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training.early_stopping import SCORE, Best
-from minibert.training.engine import Engine, split_batch
+from minibert.training.defaults import (
+    DROPOUT,
+    MAX_SHARDS,
+    Recipe,
+    finetuning_recipe,
+    fresh_config,
+)
+from minibert.training.early_stopping import BestCheckpoint
+from minibert.training.engine import Engine
 from minibert.training.loop import Settings, train
 
-
-@dataclass(frozen=True)
-class Examples:
-    """Labelled texts.
-
-    Attributes:
-        texts: S texts; where words are tagged, S lists of words.
-        pairs: a second text for each, or None.
-        labels: S labels, as `Task.number` takes them.
-    """
-
-    texts: Sequence[Any]
-    pairs: Sequence[str] | None
-    labels: Sequence[Any]
-
-    def chosen(self, rows: Iterable[int]) -> "Examples":
-        """Return some of them."""
-        rows = list(rows)
-        pairs = None if self.pairs is None else [self.pairs[i] for i in rows]
-        return Examples([self.texts[i] for i in rows], pairs, [self.labels[i] for i in rows])
-
-    def checksum(self) -> str:
-        """Return what changes with any text or label."""
-        content = repr((list(self.texts), self.pairs, list(self.labels)))
-        return f"{zlib.crc32(content.encode()):08x}"
-
-    def __len__(self) -> int:
-        """Return the number of texts."""
-        return len(self.texts)
+__all__ = [
+    "Examples",
+    "FineTuning",
+    "FineTuningRun",
+    "ModelSource",
+    "evaluate",
+    "fine_tune",
+    "optimizer_for",
+    "steps_for",
+]
 
 
 @dataclass(frozen=True)
 class FineTuning(Settings):
-    """How to fine-tune: `Settings`, and what only fine-tuning has.
+    """The settings of a fine-tuning run: those of `Settings`, and four more.
 
     Args:
-        layer_decay: the learning rate of each block is this times that of the one above; below 1,
-            what is nearer to the words changes more slowly (Howard and Ruder, 2018, section 3.2).
-        freeze: the embeddings and so many of the lowest blocks don't learn; None: all learn.
-        class_weight: how much each class counts in the loss, (C,); or "balanced", as if all were
-            equally common (King and Zeng, 2001, section 4.2); None: each text counts alike.
-        patience: stop after so many evaluations without a better one; None: never.
+        layer_decay: the learning rate of each block, divided by that of the block above; below 1,
+            lower blocks change more slowly (Howard and Ruder, 2018, section 3.2).
+        freeze: the embeddings and this number of the lowest blocks are not trained; None: all are.
+        class_weight: the weight of each class in the loss (C,); or "balanced", as if all classes
+            were equally frequent (King and Zeng, 2001, section 4.2); None: texts count alike.
+        patience: the number of evaluations without improvement after which to stop; None: never.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a setting is out of range.
     """
 
     layer_decay: float = 1.0
@@ -72,27 +59,161 @@ class FineTuning(Settings):
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Validate the settings."""
         super().__post_init__()
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay: expected more than 0 and at most 1, got "
                              f"{self.layer_decay}")  # fmt: skip
         weights = self.class_weight
         if isinstance(weights, str | None):
-            right = weights in ("balanced", None)
+            valid = weights in ("balanced", None)
         else:
-            right = all(0 <= weight < math.inf for weight in weights)
-        if not right:
+            valid = all(0 <= weight < math.inf for weight in weights)
+        if not valid:
             raise ValueError(f"class_weight: expected 'balanced', or numbers, got {weights!r}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience: expected at least 1, got {self.patience}")
 
 
+@dataclass(frozen=True)
+class ModelSource:
+    """The source of a model to fine-tune: a pre-trained checkpoint, or sizes of a new model.
+
+    Args:
+        model: a folder or a name on the hub of a pre-trained model; None: a new model.
+        tokenizer: the folder of a new model's tokenizer; None: it is trained on the examples.
+        size: the preset of a new model.
+        max_length: the positions of a new model, in tokens.
+        dropout: the dropout probability of hidden states and attention.
+        config: further fields of a new model's configuration.
+    """
+
+    model: str | os.PathLike | None = None
+    tokenizer: str | os.PathLike | None = None
+    size: str = "tiny"
+    max_length: int = 64
+    dropout: float = DROPOUT
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trains_tokenizer(self) -> bool:
+        """Whether the tokenizer is trained on the examples."""
+        return self.model is None and self.tokenizer is None
+
+    def load(self, task: Task, examples: Examples, seed: int) -> tuple[Any, WordPieceTokenizer]:
+        """Return the model to start from, with the task's head, and its tokenizer.
+
+        Args:
+            task: decides the model's class and its classes.
+            examples: the texts that a new tokenizer is trained on.
+            seed: of newly initialized weights.
+
+        Raises:
+            OSError, ValueError: as `PreTrained.from_pretrained`, or a size is out of range.
+        """
+        fields = {
+            "hidden_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.dropout,
+            **task.config(),
+        }
+        if self.model is not None:
+            folder = checkpoint_folder(self.model)
+            model = task.model_class.from_pretrained(folder, seed=seed, **fields)
+            return model, WordPieceTokenizer.from_pretrained(folder)
+        if self.tokenizer is not None:
+            tokenizer = WordPieceTokenizer.from_pretrained(self.tokenizer)
+        else:
+            tokenizer = task.train_tokenizer(examples.texts, examples.pairs)
+        changes = {**self.config, **fields}
+        config = fresh_config(self.size, tokenizer, self.max_length, **changes)
+        return task.model_class(config, seed=seed), tokenizer
+
+
+@dataclass
+class FineTuningRun:
+    """The parts of a fine-tuning run: task, examples, model, tokenizer, recipe, settings.
+
+    Attributes:
+        optimizer: the optimizer of a resumed run; None: a new one.
+    """
+
+    task: Task
+    examples: Examples
+    model: Any
+    tokenizer: WordPieceTokenizer
+    recipe: Recipe
+    settings: FineTuning
+    optimizer: AdamW | None = None
+
+    @classmethod
+    def start(
+        cls,
+        task: Task,
+        examples: Examples,
+        source: ModelSource,
+        *,
+        tokenizer_examples: Examples | None = None,
+        seed: int = 0,
+        overrides: Any = None,
+        evaluate_at_most: float = math.inf,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return a run with a loaded model and with the default recipe and settings.
+
+        Args:
+            task: the meaning of the labels.
+            examples: labelled texts to train on.
+            source: the source of the model.
+            tokenizer_examples: labelled texts to train a tokenizer on; None: the same examples.
+            seed: the random seed of new weights, order and dropout.
+            overrides: an object whose attributes replace the recipe's, unless they are None.
+            evaluate_at_most: the largest number of steps between two evaluations; they are an epoch
+                apart if that is less.
+            settings: fields of `FineTuning` that replace its defaults; the recipe's fields and the
+                seed are decided by the other arguments.
+
+        Raises:
+            OSError, ValueError: as `ModelSource.load`, or a setting is out of range.
+        """
+        model, tokenizer = source.load(task, tokenizer_examples or examples, seed)
+        recipe = finetuning_recipe(
+            len(examples), model.config, pretrained=source.model is not None
+        ).override(overrides)
+        epoch = steps_for(len(examples), recipe.batch_size, 1)
+        defaults = {
+            "steps": steps_for(len(examples), recipe.batch_size, recipe.epochs),
+            "evaluate_every": min(epoch, evaluate_at_most),
+            "shards": min(MAX_SHARDS, recipe.batch_size),
+        }
+        decided = {
+            "batch_size": recipe.batch_size,
+            "learning_rate": recipe.learning_rate,
+            "layer_decay": recipe.layer_decay,
+            "seed": seed,
+            "tokenizer": fingerprint(tokenizer),
+            "data": examples.checksum(),
+        }
+        fields = FineTuning(**defaults | dict(settings or {}) | decided)
+        return cls(task, examples, model, tokenizer, recipe, fields)
+
+    def train(self, **options: Any) -> Task:
+        """Train the model in place; return its task. The options are those of `fine_tune`."""
+        return fine_tune(
+            self.model,
+            self.tokenizer,
+            self.task,
+            self.examples,
+            self.settings,
+            optimizer=self.optimizer,
+            **options,
+        )
+
+
 def optimizer_for(model: Any, settings: FineTuning) -> AdamW:
-    """Return the optimizer of a model, block by block with its own rate, and freeze what is frozen.
+    """Freeze the lowest blocks; return an optimizer (`AdamW`) with a rate for each block.
 
     Raises:
-        ValueError: more blocks are to be frozen than there are.
+        ValueError: the model has fewer blocks than are to be frozen.
     """
     model.freeze(settings.freeze)
     depths = model.depths()
@@ -119,104 +240,55 @@ def fine_tune(
     title: str = "fine-tuning",
     progress: bool = False,
 ) -> Task:
-    """Train `model` in place to label texts as the examples do.
+    """Train a model in place on labelled examples; return the trained model's task.
 
-    With held-out examples the weights at the end are those of the best evaluation.
+    With held-out examples, the final weights are those of the best evaluation.
 
     Args:
-        model: what to train, of the task's kind and with its classes.
-        tokenizer: makes the ids; longer texts are cut at the model's positions.
-        task: what the labels mean.
-        examples: what to train on; texts of like length come together.
-        settings: how to train.
-        held_out: what to measure on every `settings.evaluate_every` steps, and at the end.
-        optimizer: `optimizer_for` the model, in the middle of a run to go on with it; None: a new
-            run.
+        model: a model of the task's class, with its number of classes.
+        tokenizer: the model's tokenizer; longer texts are cut at the model's positions.
+        task: the meaning of the labels.
+        examples: labelled texts to train on; texts of similar length share a batch.
+        settings: the hyperparameters.
+        held_out: labelled texts to evaluate on, every `settings.evaluate_every` steps and at the
+            end.
+        optimizer: the restored optimizer of a run to resume; None: `optimizer_for` the model.
         run: the folder for checkpoints and the history; None: none are written.
-        threads: how many shards to work on at a time; None: one for each core.
-        title: of the progress bar.
-        progress: show a bar.
-
-    Returns:
-        the task as the trained model has it.
+        threads: how many shards are computed at a time; None: one for each core.
+        title: the label of the progress bar.
+        progress: show a progress bar.
 
     Raises:
-        FloatingPointError, Interrupted: as `loop.train` does.
-        ValueError: more blocks are to be frozen than there are, or classes are to be weighed that
-            are not one a text.
+        FloatingPointError, Interrupted: as `loop.train`.
+        ValueError: the model has fewer blocks than are to be frozen, or the task has no class
+            weights.
     """
-    if settings.class_weight is not None and not isinstance(task, OneLabel):
-        raise ValueError("class_weight: expected labels that are one class a text")
+    weights = task.class_weights(examples.labels, settings.class_weight)
     if optimizer is None:
         optimizer = optimizer_for(model, settings)
-    if settings.class_weight == "balanced":
-        numbers = [task.number(label) for label in examples.labels]
-        model.class_weights = balanced(numbers, len(task.names))
-    elif settings.class_weight is not None:
-        model.class_weights = np.array(settings.class_weight, float)
+    if weights is not None:
+        model.class_weights = weights
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads)
-    sequences, labels_of = task.prepare(
-        tokenizer,
-        examples.texts,
-        examples.pairs,
-        examples.labels,
-        model.config.max_position_embeddings,
+    best = BestCheckpoint(model, settings.patience, run, optimizer.step)
+    objective = Supervised(
+        model, tokenizer, task, examples, settings, held_out=held_out, best=best, threads=threads
     )
-
-    def shards_at(step):
-        rows = length_bucketed_batch(step, sequences.lengths, settings.batch_size, settings.seed)
-        batch = sequences.batch(rows, tokenizer.pad_token_id)
-        # As many labels as a batch has tokens would be taken for labels of tokens, and trimmed.
-        shards = split_batch(batch, rows, settings.shards, trim=True)
-        return [(part, labels_of(np.asarray(own))) for part, own in shards]
-
-    best = Best(model, settings.patience, run, optimizer.step)
-
-    def evaluate_now(step):
-        assert held_out is not None
-        scores = evaluate(model, tokenizer, task, held_out, threads=threads)
-        best.see(step, scores.main)
-        figures = {f"held_out_{name}": value for name, value in scores.figures().items()}
-        return f"held-out {scores}", figures | {SCORE: scores.main}
 
     train(
         engine,
-        ModelObjective(model, shards_at, evaluate_now if held_out else None),
+        objective,
         settings,
         tokenizer,
         run=run,
-        should_stop=best.enough,
+        should_stop=best.should_stop,
         title=title,
         progress=progress,
     )
     if held_out:
         best.restore()
-    return task.settle(model)
-
-
-def balanced(numbers: Sequence[int], classes: int) -> np.ndarray:
-    """Return a weight for each class that makes all count alike: S / (C · how often it occurs).
-
-    >>> balanced([0, 0, 0, 1], 2)
-    array([0.66666667, 2.        ])
-    """
-    counts = np.bincount(np.array(numbers, int), minlength=classes)
-    return len(numbers) / (classes * np.maximum(counts, 1))
-
-
-def evaluate(
-    model: PreTrained,
-    tokenizer: WordPieceTokenizer,
-    task: Task,
-    examples: Examples,
-    *,
-    threads: int | None = None,
-) -> AnyScores:
-    """Compare what a model says of labelled texts with their labels."""
-    outputs = task.predict(model, tokenizer, examples.texts, examples.pairs, threads=threads)
-    return task.scores(examples.labels, outputs)
+    return task.denormalize_head(model)
 
 
 def steps_for(examples: int, batch_size: int, epochs: float) -> int:
-    """Return how many steps go through so many examples so many times."""
+    """Return the number of steps (int) for a number of epochs."""
     return max(math.ceil(epochs * math.ceil(examples / batch_size)), 1)

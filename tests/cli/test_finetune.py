@@ -72,7 +72,7 @@ def test_finetune_trains_a_regression_and_a_classifier_from_it(workspace, tmp_pa
     )
     printed = capsys.readouterr().out
     assert "text from 'sentence', label from 'score'" in printed
-    assert "regression: 20 texts to train on, 4 to measure on" in printed
+    assert "regression: 20 texts to train on, 4 to evaluate on" in printed
     assert "always the median: mean error" in printed
     assert run(["predict", tmp_path / "numbers", "the cat", "--as", "jsonl"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out)["label"], float)
@@ -142,7 +142,7 @@ def test_finetune_trains_a_tagger(workspace, tmp_path, capsys):
         == 0
     )
     printed = capsys.readouterr().out
-    assert "tagging: 10 texts to train on, 2 to measure on" in printed
+    assert "tagging: 10 texts to train on, 2 to evaluate on" in printed
     assert "F1 100.0%" in printed
     assert "each word's commonest tag: F1 100.0%" in printed
     assert run(["predict", out, "the dog, a cat"]) == 0
@@ -190,7 +190,7 @@ def test_finetune_with_several_seeds_prints_the_mean_and_keeps_the_best_model(
     printed = capsys.readouterr().out
     assert "3 seeds:" in printed
     assert "± " in printed
-    kept = re.search(r"has the model of seed (\d)", printed)[1]
+    kept = re.search(r"contains the model of seed (\d)", printed)[1]
     folders = (out, out / f"seed-{kept}")
     weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
@@ -215,10 +215,10 @@ def test_finetune_holds_out_texts_of_each_class_and_refuses_bad_dev_files(
     start = ["finetune", path, "--model", workspace / "model", "--epochs", 1]
     assert run([*start, "--out", tmp_path / "out"]) == 0
     printed = capsys.readouterr().out
-    assert "20 texts to train on, 4 to measure on" in printed
+    assert "20 texts to train on, 4 to evaluate on" in printed
     assert "classes: many 17, few 2, one 1" in printed
     assert "'many' is 17 times as common as 'one'" in printed
-    assert "class 'one' has one text to train on" in printed
+    assert "class 'one' has only one text to train on" in printed
     assert run([*start, "--class-weight", "balanced", "--out", tmp_path / "even"]) == 0
     assert "times as common" not in capsys.readouterr().out
     dev = write_lines(tmp_path / "dev.tsv", "label\ttext", "none\tthe cat")

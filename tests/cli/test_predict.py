@@ -21,7 +21,7 @@ def test_predict_reports_truncated_texts_and_tags_long_ones_completely(workspace
     assert run(["predict", workspace / "classifier", "--file", path]) == 0
     out, printed = capsys.readouterr()
     assert len(out.splitlines()) == 2
-    assert "1 of 2 texts are longer than 16 tokens and are cut" in printed
+    assert "1 of 2 texts are longer than 16 tokens and are truncated" in printed
     words = write_lines(tmp_path / "long.conll", *["the O", "cat B-PET"] * 5000, "", "a O")
     tagger = tmp_path / "tagger"
     start = ["--tokenizer", workspace / "tokenizer", "--length", 16, "--epochs", 1]

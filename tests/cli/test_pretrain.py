@@ -1,7 +1,9 @@
 """`minibert pretrain`: results, interrupted and resumed runs, bad input."""
 
 import gzip
+import hashlib
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from minibert import BertForMaskedLM, BertForPreTraining
+from minibert.data.token_cache import fingerprint
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.history import read_history
 from tests.cli.helpers import assert_refused, pretrain_arguments, run
@@ -98,6 +101,35 @@ def test_pretrain_resumed_after_ctrl_c_gives_the_weights_of_an_unbroken_run(
     whole = BertForMaskedLM.from_pretrained(workspace / "model")
     resumed = BertForMaskedLM.from_pretrained(workspace / "broken")
     assert (whole.params.vector == resumed.params.vector).all()
+
+
+def test_pretrain_resumes_a_run_of_version_1_with_its_own_texts_only(workspace, tmp_path, capsys):
+    """Version 1 computed the key of the texts, and so the name of the tokens, in another way."""
+    out = tmp_path / "run"
+    shutil.copytree(
+        workspace / "model", out, ignore=shutil.ignore_patterns("model*", "checkpoint-12")
+    )
+    shutil.copytree(workspace / "model" / "checkpoint-12", out / "checkpoint-12")
+    tokenizer = WordPieceTokenizer.from_pretrained(workspace / "tokenizer")
+    digest = hashlib.blake2b(repr((2, 1, 0.05, fingerprint(tokenizer))).encode(), digest_size=8)
+    digest.update((workspace / "corpus.txt").read_bytes() + b"end of file")
+    path = out / "checkpoint-12" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    assert state["settings"]["data"].startswith("3-")
+    state["settings"]["data"] = digest.hexdigest()
+    path.write_text(json.dumps(state))
+    (tmp_path / "other.txt").write_text("a dog\n\n" * 40 + (workspace / "corpus.txt").read_text())
+    other = [
+        tmp_path / "other.txt" if a == workspace / "corpus.txt" else a
+        for a in pretrain_arguments(workspace, out)
+    ]
+    assert_refused(
+        capsys, [*other, "--resume"], f"data: the run in {out} has {digest.hexdigest()}, got 3"
+    )
+    assert run(pretrain_arguments(workspace, out, "--resume")) == 0
+    assert "going on after step 12" in capsys.readouterr().out
+    resumed, whole = (BertForMaskedLM.from_pretrained(name) for name in (out, workspace / "model"))
+    assert (resumed.params.vector == whole.params.vector).all()
 
 
 def test_pretrain_exits_with_status_1_when_the_loss_is_nan(workspace, capsys, monkeypatch):

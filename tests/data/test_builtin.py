@@ -1,4 +1,4 @@
-"""The built-in corpus and labelled set: no text on two sides, and the same in every process."""
+"""Built-in corpus and labelled set: no text in two splits, equal results in all processes."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def document(module, *prose):
 
 
 def many_documents(modules=("alpha", "beta", "gamma"), count=216):
-    """Return documents that differ, some of them in a few words only."""
+    """Return different documents, some of which differ in a few words only."""
     found = []
     for module in modules:
         for number in range(count):
@@ -54,7 +54,7 @@ def test_near_duplicates_are_joined_through_a_chain():
     words = [f"w{i}" for i in "abcdefghijklmnopqrstuvwxyz"]
     texts = [" ".join(words[start : start + 12]) for start in (0, 14, 7)]
     assert near_duplicates([[text] for text in texts[:2]]) == [0, 1]
-    # 0 and 14 have none in common with each other, and less than ten words with 7.
+    # 0 and 14 share no word, and each shares fewer than ten words with 7.
     assert near_duplicates([[text] for text in texts]) == [0, 1, 2]
     texts = [" ".join(words[start : start + 12]) for start in (0, 4, 2)]
     assert near_duplicates([[texts[0]], [texts[1]]]) == [0, 1]
@@ -62,7 +62,7 @@ def test_near_duplicates_are_joined_through_a_chain():
 
 
 @given(st.lists(st.lists(WORDS, min_size=8, max_size=14).map(" ".join), max_size=12))
-def test_components_are_those_of_the_graph_of_shared_shingles(texts):
+def test_near_duplicates_are_connected_components_of_shared_shingles(texts):
     expected = list(range(len(texts)))
     for _ in texts:  # relax until nothing changes; n rounds are enough
         for i, one in enumerate(texts):
@@ -72,7 +72,7 @@ def test_components_are_those_of_the_graph_of_shared_shingles(texts):
     assert near_duplicates([[text] for text in texts]) == expected
 
 
-def test_no_shingle_is_on_both_sides():
+def test_builtin_corpus_shares_no_shingle_between_sides():
     documents = many_documents()
     corpus = builtin_corpus(documents)
     train = set().union(*(shingles(" ".join(prose)) for prose in corpus.train))
@@ -82,7 +82,7 @@ def test_no_shingle_is_on_both_sides():
     assert 0.03 < len(corpus.held_out) / len(documents) < 0.2
 
 
-def test_giant_components_are_trained_on(monkeypatch):
+def test_builtin_corpus_trains_on_giant_components(monkeypatch):
     tail = "and a tail of more than ten words that all of them have in common"
     documents = [document(f"m{number}", f"w{number} {tail}") for number in range(30)]
     monkeypatch.setattr(builtin, "stable_hash", lambda text: 0)
@@ -90,18 +90,18 @@ def test_giant_components_are_trained_on(monkeypatch):
     assert len(builtin_corpus(documents[:20]).held_out) == 20
 
 
-def test_labelled_splits_share_no_shingle_and_no_text():
+def test_builtin_labelled_splits_share_no_shingle_and_no_text():
     splits = builtin_labelled(many_documents(), floor=10)
-    parts = [set().union(*(shingles(text) for _, text in rows)) for rows in splits.values()]
+    parts = [set().union(*(shingles(text) for _, text in pairs)) for pairs in splits.values()]
     assert not parts[0] & parts[1]
     assert not parts[0] & parts[2]
     assert not parts[1] & parts[2]
-    texts = [text for rows in splits.values() for _, text in rows]
+    texts = [text for pairs in splits.values() for _, text in pairs]
     assert len(texts) == len(set(texts))
     assert all(splits.values())
 
 
-def test_texts_alike_but_for_the_name_of_the_module_are_joined():
+def test_draws_are_equal_for_texts_that_differ_in_the_module_name_only():
     for number in range(20):
         lines = [f"the {{0}} of w{'abcd'[i]}x{number}" for i in range(4)]
         texts = [" and ".join(lines).format(module) for module in ("alpha", "beta")]
@@ -110,18 +110,18 @@ def test_texts_alike_but_for_the_name_of_the_module_are_joined():
         assert one == other
 
 
-def test_a_text_of_two_modules_is_one_row():
+def test_builtin_labelled_contains_a_text_of_two_modules_once():
     documents = many_documents(count=80)
     documents += [document(module, f"This {module} IS the same.") for module in ("alpha", "beta")]
     documents += [document("gamma", "This gamma is The same.", "And more of it.")]
     documents += [document("alpha", "This is the same.", "And more of IT.")]
-    rows = [row for rows in builtin_labelled(documents, floor=10).values() for row in rows]
-    texts = [text.lower() for _, text in rows]
+    splits = builtin_labelled(documents, floor=10)
+    texts = [text.lower() for pairs in splits.values() for _, text in pairs]
     assert len(texts) == len(set(texts))
     assert texts.count("this is the same. and more of it.") == 1
 
 
-def test_test_texts_are_of_held_out_documents():
+def test_builtin_labelled_tests_on_held_out_documents_only():
     documents = many_documents()
     held_out = {tuple(prose) for prose in builtin_corpus(documents).held_out}
     sides = {anonymous(d): d.paragraphs in held_out for d in documents}
@@ -130,14 +130,14 @@ def test_test_texts_are_of_held_out_documents():
     assert not any(sides[text] for split in ("train", "dev") for _, text in splits[split])
 
 
-def test_classes_are_the_largest_and_capped():
+def test_builtin_labelled_chooses_the_largest_classes_and_caps_them():
     documents = many_documents(("alpha", "beta"), 80) + many_documents(("gamma", "delta"), 40)
     splits = builtin_labelled(documents, classes=3, cap=50, floor=30)
-    counts = [sum(label == name for rows in splits.values() for label, _ in rows)
+    counts = [sum(label == name for pairs in splits.values() for label, _ in pairs)
               for name in ("alpha", "beta", "gamma", "delta")]  # fmt: skip
     assert counts == [50, 50, 40, 0]
     assert {
-        label for rows in builtin_labelled(documents, floor=41).values() for label, _ in rows
+        label for pairs in builtin_labelled(documents, floor=41).values() for label, _ in pairs
     } == {"alpha", "beta"}
     with pytest.raises(
         ValueError, match="at least two modules with 81 texts or more; most are: alpha 80"
@@ -155,27 +155,27 @@ def test_classes_are_the_largest_and_capped():
         ("a+b", "one a+b is gone", "one is gone"),
     ],
 )
-def test_the_name_of_the_module_is_removed(module, text, expected):
+def test_anonymous_removes_the_name_of_the_module(module, text, expected):
     assert anonymous(document(module, text)) == expected
 
 
-def test_labelled_text_is_the_first_paragraphs():
+def test_anonymous_joins_the_first_three_paragraphs():
     assert anonymous(document("m", "one", "two", "three", "four")) == "one two three"
 
 
-def test_what_is_written_is_read_back(tmp_path, monkeypatch):
+def test_write_builtin_files_read_back_equal(tmp_path, monkeypatch):
     documents = many_documents()
     monkeypatch.setattr(builtin, "read_documents", lambda progress: documents)
     corpus, labelled = write_builtin(tmp_path / "out")
     for name, side in (("train", corpus.train), ("held_out", corpus.held_out)):
         text = (tmp_path / "out" / f"{name}.txt").read_text(encoding="utf-8")
         assert [block.splitlines() for block in text.removesuffix("\n").split("\n\n")] == side
-    for split, rows in labelled.items():
-        read = read_records(tmp_path / "out" / "labelled" / f"{split}.tsv", labelled=True)
-        assert [(row.label, row.text) for row in read] == rows
+    for split, pairs in labelled.items():
+        records = read_records(tmp_path / "out" / "labelled" / f"{split}.tsv", labelled=True)
+        assert [(record.label, record.text) for record in records] == pairs
 
 
-def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+def test_write_builtin_leaves_no_files_after_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(builtin, "read_documents", lambda progress: many_documents(("one",), 5))
     with pytest.raises(ValueError, match="at least two modules"):
         write_builtin(tmp_path / "out")
@@ -186,7 +186,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         write_builtin(tmp_path / "full")
 
 
-def test_result_does_not_depend_on_the_hash_seed():
+def test_builtin_corpus_does_not_depend_on_the_hash_seed():
     program = """
 from minibert.data.builtin.corpus import builtin_corpus, builtin_labelled
 from tests.data.test_builtin import many_documents
@@ -207,7 +207,7 @@ print(builtin_corpus(documents), builtin_labelled(documents, floor=10, cap=100))
     assert len(printed.pop()) > 10_000
 
 
-def test_the_progress_bar_is_loaded_when_used():
+def test_importing_the_builtin_corpus_does_not_import_tqdm():
     program = "import sys, minibert.data.builtin.corpus; sys.exit('tqdm' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
     assert ended.returncode == 0

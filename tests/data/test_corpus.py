@@ -1,4 +1,4 @@
-"""Documents from files, the held-out split, and rows packed without loss."""
+"""Documents from files, the held-out split, and packing without loss."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.data.corpus import (
-    SHORTEST,
+    MIN_LAST_TOKENS,
     PackedSequences,
     as_batch,
     ids_of_documents,
@@ -16,7 +16,7 @@ from minibert.data.corpus import (
 )
 
 
-def test_blank_lines_and_ends_of_files_end_documents(tmp_path):
+def test_read_corpus_ends_documents_at_blank_lines_and_ends_of_files(tmp_path):
     one, two = tmp_path / "one.txt", tmp_path / "two.txt"
     one.write_text("\n\nthe cat\n a dog \n\n \nthe mat", "utf-8")
     two.write_text("a tree\r\n", "utf-8")
@@ -31,7 +31,7 @@ def test_blank_lines_and_ends_of_files_end_documents(tmp_path):
         (b"fine\n\nPK\x00\x01", "one.txt, line 3: found a NUL byte"),
     ],
 )
-def test_what_is_no_text_is_refused_by_file_and_line(tmp_path, content, message):
+def test_read_corpus_refuses_non_text_and_names_file_and_line(tmp_path, content, message):
     path = tmp_path / "one.txt"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -40,7 +40,7 @@ def test_what_is_no_text_is_refused_by_file_and_line(tmp_path, content, message)
         list(read_corpus([tmp_path / "none.txt"]))
 
 
-def test_a_documents_side_depends_on_its_text_alone():
+def test_is_held_out_depends_on_the_text_only():
     documents = [[f"document number {i}", "ends"] for i in range(400)]
     held_out = [document for document in documents if is_held_out(document, 0.1)]
     assert 20 < len(held_out) < 65
@@ -56,16 +56,16 @@ DOCUMENTS = st.lists(st.lists(WORDS.map(" ".join), min_size=1, max_size=3), min_
 
 
 @given(documents=DOCUMENTS, length=st.integers(3, 20))
-def test_rows_hold_every_token_in_order(tokenizer, documents, length):
-    rows = pack(documents, tokenizer, length)
-    assert rows.shape[1] == length
-    assert (rows[:, 0] == tokenizer.cls_token_id).all()
-    assert (rows[:-1, -1] == tokenizer.sep_token_id).all()
+def test_pack_keeps_all_tokens_in_order(tokenizer, documents, length):
+    sequences = pack(documents, tokenizer, length)
+    assert sequences.shape[1] == length
+    assert (sequences[:, 0] == tokenizer.cls_token_id).all()
+    assert (sequences[:-1, -1] == tokenizer.sep_token_id).all()
     stream = []
-    for row in rows:
-        content = row[row != tokenizer.pad_token_id]
+    for sequence in sequences:
+        content = sequence[sequence != tokenizer.pad_token_id]
         assert content[-1] == tokenizer.sep_token_id
-        assert (row[: len(content)] == content).all()  # padding comes after all of it
+        assert (sequence[: len(content)] == content).all()  # padding is at the end
         stream += content[1:-1].tolist()
     expected = []
     for document in documents:
@@ -74,29 +74,29 @@ def test_rows_hold_every_token_in_order(tokenizer, documents, length):
         expected.append(tokenizer.sep_token_id)
     expected.pop()
     assert expected[: len(stream)] == stream
-    assert len(expected) - len(stream) < min(SHORTEST, length - 2)
+    assert len(expected) - len(stream) < min(MIN_LAST_TOKENS, length - 2)
 
 
 @given(documents=DOCUMENTS, length=st.integers(3, 20), data=st.data())
-def test_rows_can_be_asked_for_in_any_order(tokenizer, documents, length, data):
+def test_packed_sequences_index_in_any_order(tokenizer, documents, length, data):
     stream = np.concatenate(list(ids_of_documents(documents, tokenizer)))
-    rows, packed = PackedSequences(stream, tokenizer, length), pack(documents, tokenizer, length)
-    assert len(rows) == len(packed)
-    numbers = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9))
-    assert (rows[np.array(numbers, int)] == packed[numbers]).all()
+    lazy, packed = PackedSequences(stream, tokenizer, length), pack(documents, tokenizer, length)
+    assert len(lazy) == len(packed)
+    indices = data.draw(st.lists(st.integers(0, len(lazy) - 1), max_size=9))
+    assert (lazy[np.array(indices, int)] == packed[indices]).all()
 
 
-def test_special_tokens_written_in_a_text_are_text(tokenizer):
-    rows = pack([["the [MASK] cat [SEP]"]], tokenizer, 20)
-    assert tokenizer.mask_token_id not in rows
-    assert (rows == tokenizer.sep_token_id).sum() == 1
+def test_pack_treats_special_tokens_in_the_text_as_text(tokenizer):
+    ids = pack([["the [MASK] cat [SEP]"]], tokenizer, 20)
+    assert tokenizer.mask_token_id not in ids
+    assert (ids == tokenizer.sep_token_id).sum() == 1
 
 
-def test_no_documents_make_no_rows(tokenizer):
+def test_pack_of_no_documents_is_empty(tokenizer):
     assert pack([], tokenizer, 8).shape == (0, 8)
 
 
-def test_a_batch_masks_its_padding():
+def test_as_batch_masks_the_padding():
     batch = as_batch(np.array([[2, 9, 3, 0]]), 0)
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0]]
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0]]

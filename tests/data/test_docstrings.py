@@ -1,4 +1,4 @@
-"""The reader of docstrings: all of them, in order, each paragraph once, and soon from the cache."""
+"""Reading docstrings: complete, in order, without repeated paragraphs, and cached."""
 
 import textwrap
 from pathlib import Path
@@ -11,14 +11,14 @@ from minibert.data.builtin.docstrings import Document, read_documents
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Keep the tests out of the user's cache."""
+    """Give each test its own cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """Make a standard library and a NumPy of a few lines each."""
+    """Return the roots of a small standard library and a small NumPy."""
     files = {
         "std/mail/__init__.py": '"""Mail is what this small package is all about."""',
         "std/mail/box.py": '''
@@ -60,7 +60,7 @@ def tree(tmp_path):
     return [("", tmp_path / "std"), ("numpy", tmp_path / "np")]
 
 
-def test_reader_finds_every_docstring_in_order(tree):
+def test_read_documents_finds_all_docstrings_in_order(tree):
     assert read_documents(tree) == [
         Document("draw", "_pydraw", ("Draw a circle of the given radius on it.",)),
         Document("mail", "_pymail", ("Open the box and return the number of letters in it.",)),
@@ -79,7 +79,7 @@ def test_reader_finds_every_docstring_in_order(tree):
     ]
 
 
-def test_second_reading_comes_from_the_cache(tree, monkeypatch):
+def test_read_documents_uses_the_cache_the_second_time(tree, monkeypatch):
     first = read_documents(tree)
     monkeypatch.setattr(docstrings, "read_files", None)
     assert read_documents(tree) == first
@@ -87,7 +87,7 @@ def test_second_reading_comes_from_the_cache(tree, monkeypatch):
         read_documents(tree, cache=False)
 
 
-def test_changed_source_is_read_anew(tree):
+def test_read_documents_reads_changed_sources_again(tree):
     read_documents(tree)
     path = tree[0][1] / "_pydraw.py"
     path.write_text('"""Draw a square of the given width on the paper."""')
@@ -95,19 +95,19 @@ def test_changed_source_is_read_anew(tree):
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2", "[[1]]", "7", "[[null, null, null]]"])
-def test_damaged_cache_is_read_anew(tree, own_cache, content):
+def test_read_documents_replaces_a_damaged_cache(tree, own_cache, content):
     first = read_documents(tree)
     (cache,) = (own_cache / "minibert").iterdir()
     cache.write_text(content)
     assert read_documents(tree) == first
 
 
-def test_cache_that_cannot_be_written_is_no_cache(tree, own_cache):
+def test_read_documents_works_with_an_unwritable_cache(tree, own_cache):
     own_cache.write_text("a file where the folder should be")
     assert len(read_documents(tree)) == len(read_documents(tree, cache=False))
 
 
-def test_no_home_is_no_cache(tree, monkeypatch):
+def test_read_documents_works_without_a_home_folder(tree, monkeypatch):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 
@@ -116,13 +116,13 @@ def test_no_home_is_no_cache(tree, monkeypatch):
     assert read_documents(tree)
 
 
-def test_no_source_files_is_a_clear_error(tmp_path):
+def test_read_documents_refuses_roots_without_sources(tmp_path):
     with pytest.raises(ValueError, match="found no documentation in the Python source files of"):
         read_documents([("", tmp_path)])
 
 
-def test_a_real_module_reads_as_prose():
-    """`textwrap` has documented these for twenty years."""
+def test_read_files_extracts_prose_of_a_real_module():
+    """`textwrap` has contained these docstrings for twenty years."""
     path = Path(textwrap.__file__)
     found = {d.name: d.paragraphs for d in docstrings.read_files([("textwrap", path)])}
     assert "textwrap" not in found  # its docstring is four words long
@@ -133,7 +133,7 @@ def test_a_real_module_reads_as_prose():
     assert not any(">>>" in text for prose in found.values() for text in prose)
 
 
-def test_installed_roots_hold_the_running_python_and_numpy():
+def test_installed_roots_contain_the_running_python_and_numpy():
     names = [
         name for root in docstrings.installed_roots() for name, _ in docstrings.source_files(*root)
     ]
@@ -141,11 +141,11 @@ def test_installed_roots_hold_the_running_python_and_numpy():
     assert not [name for name in names if ".tests." in name or "site-packages" in name]
 
 
-def test_equal_paragraphs_are_kept_once(tree):
+def test_drop_repeated_keeps_equal_paragraphs_once(tree):
     documents = read_documents(tree)
     prose = [text for document in documents for text in document.paragraphs]
     assert len(prose) == len(set(prose))
-    kept = docstrings.distinct(
+    kept = docstrings.drop_repeated(
         [
             Document("a", "a", ("x", "y", "x")),
             Document("b", "b", ("y",)),

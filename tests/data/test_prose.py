@@ -1,4 +1,4 @@
-"""Prose: what a reader would read aloud stays, and comes out clean."""
+"""Extraction of prose paragraphs from docstrings."""
 
 import pytest
 from hypothesis import given
@@ -92,7 +92,7 @@ DOCSTRINGS = {
 
 
 @pytest.mark.parametrize("case", DOCSTRINGS)
-def test_prose_is_told_from_code_and_markup(case):
+def test_paragraphs_keeps_prose_and_drops_code_and_markup(case):
     docstring, expected = DOCSTRINGS[case]
     assert paragraphs(docstring) == expected
 
@@ -113,7 +113,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from([*PIECES, "---", "\t", "\ud800", "\0"]), max_size=60).map(" ".join))
-def test_any_docstring_gives_clean_lines(docstring):
+def test_paragraphs_of_any_docstring_are_clean_lines(docstring):
     for text in paragraphs(docstring):
         assert text.isprintable()
         assert text == " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Tables: what is written is read back, each dialect reads as stated, each fault is named."""
+"""Tables: TSV round trips, the dialect of each format, errors with file and line."""
 
 import csv
 import io
@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.tables import Record, guess_columns, quote, read_records, unquote, write_tsv
+from minibert.data.columns import guess_columns
+from minibert.data.tables import Record, quote, read_records, unquote, write_tsv
 
-# A field holds anything that UTF-8 can, except what a TSV folds to a space.
+# A field contains any UTF-8 text, except characters that a TSV file replaces by a space.
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0"))
 
 
@@ -22,35 +23,36 @@ def write(folder, name, content):
 
 
 @given(st.lists(st.tuples(FIELD.filter(bool), FIELD.filter(bool)), min_size=1))
-def test_rows_round_trip_through_tsv(tmp_path_factory, rows):
-    path = tmp_path_factory.mktemp("tsv") / "rows.tsv"
-    write_tsv(path, ("label", "text"), rows)
-    assert [(row.label, row.text) for row in read_records(path)] == rows
+def test_write_tsv_and_read_records_round_trip(tmp_path_factory, pairs):
+    path = tmp_path_factory.mktemp("tsv") / "records.tsv"
+    write_tsv(path, ("label", "text"), pairs)
+    assert [(record.label, record.text) for record in read_records(path)] == pairs
 
 
 @given(st.lists(FIELD, min_size=1, max_size=4))
-def test_a_written_line_reads_alike_with_the_csv_module(fields):
-    """The csv module's default dialect with tabs is what pandas and `datasets` use."""
+def test_quote_writes_fields_that_the_csv_module_reads(fields):
+    """pandas and `datasets` use the csv module's default dialect with tabs."""
     line = "\t".join(map(quote, fields)) + "\n"
     if line != "\n":
         assert next(csv.reader([line], delimiter="\t", strict=True)) == fields
 
 
 @given(st.lists(FIELD.filter(bool), min_size=1, max_size=4))
-def test_a_line_of_the_csv_module_is_unquoted(fields):
+def test_unquote_reads_fields_that_the_csv_module_writes(fields):
     buffer = io.StringIO()
     csv.writer(buffer, delimiter="\t", lineterminator="").writerow(fields)
     assert [unquote(field) for field in buffer.getvalue().split("\t")] == fields
 
 
-def test_tabs_and_line_ends_become_one_space(tmp_path):
+def test_write_tsv_replaces_tabs_and_line_ends_by_one_space(tmp_path):
     write_tsv(tmp_path / "t.tsv", ("text",), [("a\t\tb\r\nc\rd",)])
     assert read_records(tmp_path / "t.tsv")[0].text == "a b c d"
 
 
-def test_stray_quotes_in_a_tsv_swallow_nothing(tmp_path):
+def test_read_records_keeps_stray_quotes_in_tsv_fields(tmp_path):
     path = write(tmp_path, "t.tsv", 'text\tlabel\n"Yes" he said\t1\n"open\t2\nthe 5" nail\t3\n')
-    assert [row.text for row in read_records(path)] == ['"Yes" he said', '"open', 'the 5" nail']
+    texts = [record.text for record in read_records(path)]
+    assert texts == ['"Yes" he said', '"open', 'the 5" nail']
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_stray_quotes_in_a_tsv_swallow_nothing(tmp_path):
         ("t.json", '{"text": "one", "label": "A", "other": "x"}\n\n{"text": "two", "other": "y"}'),
     ],
 )
-def test_every_kind_gives_the_same_rows(tmp_path, name, content):
+def test_read_records_of_each_format_are_equal(tmp_path, name, content):
     path = write(tmp_path, name, content)
     first = 1 if "json" in name else 2
     assert read_records(path, pair="other") == [
@@ -72,7 +74,7 @@ def test_every_kind_gives_the_same_rows(tmp_path, name, content):
     ]
 
 
-def test_other_columns_can_be_named(tmp_path):
+def test_read_records_takes_column_names(tmp_path):
     path = write(tmp_path, "t.tsv", "sentence1\tsentence2\tgold\na\tb\tc\n")
     assert read_records(path, "sentence1", "gold", "sentence2") == [Record("a", "c", "b", 2)]
 
@@ -88,7 +90,7 @@ def test_other_columns_can_be_named(tmp_path):
         ("Review Score extra", ("Review", "Score", None)),
     ],
 )
-def test_columns_are_guessed_by_their_names_and_said(header, expected, caplog, tmp_path):
+def test_guess_columns_detects_and_logs_usual_names(header, expected, caplog, tmp_path):
     columns = header.split()
     with caplog.at_level("INFO", "minibert"):
         assert guess_columns(tmp_path, columns, None, None, None, True) == expected
@@ -98,7 +100,7 @@ def test_columns_are_guessed_by_their_names_and_said(header, expected, caplog, t
     assert pair is None or f"second text from {pair!r}" in caplog.text
 
 
-def test_columns_that_are_named_are_never_guessed_otherwise(tmp_path, caplog):
+def test_guess_columns_keeps_named_columns(tmp_path, caplog):
     found = guess_columns(tmp_path, ["text", "label", "a", "b"], "a", "b", None, True)
     assert found == ("a", "b", None)
     assert not caplog.text
@@ -106,19 +108,19 @@ def test_columns_that_are_named_are_never_guessed_otherwise(tmp_path, caplog):
         guess_columns(tmp_path, ["text", "label"], "c", None, None, True)
 
 
-def test_a_list_of_labels_stays_one(tmp_path):
+def test_read_records_keeps_lists_of_labels(tmp_path):
     path = write(tmp_path, "t.jsonl", '{"text": "a", "labels": ["x", 2, ""]}\n')
     assert read_records(path, labelled=True)[0].label == ["x", "2"]
     path = write(tmp_path, "t.jsonl", '{"text": "a", "labels": []}\n')
     assert read_records(path, labelled=True)[0].label == []
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
+def test_read_records_drops_byte_order_marks_and_windows_line_ends(tmp_path):
     path = write(tmp_path, "t.tsv", "\ufefflabel\ttext\r\nA\tone\r\n".encode())
     assert read_records(path, labelled=True) == [Record("one", "A", None, 2)]
 
 
-def test_words_and_tags_come_from_conll_files(tmp_path):
+def test_read_records_reads_words_and_tags_of_conll_files(tmp_path):
     content = "-DOCSTART- O\n\nAnn B-PER\nleft O\n\n\n# O\n"
     path = write(tmp_path, "t.conll", content)
     assert read_records(path, labelled=True) == [
@@ -141,7 +143,7 @@ def test_words_and_tags_come_from_conll_files(tmp_path):
         read_records(path, text="a")
 
 
-def test_a_quoted_field_of_a_csv_may_span_lines(tmp_path):
+def test_read_records_reads_csv_fields_that_span_lines(tmp_path):
     path = write(tmp_path, "t.csv", 'text,label\n"one,\ntwo ""three""",A\nfour,B\n')
     assert read_records(path) == [
         Record('one,\ntwo "three"', "A", None, 2),
@@ -150,7 +152,7 @@ def test_a_quoted_field_of_a_csv_may_span_lines(tmp_path):
 
 
 @pytest.mark.parametrize(("value", "label"), [(3, "3"), (0, "0"), (0.5, "0.5"), (True, "true")])
-def test_json_labels_may_be_numbers(tmp_path, value, label):
+def test_read_records_converts_json_labels_to_text(tmp_path, value, label):
     path = write(tmp_path, "t.jsonl", json.dumps({"text": "a", "label": value}))
     assert read_records(path, labelled=True)[0].label == label
 
@@ -164,23 +166,23 @@ FAULTS = [
     ("t.csv", "text,a,b\na,b,c\n", "t.csv: which column is the label? There are: text, a, b; name"),
     ("t.tsv", "text\tlabel\na\tb\nc\n", "line 3: expected 2 columns (text, label), found 1"),
     ("t.csv", "text,label\na,b\nc,d,e\n", "line 3: expected 2 columns (text, label), found 3"),
-    ("t.tsv", "text\tlabel\na\tb\nc\t\n", "line 3: the 'label' of this row is empty"),
-    ("t.tsv", "text\tlabel\n\tb\n", "line 2: the 'text' of this row is empty"),
-    ("t.csv", "text,label\n,\n", "line 2: the 'text' of this row is empty"),
+    ("t.tsv", "text\tlabel\na\tb\nc\t\n", "line 3: the 'label' of this record is empty"),
+    ("t.tsv", "text\tlabel\n\tb\n", "line 2: the 'text' of this record is empty"),
+    ("t.csv", "text,label\n,\n", "line 2: the 'text' of this record is empty"),
     ("t.csv", "text,text\na,b\n", "line 1: a column is named twice: text, text"),
-    ("t.tsv", "text\tlabel\n", "t.tsv: there are no rows"),
-    ("t.csv", "\n\n", "t.csv: there are no rows"),
-    ("t.jsonl", " \n", "t.jsonl: there are no rows"),
+    ("t.tsv", "text\tlabel\n", "t.tsv: there are no records"),
+    ("t.csv", "\n\n", "t.csv: there are no records"),
+    ("t.jsonl", " \n", "t.jsonl: there are no records"),
     ("t.tsv", "", "t.tsv: the file is empty"),
     ("t.tsv", b"text\tlabel\nna\xefve\tb\n", "t.tsv, line 2: byte 0xef is not UTF-8"),
     ("t.csv", b"text,label\n\0\0,b\n", "t.csv, line 2: found a NUL byte"),
-    ("t.csv", 'text,label\na,b\n"c,d\n', "t.csv, line 3: not a CSV row: unexpected end of data"),
-    ("t.csv", 'text,label\n"a"b,c\n', "t.csv, line 2: not a CSV row"),
+    ("t.csv", 'text,label\na,b\n"c,d\n', "t.csv, line 3: not a CSV record: unexpected end of data"),
+    ("t.csv", 'text,label\n"a"b,c\n', "t.csv, line 2: not a CSV record"),
     ("t.jsonl", '{"text": "a", "label": 1}\n{"text"\n', "t.jsonl, line 2: not a JSON object"),
     ("t.json", '[{"text": "a"}]', "line 1: expected one JSON object per line, found a list"),
     ("t.jsonl", '{"label": 1}', "t.jsonl: which column is the text? There are: label; name it"),
     ("t.jsonl", '{"text": "a", "label": 1}\n{"label": 1}', "line 2: no column 'text'; there are"),
-    ("t.jsonl", '{"text": "a", "label": null}', "line 1: the 'label' of this row is empty"),
+    ("t.jsonl", '{"text": "a", "label": null}', "line 1: the 'label' of this record is empty"),
     ("t.jsonl", '{"text": "a", "label": [{}]}', "line 1: expected a string as 'label', found {}"),
     (
         "t.jsonl",
@@ -199,7 +201,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("name", "content", "message"), FAULTS)
-def test_a_fault_is_named_with_its_line(tmp_path, name, content, message):
+def test_read_records_names_the_file_and_line_of_an_error(tmp_path, name, content, message):
     path = write(tmp_path, name, content)
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         read_records(path, labelled=True)
@@ -207,13 +209,13 @@ def test_a_fault_is_named_with_its_line(tmp_path, name, content, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_pair_column_is_named(tmp_path):
+def test_read_records_names_a_missing_pair_column(tmp_path):
     path = write(tmp_path, "t.tsv", "text\tlabel\na\tb\n")
     with pytest.raises(ValueError, match="no column 'second'; there are: text, label"):
         read_records(path, pair="second")
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path):
+def test_read_records_refuses_missing_files_and_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.tsv: no such file"):
         read_records(tmp_path / "none.tsv")
     (tmp_path / "folder.tsv").mkdir()
@@ -221,15 +223,15 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         read_records(tmp_path / "folder.tsv")
 
 
-def test_without_labels_the_column_may_be_missing_or_empty(tmp_path):
+def test_read_records_accepts_missing_labels_unless_labelled(tmp_path):
     assert read_records(write(tmp_path, "t.tsv", "text\na\n"))[0].label is None
     assert read_records(write(tmp_path, "u.tsv", "text\tlabel\na\t\n"))[0].label is None
 
 
-def test_a_failed_write_leaves_what_stood_there(tmp_path):
+def test_write_tsv_keeps_the_old_file_after_a_failure(tmp_path):
     path = tmp_path / "t.tsv"
     write_tsv(path, ("text",), [("old",)])
-    with pytest.raises(ValueError, match="row 2: expected 1 fields"):
+    with pytest.raises(ValueError, match="record 2: expected 1 fields"):
         write_tsv(path, ("text",), [("new",), ("one", "too many")])
     assert path.read_text() == "text\nold\n"
     assert list(tmp_path.iterdir()) == [path]

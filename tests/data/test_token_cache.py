@@ -2,9 +2,12 @@
 
 import gzip
 import io
-import itertools
 import json
+import os
+import threading
+import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -131,11 +134,192 @@ def test_another_process_may_be_first(files, tokenizer, tmp_path, monkeypatch):
         tokenize_corpus(files, tokenizer, folder=folder)
         right(*arguments)
 
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "whole")
     monkeypatch.setattr(module, "_write", overtaken)
-    monkeypatch.setattr("minibert.files.os.getpid", itertools.count().__next__)
+    monkeypatch.setattr("minibert.files.os.getpid", lambda: 1)
     corpus = tokenize_corpus(files, tokenizer, folder=folder)
-    assert len(corpus.train.stream)
+    assert_same(corpus, whole)
     assert [path.name for path in folder.iterdir()] == [f"tokens-{corpus.key}"]
+
+
+def assert_same(one, other):
+    """Compare all tokens, and the keys."""
+    assert one.key == other.key
+    for side in ("train", "held_out"):
+        for kind in ("stream", "ends", "counts"):
+            pair = (getattr(getattr(corpus, side), kind) for corpus in (one, other))
+            np.testing.assert_array_equal(*pair)
+
+
+def test_threads_that_share_a_cache_get_the_tokens_of_their_own_text(files, tokenizer, tmp_path):
+    """And of their own tokenizer: each thread may have another one."""
+    cased = type(tokenizer)(list(tokenizer.vocab), do_lower_case=False, unk_token="[MASK]")
+    jobs = [(paths, each) for paths in (files, files[:1]) for each in (tokenizer, cased)] * 2
+    together = threading.Barrier(len(jobs))
+
+    def work(job):
+        together.wait()
+        return tokenize_corpus(*job, held_out=0.2, folder=tmp_path / "c")
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        found = list(pool.map(work, jobs))
+    for corpus, (paths, each) in zip(found, jobs, strict=True):
+        assert_same(corpus, tokenize_corpus(paths, each, held_out=0.2, folder=tmp_path / "alone"))
+    assert len(list((tmp_path / "c").iterdir())) == 4
+
+
+def test_another_tokenizer_at_work_in_the_same_process_changes_no_token(
+    files, tokenizer, tmp_path, monkeypatch
+):
+    other = type(tokenizer)(list(tokenizer.vocab)[:6])
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "whole")
+    right, nested = module.is_held_out, []
+
+    def interrupted(document, share):
+        if not nested:
+            nested.append(document)
+            tokenize_corpus(files, other, folder=tmp_path / "other")
+        return right(document, share)
+
+    monkeypatch.setattr(module, "is_held_out", interrupted)
+    monkeypatch.setattr(module, "PIECE", 100)
+    assert_same(tokenize_corpus(files, tokenizer, folder=tmp_path / "c"), whole)
+
+
+@pytest.mark.parametrize("kind", ["ids", "ends", "counts"])
+@pytest.mark.parametrize("left", [0, 8])
+def test_tokens_of_another_length_than_was_written_are_made_again(
+    files, tokenizer, tmp_path, monkeypatch, caplog, kind, left
+):
+    right, torn = module._write, []
+
+    def tearing(home, *arguments):
+        right(home, *arguments)
+        if not torn:
+            torn.append(home)
+            path = home / f"train.{kind}"
+            path.write_bytes(path.read_bytes()[:left])
+
+    monkeypatch.setattr(module, "_write", tearing)
+    found = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert "damaged, the text is tokenized again" in caplog.text
+    assert_same(found, tokenize_corpus(files, tokenizer, folder=tmp_path / "whole"))
+
+
+def test_a_disk_that_damages_tokens_each_time_is_named(files, tokenizer, tmp_path, monkeypatch):
+    right = module._write
+
+    def tearing(home, *arguments):
+        right(home, *arguments)
+        (home / "train.ids").write_bytes(b"x" * 100)
+
+    monkeypatch.setattr(module, "_write", tearing)
+    with pytest.raises(OSError, match=r"tokens-3-\w+: damaged again each time") as caught:
+        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_text_that_changes_before_it_is_tokenized_is_refused(
+    files, tokenizer, tmp_path, monkeypatch, part, back
+):
+    """Also one that is as before when all is done."""
+    old, right = files[part].read_bytes(), module._write
+    new = b"another text\n" if part == 0 else gzip.compress(b"another text\n")
+
+    def changing(*arguments):
+        files[part].write_bytes(new)
+        try:
+            right(*arguments)
+        finally:
+            if back:
+                files[part].write_bytes(old)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write", changing)
+        message = rf"{files[part].name}: changed while it was tokenized; start again"
+        with pytest.raises(ValueError, match=message) as caught:
+            tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "c").iterdir()) == []
+    found = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    documents = expected(files, tokenizer, 0)[0]
+    assert (found.train.stream == np.concatenate(documents)).all()
+
+
+def test_a_text_that_changes_while_it_is_tokenized_is_refused(
+    files, tokenizer, tmp_path, monkeypatch
+):
+    changed, right = [], module.is_held_out
+
+    def changing(document, share):
+        if not changed:
+            with files[0].open("r+b") as file:
+                file.seek(-3, os.SEEK_END)
+                changed.append(file.write(b"dog"))
+        return right(document, share)
+
+    monkeypatch.setattr(module, "PIECE", 1)
+    monkeypatch.setattr("minibert.files.READ_BYTES", 64)
+    files[0].write_text("".join(TEXTS) * 20, "utf-8")  # more than is read ahead
+    monkeypatch.setattr(module, "is_held_out", changing)
+    with pytest.raises(ValueError, match=r"one\.txt: changed while it was tokenized"):
+        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert changed == [3]
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+def test_the_key_is_of_contents_and_their_order_and_not_of_names(tokenizer, tmp_path):
+    def key(*contents, names="abcdef"):
+        paths = [tmp_path / name for name, _ in zip(names, contents, strict=False)]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_text(content, "utf-8")
+        return tokenize_corpus(paths, tokenizer, folder=tmp_path / "cache").key
+
+    one, two = "the cat\n", "a dog\n"
+    keys = [key(one, two), key(two, one), key(one), key(one, two, two), key(one + two)]
+    end = "end of file"  # version 1 separated the texts by this, which a text may contain
+    keys += [key("cat" + end + "dog", "mat"), key("cat", "dog" + end + "mat")]
+    assert len(set(keys)) == len(keys)
+    assert key(one, two, names="fe") == keys[0]
+
+
+FORMER = {"0.25": "2e0cd86dbb3ca855", "two.txt": "0920cf48fac9807e"}  # what version 1 returned
+
+
+@pytest.mark.parametrize("held_out", FORMER)
+def test_the_key_of_version_1_is_kept_for_the_same_texts(tokenizer, tmp_path, held_out):
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("the cat sat\n\na dog ran\n", "utf-8")
+    two.write_text("then it was\n", "utf-8")
+    paths, side = ([one, two], 0.25) if held_out == "0.25" else ([one], [two])
+
+    def key(known):
+        options = {"held_out": side, "folder": tmp_path / "c", "known": known}
+        return tokenize_corpus(paths, tokenizer, **options).key
+
+    new = key(None)
+    assert new.startswith("3-")
+    for other in (new, "0" * 16, "", "3-0", 3, None, ["x"]):
+        assert key(other) == new
+    assert key(FORMER[held_out]) == FORMER[held_out]
+    two.write_text("then it ran\n", "utf-8")
+    assert key(FORMER[held_out]) not in (FORMER[held_out], new)
+
+
+def test_old_leftovers_are_removed_from_the_cache_and_new_ones_stay(files, tokenizer, tmp_path):
+    folder = tmp_path / "c"
+    names = [".tokens-3-ab.1-cd.tmp", ".tokens-ab.1.tmp", ".stdin.1-ab.tmp", ".stdin-1.txt"]
+    for age, name in [(age, f"{name}") for age in (0, 30) for name in names]:
+        path = folder / (name if age else name.replace("1", "2"))
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+        os.utime(path, (time.time() - age * 24 * 3600,) * 2)
+    corpus = tokenize_corpus(files, tokenizer, folder=folder)
+    kept = {path.name for path in folder.iterdir()}
+    assert kept == {f"tokens-{corpus.key}", *(name.replace("1", "2") for name in names)}
 
 
 def test_standard_input_is_a_text(files, tokenizer, tmp_path, monkeypatch):

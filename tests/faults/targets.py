@@ -35,7 +35,7 @@ from minibert.data.token_cache import fingerprint, tokenize_corpus
 from minibert.tokenization import AddedToken, WordPieceTokenizer
 from minibert.training import AdamW, Settings
 from minibert.training.checkpoint import restore_optimizer, save_checkpoint
-from minibert.training.early_stopping import Best
+from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.history import History
 
 TEXT = "the cat sat, É [MASK] New  York"
@@ -351,7 +351,7 @@ def read_run(folder: Path) -> None:
 def read_history_of(folder: Path) -> None:
     """Take up what a run noted down."""
     model = BertForMaskedLM(CONFIG)
-    Best(model, 3, folder, 2)
+    BestCheckpoint(model, 3, folder, 2)
     History(folder, 2).close()
 
 

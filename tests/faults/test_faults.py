@@ -26,7 +26,7 @@ from minibert import (
 from minibert.cli import main
 from minibert.data.tables import write_tsv
 from minibert.data.token_cache import tokenize_corpus
-from minibert.files import creating, discard, held
+from minibert.files import creating, discard, held, replacing, unused_name
 from minibert.training import AdamW, Settings, loop
 from minibert.training.checkpoint import checkpoints, restore_optimizer, save_checkpoint
 from tests.conftest import small_tokenizer
@@ -136,10 +136,18 @@ def test_a_full_disk_leaves_the_old_file_whole_and_no_litter(name, size, tmp_pat
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("form", ["jsonl", "csv", "npy"])
-def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, capsys):
+def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, capsys, monkeypatch):
     out = tmp_path / f"vectors.{form}"
     out.write_text("old")
-    out.with_name(f".{out.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+
+    @contextlib.contextmanager
+    def on_a_full_disk(path):
+        with replacing(path) as temporary:
+            temporary.unlink()
+            temporary.symlink_to("/dev/full")
+            yield temporary
+
+    monkeypatch.setattr("minibert.cli.embed.replacing", on_a_full_disk)
     assert run(["embed", room / "model", "a cat", "--out", out]) == 1
     assert "No space left on device" in one_line(capsys)
     assert content(tmp_path) == {out.name: b"old"}
@@ -339,14 +347,24 @@ def test_a_vocabulary_lost_after_saving_is_named(tmp_path, tokenizer):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
-def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path):
-    """In containers all runs may have the number 1."""
-    left = tmp_path / f".new.{os.getpid()}.tmp"
-    left.mkdir()
+@pytest.mark.parametrize("former", [True, False])
+def test_only_held_removes_the_leftovers_of_killed_processes(tmp_path, former):
+    """In containers all runs may have the number 1, and another one may still be at work."""
+    folder = tmp_path / "run"
+    number = f".new.{os.getpid()}.tmp"  # the name that version 1 gave it
+    left = folder / number if former else unused_name(folder / "new")
+    left.mkdir(parents=True)
     (left / "half").write_text("half")
-    with creating(tmp_path / "new") as temporary:
+    (folder / left.name.replace("new", "file")).write_text("half")
+    before = content(folder)
+    with creating(folder / "new") as temporary:
         (temporary / "whole").write_text("whole")
-    assert content(tmp_path) == {"new/whole": b"whole"}
+    with replacing(folder / "file") as temporary:
+        temporary.write_text("whole")
+    discard(folder / "new")
+    assert content(folder) == {**before, "file": b"whole"}
+    with held(folder, resume=True):
+        assert content(folder).keys() == {"file", ".lock"}
 
 
 def test_a_folder_that_is_removed_is_never_seen_in_part(tmp_path):
@@ -356,9 +374,12 @@ def test_a_folder_that_is_removed_is_never_seen_in_part(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda *_, **__: seen.append(sorted(tmp_path.iterdir())))
         discard(tmp_path / "checkpoint-1")
-    assert [path.name for path in seen[-1]] == [f".checkpoint-1.{os.getpid()}.tmp"]
-    discard(tmp_path / "checkpoint-1")  # what was left of the first time goes too
-    assert list(tmp_path.iterdir()) == []
+    ((left,),) = seen
+    assert left.match(".checkpoint-1.*.tmp")
+    assert left.match(files.TEMPORARY)
+    discard(tmp_path / "checkpoint-1")  # it is not there: nothing is done
+    with held(tmp_path, resume=True):
+        assert content(tmp_path).keys() == {".lock"}
 
 
 HOLDING = """

@@ -1,4 +1,4 @@
-"""The prover proven: it passes what is right, catches what is wrong, and says where."""
+"""`minibert.gradcheck` passes right backwards, rejects wrong ones, and names the element."""
 
 import copy
 from dataclasses import replace
@@ -16,7 +16,7 @@ from minibert.gradcheck import (
     check_model,
     check_pair,
 )
-from minibert.gradcheck.slopes import by_complex_step, by_differences, step
+from minibert.gradcheck.slopes import complex_step_derivative, finite_difference, step_size
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.parameters import Parameters
 from minibert.testing.cases.examples import BATCH, CLASS_LABELS, CONFIG, MASK, MASKED_LABELS
@@ -28,7 +28,7 @@ def cube(x):
     return x**3, x
 
 
-def test_it_names_the_worst_element_with_both_values():
+def test_check_pair_names_the_worst_element_with_both_values():
     def backward(dout, cache, x):
         dx = 3 * cache**2 * dout
         dx[1, 2] += 0.5
@@ -43,7 +43,7 @@ def test_it_names_the_worst_element_with_both_values():
     "wrong",
     [
         lambda dout, x: 2 * x**2 * dout,  # another factor
-        lambda dout, x: 3 * x**2,  # the cotangent forgotten
+        lambda dout, x: 3 * x**2,  # without the cotangent
         lambda dout, x: -3 * x**2 * dout,  # the sign
         lambda dout, x: 3 * x**2 * dout / len(x),  # divided by the batch
         lambda dout, x: np.zeros_like(x),
@@ -51,21 +51,21 @@ def test_it_names_the_worst_element_with_both_values():
         lambda dout, x: 3 * x**2 * dout * (1 + 1e-5),  # nearly right
     ],
 )
-def test_wrong_backwards_are_caught(wrong):
+def test_check_pair_rejects_wrong_backwards(wrong):
     with pytest.raises(GradientError, match="x at"):
         check_pair(cube, lambda dout, cache, x: {"x": wrong(dout, x)}, {"x": X})
 
 
 @pytest.mark.parametrize(("wrong", "caught"), [(1e-2, True), (1e-6, False)])
-def test_a_small_gradient_is_measured_by_itself_down_to_a_thousandth_of_the_largest(wrong, caught):
-    """Below that its digits may be the rounding of the others."""
+def test_error_is_relative_down_to_a_thousandth_of_the_largest_gradient(wrong, caught):
+    """Smaller gradients may be the rounding error of larger ones."""
     sizes = np.array([1.0, 1e-2, 1e-6])
-    said = sizes + 1e-6 * wrong * (sizes == wrong)
+    claimed = sizes + 1e-6 * wrong * (sizes == wrong)
 
     def check():
         return check_pair(
             lambda x: (x * sizes, None),
-            lambda dout, cache, x: dout * said,
+            lambda dout, cache, x: dout * claimed,
             {"x": np.array([0.3, -1.2, 0.7])},
             dout=np.array([1.0, 0.9, -1.1]),
             directions=0,
@@ -79,7 +79,7 @@ def test_a_small_gradient_is_measured_by_itself_down_to_a_thousandth_of_the_larg
         assert row.error < 1e-8
 
 
-def test_a_direction_catches_an_error_in_elements_that_were_not_drawn():
+def test_a_random_direction_detects_an_error_in_elements_that_were_not_sampled():
     def backward(dout, cache, x):
         dx = 3 * cache**2 * dout
         dx[2, 3] += 0.5
@@ -89,12 +89,12 @@ def test_a_direction_catches_an_error_in_elements_that_were_not_drawn():
         check_pair(cube, backward, {"x": X}, entries=1, seed=1)
 
 
-def test_nothing_to_check_is_refused():
+def test_check_pair_refuses_inputs_without_float_arrays():
     with pytest.raises(ValueError, match="inputs: expected at least one NumPy array of floats"):
         check_pair(cube, lambda dout, cache, x: {"x": 0 * x}, {"x": [1.0, 2.0]})
 
 
-def test_a_gradient_that_is_missing_or_misshapen_is_caught():
+def test_check_pair_rejects_a_missing_gradient_and_a_wrong_shape():
     with pytest.raises(
         GradientError, match=r"x: expected a gradient of the shape \(3, 4\), got none"
     ):
@@ -103,7 +103,7 @@ def test_a_gradient_that_is_missing_or_misshapen_is_caught():
         check_pair(cube, lambda dout, cache, x: {"x": (3 * x**2 * dout).T}, {"x": X})
 
 
-def test_gradients_that_must_be_zero_must_be_zero():
+def test_zeros_rejects_a_gradient_that_is_not_zero():
     def forward(x, shift):
         return x * 1.0, None
 
@@ -117,7 +117,7 @@ def test_gradients_that_must_be_zero_must_be_zero():
 
 @pytest.mark.parametrize("zeros", [(), ("x",)])
 @pytest.mark.parametrize(("at_x", "nearby"), [(0.0, np.nan), (np.nan, np.nan)])
-def test_a_forward_that_gives_no_number_proves_nothing(zeros, at_x, nearby):
+def test_a_forward_that_returns_nan_never_passes(zeros, at_x, nearby):
     def forward(x):
         return np.full_like(x, at_x if (x == X).all() else nearby), None
 
@@ -125,7 +125,7 @@ def test_a_forward_that_gives_no_number_proves_nothing(zeros, at_x, nearby):
         check_pair(forward, lambda dout, cache, x: 0 * x, {"x": X}, zeros=zeros)
 
 
-def test_a_gradient_that_is_no_number_is_caught_where_nothing_was_drawn():
+def test_a_nan_gradient_is_detected_in_elements_that_were_not_sampled():
     def backward(dout, cache, x):
         dx = 3 * x**2 * dout
         dx[2, 3] = np.nan
@@ -135,7 +135,7 @@ def test_a_gradient_that_is_no_number_is_caught_where_nothing_was_drawn():
         check_pair(cube, backward, {"x": X}, entries=1, directions=0, seed=1)
 
 
-def test_one_element_near_which_the_forward_gives_no_number_is_enough():
+def test_one_nan_slope_is_detected():
     def forward(x):
         return np.where(x[1, 2] == X[1, 2], x**3, np.nan), x
 
@@ -143,7 +143,7 @@ def test_one_element_near_which_the_forward_gives_no_number_is_enough():
         check_pair(forward, right, {"x": X})
 
 
-def test_zeros_are_endings_of_names():
+def test_zeros_matches_endings_of_names():
     inputs = {"bias": X, "bias.weight": X + 1}
     rows = check_pair(
         lambda **arrays: (arrays["bias.weight"] ** 3 + 0 * arrays["bias"], None),
@@ -157,7 +157,7 @@ def test_zeros_are_endings_of_names():
     ]
 
 
-def test_a_number_of_numpys_is_proven_like_an_array():
+def test_a_numpy_scalar_is_checked_like_an_array():
     def backward(dout, cache, x, scale):
         return dout * scale, np.sum(dout * x)
 
@@ -166,12 +166,12 @@ def test_a_number_of_numpys_is_proven_like_an_array():
     assert [(row.name, row.error < 1e-9) for row in rows] == [("x", True), ("scale", True)]
 
 
-def test_a_forward_without_a_cache_is_refused():
+def test_check_pair_refuses_a_forward_without_a_cache():
     with pytest.raises(ValueError, match=r"forward: expected .* \(out, cache\), got ndarray"):
         check_pair(lambda x: x**3, lambda dout, cache, x: 3 * x**2 * dout, {"x": X[:2]})
 
 
-def test_inputs_are_left_alone_and_floats_are_proven_in_float64():
+def test_check_pair_copies_inputs_and_checks_them_in_float64():
     x = X.astype(np.float32)
     kept = x.copy()
     rows = check_pair(cube, lambda dout, c, x: {"x": 3 * c**2 * dout}, {"x": x})
@@ -188,7 +188,7 @@ def test_inputs_are_left_alone_and_floats_are_proven_in_float64():
         "cls.predictions.bias",
     ],
 )
-def test_a_model_with_one_wrong_gradient_is_caught_by_name(name):
+def test_check_model_names_the_one_wrong_gradient(name):
     class Wrong(BertForMaskedLM):
         def loss_and_grads(self, *arguments, **options):
             loss, grads = super().loss_and_grads(*arguments, **options)
@@ -202,7 +202,7 @@ def test_a_model_with_one_wrong_gradient_is_caught_by_name(name):
     assert [line.split(" at ")[0] for line in str(error.value).splitlines()] == [name]
 
 
-def test_a_model_is_run_with_the_dropout_and_the_denominator_that_are_asked_for():
+def test_check_model_passes_on_dropout_seed_and_denominator():
     seen = []
 
     class Noted(BertForMaskedLM):
@@ -214,7 +214,7 @@ def test_a_model_is_run_with_the_dropout_and_the_denominator_that_are_asked_for(
     model = Noted(CONFIG, params=params)
     how = {"zeros": ("key.bias",), "entries": 1, "directions": 0}
     check_model(model, BATCH, MASKED_LABELS, dropout_seed=5, denominator=3, **how)
-    assert seen.count((3, None)) == 1  # to see that the dropout makes a difference
+    assert seen.count((3, None)) == 1  # the comparison with and without dropout
     assert set(seen) == {(3, None), (3, np.random.default_rng(5).random())}
     seen.clear()
     check_model(model, BATCH, MASKED_LABELS, **how)
@@ -225,11 +225,11 @@ def right(dout, cache, x):
     return 3 * x**2 * dout
 
 
-def test_gradients_may_come_by_name_in_order_or_alone():
+def test_a_backward_may_return_a_mapping_a_tuple_or_an_array():
     def product(x, times, y):
         return x * y * times, None
 
-    inputs = {"x": X, "times": 3, "y": X + 1}  # a whole number isn't checked
+    inputs = {"x": X, "times": 3, "y": X + 1}  # integers are not checked
     for backward in (
         lambda dout, cache, x, times, y: {"y": dout * x * times, "x": dout * y * times},
         lambda dout, cache, x, times, y: (dout * y * times, dout * x * times),
@@ -240,7 +240,7 @@ def test_gradients_may_come_by_name_in_order_or_alone():
         check_pair(product, lambda dout, cache, x, times, y: dout * y * times, inputs)
 
 
-def test_several_outputs_have_a_cotangent_each():
+def test_each_of_several_outputs_has_its_own_cotangent():
     def both(x):
         return (x**2, x.sum()), None
 
@@ -253,7 +253,7 @@ def test_several_outputs_have_a_cotangent_each():
 @pytest.mark.parametrize(
     ("entries", "directions", "tried"), [(None, 0, 12), (None, 2, 14), (5, 1, 6), (0, 3, 3)]
 )
-def test_elements_and_directions_are_tried_as_asked(entries, directions, tried):
+def test_entries_and_directions_set_the_number_of_moves(entries, directions, tried):
     moved = set()
 
     def watched(x):
@@ -263,11 +263,11 @@ def test_elements_and_directions_are_tried_as_asked(entries, directions, tried):
 
     calls: list[np.ndarray] = []
     check_pair(watched, right, {"x": X}, entries=entries, directions=directions)
-    assert len(calls) == 2 + 4 * tried  # once forward, once to see it repeats, four points a slope
+    assert len(calls) == 2 + 4 * tried  # the forward twice, four points a slope
     assert moved <= {0, *([1] if entries != 0 else []), *([12] if directions else [])}
 
 
-def test_trying_nothing_is_refused():
+def test_check_pair_refuses_zero_entries_and_directions():
     with pytest.raises(ValueError, match="entries, directions: both are 0"):
         check_pair(cube, right, {"x": X}, entries=0, directions=0)
 
@@ -275,7 +275,7 @@ def test_trying_nothing_is_refused():
 @pytest.mark.parametrize(
     ("dtype", "error"), [(np.float32, 2e-3), (np.float64, 1e-9), (np.longdouble, 1e-11)]
 )
-def test_steps_and_tolerances_follow_the_dtype(dtype, error):
+def test_step_and_tolerance_depend_on_the_dtype(dtype, error):
     seen = set()
 
     def forward(x):
@@ -290,27 +290,27 @@ def test_steps_and_tolerances_follow_the_dtype(dtype, error):
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_the_step_follows_the_size_of_the_numbers(scale):
+def test_step_size_is_proportional_to_the_array(scale):
     forward = lambda x: (np.sin(x / scale), x)  # noqa: E731
     backward = lambda dout, cache, x: dout * np.cos(x / scale) / scale  # noqa: E731
     assert check_pair(forward, backward, {"x": scale * X})[0].error < 1e-8
-    assert step(np.zeros(3)) == step(np.ones(3)) == pytest.approx(1.48e-3, rel=0.01)
-    assert step(np.ones(3, np.float32)) == pytest.approx(0.083, rel=0.01)
+    assert step_size(np.zeros(3)) == step_size(np.ones(3)) == pytest.approx(1.48e-3, rel=0.01)
+    assert step_size(np.ones(3, np.float32)) == pytest.approx(0.083, rel=0.01)
 
 
-def test_slopes_put_the_array_back():
+def test_slopes_restore_the_array():
     x, direction = X.copy(), np.ones_like(X)
-    slope = by_differences(lambda: float((x**3).sum()), x, direction, step(x))
+    slope = finite_difference(lambda: float((x**3).sum()), x, direction, step_size(x))
     assert slope == pytest.approx((3 * X**2).sum(), rel=1e-10)
     assert (x == X).all()
     z = X + 0j
-    assert by_complex_step(lambda: (z**3).sum(), z, direction) == pytest.approx(
+    assert complex_step_derivative(lambda: (z**3).sum(), z, direction) == pytest.approx(
         (3 * X**2).sum(), rel=1e-15
     )
     assert (z == X).all()
 
 
-def test_the_complex_step_is_exact_through_what_is_analytic():
+def test_complex_step_is_exact_for_analytic_functions():
     bias = f.padding_bias(MASK, np.float64)
     q, k, v = (np.random.default_rng(i).standard_normal((3, 2, 6, 5)) for i in range(3))
     rows = check_pair(
@@ -332,19 +332,19 @@ def test_the_complex_step_is_exact_through_what_is_analytic():
         (lambda x: (np.cbrt(x), x), "the forward doesn't take complex numbers"),
     ],
 )
-def test_the_complex_step_is_refused_where_it_would_lie(forward, message):
+def test_complex_step_is_refused_for_functions_that_are_not_analytic(forward, message):
     with pytest.raises(ValueError, match=f"complex_step: {message}"):
         check_pair(forward, lambda dout, cache, x: dout * np.sign(x), {"x": X}, complex_step=True)
 
 
-def test_a_forward_that_draws_anew_is_refused():
+def test_check_pair_refuses_a_forward_with_other_random_numbers_in_each_call():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="forward: two calls with the same inputs gave different"):
         check_pair(lambda x: (x * rng.random(), x), lambda dout, cache, x: dout, {"x": X})
 
 
 @pytest.mark.parametrize("guilty", ["forward", "backward"])
-def test_writing_to_an_input_is_caught(guilty):
+def test_check_pair_rejects_writing_to_an_input(guilty):
     def forward(x, y):
         if guilty == "forward":
             x[0, 0] = 0
@@ -355,13 +355,15 @@ def test_writing_to_an_input_is_caught(guilty):
             x[0, 0] = 0
         return dout, dout
 
-    with pytest.raises(GradientError, match="x: the forward or the backward wrote to it"):
+    with pytest.raises(
+        GradientError, match=f"x: expected the {guilty} to leave it unchanged, got other"
+    ):
         check_pair(forward, backward, {"x": X, "y": X + 1})
 
 
-def test_a_kink_is_told_from_a_wrong_backward():
+def test_the_message_tells_a_kink_from_a_wrong_backward():
     x = X.copy()
-    x[1, 1] = 1e-4  # nearer to the kink than a step
+    x[1, 1] = 1e-4  # closer to the kink than a step
     with pytest.raises(GradientError, match=r"x at \[1, 1\].*; but half the step gives .*: a kink"):
         check_pair(lambda x: (np.maximum(x, 0), x), lambda dout, c, x: dout * (x > 0), {"x": x})
     with pytest.raises(GradientError) as error:
@@ -369,7 +371,7 @@ def test_a_kink_is_told_from_a_wrong_backward():
     assert "kink" not in str(error.value)
 
 
-def test_what_does_not_learn_must_have_no_gradient():
+def test_still_rejects_a_gradient_of_a_frozen_array():
     def forward(x, table):
         return x * table, None
 
@@ -384,21 +386,21 @@ def test_what_does_not_learn_must_have_no_gradient():
         check_pair(forward, lambda d, c, x, table: (d * table, d * x), inputs, still=["table"])
 
 
-def test_a_dout_of_another_shape_is_refused():
+def test_check_pair_refuses_a_dout_of_the_wrong_shape():
     with pytest.raises(ValueError, match=r"dout: expected the output's shapes \[\(3, 4\)\]"):
         check_pair(cube, right, {"x": X}, dout=np.ones(3))
     given = np.arange(12.0).reshape(3, 4)
     assert check_pair(cube, right, {"x": X}, dout=given)[0].passed
 
 
-# Ways to run a check that let a wrong backward pass: each does, and each is warned of.
+# Checks that a wrong backward passes; each of them warns.
 def standardised(x):
     centred = x - x.mean(axis=-1, keepdims=True)
     return centred, None
 
 
 BLIND = {
-    "all the weights alike": (
+    "equal weights of the output": (
         "dout: all its numbers are 1.0",
         lambda: check_pair(
             f.softmax_forward,
@@ -408,19 +410,19 @@ BLIND = {
             zeros=["scores"],
         ),
     ),
-    "a scale that is still 1": (
+    "a scale of 1": (
         "weight: all its numbers are 1.0",
         lambda: check_pair(
             lambda x, weight: (x * weight, None),
-            lambda d, c, x, weight: (d, (d * x).sum(0)),  # forgets the weight
+            lambda d, c, x, weight: (d, (d * x).sum(0)),  # without the weight
             {"x": X, "weight": np.ones(4)},
         ),
     ),
-    "a shift that is still 0": (
+    "a shift of 0": (
         "bias: all its numbers are 0.0",
         lambda: check_pair(
             lambda x, bias: ((x + bias) ** 2, None),
-            lambda d, c, x, bias: (2 * d * x, (2 * d * x).sum(0)),  # forgets the bias
+            lambda d, c, x, bias: (2 * d * x, (2 * d * x).sum(0)),  # without the bias
             {"x": X, "bias": np.zeros(4)},
         ),
     ),
@@ -428,7 +430,7 @@ BLIND = {
         "x: its first axis has one element",
         lambda: check_pair(
             lambda x, weight: (x * weight, None),
-            lambda d, c, x, weight: (d * weight, (d * x).mean(0)),  # averages what it should add
+            lambda d, c, x, weight: (d * weight, (d * x).mean(0)),  # a mean instead of a sum
             {"x": X[:1], "weight": X[1]},
         ),
     ),
@@ -440,7 +442,7 @@ BLIND = {
         "x, y: they are equal",
         lambda: check_pair(
             lambda x, y: (x * y, None),
-            lambda d, c, x, y: (d * x, d * y),  # confuses them
+            lambda d, c, x, y: (d * x, d * y),  # swaps them
             {"x": X, "y": X},
         ),
     ),
@@ -449,7 +451,7 @@ BLIND = {
         "x: it has no elements",
         lambda: check_pair(cube, right, {"x": X[:0]}, directions=0),
     ),
-    "a number of Python's": (
+    "a Python number": (
         "scale: no input of NumPy's floats",
         lambda: check_pair(
             lambda x, scale: (x * scale, None),
@@ -465,7 +467,7 @@ BLIND = {
 
 
 @pytest.mark.parametrize("way", BLIND)
-def test_a_check_that_can_not_see_warns(way):
+def test_check_pair_warns_about_blind_spots(way):
     message, check = BLIND[way]
     with pytest.warns(BlindSpotWarning, match=message):
         assert all(row.passed for row in check())
@@ -482,7 +484,7 @@ def test_a_check_that_can_not_see_warns(way):
         ({"attention_mask": None}, "attention_mask: nothing is padded"),
     ],
 )  # fmt: skip
-def test_a_batch_that_can_not_show_a_models_bugs_is_warned_of(change, message):
+def test_check_model_warns_about_batches_that_hide_bugs(change, message):
     batch = {**BATCH, **change}
     labels = CLASS_LABELS[[0]] if len(batch["input_ids"]) == 1 else CLASS_LABELS
     kind = BertForSequenceClassification
@@ -492,7 +494,7 @@ def test_a_batch_that_can_not_show_a_models_bugs_is_warned_of(change, message):
     assert any(str(one.message).startswith(message) for one in caught)
 
 
-def test_dropout_that_is_off_is_no_proof_of_dropout():
+def test_check_model_warns_if_the_model_has_no_dropout():
     config = replace(CONFIG, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     params = away_from_initial(Parameters(BertForMaskedLM(config).shapes()))
     model = BertForMaskedLM(config, params=params)
@@ -500,7 +502,7 @@ def test_dropout_that_is_off_is_no_proof_of_dropout():
         check_model(model, BATCH, MASKED_LABELS, dropout_seed=3, entries=1, zeros=("key.bias",))
 
 
-def test_a_model_as_it_is_made_is_warned_of():
+def test_check_model_warns_about_initial_parameters():
     model = BertForMaskedLM(CONFIG)
     with pytest.warns(BlindSpotWarning) as caught:
         check_model(model, BATCH, MASKED_LABELS, zeros=("key.bias",), tolerance=np.inf)
@@ -508,7 +510,7 @@ def test_a_model_as_it_is_made_is_warned_of():
     assert names == {name for name, shape in model.params.shapes.items() if len(shape) == 1}
 
 
-def test_a_layer_is_checked_in_every_parameter_and_input():
+def test_check_layer_checks_every_parameter_and_input():
     layer = layers.FeedForward(CONFIG)
     x = np.random.default_rng(0).standard_normal((2, 3, CONFIG.hidden_size))
     names = [row.name for row in check_layer(layer, {"x": x})]
@@ -520,32 +522,36 @@ def test_a_layer_is_checked_in_every_parameter_and_input():
             grads["output.dense.bias"][:] = dout.sum(axis=(0, 1))  # instead of adding
             return dx
 
-    with pytest.raises(GradientError, match=r"^output.dense.bias at .*[^\n]$"):
+    with pytest.raises(
+        GradientError, match=r"^Forgetful: output.dense.bias: expected .* to add .*[^\n]$"
+    ):
         check_layer(Forgetful(CONFIG), {"x": x})
 
 
-def test_a_backward_that_writes_to_dout_is_caught_and_the_callers_is_left_alone():
+def test_check_pair_rejects_writing_to_dout_and_copies_the_callers():
     def backward(dout, cache, x):
-        dout /= len(x)  # the slope that it is compared with would shrink as well
+        dout /= len(x)  # the numeric slope would shrink equally
         return right(dout, cache, x)
 
     given = np.arange(12.0).reshape(3, 4)
     for dout in (None, given):
-        with pytest.raises(GradientError, match="dout: the backward wrote to it"):
+        with pytest.raises(
+            GradientError, match="dout: expected the backward to leave it unchanged"
+        ):
             check_pair(cube, backward, {"x": X}, dout=dout)
     assert (given == np.arange(12.0).reshape(3, 4)).all()
 
 
-def test_writing_to_whole_numbers_is_caught_too():
+def test_check_pair_rejects_writing_to_integer_arrays():
     def forward(table, ids):
         ids[ids == 3] = 0
         return table[ids], None
 
-    with pytest.raises(GradientError, match="ids: the forward or the backward wrote to it"):
+    with pytest.raises(GradientError, match="ids: expected the forward to leave it unchanged"):
         check_pair(forward, lambda *_, **__: None, {"table": X, "ids": np.array([1, 3])})
 
 
-def test_two_arrays_of_one_name_are_refused():
+def test_check_pair_refuses_two_arrays_of_one_name():
     one, other = (Parameters({"weight": (4,)}, X[i].copy()) for i in range(2))
     for inputs in ({"one": one, "other": other}, {"one": one, "weight": X}):
         with pytest.raises(ValueError, match="inputs: two arrays are called weight"):
@@ -565,16 +571,19 @@ class Scaled:
         return self.size * x * params["weight"], [x]
 
     def backward(self, dout, cache, params, grads):
-        dweight = self.size * (dout * cache.pop()).sum(axis=0)  # which uses the cache up
+        dweight = self.size * (dout * cache.pop()).sum(axis=0)  # consumes the cache
         grads["weight"] = grads["weight"] + dweight if self.adds else dweight
         return self.size * dout * params["weight"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1e-30, 1e-12, 1.0, 1e8, 1e30])
-def test_gradients_of_any_size_must_add_up(size, dtype):
+def test_check_layer_rejects_overwritten_gradients_of_any_size(size, dtype):
     assert all(row.passed for row in check_layer(Scaled(size), {"x": X}, dtype=dtype))
-    with pytest.raises(GradientError, match="weight at"):
+    with pytest.raises(
+        GradientError,
+        match=r"^Scaled: weight: expected the backward to add to its gradient \(\+=\), got",
+    ):
         check_layer(Scaled(size, adds=False), {"x": X}, dtype=dtype)
 
 
@@ -586,12 +595,12 @@ def test_gradients_of_any_size_must_add_up(size, dtype):
         (lambda dx: dx.astype(int), "floats, got one of int64"),
     ],
 )
-def test_what_is_no_gradient_is_named(gradient, came):
+def test_check_pair_rejects_gradients_of_the_wrong_type(gradient, came):
     with pytest.raises(GradientError, match=f"x: expected a gradient of .*{came}"):
         check_pair(cube, lambda dout, cache, x: gradient(right(dout, cache, x)), {"x": X})
 
 
-def test_a_number_of_pythons_is_the_gradient_of_a_number():
+def test_a_python_float_is_accepted_as_the_gradient_of_a_scalar():
     def backward(dout, cache, x, scale):
         return dout * scale, float((dout * x).sum())
 
@@ -600,12 +609,12 @@ def test_a_number_of_pythons_is_the_gradient_of_a_number():
 
 
 @pytest.mark.parametrize("out", [None, "text", {"out": X}, [X, X[0]], (X, None), X + 1j])
-def test_an_output_that_is_no_number_is_refused(out):
+def test_check_pair_refuses_outputs_that_are_not_real_numbers(out):
     with pytest.raises(ValueError, match="forward: expected out to be an array of real numbers"):
         check_pair(lambda x: (out, None), right, {"x": X})
 
 
-def test_complex_numbers_are_handed_on():
+def test_complex_inputs_are_passed_on_unchecked():
     def forward(x, z):
         assert np.iscomplexobj(z)
         return x * np.abs(z), None
@@ -631,12 +640,12 @@ def test_complex_numbers_are_handed_on():
         ({"still": ["y"]}, "still: expected names among x, got y"),
     ],
 )
-def test_a_check_that_can_not_be_done_is_refused(how, message):
+def test_check_pair_refuses_invalid_options(how, message):
     with pytest.raises(ValueError, match=message):
         check_pair(cube, right, **{"inputs": {"x": X}, **how})
 
 
-def test_what_is_infinite_may_stand_where_nothing_is_moved():
+def test_still_arrays_may_contain_infinities():
     def backward(dout, cache, scores, bias):
         return dout * np.exp(scores + bias), 0 * scores
 
@@ -650,14 +659,14 @@ def test_what_is_infinite_may_stand_where_nothing_is_moved():
     assert [row.name for row in rows] == ["scores"]
 
 
-def test_a_kink_at_the_very_number_is_told_too():
+def test_the_message_names_a_kink_exactly_at_the_input():
     x = X.copy()
     x[1, 1] = 0
     with pytest.raises(GradientError, match=r"x at \[1, 1\].*; but half the step gives .*: a kink"):
         check_pair(lambda x: (np.maximum(x, 0), x), lambda dout, c, x: dout * (x > 0), {"x": x})
 
 
-def test_a_forward_in_a_coarser_dtype_is_told_from_a_wrong_backward():
+def test_the_message_names_a_forward_that_computes_in_a_coarser_dtype():
     def forward(x):
         return np.sin(x.astype(np.float32)), None
 
@@ -665,7 +674,7 @@ def test_a_forward_in_a_coarser_dtype_is_told_from_a_wrong_backward():
         check_pair(forward, lambda dout, cache, x: dout * np.cos(x), {"x": X})
 
 
-def test_a_forward_that_draws_anew_into_the_same_memory_is_refused():
+def test_check_pair_refuses_other_random_numbers_in_a_reused_buffer():
     rng, out = np.random.default_rng(0), np.empty_like(X)
     with pytest.raises(ValueError, match="forward: two calls with the same inputs gave different"):
         check_pair(
@@ -676,7 +685,7 @@ def test_a_forward_that_draws_anew_into_the_same_memory_is_refused():
 
 
 class Line:
-    """A model that isn't BERT: a line through points."""
+    """A linear regression model."""
 
     def __init__(self, rate=0.0, **wrong):
         self.params = Parameters({"slope": (2,), "shift": (2,)}, X[0].copy())
@@ -697,7 +706,7 @@ class Line:
         return loss * self.wrong.get("loss", 1), grads
 
 
-def test_a_model_that_is_not_bert_is_proven():
+def test_check_model_accepts_a_model_that_is_not_bert():
     batch, labels = {"x": X[:, :2].copy()}, X[:, 2:]
     for how in ({}, {"dropout_seed": 3}):
         rows = check_model(Line(0.5), batch, labels, **how)
@@ -706,11 +715,11 @@ def test_a_model_that_is_not_bert_is_proven():
         check_model(Line(0.0), batch, labels, dropout_seed=3)
     with pytest.raises(GradientError, match="loss_and_grads: expected the loss of loss_forward"):
         check_model(Line(loss=2), batch, labels)
-    with pytest.raises(GradientError, match="x: the model wrote to it"):
+    with pytest.raises(GradientError, match="x: expected the model to leave it unchanged"):
         check_model(Line(batch=2), batch, labels)
 
 
-def test_equal_arrays_of_one_parameters_have_names_and_are_not_warned_of():
+def test_equal_arrays_of_one_parameters_do_not_warn():
     params = Parameters({"one": (4,), "other": (4,)}, np.tile(X[0], 2))
 
     def backward(dout, cache, params):
@@ -724,7 +733,7 @@ def test_equal_arrays_of_one_parameters_have_names_and_are_not_warned_of():
     assert [row.name for row in check] == ["one", "other"]
 
 
-def test_one_slope_among_many_that_is_no_number_is_the_worst():
+def test_nan_counts_as_the_worst_error():
     def forward(x):
         return (np.full_like(x, np.nan) if x[1, 2] != X[1, 2] else x**3), None
 

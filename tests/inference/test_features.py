@@ -1,11 +1,12 @@
-"""Texts to vectors: each pooling by hand, any layers, any order, any number of threads."""
+"""FeatureExtractor: poolings computed by hand, layers, order, threads, folders, errors."""
 
 import json
 
 import numpy as np
 import pytest
 
-from minibert import BertConfig, BertForMaskedLM, BertModel, inference
+from minibert import BertConfig, BertForMaskedLM, BertModel
+from minibert.inference import batched
 from minibert.inference.features import FeatureExtractor
 
 TEXTS = [
@@ -42,7 +43,7 @@ def by_hand(model, tokenizer, text, pooling, layers, length=16):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max", "pooler"])
-def test_each_pooling_is_what_it_says(tokenizer, pooling):
+def test_each_pooling_equals_pooling_by_hand(tokenizer, pooling):
     model = small(tokenizer)
     vectors = FeatureExtractor(model, tokenizer, pooling=pooling)(TEXTS)
     assert vectors.shape == (6, 32)
@@ -57,7 +58,7 @@ def test_each_pooling_is_what_it_says(tokenizer, pooling):
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 @pytest.mark.parametrize("layers", [0, -2, 3, [-1, 1], [-4, -3, -2, -1]])
 @pytest.mark.parametrize("combine", ["sum", "concat"])
-def test_any_layers_beside_each_other_or_summed(tokenizer, pooling, layers, combine):
+def test_layers_are_concatenated_or_summed(tokenizer, pooling, layers, combine):
     model = small(tokenizer)
     extractor = FeatureExtractor(model, tokenizer, pooling=pooling, layers=layers, combine=combine)
     vectors = extractor(TEXTS)
@@ -69,7 +70,7 @@ def test_any_layers_beside_each_other_or_summed(tokenizer, pooling, layers, comb
         np.testing.assert_allclose(vector, expected, atol=5e-6)
 
 
-def test_layers_above_the_last_one_asked_for_are_not_computed(tokenizer, monkeypatch):
+def test_layers_above_the_last_chosen_one_are_not_computed(tokenizer, monkeypatch):
     model = small(tokenizer)
     last = model.lean.encoder.blocks[-1]
     monkeypatch.setattr(last, "forward", lambda *args, **options: 1 / 0)
@@ -78,7 +79,7 @@ def test_layers_above_the_last_one_asked_for_are_not_computed(tokenizer, monkeyp
         FeatureExtractor(model, tokenizer)(TEXTS)
 
 
-def test_normalised_vectors_have_the_length_one(tokenizer):
+def test_normalize_scales_vectors_to_length_one(tokenizer):
     model = small(tokenizer)
     plain = FeatureExtractor(model, tokenizer)(TEXTS)
     unit = FeatureExtractor(model, tokenizer, normalize=True)(TEXTS)
@@ -87,25 +88,25 @@ def test_normalised_vectors_have_the_length_one(tokenizer):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
-def test_order_threads_and_batches_change_nothing(tokenizer, monkeypatch, pooling):
+def test_vectors_do_not_depend_on_order_threads_or_batch_size(tokenizer, monkeypatch, pooling):
     extractor = FeatureExtractor(small(tokenizer), tokenizer, pooling=pooling)
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(TEXTS[:4], rng.integers(1, 6))) for _ in range(150)]
-    # Of two that are alike once they are cut, either may come first.
+    # The order of two texts is not defined if they are equal once they are cut.
     ids = [tuple(tokenizer.encode(text, max_length=extractor.max_length).input_ids)
            for text in texts]  # fmt: skip
     texts = list(dict(zip(ids, texts, strict=True)).values())
-    monkeypatch.setattr(inference, "TOKENS", 64)
+    monkeypatch.setattr(batched, "MAX_BATCH_TOKENS", 64)
     vectors = extractor(texts, threads=1)
     for threads in (2, 3, 8):
         assert (extractor(texts, threads=threads) == vectors).all()
     order = rng.permutation(len(texts))
     assert (extractor([texts[i] for i in order]) == vectors[order]).all()
-    monkeypatch.setattr(inference, "TOKENS", 4096)
+    monkeypatch.setattr(batched, "MAX_BATCH_TOKENS", 4096)
     np.testing.assert_allclose(extractor(texts), vectors, atol=2e-6)
 
 
-def test_pairs_and_longer_texts(tokenizer):
+def test_pairs_are_encoded_and_long_texts_are_cut(tokenizer):
     model = small(tokenizer)
     extractor = FeatureExtractor(model, tokenizer, max_length=8)
     pairs = TEXTS[::-1]
@@ -116,7 +117,7 @@ def test_pairs_and_longer_texts(tokenizer):
         np.testing.assert_allclose(vector, expected, atol=2e-6)
 
 
-def test_any_checkpoint_has_a_body_to_extract_from(tokenizer, tmp_path):
+def test_from_pretrained_reads_the_body_of_any_checkpoint(tokenizer, tmp_path):
     source = small(tokenizer, BertForMaskedLM)
     source.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -144,7 +145,9 @@ def sentence_folder(folder, tokenizer, **modes):
 @pytest.mark.parametrize(
     ("mode", "pooling"), [("mean_tokens", "mean"), ("cls_token", "cls"), ("max_tokens", "max")]
 )
-def test_a_folder_of_sentence_transformers_says_how(tokenizer, tmp_path, mode, pooling):
+def test_from_pretrained_uses_the_options_of_sentence_transformers(
+    tokenizer, tmp_path, mode, pooling
+):
     sentence_folder(tmp_path, tokenizer, **{"mean_tokens": False, mode: True})
     extractor = FeatureExtractor.from_pretrained(tmp_path)
     assert (extractor.pooling, extractor.normalize, extractor.max_length) == (pooling, True, 12)
@@ -152,7 +155,7 @@ def test_a_folder_of_sentence_transformers_says_how(tokenizer, tmp_path, mode, p
     assert (other.pooling, other.normalize, other.layers) == ("max", False, [1])
 
 
-def test_a_pooling_that_there_is_not_is_named(tokenizer, tmp_path):
+def test_from_pretrained_refuses_an_unknown_pooling(tokenizer, tmp_path):
     sentence_folder(tmp_path, tokenizer, mean_tokens=False, weightedmean_tokens=True)
     with pytest.raises(ValueError, match=r"pooling: expected one of .*, got .weighted"):
         FeatureExtractor.from_pretrained(tmp_path)
@@ -162,14 +165,14 @@ def test_a_pooling_that_there_is_not_is_named(tokenizer, tmp_path):
         FeatureExtractor.from_pretrained(tmp_path)
 
 
-def test_a_module_that_there_is_not_is_left_out_and_named(tokenizer, tmp_path, caplog):
+def test_from_pretrained_warns_of_an_unknown_module(tokenizer, tmp_path, caplog):
     sentence_folder(tmp_path, tokenizer, mean_tokens=True)
     path = tmp_path / "modules.json"
     dense = {"path": "3_Dense", "type": "sentence_transformers.models.Dense"}
     path.write_text(json.dumps([*json.loads(path.read_text()), dense]))
     (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 500}')
     assert FeatureExtractor.from_pretrained(tmp_path).max_length == 16  # the model's positions
-    assert "left out, for there is none here: Dense" in caplog.text
+    assert "ignored, because minibert has no such module: Dense" in caplog.text
     path.write_text("{}")
     with pytest.raises(ValueError, match=r"modules\.json: expected a JSON list, got dict"):
         FeatureExtractor.from_pretrained(tmp_path)
@@ -187,12 +190,12 @@ def test_a_module_that_there_is_not_is_left_out_and_named(tokenizer, tmp_path, c
         ({"max_length": 2}, "max_length: expected 3 to 16 tokens, got 2"),
     ],
 )
-def test_bad_options_are_refused_in_one_line(tokenizer, options, message):
+def test_invalid_options_raise_value_error(tokenizer, options, message):
     with pytest.raises(ValueError, match=message):
         FeatureExtractor(small(tokenizer), tokenizer, **options)
 
 
-def test_a_broken_model_is_reported(tokenizer):
+def test_nonfinite_vectors_and_a_single_string_raise(tokenizer):
     model = small(tokenizer)
     model.params.vector[:] = np.nan
     with pytest.raises(FloatingPointError, match="not finite"):

@@ -12,7 +12,8 @@ from minibert import layers
 from minibert.gradcheck import away_from_initial, check_layer
 from minibert.models import bert_block, bert_embeddings
 from minibert.models.config import ACTIVATIONS
-from minibert.parameters import Parameters, ParameterSpec
+from minibert.parameters import Parameters
+from minibert.specs import ParameterSpec
 from minibert.testing.cases.examples import (
     CONFIG,
     IDS,

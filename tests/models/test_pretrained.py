@@ -2,12 +2,15 @@
 
 import json
 import logging
+import os
 import struct
 import tracemalloc
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from minibert import (
     BertConfig,
@@ -20,7 +23,8 @@ from minibert import (
     WordPieceTokenizer,
 )
 from minibert.functional import sinusoidal_positions
-from minibert.models.weights import open_weights
+from minibert.models.unit import SAVE, VOCABULARY
+from minibert.models.weights import open_weights, write_tensors
 from minibert.testing.cases.examples import BATCH, CONFIG, D, tasks
 
 TASKS = {task.name: task for task in tasks()}
@@ -266,7 +270,7 @@ def test_a_write_that_fails_leaves_the_old_files_whole(tmp_path, monkeypatch):
     old = BertModel(CONFIG, seed=1)
     old.save_pretrained(tmp_path)
 
-    def full(arrays, path, format):
+    def full(arrays, path, **metadata):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -277,6 +281,220 @@ def test_a_write_that_fails_leaves_the_old_files_whole(tmp_path, monkeypatch):
     assert back.config == CONFIG
     assert (back.params.vector == old.params.vector).all()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+class Killed(BaseException):
+    """Stands for a signal that ends the process."""
+
+
+def killed_at(rename, work):
+    """Do `work` until it renames a file for the `rename`-th time, from 0; return whether it did."""
+    right, calls = Path.replace, []
+
+    def replace(path, to):
+        calls.append(path)
+        if len(calls) > rename:
+            raise Killed
+        return right(path, to)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        try:
+            work()
+        except Killed:
+            return True
+    return False
+
+
+def labelled(*labels, seed=0):
+    config = replace(CONFIG, id2label=dict(enumerate(labels)))
+    return BertForSequenceClassification(config, seed=seed)
+
+
+def state_of(model):
+    return model.config, model.params.vector.tobytes()
+
+
+OLD, NEW = labelled("no", "yes", seed=1), labelled("yes", "no", seed=2)
+
+
+@pytest.mark.parametrize("other", [NEW, labelled("yes", "no", seed=1), labelled("no", "yes")])
+def test_a_save_cut_off_between_two_renames_is_refused_and_never_opened_as_a_mixture(
+    tmp_path, other, caplog
+):
+    """Also where only the labels differ, or only the weights."""
+    seen, rename = [], 0
+    while not seen or seen[-1] != state_of(other):
+        OLD.save_pretrained(tmp_path)
+        assert killed_at(rename, lambda: other.save_pretrained(tmp_path)) == (rename < 2)
+        try:
+            seen.append(state_of(BertForSequenceClassification.from_pretrained(tmp_path)))
+        except ValueError as error:
+            seen.append(str(error))
+        rename += 1
+    old, refused, new = seen
+    assert (old, new) == (state_of(OLD), state_of(other))
+    assert refused.startswith(f"{tmp_path}: config.json and the weights are of two saves")
+    assert "\n" not in refused
+    assert len(list(tmp_path.iterdir())) == 2
+    assert caplog.text == ""
+
+
+def test_a_save_cut_off_over_a_model_of_version_1_opens_with_a_warning(tmp_path, caplog):
+    OLD.save_pretrained(tmp_path)
+    without_field(tmp_path)
+    change(tmp_path, lambda arrays: None)
+    assert state_of(BertForSequenceClassification.from_pretrained(tmp_path)) == state_of(OLD)
+    assert caplog.text == ""
+    assert killed_at(1, lambda: NEW.save_pretrained(tmp_path))
+    BertForSequenceClassification.from_pretrained(tmp_path)
+    (message,) = caplog.messages
+    assert f"{tmp_path}: config.json does not say that it is of the same save" in message
+
+
+def without_field(folder):
+    path = folder / "config.json"
+    fields = json.loads(path.read_text())
+    del fields[SAVE]
+    path.write_text(json.dumps(fields))
+
+
+ELSEWHERE = {
+    "config.json edited by hand": lambda folder: change_config(folder, classifier_dropout=0.5),
+    "weights without metadata": lambda folder: change(folder, lambda arrays: None),
+    "weights in shards": lambda folder: into_shards(folder),
+    "neither of them": lambda folder: (change(folder, lambda arrays: None), without_field(folder)),
+}
+
+
+@pytest.mark.parametrize("how", ELSEWHERE)
+def test_a_folder_that_others_wrote_or_edited_opens_without_a_warning(tmp_path, how, caplog):
+    OLD.save_pretrained(tmp_path)
+    ELSEWHERE[how](tmp_path)
+    back = BertForSequenceClassification.from_pretrained(tmp_path, strict=True)
+    assert (back.params.vector == OLD.params.vector).all()
+    assert caplog.text == ""
+
+
+def test_a_file_copied_from_another_save_is_refused_until_the_field_is_removed(tmp_path, caplog):
+    for name, model in (("old", OLD), ("new", NEW)):
+        model.save_pretrained(tmp_path / name)
+    (tmp_path / "new" / "config.json").replace(tmp_path / "old" / "config.json")
+    with pytest.raises(ValueError, match=f"or remove {SAVE} from config.json if they belong"):
+        BertForSequenceClassification.from_pretrained(tmp_path / "old")
+    without_field(tmp_path / "old")
+    back = BertForSequenceClassification.from_pretrained(tmp_path / "old")
+    assert (back.params.vector == OLD.params.vector).all()
+    assert "does not say that it is of the same save" in caplog.text
+
+
+@pytest.mark.parametrize("field", [3, None, ["a"], {"a": 1}, ""])
+def test_a_field_of_another_type_is_refused_or_none(tmp_path, field):
+    OLD.save_pretrained(tmp_path)
+    change_config(tmp_path, **{SAVE: field, VOCABULARY: field})
+    if field is None:
+        BertForSequenceClassification.from_pretrained(tmp_path)
+        return
+    with pytest.raises(ValueError, match="are of two saves"):
+        BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_the_same_model_is_always_the_same_bytes(tmp_path):
+    for name in "abc":
+        labelled("no", "yes", seed=1).save_pretrained(tmp_path / name)
+    BertForSequenceClassification.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "d")
+    for file in ("config.json", "model.safetensors"):
+        assert len({(tmp_path / name / file).read_bytes() for name in "abcd"}) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_tensors_are_written_as_the_library_writes_them(tmp_path, dtype):
+    model = BertForMaskedLM(CONFIG, seed=3, dtype=dtype)
+    arrays = {**model.params, "ü": np.ones((0, 2), dtype), "t": np.arange(6.0).reshape(2, 3).T}
+    write_tensors(arrays, tmp_path / "ours", format="pt")
+    copies = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    assert (tmp_path / "ours").read_bytes() == save(copies, metadata={"format": "pt"})
+    write_tensors(arrays, tmp_path / "ours")
+    assert (tmp_path / "ours").read_bytes() == save(copies)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system has no such permissions")
+def test_a_saved_model_has_the_permissions_of_any_new_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        OLD.save_pretrained(tmp_path / "model")
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()}
+    assert modes == {0o640}
+
+
+def with_pieces(*pieces):
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return WordPieceTokenizer([*special, *pieces])
+
+
+CATS, DOGS = with_pieces("cat", "##s"), with_pieces("dog", "##s")
+SAVED_FIRST = {
+    "tokenizer": lambda model, tokenizer: (tokenizer.save_pretrained, model.save_pretrained),
+    "model": lambda model, tokenizer: (model.save_pretrained, tokenizer.save_pretrained),
+}
+
+
+def warned(folder, caplog):
+    caplog.clear()
+    BertForSequenceClassification.from_pretrained(folder)
+    WordPieceTokenizer.from_pretrained(folder)
+    return "its vocabulary is not the one that the model was saved with" in caplog.text
+
+
+@pytest.mark.parametrize("first", SAVED_FIRST)
+def test_a_model_and_a_tokenizer_may_be_saved_in_either_order(tmp_path, first, caplog):
+    for model in (OLD, NEW, OLD):
+        for save_pretrained in SAVED_FIRST[first](model, CATS):
+            save_pretrained(tmp_path)
+        assert not warned(tmp_path, caplog)
+        assert caplog.text == ""
+
+
+def test_another_vocabulary_saved_without_its_model_is_warned_of(tmp_path, caplog):
+    """The two vocabularies have the same size, so no shape tells them apart."""
+    for save_pretrained in SAVED_FIRST["tokenizer"](OLD, CATS):
+        save_pretrained(tmp_path)
+    renames = 0
+    while killed_at(renames, lambda: DOGS.save_pretrained(tmp_path)):
+        # vocab.txt is renamed first, and tokenizer.json decides.
+        assert warned(tmp_path, caplog) == (renames > 1)
+        CATS.save_pretrained(tmp_path)
+        renames += 1
+    assert renames == 3
+    assert warned(tmp_path, caplog)
+    NEW.save_pretrained(tmp_path)
+    assert not warned(tmp_path, caplog)
+
+
+def test_a_model_remembers_the_vocabulary_that_it_was_read_with(tmp_path, caplog):
+    for name, tokenizer in (("cats", CATS), ("dogs", DOGS)):
+        for save_pretrained in SAVED_FIRST["tokenizer"](OLD, tokenizer):
+            save_pretrained(tmp_path / name)
+    model = BertForSequenceClassification.from_pretrained(tmp_path / "dogs")
+    model.save_pretrained(tmp_path / "cats")
+    assert warned(tmp_path / "cats", caplog)
+    DOGS.save_pretrained(tmp_path / "cats")
+    assert not warned(tmp_path / "cats", caplog)
+
+
+def test_a_vocabulary_saved_again_by_others_is_the_same(tmp_path, caplog):
+    for save_pretrained in SAVED_FIRST["tokenizer"](OLD, CATS):
+        save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert not warned(tmp_path, caplog)
+    path.unlink()
+    assert not warned(tmp_path, caplog)
+    (tmp_path / "vocab.txt").write_bytes(b"\xff")
+    BertForSequenceClassification.from_pretrained(tmp_path)
+    assert caplog.text == ""
 
 
 KEY = "encoder.layer.1.attention.self.key.weight"

@@ -45,7 +45,8 @@ from minibert.optim import adamw as optimizer_module
 from minibert.parameters import Parameters
 from minibert.tasks import entities as entities_module
 from minibert.tasks import metrics as metrics_module
-from minibert.tasks import tasks as tasks_module
+from minibert.tasks import regression as regression_module
+from minibert.tasks import tagging as tagging_module
 from minibert.testing import cases as proofs
 from minibert.testing.cases import functions as functional_proofs
 from minibert.testing.cases.examples import BATCH, CONFIG, MASK, MASKED_LABELS, tasks
@@ -105,8 +106,8 @@ def masking():
     """The shares and the specials of `mask_tokens`."""
     from tests.data import test_masking
 
-    test_masking.test_four_in_five_targets_are_hidden_one_in_ten_is_noise_one_in_ten_stays()
-    test_masking.test_targets_are_ordinary_tokens_and_their_number_is_exact()
+    test_masking.test_mask_tokens_replaces_80_10_10_per_cent_of_targets()
+    test_masking.test_mask_tokens_chooses_the_exact_number_of_ordinary_tokens()
 
 
 def engine_parts():
@@ -367,15 +368,15 @@ def first_of_equal_scores(self, step, score):
     better = self.score is None or score > self.score
     if better:
         self.step, self.score = step, score
-    self.since = 0 if better else self.since + 1
+    self.evals_since_best = 0 if better else self.evals_since_best + 1
     return better
 
 
 def neighbours_joined(tags):
-    return entities_module.entities([tag.replace("B-", "I-") for tag in tags])
+    return entities_module.find_entities([tag.replace("B-", "I-") for tag in tags])
 
 
-def never_settled(self, model):
+def never_denormalized(self, model):
     return type(self)(self.names)
 
 
@@ -534,7 +535,7 @@ RIGHT_DEPTHS = bert.BertBased.depths
 
 
 def mean_of_all_kinds(self):
-    return float(metrics_module.f1(self.right, self.said, self.true).mean())
+    return float(metrics_module.f1(self.true_positives, self.predicted, self.actual).mean())
 
 
 def held_out_files_left_out_of_the_key(texts, others, share, tokenizer):
@@ -571,25 +572,25 @@ MUTATIONS = {
         masked_lm_module, "generator", masked_alike_at_each_step, hidden_anew),
     "no second segment from another text": (
         test_next_sentence, "next_sentence_pairs", never_another_text,
-        test_next_sentence.test_half_of_the_pairs_follow),
+        test_next_sentence.test_next_sentence_pairs_follow_in_half_of_the_cases),
     "each window tagged like the first": (
-        tasks_module, "word_windows", first_words_again,
-        lambda: test_finetune.test_a_words_tag_stands_at_its_first_piece_in_every_window(
+        tagging_module, "word_windows", first_words_again,
+        lambda: test_finetune.test_tokenize_examples_labels_the_first_token_of_each_word(
             small_tokenizer())),
     "the last piece left out": (
         kernels, "_sequences", last_piece_left_out, attention_in_pieces),
     "blocks known by their first digit": (
         bert.BertBased, "depths", block_of_one_digit,
-        lambda: test_finetune.test_the_tenth_block_is_above_the_ninth(small_tokenizer())),
+        lambda: test_finetune.test_depths_orders_blocks_with_two_digits(small_tokenizer())),
     "absent kinds in the mean F1": (
-        metrics_module.Hits, "macro_f1", property(mean_of_all_kinds),
-        test_metrics.test_what_is_neither_there_nor_said_is_not_in_the_mean),
+        metrics_module.F1Metrics, "macro_f1", property(mean_of_all_kinds),
+        test_metrics.test_macro_f1_leaves_out_names_without_label_and_prediction),
     "tokens kept though other files are held out": (
         tokens_module, "_key", held_out_files_left_out_of_the_key, other_files),
     "[SEP] after the padding": (
         corpus_module.PackedSequences, "__getitem__", separator_after_the_padding,
         # One example: Hypothesis would take half a minute to find the smallest that fails.
-        lambda: test_corpus.test_rows_hold_every_token_in_order.hypothesis.inner_test(
+        lambda: test_corpus.test_pack_keeps_all_tokens_in_order.hypothesis.inner_test(
             small_tokenizer(), [["the cat sat"]], 9)),
     "softmax's maximum taken over all rows": (
         test_numbers.f, "softmax_forward", maximum_of_all_rows,
@@ -623,7 +624,7 @@ MUTATIONS = {
         test_functional.f, "sinusoidal_positions", cosines_first,
         test_functional.test_sinusoids_are_the_formula),
     "the shortest piece first": (
-        Vocabulary, "cut", shortest_first, test_vocabulary.test_the_cut_is_greedy),
+        Vocabulary, "split_word", shortest_first, test_vocabulary.test_split_word_is_greedy),
     "a frozen table learns from the head": (
         head_layers.VocabularyScores, "backward", frozen_table_learns,
         gradients("BertForMaskedLM, frozen embeddings")),
@@ -638,20 +639,21 @@ MUTATIONS = {
         gradients("EncoderBlock, all rows")),
     "class weights left out of the count": (
         heads_module.BertForSequenceClassification, "count", weights_left_out_of_the_count,
-        lambda: test_finetune.test_rare_classes_weigh_as_much_as_common_ones(small_tokenizer())),
+        lambda: test_finetune.test_class_weights_equal_repeated_examples(small_tokenizer())),
     "frozen layers decay": (
         optimizer_module, "spans", frozen_spans_too,
-        lambda: test_finetune.test_what_is_frozen_stays_and_the_rest_learns_the_same(
+        lambda: test_finetune.test_freeze_keeps_the_lowest_blocks_and_their_gradients_at_zero(
             small_tokenizer(), 1)),
     "of equal evaluations the first is kept": (
-        best_module.Best, "_count", first_of_equal_scores,
-        test_finetune.test_it_is_enough_after_so_many_evaluations_without_a_better_one),
+        best_module.BestCheckpoint, "_record", first_of_equal_scores,
+        test_finetune.test_best_checkpoint_should_stop_after_patience_evaluations),
     "neighbouring entities joined": (
-        test_metrics, "entities", neighbours_joined,
-        test_metrics.test_entities_are_those_found_word_by_word),
+        test_metrics, "find_entities", neighbours_joined,
+        test_metrics.test_find_entities_equals_a_search_word_by_word),
     "numbers left in the model's units": (
-        tasks_module.Numbers, "settle", never_settled,
-        lambda: test_finetune.test_numbers_are_learned_at_any_scale(small_tokenizer())),
+        regression_module.RegressionTask, "denormalize_head", never_denormalized,
+        lambda: test_finetune.test_fine_tune_does_not_depend_on_the_unit_of_numbers(
+            small_tokenizer())),
     "recomputed with another dropout": (
         encoder_layer.RecomputedBlock, "_again", recomputed_with_other_dropout,
         gradients("RecomputedBlock, all rows, masked, dropout")),
@@ -672,7 +674,7 @@ MUTATIONS = {
         test_models.test_many_labels_are_many_questions),
     "padding in the mean": (
         FeatureExtractor, "_pooled", mean_over_padding_too,
-        lambda: test_features.test_each_pooling_is_what_it_says(small_tokenizer(), "mean")),
+        lambda: test_features.test_each_pooling_equals_pooling_by_hand(small_tokenizer(), "mean")),
     "residual forgotten in predicting": (
         lean_layer, "add_and_normalise", residual_forgotten,
         lambda: test_kernels.test_the_lean_block_is_the_block(None, True)),

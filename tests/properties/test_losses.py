@@ -1,4 +1,4 @@
-"""What holds of the loss and its gradient, whatever the model, the batch and the task."""
+"""Laws of the loss and its gradient, for every model, batch and task."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertForQuestionAnswering, BertForSequenceClassification, BertModel
-from minibert.parameters import Parameters
 from minibert.testing import batches, configs
 from minibert.testing.cases.examples import BATCH, CLASS_LABELS, CONFIG, C, T, Task, tasks
 from minibert.training import AdamW, Engine, split_batch
@@ -28,12 +27,12 @@ TASKS = pytest.mark.parametrize("task", [*tasks(), WEIGHTED], ids=lambda task: t
 
 
 def model_of(task, seed=0, dtype=np.float64):
-    params = away_from_initial(Parameters(task.kind(task.config).shapes()), seed)
+    params = away_from_initial(task.kind(task.config).params, seed)
     return task.kind(task.config, params=params.astype(dtype))
 
 
 def rows_of(labels, chosen):
-    """The labels of these rows of the batch."""
+    """Return the labels of some sequences of the batch."""
     if isinstance(labels, Mapping):
         return {name: array[chosen] for name, array in labels.items()}
     return labels[chosen]
@@ -46,7 +45,7 @@ def batch_of(task, chosen):
 @TASKS
 @given(seed=st.integers(0, 999))
 @settings(max_examples=5)
-def test_the_loss_falls_along_the_negative_gradient(task, seed):
+def test_loss_decreases_along_the_negative_gradient(task, seed):
     model = model_of(task, seed)
     loss, grads = model.loss_and_grads(task.batch, task.labels)
     steepness = float(grads.vector @ grads.vector)
@@ -54,14 +53,14 @@ def test_the_loss_falls_along_the_negative_gradient(task, seed):
     model.params.vector[:] -= step * grads.vector
     lower, _ = model.loss_forward(task.batch, task.labels)
     assert lower < loss
-    # To first order it falls by the step times the squared norm, neither more nor less.
+    # To first order, the decrease is the step times the squared gradient norm.
     assert loss - lower == pytest.approx(step * steepness, rel=0.05)
 
 
 @TASKS
 @given(times=st.integers(2, 3), seed=st.integers(0, 999))
 @settings(max_examples=5)
-def test_duplicates_change_neither_loss_nor_gradient(task, times, seed):
+def test_duplicated_batches_have_the_same_loss_and_gradient(task, times, seed):
     model = model_of(task, seed)
     loss, grads = model.loss_and_grads(task.batch, task.labels)
     again = np.tile(np.arange(3), times)
@@ -73,7 +72,7 @@ def test_duplicates_change_neither_loss_nor_gradient(task, times, seed):
 @TASKS
 @given(order=st.permutations(range(3)), seed=st.integers(0, 999))
 @settings(max_examples=5)
-def test_the_order_of_the_batch_changes_neither_loss_nor_gradient(task, order, seed):
+def test_permuted_batches_have_the_same_loss_and_gradient(task, order, seed):
     model = model_of(task, seed)
     loss, grads = model.loss_and_grads(task.batch, task.labels)
     other, grads_of_other = model.loss_and_grads(
@@ -86,19 +85,19 @@ def test_the_order_of_the_batch_changes_neither_loss_nor_gradient(task, order, s
 @TASKS
 @given(seed=st.integers(0, 999))
 @settings(max_examples=5)
-def test_float32_agrees_with_float64_within_rounding(task, seed):
+def test_float32_loss_and_gradient_agree_with_float64(task, seed):
     exact, exact_grads = model_of(task, seed).loss_and_grads(task.batch, task.labels)
     loss, grads = model_of(task, seed, np.float32).loss_and_grads(task.batch, task.labels)
-    # A few thousand roundings of 6e-8 each, most of which cancel, on the way there and back.
+    # A few thousand rounding errors of 6e-8, most of which cancel, in forward and backward.
     assert loss == pytest.approx(exact, rel=1e-5)
     wrong = np.linalg.norm(grads.vector - exact_grads.vector)
     assert wrong <= 1e-5 * np.linalg.norm(exact_grads.vector)
 
 
 @TASKS
-def test_labels_that_are_all_ignored_give_nothing_and_no_nan(task):
+def test_loss_and_gradient_are_zero_if_all_labels_are_ignored(task):
     if "regression" in task.name or "number" in task.name:
-        pytest.skip("numbers are never ignored")
+        pytest.skip("regression targets are never ignored")
     labels = task.labels
     if isinstance(labels, Mapping):
         labels = {name: np.full_like(array, -100) for name, array in labels.items()}
@@ -108,13 +107,13 @@ def test_labels_that_are_all_ignored_give_nothing_and_no_nan(task):
     loss, grads = model.loss_and_grads(task.batch, labels)
     assert loss == 0
     assert not grads.vector.any()
-    # And in a step, whose denominator is that of all shards.
+    # The same holds for a step, which divides by the count of all shards.
     result = Engine(model, AdamW(model.params)).step(split_batch(task.batch, labels, 2), 1e-3)
     assert (result.loss, result.norm) == (0, 0)
 
 
 def of_length(task, length):
-    """The task's batch and labels with so many tokens a sequence, from the second on."""
+    """Return the task's batch and labels with `length` tokens per sequence, from the second."""
 
     def resized(array):
         if array.shape == task.batch["input_ids"].shape:
@@ -129,7 +128,7 @@ def of_length(task, length):
 
 @TASKS
 @pytest.mark.parametrize("length", [1, CONFIG.max_position_embeddings])
-def test_the_shortest_and_the_longest_sequences_train(task, length):
+def test_loss_is_finite_for_the_shortest_and_the_longest_sequences(task, length):
     model = model_of(task)
     batch, labels = of_length(task, length)
     loss, grads = model.loss_and_grads(batch, labels, np.random.default_rng(0))
@@ -146,13 +145,13 @@ def test_the_shortest_and_the_longest_sequences_train(task, length):
 @TASKS
 @given(more=st.integers(1, 2), seed=st.integers(0, 999))
 @settings(max_examples=5)
-def test_no_head_sees_what_is_padding_nor_how_much_of_it_there_is(task, more, seed):
+def test_every_head_is_independent_of_padding_ids_and_length(task, more, seed):
     model, rng = model_of(task, seed), np.random.default_rng(seed)
     shape = task.batch["input_ids"].shape
     beyond = {"input_ids": (0, CONFIG.vocab_size), "token_type_ids": (0, 2)}
 
     def padded(name, array):
-        """The array with more tokens at its end: any ids, a mask of 0, labels of -100."""
+        """Return the array with more padded tokens: random ids, mask 0, labels -100."""
         if array.shape != shape:
             return array
         low, high = beyond.get(name, (0, 1) if name == "attention_mask" else (-100, -99))
@@ -164,7 +163,7 @@ def test_no_head_sees_what_is_padding_nor_how_much_of_it_there_is(task, more, se
     for name, narrow in vars(model(**task.batch)).items():
         if narrow is not None:
             one, two = (vars(model(**batch))[name] for batch in (wide, other))
-            if one.shape != narrow.shape:  # scores of tokens, and padding has its own
+            if one.shape != narrow.shape:  # scores of tokens, padded ones included
                 one, two = (x[tuple(map(slice, narrow.shape))] for x in (one, two))
             assert (one == two).all()
             np.testing.assert_allclose(one, narrow, rtol=0, atol=1e-11)
@@ -188,13 +187,13 @@ def test_no_head_sees_what_is_padding_nor_how_much_of_it_there_is(task, more, se
 @st.composite
 def cases(draw, **fixed):
     config = draw(configs(**fixed))
-    params = away_from_initial(Parameters(BertModel(config).shapes()), draw(st.integers(0, 999)))
+    params = away_from_initial(BertModel(config).params, draw(st.integers(0, 999)))
     return BertModel(config, params=params), draw(batches(config))
 
 
 @given(cases(max_position_embeddings=12), st.integers(1, 4))
 @settings(max_examples=30)
-def test_more_padding_changes_real_tokens_by_rounding_only(case, more):
+def test_more_padding_changes_other_tokens_by_rounding_only(case, more):
     model, batch = case
     wider = {name: np.pad(array, ((0, 0), (0, more))) for name, array in batch.items()}
     T = batch["input_ids"].shape[1]
@@ -205,7 +204,7 @@ def test_more_padding_changes_real_tokens_by_rounding_only(case, more):
 
 @given(cases(type_vocab_size=1))
 @settings(max_examples=20)
-def test_segments_that_are_not_named_are_the_first(case):
+def test_token_type_ids_default_to_0(case):
     model, batch = case
     unnamed = {name: array for name, array in batch.items() if name != "token_type_ids"}
     named = {**batch, "token_type_ids": np.zeros_like(batch["input_ids"])}
@@ -214,9 +213,9 @@ def test_segments_that_are_not_named_are_the_first(case):
 
 @given(st.integers(0, 999))
 @settings(max_examples=10)
-def test_a_segment_that_is_like_the_other_makes_no_difference(seed):
+def test_equal_segment_embeddings_make_no_difference(seed):
     config = replace(CONFIG, hidden_dropout_prob=0.0)
-    params = away_from_initial(Parameters(BertModel(config).shapes()), seed)
+    params = away_from_initial(BertModel(config).params, seed)
     table = params["embeddings.token_type_embeddings.weight"]
     table[1] = table[0]
     model = BertModel(config, params=params)

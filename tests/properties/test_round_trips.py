@@ -1,4 +1,4 @@
-"""What is written and read again, encoded and decoded, or dealt to threads comes back."""
+"""Round trips: save and load, encode and decode, one thread and many."""
 
 from dataclasses import replace
 
@@ -11,7 +11,6 @@ from minibert import BertForMaskedLM, BertForSequenceClassification, WordPieceTo
 from minibert.data.masking import mask_sequences
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertModel
-from minibert.parameters import Parameters
 from minibert.testing import batches, configs, parameters, texts, vocabularies
 from minibert.testing.cases.examples import tasks
 from minibert.tokenization import Normalizer
@@ -28,9 +27,8 @@ in_one_folder = settings(
 
 @in_one_folder
 @given(data=st.data(), config=configs(), kind=KINDS, dtype=DTYPES)
-def test_a_model_of_any_kind_comes_back_to_the_bit(tmp_path, data, config, kind, dtype):
-    shapes = kind(config, params=Parameters({})).shapes()
-    model = kind(config, params=data.draw(parameters(shapes, dtype=dtype)))
+def test_save_and_load_of_a_model_is_bitwise_exact(tmp_path, data, config, kind, dtype):
+    model = kind(config, params=data.draw(parameters(kind(config).params, dtype=dtype)))
     model.save_pretrained(tmp_path)
     back = kind.from_pretrained(tmp_path, dtype=dtype, strict=True)
     assert back.config == config
@@ -42,7 +40,7 @@ def test_a_model_of_any_kind_comes_back_to_the_bit(tmp_path, data, config, kind,
 
 @in_one_folder
 @given(pieces=vocabularies(), lists=st.lists(texts(), min_size=1, max_size=3))
-def test_a_tokenizer_comes_back_and_its_tokens_stand_in_the_text(tmp_path, pieces, lists):
+def test_save_and_load_of_a_tokenizer_and_offsets_of_its_tokens(tmp_path, pieces, lists):
     tokenizer = WordPieceTokenizer(pieces)
     tokenizer.save_pretrained(tmp_path)
     back = WordPieceTokenizer.from_pretrained(tmp_path)
@@ -56,11 +54,13 @@ def test_a_tokenizer_comes_back_and_its_tokens_stand_in_the_text(tmp_path, piece
             if token not in tokenizer.all_special_tokens:
                 letters = token.removeprefix("##")
                 made = "".join(Normalizer().normalize(text[start:end]).split())
-                assert made == letters or len(made) > len(letters)  # one letter may give several
+                assert made == letters or len(made) > len(
+                    letters
+                )  # one character may normalize to several
 
 
 @given(st.lists(st.sampled_from("a bc abc é 中 . ! '".split())).map(" ".join))
-def test_known_words_come_back_from_their_ids(text):
+def test_decode_of_encode_returns_known_words(text):
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcé中.!'", "##b", "##c"]
     tokenizer = WordPieceTokenizer(pieces, strip_accents=False)
     assert tokenizer.decode(tokenizer.encode(text).input_ids) == text
@@ -74,7 +74,9 @@ def rows(tokenizer):
 
 @settings(max_examples=15)
 @given(config=configs(), parts=st.integers(1, 5), seed=st.integers(0, 99))
-def test_threads_change_no_bit_and_shards_only_the_rounding(tokenizer, rows, config, parts, seed):
+def test_a_step_is_bitwise_equal_for_any_threads_and_rounds_by_shards(
+    tokenizer, rows, config, parts, seed
+):
     config = replace(config, vocab_size=len(tokenizer), max_position_embeddings=8)
     shown, labels = mask_sequences(rows, tokenizer, np.random.default_rng(seed))
     batch = {"input_ids": shown}
@@ -104,13 +106,14 @@ def test_threads_change_no_bit_and_shards_only_the_rounding(tokenizer, rows, con
     recomputed=st.booleans(),
     frozen=st.none() | st.integers(0, 2),
 )
-def test_no_head_trains_otherwise_on_more_threads(task, parts, threads, recomputed, frozen):
+def test_every_head_trains_bitwise_equally_on_more_threads(
+    task, parts, threads, recomputed, frozen
+):
     twice = np.tile(np.arange(3), 2)
     shards = split_batch(batch_of(task, twice), rows_of(task.labels, twice), parts)
 
     def trained(threads):
-        shapes = task.kind(task.config, params=Parameters({})).shapes()
-        params = away_from_initial(Parameters(shapes)).astype(np.float32)
+        params = away_from_initial(task.kind(task.config).params).astype(np.float32)
         model = task.kind(task.config, params=params)
         if recomputed:
             model.gradient_checkpointing_enable()

@@ -1,4 +1,4 @@
-"""Train, save, kill, resume, on any threads: always the run that nothing happened to."""
+"""Train, save, kill and resume on any threads: always bitwise the uninterrupted run."""
 
 import shutil
 import tempfile
@@ -30,7 +30,7 @@ CONFIG = BertConfig(
 
 
 class PowerCut(Exception):
-    """What ends a process in the middle of something."""
+    """Simulates the sudden end of a process."""
 
 
 def shards_at(step):
@@ -42,8 +42,8 @@ def shards_at(step):
     return split_batch({"input_ids": ids, "attention_mask": mask}, labels, 3)
 
 
-def unbroken():
-    """Weights and both moments after each step of a run on one thread."""
+def uninterrupted():
+    """Return the weights and both moments after each step of a run on one thread."""
     model = BertForMaskedLM(CONFIG, seed=1)
     optimizer = AdamW(model.params)
     engine, states = Engine(model, optimizer, seed=3, threads=1), []
@@ -54,11 +54,11 @@ def unbroken():
     return states
 
 
-RIGHT = unbroken()
+RIGHT = uninterrupted()
 
 
 class Run(RuleBasedStateMachine):
-    """One run's folder, and the process that works on it, if there is one."""
+    """The folder of a run, and its simulated process."""
 
     @initialize()
     def begin(self):
@@ -66,7 +66,7 @@ class Run(RuleBasedStateMachine):
         self.start()
 
     def start(self):
-        """A process begins: from the newest checkpoint, or from nothing."""
+        """Start a process: from the newest checkpoint, or newly initialized."""
         found = checkpoints(self.folder)
         self.model = (
             BertForMaskedLM.from_pretrained(found[-1]) if found else BertForMaskedLM(CONFIG, seed=1)
@@ -76,7 +76,7 @@ class Run(RuleBasedStateMachine):
             restore_optimizer(found[-1], self.optimizer)
 
     def train(self, steps, save_every, keep, threads):
-        """Train until so many steps from now the power is cut, or the run is at its end."""
+        """Train until the power is cut after some steps, or the run ends."""
         last = self.optimizer.step + steps
 
         def until(step):
@@ -96,7 +96,7 @@ class Run(RuleBasedStateMachine):
         keep=st.integers(1, 3),
         threads=st.integers(1, 4),
     )
-    def go_on(self, steps, save_every, keep, threads):
+    def continue_run(self, steps, save_every, keep, threads):
         self.train(steps, save_every, keep, threads)
 
     @rule()
@@ -106,7 +106,7 @@ class Run(RuleBasedStateMachine):
     @precondition(lambda self: self.optimizer.step < TOTAL)
     @rule(written=st.integers(0, 1), threads=st.integers(1, 2))
     def die_while_saving(self, written, threads):
-        """The weights or the moments are what it comes to; the folder is never seen half made."""
+        """Cut the power while weights or moments are written; no partial folder is visible."""
         before = {path.name for path in checkpoints(self.folder)}
         name = ("minibert.models.checkpoints", "minibert.training.checkpoint")[written]
         with patch(f"{name}.write_tensors", side_effect=PowerCut):
@@ -115,20 +115,20 @@ class Run(RuleBasedStateMachine):
         self.start()
 
     @invariant()
-    def the_process_is_where_an_unbroken_run_would_be(self):
+    def the_state_equals_that_of_an_uninterrupted_run(self):
         right = RIGHT[self.optimizer.step]
         mine = (self.model.params.vector, self.optimizer.first, self.optimizer.second)
         assert all((a == b).all() for a, b in zip(mine, right, strict=True))
 
     @invariant()
-    def every_checkpoint_is_whole_and_right(self):
+    def every_checkpoint_is_complete_and_right(self):
         for path in checkpoints(self.folder):
             step = read_state(path)["step"]
             assert path.name == f"checkpoint-{step}"
             assert (BertForMaskedLM.from_pretrained(path).params.vector == RIGHT[step][0]).all()
 
     @invariant()
-    def nothing_else_lies_about(self):
+    def the_folder_contains_nothing_else(self):
         names = {path.name for path in self.folder.iterdir()}
         expected = {path.name for path in checkpoints(self.folder)}
         assert names <= expected | {"history.jsonl"}

@@ -1,65 +1,69 @@
-"""Scores against their definitions, and against scikit-learn's and SciPy's."""
+"""Metrics against their definitions, and against scikit-learn and SciPy."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tasks.entities import count_entities, entities
-from minibert.tasks.metrics import NumberScores, count, count_labels
+from minibert.tasks.entities import entity_metrics, find_entities
+from minibert.tasks.metrics import ClassificationMetrics, F1Metrics, RegressionMetrics
 
-ANSWERS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
+CLASSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 NUMBERS = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2, max_size=30)
 SETS = st.lists(st.tuples(*[st.lists(st.booleans(), min_size=3, max_size=3)] * 2), min_size=1)
 TAGS = st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"])
 
 
-@given(ANSWERS)
-def test_scores_of_one_label_follow_their_definitions(answers):
-    true, said = (np.array(side) for side in zip(*answers, strict=True))
-    scores = count(["a", "b", "c", "d"], true, said)
-    assert scores.confusion.sum() == len(answers)
-    assert scores.accuracy == pytest.approx(np.mean(true == said))
-    assert scores.majority == pytest.approx(max(np.mean(true == c) for c in range(4)))
+@given(CLASSES)
+def test_classification_metrics_follow_their_definitions(pairs):
+    actual, predicted = (np.array(side) for side in zip(*pairs, strict=True))
+    metrics = ClassificationMetrics.from_ids(["a", "b", "c", "d"], actual, predicted)
+    assert metrics.confusion.sum() == len(pairs)
+    assert metrics.accuracy == pytest.approx(np.mean(actual == predicted))
+    majority = max(np.mean(actual == c) for c in range(4))
+    assert metrics.majority_accuracy == pytest.approx(majority)
     f1 = []
     for c in range(4):
-        right = np.sum((true == c) & (said == c))
-        if np.any((true == c) | (said == c)):
-            f1.append(2 * right / (np.sum(true == c) + np.sum(said == c)))
-    assert scores.macro_f1 == scores.main == pytest.approx(np.mean(f1))
+        correct = np.sum((actual == c) & (predicted == c))
+        if np.any((actual == c) | (predicted == c)):
+            f1.append(2 * correct / (np.sum(actual == c) + np.sum(predicted == c)))
+    assert metrics.macro_f1 == metrics.main == pytest.approx(np.mean(f1))
 
 
 @given(SETS)
-def test_scores_of_several_labels_follow_their_definitions(rows):
-    true, said = (np.array(side) for side in zip(*rows, strict=True))
-    scores = count_labels(["a", "b", "c"], true, said)
-    right = np.sum(true & said)
-    assert scores.precision == pytest.approx(right / max(said.sum(), 1))
-    assert scores.recall == pytest.approx(right / max(true.sum(), 1))
-    if scores.precision + scores.recall:
-        harmonic = 2 / (1 / scores.precision + 1 / scores.recall) if right else 0
-        assert scores.micro_f1 == pytest.approx(harmonic)
-    assert scores.extra["all labels right"] == pytest.approx(np.mean([a == b for a, b in rows]))
+def test_multi_label_f1_metrics_follow_their_definitions(rows):
+    actual, predicted = (np.array(side) for side in zip(*rows, strict=True))
+    metrics = F1Metrics.from_indicators(["a", "b", "c"], actual, predicted)
+    correct = np.sum(actual & predicted)
+    assert metrics.precision == pytest.approx(correct / max(predicted.sum(), 1))
+    assert metrics.recall == pytest.approx(correct / max(actual.sum(), 1))
+    if metrics.precision + metrics.recall:
+        harmonic = 2 / (1 / metrics.precision + 1 / metrics.recall) if correct else 0
+        assert metrics.micro_f1 == pytest.approx(harmonic)
+    assert metrics.extra["all labels right"] == pytest.approx(np.mean([a == b for a, b in rows]))
 
 
 @given(NUMBERS)
-def test_scores_of_numbers_follow_their_definitions(pairs):
-    true, said = (np.array(side, float) for side in zip(*pairs, strict=True))
-    scores = NumberScores(true, said)
-    assert scores.mae == pytest.approx(np.mean(abs(true - said)))
-    if np.ptp(true):
-        assert scores.r2 == pytest.approx(1 - np.mean((true - said) ** 2) / np.var(true))
-    if np.ptp(true) and np.ptp(said):
-        assert scores.pearson == pytest.approx(np.corrcoef(true, said)[0, 1])
-        assert scores.spearman == pytest.approx(
-            np.corrcoef(*[[np.mean(np.flatnonzero(np.sort(side) == x)) for x in side]
-                          for side in (true, said)])[0, 1])  # fmt: skip
+def test_regression_metrics_follow_their_definitions(pairs):
+    actual, predicted = (np.array(side, float) for side in zip(*pairs, strict=True))
+    metrics = RegressionMetrics(actual, predicted)
+    assert metrics.mae == pytest.approx(np.mean(abs(actual - predicted)))
+    if np.ptp(actual):
+        r2 = 1 - np.mean((actual - predicted) ** 2) / np.var(actual)
+        assert metrics.r2 == pytest.approx(r2)
+    if np.ptp(actual) and np.ptp(predicted):
+        assert metrics.pearson == pytest.approx(np.corrcoef(actual, predicted)[0, 1])
+        ranks = [
+            [np.mean(np.flatnonzero(np.sort(side) == x)) for x in side]
+            for side in (actual, predicted)
+        ]
+        assert metrics.spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
     else:
-        assert scores.pearson == 0
+        assert metrics.pearson == 0
 
 
 def slow_entities(tags):
-    """Word by word: an entity ends where the next word doesn't continue it."""
+    """Find entities word by word: an entity ends where the next word does not continue it."""
     found, current = [], None
     for i, tag in enumerate([*tags, "O"]):
         continues = tag.startswith("I-") and current is not None and current[0] == tag[2:]
@@ -72,71 +76,77 @@ def slow_entities(tags):
 
 
 @given(st.lists(TAGS, max_size=12))
-def test_entities_are_those_found_word_by_word(tags):
-    assert entities(tags) == slow_entities(tags)
+def test_find_entities_equals_a_search_word_by_word(tags):
+    assert find_entities(tags) == slow_entities(tags)
 
 
 @given(st.lists(st.lists(st.tuples(TAGS, TAGS), max_size=8), min_size=1, max_size=5))
-def test_an_entity_is_right_if_its_kind_and_its_place_are(texts):
-    true = [[a for a, _ in text] for text in texts]
-    said = [[b for _, b in text] for text in texts]
-    scores = count_entities(true, said)
-    both = [(set(slow_entities(a)), set(slow_entities(b))) for a, b in zip(true, said, strict=True)]
-    assert scores.right.sum() == sum(len(a & b) for a, b in both)
-    assert scores.said.sum() == sum(len(b) for _, b in both)
-    assert scores.true.sum() == sum(len(a) for a, _ in both)
-    assert count_entities(true, true).right.sum() == scores.true.sum()
+def test_entity_metrics_compare_kind_start_and_end(texts):
+    actual = [[a for a, _ in text] for text in texts]
+    predicted = [[b for _, b in text] for text in texts]
+    metrics = entity_metrics(actual, predicted)
+    sets = zip(map(slow_entities, actual), map(slow_entities, predicted), strict=True)
+    both = [(set(a), set(b)) for a, b in sets]
+    assert metrics.true_positives.sum() == sum(len(a & b) for a, b in both)
+    assert metrics.predicted.sum() == sum(len(b) for _, b in both)
+    assert metrics.actual.sum() == sum(len(a) for a, _ in both)
+    assert entity_metrics(actual, actual).true_positives.sum() == metrics.actual.sum()
 
 
-def test_what_is_neither_there_nor_said_is_not_in_the_mean():
-    true, said = np.array([[1, 0, 0], [1, 1, 0]]) == 1, np.array([[1, 0, 0], [1, 0, 0]]) == 1
-    assert count_labels(["x", "y", "z"], true, said).macro_f1 == 0.5
-    assert count(["x", "y", "z"], np.array([0, 0, 1]), np.array([0, 0, 1])).macro_f1 == 1
+def test_macro_f1_leaves_out_names_without_label_and_prediction():
+    actual = np.array([[1, 0, 0], [1, 1, 0]]) == 1
+    predicted = np.array([[1, 0, 0], [1, 0, 0]]) == 1
+    names = ["x", "y", "z"]
+    assert F1Metrics.from_indicators(names, actual, predicted).macro_f1 == 0.5
+    ids = np.array([0, 0, 1])
+    assert ClassificationMetrics.from_ids(names, ids, ids).macro_f1 == 1
 
 
-def test_yardsticks_are_of_what_is_true():
-    words = count_entities([["O", "B-A", "O"], ["B-A"]], [["O", "O", "B-A"], ["B-A"]])
+def test_trivial_baselines_depend_on_the_labels_only():
+    words = entity_metrics([["O", "B-A", "O"], ["B-A"]], [["O", "O", "B-A"], ["B-A"]])
     assert words.extra == {"word accuracy": 0.5}
-    assert words.yardstick() == "never an entity: word accuracy 50.0%"
-    true = np.array([[1, 0], [0, 0], [0, 0], [1, 1]]) == 1
-    said = np.array([[1, 0], [0, 1], [1, 1], [0, 0]]) == 1
-    labels = count_labels(["x", "y"], true, said)
-    assert labels.yardstick() == "never a label: all labels right 50.0%"
-    classes = count(["x", "y"], np.array([0, 0, 0, 1, 1]), np.array([1, 1, 1, 1, 1]))
-    assert classes.yardstick() == "always the commonest class: 60.0%"
-    numbers = NumberScores(np.array([0.0, 0.0, 0.0, 8.0]), np.ones(4))
-    assert numbers.yardstick() == "always the median: mean error 2"
+    assert words.trivial_baseline() == "never an entity: word accuracy 50.0%"
+    actual = np.array([[1, 0], [0, 0], [0, 0], [1, 1]]) == 1
+    predicted = np.array([[1, 0], [0, 1], [1, 1], [0, 0]]) == 1
+    labels = F1Metrics.from_indicators(["x", "y"], actual, predicted)
+    assert labels.trivial_baseline() == "never a label: all labels right 50.0%"
+    classes = ClassificationMetrics.from_ids(["x", "y"], np.array([0, 0, 0, 1, 1]), np.ones(5, int))
+    assert classes.trivial_baseline() == "always the commonest class: 60.0%"
+    numbers = RegressionMetrics(np.array([0.0, 0.0, 0.0, 8.0]), np.ones(4))
+    assert numbers.trivial_baseline() == "always the median: mean error 2"
 
 
-@pytest.mark.parametrize("scores", [
-    count(["x", "yy"], np.array([0, 1, 1]), np.array([0, 0, 1])),
-    count_labels(["x", "yy"], np.eye(2) > 0, np.ones((2, 2)) > 0),
-    count_entities([["B-A", "O"]], [["B-A", "B-A"]]),
-    NumberScores(np.arange(5.0), np.arange(5.0) + 1),
+@pytest.mark.parametrize("metrics", [
+    ClassificationMetrics.from_ids(["x", "yy"], np.array([0, 1, 1]), np.array([0, 0, 1])),
+    F1Metrics.from_indicators(["x", "yy"], np.eye(2) > 0, np.ones((2, 2)) > 0),
+    entity_metrics([["B-A", "O"]], [["B-A", "B-A"]]),
+    RegressionMetrics(np.arange(5.0), np.arange(5.0) + 1),
 ])  # fmt: skip
-def test_every_kind_of_scores_can_be_printed(scores):
-    assert scores.main in scores.figures().values()
-    assert str(scores)
-    assert scores.yardstick()
-    lines = scores.table().splitlines()
+def test_metrics_are_formatted_as_text_and_aligned_table(metrics):
+    assert metrics.main in metrics.figures().values()
+    assert str(metrics)
+    assert metrics.trivial_baseline()
+    lines = metrics.table().splitlines()
     assert len({len(line) for line in lines}) == 1
     assert len(lines) > 1
 
 
 @pytest.mark.parity
-@given(ANSWERS, SETS, NUMBERS)
-def test_scores_are_scikit_learns(answers, sets, pairs):
+@given(CLASSES, SETS, NUMBERS)
+def test_metrics_equal_those_of_scikit_learn(classes, sets, numbers):
     from scipy.stats import spearmanr
-    from sklearn import metrics
+    from sklearn.metrics import f1_score, r2_score
 
-    true, said = (np.array(side) for side in zip(*answers, strict=True))
-    f1 = metrics.f1_score(true, said, average="macro", zero_division=0)
-    assert count(list("abcd"), true, said).macro_f1 == pytest.approx(f1)
-    true, said = (np.array(side) for side in zip(*sets, strict=True))
-    f1 = metrics.f1_score(true, said, average="micro", zero_division=0)
-    assert count_labels(list("abc"), true, said).micro_f1 == pytest.approx(f1)
-    true, said = (np.array(side, float) for side in zip(*pairs, strict=True))
-    scores = NumberScores(true, said)
-    assert scores.r2 == pytest.approx(metrics.r2_score(true, said))
-    if np.ptp(true) and np.ptp(said):
-        assert scores.spearman == pytest.approx(spearmanr(true, said).statistic)
+    actual, predicted = (np.array(side) for side in zip(*classes, strict=True))
+    expected = f1_score(actual, predicted, average="macro", zero_division=0)
+    metrics = ClassificationMetrics.from_ids(list("abcd"), actual, predicted)
+    assert metrics.macro_f1 == pytest.approx(expected)
+    actual, predicted = (np.array(side) for side in zip(*sets, strict=True))
+    expected = f1_score(actual, predicted, average="micro", zero_division=0)
+    metrics = F1Metrics.from_indicators(list("abc"), actual, predicted)
+    assert metrics.micro_f1 == pytest.approx(expected)
+    actual, predicted = (np.array(side, float) for side in zip(*numbers, strict=True))
+    metrics = RegressionMetrics(actual, predicted)
+    assert metrics.r2 == pytest.approx(r2_score(actual, predicted))
+    if np.ptp(actual) and np.ptp(predicted):
+        assert metrics.spearman == pytest.approx(spearmanr(actual, predicted).statistic)

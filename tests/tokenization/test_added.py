@@ -1,4 +1,4 @@
-"""Tokens taken whole."""
+"""Added tokens: search, ids, encoding and decoding."""
 
 import pytest
 from hypothesis import given
@@ -17,13 +17,13 @@ def found(text, *tokens, **options):
     return [(text[start:end], i) for start, end, i in spans]
 
 
-def test_the_leftmost_and_then_the_longest_is_taken():
+def test_finder_takes_the_leftmost_then_the_longest_token():
     tokens = [AddedToken("ab"), AddedToken("abc"), AddedToken("bcd"), AddedToken("c")]
     assert found("xabcd", *tokens) == [("x", None), ("abc", 1), ("d", None)]
     assert found("bcdabc", *tokens) == [("bcd", 2), ("abc", 1)]
 
 
-def test_white_space_goes_with_those_that_ask():
+def test_finder_strips_white_space_with_lstrip_and_rstrip():
     left, right = AddedToken("<", lstrip=True), AddedToken(">", rstrip=True)
     assert found("a \u3000< b> \n<", left, right) == [
         ("a", None),
@@ -32,16 +32,16 @@ def test_white_space_goes_with_those_that_ask():
         ("> \n", 1),
         ("<", 0),
     ]
-    assert found("a\x1c<", left) == [("a\x1c", None), ("<", 0)]  # no white space, to Unicode
+    assert found("a\x1c<", left) == [("a\x1c", None), ("<", 0)]  # not white space in Unicode
 
 
 @given(st.text("<ab \t"), *[st.booleans()] * 3)
-def test_one_token_is_found_as_slowly_as_can_be(text, single_word, lstrip, rstrip):
+def test_finder_equals_a_plain_search_for_one_token(text, single_word, lstrip, rstrip):
     token = AddedToken("<", single_word=single_word, lstrip=lstrip, rstrip=rstrip)
-    expected, rest = [], 0  # `rest` is where the text begins that no token has taken
+    expected, rest = [], 0  # `rest` is the start of the text after the last token
     for at in (i for i, letter in enumerate(text) if letter == "<"):
-        beside = text[max(at - 1, 0) : at] + text[at + 1 : at + 2]
-        if single_word and any(letter in beside for letter in "ab"):
+        neighbours = text[max(at - 1, 0) : at] + text[at + 1 : at + 2]
+        if single_word and any(letter in neighbours for letter in "ab"):
             continue
         before, after = text[rest:at], text[at + 1 :]
         start = rest + len(before.rstrip()) if lstrip else at
@@ -52,7 +52,7 @@ def test_one_token_is_found_as_slowly_as_can_be(text, single_word, lstrip, rstri
     assert found(text, token) == expected
 
 
-def test_single_words_are_not_taken_out_of_others():
+def test_finder_ignores_single_words_inside_words():
     token = AddedToken("ab", single_word=True)
     assert found("xab ab", token) == [("xab ", None), ("ab", 0)]
     assert found("ab-ab", token) == [("ab", 0), ("-", None), ("ab", 0)]
@@ -60,18 +60,18 @@ def test_single_words_are_not_taken_out_of_others():
         assert found(text, token) == [(text, None)]
 
 
-def test_special_ones_can_be_text():
+def test_finder_treats_special_tokens_as_text_on_request():
     tokens = AddedToken("[S]", special=True), AddedToken("S")
     assert found("[S]S", *tokens) == [("[S]", 0), ("S", 1)]
     assert found("[S]S", *tokens, keep_special=False) == [("[S]", None), ("S", 1)]
 
 
 @given(st.text("ab []"), st.lists(st.builds(AddedToken, st.text("ab []", min_size=1, max_size=3))))
-def test_the_parts_are_the_text(text, tokens):
+def test_finder_parts_join_to_the_text(text, tokens):
     assert "".join(part for part, _ in found(text, *tokens)) == text
 
 
-def test_new_tokens_are_numbered_on():
+def test_add_tokens_assigns_the_next_ids():
     tokenizer = WordPieceTokenizer(PIECES)
     assert tokenizer.add_tokens(["New York", "a"]) == 1
     assert (tokenizer.vocab_size, len(tokenizer)) == (10, 11)
@@ -83,22 +83,24 @@ def test_new_tokens_are_numbered_on():
     assert tokenizer.convert_ids_to_tokens([10]) == ["New York"]
 
 
-def test_special_ones_are_left_out_when_decoding():
+def test_decode_skips_added_special_tokens():
     tokenizer = WordPieceTokenizer(PIECES)
     assert tokenizer.add_tokens(["<E>"], special_tokens=True) == 1
     encoding = tokenizer.encode("a<E> <e>")
     assert encoding.input_ids == [2, 5, 10, 1, 1, 1, 3]
-    assert encoding.special_tokens_mask == [1, 0, 0, 0, 0, 0, 1]  # those that were put around
+    assert encoding.special_tokens_mask == [1, 0, 0, 0, 0, 0, 1]  # 1 only for [CLS] and [SEP]
     assert tokenizer.all_special_ids[-1] == 10
     assert tokenizer.decode([5, 10]) == "a"
     assert tokenizer.encode("<E>", split_special_tokens=True).input_ids == [2, 1, 1, 1, 3]
 
 
-def test_bad_tokens_are_refused_and_change_nothing():
+def test_add_tokens_refuses_invalid_tokens_and_changes_nothing():
     tokenizer = WordPieceTokenizer(PIECES)
     with pytest.raises(ValueError, match=r"^added token: expected a text, got an empty one$"):
         tokenizer.add_tokens(["x", ""])
-    with pytest.raises(ValueError, match=r"added token '\\u200b': nothing is left of it"):
+    with pytest.raises(
+        ValueError, match=r"added token '\\u200b': expected text after normalization"
+    ):
         tokenizer.add_tokens(["x", "\u200b"])
     with pytest.raises(ValueError, match=r"^added token: expected a text, got '\\ud800'$"):
         tokenizer.add_tokens(["x", "\ud800"])
@@ -111,7 +113,7 @@ def test_bad_tokens_are_refused_and_change_nothing():
 
 
 @pytest.mark.parametrize("normalized", [False, True])
-def test_untrusted_text_has_no_special_tokens_in_whatever_form_they_are_sought(normalized):
+def test_split_special_tokens_disables_normalized_and_other_special_tokens(normalized):
     added = [
         AddedToken("Y", special=True, normalized=False),
         AddedToken("Zz", special=True, normalized=normalized),
@@ -126,7 +128,7 @@ def test_untrusted_text_has_no_special_tokens_in_whatever_form_they_are_sought(n
     assert tokenizer.encode_windows("Y Zz", max_length=9, split_special_tokens=True) == [untrusted]
 
 
-def test_a_token_of_normalised_text_stands_where_all_its_letters_stood():
+def test_encode_gives_normalized_added_tokens_the_offsets_of_their_letters():
     tokenizer = WordPieceTokenizer(PIECES, added_tokens=["New York"])
     encoding = tokenizer.encode("a N\u0301EW\u200b York")
     assert encoding.tokens[1:-1] == ["a", "New York"]

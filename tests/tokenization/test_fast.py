@@ -1,4 +1,4 @@
-"""The fast way gives what the plain way gives, and forgets in time."""
+"""The cached path returns the tokens of the plain path, and its caches are bounded."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minibert.tokenization import AddedToken, WordPieceTokenizer
 from minibert.tokenization import fast as module
-from minibert.tokenization.fast import Remembered
+from minibert.tokenization.fast import BoundedCache
 from minibert.tokenization.matching import Matcher
 from minibert.tokenization.normalizer import Normalizer
 from minibert.tokenization.vocabulary import Vocabulary
@@ -31,20 +31,20 @@ WRITTEN = st.lists(TEXTS | st.sampled_from(["[A]", " ", "xx", "a a", "the", "  �
 
 
 @given(MATCHERS, st.lists(st.sampled_from(ADDED)), st.lists(WRITTEN, max_size=3), st.booleans())
-def test_both_ways_give_the_same(matcher, added, texts, keep_special):
+def test_tokens_and_ids_equal_plain_tokens(matcher, added, texts, keep_special):
     matcher.add(added)
-    for text in texts * 2:  # cold, then warm
-        plain = matcher.plain_rows(text, keep_special)
-        rows = matcher.rows(text, keep_special)
-        assert rows.dtype == np.int32
-        assert rows[:, :3].tolist() == [[i, start, end] for i, start, end, _ in plain]
-        assert rows[:, 3].tolist() == (np.cumsum([row[3] for row in plain]) - 1).tolist()
+    for text in texts * 2:  # with empty caches, then with filled ones
+        plain = matcher.plain_tokens(text, keep_special)
+        tokens = matcher.tokens(text, keep_special)
+        assert tokens.dtype == np.int32
+        assert tokens[:, :3].tolist() == [[i, start, end] for i, start, end, _ in plain]
+        assert tokens[:, 3].tolist() == (np.cumsum([t.begins_word for t in plain]) - 1).tolist()
         ids = matcher.ids(text, keep_special)
         assert ids.dtype == np.int32
-        assert ids.tolist() == [row[0] for row in plain]
+        assert ids.tolist() == [token.id for token in plain]
 
 
-def test_special_tokens_are_sought_unless_they_are_not_wanted():
+def test_tokens_and_ids_find_special_tokens_if_kept():
     matcher = Matcher(Vocabulary(PIECES), Normalizer(), 0, 9)
     for added in ADDED[0], AddedToken("a a", special=True):
         matcher.add([added])
@@ -53,64 +53,68 @@ def test_special_tokens_are_sought_unless_they_are_not_wanted():
             ((), [matcher.vocab[text]]),
             ((False,), matcher.fast.ids(text).tolist()),
         ):
-            assert [row[0] for row in matcher.plain_rows(text, *keep_special)] == expected
-            assert matcher.rows(text, *keep_special)[:, 0].tolist() == expected
+            assert [token.id for token in matcher.plain_tokens(text, *keep_special)] == expected
+            assert matcher.tokens(text, *keep_special)[:, 0].tolist() == expected
             assert matcher.ids(text, *keep_special).tolist() == expected
 
 
-def test_letters_that_become_several_stand_where_they_stood():
+def test_tokens_of_decomposed_letters_keep_their_positions():
     matcher = Matcher(Vocabulary(PIECES), Normalizer(strip_accents=False), 0, 9)
-    assert matcher.rows("İ.a")[:, 1:3].tolist() == [[0, 1], [1, 2], [2, 3]]
+    assert matcher.tokens("İ.a")[:, 1:3].tolist() == [[0, 1], [1, 2], [2, 3]]
     stripped = Matcher(Vocabulary(PIECES), Normalizer(), 0, 9)
-    assert stripped.rows("한.a")[:, 1:3].tolist() == [[0, 1], [1, 2], [2, 3]]  # three letters each
+    assert stripped.tokens("한.a")[:, 1:3].tolist() == [
+        [0, 1],
+        [1, 2],
+        [2, 3],
+    ]  # 한 has three letters
 
 
 @given(MATCHERS, WRITTEN)
-def test_offsets_go_forward_and_cover_the_text_that_counts(matcher, text):
-    rows = matcher.rows(text)
-    assert (rows[:, 1] < rows[:, 2]).all()
-    assert (np.diff(rows[:, 1]) >= 0).all()
-    assert not len(rows) or (rows[0, 3] == 0 and set(np.diff(rows[:, 3])) <= {0, 1})
-    for i, start, end, _ in rows.tolist():
+def test_tokens_have_ascending_offsets_that_cover_the_text(matcher, text):
+    tokens = matcher.tokens(text)
+    assert (tokens[:, 1] < tokens[:, 2]).all()
+    assert (np.diff(tokens[:, 1]) >= 0).all()
+    assert not len(tokens) or (tokens[0, 3] == 0 and set(np.diff(tokens[:, 3])) <= {0, 1})
+    for i, start, end, _ in tokens.tolist():
         if matcher.normalizer == Normalizer(False, False, False) and i != matcher.unk_id:
             kept = matcher.normalizer.normalize(text[start:end])
             assert kept.replace(" ", "") == PIECES[i].removeprefix("##")
 
 
-def test_what_is_remembered_is_bounded(monkeypatch):
-    monkeypatch.setattr(module, "REMEMBERED", 10)
-    asked = []
+def test_bounded_cache_is_bounded(monkeypatch):
+    monkeypatch.setattr(module, "CACHE_ENTRIES", 10)
+    calls = []
 
     def function(text):
-        asked.append(text)
+        calls.append(text)
         return text.encode()
 
-    remembered = Remembered(function)
+    cache = BoundedCache(function)
     for i in range(25):
-        assert remembered[str(i)] == str(i).encode()
-        assert len(remembered) <= 10
-    assert remembered["24"] == b"24"
-    assert asked == [str(i) for i in range(25)]
-    for length, kept in (module.REMEMBERED_LENGTH, True), (module.REMEMBERED_LENGTH + 1, False):
-        assert remembered["x" * length] == b"x" * length
-        assert ("x" * length in remembered) is kept
+        assert cache[str(i)] == str(i).encode()
+        assert len(cache) <= 10
+    assert cache["24"] == b"24"
+    assert calls == [str(i) for i in range(25)]
+    for length, kept in (module.CACHE_TEXT_LENGTH, True), (module.CACHE_TEXT_LENGTH + 1, False):
+        assert cache["x" * length] == b"x" * length
+        assert ("x" * length in cache) is kept
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_forgetting_changes_nothing(monkeypatch, limit):
+def test_tokens_do_not_depend_on_the_size_of_the_cache(monkeypatch, limit):
     texts = ["a the x. [A] ß, a", "x. x. the the, a", "中a. a.x x,a"] * 2
-    expected = [Matcher(Vocabulary(PIECES), Normalizer(), 0, 9).rows(text) for text in texts]
-    monkeypatch.setattr(module, "REMEMBERED", limit)
+    expected = [Matcher(Vocabulary(PIECES), Normalizer(), 0, 9).tokens(text) for text in texts]
+    monkeypatch.setattr(module, "CACHE_ENTRIES", limit)
     matcher = Matcher(Vocabulary(PIECES), Normalizer(), 0, 9)
-    for text, rows in zip(texts, expected, strict=True):
-        assert (matcher.rows(text) == rows).all()
-        assert (matcher.ids(text) == rows[:, 0]).all()
+    for text, tokens in zip(texts, expected, strict=True):
+        assert (matcher.tokens(text) == tokens).all()
+        assert (matcher.ids(text) == tokens[:, 0]).all()
 
 
 @pytest.mark.parametrize(
     "text", ["x" * 10**7, "\u0301\u0323" * 10**6, "中" * 10**6, "\x00" * 10**6, "\ud800 a" * 10**5]
 )
-def test_monsters_are_no_trouble(text):
+def test_ids_of_handles_huge_unusual_texts(text):
     tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "中"])
     expected = {"x": [1], "\u0301": [], "中": [6] * 10**6, "\x00": [], "\ud800": [5] * 10**5}
     assert tokenizer.ids_of(text).tolist() == expected[text[0]]

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from minibert.tokenization.framing import (
     INPUTS,
     Frame,
-    keep,
     pad,
     padded_length,
-    room,
-    windows,
+    split_windows,
+    text_room,
+    truncated_lengths,
     with_pairs,
 )
 
@@ -23,19 +23,19 @@ CLS, SEP, PAD = 2, 3, 11
 FRAME = Frame(CLS, SEP, [f"t{i}" for i in range(12)])
 
 
-def rows(*ids):
-    """Tokens of one letter each, two to a word."""
+def tokens_of(*ids):
+    """Return tokens (T, 4) with these ids, one letter each, two per word."""
     return np.array([(j, i, i + 1, i // 2) for i, j in enumerate(ids)], np.int32).reshape(-1, 4)
 
 
-def test_a_text_and_a_pair():
-    encoding = FRAME.encoding(rows(5, 6, 7))
+def test_frame_encodes_a_text_and_a_pair():
+    encoding = FRAME.encoding(tokens_of(5, 6, 7))
     assert encoding.input_ids == [2, 5, 6, 7, 3]
     assert encoding.token_type_ids == [0] * 5
     assert encoding.special_tokens_mask == [1, 0, 0, 0, 1]
     assert encoding.offsets == [(0, 0), (0, 1), (1, 2), (2, 3), (0, 0)]
     assert encoding.word_ids == [None, 0, 0, 1, None]
-    pair = FRAME.encoding(rows(5), rows(6, 7))
+    pair = FRAME.encoding(tokens_of(5), tokens_of(6, 7))
     assert pair.input_ids == [2, 5, 3, 6, 7, 3]
     assert pair.tokens == ["t2", "t5", "t3", "t6", "t7", "t3"]
     assert pair.token_type_ids == [0, 0, 0, 1, 1, 1]
@@ -43,16 +43,16 @@ def test_a_text_and_a_pair():
     assert pair.special_tokens_mask == [1, 0, 1, 0, 0, 1]
     assert pair.offsets == [(0, 0), (0, 1), (0, 0), (0, 1), (1, 2), (0, 0)]
     assert pair.word_ids == [None, 0, None, 0, 0, None]
-    assert FRAME.encoding(rows(), rows()).token_type_ids == [0, 0, 1]
+    assert FRAME.encoding(tokens_of(), tokens_of()).token_type_ids == [0, 0, 1]
 
 
 @given(COUNTS, COUNTS, st.integers(0, 30))
-def test_pairs_lose_the_longer_ones_end_first(first, second, room):
-    a, b = keep(first, second, room, "longest_first")
+def test_truncated_lengths_truncate_the_longer_text_first(first, second, room):
+    a, b = truncated_lengths(first, second, room, "longest_first")
     assert 0 <= a <= first
     assert 0 <= b <= second
     assert a + b == min(room, first + second)
-    if a < first:  # what was cut is not left shorter than the other, but for an odd place
+    if a < first:  # a truncated text is not shorter than the other, except for an odd token
         assert a >= b - (first <= second)
     if b < second:
         assert b >= a - (second < first)
@@ -63,47 +63,49 @@ def test_pairs_lose_the_longer_ones_end_first(first, second, room):
     [
         ((5, 2), 5, (3, 2)),
         ((2, 5), 5, (2, 3)),
-        ((4, 3), 5, (3, 2)),  # the odd place falls to the longer one
+        ((4, 3), 5, (3, 2)),  # the odd token is given to the longer text
         ((3, 4), 5, (2, 3)),
-        ((3, 3), 5, (2, 3)),  # and to the second of two equal ones
+        ((3, 3), 5, (2, 3)),  # and to the second of two equal texts
         ((3, 3), 0, (0, 0)),
     ],
 )
-def test_how_much_each_loses(lengths, room, expected):
-    assert keep(*lengths, room, "longest_first") == expected
+def test_truncated_lengths_examples(lengths, room, expected):
+    assert truncated_lengths(*lengths, room, "longest_first") == expected
 
 
 @given(COUNTS, COUNTS, st.integers(0, 30))
-def test_one_text_only_may_be_cut(first, second, room):
+def test_truncated_lengths_truncate_one_text_only(first, second, room):
     for which, others in ("only_first", second), ("only_second", first):
         if others > room:
             cut, kept = ("first", "second") if which == "only_first" else ("second", "first")
-            said = f"^truncation: asked to cut the {cut} text only, but the {kept} one alone is too"
-            with pytest.raises(ValueError, match=said):
-                keep(first, second, room, which)
+            message = (
+                f"^truncation: asked to cut the {cut} text only, but the {kept} one alone is too"
+            )
+            with pytest.raises(ValueError, match=message):
+                truncated_lengths(first, second, room, which)
         else:
-            kept = keep(first, second, room, which)
+            kept = truncated_lengths(first, second, room, which)
             assert kept[which == "only_first"] == others
             assert sum(kept) == min(room, first + second)
 
 
-def test_bad_truncations_are_refused():
+def test_truncated_lengths_refuse_invalid_truncations():
     with pytest.raises(ValueError, match="longest_first, only_first, only_second, got 'first'"):
-        keep(3, 3, 9, "first")
+        truncated_lengths(3, 3, 9, "first")
     with pytest.raises(ValueError, match=r"cut the second text only, but there is none$"):
-        keep(3, None, 9, "only_second")
+        truncated_lengths(3, None, 9, "only_second")
 
 
 @given(COUNTS, st.integers(1, 6), st.data())
-def test_windows_overlap_by_the_stride_and_lose_nothing(count, width, data):
+def test_split_windows_overlap_by_the_stride_and_cover_the_text(count, width, data):
     stride = data.draw(st.integers(0, width - 1))
-    ids = rows(*range(count))
-    found = [part[:, 0].tolist() for part in windows(ids, width, stride)]
+    ids = tokens_of(*range(count))
+    found = [part[:, 0].tolist() for part in split_windows(ids, width, stride)]
     assert found[0] == list(range(min(width, count)))
     for one, other in pairwise(found):
         assert one[len(one) - stride :] == other[:stride]
         assert len(one) == width
-        assert len(other) > stride  # something new
+        assert len(other) > stride  # at least one new token
     assert {i for part in found for i in part} == set(range(count))
 
 
@@ -115,26 +117,26 @@ def test_windows_overlap_by_the_stride_and_lose_nothing(count, width, data):
         (0, 0, "^max_length: leaves a window no room for a token of each text$"),
     ],
 )
-def test_windows_must_get_somewhere(width, stride, message):
+def test_split_windows_refuse_invalid_widths_and_strides(width, stride, message):
     with pytest.raises(ValueError, match=message):
-        windows(rows(5, 6, 7, 8), width, stride)
-    assert len(windows(rows(), width, stride)) == 1
+        split_windows(tokens_of(5, 6, 7, 8), width, stride)
+    assert len(split_windows(tokens_of(), width, stride)) == 1
 
 
-def test_there_must_be_room_for_the_special_tokens():
-    assert room(2, texts=1) == 0
-    assert room(5, texts=2) == 2
+def test_text_room_refuses_lengths_below_the_special_tokens():
+    assert text_room(2, texts=1) == 0
+    assert text_room(5, texts=2) == 2
     with pytest.raises(ValueError, match=r"max_length: expected at least 2, .* got 1"):
-        room(1, texts=1)
+        text_room(1, texts=1)
     with pytest.raises(ValueError, match=r"max_length: expected at least 3, .* got 2"):
-        room(2, texts=2)
+        text_room(2, texts=2)
     with pytest.raises(
         ValueError, match=r"^max_length: expected the length of a window, got None$"
     ):
-        room(None, texts=1)
+        text_room(None, texts=1)
 
 
-IDS = st.lists(st.integers(5, 9), max_size=12).map(lambda ids: rows(*ids))
+IDS = st.lists(st.integers(5, 9), max_size=12).map(lambda ids: tokens_of(*ids))
 
 
 @given(
@@ -142,7 +144,7 @@ IDS = st.lists(st.integers(5, 9), max_size=12).map(lambda ids: rows(*ids))
     st.integers(0, 20),
     st.none() | st.integers(1, 9),
 )
-def test_a_batch_is_its_rows_and_padding(texts, length, multiple):
+def test_pad_stacks_encodings_with_padding(texts, length, multiple):
     encodings = [FRAME.encoding(*each) for each in texts]
     batch = pad(encodings, PAD, length, multiple, [*INPUTS, "special_tokens_mask", "offsets"])
     longest = max(len(encoding.input_ids) for encoding in encodings)
@@ -162,13 +164,13 @@ def test_a_batch_is_its_rows_and_padding(texts, length, multiple):
     for name, fill in fills.items():
         assert batch[name].shape[:2] == (len(texts), width)
         assert batch[name].dtype == np.int64
-        for row, encoding in zip(batch[name].tolist(), encodings, strict=True):
+        for found, encoding in zip(batch[name].tolist(), encodings, strict=True):
             values = getattr(encoding, name)
             values = [list(v) for v in values] if name == "offsets" else values
-            assert row == values + [fill] * (width - len(values))
+            assert found == values + [fill] * (width - len(values))
 
 
-def test_what_to_pad_to():
+def test_padded_length_and_pad_refuse_invalid_options():
     assert padded_length("longest", 9) == 0
     assert padded_length("max_length", 9) == 9
     with pytest.raises(ValueError, match=r"^padding: expected a max_length to pad to, got None$"):
@@ -176,8 +178,8 @@ def test_what_to_pad_to():
     with pytest.raises(ValueError, match="padding: expected 'longest' or 'max_length', got True"):
         padded_length(True, 9)
     with pytest.raises(ValueError, match="pad_to_multiple_of: expected at least 1, got 0"):
-        pad([FRAME.encoding(rows(5))], PAD, multiple=0)
-    assert pad([FRAME.encoding(rows(5))], PAD, multiple=1)["input_ids"].tolist() == [[2, 5, 3]]
+        pad([FRAME.encoding(tokens_of(5))], PAD, multiple=0)
+    assert pad([FRAME.encoding(tokens_of(5))], PAD, multiple=1)["input_ids"].tolist() == [[2, 5, 3]]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +193,6 @@ def test_what_to_pad_to():
         (["a", "b"], ["c"], ValueError, "pairs: expected 2, one for each text, got 1"),
     ],
 )
-def test_bad_texts_are_refused(texts, pairs, error, message):
+def test_with_pairs_refuses_invalid_texts(texts, pairs, error, message):
     with pytest.raises(error, match=message):
         list(with_pairs(texts, pairs))

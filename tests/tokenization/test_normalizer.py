@@ -1,4 +1,4 @@
-"""From text to words."""
+"""Normalizer: words, letters and chunks of a text, and the character tables."""
 
 import re
 import sys
@@ -33,12 +33,12 @@ def in_class(letter, name):
         ("a\tb\nc\rd\xa0e\u3000f\u2028g", list("abcdefg")),
         ("a\x0bb\x0cc\x1cd\x85e", ["abcde"]),  # control characters, not white space
         ("a\x00b\ufffdc\u200bd\xade\ue000f\ud800g", ["abcdefg"]),
-        ("a\u0378b", ["a\u0378b"]),  # not assigned, and kept
+        ("a\u0378b", ["a\u0378b"]),  # unassigned, kept
         ("$+<=>^`|~", list("$+<=>^`|~")),
-        ("a€b", ["a€b"]),  # a symbol outside ASCII is a letter like any other
+        ("a€b", ["a€b"]),  # a symbol outside ASCII is a letter
         ("“a”—b…", ["“", "a", "”", "—", "b", "…"]),
         ("Ångström naïve", ["angstrom", "naive"]),
-        ("ΟΔΟΣ Σ", ["οδοσ", "σ"]),  # no final ς
+        ("ΟΔΟΣ Σ", ["οδοσ", "σ"]),  # without a final ς
         ("İstanbul", ["istanbul"]),
         ("你好abc世", ["你", "好", "abc", "世"]),
         ("ひらがな カタカナ", ["ひらかな", "カタカナ"]),
@@ -47,11 +47,11 @@ def in_class(letter, name):
         (" \n\u200b ", []),
     ],
 )
-def test_words(text, expected):
+def test_words_of_examples(text, expected):
     assert Normalizer().words(text) == expected
 
 
-def test_each_option_does_what_it_says():
+def test_words_depend_on_each_option():
     assert Normalizer(do_lower_case=False).words("Été 北京") == ["Été", "北", "京"]
     assert Normalizer(do_lower_case=False, strip_accents=True).words("Été") == ["Ete"]
     assert Normalizer(strip_accents=False).words("Été İ") == ["été", "i\u0307"]
@@ -60,7 +60,7 @@ def test_each_option_does_what_it_says():
     assert kept == ["a\u200bb\x1cc", "d", "e", "f"]
 
 
-def test_a_class_is_written_as_code_points():
+def test_character_class_matches_its_code_points():
     written = characters.character_class("41-43 1F600")
     assert re.findall(f"[{written}]", "@ABCD-UX\U0001f600") == [*"ABC", "\U0001f600"]
 
@@ -74,41 +74,41 @@ def test_a_class_is_written_as_code_points():
         (characters.MARK, ["Mn"], "\u1734"),
     ],
 )
-def test_the_tables_are_of_their_categories(name, categories, others):
-    """The parity tests hold them against tokenizers; this, against what Python knows."""
+def test_character_tables_have_their_unicode_categories(name, categories, others):
+    """The parity tests compare the tables with `tokenizers`; this test with `unicodedata`."""
     pattern = re.compile(f"[{name}]")
     every = "".join(map(chr, range(sys.maxunicode + 1)))
     found = pattern.findall(every)
-    strangers = [c for c in found if not unicodedata.category(c).startswith(tuple(categories))]
-    assert sorted(strangers) == sorted(others)
-    # Nothing of Unicode 3.2 that is still filed there is missing, but for line ends and tabs.
+    outsiders = [c for c in found if not unicodedata.category(c).startswith(tuple(categories))]
+    assert sorted(outsiders) == sorted(others)
+    # No character with this category since Unicode 3.2 is missing, except line ends and tabs.
     old = unicodedata.ucd_3_2_0
     for c in set(every) - set(found) - set("\t\n\r"):
         category = old.category(c)
         assert not category.startswith(tuple(categories)) or unicodedata.category(c) != category
 
 
-def test_capitals_of_later_unicodes_are_known():
+def test_normalize_lowers_capitals_of_later_unicode_versions():
     small = Normalizer(strip_accents=False).normalize("\ua7cb\ua7cc\ua7dc\U00010d50\U00016eb8")
     assert small == "\u0264\ua7cd\u019b\U00010d70\U00016ed3"
 
 
-def test_marks_are_put_in_order():
+def test_letters_and_normalize_sort_marks():
     normalizer = Normalizer(do_lower_case=False, strip_accents=True)
-    # Two spacing marks of classes 226 and 216 stay, in order; U+0301 between them goes.
+    # Two spacing marks of classes 226 and 216 are kept and sorted; U+0301 between them is dropped.
     letters = normalizer.letters("a\U0001d16d\u0301\U0001d165")
     assert [tuple(letter) for letter in letters] == [
         ("a", 0, 1),
         ("\U0001d165", 1, 2),
         ("\U0001d16d", 2, 3),
     ]
-    # A mark of class 1, which goes, is no hindrance.
+    # A dropped mark of class 1 between them makes no difference.
     assert normalizer.normalize("a\U0001d16d\u0338\U0001d165") == "a\U0001d165\U0001d16d"
-    # One of Unicode 14 isn't known to move.
+    # A mark of Unicode 14 is not reordered.
     assert normalizer.normalize("a\u302e\u1715\u302f") == "a\u302e\u1715\u302f"
 
 
-def test_control_characters_cut_where_they_are_not_dropped():
+def test_located_chunks_split_at_control_characters_unless_dropped():
     text = "a\x0bb  c"
     assert Normalizer().located_chunks(text) == (["a\x0bb", "c"], [0, 5])
     kept = Normalizer(clean_text=False)
@@ -116,7 +116,7 @@ def test_control_characters_cut_where_they_are_not_dropped():
 
 
 @given(TEXTS, NORMALIZERS)
-def test_the_words_are_those_of_the_chunks(text, normalizer):
+def test_words_equal_the_words_of_the_chunks(text, normalizer):
     chunks, starts = normalizer.located_chunks(text)
     assert chunks == normalizer.chunks(text)
     assert [text[start : start + len(c)] for c, start in zip(chunks, starts, strict=True)] == chunks
@@ -124,7 +124,7 @@ def test_the_words_are_those_of_the_chunks(text, normalizer):
 
 
 @given(TEXTS, NORMALIZERS)
-def test_letter_by_letter_is_the_same(text, normalizer):
+def test_letters_and_located_words_equal_normalize_and_words(text, normalizer):
     letters = normalizer.letters(text)
     assert "".join(letter.char for letter in letters) == normalizer.normalize(text)
     words = normalizer.located_words(text)
@@ -136,13 +136,13 @@ def test_letter_by_letter_is_the_same(text, normalizer):
 
 
 @given(st.text(st.characters(max_codepoint=0x24F)), st.booleans())
-def test_each_letter_stands_where_it_came_from(text, lower):
+def test_letters_have_the_positions_of_their_sources(text, lower):
     for char, start, end in Normalizer(do_lower_case=lower).letters(text):
         assert char in Normalizer(do_lower_case=lower).normalize(text[start:end])
 
 
 @given(TEXTS, NORMALIZERS)
-def test_words_are_clean(text, normalizer):
+def test_words_contain_no_space_or_inner_punctuation(text, normalizer):
     for word in normalizer.words(text):
         assert word
         for letter in word:
@@ -153,19 +153,19 @@ def test_words_are_clean(text, normalizer):
 
 
 @given(st.text(st.characters(max_codepoint=0x24F)), NORMALIZERS)
-def test_normalising_again_changes_nothing(text, normalizer):
+def test_words_are_idempotent(text, normalizer):
     words = normalizer.words(text)
     assert normalizer.words(" ".join(words)) == words
 
 
 @given(st.text(st.characters(max_codepoint=127)), NORMALIZERS)
-def test_plain_ascii_takes_no_other_road_than_the_rest(text, normalizer):
+def test_words_of_ascii_equal_those_of_the_general_path(text, normalizer):
     assert normalizer.words(text + " ☃")[:-1] == normalizer.words(text)
 
 
 @pytest.mark.slow
-def test_every_python_cuts_the_same_words():
-    """The sum was the same with Python 3.11 (Unicode 14), 3.12 (15.0) and 3.13 (15.1)."""
+def test_words_are_equal_on_all_python_versions():
+    """The checksum is equal on Python 3.11 (Unicode 14), 3.12 (15.0) and 3.13 (15.1)."""
     words = Normalizer(strip_accents=True).words
     found = (words(f"x{c}\u302e{c}y {c}") for c in map(chr, range(sys.maxunicode + 1)))
     text = "\n".join(" ".join(each) for each in found)

@@ -1,7 +1,7 @@
-"""The same tokens as Hugging Face's tokenizers and transformers, for every code point.
+"""Parity with Hugging Face's tokenizers and transformers, for every code point.
 
-What remains different is listed in the docstring of `minibert.tokenization`, and asserted here, so
-that nothing can join the list unseen.
+The docstring of `minibert.tokenization` lists the remaining differences. The tests assert each of
+them, so that no other difference can occur unnoticed.
 """
 
 import json
@@ -26,12 +26,12 @@ OPTIONS = [
     dict(zip(NAMES, values, strict=True))
     for values in product([True, False], [None, True, False], [True, False], [True, False])
 ]
-# Each step with and without the others: enough where every code point is tried.
+# Each step with and without the others; used where every code point is tried.
 FEW = [
     dict(zip(NAMES, map(bool, map(int, bits)), strict=True))
     for bits in ("1111", "0000", "1001", "0110")
 ]
-# Every code point that the peer can be given: all but the surrogates.
+# Every code point that the peer accepts: all but the surrogates.
 EVERY = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
 MARKS = [c for c in EVERY if unicodedata.combining(c) or regex.match(f"[{MARK}{LATE}]", c)]
 HOSTILE = list(
@@ -63,7 +63,7 @@ ADDED = [
 
 
 def make(prefix="##", added=(), **options):
-    """Make a tokenizer whose special tokens are not where one expects them."""
+    """Return a tokenizer with special tokens at unusual ids."""
     pieces = [*PIECES, *LETTERS, *(prefix + c for c in [*LETTERS, "ss"])]
     pieces = list(dict.fromkeys(pieces))
     pieces = ["[PAD]", *pieces[:10], "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces[10:]]
@@ -86,7 +86,7 @@ KINDS = [
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: ", ".join(kind))
 def both(request, tmp_path_factory):
-    """Our tokenizer and transformers', from one folder that we wrote."""
+    """Return our tokenizer and that of transformers, from one folder that we saved."""
     from transformers import AutoTokenizer
 
     folder = tmp_path_factory.mktemp("tokenizer")
@@ -95,7 +95,7 @@ def both(request, tmp_path_factory):
 
 
 def peer_words(options):
-    """Return a function that gives tokenizers' words, and where they stand."""
+    """Return a function that returns the words of `tokenizers` and their offsets."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     peer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
@@ -122,14 +122,14 @@ def my_words(normalizer, text):
 
 
 @pytest.mark.parametrize("options", FEW, ids=lambda options: str(list(options.values())))
-def test_every_code_point_in_a_word_and_between_words(options):
+def test_located_words_of_every_code_point_in_and_between_words(options):
     normalizer, peer = Normalizer(**options), peer_words(options)
     for start in range(0, len(EVERY), 1000):
         text = "".join(f"x{c}y {c} " for c in EVERY[start : start + 1000])
         assert my_words(normalizer, text) == peer(text)
 
 
-def test_every_code_point_alone():
+def test_words_of_every_code_point_alone():
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     peer = Tokenizer(models.WordPiece({"?": 0}, unk_token="?"))
@@ -142,18 +142,18 @@ def test_every_code_point_alone():
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: str(list(options.values())))
 @given(text=TEXTS)
-def test_words_of_any_text(options, text):
+def test_located_words_of_any_text(options, text):
     assert my_words(Normalizer(**options), text) == peer_words(options)(text)
 
 
-def test_surrogates_are_what_there_is_no_comparing():
+def test_words_drop_surrogates_which_the_peer_refuses():
     assert Normalizer().words("a\ud800b") == ["ab"]
     assert Normalizer(clean_text=False).words("a\udfffb") == ["a\udfffb"]
     with pytest.raises((UnicodeEncodeError, TypeError)):
         peer_words(OPTIONS[0])("a\ud800b")
 
 
-def test_the_folder_means_the_same(both):
+def test_saved_folder_has_equal_vocabulary_and_special_ids(both):
     mine, peer = both
     assert peer.get_vocab() == dict(mine.vocab)
     assert len(peer) == len(mine)
@@ -166,29 +166,29 @@ def test_the_folder_means_the_same(both):
         assert getattr(peer, name) == getattr(mine, name)
 
 
-def everything(encoding):
+def fields_of(encoding):
     names = "input_ids token_type_ids attention_mask special_tokens_mask offsets word_ids".split()
     return [getattr(encoding, name) for name in names]
 
 
-def peer_everything(encoding):
+def peer_fields_of(encoding):
     names = "ids type_ids attention_mask special_tokens_mask offsets word_ids".split()
     return [getattr(encoding, name) for name in names]
 
 
 @settings(max_examples=200)
 @given(text=WRITTEN, pair=st.none() | WRITTEN, plain=st.booleans())
-def test_everything_about_an_encoding(both, text, pair, plain):
+def test_encode_and_ids_of_any_text(both, text, pair, plain):
     mine, peer = both
     peer = peer.backend_tokenizer
     peer.no_truncation()
     peer.no_padding()
-    # Letters of Unicode 17 are known to `regex` as such; see the next test.
-    text, pair = (None if t is None else without_the_newest(t) for t in (text, pair))
+    # `regex` knows the letters of Unicode 17; see the next test.
+    text, pair = (None if t is None else drop_unassigned(t) for t in (text, pair))
     peer.encode_special_tokens = plain
     expected = peer.encode(text, pair)
     found = mine.encode(text, pair, split_special_tokens=plain)
-    assert everything(found) == peer_everything(expected)
+    assert fields_of(found) == peer_fields_of(expected)
     if set(mine.added_tokens).isdisjoint(ADDED):
         assert found.tokens == expected.tokens
     ids = peer.encode(text, add_special_tokens=False).ids
@@ -196,11 +196,11 @@ def test_everything_about_an_encoding(both, text, pair, plain):
     assert mine.convert_tokens_to_ids(mine.convert_ids_to_tokens(ids)) == ids
 
 
-def without_the_newest(text):
+def drop_unassigned(text):
     return "".join(c for c in text if unicodedata.category(c) != "Cn")
 
 
-def test_what_is_in_a_word_differs_in_nothing_older_than_unicode_17():
+def test_finder_single_word_differs_for_unassigned_letters_only():
     from tokenizers import AddedToken as PeerToken
     from tokenizers import Tokenizer, models
 
@@ -214,8 +214,8 @@ def test_what_is_in_a_word_differs_in_nothing_older_than_unicode_17():
     assert all(regex.match(r"\w", c) for c in different)
 
 
-def test_the_text_of_an_added_token_is_its_own():
-    """There, it is the part of the text that was taken, normalised."""
+def test_tokenize_returns_the_content_of_an_added_token():
+    """The peer returns the matched part of the text, normalized."""
     from tokenizers import AddedToken as PeerToken
     from tokenizers import Tokenizer, models, normalizers
 
@@ -229,44 +229,46 @@ def test_the_text_of_an_added_token_is_its_own():
 
 @settings(max_examples=200)
 @given(
-    text=WRITTEN.map(without_the_newest),
-    pair=st.none() | WRITTEN.map(without_the_newest),
+    text=WRITTEN.map(drop_unassigned),
+    pair=st.none() | WRITTEN.map(drop_unassigned),
     max_length=st.integers(2, 12),
     truncation=st.sampled_from(["longest_first", "only_first", "only_second"]),
     stride=st.integers(0, 3),
 )
-def test_truncation_and_windows(both, text, pair, max_length, truncation, stride):
+def test_encode_windows_of_any_text(both, text, pair, max_length, truncation, stride):
     mine, peer = both
     peer = peer.backend_tokenizer
     peer.no_padding()
     peer.encode_special_tokens = False
-    how = {"max_length": max_length, "truncation": truncation}
-    assume(stride < max_length - (2 if pair is None else 3))  # the peer refuses it at once
+    options = {"max_length": max_length, "truncation": truncation}
+    assume(
+        stride < max_length - (2 if pair is None else 3)
+    )  # otherwise the peer refuses the options
     try:
-        found = mine.encode_windows(text, pair, stride=stride, **how)
+        found = mine.encode_windows(text, pair, stride=stride, **options)
     except ValueError as error:
         if "no room" in str(error):
-            return  # the peer makes windows longer than asked
+            return  # the peer makes longer windows
         if pair is None and truncation == "only_second":
-            return  # the peer refuses it only if something has to be cut
+            return  # the peer refuses it only if tokens are truncated
         with pytest.raises(BaseException):  # noqa: B017, PT011, PT012 (Rust panics have no class)
             peer.enable_truncation(max_length, stride=stride, strategy=truncation)
             peer.encode(text, pair)
         return
     peer.enable_truncation(max_length, stride=stride, strategy=truncation)
     first = peer.encode(text, pair)
-    expected = [peer_everything(each) for each in [first, *first.overflowing]]
-    assert [everything(each) for each in found] == expected
-    assert everything(mine.encode(text, pair, **how)) == expected[0]
+    expected = [peer_fields_of(each) for each in [first, *first.overflowing]]
+    assert [fields_of(each) for each in found] == expected
+    assert fields_of(mine.encode(text, pair, **options)) == expected[0]
 
 
 @given(
-    texts=st.lists(WRITTEN.map(without_the_newest), min_size=1, max_size=4),
+    texts=st.lists(WRITTEN.map(drop_unassigned), min_size=1, max_size=4),
     padding=st.sampled_from(["longest", "max_length"]),
     multiple=st.sampled_from([None, 3]),
     windows=st.booleans(),
 )
-def test_batches(both, texts, padding, multiple, windows):
+def test_encode_batch_of_any_texts(both, texts, padding, multiple, windows):
     mine, peer = both
     peer.backend_tokenizer.encode_special_tokens = False
     options = {
@@ -286,22 +288,22 @@ def test_batches(both, texts, padding, multiple, windows):
 
 
 @given(text=WRITTEN, skip=st.booleans())
-def test_decoding(both, text, skip):
+def test_decode_of_any_text(both, text, skip):
     from tokenizers.decoders import WordPiece
 
     mine, peer = both
     peer.backend_tokenizer.decoder = WordPiece(prefix=mine.vocabulary.prefix, cleanup=False)
     ids = mine.encode(text).input_ids
     expected = peer.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
-    if "中" not in [token.content for token in mine.added_tokens]:  # there, it grew spaces
+    if "中" not in [token.content for token in mine.added_tokens]:  # the peer adds spaces
         assert mine.decode(ids, skip_special_tokens=skip) == expected
         cleaned = peer.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=True)
         assert mine.decode(ids, skip_special_tokens=skip, clean_up=True) == cleaned
 
 
 @pytest.mark.parametrize("cls", ["BertTokenizer", "BertTokenizerFast", None])
-def test_what_transformers_saves_is_read(tmp_path, cls):
-    """Its own folders, of today's form, and with the class of most checkpoints."""
+def test_from_pretrained_reads_folders_saved_by_transformers(tmp_path, cls):
+    """Folders in the current format, and with the class name of most checkpoints."""
     from transformers import AutoTokenizer
 
     make(added=[AddedToken("new york")]).save_pretrained(tmp_path / "mine")
@@ -319,7 +321,7 @@ def test_what_transformers_saves_is_read(tmp_path, cls):
 
 
 @given(text=WRITTEN)
-def test_the_real_vocabulary(minilm, text):
+def test_encode_with_a_real_vocabulary(minilm, text):
     mine, peer = minilm
     assert mine.encode(text).input_ids == peer(text)["input_ids"]
     assert mine.tokenize(text) == peer.tokenize(text)
@@ -336,7 +338,7 @@ def minilm():
     return WordPieceTokenizer.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
-def test_an_empty_second_text_is_one(both):
+def test_encode_an_empty_pair(both):
     mine, peer = both
     peer.backend_tokenizer.no_truncation()
     peer.backend_tokenizer.no_padding()
@@ -345,7 +347,7 @@ def test_an_empty_second_text_is_one(both):
     assert len(peer("a", "")["input_ids"]) == 3
 
 
-def test_special_tokens_that_no_vocabulary_has(tmp_path):
+def test_from_pretrained_refuses_missing_special_tokens(tmp_path):
     from transformers import BertTokenizer
 
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
@@ -354,7 +356,7 @@ def test_special_tokens_that_no_vocabulary_has(tmp_path):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
-def test_windows_without_room(both):
+def test_encode_windows_refuses_windows_without_room(both):
     mine, peer = both
     peer = peer.backend_tokenizer
     peer.enable_truncation(4)

@@ -1,4 +1,4 @@
-"""A tokenizer saved is the tokenizer loaded."""
+"""Saving and loading a tokenizer: round trips, file formats, invalid files."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def save_without_json(pieces, folder):
         },
     ),
 )
-def test_a_round_trip_keeps_everything(tmp_path_factory, more, options):
+def test_save_and_load_round_trip(tmp_path_factory, more, options):
     folder = tmp_path_factory.mktemp("tokenizer")
     pieces = list(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<päd>", *more]))
     tokenizer = WordPieceTokenizer(pieces, **options)
@@ -58,18 +58,20 @@ def test_a_round_trip_keeps_everything(tmp_path_factory, more, options):
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
     assert state(WordPieceTokenizer.from_pretrained(folder)) == state(tokenizer)
-    (folder / "tokenizer.json").unlink()  # the others state all but the added tokens
+    (folder / "tokenizer.json").unlink()  # the other files contain all but the added tokens
     options.pop("added_tokens", None)
     expected = state(WordPieceTokenizer(pieces, **options))
     assert state(WordPieceTokenizer.from_pretrained(folder)) == expected
     WordPieceTokenizer(pieces, **options).save_pretrained(folder)
-    (folder / "tokenizer_config.json").unlink()  # and tokenizer.json what Hugging Face's can
+    (
+        folder / "tokenizer_config.json"
+    ).unlink()  # tokenizer.json contains the options that Hugging Face has
     alone = WordPieceTokenizer.from_pretrained(folder)
     assert alone.normalizer == tokenizer.normalizer
     assert alone.vocab == WordPieceTokenizer(pieces, **options).vocab
 
 
-def test_the_files_to_the_letter(tmp_path):
+def test_save_pretrained_writes_the_expected_files(tmp_path):
     more = AddedToken("New York", single_word=True)
     WordPieceTokenizer(
         ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "é"],
@@ -132,16 +134,16 @@ def test_the_files_to_the_letter(tmp_path):
         written = (tmp_path / name).read_bytes().decode()
         assert json.loads(written) == content
         assert written == json.dumps(json.loads(written), indent=2, ensure_ascii=False) + "\n"
-    WordPieceTokenizer(PIECES).save_pretrained(tmp_path)  # a length without a limit isn't written
+    WordPieceTokenizer(PIECES).save_pretrained(tmp_path)  # a length of None is not written
     assert "model_max_length" not in (tmp_path / "tokenizer_config.json").read_text()
 
 
-def test_the_configuration_may_be_missing(tmp_path):
+def test_from_pretrained_works_without_a_configuration(tmp_path):
     (tmp_path / "vocab.txt").write_bytes("".join(f"{p}\r\n" for p in PIECES).encode())
     assert state(WordPieceTokenizer.from_pretrained(tmp_path)) == state(WordPieceTokenizer(PIECES))
 
 
-def test_what_transformers_writes_is_understood(tmp_path):
+def test_from_pretrained_reads_configurations_of_transformers(tmp_path):
     save_without_json(PIECES, tmp_path)
     config = {
         "do_lower_case": False,
@@ -175,7 +177,7 @@ def test_what_transformers_writes_is_understood(tmp_path):
         ('{"pad_token": "<pad>"}', "pad_token: expected a piece of the vocabulary, got '<pad>'"),
     ],
 )
-def test_a_broken_configuration_is_named(tmp_path, config, message):
+def test_from_pretrained_names_an_invalid_configuration(tmp_path, config, message):
     save_without_json(PIECES, tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(config)
     with pytest.raises(ValueError, match=message) as caught:
@@ -184,7 +186,7 @@ def test_a_broken_configuration_is_named(tmp_path, config, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_broken_vocabulary_is_named(tmp_path):
+def test_from_pretrained_names_an_invalid_vocabulary(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"vocab\.txt: no such file"):
         WordPieceTokenizer.from_pretrained(tmp_path)
     (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
@@ -205,7 +207,7 @@ def test_a_broken_vocabulary_is_named(tmp_path):
         ("[UNK]\n\na\n\n", r"'' occurs twice, at 1 and 3"),
     ],
 )
-def test_a_vocabulary_that_lacks_what_is_needed_is_refused(tmp_path, lines, message):
+def test_from_pretrained_refuses_an_incomplete_vocabulary(tmp_path, lines, message):
     (tmp_path / "vocab.txt").write_text(lines)
     with pytest.raises(ValueError, match=message):
         WordPieceTokenizer.from_pretrained(tmp_path)
@@ -214,14 +216,14 @@ def test_a_vocabulary_that_lacks_what_is_needed_is_refused(tmp_path, lines, mess
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
-def test_a_blank_line_is_a_piece_that_no_text_has(tmp_path):
-    """As in transformers: the pieces after it keep their ids."""
+def test_from_pretrained_reads_a_blank_line_as_a_piece(tmp_path):
+    """As in transformers, the pieces after it keep their ids."""
     (tmp_path / "vocab.txt").write_text("\n".join([*PIECES[:5], "", "a"]))
     tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
     assert tokenizer.encode("a").input_ids == [2, 6, 3]
 
 
-def test_the_special_tokens_map_is_read_and_the_configuration_overrules_it(tmp_path):
+def test_from_pretrained_prefers_the_configuration_to_the_special_tokens_map(tmp_path):
     save_without_json([*PIECES, "<p>", "<m>"], tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<m>"}')
     mapping = {"pad_token": "<p>", "mask_token": {"content": "<m>", "lstrip": True}}
@@ -233,7 +235,7 @@ def test_the_special_tokens_map_is_read_and_the_configuration_overrules_it(tmp_p
     assert [tokenizer.vocab["<e>"], tokenizer.vocab["<f>"]] == [13, 14]
 
 
-def test_added_tokens_decoder_is_read(tmp_path):
+def test_from_pretrained_reads_added_tokens_decoder(tmp_path):
     save_without_json(PIECES, tmp_path)
     path = tmp_path / "tokenizer_config.json"
     added = {"4": {"content": "[MASK]", "lstrip": True, "special": True}, "11": {"content": "a a"}}
@@ -250,7 +252,7 @@ def test_added_tokens_decoder_is_read(tmp_path):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
-def test_extra_special_tokens_are_read(tmp_path):
+def test_from_pretrained_reads_extra_special_tokens(tmp_path):
     save_without_json(PIECES, tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"extra_special_tokens": ["<e>"]}')
     assert WordPieceTokenizer.from_pretrained(tmp_path).encode("a<e>").input_ids == [2, 5, 11, 3]
@@ -262,27 +264,27 @@ def test_extra_special_tokens_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(("length", "kept"), [(10**9, 10**9), (10**9 + 1, None), (0, 0)])
-def test_a_length_beyond_all_texts_is_none(tmp_path, length, kept):
+def test_from_pretrained_reads_a_huge_length_as_none(tmp_path, length, kept):
     save_without_json(PIECES, tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(f'{{"model_max_length": {length}}}')
     assert WordPieceTokenizer.from_pretrained(tmp_path).model_max_length == kept
 
 
-def test_added_tokens_of_older_folders_are_read(tmp_path):
+def test_from_pretrained_reads_added_tokens_of_older_folders(tmp_path):
     save_without_json(PIECES, tmp_path)
     (tmp_path / "special_tokens_map.json").write_text('{"additional_special_tokens": ["<E>"]}')
     (tmp_path / "added_tokens.json").write_text('{"<E>": 12, "New York": 11}')
     tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
     assert tokenizer.encode("new york <E>").input_ids == [2, 11, 12, 3]
-    assert tokenizer.encode("<e>").input_ids == [2, 1, 1, 1, 3]  # it isn't normalised
+    assert tokenizer.encode("<e>").input_ids == [2, 1, 1, 1, 3]  # the token is not normalized
     assert 12 in tokenizer.all_special_ids
     (tmp_path / "added_tokens.json").write_text('{"<E>": "12"}')
-    said = r"added_tokens\.json: added token: expected an integer as its id, got '12'$"
-    with pytest.raises(ValueError, match=said):
+    message = r"added_tokens\.json: added token: expected an integer as its id, got '12'$"
+    with pytest.raises(ValueError, match=message):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
-def test_special_tokens_may_be_added_ones(tmp_path):
+def test_save_and_load_special_tokens_that_are_added(tmp_path):
     added = [AddedToken("<end>", normalized=False, special=True)]
     tokenizer = WordPieceTokenizer(PIECES, sep_token="<end>", added_tokens=added)
     assert tokenizer.encode("a").input_ids == [2, 5, 11]
@@ -307,7 +309,7 @@ TEMPLATE["pair"] = [
 
 @pytest.fixture
 def whole(tmp_path):
-    """Return a function that saves a tokenizer.json with changes, and one that loads it."""
+    """Return a function that changes the saved tokenizer.json and loads it."""
     WordPieceTokenizer(PIECES, do_lower_case=False).save_pretrained(tmp_path)
     (tmp_path / "tokenizer_config.json").unlink()
 
@@ -321,7 +323,7 @@ def whole(tmp_path):
     return load
 
 
-def test_tokenizer_json_alone_is_enough(whole, tmp_path):
+def test_from_pretrained_needs_tokenizer_json_only(whole, tmp_path):
     expected = state(WordPieceTokenizer(PIECES, do_lower_case=False))
     (tmp_path / "vocab.txt").unlink()
     assert state(whole()) == expected
@@ -331,7 +333,7 @@ def test_tokenizer_json_alone_is_enough(whole, tmp_path):
     normalizer = json.loads((tmp_path / "tokenizer.json").read_text())["normalizer"]
     assert state(whole(normalizer={"type": "Sequence", "normalizers": [normalizer]})) == expected
     content = json.loads((tmp_path / "tokenizer.json").read_text())
-    del content["model"]["type"]  # as old files have it
+    del content["model"]["type"]  # as in old files
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     assert state(WordPieceTokenizer.from_pretrained(tmp_path)) == expected
     nothing = whole(normalizer=None).normalizer
@@ -376,7 +378,7 @@ def test_tokenizer_json_alone_is_enough(whole, tmp_path):
         ),
         (
             {"added_tokens": [{"id": 11, "content": "x", "lstrip": 1}]},
-            r"\(TypeError: expected true or false as what an added token does\)$",
+            r"\(TypeError: added token: expected true or false as its options\)$",
         ),
         (
             {"model": {"max_input_chars_per_word": "x"}},
@@ -384,14 +386,14 @@ def test_tokenizer_json_alone_is_enough(whole, tmp_path):
         ),
     ],
 )
-def test_what_another_tokenizer_needs_is_refused(whole, tmp_path, changes, message):
+def test_from_pretrained_refuses_other_kinds_of_tokenizers(whole, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         whole(**changes)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_that_does_not_say_what_it_is_is_refused(whole, tmp_path):
+def test_from_pretrained_refuses_a_model_without_a_type(whole, tmp_path):
     path = tmp_path / "tokenizer.json"
     content = json.loads(path.read_text())
     del content["model"]["type"], content["model"]["max_input_chars_per_word"]
@@ -400,7 +402,7 @@ def test_a_model_that_does_not_say_what_it_is_is_refused(whole, tmp_path):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_save_pretrained_keeps_the_old_file_after_a_failure(tmp_path):
     WordPieceTokenizer(PIECES).save_pretrained(tmp_path)
     before = (tmp_path / "vocab.txt").read_bytes()
     tokenizer = WordPieceTokenizer([*PIECES, "b"])

@@ -1,4 +1,4 @@
-"""The fast trainer learns what the slow and obvious one does, from texts in whatever order."""
+"""learn_vocabulary equals a plain implementation, for any order of the texts."""
 
 import os
 import re
@@ -13,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.tokenization import WordPieceTokenizer
-from minibert.tokenization.trainer import commonest_letters, joined_pieces, learn_vocabulary
+from minibert.tokenization.trainer import learn_vocabulary, merge_pairs, select_alphabet
 
 WORDS = st.text("abcd", min_size=1, max_size=8)
 TRIPLES = list(product("abcde", "fghi", "jklmn"))
 TEXTS = st.lists(st.lists(WORDS, max_size=6).map(" ".join), max_size=8)
 
 
-def slow(texts, min_frequency=2, limit_alphabet=1000, initial_alphabet="", score="frequency"):
-    """Count everything afresh before each join, and yield the vocabulary as it grows."""
+def learn_plainly(
+    texts, min_frequency=2, limit_alphabet=1000, initial_alphabet="", score="frequency"
+):
+    """Recount all pairs before each merge; yield the growing vocabulary."""
     words = [word for text in texts for word in text.split()]
     letters = Counter("".join(words))
     kept = sorted(letters.keys() - set(initial_alphabet), key=lambda c: (-letters[c], c))
@@ -30,7 +32,7 @@ def slow(texts, min_frequency=2, limit_alphabet=1000, initial_alphabet="", score
     splits = [[word[0]] + ["##" + letter for letter in word[1:]] for word in words]
     continuing = sorted({piece for split in splits for piece in split[1:]})
     vocabulary = ["[UNK]", *kept, *continuing]
-    age = [*sorted({word[0] for word in words}), *continuing]  # the oldest first
+    age = [*sorted({word[0] for word in words}), *continuing]  # oldest first
     yield list(vocabulary)
     while True:
         counts = Counter(pair for split in splits for pair in pairwise(split))
@@ -64,7 +66,7 @@ def slow(texts, min_frequency=2, limit_alphabet=1000, initial_alphabet="", score
 
 
 class Spaces:
-    """A normalizer that only cuts at spaces."""
+    """A normalizer that splits at white space only."""
 
     chunks = words = staticmethod(str.split)
 
@@ -87,10 +89,10 @@ OPTIONS = st.fixed_dictionaries(
 @pytest.mark.parametrize("score", ["frequency", "likelihood"])
 @settings(max_examples=500)
 @given(texts=TEXTS, options=OPTIONS)
-def test_the_slow_trainer_learns_the_same(score, texts, options):
-    vocabularies = list(slow(texts, score=score, **options))
+def test_learn_vocabulary_equals_the_plain_implementation(score, texts, options):
+    vocabularies = list(learn_plainly(texts, score=score, **options))
     smallest, largest = vocabularies[0], vocabularies[-1]
-    # A smaller vocabulary is where a larger one began, so the largest tells of all of them.
+    # A smaller vocabulary is the start of a larger one, so the largest one covers all.
     assert learn(texts, len(largest), score=score, **options) == largest
     assert learn(texts, len(smallest), score=score, **options) == smallest
     assert largest[: len(smallest)] == smallest
@@ -101,31 +103,31 @@ def test_the_slow_trainer_learns_the_same(score, texts, options):
 
 
 @given(TEXTS, st.sampled_from(["frequency", "likelihood"]), st.randoms())
-def test_the_order_of_texts_and_words_does_not_matter(texts, score, random):
+def test_learn_vocabulary_ignores_the_order_of_texts_and_words(texts, score, random):
     words = " ".join(texts).split()
-    expected = list(slow(texts, score=score))[-1]
+    expected = list(learn_plainly(texts, score=score))[-1]
     random.shuffle(words)
     assert learn(words, len(expected), score=score) == expected
     assert learn(["\n".join(words)], len(expected), score=score) == expected
 
 
-def test_the_scores_differ():
-    # q is always followed by u, a rare pair; t and h often stand together, and often don't.
+def test_merge_pairs_depends_on_the_score():
+    # qu is rare, but q is always followed by u; th is frequent, but t and h also occur apart.
     words = {"qu": 3, "th": 5, "to": 4, "ah": 4}
-    assert next(joined_pieces(words, "frequency")) == "th"
-    assert next(joined_pieces(words, "likelihood")) == "qu"
-    assert next(joined_pieces(words, "likelihood", min_frequency=4)) == "ah"
+    assert next(merge_pairs(words, "frequency")) == "th"
+    assert next(merge_pairs(words, "likelihood")) == "qu"
+    assert next(merge_pairs(words, "likelihood", min_frequency=4)) == "ah"
 
 
-def test_scores_are_exact():
-    """Two scores that are the same number to a float, 1 + 2^-60 apart, are not a tie."""
+def test_merge_pairs_compares_scores_exactly():
+    """Two scores with a ratio of 1 + 2^-60, equal as floats, are not a tie."""
     n = 2**30
     words = {"ab": n * n, "cd": n * n - 1, "ef": n * n + 1}
-    assert next(joined_pieces(words, "likelihood")) == "cd"
-    assert next(joined_pieces(words, "frequency")) == "ef"
+    assert next(merge_pairs(words, "likelihood")) == "cd"
+    assert next(merge_pairs(words, "frequency")) == "ef"
 
 
-def test_the_hash_seed_does_not_matter():
+def test_train_does_not_depend_on_the_hash_seed():
     code = (
         "from minibert.tokenization import WordPieceTokenizer as W\n"
         "text = ' '.join(a + b + c for a in 'abcde' for b in 'abcde' for c in 'abcde')\n"
@@ -145,31 +147,31 @@ def test_the_hash_seed_does_not_matter():
     assert len(outputs.pop().split()) == 60
 
 
-def test_pairs_that_overlap_join_from_the_left():
-    assert list(joined_pieces({"aaaaa": 1}, min_frequency=1)) == ["##aa", "aaa", "aaaaa"]
+def test_merge_pairs_merges_overlapping_pairs_from_the_left():
+    assert list(merge_pairs({"aaaaa": 1}, min_frequency=1)) == ["##aa", "aaa", "aaaaa"]
 
 
-def test_a_piece_that_is_made_in_two_ways_is_one():
-    """Words with the prefix in them: "##b" is their beginning, and a b that continues."""
-    assert list(joined_pieces({"##b##": 2}, "likelihood")) == ["##", "##b", "##b#", "##b##"]
+def test_merge_pairs_counts_a_piece_of_two_pairs_once():
+    """In words that contain the prefix, "##b" is both a start and a continuing b."""
+    assert list(merge_pairs({"##b##": 2}, "likelihood")) == ["##", "##b", "##b#", "##b##"]
     pieces = learn(["##b##", "##b##"], 7, score="likelihood")
     assert pieces == ["[UNK]", "#", "b", "###", "##b", "##", "##b#"]
 
 
-def test_rare_letters_are_left_out_with_their_words():
-    assert commonest_letters({"aab": 1, "c": 1, "d": 3}, 3) == ["a", "b", "d"]
-    assert commonest_letters({"aab": 1, "c": 1, "d": 3}) == ["a", "b", "c", "d"]
+def test_select_alphabet_drops_rare_letters_and_their_words():
+    assert select_alphabet({"aab": 1, "c": 1, "d": 3}, 3) == ["a", "b", "d"]
+    assert select_alphabet({"aab": 1, "c": 1, "d": 3}) == ["a", "b", "c", "d"]
     pieces = learn(["ab ab ab xa"], 5, limit_alphabet=2)
     assert pieces == ["[UNK]", "a", "b", "##b", "ab"]
 
 
-def test_special_tokens_then_letters_then_joins():
+def test_train_orders_special_tokens_letters_and_merges():
     tokenizer = WordPieceTokenizer.train(["Ab AB, áb [MASK]"], 18)
     assert list(tokenizer.vocab)[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     assert list(tokenizer.vocab)[5:] == [*",[]abkms", "##a", "##b", "##k", "##s", "ab"]
 
 
-def test_training_takes_the_tokenizers_options():
+def test_train_uses_the_options_of_the_tokenizer():
     tokenizer = WordPieceTokenizer.train(
         ["Ab Ab " + "c" * 9], 8, do_lower_case=False, max_input_chars_per_word=8, pad_token="<p>"
     )
@@ -177,13 +179,13 @@ def test_training_takes_the_tokenizers_options():
     assert tokenizer.tokenize("Ab") == ["A", "##b"]
 
 
-def test_what_was_trained_on_is_known():
+def test_train_covers_the_training_texts():
     texts = ["the cat sat on the mat", "The dog, too!", "a naïve café"]
     tokenizer = WordPieceTokenizer.train(texts, 32)
     assert all("[UNK]" not in tokenizer.tokenize(text) for text in texts)
 
 
-def test_the_tokenizers_training_passes_everything_on():
+def test_train_passes_all_options_to_learn_vocabulary():
     texts = ["xab yab", "xab yab", "zab", "w" * 5, "v" * 6]
     options = {"min_frequency": 4, "limit_alphabet": 6, "initial_alphabet": "Q"}
     learned = learn(texts, 99, exact=False, longest_word=5, prefix="@", **options)
@@ -202,12 +204,12 @@ def test_the_tokenizers_training_passes_everything_on():
     assert learn(texts, 99, exact=False) == learn(texts, len(learn(texts, 99, exact=False)))
 
 
-def test_what_is_not_said_is_as_in_tokenizers():
+def test_train_has_the_defaults_of_tokenizers():
     letters = "".join(chr(0x4E00 + i) for i in range(1001))
     kept = learn([" ".join(letters)], 1001)
     assert kept == ["[UNK]", *letters[:1000]]
     assert WordPieceTokenizer.train([letters], 1005).vocab_size == 1005
-    assert list(joined_pieces({"ab": 2, "cd": 1})) == ["ab"]
+    assert list(merge_pairs({"ab": 2, "cd": 1})) == ["ab"]
     assert learn([f"{'a' * 100} {'b' * 101}"], 3) == ["[UNK]", "a", "##a"]
 
 
@@ -220,19 +222,19 @@ def test_what_is_not_said_is_as_in_tokenizers():
         (["a"], {"do_lowercase": True}, TypeError, "do_lowercase"),
     ],
 )
-def test_bad_input_is_refused(texts, options, error, message):
+def test_train_refuses_invalid_texts_and_options(texts, options, error, message):
     with pytest.raises(error, match=message):
         WordPieceTokenizer.train(texts, 30, **options)
 
 
-def test_bad_options_are_refused_before_the_texts_are_read():
+def test_train_refuses_invalid_options_before_reading_texts():
     texts = iter(["a"])
     with pytest.raises(TypeError):
         WordPieceTokenizer.train(texts, 30, no_such_option=True)
     assert list(texts) == ["a"]
 
 
-def test_the_bar_changes_nothing(capsys):
+def test_train_shows_progress_bars_on_request(capsys):
     texts = ["low lower lowest", "low lower"] * 3
     quiet = WordPieceTokenizer.train(texts, 22)
     learn(texts, 18)
@@ -240,8 +242,8 @@ def test_the_bar_changes_nothing(capsys):
     assert WordPieceTokenizer.train(texts, 22, progress=True).vocab == quiet.vocab
     bars = capsys.readouterr().err
     assert re.search(r"\rcounting words: 100%.* 6/6 .* texts/s\]", bars)
-    joins = 22 - 5 - len("elorstw") - len("eorstw")
-    assert re.search(rf"\rjoining pairs: 100%.* {joins}/{joins} \[", bars)
+    merges = 22 - 5 - len("elorstw") - len("eorstw")
+    assert re.search(rf"\rmerging pairs: 100%.* {merges}/{merges} \[", bars)
 
 
 @pytest.mark.parametrize(
@@ -252,12 +254,12 @@ def test_the_bar_changes_nothing(capsys):
         ({"initial_alphabet": ["ab"]}, "initial_alphabet: expected single letters, got 'ab'"),
     ],
 )
-def test_bad_training_options_are_refused(options, message):
+def test_train_refuses_invalid_training_options(options, message):
     with pytest.raises(ValueError, match=message):
         WordPieceTokenizer.train(["a"], 30, **options)
 
 
-def test_more_special_tokens_and_another_prefix():
+def test_train_with_further_special_tokens_and_another_prefix():
     tokenizer = WordPieceTokenizer.train(
         ["ab ab <e>"], 13, special_tokens=["<e>"], continuing_subword_prefix="@"
     )
@@ -267,8 +269,8 @@ def test_more_special_tokens_and_another_prefix():
 
 @pytest.mark.parity
 @pytest.mark.parametrize("min_frequency", [2, 5])
-def test_tokenizers_joins_the_same(min_frequency):
-    """On text of distinct counts, so that no ties are left to whoever breaks them."""
+def test_train_learns_the_pieces_of_tokenizers(min_frequency):
+    """The counts of the words are distinct, because ties are broken in another way."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     frequencies = {f"{a}{b}{c}": 7**i % 9973 for i, (a, b, c) in enumerate(TRIPLES)}

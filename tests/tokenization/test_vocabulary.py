@@ -1,4 +1,4 @@
-"""The pieces, their ids, and the greedy cut."""
+"""The pieces, their ids, and the greedy split of words."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.tokenization import Vocabulary
-from minibert.tokenization.vocabulary import joined, pieces_of
+from minibert.tokenization.vocabulary import join_pieces, pieces_of
 
 PIECES = st.builds(
     lambda piece, continues: "##" * continues + piece,
@@ -16,7 +16,7 @@ PIECES = st.builds(
 
 
 def greedy(word, pieces):
-    """Cut off the longest beginning, again and again, with no thought of speed."""
+    """Return the pieces of a word by repeated removal of the longest prefix; None if none fits."""
     out, rest = [], word
     while rest:
         prefix = "##" if out else ""
@@ -29,31 +29,31 @@ def greedy(word, pieces):
 
 
 @given(st.lists(PIECES, unique=True), st.text("abcd", max_size=12))
-def test_the_cut_is_greedy(pieces, word):
+def test_split_word_is_greedy(pieces, word):
     vocabulary = Vocabulary(pieces)
-    cuts = vocabulary.cut(word)
+    split = vocabulary.split_word(word)
     expected = greedy(word, pieces)
-    if cuts is None:
+    if split is None:
         assert expected is None
         return
-    found = [pieces[i] for i, _ in cuts]
+    found = [pieces[i] for i, _ in split]
     assert found == expected
     ends = np.cumsum([len(p.removeprefix("##")) for p in found]).tolist()
-    assert [end for _, end in cuts] == ends
+    assert [end for _, end in split] == ends
 
 
-def test_the_greedy_way_may_miss_a_cut():
-    assert Vocabulary(["ab", "a", "##bc"]).cut("abc") is None
+def test_split_word_may_miss_an_existing_split():
+    assert Vocabulary(["ab", "a", "##bc"]).split_word("abc") is None
 
 
 @given(st.lists(PIECES, unique=True), st.randoms())
-def test_a_mapping_means_the_same_as_the_list(pieces, random):
+def test_vocabulary_of_a_mapping_equals_that_of_the_list(pieces, random):
     items = list(enumerate(pieces))
     random.shuffle(items)
     assert Vocabulary({piece: i for i, piece in items}).pieces == pieces
 
 
-def test_ids_may_be_any_integers():
+def test_pieces_of_accepts_numpy_integers():
     assert pieces_of(["a", "b"], np.array([1, 0], np.int32)) == ["b", "a"]
 
 
@@ -73,7 +73,7 @@ def test_ids_may_be_any_integers():
         ({"a": -1, "b": 0}, ValueError, "found -1 for 'a' where 0"),
     ],
 )
-def test_bad_pieces_are_refused(pieces, error, message):
+def test_vocabulary_refuses_invalid_pieces(pieces, error, message):
     with pytest.raises(error, match=message):
         Vocabulary(pieces)
 
@@ -87,24 +87,24 @@ def test_bad_pieces_are_refused(pieces, error, message):
         ([[0, 1]], TypeError, r"ids\[0\]: expected an integer, got list"),
     ],
 )
-def test_bad_ids_are_refused(ids, error, message):
+def test_pieces_of_refuses_invalid_ids(ids, error, message):
     with pytest.raises(error, match=message):
         pieces_of(["a", "b"], ids)
 
 
-def test_pieces_join_to_words():
+def test_join_pieces_joins_pieces_to_words():
     pieces = ["##un", "##aff", "a", "##", "b"]
-    assert joined(pieces) == "##unaff a b"
-    assert joined([]) == ""
-    assert joined(["a", "."]) == "a ."
-    assert joined(["a", "@@b", "##c"], prefix="@@") == "ab ##c"
-    assert joined(["a", "b"], prefix="") == "ab"
+    assert join_pieces(pieces) == "##unaff a b"
+    assert join_pieces([]) == ""
+    assert join_pieces(["a", "."]) == "a ."
+    assert join_pieces(["a", "@@b", "##c"], prefix="@@") == "ab ##c"
+    assert join_pieces(["a", "b"], prefix="") == "ab"
 
 
 @given(st.sampled_from(["", "#", "@@"]), st.lists(PIECES, unique=True), st.text("abcd", max_size=9))
-def test_any_prefix_may_mark_what_continues(prefix, pieces, word):
-    expected = Vocabulary(pieces).cut(word)
+def test_split_word_works_with_any_prefix(prefix, pieces, word):
+    expected = Vocabulary(pieces).split_word(word)
     renamed = [prefix + p.removeprefix("##") if p.startswith("##") else f"<{p}" for p in pieces]
     renamed = [p.removeprefix("<") if p.startswith("<") else p for p in renamed]
     if len(set(renamed)) == len(pieces) and prefix:
-        assert Vocabulary(renamed, prefix).cut(word) == expected
+        assert Vocabulary(renamed, prefix).split_word(word) == expected

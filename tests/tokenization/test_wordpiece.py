@@ -1,4 +1,4 @@
-"""Text to ids and back."""
+"""WordPieceTokenizer: text to ids and back."""
 
 import pickle
 import sys
@@ -26,21 +26,21 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def odd():
-    """Special tokens where nobody expects them."""
+    """Return a tokenizer with special tokens at unusual ids."""
     return WordPieceTokenizer(ODD, pad_token="<p>", unk_token="?")
 
 
-def test_special_ids_come_from_the_vocabulary(odd):
+def test_special_ids_are_looked_up_in_the_vocabulary(odd):
     assert (odd.pad_token_id, odd.unk_token_id, odd.cls_token_id) == (0, 11, 12)
     assert (odd.sep_token_id, odd.mask_token_id) == (13, 14)
     assert sorted(odd.all_special_ids) == [0, 11, 12, 13, 14]
     batch = odd.encode_batch(["ab x", "a"])
     assert batch["input_ids"].tolist() == [[12, 1, 2, 11, 13], [12, 1, 13, 0, 0]]
-    # "[UNK]" is no special token here, and "<p>" is.
+    # Here "<p>" is a special token and "[UNK]" is not.
     assert odd.tokenize("a <p> [MASK] [mask]") == ["a", "<p>", "[MASK]", "[", "mask", "]"]
 
 
-def test_the_longest_special_token_wins():
+def test_tokenize_takes_the_longest_special_token():
     tokenizer = WordPieceTokenizer(
         ["<m", "<m>", "<m>>", "?", "<", "m", ">"],
         pad_token="<m",
@@ -53,7 +53,7 @@ def test_the_longest_special_token_wins():
     assert tokenizer.all_special_tokens == ["?", "<m>", "<m", "<m>>"]
 
 
-def test_each_option_reaches_its_place():
+def test_tokenizer_options_reach_the_normalizer():
     options = {"tokenize_chinese_chars": False, "strip_accents": False, "clean_text": False}
     tokenizer = WordPieceTokenizer(PIECES, do_lower_case=False, model_max_length=7, **options)
     assert tokenizer.normalizer == Normalizer(False, False, False, False)
@@ -62,23 +62,23 @@ def test_each_option_reaches_its_place():
     assert (tokenizer.model_max_length, WordPieceTokenizer(PIECES).model_max_length) == (7, None)
 
 
-def test_the_words_of_a_text_are_as_they_stand_there(tokenizer):
+def test_words_of_returns_the_original_words(tokenizer):
     text = " Unaffable  cab's [MASK] 中X."
     words = tokenizer.words_of(text)
     assert words == ["Unaffable", "cab", "'", "s", "[MASK]", "中", "X", "."]
     assert tokenizer.words_of("") == []
 
 
-def test_tokens_that_there_are_not_are_unknown(tokenizer):
+def test_convert_tokens_to_ids_maps_unknown_tokens_to_unk(tokenizer):
     assert tokenizer.convert_tokens_to_ids(["a", "nowhere"]) == [tokenizer.vocab["a"], 1]
 
 
-def test_words_become_pieces_or_unknown(tokenizer):
+def test_tokenize_splits_words_into_pieces_or_unk(tokenizer):
     assert tokenizer.tokenize("Unaffable cab's xa") == "un ##aff ##able c ##a ##b ' s [UNK]".split()
     assert tokenizer.tokenize("中a中") == ["中", "a", "中"]
 
 
-def test_long_words_are_unknown(tokenizer):
+def test_tokenize_maps_long_words_to_unk(tokenizer):
     assert tokenizer.tokenize("a" * 100) == ["a", *["##a"] * 99]
     assert tokenizer.tokenize("a" * 101) == ["[UNK]"]
     assert tokenizer.tokenize("a" * 101 + ",a") == ["[UNK]", ",", "a"]
@@ -87,7 +87,7 @@ def test_long_words_are_unknown(tokenizer):
 
 
 @given(TEXTS)
-def test_written_special_tokens_are_special_unless_text_is_not_trusted(tokenizer, text):
+def test_ids_of_finds_special_tokens_unless_split(tokenizer, text):
     trusted = tokenizer.ids_of(text)
     untrusted = tokenizer.ids_of(text, split_special_tokens=True)
     assert trusted.dtype == untrusted.dtype == np.int32
@@ -100,16 +100,16 @@ def test_written_special_tokens_are_special_unless_text_is_not_trusted(tokenizer
 
 
 @given(TEXTS)
-def test_ids_are_those_of_the_words_one_by_one(tokenizer, text):
+def test_ids_of_equals_the_pieces_of_each_word(tokenizer, text):
     expected = []
     for word in tokenizer.normalizer.words(text):
-        cut = tokenizer.vocabulary.cut(word) if len(word) <= 100 else None
-        expected += [tokenizer.unk_token_id] if cut is None else [i for i, _ in cut]
-    for _ in "cold", "warm":
+        split = tokenizer.vocabulary.split_word(word) if len(word) <= 100 else None
+        expected += [tokenizer.unk_token_id] if split is None else [i for i, _ in split]
+    for _ in "empty cache", "filled cache":
         assert tokenizer.ids_of(text, split_special_tokens=True).tolist() == expected
 
 
-def test_ids_of_can_be_written_to_and_are_not_shared(tokenizer):
+def test_ids_of_returns_a_writable_array_of_its_own(tokenizer):
     ids = tokenizer.ids_of("a b")
     ids[:] = 0
     assert tokenizer.ids_of("a b").tolist() == tokenizer.convert_tokens_to_ids(["a", "b"])
@@ -117,8 +117,8 @@ def test_ids_of_can_be_written_to_and_are_not_shared(tokenizer):
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4), st.none() | st.integers(3, 12))
-def test_a_batch_is_its_texts_one_by_one(tokenizer, rows, max_length):
-    texts, pairs = zip(*rows, strict=True)
+def test_encode_batch_equals_encode_of_each_text(tokenizer, examples, max_length):
+    texts, pairs = zip(*examples, strict=True)
     cut = 0
     for seconds in None, pairs:
         batch = tokenizer.encode_batch(texts, seconds, max_length=max_length)
@@ -137,7 +137,7 @@ def test_a_batch_is_its_texts_one_by_one(tokenizer, rows, max_length):
 
 
 @given(st.lists(st.sampled_from("a cab unaffable b abc 中 , . '".split())).map(" ".join))
-def test_known_words_come_back(tokenizer, text):
+def test_decode_inverts_encode_for_known_words(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text).input_ids) == text
     assert tokenizer.decode(tokenizer.ids_of(text)) == text
     pair = tokenizer.encode(text, text).input_ids
@@ -145,7 +145,7 @@ def test_known_words_come_back(tokenizer, text):
 
 
 @given(st.lists(st.integers(0, len(PIECES) - 1)))
-def test_any_ids_decode(tokenizer, ids):
+def test_decode_of_any_ids(tokenizer, ids):
     text = tokenizer.decode(ids, skip_special_tokens=False)
     assert text.replace(" ", "") == "".join(
         piece if i == 0 else piece.removeprefix("##")
@@ -153,7 +153,7 @@ def test_any_ids_decode(tokenizer, ids):
     )
 
 
-def test_decoding(tokenizer):
+def test_decode_and_decode_batch_options(tokenizer):
     ids = tokenizer.encode("cab, a's [MASK] x.").input_ids
     assert tokenizer.decode(ids) == "cab , a ' s ."
     assert tokenizer.decode(ids, skip_special_tokens=False) == (
@@ -169,7 +169,7 @@ def test_decoding(tokenizer):
     assert framed == ["[CLS] a , b [SEP]"]
 
 
-def test_everything_about_an_encoding(tokenizer):
+def test_encode_fields_of_an_example(tokenizer):
     text = "Cab's 中x [MASK] unaffable"
     encoding = tokenizer.encode(text, "A")
     assert encoding.tokens == tokenizer.convert_ids_to_tokens(encoding.input_ids)
@@ -182,7 +182,7 @@ def test_everything_about_an_encoding(tokenizer):
     assert encoding.special_tokens_mask == [1, *[0] * 11, 1, 0, 1]
 
 
-def test_one_text_of_a_pair_can_be_cut(tokenizer):
+def test_encode_truncates_the_chosen_text(tokenizer):
     def cut(truncation):
         encoding = tokenizer.encode("a b c", "b a", max_length=6, truncation=truncation)
         return " ".join(encoding.tokens)
@@ -200,12 +200,14 @@ def test_one_text_of_a_pair_can_be_cut(tokenizer):
 
 
 @given(TEXTS, st.none() | TEXTS, st.integers(6, 12), st.integers(0, 1), st.booleans())
-def test_the_first_window_is_the_cut_text_and_the_others_are_the_rest(
+def test_encode_windows_start_with_the_truncated_text_and_cover_the_rest(
     tokenizer, text, pair, max_length, stride, trusted
 ):
     options = {"max_length": max_length, "split_special_tokens": not trusted}
     whole = tokenizer.encode(text, pair, split_special_tokens=not trusted)
-    stride = stride if pair is None else 0  # a short window may leave one token to each
+    stride = (
+        stride if pair is None else 0
+    )  # a short window may have room for one token of each text
     found = tokenizer.encode_windows(text, pair, stride=stride, **options)
     assert found[0] == tokenizer.encode(text, pair, **options)
     for name in "input_ids", "token_type_ids", "offsets", "word_ids", "tokens":
@@ -214,7 +216,7 @@ def test_the_first_window_is_the_cut_text_and_the_others_are_the_rest(
     assert all(len(window.input_ids) <= max_length for window in found)
 
 
-def test_windows_of_both_texts_are_combined(tokenizer):
+def test_encode_windows_combines_the_windows_of_both_texts(tokenizer):
     found = tokenizer.encode_windows("a b c", "b a", max_length=5)
     tokens = [" ".join(window.tokens) for window in found]
     assert tokens == [
@@ -229,7 +231,7 @@ def test_windows_of_both_texts_are_combined(tokenizer):
     assert [window.tokens[1] for window in question] == ["a"] * 3
 
 
-def test_batches_of_windows(tokenizer):
+def test_encode_batch_returns_overflowing_windows(tokenizer):
     batch = tokenizer.encode_batch(
         ["a b c", "a", "a b c a"],
         max_length=4,
@@ -241,17 +243,17 @@ def test_batches_of_windows(tokenizer):
     assert batch["overflow_to_sample_mapping"].tolist() == [0, 0, 1, 2, 2, 2]
     assert batch["input_ids"][1].tolist() == tokenizer.encode("b c").input_ids
     assert batch["offset_mapping"][1].tolist() == [[0, 0], [2, 3], [4, 5], [0, 0]]
-    assert batch["special_tokens_mask"][2].tolist() == [1, 0, 1, 1]  # padding too
-    several = {"max_length": 5, "return_overflowing_tokens": True}
-    apart = tokenizer.encode_batch(["a b c a"], **several)["input_ids"]
-    assert tokenizer.decode_batch(apart) == ["a b c", "a"]  # no overlap unless asked for
-    pairs = tokenizer.encode_batch(["a"], ["b c"], **several)
+    assert batch["special_tokens_mask"][2].tolist() == [1, 0, 1, 1]  # padding included
+    options = {"max_length": 5, "return_overflowing_tokens": True}
+    ids = tokenizer.encode_batch(["a b c a"], **options)["input_ids"]
+    assert tokenizer.decode_batch(ids) == ["a b c", "a"]  # no overlap by default
+    pairs = tokenizer.encode_batch(["a"], ["b c"], **options)
     assert tokenizer.decode_batch(pairs["input_ids"]) == ["a b", "a c"]
     with pytest.raises(ValueError, match="max_length: expected the length of a window"):
         tokenizer.encode_batch(["a"], return_overflowing_tokens=True)
 
 
-def test_batches_are_as_wide_as_asked(tokenizer):
+def test_encode_batch_pads_to_the_requested_length(tokenizer):
     def width(**options):
         batch = tokenizer.encode_batch(["a b c", "a"], **options)
         assert list(batch) == ["input_ids", "token_type_ids", "attention_mask"]
@@ -265,7 +267,7 @@ def test_batches_are_as_wide_as_asked(tokenizer):
     assert width(max_length=4, padding="max_length") == 4
 
 
-def test_text_that_cannot_be_trusted(tokenizer):
+def test_split_special_tokens_treats_them_as_text(tokenizer):
     encoding = tokenizer.encode("a [SEP] b", split_special_tokens=True)
     assert encoding.tokens == "[CLS] a [UNK] [UNK] [UNK] b [SEP]".split()
     trusted = tokenizer.encode_windows("a [SEP] b", max_length=9)
@@ -275,7 +277,7 @@ def test_text_that_cannot_be_trusted(tokenizer):
     assert batch["input_ids"].tolist() == [encoding.input_ids]
 
 
-def test_threads_and_copies_see_the_same(tokenizer):
+def test_ids_of_is_equal_in_threads_and_pickled_copies(tokenizer):
     texts = [f"a cab {'abc'[i % 3] * i} unaffable [MASK]" for i in range(200)]
     expected = [tokenizer.ids_of(text).tolist() for text in texts]
     fresh = WordPieceTokenizer(PIECES)
@@ -292,12 +294,12 @@ def test_threads_and_copies_see_the_same(tokenizer):
         ({"pad_token": ""}, "pad_token: expected a piece of the vocabulary, got ''"),
     ],
 )
-def test_special_tokens_must_be_pieces(options, message):
+def test_tokenizer_refuses_special_tokens_outside_the_vocabulary(options, message):
     with pytest.raises(ValueError, match=message):
         WordPieceTokenizer([*PIECES, ""], **options)
 
 
-def test_bad_arguments_are_refused(tokenizer):
+def test_tokenizer_methods_refuse_invalid_arguments(tokenizer):
     with pytest.raises(TypeError, match="text: expected a string, got list"):
         tokenizer.encode(["a"])
     with pytest.raises(TypeError, match=r"got one string; pass \['a'\]"):
@@ -308,7 +310,7 @@ def test_bad_arguments_are_refused(tokenizer):
         tokenizer.encode_batch(["a"], max_length=0)
 
 
-def test_importing_loads_nothing_that_is_not_needed():
+def test_importing_tokenization_imports_no_optional_package():
     code = (
         "import sys, minibert.tokenization\n"
         "print([m for m in ('tqdm', 'tokenizers', 'transformers', 'torch') if m in sys.modules])"

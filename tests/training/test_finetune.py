@@ -1,4 +1,4 @@
-"""Fine-tuning: four kinds of labels that are learned, and runs that stop at the right time."""
+"""fine_tune with each task, tasks' predictions, early stopping, freezing, class weights."""
 
 import json
 from itertools import pairwise
@@ -10,22 +10,20 @@ from hypothesis import strategies as st
 
 from minibert import BertConfig
 from minibert.data.word_alignment import word_windows
-from minibert.training import (
+from minibert.tasks import (
     Examples,
-    FineTuning,
-    Numbers,
-    OneLabel,
-    SeveralLabels,
-    Tags,
-    evaluate,
-    fine_tune,
-    optimizer_for,
-    task_of,
+    MultiLabelTask,
+    RegressionTask,
+    SingleLabelTask,
+    TaggingTask,
+    task_for,
 )
+from minibert.tasks.classification import balanced_class_weights
+from minibert.training import FineTuning, evaluate, fine_tune, optimizer_for
 from minibert.training.checkpoint import checkpoints, restore_optimizer
 from minibert.training.defaults import finetuning_recipe
-from minibert.training.early_stopping import Best
-from minibert.training.finetuning import balanced, steps_for
+from minibert.training.early_stopping import BestCheckpoint
+from minibert.training.finetuning import steps_for
 from minibert.training.history import read_history
 from tests.conftest import small_tokenizer
 
@@ -44,12 +42,12 @@ def drawn(count, seed=0):
 def labelled(kind, count, seed=0):
     texts, labels = [], []
     for words, cat, dog in drawn(count, seed):
-        texts.append(words if kind is Tags else " ".join(words))
+        texts.append(words if kind is TaggingTask else " ".join(words))
         labels.append({
-            OneLabel: "both" if cat and dog else "cat" if cat else "dog",
-            SeveralLabels: ["cat"] * cat + ["dog"] * dog,
-            Numbers: 1000.0 + 50 * (cat - dog),
-            Tags: ["B-PET" if word in ("cat", "dog") else "O" for word in words],
+            SingleLabelTask: "both" if cat and dog else "cat" if cat else "dog",
+            MultiLabelTask: ["cat"] * cat + ["dog"] * dog,
+            RegressionTask: 1000.0 + 50 * (cat - dog),
+            TaggingTask: ["B-PET" if word in ("cat", "dog") else "O" for word in words],
         }[kind])  # fmt: skip
     return Examples(texts, None, labels)
 
@@ -64,67 +62,69 @@ def new_model(task, tokenizer, **changes):
         **task.config(),
         **changes,
     )
-    return task.kind(config)
+    return task.model_class(config)
 
 
 SETTINGS = FineTuning(steps=150, batch_size=16, learning_rate=3e-3, evaluate_every=30)
 
 
-@pytest.mark.parametrize("kind", [OneLabel, SeveralLabels, Numbers, Tags])
-def test_each_kind_of_label_is_learned_and_saved(kind, tokenizer, tmp_path):
+@pytest.mark.parametrize("kind", [SingleLabelTask, MultiLabelTask, RegressionTask, TaggingTask])
+def test_fine_tune_learns_each_task_and_the_model_is_saved(kind, tokenizer, tmp_path):
     examples, test = labelled(kind, 240), labelled(kind, 60, seed=1)
-    task = kind.learn(examples.labels)
+    task = kind.from_labels(examples.labels)
     model = new_model(task, tokenizer)
     task = fine_tune(model, tokenizer, task, examples, SETTINGS, held_out=test)
     scores = evaluate(model, tokenizer, task, test)
     assert scores.main > 0.9
     model.save_pretrained(tmp_path)
-    again = kind.kind.from_pretrained(tmp_path, strict=True)
-    assert isinstance(task_of(again), kind)
-    assert str(evaluate(again, tokenizer, task_of(again), test)) == str(scores)
+    again = kind.model_class.from_pretrained(tmp_path, strict=True)
+    assert isinstance(task_for(again), kind)
+    assert str(evaluate(again, tokenizer, task_for(again), test)) == str(scores)
 
 
-def test_numbers_are_learned_at_any_scale(tokenizer):
+def test_fine_tune_does_not_depend_on_the_unit_of_numbers(tokenizer):
     """What is said moves with the labels' unit and origin."""
     said = []
     for unit, origin in ((1, 0), (1e4, -3e5)):
-        examples = labelled(Numbers, 60)
+        examples = labelled(RegressionTask, 60)
         examples = Examples(examples.texts, None, [unit * x + origin for x in examples.labels])
-        task = Numbers.learn(examples.labels)
+        task = RegressionTask.from_labels(examples.labels)
         model = new_model(task, tokenizer)
         task = fine_tune(model, tokenizer, task, examples, FineTuning(steps=5, batch_size=16))
-        assert (task.mean, task.spread) == (0, 1)
+        assert (task.mean, task.std) == (0, 1)
         said.append((task.predict(model, tokenizer, examples.texts) - origin) / unit)
     np.testing.assert_allclose(said[0], said[1], rtol=1e-4)
 
 
-def test_a_settled_model_says_the_same_numbers(tokenizer):
-    task = Numbers(mean=-300.0, spread=50.0)
+def test_denormalize_head_keeps_the_predictions(tokenizer):
+    task = RegressionTask(mean=-300.0, std=50.0)
     model = new_model(task, tokenizer)
     model.params["classifier.bias"][:] = 0.7
-    texts = labelled(Numbers, 5).texts
+    texts = labelled(RegressionTask, 5).texts
     said = task.predict(model, tokenizer, texts)
     logits = [float(model([tokenizer.encode(text).input_ids]).logits[0, 0]) for text in texts]
     np.testing.assert_allclose(said, -300 + 50 * np.array(logits), rtol=1e-5)
-    np.testing.assert_allclose(task.settle(model).predict(model, tokenizer, texts), said, rtol=1e-5)
+    np.testing.assert_allclose(
+        task.denormalize_head(model).predict(model, tokenizer, texts), said, rtol=1e-5
+    )
 
 
-def test_a_models_classes_stay_in_the_order_of_its_logits(tokenizer):
+def test_task_for_keeps_the_order_of_the_logits(tokenizer):
     names = [f"class {11 - i}" for i in range(12)]
-    assert task_of(new_model(OneLabel(names), tokenizer)).names == names
+    assert task_for(new_model(SingleLabelTask(names), tokenizer)).names == names
 
 
-def test_each_of_several_labels_is_a_question_of_its_own():
-    task = SeveralLabels(["a", "b", "c"])
-    assert task.number(["c", "a"]).tolist() == [1, 0, 1]
-    outputs = task.outputs(np.array([[0.0, 2.0, -1.0]]))
+def test_multi_label_outputs_are_independent_sigmoids():
+    task = MultiLabelTask(["a", "b", "c"])
+    assert task.encode_label(["c", "a"]).tolist() == [1, 0, 1]
+    outputs = task.outputs_from_logits(np.array([[0.0, 2.0, -1.0]]))
     np.testing.assert_allclose(outputs, [[0.5, 0.880797, 0.268941]], rtol=1e-5)
-    assert task.answers(np.array([[0.51, 0.49, 0.9], [0.5, 0.2, 0.1]])) == [["a", "c"], []]
+    assert task.decode_outputs(np.array([[0.51, 0.49, 0.9], [0.5, 0.2, 0.1]])) == [["a", "c"], []]
 
 
-def test_probabilities_come_in_order_and_sum_to_one(tokenizer):
-    examples = labelled(OneLabel, 70)
-    task = OneLabel.learn(examples.labels)
+def test_predict_returns_probabilities_in_the_order_of_the_texts(tokenizer):
+    examples = labelled(SingleLabelTask, 70)
+    task = SingleLabelTask.from_labels(examples.labels)
     model = new_model(task, tokenizer)
     together = task.predict(model, tokenizer, examples.texts)
     assert together.shape == (70, 3)
@@ -134,17 +134,17 @@ def test_probabilities_come_in_order_and_sum_to_one(tokenizer):
         np.testing.assert_allclose(alone[0], together[i], rtol=1e-4)
 
 
-def test_texts_longer_than_the_positions_are_cut(tokenizer):
-    task = OneLabel(["x", "y"])
+def test_predict_cuts_texts_longer_than_the_positions(tokenizer):
+    task = SingleLabelTask(["x", "y"])
     model = new_model(task, tokenizer)
     long = " ".join(["the cat"] * 30)
     assert tokenizer.count_truncated([long, "a cat"], max_length=12) == 1
     assert task.predict(model, tokenizer, [long]).shape == (1, 2)
 
 
-def test_every_word_of_a_long_text_gets_a_tag(tokenizer):
+def test_tagging_predict_tags_every_word_of_a_long_text(tokenizer):
     """What a word is told depends on its window alone, and each word is in one."""
-    task = Tags.learn([["B-PET", "O"]])
+    task = TaggingTask.from_labels([["B-PET", "O"]])
     assert task.names == ["O", "B-PET"]
     model = new_model(task, tokenizer)
     words = ["cat", "tree", "\x00", "unrealistic", "dog"] * 9
@@ -163,24 +163,23 @@ def test_every_word_of_a_long_text_gets_a_tag(tokenizer):
         np.testing.assert_allclose(alone[places > 0], expected, rtol=1e-4)
 
 
-def test_a_word_without_a_token_is_outside_wherever_o_stands_among_the_tags(tokenizer):
+def test_tagging_predict_gives_o_to_a_word_without_tokens(tokenizer):
     """Others sort their tags, so O comes last."""
-    task = Tags(["B-PET", "I-PET", "O"])
+    task = TaggingTask(["B-PET", "I-PET", "O"])
     (outputs,) = task.predict(new_model(task, tokenizer), tokenizer, [["cat", "\x00"]])
     assert outputs[1].tolist() == [0, 0, 1]
     (nothing,) = task.predict(new_model(task, tokenizer), tokenizer, [[]])
     assert nothing.shape == (0, 3)
 
 
-def test_a_words_tag_stands_at_its_first_piece_in_every_window(tokenizer):
-    task = Tags(["O", *(f"B-{i}" for i in range(24))])
+def test_tokenize_examples_labels_the_first_token_of_each_word(tokenizer):
+    task = TaggingTask(["O", *(f"B-{i}" for i in range(24))])
     words = ["cat", "unrealistic", "\x00", "dog"] * 6
     tags = [f"B-{i}" for i in range(24)]
-    longest = 12
-    sequences, labels_of = task.prepare(tokenizer, [words[:5], words], None, [tags[:5], tags],
-                                        longest)  # fmt: skip
+    examples = Examples([words[:5], words], None, [tags[:5], tags])
+    sequences, labels_at = task.tokenize_examples(tokenizer, examples, 12)
     rows = np.arange(len(sequences))
-    labels, ids = labels_of(rows), sequences.batch(rows, tokenizer.pad_token_id)["input_ids"]
+    labels, ids = labels_at(rows), sequences.batch(rows, tokenizer.pad_token_id)["input_ids"]
     assert len(rows) > 3
     found = [(task.names[label], tokenizer.convert_ids_to_tokens([token])[0])
              for label, token in zip(labels[labels != -100], ids[labels != -100], strict=True)
@@ -195,7 +194,7 @@ def test_a_words_tag_stands_at_its_first_piece_in_every_window(tokenizer):
     st.lists(st.sampled_from(["cat", "unrealistic", "s", "a-b", "\x00", "\U0001f600", "le chat"])),
     st.integers(3, 20),
 )
-def test_windows_hold_every_word_once_and_fit(words, longest):
+def test_word_windows_contain_each_word_once_and_fit(words, longest):
     tokenizer = small_tokenizer()
     windows = list(word_windows(tokenizer, words, longest))
     assert [first for _, first, _ in windows] == [
@@ -216,9 +215,9 @@ def test_windows_hold_every_word_once_and_fit(words, longest):
         assert not pieces or len(encoding.input_ids) + pieces > longest
 
 
-def test_the_best_weights_are_kept_and_the_run_ends_early(tokenizer, tmp_path):
-    examples, test = labelled(OneLabel, 64), labelled(OneLabel, 30, seed=1)
-    task = OneLabel.learn(examples.labels)
+def test_fine_tune_stops_early_and_restores_the_best_weights(tokenizer, tmp_path):
+    examples, test = labelled(SingleLabelTask, 64), labelled(SingleLabelTask, 30, seed=1)
+    task = SingleLabelTask.from_labels(examples.labels)
     settings = FineTuning(
         steps=400, batch_size=16, learning_rate=3e-3, evaluate_every=8, patience=4
     )
@@ -233,7 +232,7 @@ def test_the_best_weights_are_kept_and_the_run_ends_early(tokenizer, tmp_path):
     assert [path.name for path in tmp_path.glob("best-*")] == [f"best-{last_best}"]
 
     # Taken up again at its last checkpoint it ends where it ended, with the same weights.
-    again = task.kind.from_pretrained(checkpoints(tmp_path)[-1], strict=True)
+    again = task.model_class.from_pretrained(checkpoints(tmp_path)[-1], strict=True)
     optimizer = optimizer_for(again, settings)
     restore_optimizer(checkpoints(tmp_path)[-1], optimizer)
     steps = optimizer.step
@@ -243,17 +242,17 @@ def test_the_best_weights_are_kept_and_the_run_ends_early(tokenizer, tmp_path):
     assert (again.params.vector == model.params.vector).all()
 
 
-def test_a_run_that_is_taken_up_again_stops_where_it_would_have(tokenizer, tmp_path):
+def test_a_resumed_run_stops_at_the_step_of_the_uninterrupted_run(tokenizer, tmp_path):
     """The best so far is read from the history, so patience is not begun anew."""
-    examples, test = labelled(OneLabel, 64), labelled(OneLabel, 30, seed=1)
-    task = OneLabel.learn(examples.labels)
+    examples, test = labelled(SingleLabelTask, 64), labelled(SingleLabelTask, 30, seed=1)
+    task = SingleLabelTask.from_labels(examples.labels)
     settings = FineTuning(steps=120, batch_size=16, learning_rate=3e-3, evaluate_every=4,
                           patience=5, save_every=10, keep=20)  # fmt: skip
     whole = new_model(task, tokenizer)
     fine_tune(whole, tokenizer, task, examples, settings, held_out=test, run=tmp_path)
     ended = read_history(tmp_path)[-1]["step"]
     for checkpoint in checkpoints(tmp_path)[:-1]:
-        model = task.kind.from_pretrained(checkpoint, strict=True)
+        model = task.model_class.from_pretrained(checkpoint, strict=True)
         optimizer = optimizer_for(model, settings)
         restore_optimizer(checkpoint, optimizer)
         fine_tune(model, tokenizer, task, examples, settings, held_out=test, run=tmp_path,
@@ -263,25 +262,25 @@ def test_a_run_that_is_taken_up_again_stops_where_it_would_have(tokenizer, tmp_p
 
 
 @given(st.lists(st.integers(0, 5), min_size=1), st.integers(1, 4))
-def test_it_is_enough_after_so_many_evaluations_without_a_better_one(scores, patience):
-    best = Best(new_model(OneLabel(["x", "y"]), small_tokenizer()), patience)
+def test_best_checkpoint_should_stop_after_patience_evaluations(scores, patience):
+    best = BestCheckpoint(new_model(SingleLabelTask(["x", "y"]), small_tokenizer()), patience)
     for step, score in enumerate(scores):
-        best.see(step, score)
+        best.update(step, score)
     top = max(scores)
     last = max(i for i, score in enumerate(scores) if score == top)
     assert (best.step, best.score) == (last, top)
-    assert best.enough() == (len(scores) - 1 - last >= patience)
+    assert best.should_stop() == (len(scores) - 1 - last >= patience)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])
-def test_what_is_frozen_stays_and_the_rest_learns_the_same(tokenizer, frozen):
+def test_freeze_keeps_the_lowest_blocks_and_their_gradients_at_zero(tokenizer, frozen):
     """Without dropout the gradients above are those of a model that learns everywhere."""
-    examples = labelled(OneLabel, 40)
-    task = OneLabel.learn(examples.labels)
+    examples = labelled(SingleLabelTask, 40)
+    task = SingleLabelTask.from_labels(examples.labels)
     model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model.params.vector[:] += np.random.default_rng(0).normal(0, 0.05, model.params.vector.size)
     batch = tokenizer.encode_batch(examples.texts)
-    labels = [task.number(label) for label in examples.labels]
+    labels = [task.encode_label(label) for label in examples.labels]
     loss, grads = model.loss_and_grads(batch, labels)
     model.freeze(frozen)
     frozen_loss, above = model.loss_and_grads(batch, labels)
@@ -298,8 +297,8 @@ def test_what_is_frozen_stays_and_the_rest_learns_the_same(tokenizer, frozen):
             assert not same, name
 
 
-def test_more_layers_than_there_are_cannot_be_frozen(tokenizer):
-    model = new_model(OneLabel(["x", "y"]), tokenizer)
+def test_freeze_refuses_more_blocks_than_the_model_has(tokenizer):
+    model = new_model(SingleLabelTask(["x", "y"]), tokenizer)
     with pytest.raises(ValueError, match="freeze: expected 0 to 2 layers, got 3"):
         model.freeze(3)
     model.freeze(1)
@@ -309,10 +308,10 @@ def test_more_layers_than_there_are_cannot_be_frozen(tokenizer):
     assert model.bert.frozen is None
 
 
-def test_lower_layers_learn_more_slowly(tokenizer):
+def test_layer_decay_scales_the_learning_rate_of_each_block(tokenizer):
     """The first step of Adam moves each number by its rate."""
-    examples = labelled(OneLabel, 16)
-    task = OneLabel.learn(examples.labels)
+    examples = labelled(SingleLabelTask, 16)
+    task = SingleLabelTask.from_labels(examples.labels)
     model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     before = model.params.astype(np.float32)
     settings = FineTuning(
@@ -325,11 +324,11 @@ def test_lower_layers_learn_more_slowly(tokenizer):
             assert moved == pytest.approx(1e-3 * 0.5 ** (3 - depth), rel=0.02), name
 
 
-def test_rare_classes_weigh_as_much_as_common_ones(tokenizer):
+def test_class_weights_equal_repeated_examples(tokenizer):
     numbers = [0] * 30 + [1] * 6 + [2] * 4
-    weights = balanced(numbers, 3)
+    weights = balanced_class_weights(numbers, 3)
     np.testing.assert_allclose([weights[c] * numbers.count(c) for c in range(3)], 40 / 3)
-    task = OneLabel(["a", "b", "c"])
+    task = SingleLabelTask(["a", "b", "c"])
     model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model = model.astype(np.float64)
     batch = tokenizer.encode_batch([" ".join(words) for words, _, _ in drawn(40)])
@@ -365,9 +364,9 @@ def test_rare_classes_weigh_as_much_as_common_ones(tokenizer):
         {"class_weight": "balanced"},
     ],
 )
-def test_each_setting_reaches_the_training(tokenizer, change):
-    examples = labelled(OneLabel, 33)
-    task = OneLabel.learn(examples.labels)
+def test_fine_tune_uses_each_setting(tokenizer, change):
+    examples = labelled(SingleLabelTask, 33)
+    task = SingleLabelTask.from_labels(examples.labels)
 
     def trained(**settings):
         model = new_model(
@@ -381,9 +380,9 @@ def test_each_setting_reaches_the_training(tokenizer, change):
     assert (trained() != trained(**change)).any()
 
 
-def test_the_seed_decides_the_dropout_too(tokenizer):
+def test_fine_tune_seeds_the_dropout(tokenizer):
     examples = Examples(["the cat"] * 8, None, ["x"] * 8)  # the same in any order
-    task = OneLabel(["x", "y"])
+    task = SingleLabelTask(["x", "y"])
     one, other = new_model(task, tokenizer), new_model(task, tokenizer)
     for model, seed in ((one, 0), (other, 1)):
         settings = FineTuning(steps=1, batch_size=8, seed=seed)
@@ -391,7 +390,7 @@ def test_the_seed_decides_the_dropout_too(tokenizer):
     assert (one.params.vector != other.params.vector).any()
 
 
-def test_examples_are_known_by_all_that_they_say():
+def test_checksum_depends_on_texts_pairs_and_labels():
     sums = {
         Examples(*said).checksum()
         for said in ((["a"], None, ["x"]), (["b"], None, ["x"]), (["a"], None, ["y"]),
@@ -400,12 +399,12 @@ def test_examples_are_known_by_all_that_they_say():
     assert len(sums) == 5
 
 
-def test_epochs_are_counted_in_batches_the_last_one_too():
+def test_steps_for_counts_the_last_smaller_batch():
     assert [steps_for(10, 4, epochs) for epochs in (3, 0.5, 0.1)] == [9, 2, 1]
     assert steps_for(8, 4, 3) == 6
 
 
-def test_a_recipe_fits_the_number_of_examples_and_the_width():
+def test_finetuning_recipe_depends_on_examples_and_width():
     def found(examples, width, pretrained=True):
         config = BertConfig.preset("tiny", vocab_size=50, hidden_size=width)
         recipe = finetuning_recipe(examples, config, pretrained=pretrained)
@@ -417,8 +416,8 @@ def test_a_recipe_fits_the_number_of_examples_and_the_width():
     assert found(5000, 128, pretrained=False) == (32, 3, 5e-4, 1.0)
 
 
-def test_the_tenth_block_is_above_the_ninth(tokenizer):
-    model = new_model(OneLabel(["x", "y"]), tokenizer, num_hidden_layers=11)
+def test_depths_orders_blocks_with_two_digits(tokenizer):
+    model = new_model(SingleLabelTask(["x", "y"]), tokenizer, num_hidden_layers=11)
     depths = model.depths()
     for layer in range(11):
         names = [name for name in depths if f".layer.{layer}." in name]
@@ -427,11 +426,11 @@ def test_the_tenth_block_is_above_the_ninth(tokenizer):
     assert depths["bert.embeddings.LayerNorm.bias"] == 0
 
 
-def test_there_may_be_as_many_labels_as_tokens(tokenizer):
+def test_fine_tune_does_not_trim_multi_label_targets(tokenizer):
     """Labels of a text are not trimmed as those of its tokens are."""
     names = list("abcdef")
     texts = [" ".join(["cat"] * n) for n in (1, 2, 3, 4)]  # and [CLS] and [SEP]: 3 to 6 tokens
-    task = SeveralLabels(names)
+    task = MultiLabelTask(names)
     examples = Examples(texts, None, [names, names[:2], [], names[4:]])
     settings = FineTuning(steps=2, batch_size=4, shards=2)
     model = new_model(task, tokenizer)
@@ -440,26 +439,28 @@ def test_there_may_be_as_many_labels_as_tokens(tokenizer):
     assert (model.params["classifier.weight"] != before).all()
 
 
-def test_labels_that_teach_nothing_are_refused():
+def test_from_labels_refuses_labels_without_variety():
     with pytest.raises(ValueError, match="two classes or more, got only 'x'"):
-        OneLabel.learn(["x", "x"])
+        SingleLabelTask.from_labels(["x", "x"])
     with pytest.raises(ValueError, match="two labels or more, got none"):
-        SeveralLabels.learn([[], []])
+        MultiLabelTask.from_labels([[], []])
     with pytest.raises(ValueError, match="different numbers to learn, got only 3"):
-        Numbers.learn([3, 3])
+        RegressionTask.from_labels([3, 3])
     with pytest.raises(ValueError, match="unknown label 'cow', expected one of cat, dog"):
-        OneLabel(["cat", "dog"]).number("cow")
+        SingleLabelTask(["cat", "dog"]).encode_label("cow")
     for bad in ({"layer_decay": 0}, {"class_weight": "even"}, {"patience": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(bad))}: expected"):
             FineTuning(steps=1, **bad)
 
 
-def test_a_checkpoint_of_the_best_is_a_model_to_use(tokenizer, tmp_path):
-    examples = labelled(OneLabel, 32)
-    task = OneLabel.learn(examples.labels)
+def test_best_checkpoint_is_a_model_folder(tokenizer, tmp_path):
+    examples = labelled(SingleLabelTask, 32)
+    task = SingleLabelTask.from_labels(examples.labels)
     model = new_model(task, tokenizer)
     settings = FineTuning(steps=4, batch_size=16, evaluate_every=2)
     fine_tune(model, tokenizer, task, examples, settings, held_out=examples, run=tmp_path)
     (best,) = tmp_path.glob("best-*")
-    assert json.loads((best / "config.json").read_text())["architectures"] == [task.kind.__name__]
-    assert (task.kind.from_pretrained(best).params.vector == model.params.vector).all()
+    assert json.loads((best / "config.json").read_text())["architectures"] == [
+        task.model_class.__name__
+    ]
+    assert (task.model_class.from_pretrained(best).params.vector == model.params.vector).all()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minibert import models
-from minibert.models.base import Labels
+from minibert.models import Labels
 from minibert.models.config import BertConfig
 
 B, T, K, H, D, F, V, C = 3, 6, 2, 5, 10, 11, 13, 7  # the sizes, in the alphabet of `functional`

@@ -1,0 +1,102 @@
+"""The supervised objective: batches of labelled texts, their loss, and held-out metrics."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from minibert.data.sampling import length_bucketed_batch
+from minibert.models import PreTrained
+from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
+from minibert.objectives.shards import Shard, split_batch
+from minibert.tasks.base import Task
+from minibert.tasks.examples import Examples
+from minibert.tasks.metrics import Metrics
+from minibert.tokenization import WordPieceTokenizer
+
+SCORE = "held_out_score"  # the name of the metrics' main figure in a run's history
+
+
+class ScoreKeeper(Protocol):
+    """Receives the score of each evaluation, `training.BestCheckpoint` for example."""
+
+    def update(self, step: int, score: float) -> None:
+        """Record the score of the model's current weights."""
+
+
+class Supervised(ModelObjective):
+    """Learn a task from labelled examples.
+
+    Args:
+        model: a model of the task's class, with its number of classes.
+        tokenizer: the model's tokenizer; longer texts are cut at the model's positions.
+        task: the meaning of the labels.
+        examples: labelled texts to train on; texts of similar length share a batch.
+        settings: batch size, shards and random seed.
+        held_out: labelled texts to evaluate on, or None.
+        best: receives the score of each evaluation, or None.
+        threads: how many batches of the evaluation are computed at a time; None: one for each core.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: WordPieceTokenizer,
+        task: Task,
+        examples: Examples,
+        settings: BatchSettings,
+        *,
+        held_out: Examples | None = None,
+        best: ScoreKeeper | None = None,
+        threads: int | None = None,
+    ):
+        super().__init__(model)
+        self.tokenizer, self.task, self.settings = tokenizer, task, settings
+        self.held_out, self.best, self.threads = held_out, best, threads
+        longest = model.config.max_position_embeddings
+        self.sequences, self.labels_at = task.tokenize_examples(tokenizer, examples, longest)
+
+    def shards(self, step: int) -> Sequence[Shard]:
+        """Return the shards of a step's batch: sequences of similar length, with their labels."""
+        settings = self.settings
+        indices = length_bucketed_batch(
+            step, self.sequences.lengths, settings.batch_size, settings.seed
+        )
+        batch = self.sequences.batch(indices, self.tokenizer.pad_token_id)
+        # The indices are split instead of the labels, because labels (B, C) with C = T would be
+        # trimmed like the labels of tokens.
+        parts = split_batch(batch, indices, settings.shards, trim=True)
+        return [(part, self.labels_at(np.asarray(own))) for part, own in parts]
+
+    def evaluate(self, step: int) -> Evaluation | None:
+        """Return the held-out metrics, as text and as figures; None without held-out examples."""
+        if self.held_out is None:
+            return None
+        metrics = evaluate(
+            self.model, self.tokenizer, self.task, self.held_out, threads=self.threads
+        )
+        if self.best is not None:
+            self.best.update(step, metrics.main)
+        figures = {f"held_out_{name}": value for name, value in metrics.figures().items()}
+        return f"held-out {metrics}", figures | {SCORE: metrics.main}
+
+
+def evaluate(
+    model: PreTrained,
+    tokenizer: WordPieceTokenizer,
+    task: Task,
+    examples: Examples,
+    *,
+    threads: int | None = None,
+) -> Metrics:
+    """Return the metrics (`Metrics`) of a model's predictions for labelled texts.
+
+    Args:
+        model: a model of the task's class.
+        tokenizer: the model's tokenizer.
+        task: the meaning of the labels.
+        examples: labelled texts.
+        threads: how many batches are computed at a time; None: one for each core.
+    """
+    outputs = task.predict(model, tokenizer, examples.texts, examples.pairs, threads=threads)
+    return task.metrics(examples.labels, outputs)

@@ -1,0 +1,323 @@
+"""The interface of a task: labels in, training targets, predictions, metrics and a baseline out.
+
+To add a task, subclass `Task` and give an instance to `training.fine_tune` and `training.evaluate`;
+a row in `tasks.TASKS` makes it known to the commands and to `tasks.task_for`.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+
+from minibert.data.ragged import RaggedSequences
+from minibert.data.tables import quote
+from minibert.functional import softmax_forward
+from minibert.inference.batched import map_texts
+from minibert.models import BertForSequenceClassification, PreTrained
+from minibert.tasks.examples import Examples
+from minibert.tasks.metrics import Metrics
+from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization.framing import with_pairs
+
+VOCABULARY_SIZE = 4096  # of a tokenizer that is trained on labelled texts, at most
+
+InputKind = Literal["texts", "words"]
+ClassWeight = Sequence[float] | Literal["balanced"] | None
+PlacePredictions = list[tuple[str, list[tuple[str, float]]]]  # place -> names with probabilities
+
+
+class Mistake(NamedTuple):
+    """A wrong prediction: its confidence or error, the label, the prediction, the text."""
+
+    severity: float
+    expected: str
+    predicted: str
+    text: str
+
+
+class TokenizedExamples(NamedTuple):
+    """Token ids to train on, and a function from indices of sequences to a model's labels."""
+
+    sequences: RaggedSequences
+    labels_at: Callable[[np.ndarray], np.ndarray]
+
+
+class Task(ABC):
+    """The labels of a problem: parsed, encoded for a model, predicted, measured.
+
+    A label has three forms: raw, as a file contains it; parsed, as users read it; and encoded, as a
+    model learns it.
+
+    Args:
+        names: the C classes, in the order of the model's logits.
+    """
+
+    name: ClassVar[str]  # in `tasks.TASKS`
+    model_class: ClassVar[type[PreTrained]] = BertForSequenceClassification
+    problem_type: ClassVar[str | None]  # as in `BertConfig.problem_type`
+    input_kind: ClassVar[InputKind] = "texts"
+    mistakes_title: ClassVar[str] = "the most confident mistakes"
+
+    def __init__(self, names: Sequence[str]):
+        self.names = list(names)
+        self.ids = {name: i for i, name in enumerate(self.names)}
+
+    # Labels
+
+    @classmethod
+    @abstractmethod
+    def from_labels(cls, labels: Sequence[Any]) -> Self:
+        """Return the task whose classes occur in parsed labels.
+
+        Raises:
+            ValueError: the labels have too few different values to learn.
+        """
+
+    @classmethod
+    def parse(cls, label: Any) -> Any:
+        """Return the parsed form of a raw label.
+
+        Raises:
+            ValueError: the raw label does not fit the task.
+        """
+        return label
+
+    @abstractmethod
+    def encode_label(self, label: Any) -> Any:
+        """Return a parsed label as a model learns it: an id or an array.
+
+        Raises:
+            ValueError: a class that is not among the names.
+        """
+
+    @classmethod
+    def strata(cls, labels: Sequence[Any]) -> list[Hashable]:
+        """Return the class of each example, for stratified splits; all equal by default."""
+        return [None] * len(labels)
+
+    @classmethod
+    def class_counts(cls, labels: Sequence[Any]) -> Counter[str]:
+        """Count the classes where each text has one; empty by default."""
+        return Counter()
+
+    def class_weights(self, labels: Sequence[Any], weight: ClassWeight) -> np.ndarray | None:
+        """Return the weight of each class in the loss (C,), or None.
+
+        Args:
+            labels: parsed labels, whose frequencies "balanced" evens out.
+            weight: C weights, "balanced", or None.
+
+        Raises:
+            ValueError: the task has no class weights.
+        """
+        if weight is not None:
+            raise ValueError("class_weight: expected labels that are one class a text")
+        return None
+
+    # Training
+
+    def config(self) -> dict[str, Any]:
+        """Return the fields of a model's configuration that the task decides."""
+        return {"id2label": dict(enumerate(self.names)), "problem_type": self.problem_type}
+
+    def train_tokenizer(
+        self, texts: Sequence[Any], pairs: Sequence[str] | None = None
+    ) -> WordPieceTokenizer:
+        """Train a tokenizer on labelled texts, for a model without pre-training."""
+        lines = [text if isinstance(text, str) else " ".join(text) for text in texts]
+        return WordPieceTokenizer.train([*lines, *(pairs or ())], VOCABULARY_SIZE, exact=False)
+
+    def tokenize_examples(
+        self, tokenizer: WordPieceTokenizer, examples: Examples, max_length: int
+    ) -> TokenizedExamples:
+        """Return token ids and encoded labels to train on; longer texts are cut.
+
+        Args:
+            tokenizer: the model's tokenizer.
+            examples: S labelled texts.
+            max_length: the longest sequence, in tokens.
+        """
+        sequences = RaggedSequences(
+            tokenizer.encode(text, pair, max_length=max_length)
+            for text, pair in with_pairs(examples.texts, examples.pairs)
+        )
+        labels = np.array([self.encode_label(label) for label in examples.labels])
+        return TokenizedExamples(sequences, lambda indices: labels[indices])
+
+    def denormalize_head(self, model: PreTrained) -> Self:
+        """Rescale a trained model's head to the labels' unit; return the task in that unit."""
+        return self
+
+    def count_truncated(
+        self,
+        tokenizer: WordPieceTokenizer,
+        texts: Sequence[Any],
+        pairs: Sequence[str] | None,
+        max_length: int,
+    ) -> int:
+        """Count the texts of more than `max_length` tokens, which are cut."""
+        return tokenizer.count_truncated(texts, pairs, max_length=max_length)
+
+    # Predictions
+
+    def predict(
+        self,
+        model: Any,
+        tokenizer: WordPieceTokenizer,
+        texts: Sequence[Any],
+        pairs: Sequence[str] | None = None,
+        *,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Return the outputs for S texts: probabilities (S, C), or as `outputs_from_logits`.
+
+        Args:
+            model: a model of the task's class.
+            tokenizer: the model's tokenizer.
+            texts: S texts; longer ones are cut at the model's positions.
+            pairs: S second texts, or None.
+            threads: how many batches are computed at a time; None: one for each core.
+            progress: show a progress bar.
+
+        Raises:
+            FloatingPointError: a logit is not finite.
+        """
+        logits = map_texts(
+            lambda batch: model(**batch).logits,
+            tokenizer,
+            texts,
+            pairs,
+            max_length=model.config.max_position_embeddings,
+            threads=threads,
+            progress=progress,
+        )
+        require_finite(logits)
+        return self.outputs_from_logits(logits)
+
+    def outputs_from_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return the outputs for logits (S, C): by default, probabilities (S, C)."""
+        return softmax_forward(logits)[0]
+
+    @abstractmethod
+    def decode_outputs(self, outputs: Any) -> list[Any]:
+        """Return the predicted labels, in parsed form, for the outputs of `predict`."""
+
+    def predict_ids(self, outputs: Any) -> np.ndarray:
+        """Return the predicted labels in the encoded form, for the outputs of `predict`."""
+        return np.array([self.encode_label(label) for label in self.decode_outputs(outputs)])
+
+    def text_fields(self, label: Any, output: Any) -> list[str]:
+        """Return the columns of a predicted label in a tab-separated line."""
+        return [str(label)]
+
+    def json_fields(self, label: Any, output: Any) -> dict[str, Any]:
+        """Return the fields of a predicted label in a JSON line."""
+        return {"label": label}
+
+    def format_text(self, texts: Sequence[Any], outputs: Any) -> Iterator[str]:
+        """Yield a tab-separated line for each text: the predicted label's columns, the text."""
+        for text, label, output in zip(texts, self.decode_outputs(outputs), outputs, strict=True):
+            yield "\t".join([*self.text_fields(label, output), quote(one_line(text))])
+
+    def format_json(self, texts: Sequence[Any], outputs: Any) -> Iterator[str]:
+        """Yield a line of JSON for each text: the text and the predicted label's fields."""
+        for text, label, output in zip(texts, self.decode_outputs(outputs), outputs, strict=True):
+            yield json_line({"text": text, **self.json_fields(label, output)})
+
+    # Evaluation
+
+    @abstractmethod
+    def metrics(self, labels: Sequence[Any], outputs: Any) -> Metrics:
+        """Compare the outputs of `predict` with parsed labels."""
+
+    def mistakes(
+        self, texts: Sequence[Any], labels: Sequence[Any], outputs: Any
+    ) -> Iterator[Mistake]:
+        """Yield the wrong predictions; by default, each with severity 1."""
+        predictions = self.decode_outputs(outputs)
+        for text, label, predicted in zip(texts, labels, predictions, strict=True):
+            if predicted != label:
+                yield Mistake(1.0, str(label), str(predicted), text)
+
+    def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:
+        """Train a cheap model on the examples; return its name and held-out metrics.
+
+        Returns:
+            None if the task has no baseline.
+
+        Raises:
+            ImportError: the baseline needs scikit-learn (extra: parity).
+        """
+        return None
+
+    # Inspection
+
+    def describe_logits(self, tokens: Sequence[str], logits: np.ndarray) -> PlacePredictions:
+        """Return the predictions for one text: (place, [(name, probability), ...]) pairs.
+
+        Args:
+            tokens: the T tokens, [CLS] and [SEP] included.
+            logits (C,): the text's logits; (T, C) where each token has its own.
+        """
+        (label,) = self.decode_outputs(self.outputs_from_logits(logits[None]))
+        return [("the text", [(str(label), 1.0)])]
+
+    def select_score(self, logits: np.ndarray, label: str | None) -> tuple[str, np.ndarray]:
+        """Return the name of a score and its gradient with respect to one text's logits.
+
+        Args:
+            logits (C,): the text's logits; (T, C) where each token has its own.
+            label: the class of the score; None: the most probable one.
+
+        Raises:
+            ValueError: a class that is not among the names.
+        """
+        chosen = int(logits.argmax()) if label is None else self.require_name(label)
+        gradient = np.zeros_like(logits)
+        gradient[chosen] = 1
+        return repr(self.names[chosen]), gradient
+
+    def require_name(self, name: str) -> int:
+        """Return the index of a class's name.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        if name not in self.ids:
+            raise ValueError(f"label: expected one of {', '.join(self.names)}, got {name!r}")
+        return self.ids[name]
+
+    def _id(self, name: str) -> int:
+        if name not in self.ids:
+            known = ", ".join(self.names)
+            raise ValueError(f"unknown label {name!r}, expected one of {known}")
+        return self.ids[name]
+
+
+def require_finite(logits: np.ndarray) -> None:
+    """Raise FloatingPointError unless all logits are finite."""
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("the model's logits are not finite: its training failed")
+
+
+def sorted_names(names: Iterable[str], what: str) -> list[str]:
+    """Return the different names, sorted; raise ValueError if there are fewer than two."""
+    found = sorted(set(names))
+    if len(found) < 2:
+        got = f"only {found[0]!r}" if found else "none"
+        raise ValueError(f"expected two {what} or more, got {got}")
+    return found
+
+
+def one_line(text: str) -> str:
+    """Return a text with each run of white space replaced by one blank."""
+    return " ".join(text.split())
+
+
+def json_line(fields: dict[str, Any]) -> str:
+    """Return fields as one line of JSON, without escapes."""
+    return json.dumps(fields, ensure_ascii=False)

@@ -1,0 +1,185 @@
+"""Text classification: one class per text, or any number of labels per text."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from minibert.tasks.base import ClassWeight, Mistake, PlacePredictions, Task, sorted_names
+from minibert.tasks.baselines import tfidf_logistic_regression
+from minibert.tasks.examples import Examples
+from minibert.tasks.metrics import ClassificationMetrics, F1Metrics, Metrics
+
+THRESHOLD = 0.5  # a label of higher probability is predicted, where a text may have several
+
+
+class _ClassificationTask(Task):
+    """The part that single-label and multi-label classification share: C probabilities."""
+
+    def json_fields(self, label: Any, output: np.ndarray) -> dict[str, Any]:
+        """Return the predicted label, and the probability of each class."""
+        named = zip(self.names, output.tolist(), strict=True)
+        probabilities = {name: round(probability, 5) for name, probability in named}
+        return {"label": label, "probabilities": probabilities}
+
+    def describe_logits(self, tokens: Sequence[str], logits: np.ndarray) -> PlacePredictions:
+        """Return the classes of one text with their probabilities, the highest first."""
+        probabilities = self.outputs_from_logits(logits[None])[0]
+        order = np.argsort(-probabilities, kind="stable")
+        return [("the text", [(self.names[i], float(probabilities[i])) for i in order])]
+
+    def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:
+        """Train logistic regression on TF-IDF features; see `Task.baseline`."""
+        targets = np.array([self.encode_label(label) for label in examples.labels])
+        outputs = tfidf_logistic_regression(examples, held_out, targets)
+        return "TF-IDF with logistic regression", self.metrics(held_out.labels, outputs)
+
+
+class SingleLabelTask(_ClassificationTask):
+    """Single-label classification: each text has one class; outputs are probabilities (S, C).
+
+    >>> task = SingleLabelTask.from_labels(["dog", "cat", "dog"])
+    >>> task.names, task.encode_label("dog"), task.decode_outputs(np.array([[0.7, 0.3]]))
+    (['cat', 'dog'], 1, ['cat'])
+    """
+
+    name = "classification"
+    problem_type = "single_label_classification"
+
+    @classmethod
+    def from_labels(cls, labels: Sequence[str]) -> Self:
+        """Return the task with the labels' classes, in alphabetical order."""
+        return cls(sorted_names(labels, "classes"))
+
+    @classmethod
+    def parse(cls, label: Any) -> str:
+        """Return the raw label, which is one string; see `Task.parse`."""
+        if isinstance(label, list):
+            raise ValueError(
+                f"expected one label, got {len(label)}; the task multi-label takes several"
+            )
+        return label
+
+    def encode_label(self, label: str) -> int:
+        """Return the class id (int)."""
+        return self._id(label)
+
+    @classmethod
+    def strata(cls, labels: Sequence[str]) -> list[Hashable]:
+        """Return the labels, which are the classes."""
+        return list(labels)
+
+    @classmethod
+    def class_counts(cls, labels: Sequence[str]) -> Counter[str]:
+        """Count the texts of each class."""
+        return Counter(labels)
+
+    def class_weights(self, labels: Sequence[str], weight: ClassWeight) -> np.ndarray | None:
+        """Return the weight of each class in the loss (C,), or None."""
+        if weight == "balanced":
+            return balanced_class_weights([self._id(label) for label in labels], len(self.names))
+        return None if weight is None else np.array(weight, float)
+
+    def predict_ids(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the most probable class id of each text (S,)."""
+        return outputs.argmax(axis=-1)
+
+    def decode_outputs(self, outputs: np.ndarray) -> list[str]:
+        """Return the most probable class of each text."""
+        return [self.names[i] for i in self.predict_ids(outputs)]
+
+    def text_fields(self, label: str, output: np.ndarray) -> list[str]:
+        """Return the predicted class and its probability."""
+        return [label, f"{output.max():.3f}"]
+
+    def metrics(self, labels: Sequence[str], outputs: np.ndarray) -> ClassificationMetrics:
+        """Return accuracy, macro-F1 and the confusion matrix."""
+        actual = np.array([self.encode_label(label) for label in labels], int)
+        return ClassificationMetrics.from_ids(self.names, actual, self.predict_ids(outputs))
+
+    def mistakes(
+        self, texts: Sequence[str], labels: Sequence[str], outputs: np.ndarray
+    ) -> Iterator[Mistake]:
+        """Yield the wrong predictions with their probabilities."""
+        rows = zip(texts, labels, self.decode_outputs(outputs), outputs, strict=True)
+        for text, label, predicted, probabilities in rows:
+            if predicted != label:
+                yield Mistake(float(probabilities.max()), label, predicted, text)
+
+
+class MultiLabelTask(_ClassificationTask):
+    """Multi-label classification: a text has any number of labels, independently predicted.
+
+    >>> task = MultiLabelTask.from_labels([["red", "big"], [], ["big"]])
+    >>> task.encode_label(["big"]).tolist(), task.decode_outputs(np.array([[0.9, 0.8], [0.1, 0.2]]))
+    ([1.0, 0.0], [['big', 'red'], []])
+    """
+
+    name = "multi-label"
+    problem_type = "multi_label_classification"
+
+    @classmethod
+    def from_labels(cls, labels: Sequence[Sequence[str]]) -> Self:
+        """Return the task with all labels that occur, in alphabetical order."""
+        return cls(sorted_names((name for several in labels for name in several), "labels"))
+
+    @classmethod
+    def parse(cls, label: Any) -> list[str]:
+        """Return the list of labels of a raw list, or of a string with commas."""
+        if isinstance(label, str):
+            return [name.strip() for name in label.split(",") if name.strip()]
+        return label
+
+    def encode_label(self, label: Sequence[str]) -> np.ndarray:
+        """Return 1 for each label of a text and 0 for all others (C,)."""
+        indicators = np.zeros(len(self.names), np.float32)
+        indicators[[self._id(name) for name in label]] = 1
+        return indicators
+
+    def predict_ids(self, outputs: np.ndarray) -> np.ndarray:
+        """Return 1 for each predicted label and 0 for all others (S, C)."""
+        return (outputs > THRESHOLD).astype(int)
+
+    def decode_outputs(self, outputs: np.ndarray) -> list[list[str]]:
+        """Return the labels of each text whose probability is above one half."""
+        return [[self.names[i] for i in np.flatnonzero(row)] for row in self.predict_ids(outputs)]
+
+    def text_fields(self, label: list[str], output: np.ndarray) -> list[str]:
+        """Return the predicted labels, and all probabilities in the order of the names."""
+        return [",".join(label), " ".join(f"{probability:.3f}" for probability in output)]
+
+    def metrics(self, labels: Sequence[Sequence[str]], outputs: np.ndarray) -> F1Metrics:
+        """Return precision, recall and F1 over all labels."""
+        actual = np.array([self.encode_label(label) for label in labels])
+        return F1Metrics.from_indicators(
+            self.names, actual > THRESHOLD, self.predict_ids(outputs) == 1
+        )
+
+    def mistakes(
+        self, texts: Sequence[str], labels: Sequence[Sequence[str]], outputs: np.ndarray
+    ) -> Iterator[Mistake]:
+        """Yield the texts with a wrong label, and the largest error of a probability."""
+        rows = zip(texts, labels, self.decode_outputs(outputs), outputs, strict=True)
+        for text, label, predicted, probabilities in rows:
+            if set(predicted) != set(label):
+                error = float(np.abs(probabilities - self.encode_label(label)).max())
+                yield Mistake(error, " ".join(label) or "none", " ".join(predicted) or "none", text)
+
+    def outputs_from_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return the sigmoid of the logits (S, C)."""
+        return (1 + np.tanh(logits / 2)) / 2  # = 1 / (1 + exp(-logits)), without overflow
+
+
+def balanced_class_weights(ids: Sequence[int], classes: int) -> np.ndarray:
+    """Return weights (C,) that make all classes count alike: S / (C · class frequency).
+
+    >>> balanced_class_weights([0, 0, 0, 1], 2)
+    array([0.66666667, 2.        ])
+
+    Args:
+        ids: the class ids of S examples.
+        classes: C.
+    """
+    counts = np.bincount(np.array(ids, int), minlength=classes)
+    return len(ids) / (classes * np.maximum(counts, 1))

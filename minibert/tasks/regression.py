@@ -1,0 +1,102 @@
+"""Text regression: each text has a number."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from minibert.models import PreTrained
+from minibert.tasks.base import Mistake, PlacePredictions, Task
+from minibert.tasks.baselines import tfidf_ridge_regression
+from minibert.tasks.examples import Examples
+from minibert.tasks.metrics import Metrics, RegressionMetrics
+
+MAX_LABEL = float(np.finfo(np.float32).max)  # absolute value; models learn in float32
+
+
+class RegressionTask(Task):
+    """Regression: each text has a number; outputs are numbers (S,).
+
+    A model learns standardized numbers, (label - mean) / std, so that no learning rate depends on
+    the labels' unit; `denormalize_head` multiplies mean and std into the last layer afterwards.
+
+    Args:
+        names: the name of the number, as a list of one.
+        mean: the mean of the labels to learn.
+        std: their standard deviation.
+    """
+
+    name = "regression"
+    problem_type = "regression"
+    mistakes_title = "the largest errors"
+
+    def __init__(self, names: Sequence[str] = ("value",), mean: float = 0.0, std: float = 1.0):
+        super().__init__(names)
+        self.mean, self.std = mean, std
+
+    @classmethod
+    def from_labels(cls, labels: Sequence[float]) -> Self:
+        """Return the task with the labels' mean and standard deviation."""
+        numbers = np.array(labels, float)
+        if not len(numbers) or np.ptp(numbers) == 0:
+            got = f"only {numbers[0]:g}" if len(numbers) else "none"
+            raise ValueError(f"expected different numbers to learn, got {got}")
+        return cls(mean=float(numbers.mean()), std=float(numbers.std()))
+
+    @classmethod
+    def parse(cls, label: Any) -> float:
+        """Return the number (float) that a raw label is written as."""
+        try:
+            number = float(label)
+        except (TypeError, ValueError):
+            raise ValueError(f"expected a number as label, got {label!r:.80}") from None
+        if not abs(number) <= MAX_LABEL:
+            raise ValueError(
+                f"expected a finite number as label, at most {MAX_LABEL:.1e}, got {label!r:.80}"
+            )
+        return number
+
+    def encode_label(self, label: float) -> float:
+        """Return the standardized number (float)."""
+        return (float(label) - self.mean) / self.std
+
+    def decode_outputs(self, outputs: np.ndarray) -> list[float]:
+        """Return the numbers as a list."""
+        return outputs.tolist()
+
+    def text_fields(self, label: float, output: float) -> list[str]:
+        """Return the number with four digits."""
+        return [f"{label:.4g}"]
+
+    def metrics(self, labels: Sequence[float], outputs: np.ndarray) -> RegressionMetrics:
+        """Return R², mean absolute error and correlations."""
+        return RegressionMetrics(np.array(labels, float), outputs)
+
+    def mistakes(
+        self, texts: Sequence[str], labels: Sequence[float], outputs: np.ndarray
+    ) -> Iterator[Mistake]:
+        """Yield every text with its absolute error."""
+        for text, label, predicted in zip(texts, labels, outputs, strict=True):
+            error = abs(predicted - float(label))
+            yield Mistake(error, f"{float(label):g}", f"{predicted:.3g}", text)
+
+    def outputs_from_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return the numbers (S,) in the labels' unit, for logits (S, 1)."""
+        return logits[:, 0].astype(float) * self.std + self.mean
+
+    def denormalize_head(self, model: PreTrained) -> Self:
+        """Multiply mean and std into the classifier; return the task without them."""
+        model.params["classifier.weight"] *= self.std
+        bias = model.params["classifier.bias"]
+        bias[:] = bias * self.std + self.mean
+        return type(self)(self.names)
+
+    def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:
+        """Train ridge regression on TF-IDF features; see `Task.baseline`."""
+        outputs = tfidf_ridge_regression(examples, held_out, np.array(examples.labels, float))
+        return "TF-IDF with ridge regression", self.metrics(held_out.labels, outputs)
+
+    def describe_logits(self, tokens: Sequence[str], logits: np.ndarray) -> PlacePredictions:
+        """Return the number as the name of one prediction."""
+        (number,) = self.outputs_from_logits(logits[None])
+        return [("the text", [(f"{number:.4g}", 1.0)])]

@@ -1,0 +1,190 @@
+"""Word tagging: each word of a text has a tag, entities in BIO tags for example."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from minibert.data.ragged import RaggedSequences
+from minibert.data.word_alignment import word_windows
+from minibert.functional import IGNORED, softmax_forward
+from minibert.inference.batched import map_sequences
+from minibert.models import BertForTokenClassification
+from minibert.tasks.base import (
+    Mistake,
+    PlacePredictions,
+    Task,
+    TokenizedExamples,
+    json_line,
+    require_finite,
+    sorted_names,
+)
+from minibert.tasks.baselines import most_frequent_tags
+from minibert.tasks.entities import OUTSIDE, entity_metrics, find_entities, is_bio
+from minibert.tasks.examples import Examples
+from minibert.tasks.metrics import ClassificationMetrics, Metrics
+from minibert.tokenization import Encoding, WordPieceTokenizer
+
+
+class TaggingTask(Task):
+    """Tagging: each word has a tag; outputs are S arrays of probabilities (W, C).
+
+    A word's label is at its first token, the other tokens have none (Devlin et al., 2019, section
+    5.3). A text that is too long is cut between words into windows, so every word has a tag.
+    """
+
+    name = "tagging"
+    model_class = BertForTokenClassification
+    problem_type = None
+    input_kind = "words"
+
+    @classmethod
+    def from_labels(cls, labels: Sequence[Sequence[str]]) -> Self:
+        """Return the task with the labels' tags, O first, then in alphabetical order."""
+        names = sorted_names((tag for tags in labels for tag in tags), "tags")
+        return cls(sorted(names, key=lambda tag: tag != OUTSIDE))
+
+    def encode_label(self, label: Sequence[str]) -> np.ndarray:
+        """Return the id of each word's tag (W,)."""
+        return np.array([self._id(tag) for tag in label], int)
+
+    def decode_outputs(self, outputs: Sequence[np.ndarray]) -> list[list[str]]:
+        """Return the most probable tag of each word of each text."""
+        return [[self.names[i] for i in words.argmax(axis=-1)] for words in outputs]
+
+    def format_text(
+        self, texts: Sequence[Sequence[str]], outputs: Sequence[np.ndarray]
+    ) -> Iterator[str]:
+        """Yield a line for each word and its tag, as in CoNLL files; a blank line ends a text."""
+        for words, tags in zip(texts, self.decode_outputs(outputs), strict=True):
+            yield from (f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True))
+            yield ""
+
+    def format_json(
+        self, texts: Sequence[Sequence[str]], outputs: Sequence[np.ndarray]
+    ) -> Iterator[str]:
+        """Yield a line of JSON for each text: words, tags, and entities if the tags are BIO."""
+        for words, tags in zip(texts, self.decode_outputs(outputs), strict=True):
+            fields: dict[str, Any] = {"words": words, "tags": tags}
+            if is_bio(self.names):
+                fields["entities"] = [
+                    {"label": kind, "text": " ".join(words[start:end]), "start": start, "end": end}
+                    for kind, start, end in find_entities(tags)
+                ]
+            yield json_line(fields)
+
+    def metrics(self, labels: Sequence[Sequence[str]], outputs: Sequence[np.ndarray]) -> Metrics:
+        """Return the metrics of entities, or of single tags if the tags are not BIO."""
+        predicted = self.decode_outputs(outputs)
+        if is_bio(self.names):
+            return entity_metrics(labels, predicted)
+        sides = [np.concatenate([*map(self.encode_label, side)]) for side in (labels, predicted)]
+        return ClassificationMetrics.from_ids(self.names, *sides)
+
+    def mistakes(
+        self,
+        texts: Sequence[Sequence[str]],
+        labels: Sequence[Sequence[str]],
+        outputs: Sequence[np.ndarray],
+    ) -> Iterator[Mistake]:
+        """Yield each word with a wrong tag, between asterisks in its text."""
+        rows = zip(texts, labels, self.decode_outputs(outputs), outputs, strict=True)
+        for words, tags, predicted, probabilities in rows:
+            for i, word in enumerate(words):
+                if predicted[i] != tags[i]:
+                    text = " ".join([*words[:i], f"*{word}*", *words[i + 1 :]])
+                    yield Mistake(float(probabilities[i].max()), tags[i], predicted[i], text)
+
+    def tokenize_examples(
+        self, tokenizer: WordPieceTokenizer, examples: Examples, max_length: int
+    ) -> TokenizedExamples:
+        """Return the windows' token ids, with labels (B, T) at each word's first token."""
+        parts = []
+
+        def encode_windows() -> Iterator[Encoding]:
+            labels = map(self.encode_label, examples.labels)
+            for words, tags in zip(examples.texts, labels, strict=True):
+                for encoding, first, places in word_windows(tokenizer, words, max_length):
+                    part = np.full(len(encoding.input_ids), IGNORED)
+                    part[places[places > 0]] = tags[first : first + len(places)][places > 0]
+                    parts.append(part)
+                    yield encoding
+
+        sequences = RaggedSequences(encode_windows())
+        flat = np.concatenate(parts)
+        return TokenizedExamples(sequences, lambda indices: sequences.stack(flat, indices, IGNORED))
+
+    def count_truncated(
+        self,
+        tokenizer: WordPieceTokenizer,
+        texts: Sequence[Any],
+        pairs: Sequence[str] | None,
+        max_length: int,
+    ) -> int:
+        """Return 0: a long text is cut into windows, and no word is lost."""
+        return 0
+
+    def predict(
+        self,
+        model: Any,
+        tokenizer: WordPieceTokenizer,
+        texts: Sequence[Sequence[str]],
+        pairs: Sequence[str] | None = None,
+        *,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> list[np.ndarray]:
+        """Return the tags' probabilities for the words of each text: S arrays (W, C)."""
+        windows = []  # (text, index of its first word, place of each word's first token)
+
+        def encode_windows() -> Iterator[Encoding]:
+            longest = model.config.max_position_embeddings
+            for text, words in enumerate(texts):
+                for encoding, first, places in word_windows(tokenizer, words, longest):
+                    windows.append((text, first, places))
+                    yield encoding
+
+        # A word without a token, a control character for example, is tagged O with certainty.
+        outside = np.eye(len(self.names))[self.ids.get(OUTSIDE, 0)]
+        outputs = [np.tile(outside, (len(words), 1)) for words in texts]
+        batches = map_sequences(
+            lambda batch: softmax_forward(model(**batch).logits)[0],
+            RaggedSequences(encode_windows()),
+            tokenizer.pad_token_id,
+            threads=threads,
+            progress=progress,
+        )
+        for indices, results in batches:
+            require_finite(results)
+            for index, probabilities in zip(indices, results, strict=True):
+                text, first, places = windows[index]
+                with_token = np.flatnonzero(places)
+                outputs[text][first + with_token] = probabilities[places[with_token]]
+        return outputs
+
+    def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:
+        """Predict each word's most frequent tag; see `Task.baseline`."""
+        one_hot = np.eye(len(self.names))
+        tags = most_frequent_tags(examples, held_out)
+        outputs = [one_hot[self.encode_label(each)] for each in tags]
+        return "each word's commonest tag", self.metrics(held_out.labels, outputs)
+
+    def describe_logits(self, tokens: Sequence[str], logits: np.ndarray) -> PlacePredictions:
+        """Return the most probable tag of each token between [CLS] and [SEP]."""
+        probabilities = softmax_forward(logits[1:-1])[0]  # (T - 2, C)
+        best = probabilities.argmax(axis=-1)
+        return [
+            (token, [(self.names[i], float(row[i]))])
+            for token, row, i in zip(tokens[1:-1], probabilities, best, strict=True)
+        ]
+
+    def select_score(self, logits: np.ndarray, label: str | None) -> tuple[str, np.ndarray]:
+        """Return the sum of a tag's scores over the tokens, and its gradient (T, C)."""
+        gradient = np.zeros_like(logits)
+        inner = slice(1, -1)  # without [CLS] and [SEP]
+        if label is not None:
+            gradient[inner, self.require_name(label)] = 1
+            return f"{label!r}, summed over the tokens", gradient
+        best = logits[inner].argmax(axis=-1)[:, None]  # (T - 2, 1)
+        np.put_along_axis(gradient[inner], best, 1, axis=-1)
+        return "each token's likeliest class", gradient

@@ -1,0 +1,230 @@
+"""Encode texts as a model's input: single texts, windows and batches."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from minibert.tokenization.framing import (
+    INPUTS,
+    Encoding,
+    Frame,
+    Padding,
+    Truncation,
+    pad,
+    padded_length,
+    split_windows,
+    text_room,
+    truncated_lengths,
+    with_pairs,
+)
+from minibert.tokenization.matching import Matcher
+
+
+class TextEncoder:
+    """Base class of tokenizers: encodes texts with a matcher and a frame of special tokens.
+
+    Attributes:
+        pad_token_id (int): id of [PAD].
+    """
+
+    pad_token_id: int
+    _matcher: Matcher
+    _frame: Frame
+
+    def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
+        """Return the token ids (T,), int32, of a text, without [CLS] and [SEP].
+
+        This is the fastest way to tokenize a corpus: `map(tokenizer.ids_of, texts)` needs the
+        memory of one text at a time, and about 35 MB for the caches of English.
+
+        Args:
+            text: the text. The text of a special token, such as "[MASK]", becomes that token.
+            split_special_tokens (bool): treat special tokens in the text as plain text; use this
+                for untrusted text.
+
+        Raises:
+            TypeError: the text is not a string.
+        """
+        return self._matcher.ids(text, not split_special_tokens)
+
+    def words_of(self, text: str) -> list[str]:
+        """Return the words and punctuation marks (list of str) of a text, not normalized.
+
+        >>> from minibert.tokenization import WordPieceTokenizer
+        >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+        >>> tokenizer.words_of("Ann's cat.")
+        ['Ann', "'", 's', 'cat', '.']
+        """
+        encoding = self.encode(text)
+        spans: dict[int, tuple[int, int]] = {}
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            if word is not None:
+                spans[word] = (spans.get(word, (start, end))[0], end)
+        return [text[start:end] for start, end in spans.values()]
+
+    def encode(
+        self,
+        text: str,
+        pair: str | None = None,
+        *,
+        max_length: int | None = None,
+        truncation: Truncation = "longest_first",
+        split_special_tokens: bool = False,
+    ) -> Encoding:
+        """Encode a text as `[CLS] text [SEP]`, or two as `[CLS] text [SEP] pair [SEP]`.
+
+        The tokens of the pair are segment 1, all others segment 0.
+
+        Args:
+            text: the text.
+            pair: the second text, if any.
+            max_length (int or None): maximum number of tokens, special tokens included; None for
+                no truncation.
+            truncation: the text to truncate, from its end. `longest_first` truncates the longer
+                text until both are equal, then both in turn; or `only_first`, or `only_second`.
+            split_special_tokens (bool): treat special tokens in the text as plain text.
+
+        Raises:
+            TypeError: a text is not a string.
+            ValueError: `max_length` is too small for the special tokens, or for a text that
+                `truncation` does not truncate.
+        """
+        texts = self._match(text, pair, split_special_tokens)
+        if max_length is not None:
+            lengths = self._lengths(texts, max_length, truncation)
+            texts = [tokens[:length] for tokens, length in zip(texts, lengths, strict=False)]
+        return self._frame.encoding(*texts)
+
+    def encode_windows(
+        self,
+        text: str,
+        pair: str | None = None,
+        *,
+        max_length: int,
+        stride: int = 0,
+        truncation: Truncation = "longest_first",
+        split_special_tokens: bool = False,
+    ) -> list[Encoding]:
+        """Encode a long text as a list of windows, which may overlap.
+
+        >>> from minibert.tokenization import WordPieceTokenizer
+        >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abc"])
+        >>> windows = tokenizer.encode_windows("a b c", max_length=4, stride=1)
+        >>> [window.tokens for window in windows]
+        [['[CLS]', 'a', 'b', '[SEP]'], ['[CLS]', 'b', 'c', '[SEP]']]
+
+        Args:
+            text: as in `encode`.
+            pair: as in `encode`.
+            max_length (int): maximum number of tokens in a window, special tokens included.
+            stride (int): number of tokens that a window shares with the next one.
+            truncation: as in `encode`; truncated tokens are encoded in further windows. If both
+                texts are truncated, their windows are combined.
+            split_special_tokens (bool): as in `encode`.
+
+        Raises:
+            TypeError, ValueError: as in `encode`, or `stride` is not below the number of text
+                tokens in a window.
+        """
+        texts = self._match(text, pair, split_special_tokens)
+        lengths = self._lengths(texts, max_length, truncation)
+        parts = [
+            split_windows(tokens, n, stride) for tokens, n in zip(texts, lengths, strict=False)
+        ]
+        if pair is None:
+            return [self._frame.encoding(window) for window in parts[0]]
+        # Hugging Face's order: the first windows of both texts, the other windows of the first
+        # text with all of the second, the other windows of the second text.
+        (first, *others), seconds = parts
+        combined = [(first, seconds[0]), *product(others, seconds), *product([first], seconds[1:])]
+        return [self._frame.encoding(*both) for both in combined]
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_length: int | None = None,
+        truncation: Truncation = "longest_first",
+        padding: Padding = "longest",
+        pad_to_multiple_of: int | None = None,
+        stride: int = 0,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        split_special_tokens: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """Encode texts, or pairs of texts, as a model's batch, padded to one length.
+
+        Args:
+            texts: B texts.
+            pairs: a second text for each, if any.
+            max_length (int or None): as in `encode`; `count_truncated` counts the truncated texts.
+            truncation: as in `encode`.
+            padding: pad to the longest text, or to `max_length`.
+            pad_to_multiple_of (int or None): pad to a multiple of this.
+            stride (int): as in `encode_windows`.
+            return_overflowing_tokens (bool): return all windows of `encode_windows`, B' in total,
+                and `overflow_to_sample_mapping` (B',), the index of each window's text.
+            return_special_tokens_mask (bool): return `special_tokens_mask` (B, T): 1 for [CLS],
+                [SEP] and [PAD], else 0.
+            return_offsets_mapping (bool): return `offset_mapping` (B, T, 2): start and end of the
+                token's characters `text[start:end]`.
+            split_special_tokens (bool): as in `encode`.
+
+        Returns:
+            `input_ids`, `token_type_ids` and `attention_mask`, (B, T) each, and the requested
+            arrays; all int64.
+
+        Raises:
+            TypeError: a text is not a string.
+            ValueError: there are no texts, the number of pairs differs from the number of texts, or
+                as in `encode`.
+        """
+        length = padded_length(padding, max_length)
+        options: dict[str, Any] = {
+            "max_length": max_length,
+            "truncation": truncation,
+            "split_special_tokens": split_special_tokens,
+        }
+        encodings: list[Encoding] = []
+        samples: list[int] = []
+        for sample, (text, pair) in enumerate(with_pairs(texts, pairs)):
+            if return_overflowing_tokens:
+                windows = self.encode_windows(text, pair, stride=stride, **options)
+            else:
+                windows = [self.encode(text, pair, **options)]
+            encodings += windows
+            samples += [sample] * len(windows)
+        names = [*INPUTS]
+        names += ["special_tokens_mask"] * return_special_tokens_mask
+        names += ["offsets"] * return_offsets_mapping
+        batch = pad(encodings, self.pad_token_id, length, pad_to_multiple_of, names)
+        if return_offsets_mapping:
+            batch["offset_mapping"] = batch.pop("offsets")  # Hugging Face's name
+        if return_overflowing_tokens:
+            batch["overflow_to_sample_mapping"] = np.array(samples)
+        return batch
+
+    def count_truncated(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int
+    ) -> int:
+        """Return the number of texts, or pairs, that `encode_batch` truncates (int)."""
+        return sum(
+            len(self.encode(text, pair).input_ids) > max_length
+            for text, pair in with_pairs(texts, pairs)
+        )
+
+    def _match(self, text: str, pair: str | None, split_special_tokens: bool) -> list[np.ndarray]:
+        """Return the tokens (T, 4) of each text."""
+        texts = [text] if pair is None else [text, pair]
+        return [self._matcher.tokens(each, not split_special_tokens) for each in texts]
+
+    def _lengths(
+        self, texts: list[np.ndarray], max_length: int | None, truncation: Truncation
+    ) -> tuple[int, int]:
+        """Return the length of each text after truncation; the second is 0 without a pair."""
+        first, second = len(texts[0]), len(texts[1]) if len(texts) > 1 else None
+        return truncated_lengths(first, second, text_room(max_length, len(texts)), truncation)

@@ -1,0 +1,243 @@
+"""A task of a user's own in fine_tune and in the commands; task_for, guess_task, formats."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from minibert import BertConfig, BertForMaskedLM
+from minibert.cli import main
+from minibert.models import BertForSequenceClassification
+from minibert.tasks import (
+    TASKS,
+    Examples,
+    MultiLabelTask,
+    RegressionMetrics,
+    RegressionTask,
+    SingleLabelTask,
+    TaggingTask,
+    Task,
+    guess_task,
+    task_for,
+)
+from minibert.training import FineTuning, evaluate, fine_tune
+from minibert.training.finetuning import FineTuningRun, ModelSource
+
+LEVELS = ("low", "middle", "high")
+
+
+class OrdinalTask(Task):
+    """Ordered classes, learned as one number: the index of the class."""
+
+    name = "ordinal"
+    problem_type = "regression"
+
+    @classmethod
+    def from_labels(cls, labels: Sequence[str]):
+        return cls([level for level in LEVELS if level in labels])
+
+    @classmethod
+    def parse(cls, label):
+        if label not in LEVELS:
+            raise ValueError(f"expected one of {', '.join(LEVELS)}, got {label!r}")
+        return label
+
+    def config(self):
+        return {"id2label": {0: "level"}, "problem_type": self.problem_type}
+
+    def encode_label(self, label):
+        return float(self.ids[label])
+
+    def outputs_from_logits(self, logits):
+        return logits[:, 0].astype(float)
+
+    def decode_outputs(self, outputs):
+        indices = np.clip(np.round(outputs), 0, len(self.names) - 1).astype(int)
+        return [self.names[i] for i in indices]
+
+    def metrics(self, labels, outputs):
+        return RegressionMetrics(np.array([self.encode_label(label) for label in labels]), outputs)
+
+
+def ordinal_examples(count, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = [LEVELS[i] for i in rng.integers(0, 3, count)]
+    words = {"low": "red", "middle": "cat", "high": "big"}
+    texts = [f"the {words[label]} {rng.choice(['mat', 'tree', 'dog'])}" for label in labels]
+    return Examples(texts, None, labels)
+
+
+def new_model(task, tokenizer):
+    config = BertConfig.preset(
+        "tiny",
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        max_position_embeddings=12,
+        initializer_range=0.06,
+        **task.config(),
+    )
+    return task.model_class(config)
+
+
+def test_fine_tune_learns_a_task_of_a_users_own(tokenizer):
+    examples, test = ordinal_examples(120), ordinal_examples(40, seed=1)
+    task = OrdinalTask.from_labels(examples.labels)
+    model = new_model(task, tokenizer)
+    settings = FineTuning(steps=150, batch_size=16, learning_rate=2e-3, evaluate_every=50)
+    trained = fine_tune(model, tokenizer, task, examples, settings, held_out=test)
+    assert evaluate(model, tokenizer, trained, test).main > 0.9
+    outputs = trained.predict(model, tokenizer, test.texts)
+    assert trained.decode_outputs(outputs) == test.labels
+    assert list(trained.mistakes(test.texts, test.labels, outputs)) == []
+    assert trained.predict_ids(outputs).tolist() == [task.ids[label] for label in test.labels]
+    assert next(trained.format_text(test.texts, outputs)) == f"{test.labels[0]}\t{test.texts[0]}"
+    row = json.loads(next(trained.format_json(test.texts, outputs)))
+    assert row == {"text": test.texts[0], "label": test.labels[0]}
+    assert trained.baseline(examples, test) is None
+    with pytest.raises(ValueError, match="class_weight: expected labels that are one class"):
+        fine_tune(model, tokenizer, task, examples, FineTuning(steps=1, class_weight="balanced"))
+
+
+def test_finetune_command_accepts_a_task_added_to_the_table(
+    tokenizer, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(TASKS, "ordinal", OrdinalTask)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    examples = ordinal_examples(30)
+    lines = [
+        f"{label}\t{text}" for text, label in zip(examples.texts, examples.labels, strict=True)
+    ]
+    path = tmp_path / "rows.tsv"
+    path.write_text("\n".join(["label\ttext", *lines, ""]), "utf-8")
+    command = ["finetune", path, "--task", "ordinal", "--tokenizer", tmp_path / "tokenizer"]
+    out = ["--epochs", 1, "--out", tmp_path / "out"]
+    assert main([str(word) for word in [*command, *out]]) == 0
+    printed = capsys.readouterr().out
+    assert "ordinal: 26 texts to train on, 4 to measure on" in printed
+    assert "TF-IDF" not in printed
+    path.write_text("label\ttext\nmedium\ta cat\n", "utf-8")
+    assert main([str(word) for word in [*command, "--out", tmp_path / "other"]]) == 2
+    assert "line 2: expected one of low, middle, high, got 'medium'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        SingleLabelTask(["x", "y"]),
+        MultiLabelTask(["x", "y"]),
+        RegressionTask(),
+        TaggingTask(["O", "x"]),
+    ],
+)
+def test_task_for_finds_the_task_of_a_model_and_of_its_subclasses(task, tokenizer):
+    model = new_model(task, tokenizer)
+    model_class = type("Renamed", (type(model),), {})
+    for each in (model, model_class(model.config)):
+        found = task_for(each)
+        assert type(found) is type(task)
+        assert found.names == task.names
+
+
+def test_task_for_refuses_a_model_without_a_task(tokenizer):
+    model = BertForMaskedLM(BertConfig.preset("tiny", vocab_size=tokenizer.vocab_size))
+    with pytest.raises(ValueError, match="a classifier or a tagger, got BertForMaskedLM"):
+        task_for(model)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["a", "b"], SingleLabelTask),
+        (["1", "2"], SingleLabelTask),
+        (["1", "2.5"], RegressionTask),
+        ([["a"], []], MultiLabelTask),
+    ],
+)
+def test_guess_task_reads_the_labels(labels, expected):
+    assert guess_task(labels, "texts") is expected
+    assert guess_task(labels, "words") is TaggingTask
+
+
+def test_parse_returns_the_label_of_each_task():
+    assert SingleLabelTask.parse("cat") == "cat"
+    assert MultiLabelTask.parse("cat, dog,") == ["cat", "dog"]
+    assert MultiLabelTask.parse(["cat"]) == ["cat"]
+    assert RegressionTask.parse("1.5") == 1.5
+    for bad in ("many", ["1"], "nan", "1e300"):
+        with pytest.raises(ValueError, match=r"expected a (finite )?number as label"):
+            RegressionTask.parse(bad)
+    with pytest.raises(ValueError, match="expected one label, got 2"):
+        SingleLabelTask.parse(["a", "b"])
+
+
+def test_format_text_and_format_json_of_each_task():
+    texts = ['"a"  cat']
+    task = SingleLabelTask(["cat", "dog"])
+    outputs = np.array([[0.25, 0.75]])
+    assert list(task.format_text(texts, outputs)) == ['dog\t0.750\t"""a"" cat"']
+    (line,) = task.format_json(texts, outputs)
+    assert json.loads(line) == {
+        "text": texts[0], "label": "dog", "probabilities": {"cat": 0.25, "dog": 0.75}
+    }  # fmt: skip
+    several = MultiLabelTask(["cat", "dog"])
+    assert list(several.format_text(["a"], np.array([[0.9, 0.6]]))) == ["cat,dog\t0.900 0.600\ta"]
+    number = RegressionTask()
+    assert list(number.format_text(["a"], np.array([2.0]))) == ["2\ta"]
+    assert list(number.format_json(["a"], np.array([2.0]))) == ['{"text": "a", "label": 2.0}']
+    tagging = TaggingTask(["O", "B-A"])
+    tagged = [np.array([[1.0, 0.0], [0.0, 1.0]])]
+    assert list(tagging.format_text([["a", "cat"]], tagged)) == ["a\tO", "cat\tB-A", ""]
+    (line,) = tagging.format_json([["a", "cat"]], tagged)
+    entity = {"label": "A", "text": "cat", "start": 1, "end": 2}
+    assert json.loads(line) == {"words": ["a", "cat"], "tags": ["O", "B-A"], "entities": [entity]}
+
+
+def test_describe_logits_and_select_score_of_each_task():
+    task = SingleLabelTask(["cat", "dog"])
+    ((place, named),) = task.describe_logits([], np.log([0.25, 0.75]))
+    assert place == "the text"
+    assert [name for name, _ in named] == ["dog", "cat"]
+    assert [share for _, share in named] == pytest.approx([0.75, 0.25])
+    name, gradient = task.select_score(np.log([0.25, 0.75]), None)
+    assert (name, gradient.tolist()) == ("'dog'", [0, 1])
+    assert task.select_score(np.zeros(2), "cat")[1].tolist() == [1, 0]
+    with pytest.raises(ValueError, match="label: expected one of cat, dog, got 'cow'"):
+        task.select_score(np.zeros(2), "cow")
+    assert RegressionTask().describe_logits([], np.array([2.5])) == [("the text", [("2.5", 1.0)])]
+
+    tagging = TaggingTask(["O", "B-A"])
+    logits = np.array([[9.0, 0.0], [0.0, 4.0], [4.0, 0.0], [9.0, 0.0]])
+    described = tagging.describe_logits(["[CLS]", "cat", "s", "[SEP]"], logits)
+    assert [(place, names[0][0]) for place, names in described] == [("cat", "B-A"), ("s", "O")]
+    _, gradient = tagging.select_score(logits, None)
+    assert gradient.tolist() == [[0, 0], [0, 1], [1, 0], [0, 0]]
+    _, gradient = tagging.select_score(logits, "B-A")
+    assert gradient.tolist() == [[0, 0], [0, 1], [0, 1], [0, 0]]
+
+
+def test_examples_split_separates_the_chosen_indices():
+    rest, chosen = Examples(list("abcd"), list("efgh"), [0, 1, 2, 3]).split([3, 1])
+    assert (rest.texts, rest.pairs, rest.labels) == (["a", "c"], ["e", "g"], [0, 2])
+    assert (chosen.texts, chosen.pairs, chosen.labels) == (["b", "d"], ["f", "h"], [1, 3])
+
+
+def test_run_start_builds_model_recipe_and_settings(tokenizer, tmp_path):
+    examples = ordinal_examples(40)
+    task = SingleLabelTask.from_labels(examples.labels)
+    tokenizer.save_pretrained(tmp_path)
+    source = ModelSource(tokenizer=tmp_path, max_length=16, config={"hidden_act": "relu"})
+    run = FineTuningRun.start(
+        task, examples, source, seed=3, evaluate_at_most=2, settings={"steps": 7, "seed": 5}
+    )
+    assert isinstance(run.model, BertForSequenceClassification)
+    config = run.model.config
+    assert (config.hidden_act, config.max_position_embeddings) == ("relu", 16)
+    assert config.id2label == dict(enumerate(task.names))
+    assert (run.recipe.batch_size, run.recipe.epochs, run.recipe.layer_decay) == (16, 20, 1.0)
+    settings = run.settings
+    assert (settings.steps, settings.evaluate_every, settings.seed) == (7, 2, 3)
+    assert settings.data == examples.checksum()
+    again = FineTuningRun.start(task, examples, source, seed=3, overrides=run.recipe)
+    assert again.settings.steps == 3 * 20  # 40 texts are 3 batches of 16
+    assert (again.model.params.vector == run.model.params.vector).all()
