@@ -1,10 +1,9 @@
-"""An objective in two phases: a question shall be nearer to its answer than to all other answers.
+"""An objective in two phases: a question is to be nearer to its answer than to all others.
 
     loss = -(1/n) Σ_i log( exp(q_i · a_i / τ) / Σ_j exp(q_i · a_j / τ) )
 
-Henderson et al. (2017), section 4.4; q and a are the pooled vectors, scaled to length 1. The sum
-over j needs the whole batch, so `first` computes all vectors, `between` collects them, and
-`loss_and_grads` computes the gradient of its own shard's vectors only.
+Henderson et al. (2017), section 4.4; q and a are pooled vectors of length 1. Σ_j needs the whole
+batch: `first` computes the vectors, `between` collects those of all shards.
 """
 
 import numpy as np
@@ -14,7 +13,7 @@ from minibert.objectives import Objective
 
 
 class InBatchNegatives(Objective):
-    """Contrast pairs of texts; a shard is (questions, answers), two batches of as many texts."""
+    """Contrasts pairs of texts; a shard is (questions, answers), two batches of n texts."""
 
     two_phase = True
 
@@ -43,8 +42,7 @@ class InBatchNegatives(Objective):
     def loss_and_grads(self, shard, extra, rng, grads, denominator):
         """Return the loss of this shard's questions; add the gradient of its vectors."""
         questions, answers, scores, start = extra
-        own = slice(start, start + self.count(shard))
-        labels = np.arange(len(scores))
+        own, labels = slice(start, start + self.count(shard)), np.arange(len(scores))
         loss, _ = cross_entropy_forward(scores[own], labels[own], denominator)
         dscores = cross_entropy_backward(cross_entropy_forward(scores, labels, denominator)[1])
         dscores /= self.temperature

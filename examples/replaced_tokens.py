@@ -2,8 +2,8 @@
 
     logit = linear(gelu(linear(x))),   D -> D -> 1, binary cross-entropy
 
-Clark et al. (2020), section 2. A head has specs, forward and backward; a task model makes it, checks
-its labels and names its loss function.
+Clark et al. (2020), section 2. A head has specs, forward and backward; a task model makes it,
+checks its labels and names its loss function.
 """
 
 from minibert.functional import (

@@ -20,7 +20,6 @@ from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification,
 from minibert.gradcheck import away_from_initial, check_model, check_objective
 from minibert.parameters import Parameters
 from minibert.training import AdamW, Engine, split_batch
-from tests.conftest import small_tokenizer
 
 FOLDER = Path(examples.__file__).parent
 CONFIG = BertConfig(
@@ -120,7 +119,7 @@ def test_composition_is_saved_by_its_parts_names_and_loaded_with_its_parts(name,
 def test_composition_learns(name):
     model = model_of(name, dtype=np.float32)
     engine = Engine(model, AdamW(model.params), threads=1)
-    losses = [engine.step([(BATCH, LABELS)], 0.01).loss for _ in range(30)]
+    losses = [engine.step([(BATCH, LABELS)], 0.01).loss for _ in range(60)]
     assert losses[-1] < 0.6 * losses[0]
 
 
@@ -177,7 +176,7 @@ def test_new_head_passes_gradcheck_and_is_saved_and_trained(tmp_path):
     assert (back.params.vector == model.params.vector).all()
     model = model.astype(np.float32)
     engine = Engine(model, AdamW(model.params), threads=1)
-    losses = [engine.step(split_batch(BATCH, labels, 2), 0.01).loss for _ in range(30)]
+    losses = [engine.step(split_batch(BATCH, labels, 2), 0.01).loss for _ in range(60)]
     assert losses[-1] < 0.6 * losses[0]
 
 
@@ -221,7 +220,7 @@ def test_lion_is_its_formula_and_its_state_is_restored():
     other = Lion(model.params)
     other.load(optimizer.state())
     assert (other.moment == optimizer.moment).all()
-    with pytest.raises(ValueError, match="moment: expected .* for Lion, got no array"):
+    with pytest.raises(ValueError, match=r"moment: expected .* for Lion, got no array"):
         other.load({"first": optimizer.moment})
 
 
@@ -230,4 +229,3 @@ def test_lion_trains():
     engine = Engine(model, Lion(model.params), threads=1)
     losses = [engine.step([(BATCH, LABELS)], 0.003).loss for _ in range(30)]
     assert losses[-1] < 0.6 * losses[0]
-    assert small_tokenizer().vocab_size  # the runs with checkpoints are in tests/training
