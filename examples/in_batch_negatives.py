@@ -2,8 +2,7 @@
 
     loss = -(1/n) Σ_i log( exp(q_i · a_i / τ) / Σ_j exp(q_i · a_j / τ) )
 
-Henderson et al. (2017), section 4.4; q and a are pooled vectors of length 1. Σ_j needs the whole
-batch: `first` computes the vectors, `between` collects those of all shards.
+Henderson et al. (2017), section 4.4; q and a are pooled vectors of length 1. Σ_j needs all shards.
 """
 
 import numpy as np
@@ -25,8 +24,8 @@ class InBatchNegatives(Objective):
         return len(shard[0]["input_ids"])
 
     def tokens(self, shard):
-        """Return the number of tokens of questions and answers."""
-        return sum(int(batch["attention_mask"].sum()) for batch in shard)
+        """Return the number of tokens."""
+        return sum(batch["attention_mask"].sum() for batch in shard)
 
     def first(self, shard, rng):
         """Return the vectors of questions and answers, (n, D) each, without caches."""
@@ -56,7 +55,6 @@ class InBatchNegatives(Objective):
 
     def _vectors(self, batch, rng):
         """Return the pooled vectors of a batch scaled to length 1, and what the backward needs."""
-        checked = self.model.check(**batch)
-        (x, pooled), cache = self.model.forward(checked, np.zeros((len(checked[0]), 1), int), rng)
+        (x, pooled), cache = self.model.forward(self.model.check(**batch), None, rng)
         length = np.linalg.norm(pooled, axis=-1, keepdims=True)
         return pooled / length, (length, x, cache)

@@ -12,7 +12,8 @@ from minibert import layers
 from minibert.gradcheck import away_from_initial, check_layer
 from minibert.layers import Site
 from minibert.models import bert_block, bert_embeddings
-from minibert.parameters import Parameters, ParameterSpec, Spec, Specs, Views
+from minibert.parameters import Parameters, Views
+from minibert.specs import ParameterSpec, Spec, Specs
 from minibert.testing.cases.examples import CONFIG, IDS, MASK, ROWS, TYPES, B, C, D, F, K, T, V
 from minibert.testing.cases.records import ZEROS, Case, dropout_rng, normal
 from minibert.typing import Array
