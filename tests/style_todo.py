@@ -34,7 +34,6 @@ WORDS: set[str] = {
     "minibert/models/config.py",
     "minibert/models/heads.py",
     "minibert/models/weights.py",
-    "minibert/objectives/evaluation.py",
     "minibert/parameters.py",
     "minibert/runtime/threads.py",
     "minibert/tasks/metrics.py",
@@ -50,9 +49,6 @@ WORDS: set[str] = {
     "minibert/tokenization/wordpiece.py",
     "minibert/training/defaults.py",
     "minibert/training/finetuning.py",
-    "minibert/training/history.py",
-    "minibert/training/loop.py",
-    "minibert/training/pretraining.py",
     "tests/cli/test_cli.py",
     "tests/data/test_corpus.py",
     "tests/data/test_docstrings.py",
@@ -73,10 +69,7 @@ WORDS: set[str] = {
     "tests/testing/test_cases.py",
     "tests/tokenization/test_trainer.py",
     "tests/tokenization/test_wordpiece.py",
-    "tests/training/test_engine.py",
     "tests/training/test_finetune.py",
-    "tests/training/test_pretrain.py",
-    "tests/training/test_ranks.py",
 }
 # Functions above 60 lines of code.
 LONG: set[str] = {
@@ -84,18 +77,14 @@ LONG: set[str] = {
     "minibert/cli/demo.py:run",
     "minibert/cli/training.py:_pretrain",
     "minibert/tokenization/trainer.py:joined_pieces",
-    "minibert/training/loop.py:train",
 }
 # Imports of later rooms.
 IMPORTS: set[str] = {
-    "minibert/objectives/evaluation.py -> minibert.training.engine.QUIET",
     "minibert/tasks/baselines.py -> minibert.training.finetuning.Examples",
 }
 # Imports of the core from the periphery.
 CORE_IMPORTS: set[str] = {
     "minibert/training/engine.py -> minibert.data.sampling.generator",
-    "minibert/training/engine.py -> minibert.training.ranks.ALONE",
-    "minibert/training/engine.py -> minibert.training.ranks.Ranks",
 }
 # Files of the core without all docstrings and annotations.
 ANNOTATIONS: set[str] = {
