@@ -13,18 +13,12 @@ WORDS: set[str] = {
     "benchmarks/train_step.py",
     "benchmarks/train_to_loss.py",
     "minibert/cli/__init__.py",
-    "minibert/cli/labelled.py",
-    "minibert/cli/labelling.py",
-    "minibert/cli/training.py",
     "minibert/cli/using.py",
     "minibert/cli/vectors.py",
     "minibert/data/tables.py",
     "minibert/data/token_cache.py",
-    "minibert/estimators.py",
     "minibert/functional/activation.py",
     "minibert/functional/dropout.py",
-    "minibert/inference/batched.py",
-    "minibert/inference/features.py",
     "minibert/inspection/terminal.py",
     "minibert/layers/encoder.py",
     "minibert/layers/lean.py",
@@ -36,8 +30,6 @@ WORDS: set[str] = {
     "minibert/models/weights.py",
     "minibert/parameters.py",
     "minibert/runtime/threads.py",
-    "minibert/tasks/metrics.py",
-    "minibert/tasks/tasks.py",
     "minibert/testing/cases/__init__.py",
     "minibert/testing/cases/examples.py",
     "minibert/testing/cases/functions.py",
@@ -47,8 +39,6 @@ WORDS: set[str] = {
     "minibert/testing/cases/records.py",
     "minibert/tokenization/trainer.py",
     "minibert/tokenization/wordpiece.py",
-    "minibert/training/defaults.py",
-    "minibert/training/finetuning.py",
     "tests/cli/test_cli.py",
     "tests/data/test_corpus.py",
     "tests/data/test_docstrings.py",
@@ -58,34 +48,25 @@ WORDS: set[str] = {
     "tests/faults/test_fuzz.py",
     "tests/faults/test_kill.py",
     "tests/functional/test_functional.py",
-    "tests/inference/test_features.py",
     "tests/inspection/test_inspection.py",
     "tests/layers/test_layers.py",
     "tests/models/test_models.py",
     "tests/models/test_pretrained.py",
     "tests/mutations/test_mutations.py",
     "tests/parity/test_transformers.py",
-    "tests/tasks/test_metrics.py",
     "tests/testing/test_cases.py",
     "tests/tokenization/test_trainer.py",
     "tests/tokenization/test_wordpiece.py",
-    "tests/training/test_finetune.py",
 }
 # Functions above 60 lines of code.
 LONG: set[str] = {
     "minibert/cli/__init__.py:parser",
-    "minibert/cli/demo.py:run",
-    "minibert/cli/training.py:_pretrain",
     "minibert/tokenization/trainer.py:joined_pieces",
 }
 # Imports of later rooms.
-IMPORTS: set[str] = {
-    "minibert/tasks/baselines.py -> minibert.training.finetuning.Examples",
-}
+IMPORTS: set[str] = set()
 # Imports of the core from the periphery.
-CORE_IMPORTS: set[str] = {
-    "minibert/training/engine.py -> minibert.data.sampling.generator",
-}
+CORE_IMPORTS: set[str] = set()
 # Files of the core without all docstrings and annotations.
 ANNOTATIONS: set[str] = {
     "minibert/data/masking.py",

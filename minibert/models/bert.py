@@ -102,6 +102,7 @@ class BertBased(PreTrained):
             TypeError, ValueError: a part that is not one; the message names its class.
         """
         self.parts = Parts(**parts)
+        self.frozen: int | None = None
         config, count = self.config, self.config.num_hidden_layers
         block: Callable[[BertConfig], Layer] = self.parts.block or bert_block
         if self.parts.block is not None:
@@ -146,7 +147,7 @@ class BertBased(PreTrained):
             raise ValueError(f"freeze: expected 0 to {count} layers, got {layers}")
         encoder, lowest = self.bert.encoder, -1 if layers is None else layers
         encoder.blocks = [frozen(block, i < lowest) for i, block in enumerate(encoder.blocks)]
-        self.bert.embeddings_learn = layers is None
+        self.bert.embeddings_learn, self.frozen = layers is None, layers
         self.frozen_names = frozenset(
             name for name, depth in self.depths().items() if depth <= lowest
         )

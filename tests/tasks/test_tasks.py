@@ -114,7 +114,7 @@ def test_finetune_command_accepts_a_task_added_to_the_table(
     out = ["--epochs", 1, "--out", tmp_path / "out"]
     assert main([str(word) for word in [*command, *out]]) == 0
     printed = capsys.readouterr().out
-    assert "ordinal: 26 texts to train on, 4 to measure on" in printed
+    assert "ordinal: 26 texts to train on, 4 to evaluate on" in printed
     assert "TF-IDF" not in printed
     path.write_text("label\ttext\nmedium\ta cat\n", "utf-8")
     assert main([str(word) for word in [*command, "--out", tmp_path / "other"]]) == 2
