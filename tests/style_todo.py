@@ -17,7 +17,6 @@ WORDS: set[str] = {
     "minibert/models/checkpoints.py",
     "minibert/models/config.py",
     "minibert/models/weights.py",
-    "minibert/objectives/text_warnings.py",
     "minibert/testing/cases/__init__.py",
     "minibert/testing/cases/examples.py",
     "minibert/testing/cases/functions.py",
