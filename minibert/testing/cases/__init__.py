@@ -1,7 +1,7 @@
-"""What is proven: every function, layer and model of this package, each with its gradient check.
+"""The verified cases: a gradient check of every function, layer and model of this package.
 
 Parameters are away from their initial values, where a layer norm's weight of 1 and a bias of 0 hide
-bugs; gradients are added to what is there already; dropout is replayed from a seed.
+bugs; gradients are added to non-zero ones; dropout is replayed from a seed.
 """
 
 import time
@@ -18,39 +18,43 @@ __all__ = ["Case", "Results", "cases", "line", "markdown", "report"]
 
 
 def cases(every: bool = True) -> Iterator[Case]:
-    """Yield what is proven, functions first; without `every`, each model as it comes only."""
+    """Yield the cases, functions first.
+
+    Args:
+        every: False: each model without options only.
+    """
     yield from function_cases()
     yield from layer_cases()
-    yield from (case for case in model_cases() if every or not case.how)
+    yield from (case for case in model_cases() if every or not case.variant)
 
 
-def report(proven: Iterable[Case]) -> Results:
+def report(some_cases: Iterable[Case]) -> Results:
     """Check the cases and print a line for each.
 
     Returns:
-        the rows of each case; of one that fails, None.
+        the results of each case; None for one that fails.
     """
     results: Results = []
     start = time.perf_counter()
-    print(f"{'what':59} {'error':>7} {'allowed':>7} {'analytic':>10} {'numeric':>10}  worst at")
-    for case in proven:
+    print(f"{'case':59} {'error':>7} {'allowed':>7} {'analytic':>10} {'numeric':>10}  worst at")
+    for case in some_cases:
         try:
-            rows = case.check()
-            print(line(case.name, rows), flush=True)
-            results.append((case, rows))
+            own = case.check()
+            print(line(case.name, own), flush=True)
+            results.append((case, own))
         except GradientError as error:
             print(f"{case.name:59} WRONG\n{error}", flush=True)
             results.append((case, None))
     seconds = time.perf_counter() - start
-    right = all(rows is not None for _, rows in results)
+    right = all(own is not None for _, own in results)
     verdict = "all gradients agree" if right else "NOT all gradients agree"
     print(f"{len(results)} checks in {seconds:.0f} s: {verdict} with their forward passes")
     return results
 
 
-def line(name: str, rows: list[Row]) -> str:
-    """Return one line of the report: the row of a case that is nearest to its tolerance."""
-    worst = max(rows, key=lambda row: row.error / row.tolerance)
+def line(name: str, results: list[Row]) -> str:
+    """Return one line of the report (str): the result that is nearest to its tolerance."""
+    worst = max(results, key=lambda result: result.error / result.tolerance)
     index = "a random direction" if worst.index is None else list(worst.index)
     return (
         f"{name:59} {worst.error:7.1e} {worst.tolerance:7.0e} {worst.analytic:10.3e} "

@@ -1,7 +1,7 @@
-"""What everything is proven on: sizes, arrays, and one example of each task.
+"""The examples of all cases: sizes, arrays, and each model with labels.
 
-Sizes that could meet in one array differ pairwise, so that no transposed shape fits by chance; ids
-repeat, sequences are padded, one has nothing to attend to.
+Sizes that can occur in one array differ pairwise, so that no transposed shape fits by chance; ids
+repeat, sequences are padded, and one consists of padding alone.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from minibert import models
 from minibert.models import Labels
 from minibert.models.config import BertConfig
+from minibert.models.table import MODELS, model_class
 
 B, T, K, H, D, F, V, C = 3, 6, 2, 5, 10, 11, 13, 7  # the sizes, in the alphabet of `functional`
-R = 4  # rows that are asked for, of T
+R = 4  # query positions
 
 CONFIG = BertConfig(
     vocab_size=V,
@@ -29,31 +29,36 @@ CONFIG = BertConfig(
     attention_probs_dropout_prob=0.2,
     id2label={i: f"class {i}" for i in range(C)},
 )
-MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]])  # the last hides all
+MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]])
 IDS = np.array([[2, 7, 7, 9, 12, 3], [2, 9, 7, 3, 1, 1], [2, 7, 12, 5, 9, 3]])
 TYPES = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 0, 0]])
-ROWS = np.array([[0, 3, 5, 1], [2, 2, 0, 4], [4, 1, 3, 0]])  # one is asked for twice, as to pad
+ROWS = np.array([[0, 3, 5, 1], [2, 2, 0, 4], [4, 1, 3, 0]])  # query positions; one occurs twice
 BATCH = {"input_ids": IDS, "token_type_ids": TYPES, "attention_mask": MASK}
 MASKED_LABELS = np.array(
     [[-100, 7, 4, -100, 12, 9], [-100, 0, 6, -100, -100, -100], [-100, 3] + 4 * [-100]]
 )
+TOKEN_LABELS = np.where(MASKED_LABELS >= 0, MASKED_LABELS % C, -100)
 CLASS_LABELS = np.array([5, -100, 0])
+PAIR_LABELS = np.array([1, -100, 0])
+MULTI_LABELS = np.array([[1, 0, 0, 1, -100, 0.25, 0], 7 * [-100], [0, 1, 1, 0, 1, 0, -100]])
+NUMBERS = np.random.default_rng(3).standard_normal((B, C))
 TWO_CLASSES = replace(CONFIG, id2label=None)
 # (B, T) -> (B, 2, T)
 CHOICES = {name: np.stack([array, array[::-1]], axis=1) for name, array in BATCH.items()}
 
 
 @dataclass(frozen=True)
-class Task:
-    """A model with a head, and labels for a batch: `name` is the class's, and what is special.
+class ModelCase:
+    """A model class with a batch and its labels.
 
     Attributes:
-        name: of the task.
+        name: the name of the class, and of the variant if there are several.
         kind: the model's class.
-        labels: as `loss_and_grads` takes them.
+        labels: the argument of `loss_and_grads`.
         config: the sizes.
-        batch: what the model reads.
-        zeros: gradients that are provably zero: what all scores of a softmax share.
+        batch: the arrays that the model reads.
+        zeros: endings of the names of gradients that are provably zero, because they move all
+            logits of a softmax equally.
     """
 
     name: str
@@ -64,43 +69,51 @@ class Task:
     zeros: tuple[str, ...] = ()
 
 
-def tasks() -> list[Task]:
-    """Return an example of each task."""
-    yes_no = np.array([1, -100, 0])
-    shares = np.array([[1, 0, 0, 1, -100, 0.25, 0], 7 * [-100], [0, 1, 1, 0, 1, 0, -100]])
-    numbers = np.random.default_rng(3).standard_normal((B, C))
-    problem = "BertForSequenceClassification, "
+# For each class of `MODELS` that has labels: the variants by name, as fields of a `ModelCase`.
+LABELLED: dict[str, dict[str, dict[str, Any]]] = {
+    "BertForMaskedLM": {"": {"labels": MASKED_LABELS}},
+    "BertForSequenceClassification": {
+        "": {"labels": CLASS_LABELS},
+        "multi-label": {
+            "labels": MULTI_LABELS,
+            "config": replace(CONFIG, problem_type="multi_label_classification"),
+        },
+        "regression": {"labels": NUMBERS, "config": replace(CONFIG, problem_type="regression")},
+        "one number": {"labels": NUMBERS[:, 0], "config": replace(CONFIG, id2label={0: "stars"})},
+    },
+    "BertForTokenClassification": {"": {"labels": TOKEN_LABELS}},
+    "BertForNextSentencePrediction": {"": {"labels": PAIR_LABELS}},
+    "BertForPreTraining": {
+        "": {"labels": {"labels": MASKED_LABELS, "next_sentence_label": PAIR_LABELS}}
+    },
+    "BertForQuestionAnswering": {
+        "": {
+            "labels": {
+                "start_positions": np.array([1, -100, 0]),
+                "end_positions": np.array([4, -100, 3]),
+            },
+            "config": TWO_CLASSES,
+            "zeros": ("qa_outputs.bias", "layer.1.output.LayerNorm.bias"),
+        }
+    },
+    "BertForMultipleChoice": {
+        "": {"labels": np.array([1, 0, -100]), "batch": CHOICES, "zeros": ("classifier.bias",)}
+    },
+}
+
+
+def labelled_models() -> list[ModelCase]:
+    """Return each model class that has labels, in each variant.
+
+    Raises:
+        KeyError: a class of `MODELS` has no labels here.
+    """
     return [
-        Task("BertForMaskedLM", models.BertForMaskedLM, MASKED_LABELS),
-        Task("BertForSequenceClassification", models.BertForSequenceClassification, CLASS_LABELS),
-        Task(
-            problem + "multi-label", models.BertForSequenceClassification, shares,
-            replace(CONFIG, problem_type="multi_label_classification"),
-        ),
-        Task(
-            problem + "regression", models.BertForSequenceClassification, numbers,
-            replace(CONFIG, problem_type="regression"),
-        ),
-        Task(
-            problem + "one number", models.BertForSequenceClassification, numbers[:, 0],
-            replace(CONFIG, id2label={0: "stars"}),
-        ),
-        Task(
-            "BertForTokenClassification", models.BertForTokenClassification,
-            np.where(MASKED_LABELS >= 0, MASKED_LABELS % C, -100),
-        ),
-        Task("BertForNextSentencePrediction", models.BertForNextSentencePrediction, yes_no),
-        Task(
-            "BertForPreTraining", models.BertForPreTraining,
-            {"labels": MASKED_LABELS, "next_sentence_label": yes_no},
-        ),
-        Task(
-            "BertForQuestionAnswering", models.BertForQuestionAnswering,
-            {"start_positions": np.array([1, -100, 0]), "end_positions": np.array([4, -100, 3])},
-            TWO_CLASSES, zeros=("qa_outputs.bias", "layer.1.output.LayerNorm.bias"),
-        ),
-        Task(
-            "BertForMultipleChoice", models.BertForMultipleChoice, np.array([1, 0, -100]),
-            batch=CHOICES, zeros=("classifier.bias",),
-        ),
-    ]  # fmt: skip
+        ModelCase(f"{name}, {variant}" if variant else name, model_class(name), **fields)
+        for name in MODELS
+        if name != "BertModel"
+        for variant, fields in LABELLED[name].items()
+    ]
+
+
+Task, tasks = ModelCase, labelled_models  # the names that other rooms' tests still import

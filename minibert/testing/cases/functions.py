@@ -1,168 +1,337 @@
-"""Proofs of `minibert.functional`: every pair on every kind of input, element by element."""
+"""Cases of `minibert.functional`: every pair on every kind of input, element by element.
 
+A pair that consumes an input gets a copy of it, because `check_pair` uses its inputs again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from minibert import functional as f
 from minibert.gradcheck import check_pair
 from minibert.gradcheck.checks import added
-from minibert.models.config import ACTIVATIONS
 from minibert.parameters import Parameters
-from minibert.testing.cases.examples import IDS, MASK, B, C, D, F, H, K, R, T, V
-from minibert.testing.cases.records import Case, numbers, replayed
+from minibert.testing.cases.examples import IDS, MASK, ROWS, B, C, D, F, H, K, R, T, V
+from minibert.testing.cases.records import Case, dropout_rng, normal
+
+Gradients = Mapping[str, np.ndarray]
 
 
-def _pair(what, how, forward, backward, options=None, **inputs):
-    """The case of one forward and its backward, element by element."""
-    return Case(what, how, partial(check_pair, forward, backward, inputs, **(options or {})))
+def function_cases() -> Iterator[Case]:
+    """Yield a case for each pair and kind of input."""
+    yield from _affine_cases()
+    yield from _add_norm_cases()
+    yield from _lookup_cases()
+    yield from _activation_cases()
+    yield from _dropout_cases()
+    yield from _softmax_cases()
+    yield from _attention_cases()
+    yield from _cross_entropy_cases()
+    yield from _other_loss_cases()
 
 
-def _affine(backward):
-    """Bring a backward that adds into `dweight` and `dbias` to the form that `check_pair` calls."""
+def _pair(
+    subject: str,
+    variant: str,
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    *,
+    has_keep: bool = False,
+    zeros: tuple[str, ...] = (),
+    **inputs: Any,
+) -> Case:
+    """Return the case of a forward and its backward.
 
-    def call(dout, cache, x, weight, bias, **_):
-        params = Parameters({"weight": weight.shape, "bias": bias.shape}, dtype=x.dtype)
-        dx, grads = added(
-            params, lambda grads: backward(dout, cache, weight, grads["weight"], grads["bias"])
+    Args:
+        subject: the function's name.
+        variant: the kind of input.
+        forward: returns out and the cache; with `has_keep`, it takes `keep`, by default True.
+        backward: takes dout, the cache and the inputs; returns the inputs' gradients.
+        has_keep: whether the forward takes `keep`.
+        zeros: the inputs whose gradients are provably zero.
+        inputs: the arrays by name.
+    """
+    check = partial(check_pair, forward, backward, inputs, zeros=zeros)
+    output = (lambda keep: forward(**inputs, keep=keep)[0]) if has_keep else None
+    return Case(subject, variant, check, output)
+
+
+def _accumulated(
+    arrays: Mapping[str, np.ndarray], backward: Callable[[Parameters], Any]
+) -> tuple[Any, Parameters]:
+    """Return the result of `backward(grads)`, and the gradients that it adds for these arrays."""
+    layout = {name: array.shape for name, array in arrays.items()}
+    return added(Parameters(layout, dtype=np.float64), backward)
+
+
+def _affine(backward: Callable[..., Any], *names: str) -> Callable[..., Gradients]:
+    """Return a backward for `check_pair` from one that adds into `dweight` and `dbias`.
+
+    Args:
+        backward: takes dout, the cache, weight, dweight, dbias; returns input gradients.
+        names: the inputs whose gradients it returns.
+    """
+
+    def call(dout, cache, weight, bias, **_):
+        dinputs, grads = _accumulated(
+            {"weight": weight, "bias": bias},
+            lambda grads: backward(dout, cache, weight, grads["weight"], grads["bias"]),
         )
-        return {"x": dx, **grads}
+        returned = dinputs if isinstance(dinputs, tuple) else (dinputs,)
+        return {**dict(zip(names, returned, strict=True)), **grads}
 
     return call
 
 
-def function_cases():
-    """Yield a case for each pair and kind of input."""
-    yield from _affine_cases()
-    yield from _elementwise_cases()
-    yield from _attention_cases()
-    yield from _loss_cases()
-
-
-def _affine_cases():
-    weight, shift = numbers(F, D, seed=1), numbers(F, seed=2)
-    backward = _affine(f.linear_backward)
+def _affine_cases() -> Iterator[Case]:
+    weight, shift = normal(F, D, seed=1), normal(F, seed=2)
+    backward = _affine(f.linear_backward, "x")
     yield _pair(
-        "linear", "", f.linear_forward, backward, x=2 * numbers(T, D), weight=weight, bias=shift
+        "linear", "", f.linear_forward, backward, x=2 * normal(T, D), weight=weight, bias=shift
     )
-    scale, shift = 1 + 0.3 * numbers(D, seed=1), numbers(D, seed=2)
-    nearly_constant = 3 + 0.01 * numbers(T, D)
-    for how, x, eps in (
-        ("eps 1e-12", 2 * numbers(T, D), 1e-12),
-        ("eps 0.1", 2 * numbers(T, D), 0.1),
-        ("nearly constant rows", nearly_constant, 0.1),
-        ("rows of two", 2 * numbers(T, 2), 0.1),
-    ):
+
+    def without_bias(dout, cache, x, weight):
+        gradients = backward(dout, cache, weight=weight, bias=np.zeros(F))
+        return {"x": gradients["x"], "weight": gradients["weight"]}
+
+    def frozen_weight(dout, cache, x, bias):
+        dx, grads = _accumulated(
+            {"bias": bias},
+            lambda grads: f.linear_backward(dout, cache, weight, None, grads["bias"]),
+        )
+        return {"x": dx, **grads}
+
+    yield _pair(
+        "linear", "no bias",
+        lambda x, weight: f.linear_forward(x, weight, None), without_bias,
+        x=2 * normal(T, D), weight=weight,
+    )  # fmt: skip
+    yield _pair(
+        "linear", "frozen weight",
+        lambda x, bias: f.linear_forward(x, weight, bias), frozen_weight,
+        x=2 * normal(T, D), bias=shift,
+    )  # fmt: skip
+    scale, shift = 1 + 0.3 * normal(D, seed=1), normal(D, seed=2)
+    for variant, x, eps in _rows_to_normalize():
         yield _pair(
-            "layer_norm", how,
+            "layer_norm", variant,
             lambda x, weight, bias, eps=eps: f.layer_norm_forward(x, weight, bias, eps),
-            _affine(f.layer_norm_backward),
+            _affine(f.layer_norm_backward, "x"),
             x=x, weight=scale[: x.shape[1]], bias=shift[: x.shape[1]],
         )  # fmt: skip
 
+
+def _rows_to_normalize() -> list[tuple[str, np.ndarray, float]]:
+    """Return variants of rows x (N, D), each with an eps."""
+    return [
+        ("eps 1e-12", 2 * normal(T, D), 1e-12),
+        ("eps 0.1", 2 * normal(T, D), 0.1),
+        ("nearly constant rows", 3 + 0.01 * normal(T, D), 0.1),
+        ("rows of two", 2 * normal(T, 2), 0.1),
+    ]
+
+
+def _add_norm_cases() -> Iterator[Case]:
+    scale, shift = 1 + 0.3 * normal(D, seed=1), normal(D, seed=2)
+    dropped = [("dropout", 2 * normal(T, D), 0.1, 0.4)]
+    for variant, x, eps, rate in [(*each, 0.0) for each in _rows_to_normalize()] + dropped:
+        small = 0.01 if variant == "nearly constant rows" else 1  # the sum is to be one, too
+
+        def forward(y, residual, weight, bias, keep=True, eps=eps, rate=rate):
+            return f.add_norm_forward(
+                y.copy(), residual, weight, bias, eps, rate, dropout_rng(), keep
+            )
+
+        yield _pair(
+            "add_norm", variant, forward, _affine(f.add_norm_backward, "y", "residual"),
+            has_keep=True,
+            y=x, residual=small * normal(*x.shape, seed=3),
+            weight=scale[: x.shape[1]], bias=shift[: x.shape[1]],
+        )  # fmt: skip
+
+
+def _lookup_cases() -> Iterator[Case]:
     def embedding_backward(dout, ids, table):
-        params = Parameters({"table": table.shape}, dtype=table.dtype)
-        return added(params, lambda grads: f.embedding_backward(dout, ids, grads["table"]))[1]
+        _, grads = _accumulated(
+            {"table": table}, lambda grads: f.embedding_backward(dout, ids, grads["table"])
+        )
+        return grads
 
-    for how, ids in (("repeated ids", IDS), ("one id", IDS[:1, :1]), ("all alike", 0 * IDS)):
+    for variant, ids in (("repeated ids", IDS), ("one id", IDS[:1, :1]), ("equal ids", 0 * IDS)):
         look_up = partial(f.embedding_forward, ids)
-        yield _pair("embedding", how, look_up, embedding_backward, table=numbers(V, D))
+        yield _pair("embedding", variant, look_up, embedding_backward, table=normal(V, D))
 
+    def gather_backward(dout, positions, x):
+        _, grads = _accumulated(
+            {"x": x}, lambda grads: f.gather_backward(dout, positions, grads["x"])
+        )
+        return grads
 
-def _elementwise_cases():
-    x = 2 * numbers(T, D)
-    x[np.abs(x) < 0.05] = 0.5  # away from the kink of relu, where no difference is a slope
-    tails = np.concatenate([np.linspace(-6, -3, 2 * D), np.linspace(3, 6, 2 * D)]).reshape(4, D)
-    for how, values in (("", x), ("tails", tails)):
-        for name in ACTIVATIONS:
-            forward = f.ACTIVATIONS[name]
-            backward = lambda d, slope, x: {"x": f.slope_backward(d, slope)}  # noqa: E731
-            yield _pair(name, how, forward, backward, x=values)
-    yield _pair("tanh", "", f.tanh_forward, lambda d, out, x: {"x": f.tanh_backward(d, out)}, x=x)
-    for how, rate in (("off", 0.0), ("a rate of 0.4", 0.4), ("a rate of 0.9", 0.9)):
-        yield _pair(
-            "dropout", how,
-            lambda x, rate=rate: f.dropout_forward(x, rate, replayed()),
-            lambda d, mask, x: {"x": f.dropout_backward(d, mask)},
-            x=x,
-        )  # fmt: skip
-
-
-def _attention_cases():
-    bias = f.padding_bias(MASK, np.float64)  # of the last sequence nothing is seen
-    for how, hidden, length in (("", None, T), ("masked", bias, T), ("one key", None, 1)):
-        yield _pair(
-            "softmax", how,
-            lambda scores, hidden=hidden: f.softmax_forward(scores, hidden),
-            lambda d, weights, scores: {"scores": f.softmax_backward(d, weights)},
-            {"zeros": ["scores"]} if length == 1 else {},  # the one weight is always 1
-            scores=3 * numbers(B, K, R, length),
-        )  # fmt: skip
-
-    def backward(dout, cache, query, key, value):
-        return f.attention_backward(dout, cache)
-
-    for how, hidden, rate, heads, length in (
-        ("", None, 0.0, K, T),
-        ("masked", bias, 0.0, K, T),
-        ("masked, dropout", bias, 0.3, K, T),
-        ("one head", bias, 0.0, 1, T),
-        ("one key", None, 0.0, K, 1),
+    for variant, positions in (
+        ("repeated positions", ROWS),
+        ("first position", np.zeros((B, 1), int)),
+        ("all positions", np.tile(np.arange(T), (B, 1))),
     ):
         yield _pair(
-            "attention", how,
-            lambda query, key, value, hidden=hidden, rate=rate: f.attention_forward(
-                query, key, value, hidden, rate, replayed()
-            ),
-            backward,
-            {"zeros": ["query", "key"]} if length == 1 else {},
-            query=numbers(B, heads, R, H),
-            key=numbers(B, heads, length, H, seed=1),
-            value=numbers(B, heads, length, H, seed=2),
+            "gather", variant,
+            lambda x, positions=positions: (f.gather_forward(x, positions), positions),
+            gather_backward,
+            x=normal(B, T, D),
         )  # fmt: skip
 
 
-def _loss_cases():
+def _activation_cases() -> Iterator[Case]:
+    x = 2 * normal(T, D)
+    x[np.abs(x) < 0.05] = 0.5  # away from the kink of relu, where no difference is a slope
+    tails = np.concatenate([np.linspace(-6, -3, 2 * D), np.linspace(3, 6, 2 * D)]).reshape(4, D)
+    for variant, values in (("", x), ("tails", tails)):
+        for kind in f.ACTIVATIONS:
+            yield _pair(
+                kind, variant,
+                lambda x, keep=True, kind=kind: f.activate_forward(x.copy(), None, kind, keep),
+                lambda dout, slope, x: {"x": f.activate_backward(dout, slope)},
+                has_keep=True, x=values,
+            )  # fmt: skip
+
+    def bias_backward(dout, slope, x, bias):
+        dx = f.activate_backward(dout, slope)
+        return {"x": dx, "bias": dx.sum(axis=0)}
+
+    bias = 0.1 * normal(D, seed=1)
+    away = np.where(np.abs(x + bias) < 0.05, x + 0.5, x)
+    for kind in f.ACTIVATIONS:
+        yield _pair(
+            kind, "bias",
+            lambda x, bias, keep=True, kind=kind: f.activate_forward(x.copy(), bias, kind, keep),
+            bias_backward,
+            has_keep=True, x=away, bias=bias,
+        )  # fmt: skip
+    yield _pair("tanh", "", f.tanh_forward, lambda d, out, x: {"x": f.tanh_backward(d, out)}, x=x)
+
+
+def _dropout_cases() -> Iterator[Case]:
+    for variant, rate in (("off", 0.0), ("a rate of 0.4", 0.4), ("a rate of 0.9", 0.9)):
+        yield _pair(
+            "dropout", variant,
+            lambda x, rate=rate: f.dropout_forward(x, rate, dropout_rng()),
+            lambda dout, mask, x: {"x": f.dropout_backward(dout, mask)},
+            x=2 * normal(T, D),
+        )  # fmt: skip
+
+
+def _softmax_cases() -> Iterator[Case]:
+    mask = f.padding_mask(MASK, np.float64)  # of the last sequence, everything is masked
+    for variant, bias, length in (("", None, T), ("masked", mask, T), ("one key", None, 1)):
+        yield _pair(
+            "softmax", variant,
+            lambda scores, bias=bias: f.softmax_forward(scores.copy(), bias),
+            lambda dout, weights, scores: {"scores": f.softmax_backward(dout.copy(), weights)},
+            zeros=("scores",) if length == 1 else (),  # the one weight is always 1
+            scores=3 * normal(B, K, R, length),
+        )  # fmt: skip
+
+
+def _attention_cases() -> Iterator[Case]:
+    mask = f.padding_mask(MASK, np.float64)
+    for variant, own_mask, rate, heads, length in (
+        ("", None, 0.0, K, T),
+        ("masked", mask, 0.0, K, T),
+        ("masked, dropout", mask, 0.3, K, T),
+        ("one head", mask, 0.0, 1, T),
+        ("one key", None, 0.0, K, 1),
+    ):
+        forward = partial(_attention_forward, mask=own_mask, rate=rate)
+        yield _pair(
+            "attention", variant, forward,
+            lambda dout, cache, **_: f.attention_backward(dout, cache),
+            has_keep=True, zeros=("query", "key") if length == 1 else (),
+            **_heads(heads, length),
+        )  # fmt: skip
+    for variant, own_mask, rate, axes in (
+        ("bias", None, 0.0, (K, R, T)),
+        ("bias, masked, dropout", mask, 0.3, (K, R, T)),
+        ("bias of each sequence, masked, dropout", mask, 0.3, (B, K, R, T)),
+    ):
+        forward = partial(_attention_forward, mask=own_mask, rate=rate)
+        yield _pair(
+            "attention", variant, forward, _biased_attention_backward,
+            has_keep=True, **_heads(K, T), bias=normal(*axes, seed=3),
+        )  # fmt: skip
+
+
+def _heads(heads: int, length: int) -> dict[str, np.ndarray]:
+    """Return query (B, heads, R, H), key and value (B, heads, length, H)."""
+    return {
+        "query": normal(B, heads, R, H),
+        "key": normal(B, heads, length, H, seed=1),
+        "value": normal(B, heads, length, H, seed=2),
+    }
+
+
+def _attention_forward(query, key, value, bias=None, mask=None, rate=0.0, keep=True):
+    """Run the attention; a bias (K, R, T) is that of every sequence."""
+    if bias is not None and bias.ndim == 3:
+        bias = bias[None]  # (K, R, T) -> (1, K, R, T)
+    return f.attention_forward(query, key, value, mask, bias, rate, dropout_rng(), keep)
+
+
+def _biased_attention_backward(dout, cache, query, key, value, bias):
+    """Return the gradients; that of the bias is that of the scores, summed where it broadcasts."""
+    dscores = np.full(cache.weights.shape, np.nan)
+    dquery, dkey, dvalue = f.attention_backward(dout, cache, dscores)
+    dbias = dscores if bias.ndim == 4 else dscores.sum(axis=0)
+    return {"query": dquery, "key": dkey, "value": dvalue, "bias": dbias}
+
+
+def _cross_entropy_cases() -> Iterator[Case]:
     labels = np.array([3, -100, 0, 3, 5, -100])  # (T,)
     none = np.full(T, -100)
     weights = 0.5 + np.arange(C)
-    for how, targets, denominator, share in (
-        ("ignored labels", labels, None, None),
-        ("all labels ignored", none, None, None),
-        ("a part of a batch", labels, 9, None),
-        ("class weights", labels, None, weights),
-        ("class weights, a part of a batch", labels, 9, weights),
+    impossible = normal(T, C, seed=1)  # added to the logits: -inf for classes that are impossible
+    impossible[[0, 2, 5], [1, 6, 0]] = -np.inf
+    for variant, targets, denominator, share, shift in (
+        ("ignored labels", labels, None, None, 0),
+        ("all labels ignored", none, None, None, 0),
+        ("a part of a batch", labels, 9, None, 0),
+        ("class weights", labels, None, weights, 0),
+        ("class weights, a part of a batch", labels, 9, weights, 0),
+        ("impossible classes", labels, None, None, impossible),
     ):
         yield _pair(
-            "cross_entropy", how,
-            lambda logits, y=targets, n=denominator, w=share: f.cross_entropy_forward(
-                logits, y, n, w
+            "cross_entropy", variant,
+            lambda logits, y=targets, n=denominator, w=share, shift=shift: f.cross_entropy_forward(
+                logits + shift, y, n, w
             ),
-            lambda d, cache, logits: {"logits": d * f.cross_entropy_backward(cache)},
-            {"zeros": ["logits"]} if targets is none else {},
-            logits=2 * numbers(T, C),
+            lambda dloss, cache, logits: {"logits": dloss * f.cross_entropy_backward(cache)},
+            zeros=("logits",) if targets is none else (),
+            logits=2 * normal(T, C),
         )  # fmt: skip
-    # Some questions don't count; one is answered by a share.
-    answers = np.where(numbers(B, C, seed=3) > 0, 1, 0) + np.eye(B, C) * -0.25
+
+
+def _other_loss_cases() -> Iterator[Case]:
+    # Some labels are ignored; one is a probability.
+    answers = np.where(normal(B, C, seed=3) > 0, 1, 0) + np.eye(B, C) * -0.25
     answers = np.where(np.eye(B, C, k=2), -100, np.abs(answers))
-    for how, targets, denominator in (
-        ("ignored questions", answers, None),
-        ("all questions ignored", np.full((B, C), -100), None),
+    for variant, targets, denominator in (
+        ("ignored labels", answers, None),
+        ("all labels ignored", np.full((B, C), -100), None),
         ("a part of a batch", answers, 9),
     ):
         yield _pair(
-            "binary_cross_entropy", how,
+            "binary_cross_entropy", variant,
             lambda logits, y=targets, n=denominator: f.binary_cross_entropy_forward(logits, y, n),
-            lambda d, cache, logits: {"logits": d * f.binary_cross_entropy_backward(cache)},
-            {"zeros": ["logits"]} if (targets == -100).all() else {},
-            logits=2 * numbers(B, C),
+            lambda dloss, cache, logits: {"logits": dloss * f.binary_cross_entropy_backward(cache)},
+            zeros=("logits",) if (targets == -100).all() else (),
+            logits=2 * normal(B, C),
         )  # fmt: skip
-    for how, denominator in (("", None), ("a part of a batch", 9)):
+    for variant, denominator in (("", None), ("a part of a batch", 9)):
         yield _pair(
-            "squared_error", how,
+            "squared_error", variant,
             lambda outputs, n=denominator: f.squared_error_forward(
-                outputs, numbers(B, C, seed=3), n
+                outputs, normal(B, C, seed=3), n
             ),
-            lambda d, cache, outputs: {"outputs": d * f.squared_error_backward(cache)},
-            outputs=2 * numbers(B, C),
+            lambda dloss, cache, outputs: {"outputs": dloss * f.squared_error_backward(cache)},
+            outputs=2 * normal(B, C),
         )  # fmt: skip

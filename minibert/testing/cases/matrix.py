@@ -1,6 +1,7 @@
-"""The proofs as tables: every function and input, every model, option and parameter."""
+"""Tables of the results: every function and layer, and every model by option and parameter."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from minibert.gradcheck import Row
 from minibert.gradcheck.checks import MODEL_TOLERANCE, TOLERANCE, ZERO
@@ -9,85 +10,96 @@ from minibert.testing.cases.records import Case
 Results = list[tuple[Case, list[Row] | None]]
 
 HEAD = f"""\
-# Every gradient, as last measured
+# The error of every gradient, as last measured
 
 Written by `minibert gradcheck --all --out benchmarks/results/gradients.md`. Each number is the
-worst disagreement between the hand-written backward and differences of its forward, in float64:
-|a - n| / max(|a|, |n|, 1e-3 · the array's largest |gradient|).
+largest disagreement between the hand-written backward and finite differences of its forward, in
+float64: |a - n| / max(|a|, |n|, 1e-3 · the array's largest |gradient|).
 
-- Functions and single layers are tried in every element and along a random direction, stacks and
-  models in elements of each parameter drawn at random, and along a direction through all of it.
-- Allowed are {TOLERANCE:.0e} for functions and layers and {MODEL_TOLERANCE:.0e} for models, where
-  the way is longer and rounding adds up. Nothing is allowed more.
-- **0**: provably zero (softmax ignores what all of a row's scores share, so the key's bias learns
-  nothing); both sides are below {ZERO:.0e}. **-**: frozen, and 0 to the bit.
-- As it comes, a model's batch is padded, repeats ids, and has a sequence that sees nothing. There
-  is dropout where it is said. A masked-language model's table is always that of its embeddings.
+- Functions and single layers are checked in every element and along a random direction; encoders
+  and models in some elements of each parameter, drawn at random, and along a direction through all
+  of it.
+- The tolerance is {TOLERANCE:.0e} for functions and layers and {MODEL_TOLERANCE:.0e} for models,
+  where rounding adds up over more operations. There are no exceptions.
+- **0**: provably zero (softmax ignores a number that is added to all scores of a query, so the
+  gradient of the key's bias is 0); both sides are below {ZERO:.0e}. **-**: frozen, and exactly 0.
+- By default, a model's batch is padded, repeats ids, and contains a sequence of padding alone.
+  There is dropout only where stated. The table of a masked language model's head is always that of
+  the embeddings.
 """
 
 
 def markdown(results: Results) -> str:
-    """Return the tables: one of functions, one of layers, and one a task, parameter by option."""
-    plain = [(case, rows) for case, rows in results if not _is_model(case)]
-    functions = [(case, rows) for case, rows in plain if case.what.islower()]
-    layers = [(case, rows) for case, rows in plain if not case.what.islower()]
+    """Return Markdown tables: functions, layers, and each model, parameters by options."""
+    others = [(case, own) for case, own in results if not _is_model(case)]
+    functions = [(case, own) for case, own in others if case.subject.islower()]
+    layers = [(case, own) for case, own in others if not case.subject.islower()]
     parts = [HEAD, "## Functions\n", _by_array(functions), "## Layers\n", _by_array(layers)]
     models: dict[str, Results] = {}
-    for case, rows in results:
+    for case, own in results:
         if _is_model(case):
-            models.setdefault(case.what, []).append((case, rows))
-    for what, of_task in models.items():
-        parts += [f"## {what}\n", _by_option(of_task)]
+            models.setdefault(case.subject, []).append((case, own))
+    for subject, of_model in models.items():
+        parts += [f"## {subject}\n", _by_option(of_model)]
     return "\n".join(parts)
 
 
-def _is_model(case):
-    return case.what.startswith("Bert")
+def _is_model(case: Case) -> bool:
+    return case.subject.startswith("Bert")
 
 
-def _by_array(results):
+def _by_array(results: Results) -> str:
+    """Return a table with a line for each checked array."""
     lines = [
-        [case.what, case.how, row.name, _cell([row]), "" if row.index is None else list(row.index)]
-        for case, rows in results
-        for row in rows or [_wrong()]
+        [
+            case.subject,
+            case.variant,
+            result.name,
+            _cell([result]),
+            "" if result.index is None else list(result.index),
+        ]
+        for case, own in results
+        for result in own or [_wrong()]
     ]
-    return _table(["of", "on", "gradient of", "error", "worst at"], lines)
+    return _table(["case", "variant", "gradient of", "error", "worst at"], lines)
 
 
-def _by_option(results):
+def _by_option(results: Results) -> str:
+    """Return a table with a line for each parameter and a column for each option."""
     names: dict[str, None] = {}  # in their order
-    for _, rows in results:
-        names.update(dict.fromkeys(_short(row.name) for row in rows or []))
+    for _, own in results:
+        names.update(dict.fromkeys(_short(result.name) for result in own or []))
     columns = [
         {
-            name: _cell([row for row in rows if _short(row.name) == name]) if rows else "WRONG"
+            name: _cell([r for r in own if _short(r.name) == name]) if own else "WRONG"
             for name in names
         }
-        for _, rows in results
+        for _, own in results
     ]
-    heads = ["gradient of", *(case.how or "as it comes" for case, _ in results)]
+    heads = ["gradient of", *(case.variant or "default" for case, _ in results)]
     return _table(heads, [[name, *(column[name] for column in columns)] for name in names])
 
 
-def _short(name):
-    """The name of a parameter without its block's number: the worst of all blocks is shown."""
+def _short(name: str) -> str:
+    """Return a parameter's name without its block's number: blocks share a line."""
     parts = name.removeprefix("bert.").split(".")
     return ".".join("*" if part.isdigit() else part for part in parts)
 
 
-def _cell(rows):
-    if not rows:
+def _cell(results: list[Row]) -> str:
+    """Return the cell of the result that is nearest to its tolerance."""
+    if not results:
         return "-"
-    worst = max(rows, key=lambda row: row.error / row.tolerance)
+    worst = max(results, key=lambda result: result.error / result.tolerance)
     if not worst.passed:
         return "WRONG"
-    return "0" if all(row.tolerance == ZERO for row in rows) else f"{worst.error:.0e}"
+    return "0" if all(r.tolerance == ZERO for r in results) else f"{worst.error:.0e}"
 
 
-def _wrong():
+def _wrong() -> Row:
     return Row("all", None, 0, 0, float("nan"), TOLERANCE)
 
 
-def _table(heads: list[str], lines: Iterable[list]) -> str:
+def _table(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     rows = [heads, ["---"] * len(heads), *lines]
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows) + "\n"

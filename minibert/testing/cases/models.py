@@ -1,20 +1,19 @@
-"""Proofs of `minibert.models`: every parameter of every task, under every option."""
+"""Cases of `minibert.models`: every parameter of every model, under every option."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minibert.gradcheck import BlindSpotWarning, away_from_initial, check_model, check_pair
+from minibert.gradcheck import BlindSpotWarning, Row, away_from_initial, check_model, check_pair
 from minibert.gradcheck.checks import MODEL_TOLERANCE, added
-from minibert.models import BertModel
-from minibert.models.config import ACTIVATIONS
-from minibert.parameters import Parameters
-from minibert.testing.cases.examples import CLASS_LABELS, C, Task, tasks
-from minibert.testing.cases.records import ZEROS, Case, replayed
+from minibert.models.config import ACTIVATIONS, BertConfig
+from minibert.models.table import model_class
+from minibert.testing.cases.examples import CLASS_LABELS, C, ModelCase, labelled_models
+from minibert.testing.cases.records import ZEROS, Case, dropout_rng
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,12 @@ class Option:
     """One way to run a model.
 
     Attributes:
-        name: what is special about it.
+        name: of the option; empty: the default.
         config: fields of the configuration that differ.
-        batch: arrays of the batch that differ, as functions of what is there.
-        place: of each sequence, the only token; None: all of them.
-        frozen: so many blocks don't learn; None: all do.
-        recomputed: whether blocks are computed again on the way back.
+        batch: arrays of the batch that differ, as functions of the default ones.
+        place: the position of the only token of each sequence; None: all tokens.
+        frozen: the number of blocks that are frozen with the embeddings; None: nothing is.
+        recomputed: whether the backward computes the blocks again.
         dropout: whether there is dropout.
         part: whether the batch is a part of a larger one.
         weights: whether classes have weights.
@@ -44,7 +43,7 @@ class Option:
     weights: bool = False
 
 
-# Without an option there is padding, a sequence that sees nothing, and ids that repeat.
+# By default there is padding, a sequence of padding alone, and ids that repeat.
 OPTIONS = [
     Option(),
     Option("dropout", dropout=True),
@@ -57,52 +56,50 @@ OPTIONS = [
     Option("recomputed, dropout", recomputed=True, dropout=True),
     Option("frozen embeddings", frozen=0),
     Option("one frozen block, dropout", frozen=1, dropout=True),
+    Option("frozen and recomputed, dropout", frozen=1, recomputed=True, dropout=True),
     Option("a part of a batch", part=True),
 ]
 WEIGHTS = Option("class weights", weights=True)
 
 
-def model_cases():
-    """Yield a case for each task and option."""
-    body = Task("BertModel", BertModel, {})
-    for task in [body, *tasks()]:
+def model_cases() -> Iterator[Case]:
+    """Yield a case for each model and option."""
+    body = ModelCase("BertModel", model_class("BertModel"), {})
+    for each in [body, *labelled_models()]:
         for option in OPTIONS:
-            if task is not body or not option.part:  # its batch has no labels to count
-                yield Case(task.name, option.name, partial(_check, task, option))
-        if task.labels is CLASS_LABELS:
-            yield Case(task.name, WEIGHTS.name, partial(_check, task, WEIGHTS))
+            if each is not body or not option.part:  # its batch has no labels to count
+                yield Case(each.name, option.name, partial(_check, each, option))
+        if each.labels is CLASS_LABELS:
+            yield Case(each.name, WEIGHTS.name, partial(_check, each, WEIGHTS))
 
 
-def _check(task, option, entries=4):
-    model = _model(task.kind, replace(task.config, **option.config), option)
-    batch = {name: option.batch.get(name, _as_it_is)(array) for name, array in task.batch.items()}
-    labels = task.labels
+def _check(case: ModelCase, option: Option, entries: int = 4) -> list[Row]:
+    """Check a model's gradients under an option."""
+    model = _model(case.kind, replace(case.config, **option.config), option)
+    batch = {name: option.batch.get(name, np.asarray)(array) for name, array in case.batch.items()}
+    labels: Any = case.labels
     if option.place is not None:
-        batch, labels = _only(option.place, batch, labels, task.batch["input_ids"].shape)
+        batch, labels = _only(option.place, batch, labels, case.batch["input_ids"].shape)
     still = [
         name
         for name, depth in model.depths().items()
         if option.frozen is not None and depth <= option.frozen
     ]
-    how = {"entries": entries, "zeros": _zeros(task, option), "still": still}
+    how: dict[str, Any] = {"entries": entries, "zeros": _zeros(case, option), "still": still}
     with warnings.catch_warnings():
         if option.place is not None or "attention_mask" in option.batch:
-            # No padding, no token that comes twice: what they can't see, the others do.
+            # Nothing is padded or no id repeats; the other options see what these cannot.
             warnings.simplefilter("ignore", BlindSpotWarning)
-        if task.kind is BertModel:
+        if case.name == "BertModel":
             return _check_body(model, batch, option.dropout, **how)
         denominator = 2 * np.asarray(model.count(labels)) + 1 if option.part else None
         seed = 5 if option.dropout else None
         return check_model(model, batch, labels, dropout_seed=seed, denominator=denominator, **how)
 
 
-def _as_it_is(array):
-    return array
-
-
-def _model(kind, config, option):
-    """The model away from its initial values, as the option has it."""
-    params = away_from_initial(Parameters(kind(config).shapes()))
+def _model(kind: Any, config: BertConfig, option: Option) -> Any:
+    """Return the model with an option, away from its initial values."""
+    params = away_from_initial(kind(config).params)
     if config.hidden_act == "relu":
         # Half of the units on, half of them off, and none within 0.4 of the kink, where no
         # difference is a slope.
@@ -120,39 +117,52 @@ def _model(kind, config, option):
     return model
 
 
-def _only(place, batch, labels, shape):
-    """The batch and its labels with one token of each sequence, the one at `place`."""
+def _only(
+    place: int, batch: Mapping[str, np.ndarray], labels: Any, shape: tuple[int, ...]
+) -> tuple[dict[str, np.ndarray], Any]:
+    """Return the batch and its labels with one token of each sequence, that at `place`."""
 
-    def cut(array):
+    def cut(array: Any) -> Any:
         return array[..., place : place + 1] if np.shape(array) == shape else array
 
-    batch = {name: cut(array) for name, array in batch.items()}
+    cut_batch = {name: cut(array) for name, array in batch.items()}
     if not isinstance(labels, Mapping):
-        return batch, cut(labels)
-    if "start_positions" in labels:  # there is one place to start and to end at
-        return batch, {name: np.minimum(array, 0) for name, array in labels.items()}
-    return batch, {name: cut(array) for name, array in labels.items()}
+        return cut_batch, cut(labels)
+    if "start_positions" in labels:  # of one token, the answer begins and ends there
+        return cut_batch, {name: np.minimum(array, 0) for name, array in labels.items()}
+    return cut_batch, {name: cut(array) for name, array in labels.items()}
 
 
-def _zeros(task, option):
-    """The endings of the gradients that are provably zero."""
-    zeros = ZEROS + task.zeros
-    if option.place is not None:  # one key has all the attention, whatever it is asked
+def _zeros(case: ModelCase, option: Option) -> tuple[str, ...]:
+    """Return the endings of the names of gradients that are provably zero."""
+    zeros = ZEROS + case.zeros
+    if option.place is not None:  # one key has all the attention, whatever the query is
         zeros += ("self.query.weight", "self.query.bias", "self.key.weight")
-        if task.name == "BertForQuestionAnswering":  # and one place all the probability
+        if case.name == "BertForQuestionAnswering":  # and one token has all the probability
             zeros += ("",)
     return zeros
 
 
-def _check_body(model, batch, dropout, **how):
+def _check_body(
+    model: Any, batch: Mapping[str, np.ndarray], dropout: bool, **how: Any
+) -> list[Row]:
     """Check the model without a head: both outputs, each with a cotangent of its own."""
-    batch = model.check(**batch)
+    checked = model.check(**batch)
 
     def forward(params):
         model.params = params
-        return model.forward(batch, rng=replayed() if dropout else None)
+        return model.forward(checked, rng=dropout_rng() if dropout else None)
 
     def backward(douts, cache, params):
-        return {"params": added(params, lambda grads: model.backward(douts, cache, grads))[1]}
+        def run(grads):
+            _, own = forward(params)  # again each time, because a backward may consume its cache
+            return model.backward(douts, own, _learning(model, grads))
+
+        return {"params": added(params, run)[1]}
 
     return check_pair(forward, backward, {"params": model.params}, tolerance=MODEL_TOLERANCE, **how)
+
+
+def _learning(model: Any, grads: Any) -> Any:
+    """Return the gradients without those of frozen parameters, as `loss_and_grads` does."""
+    return grads.without(model.frozen_names) if model.frozen_names else grads

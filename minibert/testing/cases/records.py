@@ -1,40 +1,43 @@
-"""What one proof is, and what they all share: how dropout is replayed, which gradients are zero."""
+"""A verified case, and the helpers that all cases share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minibert.gradcheck import Row
 
-ZEROS = ("self.key.bias",)  # softmax ignores what is added to all of a row's scores
+ZEROS = ("self.key.bias",)  # softmax ignores a number that is added to all scores of a query
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to prove.
+    """One gradient check.
 
     Attributes:
-        what: a function, a layer, a model with its task.
-        how: on what inputs, under which option; empty: as it comes.
-        check: proves it; takes the options of `check_pair`, such as how many `entries` to try.
+        subject: a function, a layer or a model.
+        variant: the kind of input or the option; empty: the default.
+        check: checks the gradients; takes options of `check_pair`, such as `entries`.
+        output: computes the output for a value of `keep`; None: the forward has no such argument.
     """
 
-    what: str
-    how: str
+    subject: str
+    variant: str
     check: Callable[..., list[Row]]
+    output: Callable[[bool], Any] | None = None
 
     @property
     def name(self) -> str:
-        """Both in one line."""
-        return f"{self.what}, {self.how}" if self.how else self.what
+        """Subject and variant in one line (str)."""
+        return f"{self.subject}, {self.variant}" if self.variant else self.subject
 
 
-def numbers(*shape, seed=0):
-    """Return standard normal numbers of a shape."""
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    """Draw standard normal numbers of a shape."""
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def replayed():
-    """Return the generator of the dropout, anew for each call."""
+def dropout_rng() -> np.random.Generator:
+    """Return a new generator of dropout masks, in the same state at each call."""
     return np.random.default_rng(5)
