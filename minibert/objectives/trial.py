@@ -39,9 +39,13 @@ def try_objective(
         raise TypeError(f"{name}.shards: expected a sequence of at least one shard, "
                         f"got {_described(shards)}")  # fmt: skip
     counts = [_numbers(f"{name}.count", objective.count(shard)) for shard in shards]
-    if len({count.shape for count in counts}) > 1 or any((count < 0).any() for count in counts):
-        raise ValueError(f"{name}.count: expected numbers of at least 0, as many for each shard, "
-                         f"got {', '.join(map(str, counts))}")  # fmt: skip
+    shapes = {count.shape for count in counts}
+    if len(shapes) > 1:
+        raise ValueError(f"{name}.count: expected one shape for all shards, "
+                         f"got {' and '.join(map(str, sorted(shapes)))}")  # fmt: skip
+    if min(count.min(initial=0) for count in counts) < 0:
+        raise ValueError(f"{name}.count: expected 0 or more, "
+                         f"got {min(count.min() for count in counts)}")  # fmt: skip
     tokens = objective.tokens(shards[0])
     if not isinstance(tokens, int | np.integer):
         raise TypeError(f"{name}.tokens: expected an integer, got {_described(tokens)}")
@@ -78,7 +82,7 @@ def _try_sum(
     losses, vectors = [], []
     for factor in (1, 2):
         loss = objective.loss_and_grads(shard, extra, rng_of(0), grads, factor * denominator)
-        if not isinstance(loss, Real) and np.shape(loss) != ():
+        if not isinstance(loss, Real) and getattr(loss, "shape", None) != ():
             raise TypeError(f"{name}: expected the loss as a float, got {_described(loss)}")
         losses.append(float(_numbers(name, loss)))
         vectors.append(grads.vector.copy())

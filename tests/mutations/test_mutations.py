@@ -63,6 +63,7 @@ from tests.inference import test_features
 from tests.layers import test_layers
 from tests.models import test_models
 from tests.optim import test_adamw as test_optimizer
+from tests.optim import test_schedule
 from tests.properties import test_numbers
 from tests.tasks import test_metrics
 from tests.tokenization import test_vocabulary
@@ -432,7 +433,7 @@ def no_warm_up(step, total, warmup, peak):
     return RIGHT_SCHEDULE(step, total, 0, peak)
 
 
-RIGHT_SCHEDULE = test_optimizer.linear_schedule
+RIGHT_SCHEDULE = test_schedule.linear_schedule
 
 
 def cosines_first(length, width):
@@ -612,13 +613,13 @@ MUTATIONS = {
         base.Model, "loss_and_grads", mean_of_the_shards_means, engine_parts),
     "biases and norms decay": (
         test_optimizer, "spans", all_of_it_decays,
-        test_optimizer.test_biases_and_layer_norms_of_a_model_do_not_decay),
+        test_optimizer.test_spans_decay_all_but_biases_and_norms),
     "moments not corrected for their start": (
         AdamW, "_update", moments_as_they_start,
-        test_optimizer.test_updates_follow_the_equations),
+        test_optimizer.test_update_follows_the_equations),
     "no warm-up": (
-        test_optimizer, "linear_schedule", no_warm_up,
-        test_optimizer.test_the_rate_rises_then_falls_in_straight_lines),
+        test_schedule, "linear_schedule", no_warm_up,
+        test_schedule.test_linear_schedule_rises_and_falls_in_straight_lines),
     "sine and cosine exchanged": (
         test_functional.f, "sinusoidal_positions", cosines_first,
         test_functional.test_sinusoids_are_the_formula),

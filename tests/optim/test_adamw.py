@@ -1,12 +1,14 @@
-"""AdamW against its equations, the spans that decay, clipping, and the schedule."""
+"""AdamW: its equations, weight decay by declaration, pieces, rates, and its state."""
+
+import re
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertConfig, BertForMaskedLM
-from minibert.optim import AdamW, base, clip_scale, linear_schedule, spans
+from minibert.optim import AdamW, base, spans
 from minibert.parameters import Parameters, ParameterSpec
 
 SPECS = {
@@ -37,7 +39,7 @@ def reference(p, gradients, rates, decays, betas, eps, weight_decay):
     weight_decay=st.sampled_from([0.0, 0.01, 0.5]),
     scale=st.sampled_from([1.0, 0.25]),
 )
-def test_updates_follow_the_equations(seed, steps, betas, eps, weight_decay, scale):
+def test_update_follows_the_equations(seed, steps, betas, eps, weight_decay, scale):
     rng = np.random.default_rng(seed)
     params = Parameters(SPECS, dtype=np.float64)
     params.vector[:] = rng.standard_normal(params.vector.size)
@@ -57,7 +59,7 @@ def test_updates_follow_the_equations(seed, steps, betas, eps, weight_decay, sca
 
 @pytest.mark.parametrize("step", [1, 10**6])
 @pytest.mark.parametrize("size", [1e-30, 1e-12, 0.37, 1e15])
-def test_a_steady_gradient_moves_by_the_rate_however_late_and_however_small(step, size):
+def test_update_moves_by_the_rate_for_a_constant_gradient_of_any_size(step, size):
     params = Parameters({"weight": (2,)})
     adam = AdamW(params, weight_decay=0.0)
     gradient = np.array([size, -size], np.float32)
@@ -70,9 +72,9 @@ def test_a_steady_gradient_moves_by_the_rate_however_late_and_however_small(step
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_pieces_do_not_show(monkeypatch, threads):
+def test_update_gives_the_same_bits_for_any_pieces(monkeypatch, threads):
     rng = np.random.default_rng(0)
-    gradient = rng.standard_normal(31).astype(np.float32)
+    gradient = rng.standard_normal(29).astype(np.float32)
     results = []
     for piece in (3, 1000):
         monkeypatch.setattr(base, "PIECE", piece)
@@ -85,7 +87,7 @@ def test_the_pieces_do_not_show(monkeypatch, threads):
     assert (results[0] == results[1]).all()
 
 
-def test_biases_and_layer_norms_of_a_model_do_not_decay():
+def test_spans_decay_all_but_biases_and_norms():
     model = BertForMaskedLM(BertConfig.preset("tiny", vocab_size=50))
     covered = np.zeros(model.params.vector.size, int)
     decays = np.zeros(model.params.vector.size, bool)
@@ -99,8 +101,8 @@ def test_biases_and_layer_norms_of_a_model_do_not_decay():
         assert (decays[where] == expected).all(), name
 
 
-def test_a_parameter_has_its_own_rate_and_none_at_0():
-    """Half the rate for one name is what the whole vector would do at half the rate."""
+def test_rates_scale_the_learning_rate_of_a_parameter_and_0_keeps_it():
+    """Half the rate for one parameter equals an update of all at half the rate."""
     specs = {
         "a.weight": ParameterSpec((3, 2)),
         "b.weight": ParameterSpec((4,)),
@@ -122,33 +124,51 @@ def test_a_parameter_has_its_own_rate_and_none_at_0():
     np.testing.assert_array_equal(own["b.bias"], [10, 11])
 
 
-def test_clipping_shortens_long_gradients_only():
-    assert clip_scale(np.array([3.0, 4.0]), 1.0) == (5.0, 0.2)
-    assert clip_scale(np.array([0.3, 0.4]), 1.0) == (0.5, 1.0)
-    assert clip_scale(np.zeros(2), 1.0) == (0.0, 1.0)
-    assert clip_scale(np.array([3e-5, 4e-5]), 1e-5) == pytest.approx((5e-5, 0.2))
+def test_jobs_may_run_in_any_order(monkeypatch):
+    monkeypatch.setattr(base, "PIECE", 4)
+    gradient = np.random.default_rng(0).standard_normal(29).astype(np.float32)
+    results = []
+    for order in (1, -1):
+        params = Parameters(SPECS)
+        adam = AdamW(params)
+        for _ in range(3):
+            jobs = adam.jobs(gradient, 0.01, 0.5)
+            assert len(jobs) > 4
+            for job in jobs[::order]:
+                job()
+        assert adam.step == 3
+        results.append(params.vector)
+    assert (results[0] == results[1]).all()
 
 
-@given(
-    st.lists(st.tuples(st.integers(-38, 37), st.sampled_from([-3.0, 0.0, 1.0])), min_size=1),
-    st.sampled_from([np.float32, np.float64]),
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"second": None}, "second: expected (29,) in float32 for AdamW, got no array"),
+        ({"third": np.ones(2)}, "third: expected no array for AdamW, got (2,) in float64"),
+        ({"second": np.ones(3, "f4")}, "second: expected (29,) in float32 for AdamW, got (3,) in"),
+        (
+            {"first": np.ones(29)},
+            "first: expected (29,) in float32 for AdamW, got (29,) in float64",
+        ),
+    ],
 )
-@example([(-21, 1.0)], np.float32)  # its square is no normal number
-def test_gradients_of_mixed_sizes_are_clipped_to_the_longest(numbers, dtype):
-    gradient = np.array([sign * 10.0**size for size, sign in numbers], dtype)
-    wide = gradient.astype(np.float64)
-    norm, factor = clip_scale(gradient, 1.0)
-    exact = np.sqrt(np.sum((wide / 1e38) ** 2)) * 1e38 if np.abs(wide).max() > 1 else 0
-    exact = exact or np.sqrt(np.sum((wide * 1e38) ** 2)) / 1e38
-    assert norm == pytest.approx(exact, rel=1e-5, abs=0)
-    assert np.linalg.norm(wide * factor) == pytest.approx(min(exact, 1), rel=1e-5, abs=0)
+def test_load_refuses_a_state_that_does_not_fit_and_changes_nothing(change, message):
+    adam = AdamW(Parameters(SPECS))
+    adam.first[:] = 3
+    arrays = {"first": np.ones(29, np.float32), "second": np.ones(29, np.float32), **change}
+    state = {name: array for name, array in arrays.items() if array is not None}
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        adam.load(state)
+    assert "\n" not in str(caught.value)
+    assert (adam.first == 3).all()
+    assert (adam.second == 0).all()
 
 
-@given(st.integers(1, 200), st.floats(0, 1))
-def test_the_rate_rises_then_falls_in_straight_lines(total, share):
-    warmup = round(share * total)
-    rates = [linear_schedule(step, total, warmup, 2.0) for step in range(total)]
-    assert max(rates) == pytest.approx(2.0)
-    assert min(rates) > 0
-    np.testing.assert_allclose(np.diff(rates[:warmup]), 2.0 / max(warmup, 1))
-    np.testing.assert_allclose(np.diff(rates[warmup:]), -2.0 / max(total - warmup, 1))
+def test_load_restores_what_state_returns():
+    gradient = np.random.default_rng(0).standard_normal(29).astype(np.float32)
+    adam, again = AdamW(Parameters(SPECS)), AdamW(Parameters(SPECS))
+    adam.update(gradient, 0.1)
+    again.load(adam.state())
+    assert all((again.state()[name] == array).all() for name, array in adam.state().items())
+    assert again.first is not adam.first
