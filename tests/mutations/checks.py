@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minibert import BertForMaskedLM, BertForSequenceClassification, BertModel
+from minibert import BertForMaskedLM, BertModel
 from minibert.data.corpus import pack
 from minibert.functional import attention
 from minibert.gradcheck import away_from_initial, check_pair
@@ -154,14 +154,6 @@ def other_tokens_masked() -> None:
     tokenizer = small_tokenizer()
     rows = pack([["the cat sat on the mat ."] * 3], tokenizer, 16)
     test_pretrain.test_each_step_and_each_seed_hides_other_tokens(tokenizer, (rows, None))
-
-
-def trimmed_without_padding() -> None:
-    """Check that [CLS] alone gives the logits of all tokens where nothing is padding."""
-    model = _model(BertForSequenceClassification)
-    batch = {**BATCH, "attention_mask": np.ones_like(MASK)}
-    trimmed = model(**batch).logits
-    np.testing.assert_allclose(trimmed, model(**batch, output_attentions=True).logits, rtol=1e-12)
 
 
 def _model(kind: Any) -> Any:

@@ -27,16 +27,19 @@ RIGHT_SEQUENCES = PackedSequences.__getitem__
 
 
 def shortest_first(self, word):
-    pieces, start = [], 0
+    split, start = [], 0
+    ids, longest = self._first
     while start < len(word):
-        for stop in range(start + 1, len(word) + 1):
-            if (self.prefix if start else "") + word[start:stop] in self.ids:
+        for end in range(start + 1, min(len(word), start + longest) + 1):
+            i = ids.get(word[start:end])
+            if i is not None:
                 break
         else:
             return None
-        pieces.append((start, stop))
-        start = stop
-    return pieces
+        split.append((i, end))
+        start = end
+        ids, longest = self._following
+    return split
 
 
 def separator_after_the_padding(self, indices):
@@ -106,7 +109,10 @@ MUTATIONS = [
         "the shortest piece first",
         Place(Vocabulary, "split_word"),
         shortest_first,
-        test_vocabulary.test_split_word_is_greedy,
+        example(
+            test_vocabulary.test_split_word_is_greedy,
+            pieces=["a", "ab", "##b", "##c", "##bc"], word="abc",
+        ),
     ),
     mutation(
         "[SEP] after the padding",

@@ -30,7 +30,7 @@ from minibert.specs import Joined
 from minibert.testing.cases.examples import CONFIG
 from tests.layers import test_layers
 from tests.models import test_models
-from tests.mutations.checks import distinct_masks, example, gradients, trimmed_without_padding
+from tests.mutations.checks import distinct_masks, example, gradients
 from tests.mutations.mutation import Mutation, Place, mutation
 from tests.optim import test_adamw
 
@@ -38,6 +38,7 @@ RIGHT_ATTENTION = SelfAttention.backward
 RIGHT_ATTENTION_SPECS = SelfAttention.specs
 RIGHT_UNPROJECT = layers.attention._unproject
 RIGHT_RECOMPUTED = Recomputed.backward
+RIGHT_ENCODER = Encoder.forward
 RIGHT_HEAD = PooledClassifierHead.backward
 RIGHT_LINEAR_SPECS = Linear.specs
 RIGHT_WITHOUT = Views.without
@@ -121,9 +122,6 @@ def generator_after_the_forward(self, params, x, site, rng=None, keep=True):
 
 def frozen_with_dropout(self, params, x, site, rng=None, keep=True):
     return self.layer.forward(params, x, site, rng, keep=False)[0], None
-
-
-RIGHT_ENCODER = Encoder.forward
 
 
 def rows_in_every_block(self, params, x, site, *arguments, **options):
@@ -246,7 +244,7 @@ MUTATIONS = [
         "query positions trimmed in every block",
         Place(Encoder, "forward"),
         rows_in_every_block,
-        trimmed_without_padding,
+        example(test_layers.test_encoder_at_the_first_token_equals_this_token_of_all),
     ),
     mutation(
         "segments get no gradient",
