@@ -3,27 +3,33 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from minibert.models import (
-    BertForMaskedLM,
-    BertForMultipleChoice,
-    BertForNextSentencePrediction,
-    BertForPreTraining,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    BertModel,
-)
-from minibert.models.config import BertConfig
-from minibert.parameters import Parameters
+from minibert.models.table import MODELS
 
 if TYPE_CHECKING:
     from minibert.estimators import TextClassifier, TextRegressor, TokenTagger
     from minibert.inference.features import FeatureExtractor
+    from minibert.models import (
+        BertConfig,
+        BertForMaskedLM,
+        BertForMultipleChoice,
+        BertForNextSentencePrediction,
+        BertForPreTraining,
+        BertForQuestionAnswering,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+        BertModel,
+    )
+    from minibert.parameters import Parameters
     from minibert.tokenization import WordPieceTokenizer
 
-# Imported when they are first asked for: the tokenizer's patterns take a third of the import.
-_LATER = {
+__version__ = "0.2.0.dev0"
+
+# Imported on first use: compiling the patterns of the tokenizer takes a third of the import.
+_MODULES = {
+    **MODELS,
+    "BertConfig": "minibert.models.config",
     "FeatureExtractor": "minibert.inference.features",
+    "Parameters": "minibert.parameters",
     "TextClassifier": "minibert.estimators",
     "TextRegressor": "minibert.estimators",
     "TokenTagger": "minibert.estimators",
@@ -50,7 +56,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what isn't imported yet."""
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
+    """Import a public name when it is first used."""
+    if name in _MODULES:
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
+    return sorted({*globals(), *_MODULES})

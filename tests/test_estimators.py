@@ -1,4 +1,4 @@
-"""Estimators: what scikit-learn expects of one, with it (extra: parity) and without."""
+"""Estimators: fit and predict, and scikit-learn's own checks (extra: parity)."""
 
 import copy
 import pickle
@@ -20,7 +20,7 @@ def fitted():
     return TextClassifier(**FAST).fit(TEXTS, COLOURS)
 
 
-def test_a_classifier_learns_labels_of_any_kind(fitted):
+def test_text_classifier_learns_strings_and_integers(fitted):
     assert fitted.classes_.tolist() == ["blue", "red"]
     assert fitted.predict(["the red sky", "a blue hen"]).tolist() == ["red", "blue"]
     probabilities = fitted.predict_proba(TEXTS)
@@ -32,7 +32,7 @@ def test_a_classifier_learns_labels_of_any_kind(fitted):
     np.testing.assert_array_equal(numbers.predict_proba(TEXTS), probabilities)
 
 
-def test_several_labels_a_text_are_a_table_of_0_and_1():
+def test_text_classifier_learns_multi_label_indicators():
     y = np.array([[1, 0, 1], [1, 0, 0], [0, 1, 1], [0, 1, 0]] * 4)  # red, blue, the "a"
     classifier = TextClassifier(**{**FAST, "epochs": 50}).fit(TEXTS, y)
     assert (classifier.predict(TEXTS) == y).all()
@@ -42,8 +42,8 @@ def test_several_labels_a_text_are_a_table_of_0_and_1():
         classifier.set_params(class_weight="balanced").fit(TEXTS, y)
 
 
-def test_pairs_of_texts_are_read_together():
-    """The second text decides, and then the first."""
+def test_text_classifier_reads_both_texts_of_a_pair():
+    """The label depends on the first text, then on the second."""
     pairs = [(a, b) for a in TEXTS[:4] for b in TEXTS[:4]] * 2
     for side in (0, 1):
         y = [pair[side].split()[1] for pair in pairs]
@@ -51,14 +51,14 @@ def test_pairs_of_texts_are_read_together():
         assert classifier.score(pairs, y) > 0.9
 
 
-def test_a_regressor_learns_numbers_in_their_unit():
+def test_text_regressor_predicts_in_the_unit_of_the_labels():
     y = np.where(COLOURS == "red", 1200.0, 800.0)
     regressor = TextRegressor(**{**FAST, "epochs": 60}).fit(TEXTS, y)
     np.testing.assert_allclose(regressor.predict(["the red sky", "a blue hen"]), [1200, 800], 0.1)
     assert regressor.score(TEXTS, y) > 0.9
 
 
-def test_a_tagger_tags_each_word():
+def test_token_tagger_predicts_a_tag_for_each_word():
     words = [text.split() for text in TEXTS]
     tags = [["O", f"B-{colour}", "O"] for colour in COLOURS]
     tagger = TokenTagger(**FAST).fit(words, tags)
@@ -67,14 +67,14 @@ def test_a_tagger_tags_each_word():
     assert [len(each) for each in tagger.predict_proba(words)] == [3] * 16
 
 
-def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(fitted):
+def test_fit_is_bitwise_reproducible_with_any_number_of_threads(fitted):
     again = TextClassifier(**FAST, threads=1).fit(TEXTS, COLOURS)
     np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
     other = TextClassifier(**FAST, random_state=1).fit(TEXTS, COLOURS)
     assert (other.predict_proba(TEXTS) != fitted.predict_proba(TEXTS)).any()
 
 
-def test_a_fitted_one_is_copied_pickled_and_saved_for_the_command_line(fitted, tmp_path):
+def test_a_fitted_estimator_is_copied_pickled_and_saved(fitted, tmp_path):
     expected = fitted.predict_proba(TEXTS)
     for twin in (copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted))):
         np.testing.assert_array_equal(twin.predict_proba(TEXTS), expected)
@@ -87,26 +87,26 @@ def test_a_fitted_one_is_copied_pickled_and_saved_for_the_command_line(fitted, t
     assert further.score(TEXTS, COLOURS) == 1
 
 
-def test_an_early_stop_keeps_the_best(fitted):
+def test_early_stopping_keeps_a_good_model(fitted):
     classifier = TextClassifier(early_stopping=True, **{**FAST, "epochs": 60}).fit(TEXTS, COLOURS)
     assert classifier.score(TEXTS, COLOURS) > 0.8
 
 
-def test_rare_classes_can_be_given_weight():
-    """With one text of ten it is never said; with its weight it is."""
+def test_class_weight_raises_the_probability_of_a_rare_class():
+    """A class with one text of ten is improbable without weights, and more probable with them."""
     texts, y = ["a fox"] * 9 + ["a hen"], ["fox"] * 9 + ["hen"]
-    said = []
+    probabilities = []
     for weight in (None, "balanced", {"hen": 9}):
         classifier = TextClassifier(class_weight=weight, epochs=6, batch_size=10,
                                     learning_rate=1e-3).fit(texts, y)  # fmt: skip
-        said.append(classifier.predict_proba(["a hen"])[0, 1])
-    assert said[0] < said[1] - 0.1
-    assert said[1] == pytest.approx(said[2], rel=1e-3)  # 10/18 and 10/2 are as 1 to 9
+        probabilities.append(classifier.predict_proba(["a hen"])[0, 1])
+    assert probabilities[0] < probabilities[1] - 0.1
+    assert probabilities[1] == pytest.approx(probabilities[2], rel=1e-3)  # 10/18 : 10/2 = 1 : 9
     with pytest.raises(ValueError, match="class_weight: there is no class 'cow' in y"):
         TextClassifier(class_weight={"cow": 2}).fit(texts, y)
 
 
-def test_parameters_are_stored_as_they_are_and_can_be_changed():
+def test_get_params_and_set_params_keep_the_arguments_unchanged():
     odd = object()
     classifier = TextClassifier(odd, epochs="many")
     assert classifier.model is odd
@@ -143,12 +143,12 @@ def test_parameters_are_stored_as_they_are_and_can_be_changed():
         (TokenTagger(), [["a", ""]], [["O", "X"]], r"X\[0\]: expected words that aren't empty"),
     ],
 )
-def test_bad_input_is_named(estimator, X, y, message):
+def test_fit_names_the_invalid_input(estimator, X, y, message):
     with pytest.raises((TypeError, ValueError, FileNotFoundError), match=message):
         estimator.fit(X, y)
 
 
-def test_one_that_is_not_fitted_says_so():
+def test_predict_before_fit_raises():
     with pytest.raises(ValueError, match="this TextClassifier is not fitted yet: call fit first"):
         TextClassifier().predict(["a"])
 
@@ -157,7 +157,7 @@ def test_one_that_is_not_fitted_says_so():
 
 
 @pytest.mark.parity
-def test_they_work_inside_scikit_learn():
+def test_estimators_work_with_pipeline_cross_validation_and_grid_search():
     from sklearn.base import clone, is_classifier, is_regressor
     from sklearn.model_selection import GridSearchCV, cross_val_score
     from sklearn.pipeline import make_pipeline
@@ -176,10 +176,10 @@ def test_they_work_inside_scikit_learn():
     assert cross_val_score(TokenTagger(**FAST), words, tags, cv=2).mean() > 0.9
 
 
-# scikit-learn's own checks feed arrays of numbers. Spelled out as words, most of them can be run;
-# these can't.
-NUMBERS = "is about what numbers may be, and texts have none"
-WIDTH = "is about the columns of a matrix, and texts have none"
+# scikit-learn's own checks pass arrays of numbers. With each number spelled as a word, most of them
+# run; these do not.
+NUMBERS = "is about dtypes and NaN in X, which texts do not have"
+WIDTH = "is about the columns of X, which texts do not have"
 NOT_FOR_TEXTS = {
     "check_complex_data": NUMBERS,
     "check_dtype_object": NUMBERS,
@@ -190,13 +190,14 @@ NOT_FOR_TEXTS = {
     "check_estimators_empty_data_messages": WIDTH,
     "check_n_features_in": WIDTH,
     "check_n_features_in_after_fitting": WIDTH,
-    "check_classifiers_train": WIDTH,  # it refuses a prediction for rows of another width
-    "check_supervised_y_2d": "wants a warning for labels in a column; here they are a column",
-    "check_class_weight_classifiers": "wants it learned within one epoch",
+    "check_classifiers_train": WIDTH,  # expects an error for rows of another width
+    "check_supervised_y_2d": "expects a warning for labels (S, 1), which are accepted here",
+    "check_class_weight_classifiers": "expects a good fit after one epoch",
 }
 
 
-def spelled(X):
+def spell(X):
+    """Return a text for each row of X: a word for each number."""
     if isinstance(X, list) and X and isinstance(X[0], str):
         return X
     X = np.asarray(X)
@@ -207,11 +208,11 @@ def spelled(X):
     return [" ".join(f"{letters[i % 10]}{x:.1f}" for i, x in enumerate(row)) for row in rows]
 
 
-def of_numbers(kind):
-    """Make an estimator that takes numbers for the words that spell them."""
+def on_numbers(estimator_class):
+    """Return a subclass that accepts arrays of numbers, and spells them as words."""
 
     def tags(self):
-        tags = kind.__sklearn_tags__(self)
+        tags = estimator_class.__sklearn_tags__(self)
         tags.input_tags.two_d_array = True
         tags.input_tags.one_d_array = tags.input_tags.string = False
         tags.target_tags.multi_output = False
@@ -219,44 +220,50 @@ def of_numbers(kind):
             each.poor_score = True  # after one epoch
         return tags
 
-    def reading(method):
-        return lambda self, X, *y: getattr(kind, method)(self, spelled(X), *y)
+    def with_spelling(method):
+        return lambda self, X, *y: getattr(estimator_class, method)(self, spell(X), *y)
 
-    methods = {name: reading(name) for name in ("predict", "predict_proba") if hasattr(kind, name)}
+    methods = {
+        name: with_spelling(name)
+        for name in ("predict", "predict_proba")
+        if hasattr(estimator_class, name)
+    }
 
     def fit(self, X, y):
-        return kind.fit(self, spelled(X), y)
+        return estimator_class.fit(self, spell(X), y)
 
     def score(self, X, y):
-        return kind.score(self, spelled(X), y)
+        return estimator_class.score(self, spell(X), y)
 
     members = {**methods, "fit": fit, "score": score, "__sklearn_tags__": tags,
                "__module__": __name__}  # fmt: skip
-    return type(kind.__name__, (kind,), members)
+    return type(estimator_class.__name__, (estimator_class,), members)
 
 
-def scikit_learns_checks():
+def sklearn_checks():
     try:
         from sklearn.utils.estimator_checks import estimator_checks_generator
     except ImportError:
         return []
     found = []
-    for kind in (TextClassifier, TextRegressor):
-        made = of_numbers(kind)(epochs=1, batch_size=8, max_length=16)
-        with warnings.catch_warnings(action="ignore"):  # that it isn't of scikit-learn's own class
+    for estimator_class in (TextClassifier, TextRegressor):
+        made = on_numbers(estimator_class)(epochs=1, batch_size=8, max_length=16)
+        with warnings.catch_warnings(action="ignore"):  # that it does not extend BaseEstimator
             pairs = list(estimator_checks_generator(made))
         for estimator, check in pairs:
             name = getattr(check, "func", check).__name__
-            found.append(pytest.param(estimator, check, name, id=f"{kind.__name__}-{name}"))
+            found.append(
+                pytest.param(estimator, check, name, id=f"{estimator_class.__name__}-{name}")
+            )
     return found
 
 
 @pytest.mark.parity
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize(("estimator", "check", "name"), scikit_learns_checks())
-def test_scikit_learns_own_checks(estimator, check, name, monkeypatch):
+@pytest.mark.parametrize(("estimator", "check", "name"), sklearn_checks())
+def test_sklearn_estimator_checks(estimator, check, name, monkeypatch):
     if name in NOT_FOR_TEXTS:
-        pytest.skip(f"it {NOT_FOR_TEXTS[name]}")
-    # Pickles look classes up by their names.
+        pytest.skip(f"the check {NOT_FOR_TEXTS[name]}")
+    # Pickle looks up classes by their names.
     monkeypatch.setattr(sys.modules[__name__], type(estimator).__name__, type(estimator))
     check(estimator)

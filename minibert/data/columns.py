@@ -64,7 +64,9 @@ def guess_columns(
     pair: str | None,
     labelled: bool,
 ) -> tuple[str, str | None, str | None]:
-    """Return the columns of text, label and second text; log them unless they are the usual ones.
+    """Return the columns of text, label and second text.
+
+    The result is logged, unless the columns are named or are `text` and `label`.
 
     Args:
         path: the file, for messages.

@@ -14,7 +14,7 @@ def next_sentence_pairs(
     tokenizer: WordPieceTokenizer,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Make pairs [CLS] A [SEP] B [SEP] from packed sequences, half of them with a random B.
+    """Make pairs [CLS] A [SEP] B [SEP] of packed sequences, half with a random B.
 
     The text of a sequence is its longest part that belongs to one document. A is the first half of
     the text. B is the second half or, in half of the cases, the second half of the text of a

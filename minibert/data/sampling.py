@@ -8,7 +8,7 @@ from minibert.data.rng import generator
 def batch_indices(step: int, count: int, size: int, seed: int) -> np.ndarray:
     """Return the example indices (B,) of the batch at `step`.
 
-    Each epoch visits all examples once, in an order of its own; its last batch may be smaller.
+    Each epoch visits all examples once, in a new order; its last batch may be smaller.
 
     >>> epoch = [batch_indices(step, 5, 2, seed=0).tolist() for step in range(3)]
     >>> [len(batch) for batch in epoch], sorted(sum(epoch, []))
@@ -89,7 +89,7 @@ def permuted(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
 
 
 def _mix_bits(values: np.ndarray, key: np.uint64) -> np.ndarray:
-    """Let each bit of a value affect all others: multiply by odd constants and fold by xor."""
+    """Let each bit of a value affect all others, by multiplication and xor."""
     mixed = (values ^ key) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ mixed >> np.uint64(32)) * np.uint64(0xD6E8FEB86659FD93)
     return mixed ^ mixed >> np.uint64(32)

@@ -34,7 +34,7 @@ BREAK = re.compile(r"[\t\r\n\0]+")  # not allowed in a TSV field
 
 @dataclass(frozen=True)
 class Record:
-    """A text or a pair of texts, with its label, if any, and its line in the file.
+    """A text or a pair of texts, with its label and its line number.
 
     For tagged words, the text is a list of words and the label is a list of tags.
     """
@@ -121,7 +121,7 @@ def stream_records(
 
 
 def check_text(value: Any, column: str, where: str) -> str:
-    """Return `value` if it is a string that can be written as UTF-8, else raise ValueError."""
+    """Return `value` (str); raise ValueError unless it is a string without surrogates."""
     if not isinstance(value, str):
         raise ValueError(
             f"{where}: expected a string as {column!r}, found {json.dumps(value)[:80]}"
@@ -136,9 +136,10 @@ def check_text(value: Any, column: str, where: str) -> str:
 
 
 def parse_label(value: Any, column: str, where: str) -> Label | None:
-    """Return a label as text; a JSON value may be a string, number or boolean, or a list of these.
+    """Return a label as text, or None for an empty one.
 
-    A list remains a list, without its empty elements.
+    A JSON label may be a string, a number, a boolean or a list of these. A list remains a list,
+    without its empty elements.
     """
     if value is None or value == "":
         return None
@@ -165,7 +166,7 @@ def read_tsv(path: Path) -> Iterator[tuple[int, Fields]]:
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, Fields]]:
-    """Yield the number of the first line and the fields of each record of a CSV file."""
+    """Yield the first line's number and the fields of each CSV record."""
     reader = csv.reader((f"{line}\n" for line in read_lines(path)), strict=True)
 
     def records() -> Iterator[tuple[int, list[str]]]:

@@ -46,7 +46,7 @@ def word_windows(
 def _encode_words(
     tokenizer: WordPieceTokenizer, words: Sequence[str], longest: int | None
 ) -> tuple[Encoding, np.ndarray]:
-    """Encode words joined by spaces; return also the word index of each token, (T - 2,)."""
+    """Encode words joined by spaces; also return each token's word index (T - 2,)."""
     encoding = tokenizer.encode(" ".join(words), max_length=longest)
     word_starts = np.cumsum([0, *[len(word) + 1 for word in words]])[:-1]
     token_starts = np.array([start for start, _ in encoding.offsets[1:-1]], int)

@@ -52,8 +52,9 @@ True
 """
 
 from minibert.gradcheck.blind import BlindSpotWarning, away_from_initial
-from minibert.gradcheck.checks import check_layer, check_model, check_pair
+from minibert.gradcheck.checks import check_model, check_pair
 from minibert.gradcheck.comparison import GradientResult, Row
+from minibert.gradcheck.layer_checks import check_layer
 from minibert.gradcheck.objectives import check_objective
 from minibert.gradcheck.values import GradientError
 

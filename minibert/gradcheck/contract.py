@@ -3,7 +3,7 @@
 import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,31 @@ def require_signature(layer: Any, name: str, args: Sequence[str], keywords: Iter
             f"{type(layer).__name__}: expected a method {name}({given}), "
             f"got {name}{signature}; {error}"
         ) from None
+
+
+def backward_method(layer: Any) -> Callable[..., Any]:
+    """Return the backward of a layer (callable) with four arguments.
+
+    A fifth argument, which must be called `dsite`, is filled in: None, which means that the tables
+    of the site do not learn.
+
+    Raises:
+        ValueError: there is no backward, or it has other parameters.
+    """
+    method = require_method(layer, "backward")
+    arguments = ["dout", "cache", "params", "grads"]
+    if _has_parameter(method, "dsite"):
+        require_signature(layer, "backward", arguments, ["dsite"])
+        return partial(method, dsite=None)
+    require_signature(layer, "backward", arguments, [])
+    return method
+
+
+def _has_parameter(method, name):
+    try:
+        return name in inspect.signature(method).parameters
+    except ValueError:  # of a builtin, which shows none
+        return False
 
 
 def declared_parameters(layer: Any) -> dict[str, Any]:
@@ -220,9 +245,14 @@ def _same(one, other):
 
 
 def other_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return other valid inputs (dict): the elements of each array of floats, rolled by one."""
+    """Return other valid inputs (dict): each array of floats rolled by one along its first axis.
+
+    A batch of one is rolled through all its elements.
+    """
     return {
-        name: np.roll(value, 1) if is_float_array(value) else value
+        name: np.roll(value, 1, axis=0 if value.ndim and len(value) > 1 else None)
+        if is_float_array(value)
+        else value
         for name, value in inputs.items()
     }
 
@@ -250,7 +280,8 @@ def assert_independent_calls(
     # Copies, because a layer may return its buffers.
     expected = {name: np.array(own) for name, own in {**alone, **grads}.items() if own is not None}
     cache = call_forward(forward, {"params": params, **inputs})[1]
-    call_forward(forward, {"params": params, **others})
+    with np.errstate(all="ignore"):
+        call_forward(forward, {"params": params, **others})
     interleaved, grads = backward(cache)
     got = {**interleaved, **grads}
     for name, gradient in expected.items():

@@ -40,7 +40,7 @@ def check_objective(
             `loss_and_grads(shard, extra, rng, grads, denominator)`, which adds into `grads` and
             returns the loss, or a tuple that begins with it. If its `two_phase` is true, also
             `first(shard, rng)` and `between(parts)`: `between` takes the results of all `first`
-            in shard order, and its result is the `extra` of every shard; otherwise `extra` is None.
+            in shard order and returns the `extra` of each shard; otherwise `extra` is None.
             It reads the parameters from `params`, which is moved.
         params: the parameters, in float64, of the model that the objective trains.
         whole: the batch as one shard.
@@ -170,13 +170,19 @@ def _run(
     grads = params.zeros_like() if grads is None else grads
     counts: ArrayLike = _count(objective, shards)
     denominator = np.where(np.asarray(counts) > 0, counts, 1)
-    extra = None
+    extras: Sequence[Any] = [None] * len(shards)
     if getattr(objective, "two_phase", False):
-        extra = objective.between(
+        extras = objective.between(
             [objective.first(s, _generator(dropout_seed, i)) for i, s in enumerate(shards)]
         )
+        if not isinstance(extras, list | tuple) or len(extras) != len(shards):
+            got = len(extras) if isinstance(extras, list | tuple) else type(extras).__name__
+            raise GradientError(
+                f"between: expected a list with an extra for each of {len(shards)} shards, got "
+                f"{got}"
+            )
     total = 0.0
-    for i, shard in enumerate(shards):
+    for i, (shard, extra) in enumerate(zip(shards, extras, strict=True)):
         # The generator of `first`, because both phases must draw the same dropout.
         rng = _generator(dropout_seed, i)
         returned = objective.loss_and_grads(shard, extra, rng, grads, denominator)

@@ -5,7 +5,7 @@ from typing import Any
 
 MODELS: dict[str, str] = {
     "BertModel": "minibert.models.bert",
-    "BertForMaskedLM": "minibert.models.heads",
+    "BertForMaskedLM": "minibert.models.masked_lm",
     "BertForSequenceClassification": "minibert.models.heads",
     "BertForTokenClassification": "minibert.models.heads",
     "BertForNextSentencePrediction": "minibert.models.heads",

@@ -1,4 +1,4 @@
-"""Hold BLAS to one thread, so that results do not depend on its number of threads."""
+"""Limit BLAS to one thread, so that results do not depend on its threads."""
 
 import threading
 from collections.abc import Callable, Iterator

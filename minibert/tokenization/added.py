@@ -92,7 +92,9 @@ class Finder:
         return self._pattern.search(text) is not None
 
     def split(self, text: str, *, keep_special: bool = True) -> Iterator[Span]:
-        """Yield the tokens of a text and the parts between them, in order, without empty parts.
+        """Yield the added tokens of a text and the parts between them, in order.
+
+        No part is empty.
 
         Args:
             text: the text.

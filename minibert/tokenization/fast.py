@@ -2,7 +2,7 @@
 
 Natural text repeats itself. The pieces of a word and the tokens of a chunk are computed once, by
 the plain path, and cached as bytes; the tokens of a text are those of its chunks, joined and read
-as an array. Words and chunks have caches of their own, because chunks that differ only in
+as an array. Words and chunks have separate caches, because chunks that differ only in
 punctuation and capitals share their words: 10 MB of English contain 1.5 million chunks, 99,000
 different chunks, and 23,000 different words.
 """

@@ -80,7 +80,7 @@ class Frame:
 
 
 def text_room(max_length: int | None, texts: int) -> int:
-    """Return the number of tokens (int) left for one or two texts without the special tokens.
+    """Return the number of tokens (int) available for one or two texts.
 
     Raises:
         ValueError: `max_length` is None or below the number of special tokens.
@@ -165,7 +165,7 @@ def split_windows(tokens: np.ndarray, width: int, stride: int) -> list[np.ndarra
 
 
 def padded_length(padding: Padding, max_length: int | None) -> int:
-    """Return the minimum length (int) to pad to; 0 for the length of the longest sequence.
+    """Return the minimum length (int) to pad to; 0 with padding `longest`.
 
     Raises:
         ValueError: unknown padding, or `max_length` is None but required.

@@ -15,7 +15,7 @@ from minibert.tokenization.vocabulary import Vocabulary
 
 
 class Token(NamedTuple):
-    """A token: its id, its characters `text[start:end]`, and 1 if it begins a word, else 0."""
+    """A token made from `text[start:end]`; `begins_word` is 1 or 0."""
 
     id: int
     start: int
@@ -102,7 +102,7 @@ class Matcher:
         return tokens
 
     def split_word(self, word: str) -> Split:
-        """Return the pieces of a word; the unknown token if it is too long or cannot be split."""
+        """Return the pieces of a word; one unknown token if there is no split."""
         split = self.vocabulary.split_word(word) if len(word) <= self.longest_word else None
         return [(self.unk_id, len(word))] if split is None else split
 

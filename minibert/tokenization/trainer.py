@@ -242,19 +242,20 @@ class _SpelledWords:
         self.pair_counts: Counter[str] = Counter()
         self.piece_counts: Counter[str] = Counter()
         self.words_with: defaultdict[str, set[int]] = defaultdict(set)  # word indices by pair
-        for i, word in enumerate(self.words):
+        uses, counts, words_with = self.piece_counts, self.pair_counts, self.words_with
+        for i, (word, frequency) in enumerate(zip(self.words, self.frequencies, strict=True)):
             for piece in word:
-                self.piece_counts[piece] += self.frequencies[i]
+                uses[piece] += frequency
             for pair in map(add, word, word[1:]):
-                self.pair_counts[pair] += self.frequencies[i]
-                self.words_with[pair].add(i)
+                counts[pair] += frequency
+                words_with[pair].add(i)
 
     def text_of(self, pair: str) -> str:
         """Return the text of the piece that merging a pair creates."""
         return self.texts[ord(pair[0])] + self.texts[ord(pair[1])].removeprefix(self.prefix)
 
     def merge(self, pair: str) -> tuple[str, set[str]]:
-        """Merge a pair in all words; return the new symbol and the pairs whose counts changed."""
+        """Merge a pair in all words; return its symbol and the changed pairs."""
         text = self.text_of(pair)
         piece = self._symbol(text)
         if len(self.symbols) > len(self.texts):

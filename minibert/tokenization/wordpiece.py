@@ -286,7 +286,7 @@ class WordPieceTokenizer(TextEncoder):
             raise ValueError(f"{folder}: {error}") from None
 
     def _special_id(self, name: str, ids: Mapping[str, int]) -> int:
-        """Return the id of the special token `name`; refuse one that is not in the vocabulary."""
+        """Return the id (int) of a special token; refuse a missing one."""
         token = getattr(self, name)
         if not token or token not in ids:
             raise ValueError(f"{name}: expected a piece of the vocabulary, got {token!r}")

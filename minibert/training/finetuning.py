@@ -26,7 +26,6 @@ from minibert.training.engine import Engine
 from minibert.training.loop import Settings, train
 
 __all__ = [
-    "Examples",
     "FineTuning",
     "FineTuningRun",
     "ModelSource",

@@ -103,9 +103,9 @@ def test_sentences_contain_no_word_of_probability_zero():
         """A generator of 0 and of the largest float below 1."""
 
         def random(self, shape):
-            numbers = np.zeros(shape)
-            numbers[1::2] = np.nextafter(1, 0)
-            return numbers
+            draws = np.zeros(shape)
+            draws[1::2] = np.nextafter(1, 0)
+            return draws
 
     assert language.sentences(4, 3, Least()).tolist() == [[1, 1, 1], [3, 3, 3]] * 2
 
@@ -142,14 +142,19 @@ def test_best_loss_is_below_the_loss_of_other_predictions():
     masked = np.random.default_rng(2).random(words.shape) < 0.2
     best = language.best_loss(words, masked)
     positions = np.nonzero(masked)
-    guess = language.posterior(words, masked)[positions]  # (M, W)
+    predicted = language.posterior(words, masked)[positions]  # (M, W)
     actual = words[positions]
-    others = [guess**0.9, guess**1.1, guess + 0.01, guess * np.linspace(0.9, 1.1, 8)]
+    others = [
+        predicted**0.9,
+        predicted**1.1,
+        predicted + 0.01,
+        predicted * np.linspace(0.9, 1.1, 8),
+    ]
     for other in others:
         other = other / other.sum(axis=1, keepdims=True)
         assert -np.log(other[range(len(actual)), actual]).mean() > best
     # The posterior is calibrated: its mean entropy is the loss.
-    entropy = -(guess * np.log(np.where(guess > 0, guess, 1))).sum(axis=1).mean()
+    entropy = -(predicted * np.log(np.where(predicted > 0, predicted, 1))).sum(axis=1).mean()
     assert entropy == pytest.approx(best, abs=0.04)
 
 
@@ -160,8 +165,8 @@ def test_posterior_with_more_context_has_a_lower_loss():
     losses = []
     for reach in (0, 1, 2, 4):
         near = abs(np.arange(32) - position[:, None]) <= reach
-        guess = language.posterior(words[i], ~near | (np.arange(32) == position[:, None]))
-        losses.append(-np.log(guess[range(len(i)), position, words[i, position]]).mean())
+        predicted = language.posterior(words[i], ~near | (np.arange(32) == position[:, None]))
+        losses.append(-np.log(predicted[range(len(i)), position, words[i, position]]).mean())
     assert losses == sorted(losses, reverse=True)
     assert losses[0] - losses[1] > 0.3
     assert losses[1] - losses[3] > 0.3
@@ -201,8 +206,8 @@ def test_hidden_markov_refuses_invalid_tables(changes, message):
     [
         ([0, 0], [True, False], r"expected words and masked of one shape \(B, T\)"),
         ([[0, 0]], [[True]], r"expected words and masked .*, got \(1, 2\) and \(1, 1\)"),
-        ([[0, 3]], [[True, False]], "words: expected numbers from 0 to 2, got 3"),
-        ([[-1, 0]], [[False, True]], "words: expected numbers from 0 to 2, got -1"),
+        ([[0, 3]], [[True, False]], "words: expected ids from 0 to 2, got 3"),
+        ([[-1, 0]], [[False, True]], "words: expected ids from 0 to 2, got -1"),
         (
             [[0, 1]],
             [[False, False]],

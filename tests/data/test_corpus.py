@@ -47,8 +47,8 @@ def test_is_held_out_depends_on_the_text_only():
     assert all(is_held_out(document, 0.5) for document in held_out)
     assert all(is_held_out(document, 1.0) for document in documents)
     assert not any(is_held_out(document, 0.0) for document in documents)
-    alike = [["one title", f"number {i}"] for i in range(60)]
-    assert 10 < sum(is_held_out(document, 0.5) for document in alike) < 50
+    same_title = [["one title", f"number {i}"] for i in range(60)]
+    assert 10 < sum(is_held_out(document, 0.5) for document in same_title) < 50
 
 
 WORDS = st.lists(st.sampled_from("the cat sat on a mat then ran .".split()), min_size=1, max_size=9)

@@ -26,7 +26,7 @@ def texts_of(sequence):
 @given(st.integers(4, 15), st.integers(1, 9), st.integers(0, 2**32))
 def test_next_sentence_pairs_are_framed_and_labelled(length, count, seed):
     rng = np.random.default_rng(seed)
-    # The ids of a sequence start at a base of its own, so a text's ids identify its sequence.
+    # Each sequence has ids in another range, so the ids of a text identify its sequence.
     sequences = np.arange(count)[:, None] * 100 + np.arange(length) + 5
     sequences[rng.random(sequences.shape) < 0.15] = 3
     sequences[:, 0], sequences[:, -1] = 2, 3

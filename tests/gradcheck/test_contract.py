@@ -283,6 +283,19 @@ def test_the_arguments_forward_and_backward_replace_the_methods():
     assert all(result.passed for result in results)
 
 
+def test_a_backward_with_dsite_is_called_with_none():
+    class WithSite(Gate):
+        def forward(self, params, x, site, rng=None, keep=True):
+            return super().forward(params, x + site)
+
+        def backward(self, dout, cache, params, grads, dsite):
+            assert dsite is None
+            return super().backward(dout, cache, params, grads)
+
+    results = check_layer(WithSite(), {"x": X, "site": 3})
+    assert [result.name for result in results] == ["weight", "x"]
+
+
 def test_away_from_initial_reads_the_declaration_and_not_the_name():
     plain = away_from_initial(Parameters({"LayerNorm.weight": (500,)}))
     assert abs(plain["LayerNorm.weight"].mean()) < 0.1

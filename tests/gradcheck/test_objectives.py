@@ -61,11 +61,14 @@ class InBatchNegatives:
         return self.embed(rows, rng)[1]
 
     def between(self, parts):
-        return np.concatenate(parts)  # (B, D)
+        starts = np.cumsum([0, *map(len, parts)])
+        return [(np.concatenate(parts), int(start)) for start in starts[:-1]]  # (B, D) each
 
     def loss_and_grads(self, rows, extra, rng, grads, denominator):
         x, keys = self.embed(rows, rng)
-        scores = Y @ extra.T  # (B, D) @ (D, B) -> (B, B)
+        every, start = extra
+        rows = np.arange(start, start + len(rows))
+        scores = Y @ every.T  # (B, D) @ (D, B) -> (B, B)
         scores -= scores.max(axis=1, keepdims=True)
         log_probabilities = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         dscores = (np.exp(log_probabilities) - np.eye(B)) / denominator
@@ -167,6 +170,24 @@ def test_check_objective_rejects_counts_that_do_not_add_up():
     assert message_of(One) == (
         "One: count: expected the counts of 2 shards to sum to that of the whole batch, 1.0, "
         "got 2.0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("extras", "got"), [(lambda parts: [None], "1"), (lambda parts: X, "ndarray")]
+)
+def test_check_objective_rejects_another_number_of_extras(extras, got):
+    class Wrong(Regression):
+        two_phase = True
+
+        def first(self, rows, rng):
+            return None
+
+        def between(self, parts):
+            return extras(parts) if len(parts) > 1 else [None]
+
+    assert message_of(Wrong) == (
+        f"Wrong: between: expected a list with an extra for each of 2 shards, got {got}"
     )
 
 

@@ -27,12 +27,12 @@ def small(tokenizer, kind=BertModel, **changes):
     model = kind(config, seed=3)
     for array in model.params.values():
         if array.ndim == 2:
-            array *= 5  # away from the initial values, where all tokens look alike
+            array *= 5  # away from the initial values, where all tokens have similar states
     return model
 
 
 def by_hand(model, tokenizer, text, pooling, layers, length=16):
-    """One text alone, without padding, from the model's hidden states."""
+    """Return the vectors of one unpadded text, computed from the model's hidden states."""
     batch = tokenizer.encode_batch([text], max_length=length)
     out = model(**batch, output_hidden_states=True)
     if pooling == "pooler":

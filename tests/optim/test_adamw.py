@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from minibert import BertConfig, BertForMaskedLM
 from minibert.optim import AdamW, base, spans
-from minibert.parameters import Parameters, ParameterSpec
+from minibert.parameters import Parameters
+from minibert.specs import ParameterSpec
 
 SPECS = {
     "a.weight": ParameterSpec((3, 4)),

@@ -30,8 +30,8 @@ from tests.conftest import small_tokenizer
 WORDS = "the a sat ran on under mat tree big red".split()
 
 
-def drawn(count, seed=0):
-    """Return texts with a cat or a dog somewhere, some of them with both."""
+def random_words(count, seed=0):
+    """Yield lists of words with "cat", "dog" or both, and whether each of them occurs."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         cat, dog = [(True, False), (False, True), (True, True)][rng.integers(3)]
@@ -39,16 +39,16 @@ def drawn(count, seed=0):
         yield [str(word) for word in rng.permutation(words)], cat, dog
 
 
-def labelled(kind, count, seed=0):
+def labelled_examples(task_class, count, seed=0):
     texts, labels = [], []
-    for words, cat, dog in drawn(count, seed):
-        texts.append(words if kind is TaggingTask else " ".join(words))
+    for words, cat, dog in random_words(count, seed):
+        texts.append(words if task_class is TaggingTask else " ".join(words))
         labels.append({
             SingleLabelTask: "both" if cat and dog else "cat" if cat else "dog",
             MultiLabelTask: ["cat"] * cat + ["dog"] * dog,
             RegressionTask: 1000.0 + 50 * (cat - dog),
             TaggingTask: ["B-PET" if word in ("cat", "dog") else "O" for word in words],
-        }[kind])  # fmt: skip
+        }[task_class])  # fmt: skip
     return Examples(texts, None, labels)
 
 
@@ -68,45 +68,46 @@ def new_model(task, tokenizer, **changes):
 SETTINGS = FineTuning(steps=150, batch_size=16, learning_rate=3e-3, evaluate_every=30)
 
 
-@pytest.mark.parametrize("kind", [SingleLabelTask, MultiLabelTask, RegressionTask, TaggingTask])
-def test_fine_tune_learns_each_task_and_the_model_is_saved(kind, tokenizer, tmp_path):
-    examples, test = labelled(kind, 240), labelled(kind, 60, seed=1)
-    task = kind.from_labels(examples.labels)
+@pytest.mark.parametrize(
+    "task_class", [SingleLabelTask, MultiLabelTask, RegressionTask, TaggingTask]
+)
+def test_fine_tune_learns_each_task_and_the_model_is_saved(task_class, tokenizer, tmp_path):
+    examples, test = labelled_examples(task_class, 240), labelled_examples(task_class, 60, seed=1)
+    task = task_class.from_labels(examples.labels)
     model = new_model(task, tokenizer)
     task = fine_tune(model, tokenizer, task, examples, SETTINGS, held_out=test)
-    scores = evaluate(model, tokenizer, task, test)
-    assert scores.main > 0.9
+    metrics = evaluate(model, tokenizer, task, test)
+    assert metrics.main > 0.9
     model.save_pretrained(tmp_path)
-    again = kind.model_class.from_pretrained(tmp_path, strict=True)
-    assert isinstance(task_for(again), kind)
-    assert str(evaluate(again, tokenizer, task_for(again), test)) == str(scores)
+    again = task_class.model_class.from_pretrained(tmp_path, strict=True)
+    assert isinstance(task_for(again), task_class)
+    assert str(evaluate(again, tokenizer, task_for(again), test)) == str(metrics)
 
 
 def test_fine_tune_does_not_depend_on_the_unit_of_numbers(tokenizer):
-    """What is said moves with the labels' unit and origin."""
-    said = []
+    """Predictions are scaled and shifted like the labels."""
+    predictions = []
     for unit, origin in ((1, 0), (1e4, -3e5)):
-        examples = labelled(RegressionTask, 60)
+        examples = labelled_examples(RegressionTask, 60)
         examples = Examples(examples.texts, None, [unit * x + origin for x in examples.labels])
         task = RegressionTask.from_labels(examples.labels)
         model = new_model(task, tokenizer)
         task = fine_tune(model, tokenizer, task, examples, FineTuning(steps=5, batch_size=16))
         assert (task.mean, task.std) == (0, 1)
-        said.append((task.predict(model, tokenizer, examples.texts) - origin) / unit)
-    np.testing.assert_allclose(said[0], said[1], rtol=1e-4)
+        predictions.append((task.predict(model, tokenizer, examples.texts) - origin) / unit)
+    np.testing.assert_allclose(predictions[0], predictions[1], rtol=1e-4)
 
 
 def test_denormalize_head_keeps_the_predictions(tokenizer):
     task = RegressionTask(mean=-300.0, std=50.0)
     model = new_model(task, tokenizer)
     model.params["classifier.bias"][:] = 0.7
-    texts = labelled(RegressionTask, 5).texts
-    said = task.predict(model, tokenizer, texts)
+    texts = labelled_examples(RegressionTask, 5).texts
+    before = task.predict(model, tokenizer, texts)
     logits = [float(model([tokenizer.encode(text).input_ids]).logits[0, 0]) for text in texts]
-    np.testing.assert_allclose(said, -300 + 50 * np.array(logits), rtol=1e-5)
-    np.testing.assert_allclose(
-        task.denormalize_head(model).predict(model, tokenizer, texts), said, rtol=1e-5
-    )
+    np.testing.assert_allclose(before, -300 + 50 * np.array(logits), rtol=1e-5)
+    after = task.denormalize_head(model).predict(model, tokenizer, texts)
+    np.testing.assert_allclose(after, before, rtol=1e-5)
 
 
 def test_task_for_keeps_the_order_of_the_logits(tokenizer):
@@ -123,7 +124,7 @@ def test_multi_label_outputs_are_independent_sigmoids():
 
 
 def test_predict_returns_probabilities_in_the_order_of_the_texts(tokenizer):
-    examples = labelled(SingleLabelTask, 70)
+    examples = labelled_examples(SingleLabelTask, 70)
     task = SingleLabelTask.from_labels(examples.labels)
     model = new_model(task, tokenizer)
     together = task.predict(model, tokenizer, examples.texts)
@@ -143,7 +144,7 @@ def test_predict_cuts_texts_longer_than_the_positions(tokenizer):
 
 
 def test_tagging_predict_tags_every_word_of_a_long_text(tokenizer):
-    """What a word is told depends on its window alone, and each word is in one."""
+    """Each word is in one window, and its outputs depend on that window alone."""
     task = TaggingTask.from_labels([["B-PET", "O"]])
     assert task.names == ["O", "B-PET"]
     model = new_model(task, tokenizer)
@@ -164,12 +165,12 @@ def test_tagging_predict_tags_every_word_of_a_long_text(tokenizer):
 
 
 def test_tagging_predict_gives_o_to_a_word_without_tokens(tokenizer):
-    """Others sort their tags, so O comes last."""
+    """O may be the last name, because other libraries sort the tags."""
     task = TaggingTask(["B-PET", "I-PET", "O"])
     (outputs,) = task.predict(new_model(task, tokenizer), tokenizer, [["cat", "\x00"]])
     assert outputs[1].tolist() == [0, 0, 1]
-    (nothing,) = task.predict(new_model(task, tokenizer), tokenizer, [[]])
-    assert nothing.shape == (0, 3)
+    (empty,) = task.predict(new_model(task, tokenizer), tokenizer, [[]])
+    assert empty.shape == (0, 3)
 
 
 def test_tokenize_examples_labels_the_first_token_of_each_word(tokenizer):
@@ -204,19 +205,22 @@ def test_word_windows_contain_each_word_once_and_fit(words, longest):
     for encoding, first, places in windows:
         assert len(encoding.input_ids) <= longest
         for word, place in zip(words[first:], places, strict=False):
-            if place:  # the token at that place begins the word
+            if place:  # the token at this place begins the word
                 start = encoding.offsets[place][0]
                 text = " ".join(words[first : first + len(places)])
                 assert text[start:].startswith(word[0])
             else:
                 assert word == "\x00"
-    for (encoding, _, _), (_, first, _) in pairwise(windows):  # the next word had no room
+    for (encoding, _, _), (_, first, _) in pairwise(windows):  # the next word did not fit
         pieces = len(tokenizer.tokenize(words[first]))
         assert not pieces or len(encoding.input_ids) + pieces > longest
 
 
 def test_fine_tune_stops_early_and_restores_the_best_weights(tokenizer, tmp_path):
-    examples, test = labelled(SingleLabelTask, 64), labelled(SingleLabelTask, 30, seed=1)
+    examples, test = (
+        labelled_examples(SingleLabelTask, 64),
+        labelled_examples(SingleLabelTask, 30, seed=1),
+    )
     task = SingleLabelTask.from_labels(examples.labels)
     settings = FineTuning(
         steps=400, batch_size=16, learning_rate=3e-3, evaluate_every=8, patience=4
@@ -231,7 +235,7 @@ def test_fine_tune_stops_early_and_restores_the_best_weights(tokenizer, tmp_path
     assert evaluate(model, tokenizer, task, test).main == best
     assert [path.name for path in tmp_path.glob("best-*")] == [f"best-{last_best}"]
 
-    # Taken up again at its last checkpoint it ends where it ended, with the same weights.
+    # A run that is resumed from its last checkpoint ends at the same step with the same weights.
     again = task.model_class.from_pretrained(checkpoints(tmp_path)[-1], strict=True)
     optimizer = optimizer_for(again, settings)
     restore_optimizer(checkpoints(tmp_path)[-1], optimizer)
@@ -243,8 +247,11 @@ def test_fine_tune_stops_early_and_restores_the_best_weights(tokenizer, tmp_path
 
 
 def test_a_resumed_run_stops_at_the_step_of_the_uninterrupted_run(tokenizer, tmp_path):
-    """The best so far is read from the history, so patience is not begun anew."""
-    examples, test = labelled(SingleLabelTask, 64), labelled(SingleLabelTask, 30, seed=1)
+    """The best score is read from the history, so evaluations before the resumption count."""
+    examples, test = (
+        labelled_examples(SingleLabelTask, 64),
+        labelled_examples(SingleLabelTask, 30, seed=1),
+    )
     task = SingleLabelTask.from_labels(examples.labels)
     settings = FineTuning(steps=120, batch_size=16, learning_rate=3e-3, evaluate_every=4,
                           patience=5, save_every=10, keep=20)  # fmt: skip
@@ -274,8 +281,8 @@ def test_best_checkpoint_should_stop_after_patience_evaluations(scores, patience
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])
 def test_freeze_keeps_the_lowest_blocks_and_their_gradients_at_zero(tokenizer, frozen):
-    """Without dropout the gradients above are those of a model that learns everywhere."""
-    examples = labelled(SingleLabelTask, 40)
+    """Without dropout, the other gradients equal those of a model without frozen blocks."""
+    examples = labelled_examples(SingleLabelTask, 40)
     task = SingleLabelTask.from_labels(examples.labels)
     model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model.params.vector[:] += np.random.default_rng(0).normal(0, 0.05, model.params.vector.size)
@@ -309,8 +316,8 @@ def test_freeze_refuses_more_blocks_than_the_model_has(tokenizer):
 
 
 def test_layer_decay_scales_the_learning_rate_of_each_block(tokenizer):
-    """The first step of Adam moves each number by its rate."""
-    examples = labelled(SingleLabelTask, 16)
+    """Adam's first update of each parameter equals its learning rate."""
+    examples = labelled_examples(SingleLabelTask, 16)
     task = SingleLabelTask.from_labels(examples.labels)
     model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     before = model.params.astype(np.float32)
@@ -320,7 +327,7 @@ def test_layer_decay_scales_the_learning_rate_of_each_block(tokenizer):
     fine_tune(model, tokenizer, task, examples, settings)
     for name, depth in model.depths().items():
         moved = np.abs(model.params[name] - before[name]).max()
-        if moved and "key.bias" not in name:  # whose gradient is 0 but for rounding
+        if moved and "key.bias" not in name:  # its gradient is 0 up to rounding
             assert moved == pytest.approx(1e-3 * 0.5 ** (3 - depth), rel=0.02), name
 
 
@@ -331,10 +338,10 @@ def test_class_weights_equal_repeated_examples(tokenizer):
     task = SingleLabelTask(["a", "b", "c"])
     model = new_model(task, tokenizer, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model = model.astype(np.float64)
-    batch = tokenizer.encode_batch([" ".join(words) for words, _, _ in drawn(40)])
-    model.class_weights = 2 * weights  # of weights only the proportions matter
+    batch = tokenizer.encode_batch([" ".join(words) for words, _, _ in random_words(40)])
+    model.class_weights = 2 * weights  # only the ratios of the weights matter
     loss, grads = model.loss_and_grads(batch, numbers)
-    # Parts of it add up, as the engine adds them.
+    # The losses of two shards add up, as in the engine.
     whole = model.count(numbers)
     halves = [
         model.loss_and_grads(
@@ -343,7 +350,7 @@ def test_class_weights_equal_repeated_examples(tokenizer):
         for part in (slice(0, 32), slice(32, 40))
     ]
     assert sum(part for part, _ in halves) == pytest.approx(loss)
-    # The same as repeating each text as often as its class weighs: 4, 20 and 30 times 0.111.
+    # Equal to repeating each text in proportion to its class weight: 4, 20 and 30 times 0.111.
     repeated = [i for i, c in enumerate(numbers) for _ in range((4, 20, 30)[c])]
     plain = model.astype(np.float64)
     assert (plain.class_weights == model.class_weights).all()
@@ -367,7 +374,7 @@ def test_class_weights_equal_repeated_examples(tokenizer):
     ],
 )
 def test_fine_tune_uses_each_setting(tokenizer, change):
-    examples = labelled(SingleLabelTask, 33)
+    examples = labelled_examples(SingleLabelTask, 33)
     task = SingleLabelTask.from_labels(examples.labels)
 
     def trained(**settings):
@@ -383,7 +390,7 @@ def test_fine_tune_uses_each_setting(tokenizer, change):
 
 
 def test_fine_tune_seeds_the_dropout(tokenizer):
-    examples = Examples(["the cat"] * 8, None, ["x"] * 8)  # the same in any order
+    examples = Examples(["the cat"] * 8, None, ["x"] * 8)  # the same in every order
     task = SingleLabelTask(["x", "y"])
     one, other = new_model(task, tokenizer), new_model(task, tokenizer)
     for model, seed in ((one, 0), (other, 1)):
@@ -394,8 +401,8 @@ def test_fine_tune_seeds_the_dropout(tokenizer):
 
 def test_checksum_depends_on_texts_pairs_and_labels():
     sums = {
-        Examples(*said).checksum()
-        for said in ((["a"], None, ["x"]), (["b"], None, ["x"]), (["a"], None, ["y"]),
+        Examples(*fields).checksum()
+        for fields in ((["a"], None, ["x"]), (["b"], None, ["x"]), (["a"], None, ["y"]),
                      (["a"], ["p"], ["x"]), (["a"], ["q"], ["x"]))
     }  # fmt: skip
     assert len(sums) == 5
@@ -407,15 +414,15 @@ def test_steps_for_counts_the_last_smaller_batch():
 
 
 def test_finetuning_recipe_depends_on_examples_and_width():
-    def found(examples, width, pretrained=True):
+    def recipe_fields(examples, width, pretrained=True):
         config = BertConfig.preset("tiny", vocab_size=50, hidden_size=width)
         recipe = finetuning_recipe(examples, config, pretrained=pretrained)
         return recipe.batch_size, recipe.epochs, recipe.learning_rate, recipe.layer_decay
 
-    assert found(100, 384) == (16, 20, 2e-4, 0.8)
-    assert found(500, 768) == (16, 8, 5e-5, 0.8)
-    assert found(4999, 128) == (16, 3, 5e-4, 0.8)
-    assert found(5000, 128, pretrained=False) == (32, 3, 5e-4, 1.0)
+    assert recipe_fields(100, 384) == (16, 20, 2e-4, 0.8)
+    assert recipe_fields(500, 768) == (16, 8, 5e-5, 0.8)
+    assert recipe_fields(4999, 128) == (16, 3, 5e-4, 0.8)
+    assert recipe_fields(5000, 128, pretrained=False) == (32, 3, 5e-4, 1.0)
 
 
 def test_depths_orders_blocks_with_two_digits(tokenizer):
@@ -429,7 +436,7 @@ def test_depths_orders_blocks_with_two_digits(tokenizer):
 
 
 def test_fine_tune_does_not_trim_multi_label_targets(tokenizer):
-    """Labels of a text are not trimmed as those of its tokens are."""
+    """Multi-label targets (B, C) are not trimmed like the labels of tokens, even if C = T."""
     names = list("abcdef")
     texts = [" ".join(["cat"] * n) for n in (1, 2, 3, 4)]  # and [CLS] and [SEP]: 3 to 6 tokens
     task = MultiLabelTask(names)
@@ -456,7 +463,7 @@ def test_from_labels_refuses_labels_without_variety():
 
 
 def test_best_checkpoint_is_a_model_folder(tokenizer, tmp_path):
-    examples = labelled(SingleLabelTask, 32)
+    examples = labelled_examples(SingleLabelTask, 32)
     task = SingleLabelTask.from_labels(examples.labels)
     model = new_model(task, tokenizer)
     settings = FineTuning(steps=4, batch_size=16, evaluate_every=2)

@@ -112,7 +112,7 @@ def write_builtin(
 
 
 def draws(documents: Sequence[Document]) -> list[int]:
-    """Return a draw (int, 0 to 99) for each document, one per component; 99 for a giant."""
+    """Return a draw (0 to 99) per document, equal within a component; 99 for giants."""
     components = near_duplicates(
         [" ".join(document.paragraphs), anonymous(document)] for document in documents
     )

@@ -115,7 +115,7 @@ def read_files(files: Sequence[tuple[str, Path]], progress: bool = False) -> Ite
 
 
 def docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-    r"""Yield the dotted name and the text of each documentation string of a node, in order.
+    r"""Yield the dotted name and text of each documentation string of a node.
 
     >>> list(docstrings(ast.parse("class C:\n 'Hold.'\n def f(self): 'Let go.'"), "m"))
     [('m.C', 'Hold.'), ('m.C.f', 'Let go.')]

@@ -64,7 +64,7 @@ def paragraphs(docstring: str) -> list[str]:
 
 
 def is_prose(text: str) -> bool:
-    """Return whether a line of text is English prose, not code, a table or a heading.
+    """Return whether a line of text is English prose.
 
     >>> is_prose("Return True if the queue is empty."), is_prose("x[i] = f(x[i - 1], *args) + y")
     (True, False)

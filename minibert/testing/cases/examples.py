@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert.models import Labels
 from minibert.models.config import BertConfig
 from minibert.models.table import MODELS, model_class
+from minibert.models.task_model import Labels
 
 B, T, K, H, D, F, V, C = 3, 6, 2, 5, 10, 11, 13, 7  # the sizes, in the alphabet of `functional`
 R = 4  # query positions
