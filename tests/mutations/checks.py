@@ -20,7 +20,7 @@ from minibert.testing import cases
 from minibert.testing.cases.examples import BATCH, CONFIG, MASK, MASKED_LABELS
 from minibert.training import AdamW, Engine
 from tests.conftest import small_tokenizer
-from tests.training import test_pretrain
+from tests.objectives import test_masked_lm
 
 
 @cache
@@ -153,7 +153,7 @@ def other_tokens_masked() -> None:
     """Check that each step masks other tokens."""
     tokenizer = small_tokenizer()
     rows = pack([["the cat sat on the mat ."] * 3], tokenizer, 16)
-    test_pretrain.test_each_step_and_each_seed_hides_other_tokens(tokenizer, (rows, None))
+    test_masked_lm.test_shards_mask_other_tokens_for_each_step_and_seed(tokenizer, (rows, None))
 
 
 def _model(kind: Any) -> Any:

@@ -138,7 +138,7 @@ MUTATIONS = [
         "accumulated gradients are a mean of means",
         Place(BertWithHead, "loss_and_grads"),
         mean_of_the_shards_means,
-        example(test_engine.test_a_step_on_shards_is_a_step_on_the_batch),
+        example(test_engine.test_step_on_shards_equals_a_step_on_the_batch),
     ),
     mutation(
         "the next-sentence loss divided by the masked count",

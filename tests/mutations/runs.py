@@ -13,13 +13,12 @@ from minibert import (
 )
 from minibert.data.corpus import pack
 from minibert.data.token_cache import tokenize_corpus
-from minibert.tasks import MultiLabelTask, RegressionTask, SingleLabelTask, TaggingTask
+from minibert.tasks import Examples, MultiLabelTask, RegressionTask, SingleLabelTask, TaggingTask
 from minibert.testing.cases.examples import BATCH, CONFIG, MASKED_LABELS, labelled_models
 from minibert.training import FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
 from tests.objectives.test_two_phase import model as two_phase_model
-from tests.training.test_finetune import labelled, new_model
 
 
 def run_everything(folder: Path) -> None:
@@ -60,16 +59,29 @@ def run_pretraining(path: Path) -> None:
     FeatureExtractor(BertModel(config), tokenizer)(["the cat", "a dog ran"], threads=1)
 
 
+TEXTS = ["the cat sat", "a dog ran", "the cat ran under a tree", "then a dog sat"] * 2
+LABELS = {
+    SingleLabelTask: ["cat", "dog", "cat", "dog"] * 2,
+    MultiLabelTask: [["cat"], ["dog"], ["cat", "tree"], ["dog"]] * 2,
+    RegressionTask: [1.0, 2.0, 3.0, 4.0] * 2,
+    TaggingTask: [
+        ["B-PET" if word in ("cat", "dog") else "O" for word in text.split()] for text in TEXTS
+    ],
+}
+
+
 def run_fine_tuning() -> None:
     """Fine-tune each task for a step, with an evaluation."""
     tokenizer = small_tokenizer()
-    for kind in (SingleLabelTask, MultiLabelTask, RegressionTask, TaggingTask):
-        examples, held_out = labelled(kind, 8), labelled(kind, 4, seed=1)
-        task = kind.from_labels(examples.labels)
+    for kind, labels in LABELS.items():
+        texts = [text.split() for text in TEXTS] if kind is TaggingTask else TEXTS
+        examples = Examples(texts, None, labels)
+        task = kind.from_labels(labels)
+        fields = {**vars(CONFIG), "vocab_size": len(tokenizer), **task.config()}
+        model = task.model_class(BertConfig(**fields))
         settings = FineTuning(
             steps=1, batch_size=8, shards=2, evaluate_every=1, freeze=1, patience=1,
             class_weight="balanced" if kind is SingleLabelTask else None,
         )  # fmt: skip
-        model = new_model(task, tokenizer)
-        task = fine_tune(model, tokenizer, task, examples, settings, held_out=held_out, threads=1)
-        evaluate(model, tokenizer, task, held_out).figures()
+        task = fine_tune(model, tokenizer, task, examples, settings, held_out=examples, threads=1)
+        evaluate(model, tokenizer, task, examples).figures()

@@ -81,7 +81,7 @@ MUTATIONS = [
         "one dropout for all shards",
         Place(engine, "generator"),
         one_dropout_for_all_shards,
-        example(test_engine.test_each_shard_each_step_and_each_seed_has_its_own_dropout),
+        example(test_engine.test_step_draws_other_dropout_for_each_shard_step_and_seed),
     ),
     mutation(
         "the same tokens masked at each step",
