@@ -35,7 +35,6 @@ WORDS: set[str] = {
     "tests/inspection/test_inspection.py",
     "tests/models/test_models.py",
     "tests/models/test_pretrained.py",
-    "tests/mutations/test_mutations.py",
     "tests/parity/test_transformers.py",
     "tests/testing/test_cases.py",
     "tests/training/test_engine.py",
