@@ -147,7 +147,7 @@ def theirs(size: int, epochs: int | None) -> Iterator:
     torch = use_torch()
     from transformers import AutoTokenizer
 
-    from minibert.files import checkpoint_folder
+    from minibert.models.hub import checkpoint_folder
 
     train, test = sentences("train").select(range(size)), sentences("test")
     task = SingleLabelTask.from_labels(sentences("train").labels)

@@ -27,7 +27,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from minibert import WordPieceTokenizer
 from minibert.data.builtin.docstrings import read_documents
-from minibert.files import read_lines
+from minibert.io.text import read_lines
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 # Runs a command and prints its own peak of resident memory, in KiB.
