@@ -16,9 +16,9 @@ Written by `minibert gradcheck --all --out benchmarks/results/gradients.md`. Eac
 largest disagreement between the hand-written backward and finite differences of its forward, in
 float64: |a - n| / max(|a|, |n|, 1e-3 · the array's largest |gradient|).
 
-- Functions and single layers are checked in every element and along a random direction; encoders
-  and models in some elements of each parameter, drawn at random, and along a direction through all
-  of it.
+- Functions and single layers are checked in every element and along a random direction; encoders,
+  models and variants of a checked layer in some elements of each parameter, drawn at random, and
+  along a direction through all of it.
 - The tolerance is {TOLERANCE:.0e} for functions and layers and {MODEL_TOLERANCE:.0e} for models,
   where rounding adds up over more operations. There are no exceptions.
 - **0**: provably zero (softmax ignores a number that is added to all scores of a query, so the
