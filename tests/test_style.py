@@ -131,6 +131,7 @@ ORDER = [
     {"typing"},
     {"runtime", "io"},
     {"functional"},
+    {"specs"},
     {"parameters"},
     {"layers"},
     {"models"},
@@ -211,18 +212,21 @@ def test_only_the_front_door_imports_for_type_checking():
         for path in SOURCES
         if any(one.module == "typing.TYPE_CHECKING" for one in imports(path.read_text("utf-8")))
     ]
-    assert set(users) <= {"minibert/__init__.py"}
+    assert set(users) - style_todo.TYPE_CHECKING <= {"minibert/__init__.py"}
 
 
 # The core: what a reader reads.
 
 CORE = [
     "typing.py",
+    "specs.py",
     "parameters.py",
     "functional/*.py",
     "layers/*.py",
     "models/base.py",
     "models/bert.py",
+    "models/body.py",
+    "models/task_model.py",
     "models/heads.py",
     "tokenization/normalizer.py",
     "tokenization/characters.py",
@@ -230,12 +234,18 @@ CORE = [
     "tokenization/matching.py",
     "data/masking.py",
     "training/engine.py",
+    "training/ranks.py",
     "optim/adamw.py",
 ]
 CORE_FILES = sorted({path for pattern in CORE for path in PACKAGE.glob(pattern)})
 CORE_LINES = 3000
 PERIPHERY = {"data", "inference", "tasks", "training", "estimators", "inspection", "testing", "cli"}
-ALLOWED = ("minibert.data.masking", "minibert.data.rng", "minibert.training.engine")
+ALLOWED = (
+    "minibert.data.masking",
+    "minibert.data.rng",
+    "minibert.training.engine",
+    "minibert.training.ranks",
+)
 
 
 def test_the_core_has_at_most_three_thousand_lines_of_code():

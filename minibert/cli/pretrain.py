@@ -35,8 +35,9 @@ from minibert.tokenization import WordPieceTokenizer
 from minibert.training import Interrupted, Settings, pretrain
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
 from minibert.training.defaults import fresh_config, pretraining_rate
+from minibert.training.mpi import ending_together, launched_ranks
 from minibert.training.pretraining import objective_for, optimizer_for, steps_in
-from minibert.training.ranks import Ranks, ending_together, launched_ranks
+from minibert.training.ranks import Ranks
 
 log = logging.getLogger("minibert")
 

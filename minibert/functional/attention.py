@@ -72,31 +72,19 @@ def padding_mask(attention_mask: Array, dtype: DTypeLike) -> Array | None:
 
 
 class AttentionCache(NamedTuple):
-    """What `attention_backward` needs.
+    """What `attention_backward` needs."""
 
-    Attributes:
-        weights (B, K, R, T): the attention weights before dropout.
-        mask: their dropout mask.
-        query (B, K, R, H), key (B, K, T, H), value (B, K, T, H): the inputs.
-    """
-
-    weights: Array
+    weights: Array  # (B, K, R, T), the attention weights before dropout
     mask: DropoutMask | None
-    query: Array
-    key: Array
-    value: Array
+    query: Array  # (B, K, R, H)
+    key: Array  # (B, K, T, H)
+    value: Array  # (B, K, T, H)
 
 
 def attention_forward(
-    query: Array,
-    key: Array,
-    value: Array,
-    mask: Array | None = None,
-    bias: Array | None = None,
-    rate: float = 0.0,
-    rng: Rng | None = None,
-    keep: bool = True,
-) -> tuple[Array, AttentionCache | None]:
+    query: Array, key: Array, value: Array, mask: Array | None = None, bias: Array | None = None,
+    rate: float = 0.0, rng: Rng | None = None, keep: bool = True,
+) -> tuple[Array, AttentionCache | None]:  # fmt: skip
     """Give each query the mean of the values, weighted by how well their keys match it.
 
         out = dropout(softmax(Q Kᵀ / √H + bias + mask)) V

@@ -15,23 +15,14 @@ IGNORED = -100  # the label of a position that does not count
 
 
 class CrossEntropyCache(NamedTuple):
-    """What `cross_entropy_backward` needs.
+    """What `cross_entropy_backward` needs."""
 
-    Attributes:
-        exponentials (M, C): exp(logit - the row's largest).
-        totals (M,): their sums.
-        counted: the rows whose label counts.
-        labels: the labels of these.
-        scale (M,): w[label] / n of each row, 0 where the label is ignored.
-        shape: of the logits.
-    """
-
-    exponentials: Array
-    totals: Array
-    counted: Array
-    labels: Array
-    scale: Array
-    shape: tuple[int, ...]
+    exponentials: Array  # (M, C), exp(logit - the row's largest)
+    totals: Array  # (M,), their sums
+    counted: Array  # the rows whose label counts
+    labels: Array  # the labels of these
+    scale: Array  # (M,), w[label] / n of each row, 0 where the label is ignored
+    shape: tuple[int, ...]  # of the logits
 
 
 def cross_entropy_forward(

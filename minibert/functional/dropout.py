@@ -11,15 +11,10 @@ LEVELS = 1 << 16  # each unit uses one uint16 draw; a float per unit takes 4 tim
 
 
 class DropoutMask(NamedTuple):
-    """The units that dropout keeps.
+    """The units that dropout keeps."""
 
-    Attributes:
-        kept (...): booleans, because they take a byte each.
-        scale: 1 / (1 - p), by which the kept units are multiplied.
-    """
-
-    kept: Array
-    scale: float
+    kept: Array  # booleans, because they take a byte each
+    scale: float  # 1 / (1 - p), by which the kept units are multiplied
 
     def at(self, rows: slice) -> "DropoutMask":
         """Return the mask of some rows."""

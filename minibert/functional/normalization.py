@@ -12,25 +12,16 @@ PIECE_ELEMENTS = 98_304
 
 
 class NormCache(NamedTuple):
-    """What `layer_norm_backward` needs.
+    """What `layer_norm_backward` needs."""
 
-    Attributes:
-        normed (N, D): x̂, the rows with mean 0 and variance 1.
-        inv_std (N, 1): 1 / sqrt(var(x) + eps).
-    """
-
-    normed: Array
-    inv_std: Array
+    normed: Array  # (N, D), x̂: the rows with mean 0 and variance 1
+    inv_std: Array  # (N, 1), 1 / sqrt(var(x) + eps)
 
 
 def layer_norm_forward(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    eps: float,
-    normed: Array | None = None,
-    out: Array | None = None,
-) -> tuple[Array, NormCache]:
+    x: Array, weight: Array, bias: Array, eps: float,
+    normed: Array | None = None, out: Array | None = None,
+) -> tuple[Array, NormCache]:  # fmt: skip
     """Normalize each row of x, then scale and shift it.
 
         x̂ = (x - mean(x)) / sqrt(var(x) + eps),   out = x̂ · weight + bias
@@ -90,15 +81,9 @@ class AddNormCache(NamedTuple):
 
 
 def add_norm_forward(
-    y: Array,
-    residual: Array,
-    weight: Array,
-    bias: Array,
-    eps: float,
-    rate: float = 0.0,
-    rng: Rng | None = None,
-    keep: bool = True,
-) -> tuple[Array, AddNormCache]:
+    y: Array, residual: Array, weight: Array, bias: Array, eps: float,
+    rate: float = 0.0, rng: Rng | None = None, keep: bool = True,
+) -> tuple[Array, AddNormCache]:  # fmt: skip
     """Apply dropout to y, add the residual, and normalize each row.
 
         out = layer_norm(residual + dropout(y))

@@ -21,20 +21,12 @@ from minibert.typing import Array, Rng
 
 
 class SelfAttentionCache(NamedTuple):
-    """What `SelfAttention.backward` needs.
-
-    Attributes:
-        heads: the cache of the attention itself.
-        x (B, T, D): the input.
-        asking (B, R, D): those of its tokens that are computed; None: all.
-        merged (B·R, D): the heads' outputs side by side.
-        site: of the batch.
-    """
+    """What `SelfAttention.backward` needs."""
 
     heads: AttentionCache
-    x: Array
-    asking: Array | None
-    merged: Array
+    x: Array  # (B, T, D), the input
+    asking: Array | None  # (B, R, D), its tokens that are computed; None: all
+    merged: Array  # (B·R, D), the heads' outputs side by side
     site: Site
 
 

@@ -50,40 +50,29 @@ class Residual:
         """Transform the tokens at `site.rows`; see `layers.Layer`."""
         y, sublayer_cache = self.sublayer.forward(params, x, site, rng, keep)  # (B, R, D)
         residual = x if site.rows is None else gather_forward(x, site.rows)  # (B, R, D)
-        norm, (B, R, D) = self.norm, y.shape
+        norm, shape = self.norm, y.shape
+        y, residual = y.reshape(-1, norm.width), residual.reshape(-1, norm.width)  # -> (B·R, D)
         out, norm_cache = add_norm_forward(
-            y.reshape(B * R, D),
-            residual.reshape(B * R, D),
-            params[norm.weight],
-            params[norm.bias],
-            norm.eps,
-            self.rate,
-            rng,
-            keep,
+            y, residual, *norm.of(params), norm.eps, self.rate, rng, keep
         )
         cache = ResidualCache(sublayer_cache, norm_cache, site) if keep else None
-        return out.reshape(B, R, D), cache
+        return out.reshape(shape), cache  # (B·R, D) -> (B, R, D)
 
     def backward(
         self, dout: Array, cache: ResidualCache, params: Views, grads: Views, dsite: Any
     ) -> Array | None:
         """Gradient of `forward`: dx (B, T, D)."""
-        norm, (B, R, D) = self.norm, dout.shape
-        dy, dresidual = add_norm_backward(
-            dout.reshape(B * R, D),
-            cache.norm,
-            params[norm.weight],
-            grads[norm.weight],
-            grads[norm.bias],
-        )
+        norm, shape = self.norm, dout.shape
+        rows = dout.reshape(-1, norm.width)  # (B, R, D) -> (B·R, D)
+        dy, dresidual = add_norm_backward(rows, cache.norm, params[norm.weight], *norm.of(grads))
         # x reaches the sum twice, as it is and through the sublayer, so its gradients add.
-        dx = self.sublayer.backward(dy.reshape(B, R, D), cache.sublayer, params, grads, dsite)
+        dx = self.sublayer.backward(dy.reshape(shape), cache.sublayer, params, grads, dsite)
         if dx is None:
             return None
         if cache.site.rows is None:
-            dx += dresidual.reshape(B, R, D)
+            dx += dresidual.reshape(shape)
         else:
-            gather_backward(dresidual.reshape(B, R, D), cache.site.rows, dx)
+            gather_backward(dresidual.reshape(shape), cache.site.rows, dx)
         return dx
 
 

@@ -74,15 +74,9 @@ class Embeddings:
     """
 
     def __init__(
-        self,
-        vocab_size: int,
-        width: int,
-        segments: int,
-        positions: PositionTable | None,
-        padding: int,
-        eps: float,
-        rate: float = 0.0,
-    ):
+        self, vocab_size: int, width: int, segments: int, positions: PositionTable | None,
+        padding: int, eps: float, rate: float = 0.0,
+    ):  # fmt: skip
         self.vocab_size, self.width, self.segments = vocab_size, width, segments
         self.positions, self.padding, self.rate = positions, padding, rate
         self.norm = LayerNorm("LayerNorm", width, eps)

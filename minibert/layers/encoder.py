@@ -46,14 +46,9 @@ class Encoder:
         return merged(self, *parts.values(), at_depth(positions, len(self.blocks)))
 
     def forward(
-        self,
-        params: Views,
-        x: Array,
-        site: Site,
-        rng: Rng | None = None,
-        keep: bool = True,
+        self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True,
         states: dict[int, Array] | None = None,
-    ) -> tuple[Array, EncoderCache]:
+    ) -> tuple[Array, EncoderCache]:  # fmt: skip
         """Run the blocks.
 
         Args:
@@ -90,13 +85,12 @@ class Encoder:
         if positions is not None and all(name in grads for name in positions.specs()):
             dsite = positions.zeros(cache.site.tables)
         dbelow: Array | None = dx
-        for scope, block, own in reversed(
-            list(zip(self.scopes, self.blocks, cache.blocks, strict=True))
-        ):
-            assert dbelow is not None
-            dbelow = block.backward(dbelow, own, params.scope(scope), grads.scope(scope), dsite)
+        for i in reversed(range(len(self.blocks))):
+            views = params.scope(self.scopes[i]), grads.scope(self.scopes[i])
+            dbelow = self.blocks[i].backward(dx, cache.blocks[i], *views, dsite)
             if dbelow is None:
                 break
+            dx = dbelow
         if positions is not None and dsite is not None:
             positions.backward(dsite, cache.site.tables, params, grads)
         return dbelow

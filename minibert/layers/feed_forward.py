@@ -11,17 +11,11 @@ from minibert.typing import Array, Rng
 
 
 class FeedForwardCache(NamedTuple):
-    """What `FeedForward.backward` needs.
+    """What `FeedForward.backward` needs."""
 
-    Attributes:
-        rows (N, D): the input.
-        active (N, F): after the nonlinearity.
-        slope (N, F): of the nonlinearity.
-    """
-
-    rows: Array
-    active: Array
-    slope: Array | None
+    rows: Array  # (N, D), the input
+    active: Array  # (N, F), after the nonlinearity
+    slope: Array | None  # (N, F), of the nonlinearity
 
 
 class FeedForward:
@@ -69,7 +63,5 @@ class FeedForward:
         drows = dout.reshape(len(cache.rows), -1)  # (..., D) -> (N, D)
         dactive = self.down.backward(drows, cache.active, params, grads)
         dz = activate_backward(dactive, cache.slope)
-        dx = linear_backward(
-            dz, cache.rows, params[self.up.weight], grads[self.up.weight], grads[self.up.bias]
-        )
+        dx = linear_backward(dz, cache.rows, params[self.up.weight], *self.up.of(grads))
         return dx.reshape(dout.shape)  # (N, D) -> (..., D)

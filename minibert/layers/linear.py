@@ -12,7 +12,18 @@ from minibert.specs import ParameterSpec, Spec
 from minibert.typing import Array
 
 
-class Linear:
+class WeightAndBias:
+    """The names of a weight and a bias in their scope."""
+
+    def __init__(self, name: str):
+        self.weight, self.bias = f"{name}.weight", f"{name}.bias"
+
+    def of(self, views: Views) -> tuple[Array, Array]:
+        """Return the weight and the bias among parameters or gradients."""
+        return views[self.weight], views[self.bias]
+
+
+class Linear(WeightAndBias):
     """`functional.linear_forward` on the last axis, (..., I) -> (..., O).
 
     Args:
@@ -22,7 +33,7 @@ class Linear:
     """
 
     def __init__(self, name: str, inputs: int, outputs: int):
-        self.weight, self.bias = f"{name}.weight", f"{name}.bias"
+        super().__init__(name)
         self.inputs, self.outputs = inputs, outputs
 
     def specs(self) -> dict[str, Spec]:
@@ -35,17 +46,17 @@ class Linear:
     def forward(self, params: Views, x: Array) -> tuple[Array, Array]:
         """Map the last axis of x; the cache is x as rows (N, I)."""
         rows = x.reshape(-1, self.inputs)  # (..., I) -> (N, I)
-        out, cache = linear_forward(rows, params[self.weight], params[self.bias])
+        out, cache = linear_forward(rows, *self.of(params))
         return out.reshape(*x.shape[:-1], self.outputs), cache  # (N, O) -> (..., O)
 
     def backward(self, dout: Array, cache: Array, params: Views, grads: Views) -> Array:
         """Gradient of `forward`: dx (..., I)."""
         rows = dout.reshape(-1, self.outputs)  # (..., O) -> (N, O)
-        dx = linear_backward(rows, cache, params[self.weight], grads[self.weight], grads[self.bias])
+        dx = linear_backward(rows, cache, params[self.weight], *self.of(grads))
         return dx.reshape(*dout.shape[:-1], self.inputs)  # (N, I) -> (..., I)
 
 
-class LayerNorm:
+class LayerNorm(WeightAndBias):
     """`functional.layer_norm_forward` on the last axis, (..., D) -> (..., D).
 
     Args:
@@ -55,7 +66,7 @@ class LayerNorm:
     """
 
     def __init__(self, name: str, width: int, eps: float):
-        self.weight, self.bias = f"{name}.weight", f"{name}.bias"
+        super().__init__(name)
         self.width, self.eps = width, eps
 
     def specs(self) -> dict[str, Spec]:
@@ -68,13 +79,11 @@ class LayerNorm:
     def forward(self, params: Views, x: Array) -> tuple[Array, NormCache]:
         """Normalize the last axis of x."""
         rows = x.reshape(-1, self.width)  # (..., D) -> (N, D)
-        out, cache = layer_norm_forward(rows, params[self.weight], params[self.bias], self.eps)
+        out, cache = layer_norm_forward(rows, *self.of(params), self.eps)
         return out.reshape(x.shape), cache  # (N, D) -> (..., D)
 
     def backward(self, dout: Array, cache: NormCache, params: Views, grads: Views) -> Array:
         """Gradient of `forward`: dx (..., D)."""
         rows = dout.reshape(-1, self.width)  # (..., D) -> (N, D)
-        dx = layer_norm_backward(
-            rows, cache, params[self.weight], grads[self.weight], grads[self.bias]
-        )
+        dx = layer_norm_backward(rows, cache, params[self.weight], *self.of(grads))
         return dx.reshape(dout.shape)  # (N, D) -> (..., D)

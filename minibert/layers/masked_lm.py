@@ -18,19 +18,12 @@ from minibert.typing import Array, Rng
 
 
 class MaskedLMCache(NamedTuple):
-    """What `MaskedLMHead.backward` needs.
+    """What `MaskedLMHead.backward` needs."""
 
-    Attributes:
-        rows (M, D): the tokens.
-        slope (M, E): of the activation.
-        norm: the norm's cache.
-        h (M, E): the transformed tokens, which meet the table.
-    """
-
-    rows: Array
-    slope: Array | None
+    rows: Array  # (M, D), the tokens
+    slope: Array | None  # (M, E), of the activation
     norm: NormCache
-    h: Array
+    h: Array  # (M, E), the transformed tokens, which meet the table
 
 
 class MaskedLMHead:
@@ -76,9 +69,8 @@ class MaskedLMHead:
         rows = x.reshape(-1, x.shape[-1])  # (..., D) -> (M, D)
         z, _ = linear_forward(rows, params[self.dense.weight], None)  # (M, E)
         active, slope = activate_forward(z, params[self.dense.bias], self.activation)
-        norm = self.norm
         h, norm_cache = layer_norm_forward(
-            active, params[norm.weight], params[norm.bias], norm.eps, normed=active
+            active, *self.norm.of(params), self.norm.eps, normed=active
         )
         logits, _ = linear_forward(h, params[self.table], params[self.bias])  # (M, E) -> (M, V)
         cache = MaskedLMCache(rows, slope, norm_cache, h)
@@ -94,9 +86,7 @@ class MaskedLMHead:
         drows = dlogits.reshape(len(rows), self.vocab_size)  # (..., V) -> (M, V)
         dh = linear_backward(drows, h, params[self.table], grads.get(self.table), grads[self.bias])
         norm, dense = self.norm, self.dense
-        dactive = layer_norm_backward(
-            dh, norm_cache, params[norm.weight], grads[norm.weight], grads[norm.bias]
-        )
+        dactive = layer_norm_backward(dh, norm_cache, params[norm.weight], *norm.of(grads))
         dz = activate_backward(dactive, slope)
-        dx = linear_backward(dz, rows, params[dense.weight], grads[dense.weight], grads[dense.bias])
+        dx = linear_backward(dz, rows, params[dense.weight], *dense.of(grads))
         return dx.reshape(*dlogits.shape[:-1], dense.inputs)  # (M, D) -> (..., D)

@@ -88,12 +88,6 @@ class Model:
         Raises:
             TypeError, ValueError: an array of the wrong dtype, shape or range, which is named.
         """
-        config = self.config
-        return check_batch(
-            self.axes,
-            config.max_position_embeddings,
-            (config.vocab_size, config.type_vocab_size),
-            input_ids,
-            token_type_ids,
-            attention_mask,
-        )
+        longest = self.config.max_position_embeddings
+        limits = self.config.vocab_size, self.config.type_vocab_size
+        return check_batch(self.axes, longest, limits, input_ids, token_type_ids, attention_mask)

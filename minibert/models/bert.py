@@ -1,99 +1,29 @@
 """What all BERT models share, and BertModel: the body and the pooler."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minibert.functional import AttentionCache
-from minibert.layers import (
-    Block,
-    Embeddings,
-    Encoder,
-    FeedForward,
-    Layer,
-    LayerNorm,
-    LearnedPositions,
-    Pooler,
-    Residual,
-    SelfAttention,
-    SinusoidalPositions,
-    frozen,
-    recomputed,
-    unwrapped,
-)
+from minibert.layers import Encoder, Layer, Pooler, frozen, recomputed, unwrapped
 from minibert.models.body import Bert
 from minibert.models.checkpoints import PreTrained
+from minibert.models.compose import bert_block, bert_embeddings
 from minibert.models.config import BertConfig
 from minibert.models.inputs import Batch
+from minibert.models.output import ModelOutput, attention_weights
 from minibert.models.parts import Parts, try_part
 from minibert.parameters import Views
 from minibert.specs import Spec, merged, prefixed
 from minibert.typing import Array, Rng
 
 
-def bert_embeddings(config: BertConfig) -> Embeddings:
-    """Return the embeddings of a BERT: words, learned or sinusoidal positions, segments."""
-    sinusoidal = config.position_embedding_type == "sinusoidal"
-    table = SinusoidalPositions if sinusoidal else LearnedPositions
-    return Embeddings(
-        config.vocab_size,
-        config.hidden_size,
-        config.type_vocab_size,
-        table(config.max_position_embeddings, config.hidden_size),
-        config.pad_token_id,
-        config.layer_norm_eps,
-        config.hidden_dropout_prob,
-    )
-
-
-def bert_block(config: BertConfig) -> Block:
-    """Return a block of a BERT: attention and feed-forward, both with post-norm."""
-    width, eps, rate = config.hidden_size, config.layer_norm_eps, config.hidden_dropout_prob
-    attention = SelfAttention(
-        "attention", width, config.num_attention_heads, config.attention_probs_dropout_prob
-    )
-    feed_forward = FeedForward(width, config.intermediate_size, config.hidden_act)
-    return Block(
-        Residual(attention, LayerNorm("attention.output.LayerNorm", width, eps), rate),
-        Residual(feed_forward, LayerNorm("output.LayerNorm", width, eps), rate),
-    )
-
-
-@dataclass(frozen=True)
-class ModelOutput:
-    """The result of calling a model; fields that were not asked for are None.
-
-    Attributes:
-        loss: if labels were given.
-        last_hidden_state (B, T, D): a vector for each token.
-        pooler_output (B, D): a vector for each sequence.
-        logits: before the softmax; their shape depends on the head.
-        prediction_logits (B, T, V), seq_relationship_logits (B, 2): of pre-training's heads.
-        start_logits (B, T), end_logits (B, T): of question answering.
-        hidden_states: the embeddings and each block's output, L + 1 times (B, T, D).
-        attentions: each block's attention weights, L times (B, K, T, T): row t has the share of
-            each token's value in what the head adds to token t; `mean(axis=1)` averages the heads.
-    """
-
-    loss: float | None = None
-    last_hidden_state: Array | None = None
-    pooler_output: Array | None = None
-    logits: Array | None = None
-    prediction_logits: Array | None = None
-    seq_relationship_logits: Array | None = None
-    start_logits: Array | None = None
-    end_logits: Array | None = None
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
-
-
 class BertBased(PreTrained):
     """A model with a BERT body, whose parameters' names begin with `prefix`."""
 
     prefix = "bert."
+    label_names: tuple[str, ...] = ()  # of a call
 
     def build(self, **parts: Any) -> None:
         """Make the body, from the caller's parts where there are any.
@@ -169,7 +99,7 @@ class BertBased(PreTrained):
         return {scope + name: table.astype(dtype) for name, table in tables.items()}
 
     def hidden_states(
-        self, batch: Batch, numbers: "set[int] | range", rows: Array | None = None
+        self, batch: Batch, numbers: Collection[int], rows: Array | None = None
     ) -> dict[int, Array]:
         """Return hidden states of a checked batch by number, without dropout.
 
@@ -213,24 +143,61 @@ class BertBased(PreTrained):
         blocks = [unwrapped(block) for block in encoder.blocks]
         return Bert(self.bert.embeddings, Encoder(blocks, encoder.scopes, encoder.positions))
 
+    def __call__(
+        self,
+        input_ids: ArrayLike,
+        token_type_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        **labels: ArrayLike | None,
+    ) -> ModelOutput:
+        """Compute the model's outputs for a batch, without dropout; with labels, the loss too.
 
-def attention_weights(cache: Any) -> Array:
-    """Return the attention weights (B, K, R, T) in a block's cache, before dropout.
+        Args:
+            input_ids (B, T): from 0 to V - 1.
+            token_type_ids (B, T): the segments; None: all 0.
+            attention_mask (B, T): 1 for a token, 0 for padding; None: all 1.
+            output_hidden_states: return the hidden states too.
+            output_attentions: return the attention weights too.
+            labels: under the names `label_names`, as in `loss_and_grads`; None or missing: no loss.
 
-    Raises:
-        ValueError: there is no `AttentionCache` in it.
-    """
-    found = _attention_cache(cache)
-    if found is None:
-        raise ValueError(f"attentions: expected an AttentionCache in {type(cache).__name__}")
-    return found.weights
+        Returns:
+            a `ModelOutput`.
 
+        Raises:
+            TypeError, ValueError: an array of the wrong dtype, shape or range, which is named.
+        """
+        given = self._labels_of_call(labels)
+        batch = self.check(input_ids, token_type_ids, attention_mask)
+        # The last block may be trimmed only if all of its output is not asked for.
+        whole = output_hidden_states or output_attentions
+        x, extras = self.encode(
+            batch,
+            hidden_states=output_hidden_states,
+            attentions=output_attentions,
+            rows=None if whole else self.rows_read(batch),
+        )
+        return ModelOutput(**self.finish(batch, x, given), **extras)
 
-def _attention_cache(cache: Any) -> AttentionCache | None:
-    if isinstance(cache, AttentionCache):
-        return cache
-    parts = cache if isinstance(cache, tuple) else ()
-    return next((found for part in parts if (found := _attention_cache(part))), None)
+    def rows_read(self, batch: Batch) -> Array | None:
+        """Return the tokens (B, R) of the body's output that are read; None: all."""
+        return None
+
+    def finish(self, batch: Batch, x: Array, labels: Any) -> dict[str, Any]:
+        """Return the fields of a call's `ModelOutput` that depend on x (..., R, D)."""
+        return {"last_hidden_state": x}
+
+    def _labels_of_call(self, labels: Mapping[str, ArrayLike | None]) -> Any:
+        """Return the labels of a call in the form of `loss_and_grads`; None: there are none."""
+        given = {name: value for name, value in labels.items() if value is not None}
+        if not labels.keys() <= set(self.label_names) or 0 < len(given) < len(self.label_names):
+            expected = " and ".join(self.label_names) or "none"
+            raise TypeError(f"labels: expected {expected}, got {', '.join(labels)}")
+        if not given:
+            return None
+        return given if len(self.label_names) > 1 else given["labels"]
 
 
 class BertModel(BertBased):
@@ -271,33 +238,6 @@ class BertModel(BertBased):
         dx = dx + self.pooler.backward(dpooled, pooler_cache, self.params, grads)
         self.bert.backward(dx, body_cache, self.params, grads)
 
-    def __call__(
-        self,
-        input_ids: ArrayLike,
-        token_type_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> ModelOutput:
-        """Compute the vectors of a batch, without dropout.
-
-        Args:
-            input_ids (B, T): from 0 to V - 1.
-            token_type_ids (B, T): the segments; None: all 0.
-            attention_mask (B, T): 1 for a token, 0 for padding; None: all 1.
-            output_hidden_states: return the hidden states too.
-            output_attentions: return the attention weights too.
-
-        Returns:
-            a `ModelOutput`.
-
-        Raises:
-            TypeError, ValueError: an array of the wrong dtype, shape or range, which is named.
-        """
-        batch = self.check(input_ids, token_type_ids, attention_mask)
-        x, extras = self.encode(
-            batch, hidden_states=output_hidden_states, attentions=output_attentions
-        )
-        pooled, _ = self.pooler.forward(self.params, x)
-        return ModelOutput(last_hidden_state=x, pooler_output=pooled, **extras)
+    def finish(self, batch: Batch, x: Array, labels: Any) -> dict[str, Any]:
+        """Return x (B, T, D) and the pooled vectors (B, D)."""
+        return {"last_hidden_state": x, "pooler_output": self.pooler.forward(self.params, x)[0]}

@@ -42,14 +42,9 @@ class Bert:
         )
 
     def forward(
-        self,
-        params: Views,
-        batch: Batch,
-        rows: Array | None = None,
-        rng: Rng | None = None,
-        keep: bool = True,
-        states: dict[int, Array] | None = None,
-    ) -> tuple[Array, BodyCache]:
+        self, params: Views, batch: Batch, rows: Array | None = None, rng: Rng | None = None,
+        keep: bool = True, states: dict[int, Array] | None = None,
+    ) -> tuple[Array, BodyCache]:  # fmt: skip
         """Run embeddings and encoder.
 
         Args:
@@ -81,13 +76,7 @@ class Bert:
         x = x.reshape(*axes, *x.shape[1:])  # (B, R, D) -> (..., R, D)
         return x, BodyCache(embeddings_cache, encoder_cache)
 
-    def backward(
-        self,
-        dx: Array,
-        cache: BodyCache,
-        params: Views,
-        grads: Views,
-    ) -> None:
+    def backward(self, dx: Array, cache: BodyCache, params: Views, grads: Views) -> None:
         """Gradient of `forward`, given dx (..., R, D); adds into `grads`."""
         embeddings_cache, encoder_cache = cache
         dx = dx.reshape(-1, *dx.shape[-2:])  # (..., R, D) -> (B, R, D)

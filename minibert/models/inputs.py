@@ -22,13 +22,9 @@ class Batch(NamedTuple):
 
 
 def check_batch(
-    axes: tuple[str, ...],
-    longest: int,
-    limits: tuple[int, int],
-    input_ids: ArrayLike,
-    token_type_ids: ArrayLike | None,
-    attention_mask: ArrayLike | None,
-) -> Batch:
+    axes: tuple[str, ...], longest: int, limits: tuple[int, int],
+    input_ids: ArrayLike, token_type_ids: ArrayLike | None, attention_mask: ArrayLike | None,
+) -> Batch:  # fmt: skip
     """Return the batch as arrays; missing segments are all 0, a missing mask is all 1.
 
     Args:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from minibert.functional import IGNORED, cross_entropy_backward, cross_entropy_forward
 from minibert.layers import Head
-from minibert.models.bert import BertBased, ModelOutput
+from minibert.models.bert import BertBased
 from minibert.models.inputs import Batch
 from minibert.parameters import Parameters, Views
 from minibert.specs import Spec, merged
@@ -26,15 +26,11 @@ class BertWithHead(BertBased):
     """
 
     head: Head
-    label_names: tuple[str, ...] = ("labels",)  # in a call
+    label_names: tuple[str, ...] = ("labels",)  # of a call
 
     def specs(self) -> dict[str, Spec]:
         """Return the declarations of the body and the head."""
         return merged(self, super().specs(), self.head.specs())
-
-    def rows_read(self, batch: Batch) -> Array | None:
-        """Return the tokens (B, R) that the head reads when there are no labels; None: all."""
-        return None
 
     def targets(self, batch: Batch, labels: Any) -> tuple[Array | None, Any]:
         """Return the tokens (B, R) that the head reads, None for all, and their labels."""
@@ -145,54 +141,10 @@ class BertWithHead(BertBased):
         x, _ = self.bert.forward(self.params.scope(self.prefix), batch, rows, keep=False)
         return self.head_forward(x)[0]
 
-    def __call__(
-        self,
-        input_ids: ArrayLike,
-        token_type_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        **labels: ArrayLike | None,
-    ) -> ModelOutput:
-        """Compute the logits of a batch, without dropout; with labels, the loss too.
-
-        Args:
-            input_ids (B, T): see `BertModel`.
-            token_type_ids (B, T): see `BertModel`.
-            attention_mask (B, T): see `BertModel`.
-            output_hidden_states: return the hidden states too.
-            output_attentions: return the attention weights too.
-            labels: under the names `label_names`, as in `loss_and_grads`; None or missing: no loss.
-
-        Returns:
-            a `ModelOutput`.
-
-        Raises:
-            TypeError, ValueError: an array of the wrong dtype, shape or range, which is named.
-        """
-        given = self._labels_of_call(labels)
-        batch = self.check(input_ids, token_type_ids, attention_mask)
-        # The last block may be trimmed only if all of its output is not asked for.
-        whole = output_hidden_states or output_attentions
-        x, extras = self.encode(
-            batch,
-            hidden_states=output_hidden_states,
-            attentions=output_attentions,
-            rows=None if whole else self.rows_read(batch),
-        )
+    def finish(self, batch: Batch, x: Array, labels: Any) -> dict[str, Any]:
+        """Return the logits of a call, and the loss if there are labels."""
         logits, _ = self.head_forward(x)
-        loss = None
-        if given is not None:
-            loss, _ = self.criterion_forward(logits, self.match(batch, given))
-        return ModelOutput(loss=loss, **self.outputs(logits), **extras)
-
-    def _labels_of_call(self, labels: Mapping[str, ArrayLike | None]) -> Any:
-        """Return the labels of a call in the form of `loss_and_grads`; None: there are none."""
-        given = {name: value for name, value in labels.items() if value is not None}
-        if not labels.keys() <= set(self.label_names) or 0 < len(given) < len(self.label_names):
-            expected = " and ".join(self.label_names)
-            raise TypeError(f"labels: expected {expected}, got {', '.join(labels)}")
-        if not given:
-            return None
-        return given if len(self.label_names) > 1 else given["labels"]
+        fields = self.outputs(logits)
+        if labels is not None:
+            fields["loss"], _ = self.criterion_forward(logits, self.match(batch, labels))
+        return fields

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from minibert.data.sampling import length_bucketed_batch
-from minibert.models import PreTrained
 from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
 from minibert.objectives.shards import Shard, split_batch
 from minibert.tasks.base import Task
@@ -82,7 +81,7 @@ class Supervised(ModelObjective):
 
 
 def evaluate(
-    model: PreTrained,
+    model: Any,
     tokenizer: WordPieceTokenizer,
     task: Task,
     examples: Examples,

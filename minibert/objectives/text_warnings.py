@@ -26,8 +26,8 @@ def warn_of_text(
         log.warning("warning: %.0f times through the text; fewer steps or more text would do more",
                     epochs)  # fmt: skip
     if repeated > MAX_REPEATED:
-        log.warning("warning: %.0f%% of the lines occurred in the text before; a model learns such "
-                    "lines by heart, and so does its held-out loss", 100 * repeated)  # fmt: skip
+        log.warning("warning: %.0f%% of the lines occurred in the text before; a model memorizes "
+                    "such lines, so its held-out loss is too low", 100 * repeated)  # fmt: skip
     if tokens < MIN_TOKENS_PER_PIECE * len(tokenizer):
         log.warning(
             "warning: %s tokens are few for a vocabulary of %s pieces, many of which hardly occur; "

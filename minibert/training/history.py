@@ -1,26 +1,26 @@
-"""What a run went through: a line of JSON for each step and evaluation, and the curves of it."""
+"""The history of a run: one line of JSON per step and evaluation, and the curves of both."""
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from minibert.files import parse_json, replacing
 
 HISTORY = "history.jsonl"
-SMOOTH = 0.95  # of the drawn training loss: each step counts for a twentieth
+SMOOTHING = 0.95  # of the drawn training loss: weight of the mean so far; a step counts 5 %
 
 
 class History:
-    """Writes `history.jsonl` in a run's folder, each line at once.
+    """Writes `history.jsonl` in the folder of a run, each line immediately.
 
     Args:
         run: the folder; None: nothing is written.
-        step: the run goes on after this one; what was written of later ones is dropped.
+        step: the step after which the run continues; lines of later steps are removed.
     """
 
-    def __init__(self, run: str | os.PathLike | None, step: int = 0):
-        self.file = None
+    def __init__(self, run: str | os.PathLike[str] | None, step: int = 0):
+        self.file: TextIO | None = None
         self._evaluated: set[int] = set()
         if run is None:
             return
@@ -34,11 +34,16 @@ class History:
         self.file = path.open("a", encoding="utf-8", buffering=1)
 
     def evaluated(self, step: int) -> bool:
-        """Whether there is a line of an evaluation after this step."""
+        """Return whether the file has an evaluation after this step."""
         return step in self._evaluated
 
     def write(self, step: int, **figures: float) -> None:
-        """Add a line."""
+        """Write one line.
+
+        Args:
+            step: number of the step, from 1.
+            figures: numbers by name.
+        """
         if self.file is not None:
             self.file.write(_line({"step": step, **figures}))
 
@@ -48,25 +53,25 @@ class History:
             self.file.close()
 
 
-def _line(figures):
+def _line(figures: dict[str, Any]) -> str:
     return json.dumps(figures) + "\n"
 
 
-def read_history(run: str | os.PathLike) -> list[dict[str, Any]]:
-    """Return the lines of a run's history; a last one that was cut off by a crash is left out.
+def read_history(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the lines of a run's history, without a last line cut off by a crash.
 
     Raises:
-        FileNotFoundError: there is no history.
+        FileNotFoundError: the file is missing.
         ValueError: a line is broken; the message names it.
     """
     path = Path(run) / HISTORY
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a run writes its history there")
+        raise FileNotFoundError(f"{path}: no such file; a run writes its history to it")
     whole, _, _ = path.read_bytes().rpartition(b"\n")
     return [_figures(line, f"{path}, line {n}") for n, line in enumerate(whole.splitlines(), 1)]
 
 
-def _figures(line, where):
+def _figures(line: bytes, where: str) -> dict[str, Any]:
     try:
         figures = parse_json(line)
         numbers = all(type(figure) in (int, float) for figure in figures.values())
@@ -77,15 +82,16 @@ def _figures(line, where):
     return figures
 
 
-def draw(run: str | os.PathLike, out: str | os.PathLike) -> None:
-    """Draw a run's losses with their yardsticks, its learning rate and its speed.
+def draw(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Draw the losses, the baseline, the learning rate and the speed of a run.
 
     Args:
-        run: the folder.  out: a file whose name ends in .svg or .png.
+        run: the folder of the run.
+        out: the file to write, whose name ends in .svg or .png.
 
     Raises:
         ModuleNotFoundError: matplotlib is missing.
-        ValueError: the history is empty, or the name ends otherwise.
+        ValueError: the history is empty, or the name has another ending.
     """
     out = Path(out)
     if out.suffix not in (".svg", ".png"):
@@ -93,7 +99,7 @@ def draw(run: str | os.PathLike, out: str | os.PathLike) -> None:
     lines = read_history(run)
     steps = [line for line in lines if "loss" in line]
     if not steps:
-        raise ValueError(f"{Path(run) / HISTORY}: no step yet, so there is nothing to draw")
+        raise ValueError(f"{Path(run) / HISTORY}: expected at least one step to draw, got none")
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -101,15 +107,7 @@ def draw(run: str | os.PathLike, out: str | os.PathLike) -> None:
     figure = Figure(figsize=(8, 9), layout="constrained")
     losses, rate, speed = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
     numbers = [line["step"] for line in steps]
-    losses.plot(numbers, _smoothed([line["loss"] for line in steps]), label="training, smoothed")
-    for name in ("held_out_loss", "yardstick_loss"):
-        points = [(line["step"], line[name]) for line in lines if name in line]
-        if name == "held_out_loss" and points:
-            losses.plot(*zip(*points, strict=True), "o-", label="held out")
-        elif points:
-            losses.axhline(points[0][1], linestyle="--", color="grey", label="counts of tokens")
-    losses.set_ylabel("loss, nats")
-    losses.legend()
+    _draw_losses(losses, lines, steps)
     rate.plot(numbers, [line["rate"] for line in steps])
     rate.set_ylabel("learning rate")
     speed.plot(numbers, _smoothed([line["tokens_per_second"] for line in steps]))
@@ -119,9 +117,27 @@ def draw(run: str | os.PathLike, out: str | os.PathLike) -> None:
         figure.savefig(temporary, format=out.suffix[1:])
 
 
-def _smoothed(values):
-    out, mean = [], None
+def _draw_losses(axes: Any, lines: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
+    """Draw the training loss, and where they were measured the held-out loss and its baseline."""
+    losses = _smoothed([line["loss"] for line in steps])
+    axes.plot([line["step"] for line in steps], losses, label="training, smoothed")
+    held_out, baseline = (
+        [(line["step"], line[name]) for line in lines if name in line]
+        for name in ("held_out_loss", "yardstick_loss")
+    )
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), "o-", label="held out")
+    if baseline:
+        axes.axhline(baseline[0][1], linestyle="--", color="grey", label="unigram baseline")
+    axes.set_ylabel("loss, nats")
+    axes.legend()
+
+
+def _smoothed(values: list[float]) -> list[float]:
+    """Return the exponential moving average of values."""
+    out: list[float] = []
+    mean = None
     for value in values:
-        mean = value if mean is None else SMOOTH * mean + (1 - SMOOTH) * value
+        mean = value if mean is None else SMOOTHING * mean + (1 - SMOOTHING) * value
         out.append(mean)
     return out

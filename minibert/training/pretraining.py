@@ -22,7 +22,7 @@ from minibert.training.ranks import ALONE, Ranks
 from minibert.typing import Array
 
 WARM_UP_STEPS = 3  # not timed
-TIMED_STEPS, TIMED_SECONDS = 5, 3.0  # at least so many steps and so long, to time a step
+TIMED_STEPS, TIMED_SECONDS = 5, 3.0  # at least
 MAX_TIMED_STEPS = 200
 
 # The objective by which a class of models, or a subclass of it, is pre-trained on packed sequences.

@@ -195,7 +195,7 @@ def test_check_model_names_the_one_wrong_gradient(name):
             grads.vector[grads.slices[name]] *= 1.001
             return loss, grads
 
-    params = away_from_initial(Parameters(BertForMaskedLM(CONFIG).shapes()))
+    params = away_from_initial(BertForMaskedLM(CONFIG).params)
     wrong = Wrong(CONFIG, params=params)
     with pytest.raises(GradientError) as error:
         check_model(wrong, BATCH, MASKED_LABELS, zeros=("key.bias",), entries=1)
@@ -210,7 +210,7 @@ def test_check_model_passes_on_dropout_seed_and_denominator():
             seen.append((denominator, None if rng is None else copy.deepcopy(rng).random()))
             return super().loss_forward(batch, labels, rng, denominator)
 
-    params = away_from_initial(Parameters(BertForMaskedLM(CONFIG).shapes()))
+    params = away_from_initial(BertForMaskedLM(CONFIG).params)
     model = Noted(CONFIG, params=params)
     how = {"zeros": ("key.bias",), "entries": 1, "directions": 0}
     check_model(model, BATCH, MASKED_LABELS, dropout_seed=5, denominator=3, **how)
@@ -311,10 +311,10 @@ def test_slopes_restore_the_array():
 
 
 def test_complex_step_is_exact_for_analytic_functions():
-    bias = f.padding_bias(MASK, np.float64)
+    mask = f.padding_mask(MASK, np.float64)
     q, k, v = (np.random.default_rng(i).standard_normal((3, 2, 6, 5)) for i in range(3))
     rows = check_pair(
-        lambda q, k, v: f.attention_forward(q, k, v, bias),
+        lambda q, k, v: f.attention_forward(q, k, v, mask),
         lambda dout, cache, q, k, v: f.attention_backward(dout, cache),
         {"q": q, "k": k, "v": v},
         complex_step=True,
@@ -403,7 +403,7 @@ BLIND = {
     "equal weights of the output": (
         "dout: all its numbers are 1.0",
         lambda: check_pair(
-            f.softmax_forward,
+            lambda scores: f.softmax_forward(scores.copy()),  # which it consumes
             lambda d, out, scores: {"scores": out * (d - d.mean(-1, keepdims=True))},
             {"scores": X},
             dout=np.ones((3, 4)),
@@ -488,7 +488,7 @@ def test_check_model_warns_about_batches_that_hide_bugs(change, message):
     batch = {**BATCH, **change}
     labels = CLASS_LABELS[[0]] if len(batch["input_ids"]) == 1 else CLASS_LABELS
     kind = BertForSequenceClassification
-    model = kind(CONFIG, params=away_from_initial(Parameters(kind(CONFIG).shapes())))
+    model = kind(CONFIG, params=away_from_initial(kind(CONFIG).params))
     with pytest.warns(BlindSpotWarning) as caught:
         check_model(model, batch, labels, entries=1, zeros=("key.bias",))
     assert any(str(one.message).startswith(message) for one in caught)
@@ -496,7 +496,7 @@ def test_check_model_warns_about_batches_that_hide_bugs(change, message):
 
 def test_check_model_warns_if_the_model_has_no_dropout():
     config = replace(CONFIG, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    params = away_from_initial(Parameters(BertForMaskedLM(config).shapes()))
+    params = away_from_initial(BertForMaskedLM(config).params)
     model = BertForMaskedLM(config, params=params)
     with pytest.warns(BlindSpotWarning, match="dropout_seed: the model's config drops nothing out"):
         check_model(model, BATCH, MASKED_LABELS, dropout_seed=3, entries=1, zeros=("key.bias",))
@@ -511,21 +511,22 @@ def test_check_model_warns_about_initial_parameters():
 
 
 def test_check_layer_checks_every_parameter_and_input():
-    layer = layers.FeedForward(CONFIG)
+    sizes = CONFIG.hidden_size, CONFIG.intermediate_size, CONFIG.hidden_act
+    layer = layers.FeedForward(*sizes)
     x = np.random.default_rng(0).standard_normal((2, 3, CONFIG.hidden_size))
-    names = [row.name for row in check_layer(layer, {"x": x})]
-    assert names == [*layer.shapes(), "x"]
+    names = [row.name for row in check_layer(layer, {"x": x, "site": None})]
+    assert names == [*layer.specs(), "x"]
 
     class Forgetful(layers.FeedForward):
-        def backward(self, dout, cache, params, grads):
-            dx = super().backward(dout, cache, params, grads)
+        def backward(self, dout, cache, params, grads, dsite):
+            dx = super().backward(dout, cache, params, grads, dsite)
             grads["output.dense.bias"][:] = dout.sum(axis=(0, 1))  # instead of adding
             return dx
 
     with pytest.raises(
         GradientError, match=r"^Forgetful: output.dense.bias: expected .* to add .*[^\n]$"
     ):
-        check_layer(Forgetful(CONFIG), {"x": x})
+        check_layer(Forgetful(*sizes), {"x": x, "site": None})
 
 
 def test_check_pair_rejects_writing_to_dout_and_copies_the_callers():

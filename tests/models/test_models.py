@@ -245,7 +245,7 @@ def test_chosen_rows_are_the_same_rows_of_all():
         dwhole[b, ROWS[b, 0]] += dfirst[b]
         for r, row in enumerate(ROWS[b]):  # one is asked for twice, and gets both gradients
             dwhole[b, row] += dx[b, r]
-    model.body_backward(dwhole, cache[0], full)
+    model.bert.backward(dwhole, cache[0], model.params, full)
     np.testing.assert_allclose(x, np.take_along_axis(whole, ROWS[..., None], axis=1), rtol=1e-12)
     np.testing.assert_allclose(pooled, first, rtol=1e-12)
     assert_same_gradients(trimmed, full)
@@ -325,7 +325,7 @@ def test_the_tied_table_learns_from_both_ends():
     logits, (body, head) = model.forward(model.check(**BATCH))
     dx = model.head_backward(np.ones_like(logits), head, alone)
     decoder = alone["bert.embeddings.word_embeddings.weight"].copy()
-    model.body_backward(dx, body, alone)
+    model.bert.backward(dx, body, model.params.scope("bert."), alone.scope("bert."))
     both = alone["bert.embeddings.word_embeddings.weight"]
     assert np.abs(both - decoder)[read].max(axis=1).min() > 0
 

@@ -62,16 +62,13 @@ from tests.functional import test_functional
 from tests.inference import test_features
 from tests.layers import test_layers
 from tests.models import test_models
+from tests.objectives import test_masked_lm
 from tests.optim import test_adamw as test_optimizer
 from tests.optim import test_schedule
 from tests.properties import test_numbers
 from tests.tasks import test_metrics
 from tests.tokenization import test_vocabulary
-from tests.training import (
-    test_engine,
-    test_finetune,
-    test_pretrain,
-)
+from tests.training import test_engine, test_finetune
 
 
 @cache
@@ -114,7 +111,7 @@ def engine_parts():
     """A step on shards is a step on the batch."""
     from tests.training import test_engine
 
-    test_engine.test_a_step_on_shards_is_a_step_on_the_batch()
+    test_engine.test_step_on_shards_equals_a_step_on_the_batch()
 
 
 # Each mutation: where the function is looked up, its name, and the wrong one.
@@ -497,7 +494,7 @@ def hidden_anew():
     """Each step hides other tokens."""
     tokenizer = small_tokenizer()
     rows = pack([["the cat sat on the mat ."] * 3], tokenizer, 16)
-    test_pretrain.test_each_step_and_each_seed_hides_other_tokens(tokenizer, (rows, None))
+    test_masked_lm.test_shards_mask_other_tokens_for_each_step_and_seed(tokenizer, (rows, None))
 
 
 def never_another_text(rows, numbers, tokenizer, rng):
@@ -567,7 +564,7 @@ RIGHT_ROWS = corpus_module.PackedSequences.__getitem__
 MUTATIONS = {
     "one dropout for all shards": (
         engine_module, "generator", one_dropout_for_all_shards,
-        test_engine.test_each_shard_each_step_and_each_seed_has_its_own_dropout),
+        test_engine.test_step_draws_other_dropout_for_each_shard_step_and_seed),
     "the same tokens hidden at each step": (
         masked_lm_module, "generator", masked_alike_at_each_step, hidden_anew),
     "no second segment from another text": (

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 from minibert.gradcheck import GradientError, away_from_initial, check_layer, check_model
-from minibert.gradcheck.contract import declared_parameters
 from minibert.layers import FeedForward
 from minibert.models.config import ACTIVATIONS, POSITIONS
 from minibert.testing.strategies import (
@@ -204,16 +203,19 @@ def test_texts_reach_hard_characters_and_shrink():
 
 def test_check_layer_rejects_a_wrong_layer_with_drawn_parameters():
     class Wrong(FeedForward):
-        def backward(self, dout, cache, params, grads):
-            return super().backward(dout, cache, params, grads) + 0.01
+        def backward(self, dout, cache, params, grads, dsite):
+            return super().backward(dout, cache, params, grads, dsite) + 0.01
+
+    def sizes(config):
+        return config.hidden_size, config.intermediate_size, config.hidden_act
 
     @settings(max_examples=5, database=None, phases=[Phase.generate])
     @given(configs(hidden_act="gelu").flatmap(
-        lambda c: st.tuples(st.just(c), parameters(declared_parameters(Wrong(c))),
+        lambda c: st.tuples(st.just(c), parameters(Wrong(*sizes(c)).specs()),
                             float_arrays((2, 3, c.hidden_size), varied=True))))  # fmt: skip
     def check(case):
         config, params, x = case
-        check_layer(Wrong(config), {"x": x}, params, entries=2)
+        check_layer(Wrong(*sizes(config)), {"x": x, "site": None}, params, entries=2)
 
     with pytest.raises(GradientError, match=r"x at"):
         check()

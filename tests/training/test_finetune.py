@@ -310,10 +310,9 @@ def test_freeze_refuses_more_blocks_than_the_model_has(tokenizer):
         model.freeze(3)
     model.freeze(1)
     model.gradient_checkpointing_enable()  # both together
-    depths = model.depths()
-    assert model.frozen_names == {name for name in depths if depths[name] <= 1}
+    assert model.frozen == 1
     model.freeze(None)
-    assert not model.frozen_names
+    assert model.frozen is None
 
 
 def test_layer_decay_scales_the_learning_rate_of_each_block(tokenizer):
@@ -354,6 +353,7 @@ def test_class_weights_equal_repeated_examples(tokenizer):
     # Equal to repeating each text in proportion to its class weight: 4, 20 and 30 times 0.111.
     repeated = [i for i, c in enumerate(numbers) for _ in range((4, 20, 30)[c])]
     plain = model.astype(np.float64)
+    assert (plain.class_weights == model.class_weights).all()
     plain.class_weights = None
     same, expected = plain.loss_and_grads(
         {name: array[repeated] for name, array in batch.items()}, [numbers[i] for i in repeated]

@@ -1,4 +1,4 @@
-"""Ranks: their shares are a partition, and with MPI several processes train what one would."""
+"""Ranks: their shards are a partition, and several MPI processes train as one does."""
 
 import os
 import shutil
@@ -12,7 +12,10 @@ from minibert.cli import main
 from minibert.objectives import ModelObjective
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.history import read_history
-from minibert.training.ranks import ALONE, Ranks, launched_ranks
+from minibert.training.mpi import launched_ranks
+from minibert.training.ranks import ALONE, Ranks
+from tests.objectives.test_two_phase import InBatchNegatives, one_step
+from tests.objectives.test_two_phase import model as two_phase_model
 from tests.training.test_engine import CONFIG, batch
 
 TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
@@ -20,7 +23,7 @@ TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 9])
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_shares_are_a_partition_in_order(count, size):
+def test_part_of_partitions_the_shards_in_order(count, size):
     shares = []
     for rank in range(size):
         ranks = Ranks()
@@ -31,21 +34,21 @@ def test_shares_are_a_partition_in_order(count, size):
 
 
 class Rank(Ranks):
-    """One of two ranks, which hears of the other in another process's stead."""
+    """One of two ranks; `heard` are the results of the other, which a process would send."""
 
     def __init__(self, rank, heard=()):
         self.rank, self.size, self.heard = rank, 2, heard
 
     def sum_up(self, vector, loss):
-        self.said = vector.copy(), loss
+        self.sent = vector.copy(), loss
         for other, its_loss in self.heard:
             vector += other
             loss += its_loss
         return loss
 
 
-def test_a_rank_takes_the_step_of_one_process_that_has_all_shards():
-    """With its own shards' dropout, the whole's count, and the norm of the whole."""
+def test_step_of_two_ranks_equals_the_step_of_one_process():
+    """The dropout is that of the shard; the denominator and the norm are those of the batch."""
     shards = split_batch(*batch(0), 2)
     assert sorted({(labels != -100).sum() for _, labels in shards})[1:]  # they count differently
 
@@ -58,12 +61,12 @@ def test_a_rank_takes_the_step_of_one_process_that_has_all_shards():
     assert alone.norm > 0.1
     other = Rank(1)
     stepped(other)
-    together, same = stepped(Rank(0, heard=[other.said]))
+    together, same = stepped(Rank(0, heard=[other.sent]))
     assert together == alone
     assert (same == vector).all()
 
 
-def test_a_signal_to_one_rank_stops_all_after_the_same_step(tokenizer):
+def test_train_stops_all_ranks_after_the_same_step(tokenizer):
     model = BertForMaskedLM(CONFIG, seed=1)
     optimizer = AdamW(model.params)
 
@@ -81,7 +84,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(tokenizer):
         )
 
 
-def test_mpiexec_without_mpi4py_is_one_clear_line(monkeypatch):
+def test_launched_ranks_names_the_extra_when_mpi4py_is_missing(monkeypatch):
     for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert launched_ranks() is ALONE
@@ -93,7 +96,7 @@ def test_mpiexec_without_mpi4py_is_one_clear_line(monkeypatch):
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory, tokenizer):
-    """A corpus, a tokenizer, and what one process trains of them."""
+    """A corpus, a tokenizer, and a model that one process trained."""
     pytest.importorskip("mpi4py")
     folder = tmp_path_factory.mktemp("ranks")
     documents = [f"{TEXTS[n % 3]}\n{TEXTS[n // 3 % 3]} {n % 7}" for n in range(90)]
@@ -112,14 +115,14 @@ def pretrain(folder, out, *more):
 
 
 def launch(count, arguments, program=("-m", "minibert")):
-    """Run minibert on so many ranks."""
+    """Run minibert on `count` ranks."""
     mpiexec = shutil.which("mpiexec", path=os.path.dirname(sys.executable)) or "mpiexec"  # noqa: PTH120
     command = [mpiexec, "-n", count, sys.executable, *program, *arguments]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_several_ranks_train_what_one_process_does(room, count):
+def test_pretrain_on_ranks_gives_the_losses_of_one_process(room, count):
     done = launch(count, pretrain(room, f"ranks-{count}"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("held out:") == 1
@@ -131,7 +134,25 @@ def test_several_ranks_train_what_one_process_does(room, count):
     assert together == pytest.approx(alone, rel=1e-6)
 
 
-def test_a_rank_that_dies_ends_the_job_and_leaves_the_last_checkpoint(room):
+def test_two_phase_objective_gives_the_same_loss_on_mpi_ranks(room):
+    objective = InBatchNegatives(two_phase_model(), (1, 2, 3))
+    loss, gradient = one_step(objective)
+    code = """
+from minibert.training.mpi import launched_ranks
+from tests.objectives.test_two_phase import InBatchNegatives, model, one_step
+ranks = launched_ranks()
+loss, gradient = one_step(InBatchNegatives(model(), (1, 2, 3)), ranks=ranks)
+if not ranks.rank:
+    print(ranks.size, loss, abs(gradient).sum())
+"""
+    done = launch(2, (), ("-c", code))
+    assert done.returncode == 0, done.stderr
+    size, *figures = map(float, done.stdout.split())
+    assert size == 2
+    assert figures == pytest.approx([loss, abs(gradient).sum()], rel=1e-5)
+
+
+def test_pretrain_resumes_after_a_rank_was_killed(room):
     code = """
 import os, signal, sys
 from minibert.cli import main
@@ -148,7 +169,7 @@ sys.exit(main(sys.argv[1:]))
 """
     died = launch(2, pretrain(room, "died"), ("-c", code))
     assert died.returncode != 0
-    assert "signal 9" in died.stdout + died.stderr  # what mpiexec says of it
+    assert "signal 9" in died.stdout + died.stderr  # the message of mpiexec
     assert [path.name for path in (room / "died").glob("checkpoint-*")] == ["checkpoint-4"]
     again = launch(2, pretrain(room, "died", "--resume"))
     assert again.returncode == 0, again.stderr
@@ -159,7 +180,7 @@ sys.exit(main(sys.argv[1:]))
     assert together == pytest.approx(alone, rel=1e-6)
 
 
-def test_ranks_that_disagree_are_told(room):
+def test_pretrain_refuses_ranks_with_different_settings(room):
     code = """
 import os, sys
 from minibert.cli import main
@@ -169,11 +190,11 @@ sys.exit(main([*sys.argv[1:], "--seed", os.environ["PMI_RANK"]]))
     done = launch(2, pretrain(room, "disagree"), ("-c", code))
     assert done.returncode != 0
     assert "settings: rank 0 and rank 1 disagree" in done.stderr
-    # The ranks end each other at once: a dead one's lock may stay, and is in nobody's way.
+    # The ranks end each other at once: the lock of a dead one may remain, and does no harm.
     assert {path.name for path in (room / "disagree").glob("*")} <= {".lock"}
 
 
-def test_more_ranks_than_shards_are_told(room):
+def test_pretrain_refuses_more_ranks_than_shards(room):
     done = launch(2, pretrain(room, "few", "--shards", 1))
     assert "shards: expected one at least for each of 2 ranks, got 1" in done.stderr
     assert done.returncode != 0

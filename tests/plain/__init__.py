@@ -1,0 +1,175 @@
+"""Plain twins: one expression for each operation that `minibert.by_hand` does not contain.
+
+They are test oracles. A twin computes in float64, keeps no cache and optimises nothing, so it can
+be compared with its formula at a glance; the fast form in `minibert.functional` is compared with
+its twin. Labels of -100 are ignored, as in the package.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+IGNORED = -100  # the label of a position that does not count
+
+
+def gelu_new(x: Array) -> Array:
+    """Return the tanh form of GELU; Hendrycks and Gimpel (2016), section 2."""
+    return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def gelu_new_slope(x: Array) -> Array:
+    """Return the derivative of `gelu_new`: with t its tanh, (1 + t)/2 + x/2 · (1 - t²) · z'."""
+    tanh = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    dz = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+    return (1 + tanh) / 2 + x / 2 * (1 - tanh**2) * dz
+
+
+def relu(x: Array) -> Array:
+    """Return max(x, 0)."""
+    return np.maximum(x, 0)
+
+
+def relu_slope(x: Array) -> Array:
+    """Return the derivative of `relu`, which is taken as 0 at 0."""
+    return np.where(x > 0, 1.0, 0.0)
+
+
+def sinusoidal_positions(length: int, width: int) -> Array:
+    """Return the table (length, D) of sines and cosines; Vaswani et al. (2017), section 3.5.
+
+    Column 2i is sin(t / 10000^(2i/D)), column 2i + 1 is cos(t / 10000^(2i/D)).
+    """
+    return np.array(
+        [
+            [
+                (math.cos if d % 2 else math.sin)(t / 10000 ** (d // 2 * 2 / width))
+                for d in range(width)
+            ]
+            for t in range(length)
+        ]
+    )
+
+
+def dropout(x: Array, kept: NDArray[np.bool_], rate: float) -> Array:
+    """Return x · kept / (1 - rate); Srivastava et al. (2014), section 4.
+
+    It is linear in x and its own transpose, so it is also its own backward.
+
+    Args:
+        x: any shape.
+        kept: the mask, the same shape; false where a number is dropped.
+        rate: the probability of being dropped, the actual one.
+    """
+    return x * kept / (1 - rate)
+
+
+def binary_cross_entropy(logits: Array, labels: Array, denominator: float | None = None) -> float:
+    """Return -Σ y log σ(s) + (1 - y) log(1 - σ(s)), divided by the number of labels that count.
+
+    Args:
+        logits: s, any shape.
+        labels: y, the same shape; from 0 to 1, or -100.
+        denominator: divide by this number instead.
+    """
+    s, y = logits[labels != IGNORED], labels[labels != IGNORED]
+    yes, no = 1 / (1 + np.exp(-s)), 1 / (1 + np.exp(s))  # σ(s) and 1 - σ(s) = σ(-s)
+    return float(-(y * np.log(yes) + (1 - y) * np.log(no)).sum() / (denominator or max(len(y), 1)))
+
+
+def binary_cross_entropy_gradient(
+    logits: Array, labels: Array, denominator: float | None = None
+) -> Array:
+    """Return the gradient of `binary_cross_entropy` in the logits: (σ(s) - y) / n."""
+    counted = labels != IGNORED
+    n = denominator or max(counted.sum(), 1)
+    return np.where(counted, (1 / (1 + np.exp(-logits)) - labels) / n, 0)
+
+
+def squared_error(outputs: Array, targets: Array, denominator: float | None = None) -> float:
+    """Return Σ (o - y)², divided by the number of targets or by `denominator`."""
+    return float(((outputs - targets) ** 2).sum() / (denominator or targets.size))
+
+
+def squared_error_gradient(
+    outputs: Array, targets: Array, denominator: float | None = None
+) -> Array:
+    """Return the gradient of `squared_error` in the outputs: 2 (o - y) / n."""
+    return 2 * (outputs - targets) / (denominator or targets.size)
+
+
+def weighted_cross_entropy(
+    logits: Array, labels: Ids, weights: Array, denominator: float | None = None
+) -> float:
+    """Return -Σ w[label] · log softmax(logits)[label], divided by Σ w[label].
+
+    Args:
+        logits: (..., C).
+        labels: (...), from 0 to C - 1, or -100.
+        weights: w, (C,), one for each class.
+        denominator: divide by this number instead.
+    """
+    s, right = logits[labels != IGNORED], labels[labels != IGNORED]  # (M, C), (M,)
+    softmax = np.exp(s) / np.exp(s).sum(axis=-1, keepdims=True)  # (M, C)
+    surprise = -weights[right] * np.log(softmax[np.arange(len(right)), right])  # (M,)
+    return float(surprise.sum() / (denominator or weights[right].sum() or 1))
+
+
+def weighted_cross_entropy_gradient(
+    logits: Array, labels: Ids, weights: Array, denominator: float | None = None
+) -> Array:
+    """Return the gradient of `weighted_cross_entropy`: w[label] (softmax - one_hot) / n."""
+    counted = labels != IGNORED
+    right = np.where(counted, labels, 0)  # (...), any class where ignored
+    w = weights[right] * counted  # (...)
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)  # (..., C)
+    one_hot = np.eye(logits.shape[-1])[right]  # (..., C)
+    return w[..., None] * (softmax - one_hot) / (denominator or w.sum() or 1)
+
+
+def embedding_gradient(dout: Array, ids: Ids, rows: int) -> Array:
+    """Return the gradient (V, D) of the table in `table[ids]`; equal ids add up.
+
+    Args:
+        dout: (..., D).
+        ids: (...), from 0 to V - 1.
+        rows: V.
+    """
+    table = np.zeros((rows, dout.shape[-1]))
+    np.add.at(table, ids, dout)  # (..., D) into (V, D) at (...)
+    return table
+
+
+def clip_by_global_norm(gradients: list[Array], longest: float) -> list[Array]:
+    """Return the gradients times min(1, longest / norm), the norm being that of all together.
+
+    Pascanu, Mikolov and Bengio (2013), algorithm 1.
+    """
+    norm = math.sqrt(sum((gradient**2).sum() for gradient in gradients))
+    return [gradient * min(1, longest / norm) if norm else gradient for gradient in gradients]
+
+
+def dropout_add_norm(
+    y: Array,
+    residual: Array,
+    kept: NDArray[np.bool_],
+    rate: float,
+    weight: Array,
+    bias: Array,
+    eps: float,
+) -> Array:
+    """Return layer_norm(dropout(y) + residual), the end of each of a block's two sublayers.
+
+    Args:
+        y: (..., D), the sublayer's output.
+        residual: (..., D), the sublayer's input.
+        kept, rate: as in `dropout`.
+        weight, bias: (D,), of the layer norm.
+        eps: added to the variance, inside the root.
+    """
+    x = dropout(y, kept, rate) + residual
+    normed = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
+    return normed * weight + bias
