@@ -261,7 +261,7 @@ def _attention_cases() -> Iterator[Case]:
         )  # fmt: skip
 
 
-def _heads(heads: int, length: int) -> dict[str, np.ndarray]:
+def _heads(heads: int, length: int) -> dict[str, Any]:
     """Return query (B, heads, R, H), key and value (B, heads, length, H)."""
     return {
         "query": normal(B, heads, R, H),
