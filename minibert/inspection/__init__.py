@@ -2,7 +2,15 @@
 
 from minibert.inspection.activations import Activation
 from minibert.inspection.page import write_page
+from minibert.inspection.predictions import inspectable_models
 from minibert.inspection.terminal import printed
 from minibert.inspection.walk import Inspection, inspect_text
 
-__all__ = ["Activation", "Inspection", "inspect_text", "printed", "write_page"]
+__all__ = [
+    "Activation",
+    "Inspection",
+    "inspect_text",
+    "inspectable_models",
+    "printed",
+    "write_page",
+]

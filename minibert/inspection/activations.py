@@ -300,8 +300,9 @@ READERS: dict[type, Reader] = {
 
 def reader_of(layer: Any) -> Reader | None:
     """Return the reader of a layer; None: its class is unknown, or changes forward or backward."""
+    kind: Any = type(layer)
+    known: Any
     for known, reader in READERS.items():
-        kind = type(layer)
         if issubclass(kind, known):
             same = kind.forward is known.forward and kind.backward is known.backward
             return reader if same else None

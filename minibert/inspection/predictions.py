@@ -5,13 +5,25 @@ from typing import Any
 import numpy as np
 
 from minibert.functional import softmax_forward
-from minibert.models import BertForMaskedLM
+from minibert.models import BertForMaskedLM, BertModel, PreTrained
+from minibert.models.table import MODELS, model_class
 from minibert.tasks import task_for
+from minibert.tasks.registry import labelling_models
 from minibert.tokenization import WordPieceTokenizer
 
 TOP = 5  # predictions for a [MASK]
 
 Predictions = list[tuple[str, list[tuple[str, float]]]]
+
+
+def inspectable_models() -> dict[str, type[PreTrained]]:
+    """Return the classes that `inspect_text` accepts, by name."""
+    bodies = {
+        name: kind
+        for name, kind in ((name, model_class(name)) for name in MODELS)
+        if issubclass(kind, BertModel | BertForMaskedLM)
+    }
+    return {**bodies, **labelling_models()}
 
 
 def predictions_of(
