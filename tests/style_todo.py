@@ -2,16 +2,6 @@
 
 # Files with denied phrases.
 WORDS: set[str] = {
-    "README.md",
-    "benchmarks/bayes_limit.py",
-    "benchmarks/few_labels.py",
-    "benchmarks/finetune.py",
-    "benchmarks/harness.py",
-    "benchmarks/ranks.py",
-    "benchmarks/scaling.py",
-    "benchmarks/texts.py",
-    "benchmarks/train_step.py",
-    "benchmarks/train_to_loss.py",
     "minibert/data/token_cache.py",
     "minibert/inspection/terminal.py",
     "minibert/models/checkpoints.py",
