@@ -416,7 +416,7 @@ def main(steps: int = 600, seed: int = 0) -> None:
         for what, tokens in (("hidden", shown), ("filled", guesses)):
             print(what, "".join(([*"[CS?"] + characters)[i] for i in tokens[row, 1:-1]).replace("\n", " "))
     print((guesses==ids)[hidden].mean())
-    
+
 
 if __name__ == "__main__":
     main()

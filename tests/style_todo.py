@@ -25,7 +25,6 @@ WORDS: set[str] = {
     "tests/inspection/test_inspection.py",
     "tests/models/test_models.py",
     "tests/models/test_pretrained.py",
-    "tests/mutations/test_mutations.py",
     "tests/parity/test_transformers.py",
     "tests/testing/test_cases.py",
     "tests/training/test_engine.py",
@@ -45,6 +44,4 @@ CORE_IMPORTS: set[str] = {
 # Files of the core without all docstrings and annotations.
 ANNOTATIONS: set[str] = set()
 # Files that import for type checking only.
-TYPE_CHECKING: set[str] = {
-    "minibert/layers/positions.py",
-}
+TYPE_CHECKING: set[str] = {}
