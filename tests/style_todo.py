@@ -54,4 +54,4 @@ CORE_IMPORTS: set[str] = {
 # Files of the core without all docstrings and annotations.
 ANNOTATIONS: set[str] = set()
 # Files that import for type checking only.
-TYPE_CHECKING: set[str] = {}
+TYPE_CHECKING: set[str] = set()
