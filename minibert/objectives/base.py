@@ -3,13 +3,12 @@
 An objective owns batches, labels and evaluation; a model's head owns logits and the loss function.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from minibert.models.base import Model
 from minibert.objectives.shards import Shard
 from minibert.parameters import Parameters
 from minibert.typing import Array, Rng
@@ -18,6 +17,25 @@ from minibert.typing import Array, Rng
 quiet = partial(np.errstate, over="ignore", invalid="ignore", divide="ignore")
 
 Evaluation: TypeAlias = tuple[str, dict[str, float]]  # a line for the log, figures for the history
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A model with a loss, as all models with a head are."""
+
+    def count(self, labels: Any) -> Any:
+        """Return the number of labels that count; several where the loss is a sum."""
+
+    def loss_and_grads(
+        self,
+        batch: Mapping[str, Array],
+        labels: Any,
+        rng: Rng | None = None,
+        *,
+        grads: Parameters | None = None,
+        denominator: Any = None,
+    ) -> tuple[float, Parameters]:
+        """Return the loss, and add its gradient into `grads`."""
 
 
 class BatchSettings(Protocol):
@@ -114,7 +132,7 @@ class ModelObjective(Objective):
 
     def __init__(
         self,
-        model: Model,
+        model: Trainable,
         shards: Callable[[int], Sequence[Shard]] | None = None,
         evaluate: Callable[[int], Evaluation | None] | None = None,
     ):

@@ -8,7 +8,7 @@ from minibert.data.corpus import PackedSequences, as_batch
 from minibert.data.masking import mask_sequences
 from minibert.data.rng import generator
 from minibert.data.sampling import batch_indices
-from minibert.models.bert import BertBased
+from minibert.models.task_model import BertWithHead
 from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
 from minibert.objectives.baselines import count_tokens, unigram_baseline
 from minibert.objectives.evaluation import MaskedLMMetrics, masked_lm_metrics
@@ -42,11 +42,11 @@ class MaskedLM(ModelObjective):
         ValueError: there is no ordinary token to train on or to evaluate on.
     """
 
-    model: BertBased
+    model: BertWithHead
 
     def __init__(
         self,
-        model: BertBased,
+        model: BertWithHead,
         tokenizer: WordPieceTokenizer,
         rows: PackedSequences | Array,
         held_out: Array | None,

@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert.data.rng import generator
 from minibert.models import PreTrained
-from minibert.objectives.base import ModelObjective, Objective, quiet
+from minibert.objectives.base import ModelObjective, Objective, Trainable, quiet
 from minibert.objectives.shards import Labels, Shard, split_batch
 from minibert.optim import Optimizer, clip_scale, run_jobs
 from minibert.parameters import Parameters
@@ -57,6 +57,7 @@ class Engine:
         grads: the gradient of the latest step.
 
     Raises:
+        TypeError: there is no objective, and the model has no loss.
         ValueError: `threads` is less than 1.
     """
 
@@ -72,7 +73,7 @@ class Engine:
         objective: Objective | None = None,
     ):
         self.model, self.optimizer, self.seed, self.clip = model, optimizer, seed, clip
-        self.objective = ModelObjective(model) if objective is None else objective
+        self.objective = _loss_of(model) if objective is None else objective
         self.ranks = ranks
         self.threads = number_of_threads(threads, ranks.neighbours)
         keep_freed_memory()
@@ -185,3 +186,13 @@ class Engine:
                 f"{type(self.optimizer).__name__}.jobs: expected step {number + 1} after an "
                 f"update, got {self.optimizer.step}"
             )
+
+
+def _loss_of(model: PreTrained) -> ModelObjective:
+    """Return the objective that is a model's own loss."""
+    if not isinstance(model, Trainable):
+        raise TypeError(
+            f"model: expected one with a loss (count and loss_and_grads), got "
+            f"{type(model).__name__}; give an objective"
+        )
+    return ModelObjective(model)

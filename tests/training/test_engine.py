@@ -13,6 +13,7 @@ from minibert import (
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
+    BertModel,
     FeatureExtractor,
 )
 from minibert.models.bert import Bert
@@ -216,3 +217,9 @@ def test_step_is_right_after_a_step_that_failed():
         return model.params.vector
 
     assert (vector(fail=True) == vector(fail=False)).all()
+
+
+def test_engine_refuses_a_model_without_a_loss_and_without_an_objective():
+    model = BertModel(CONFIG)
+    with pytest.raises(TypeError, match=r"expected one with a loss .*, got BertModel; give an"):
+        Engine(model, AdamW(model.params))
