@@ -146,7 +146,7 @@ ORDER = [
     {"cli"},
 ]
 RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-MOVED = {"files": "io", "kernels": "functional"}  # modules of version 1 that are being moved
+MOVED = {"kernels": "functional"}  # modules of version 1 that are being moved
 TOP = {"__init__", "__main__", "by_hand"}  # may import every room
 
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from textwrap import dedent
 from typing import Any
 
-from minibert.files import shown
+from minibert.io.text import sanitize
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130  # 130 is 128 + SIGINT, as in a shell
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # not caused by the input
@@ -187,7 +187,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 def _one_line(error: Exception) -> str:
     """Return an error's message on one line (str)."""
-    text = shown(" ".join(str(error).split())) or type(error).__name__
+    text = sanitize(" ".join(str(error).split())) or type(error).__name__
     if len(text) > MAX_MESSAGE_CHARACTERS:  # an untrusted file may contain names of any length
         half = MAX_MESSAGE_CHARACTERS // 2
         text = f"{text[:half]} ... {text[-half:]}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from minibert.cli.output import is_interactive
 from minibert.data.builtin.corpus import write_builtin
-from minibert.files import claim
+from minibert.io.locks import ensure_writable
 
 DESCRIPTION = """
 train.txt and held_out.txt contain one paragraph per line, with a blank line between documents.
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the built-in texts and print their sizes."""
-    claim(options.out)
+    ensure_writable(options.out)
     texts, labelled = write_builtin(options.out, progress=is_interactive())
     for name, documents in (("train", texts.train), ("held_out", texts.held_out)):
         characters = sum(len(paragraph) for document in documents for paragraph in document)

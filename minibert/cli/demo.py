@@ -11,9 +11,9 @@ from minibert.data.corpus import pack
 from minibert.data.rng import generator
 from minibert.data.sampling import steps_per_epoch
 from minibert.data.tables import read_records
-from minibert.files import claim
 from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
+from minibert.io.locks import ensure_writable
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
 from minibert.objectives import MaskedLM
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     steps = STEPS if options.steps is None else options.steps
     settings = Settings(steps=steps, batch_size=BATCH, shards=SHARDS, learning_rate=RATE)
     out = options.out or _new_folder()
-    claim(out)
+    ensure_writable(out)
     corpus = _write_corpus(out)
     tokenizer, rows, held_out = _learn_tokenizer(corpus)
     model = _pretrain(out, tokenizer, rows, held_out, settings)

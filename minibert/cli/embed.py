@@ -14,8 +14,8 @@ import numpy as np
 from minibert.cli.output import is_interactive
 from minibert.cli.text_input import add_text_arguments, read_texts
 from minibert.cli.vectors import add_vector_arguments, make_extractor
-from minibert.files import replacing
 from minibert.inference.features import FeatureExtractor
+from minibert.io.atomic import atomic_write
 
 TEXTS_PER_BLOCK = 8192  # vectors are written block by block
 FLOAT32_DIGITS = 9  # decimal digits from which a float32 is read back exactly
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     if not options.out:
         _write_jsonl(sys.stdout, texts, extractor)
         return
-    with replacing(options.out) as temporary:
+    with atomic_write(options.out) as temporary:
         if form == ".npy":
             count = _write_npy(temporary, texts, extractor)
         else:

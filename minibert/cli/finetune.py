@@ -25,7 +25,8 @@ from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
 from minibert.data.splits import stratified_split
 from minibert.data.tables import read_records
-from minibert.files import held, replacing
+from minibert.io.atomic import atomic_write
+from minibert.io.locks import run_lock
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
@@ -148,7 +149,7 @@ def run(options: argparse.Namespace) -> None:
     }
     if options.resume and not any(map(checkpoints, runs.values())):
         raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-    with held(options.out, resume=options.resume):
+    with run_lock(options.out, resume=options.resume):
         _train_all(options, runs)
 
 
@@ -170,7 +171,7 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
     if len(runs) > 1:
         for path in runs[best].iterdir():
             if path.is_file():
-                with replacing(options.out / path.name) as temporary:
+                with atomic_write(options.out / path.name) as temporary:
                     shutil.copy(path, temporary)
         _print_spread(list(results.values()))
         print(f"{options.out} contains the model of seed {best}")

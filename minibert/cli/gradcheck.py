@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from minibert.files import replacing
+from minibert.io.atomic import atomic_write
 from minibert.testing import cases
 
 DESCRIPTION = """
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     """
     results = cases.report(cases.cases(every=options.all))
     if options.out:
-        with replacing(options.out) as path:
+        with atomic_write(options.out) as path:
             path.write_text(cases.markdown(results), encoding="utf-8")
     if any(rows is None for _, rows in results):
         raise ArithmeticError("a gradient disagrees with its forward pass")

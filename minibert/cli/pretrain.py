@@ -25,7 +25,7 @@ from minibert.data.token_cache import (
     fingerprint,
     tokenize_corpus,
 )
-from minibert.files import held
+from minibert.io.locks import run_lock
 from minibert.models import BertForMaskedLM, BertForPreTraining
 from minibert.models.config import BertConfig
 from minibert.objectives.text_warnings import warn_of_text
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
         if options.resume and not checkpoints(options.out):
             raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
         # Only rank 0 writes files.
-        with nullcontext() if ranks.rank else held(options.out, resume=options.resume):
+        with nullcontext() if ranks.rank else run_lock(options.out, resume=options.resume):
             _pretrain(options, ranks)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from minibert.files import shown
+from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.models.checkpoints import read_architectures
 from minibert.models.config import BertConfig
@@ -34,12 +34,14 @@ def resumed_model(
     saved = read_state(checkpoint)["settings"]
     found = read_architectures(checkpoint)
     if found != [kind.__name__]:
-        had = shown(" and ".join(map(str, found)) or "a model of an unknown kind")
+        had = sanitize(" and ".join(map(str, found)) or "a model of an unknown kind")
         raise ValueError(f"model: the run in {checkpoint.parent} has {had}, got {kind.__name__}")
     model = kind.from_pretrained(checkpoint, strict=True)
     pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
     pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:
         if had != got and name not in FREE_SETTINGS:
-            raise ValueError(f"{name}: the run in {checkpoint.parent} has {shown(had)}, got {got}")
+            raise ValueError(
+                f"{name}: the run in {checkpoint.parent} has {sanitize(had)}, got {got}"
+            )
     return model

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from minibert.files import read_lines
+from minibert.io.text import read_lines
 
 
 def add_text_arguments(parser: argparse.ArgumentParser) -> None:

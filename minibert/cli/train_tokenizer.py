@@ -6,7 +6,8 @@ from typing import get_args
 
 from minibert.cli.output import is_interactive
 from minibert.data.corpus import read_corpus
-from minibert.files import claim, creating
+from minibert.io.atomic import atomic_dir
+from minibert.io.locks import ensure_writable
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.trainer import Score
 
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Learn a vocabulary and save the tokenizer."""
-    claim(options.out)
+    ensure_writable(options.out)
     paragraphs = (text for document in read_corpus(options.files) for text in document)
     try:
         tokenizer = WordPieceTokenizer.train(
@@ -86,6 +87,6 @@ def run(options: argparse.Namespace) -> None:
         if any(str(error).startswith(str(path)) for path in options.files):
             raise
         raise ValueError(f"{', '.join(map(str, options.files))}: {error}") from None
-    with creating(options.out) as temporary:
+    with atomic_dir(options.out) as temporary:
         tokenizer.save_pretrained(temporary)
     print(f"{options.out}: {tokenizer.vocab_size:,} pieces")

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from minibert.files import shown
+from minibert.io.text import sanitize
 
 log = logging.getLogger("minibert")
 
@@ -120,4 +120,4 @@ def check_columns(columns: Iterable[str], needed: Sequence[str], where: str) -> 
 
 def join_names(columns: Iterable[str]) -> str:
     """Return column names for a message, safe to print to a terminal."""
-    return shown(", ".join(columns))
+    return sanitize(", ".join(columns))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from minibert.files import read_lines
+from minibert.io.text import read_lines
 
 CONLL = (".conll", ".bio", ".iob")  # file extensions
 DOCUMENT = "-DOCSTART-"

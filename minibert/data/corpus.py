@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from minibert.files import read_lines
+from minibert.io.text import read_lines
 from minibert.tokenization import WordPieceTokenizer
 
 MIN_LAST_TOKENS = 8  # a shorter last sequence is dropped, because it would be mostly padding

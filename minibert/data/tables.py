@@ -23,7 +23,9 @@ from typing import Any
 
 from minibert.data.columns import check_columns, guess_columns, join_names
 from minibert.data.conll import CONLL, read_conll
-from minibert.files import parse_json, read_lines, replacing
+from minibert.io.atomic import atomic_write
+from minibert.io.json import parse_json
+from minibert.io.text import read_lines
 
 Fields = dict[str, Any]  # the fields of a record: column -> value
 Label = str | list[str]  # a list for several labels per text, or for one tag per word
@@ -239,7 +241,10 @@ def write_tsv(
     Tabs and line ends inside a field become spaces, because a TSV field cannot contain them. A
     field that starts with a quote is quoted.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         for number, fields in enumerate([header, *records]):
             if len(fields) != len(header):
                 raise ValueError(

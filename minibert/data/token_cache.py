@@ -21,16 +21,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
-from minibert.files import (
-    READ_BYTES,
-    cache_folder,
-    clear_stale,
-    creating,
-    discard,
-    read_json,
-    require_file,
-    unused_name,
-)
+from minibert.io.atomic import atomic_dir, atomic_remove, unused_name
+from minibert.io.cache import cache_folder, clear_stale
+from minibert.io.json import read_json
+from minibert.io.text import READ_BYTES, require_file
 from minibert.runtime.threads import bounded_map
 from minibert.tokenization import WordPieceTokenizer
 
@@ -149,7 +143,7 @@ def tokenize_corpus(
             if found is None:
                 for pattern in LEFTOVERS:
                     clear_stale(folder, pattern)
-                with suppress(FileExistsError), creating(home) as temporary:
+                with suppress(FileExistsError), atomic_dir(home) as temporary:
                     _write(temporary, texts, others, share, tokenizer, workers)
                 found = _opened(home)
         if found is None:
@@ -271,7 +265,7 @@ def _opened(home):
     except (OSError, ValueError, KeyError, TypeError):
         pass
     log.warning("%s: damaged, the text is tokenized again", home)
-    discard(home)
+    atomic_remove(home)
     return None
 
 

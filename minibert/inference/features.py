@@ -16,9 +16,11 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from minibert.files import checkpoint_folder, read_json, shown
 from minibert.inference.batched import map_texts
+from minibert.io.json import read_json
+from minibert.io.text import sanitize
 from minibert.models import Batch, BertBased, BertModel
+from minibert.models.hub import checkpoint_folder
 from minibert.tokenization import WordPieceTokenizer
 
 log = logging.getLogger("minibert")
@@ -192,7 +194,7 @@ def sentence_options(folder: Path, longest: int) -> dict[str, Any]:
         return {}
     unknown = paths.keys() - {"Transformer", "Pooling", "Normalize"}
     if unknown:
-        names = shown(", ".join(sorted(unknown)))
+        names = sanitize(", ".join(sorted(unknown)))
         log.warning("%s: ignored, because minibert has no such module: %s", folder, names)
     stated = _json(folder / paths.get("Pooling", "") / "config.json", dict)
     modes = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert.files import replacing
 from minibert.inspection.walk import Inspection
+from minibert.io.atomic import atomic_write
 
 # Attention weights, from 0 to 1, are stored as uint16 and cosines, from -1 to 1, as int16. With 128
 # tokens, 12 blocks and 12 heads the page is 7 MB.
@@ -40,7 +40,7 @@ def write_page(
     page = (files(__package__) / "page.html").read_text("utf-8")
     page = page.replace("{{title}}", escape(title)).replace("{{pictures}}", "".join(pictures))
     page = page.replace("{{data}}", data.replace("<", "\\u003c"))
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, "utf-8", newline="\n")
 
 

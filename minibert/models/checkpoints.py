@@ -11,10 +11,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minibert.files import checkpoint_folder, read_json, replacing, shown
 from minibert.functional import sinusoidal_positions
+from minibert.io.atomic import atomic_write
+from minibert.io.json import read_json
+from minibert.io.text import sanitize
 from minibert.models.base import Model
 from minibert.models.config import FOREIGN, BertConfig
+from minibert.models.hub import checkpoint_folder
 from minibert.models.initialization import initialize
 from minibert.models.parts import Parts
 from minibert.models.unit import SAVE, check_unit, fields_of_save
@@ -74,7 +77,7 @@ class PreTrained(Model):
         text = self.config.to_json(**stated)
         fields = fields_of_save(folder, text, arrays, self.vocabulary)
         # The weights are renamed first: a config.json says that what it describes is there.
-        with replacing(folder / CONFIG) as config, replacing(folder / WEIGHTS) as weights:
+        with atomic_write(folder / CONFIG) as config, atomic_write(folder / WEIGHTS) as weights:
             config.write_text(self.config.to_json(**stated, **fields), "utf-8")
             write_tensors(arrays, weights, format="pt", **{SAVE: fields[SAVE]})
 
@@ -219,8 +222,8 @@ def _check_parts(folder, fields, parts):
     if stated and stated != given:
         wanted = ", ".join(f"{field}={name}" for field, name in stated.items())
         raise ValueError(
-            f"{folder / CONFIG}: {PARTS}: expected from_pretrained(folder, {shown(wanted)}), got "
-            f"{', '.join(f'{field}={name}' for field, name in given.items()) or 'none of them'}"
+            f"{folder / CONFIG}: {PARTS}: expected from_pretrained(folder, {sanitize(wanted)}), "
+            f"got {', '.join(f'{one}={name}' for one, name in given.items()) or 'none of them'}"
         )
     if given and not stated:
         log.warning("%s: saved without %s; the weights may mean something else there", folder,

@@ -7,7 +7,7 @@ from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Self
 
-from minibert.files import parse_json
+from minibert.io.json import parse_json
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 # Hugging Face's other names for the same functions.

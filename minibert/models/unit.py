@@ -35,7 +35,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert.files import read_json, read_lines
+from minibert.io.json import read_json
+from minibert.io.text import read_lines
 
 SAVE, VOCABULARY = "minibert_save", "minibert_vocabulary"
 # A tokenizer's files, in the order in which they are looked for.

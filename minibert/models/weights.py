@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from minibert.files import read_json, shown
+from minibert.io.json import read_json
+from minibert.io.text import sanitize
 from minibert.models.unit import SAVE
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -114,7 +115,7 @@ def open_weights(folder: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
                 raise FileNotFoundError(f"{folder / shard}: no such file; {INDEX} names it")
             if name not in tensors(folder / shard):
                 raise ValueError(
-                    f"{folder / shard}: lacks {shown(name)}, which {INDEX} says is in it"
+                    f"{folder / shard}: lacks {sanitize(name)}, which {INDEX} says is in it"
                 )
             found[name] = tensors(folder / shard)[name]
         yield found
@@ -132,7 +133,7 @@ def _open(path):
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a whole safetensors file: {shown(error)}") from None
+        raise ValueError(f"{path}: not a whole safetensors file: {sanitize(error)}") from None
 
 
 def _tensor(path, file, name):

@@ -18,7 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from minibert.files import read_json, read_lines, replacing, shown
+from minibert.io.atomic import atomic_write
+from minibert.io.json import read_json
+from minibert.io.text import read_lines, sanitize
 from minibert.tokenization.added import SURROGATE, AddedToken
 from minibert.tokenization.vocabulary import Vocabulary
 
@@ -68,7 +70,7 @@ def write(
         options: values of all `OPTIONS`; a length of None is not written.
         added: added tokens by id, special ones included.
     """
-    with replacing(Path(folder) / VOCABULARY) as path:
+    with atomic_write(Path(folder) / VOCABULARY) as path:
         path.write_text("".join(f"{piece}\n" for piece in pieces), "utf-8", newline="\n")
     _write_json(Path(folder) / WHOLE, _whole(pieces, options, added))
     config = {
@@ -96,7 +98,7 @@ def read(folder: str | os.PathLike[str]) -> tuple[list[str], dict[str, Any], lis
         try:
             pieces, options, added = _read_whole(whole)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
-            reason = shown(f"{type(error).__name__}: {error}")
+            reason = sanitize(f"{type(error).__name__}: {error}")
             raise ValueError(f"{folder / WHOLE}: not a tokenizer's file ({reason})") from None
         except ValueError as error:
             raise ValueError(f"{folder / WHOLE}: {error}") from None
@@ -174,7 +176,7 @@ def _read_whole(whole: dict[str, Any]) -> tuple[list[str], dict[str, Any], Added
     untyped = "WordPiece" if "max_input_chars_per_word" in model else "one of no type"
     kind = model.get("type", untyped)  # old files do not contain it
     if kind != "WordPiece":
-        raise ValueError(f"model: expected WordPiece, got {shown(kind)}")
+        raise ValueError(f"model: expected WordPiece, got {sanitize(kind)}")
     normalizer = _part(whole, "normalizer", {"BertNormalizer", None})
     _part(whole, "pre_tokenizer", {"BertPreTokenizer"})
     options = {name: model[name] for name in MODEL if name in model}
@@ -196,7 +198,7 @@ def _part(whole: dict[str, Any], name: str, expected: set[str | None]) -> dict[s
         part = inner[0]
     if part.get("type") not in expected:
         names = " or ".join(sorted(filter(None, expected)))
-        raise ValueError(f"{name}: expected {names}, got {shown(part.get('type', 'none'))}")
+        raise ValueError(f"{name}: expected {names}, got {sanitize(part.get('type', 'none'))}")
     return part
 
 
@@ -221,7 +223,7 @@ def _frame_tokens(whole: dict[str, Any]) -> tuple[str, str]:
             return cls, sep
     raise ValueError(
         f"post_processor: expected BertProcessing, or [CLS] A [SEP] B [SEP] as a "
-        f"TemplateProcessing, got {shown(part.get('type', 'none'))}"
+        f"TemplateProcessing, got {sanitize(part.get('type', 'none'))}"
     )
 
 
@@ -276,5 +278,5 @@ def _added_token(fields: dict[str, Any], special: bool = False) -> AddedToken:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

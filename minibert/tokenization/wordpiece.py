@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
-from minibert.files import checkpoint_folder
+from minibert.models.hub import checkpoint_folder
 from minibert.tokenization import saved
 from minibert.tokenization.added import AddedToken, as_added_tokens
 from minibert.tokenization.encoding import TextEncoder
@@ -272,7 +272,7 @@ class WordPieceTokenizer(TextEncoder):
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
         """Return the tokenizer of a folder with `tokenizer.json` or `vocab.txt`; see `saved`.
 
-        The folder may be named as on Hugging Face's hub; see `files.checkpoint_folder`.
+        The folder may be named as on Hugging Face's hub; see `models.hub.checkpoint_folder`.
 
         Raises:
             OSError: both files are missing, or one cannot be read.

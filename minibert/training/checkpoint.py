@@ -14,7 +14,9 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from minibert.files import creating, discard, read_json, require_file, shown
+from minibert.io.atomic import atomic_dir, atomic_remove
+from minibert.io.json import read_json
+from minibert.io.text import require_file, sanitize
 from minibert.models import PreTrained
 from minibert.models.weights import write_tensors
 from minibert.optim import Optimizer
@@ -39,8 +41,8 @@ def save_checkpoint(
     """Write `run/checkpoint-STEP`, keep the newest `settings.keep`, return the folder."""
     folder = Path(run) / f"checkpoint-{optimizer.step}"
     if folder not in checkpoints(run):
-        discard(folder)  # one without a state
-        with creating(folder) as temporary:
+        atomic_remove(folder)  # one without a state
+        with atomic_dir(folder) as temporary:
             tokenizer.save_pretrained(temporary)
             model.save_pretrained(temporary)
             write_tensors(optimizer.state(), temporary / OPTIMIZER)
@@ -52,7 +54,7 @@ def save_checkpoint(
             }
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
     for old in checkpoints(run)[: -settings.keep]:
-        discard(old)
+        atomic_remove(old)
     return folder
 
 
@@ -65,7 +67,7 @@ def checkpoints(run: str | os.PathLike[str]) -> list[Path]:
 
 def remove_checkpoint(run: str | os.PathLike[str], step: int) -> None:
     """Remove `run/checkpoint-STEP` if it exists."""
-    discard(Path(run) / f"checkpoint-{step}")
+    atomic_remove(Path(run) / f"checkpoint-{step}")
 
 
 def read_state(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def read_state(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     if type(step) is not int or type(steps) is not int or not 0 <= step <= steps:
         raise ValueError(f"{path}: expected a step, and settings with at least as many steps")
     if type(version) is not int or not 1 <= version <= FORMAT:
-        raise ValueError(f"{path}: format: expected 1 to {FORMAT}, got {shown(str(version))}")
+        raise ValueError(f"{path}: format: expected 1 to {FORMAT}, got {sanitize(str(version))}")
     if not isinstance(state["optimizer"], str):
         raise ValueError(f"{path}: optimizer: expected the name of a class")
     assert isinstance(settings, dict)
@@ -107,17 +109,17 @@ def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) 
     state, kind = read_state(checkpoint), type(optimizer).__name__
     if state["optimizer"] != kind:
         raise ValueError(
-            f"optimizer: the run in {Path(checkpoint).parent} has {shown(state['optimizer'])}, "
+            f"optimizer: the run in {Path(checkpoint).parent} has {sanitize(state['optimizer'])}, "
             f"got {kind}"
         )
     try:
         arrays = load_file(path)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not this model's moments: {shown(error)}") from None
+        raise ValueError(f"{path}: not this model's moments: {sanitize(error)}") from None
     try:
         optimizer.load(arrays)
     except ValueError as error:
-        raise ValueError(f"{path}: not this model's moments: {shown(error)}") from None
+        raise ValueError(f"{path}: not this model's moments: {sanitize(error)}") from None
     optimizer.step = state["step"]
     if state["format"] < FORMAT:
         log.warning(

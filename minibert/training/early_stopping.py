@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from minibert.files import creating, discard
+from minibert.io.atomic import atomic_dir, atomic_remove
 from minibert.models import PreTrained
 from minibert.objectives.supervised import SCORE
 from minibert.training.history import read_history
@@ -65,12 +65,12 @@ class BestCheckpoint:
             return
         self._vector[:] = self.model.params.vector
         if self.run:
-            discard(self._folder)
-            with creating(self._folder) as temporary:
+            atomic_remove(self._folder)
+            with atomic_dir(self._folder) as temporary:
                 self.model.save_pretrained(temporary)
             for other in self.run.glob("best-*"):
                 if other != self._folder:
-                    discard(other)
+                    atomic_remove(other)
 
     def should_stop(self) -> bool:
         """Whether `patience` evaluations have passed without improvement."""

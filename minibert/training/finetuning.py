@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from minibert.data.token_cache import fingerprint
-from minibert.files import checkpoint_folder
+from minibert.models.hub import checkpoint_folder
 from minibert.objectives.supervised import Supervised, evaluate
 from minibert.optim.adamw import AdamW
 from minibert.tasks.base import Task

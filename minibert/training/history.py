@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import Any, TextIO
 
-from minibert.files import parse_json, replacing
+from minibert.io.atomic import atomic_write
+from minibert.io.json import parse_json
 
 HISTORY = "history.jsonl"
 SMOOTHING = 0.95  # of the drawn training loss: weight of the mean so far; a step counts 5 %
@@ -28,7 +29,7 @@ class History:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             kept = [line for line in read_history(run) if line["step"] <= step]
-            with replacing(path) as temporary:
+            with atomic_write(path) as temporary:
                 temporary.write_text("".join(map(_line, kept)), "utf-8")
             self._evaluated = {line["step"] for line in kept if "loss" not in line}
         self.file = path.open("a", encoding="utf-8", buffering=1)
@@ -113,7 +114,7 @@ def draw(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     speed.plot(numbers, _smoothed([line["tokens_per_second"] for line in steps]))
     speed.set_ylabel("tokens/s")
     speed.set_xlabel("step")
-    with replacing(out) as temporary:
+    with atomic_write(out) as temporary:
         figure.savefig(temporary, format=out.suffix[1:])
 
 

@@ -136,7 +136,7 @@ def test_another_process_may_be_first(files, tokenizer, tmp_path, monkeypatch):
 
     whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "whole")
     monkeypatch.setattr(module, "_write", overtaken)
-    monkeypatch.setattr("minibert.files.os.getpid", lambda: 1)
+    monkeypatch.setattr("minibert.io.atomic.os.getpid", lambda: 1)
     corpus = tokenize_corpus(files, tokenizer, folder=folder)
     assert_same(corpus, whole)
     assert [path.name for path in folder.iterdir()] == [f"tokens-{corpus.key}"]
@@ -262,7 +262,7 @@ def test_a_text_that_changes_while_it_is_tokenized_is_refused(
         return right(document, share)
 
     monkeypatch.setattr(module, "PIECE", 1)
-    monkeypatch.setattr("minibert.files.READ_BYTES", 64)
+    monkeypatch.setattr("minibert.io.text.READ_BYTES", 64)
     files[0].write_text("".join(TEXTS) * 20, "utf-8")  # more than is read ahead
     monkeypatch.setattr(module, "is_held_out", changing)
     with pytest.raises(ValueError, match=r"one\.txt: changed while it was tokenized"):

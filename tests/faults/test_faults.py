@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import minibert.files as files
 from minibert import (
     BertConfig,
     BertForMaskedLM,
@@ -26,7 +25,9 @@ from minibert import (
 from minibert.cli import main
 from minibert.data.tables import write_tsv
 from minibert.data.token_cache import tokenize_corpus
-from minibert.files import creating, discard, held, replacing, unused_name
+from minibert.io import locks
+from minibert.io.atomic import TEMPORARY, atomic_dir, atomic_remove, atomic_write, unused_name
+from minibert.io.locks import run_lock
 from minibert.training import AdamW, Settings, loop
 from minibert.training.checkpoint import checkpoints, restore_optimizer, save_checkpoint
 from tests.conftest import small_tokenizer
@@ -142,12 +143,12 @@ def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, caps
 
     @contextlib.contextmanager
     def on_a_full_disk(path):
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.unlink()
             temporary.symlink_to("/dev/full")
             yield temporary
 
-    monkeypatch.setattr("minibert.cli.embed.replacing", on_a_full_disk)
+    monkeypatch.setattr("minibert.cli.embed.atomic_write", on_a_full_disk)
     assert run(["embed", room / "model", "a cat", "--out", out]) == 1
     assert "No space left on device" in one_line(capsys)
     assert content(tmp_path) == {out.name: b"old"}
@@ -357,13 +358,13 @@ def test_only_held_removes_the_leftovers_of_killed_processes(tmp_path, former):
     (left / "half").write_text("half")
     (folder / left.name.replace("new", "file")).write_text("half")
     before = content(folder)
-    with creating(folder / "new") as temporary:
+    with atomic_dir(folder / "new") as temporary:
         (temporary / "whole").write_text("whole")
-    with replacing(folder / "file") as temporary:
+    with atomic_write(folder / "file") as temporary:
         temporary.write_text("whole")
-    discard(folder / "new")
+    atomic_remove(folder / "new")
     assert content(folder) == {**before, "file": b"whole"}
-    with held(folder, resume=True):
+    with run_lock(folder, resume=True):
         assert content(folder).keys() == {"file", ".lock"}
 
 
@@ -373,20 +374,20 @@ def test_a_folder_that_is_removed_is_never_seen_in_part(tmp_path):
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda *_, **__: seen.append(sorted(tmp_path.iterdir())))
-        discard(tmp_path / "checkpoint-1")
+        atomic_remove(tmp_path / "checkpoint-1")
     ((left,),) = seen
     assert left.match(".checkpoint-1.*.tmp")
-    assert left.match(files.TEMPORARY)
-    discard(tmp_path / "checkpoint-1")  # it is not there: nothing is done
-    with held(tmp_path, resume=True):
+    assert left.match(TEMPORARY)
+    atomic_remove(tmp_path / "checkpoint-1")  # it is not there: nothing is done
+    with run_lock(tmp_path, resume=True):
         assert content(tmp_path).keys() == {".lock"}
 
 
 HOLDING = """
 import sys
 from pathlib import Path
-from minibert.files import held
-with held(sys.argv[1], resume=True):
+from minibert.io.locks import run_lock
+with run_lock(sys.argv[1], resume=True):
     left = Path(sys.argv[1]) / ".checkpoint-7.1.tmp"
     left.mkdir()
     (left / ".config.json.1.tmp").write_text("half")
@@ -409,7 +410,7 @@ def another_run(folder):
             process.kill()
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="the system has no such locks")
+@pytest.mark.skipif(locks.fcntl is None, reason="the system has no such locks")
 def test_a_second_run_in_a_folder_is_refused_while_the_first_lives_and_not_after(
     room, tmp_path, capsys
 ):
@@ -432,7 +433,7 @@ def test_a_second_run_in_a_folder_is_refused_while_the_first_lives_and_not_after
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="the system has no such locks")
+@pytest.mark.skipif(locks.fcntl is None, reason="the system has no such locks")
 def test_two_runs_started_at_once_into_a_new_folder_are_told_apart(room, tmp_path, capsys):
     with another_run(tmp_path / "out") as first:
         shutil.rmtree(tmp_path / "out" / ".checkpoint-7.1.tmp")
@@ -445,13 +446,13 @@ def test_two_runs_started_at_once_into_a_new_folder_are_told_apart(room, tmp_pat
 
 
 def test_a_lock_leaves_nothing_and_its_folder_only_with_something_in_it(tmp_path):
-    with held(tmp_path / "a" / "b"):
+    with run_lock(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
     assert list(tmp_path.iterdir()) == []
-    with held(tmp_path / "a"):
+    with run_lock(tmp_path / "a"):
         (tmp_path / "a" / "file").write_text("kept")
     assert content(tmp_path) == {"a/file": b"kept"}
-    with pytest.raises(FileExistsError, match="exists already"), held(tmp_path / "a"):
+    with pytest.raises(FileExistsError, match="exists already"), run_lock(tmp_path / "a"):
         pass
     assert content(tmp_path) == {"a/file": b"kept"}
 
@@ -460,14 +461,14 @@ def test_where_there_are_no_locks_runs_go_on_without(tmp_path, monkeypatch, capl
     def refuse(*arguments):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    if files.fcntl is not None:
+    if locks.fcntl is not None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(files.fcntl, "flock", refuse)
-            with held(tmp_path / "a"):
+            patch.setattr(locks.fcntl, "flock", refuse)
+            with run_lock(tmp_path / "a"):
                 pass
         assert "can't be locked here: No locks available" in caplog.text
-    monkeypatch.setattr(files, "fcntl", None)
-    with held(tmp_path / "a"), held(tmp_path / "a"):
+    monkeypatch.setattr(locks, "fcntl", None)
+    with run_lock(tmp_path / "a"), run_lock(tmp_path / "a"):
         pass
     assert list(tmp_path.iterdir()) == []
 

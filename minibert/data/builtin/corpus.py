@@ -16,7 +16,7 @@ import regex
 from minibert.data.builtin.docstrings import Document, read_documents
 from minibert.data.builtin.prose import is_prose
 from minibert.data.tables import write_tsv
-from minibert.files import creating
+from minibert.io.atomic import atomic_dir
 
 SHINGLE = 10  # consecutive words; documents that share a run of this length are near-duplicates
 HELD_OUT = 10  # per cent of the components that are not giant
@@ -100,7 +100,7 @@ def write_builtin(
         FileExistsError: `folder` exists and is not an empty folder.
         ValueError: Python and NumPy are installed without their source files.
     """
-    with creating(folder) as temporary:
+    with atomic_dir(folder) as temporary:
         documents = read_documents(progress=progress)
         corpus, labelled = builtin_corpus(documents), builtin_labelled(documents)
         for name, side in (("train", corpus.train), ("held_out", corpus.held_out)):

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.builtin.prose import paragraphs
-from minibert.files import cache_folder, replacing
+from minibert.io.atomic import atomic_write
+from minibert.io.cache import cache_folder
 
 CACHE_FORMAT = 1  # increase it when the same source files yield other documents
 SKIPPED = {"test", "tests", "idle_test", "__pycache__"}  # in addition to non-identifiers
@@ -192,5 +193,5 @@ def load(path: Path) -> list[Document] | None:
 def save(path: Path, documents: Sequence[Document]) -> None:
     """Write documents to the cache; ignore an unwritable cache."""
     entries = [(document.module, document.name, document.paragraphs) for document in documents]
-    with contextlib.suppress(OSError), replacing(path) as temporary:
+    with contextlib.suppress(OSError), atomic_write(path) as temporary:
         temporary.write_text(json.dumps(entries), encoding="utf-8")

