@@ -76,7 +76,7 @@ def test_it_is_frozen_and_knows_its_classes():
         ({"layer_norm_eps": "x"}, "layer_norm_eps: expected a number from 0"),
         ({"id2label": {}}, "id2label: expected the keys 0 to 0"),
         ({"id2label": {0: "a", 2: "b"}}, r"id2label: expected the keys 0 to 1, got \[0, 2\]"),
-        ({"id2label": {0: "a", 1: "a"}}, "id2label: two classes have one name"),
+        ({"id2label": {0: "a", 1: "a"}}, "id2label: two classes have the same name"),
         (
             {"hidden_size": 9, "num_attention_heads": 3, "position_embedding_type": "sinusoidal"},
             "hidden_size 9 is odd",
@@ -91,13 +91,13 @@ def test_impossible_ones_are_refused_by_name(fields, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a JSON text"),
+        ("{", "expected JSON: "),
         ("[1]", "expected a JSON object of fields, got list"),
         ('{"model_type": "roberta"}', "model_type: expected one of bert, got 'roberta'"),
         ('{"is_decoder": true}', "is_decoder: expected false, an encoder, got True"),
-        ('{"id2label": {"a": "b"}}', "id2label: expected names by number"),
-        ('{"id2label": ["a", "b"]}', "id2label: expected names by number"),
-        ('{"id2label": {"0": ["a"]}}', "id2label: expected names by number"),
+        ('{"id2label": {"a": "b"}}', "id2label: expected class names by number"),
+        ('{"id2label": ["a", "b"]}', "id2label: expected class names by number"),
+        ('{"id2label": {"0": ["a"]}}', "id2label: expected class names by number"),
     ],
 )
 def test_other_files_are_refused(text, message):

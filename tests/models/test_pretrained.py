@@ -112,7 +112,7 @@ def test_sinusoidal_positions_that_were_trained_elsewhere_are_learned_ones(tmp_p
     assert back.config.position_embedding_type == "absolute"
     expected = sinusoidal_positions(8, D).astype(np.float32) + np.float32(0.5)
     np.testing.assert_array_equal(back.params["embeddings.position_embeddings.weight"], expected)
-    assert "they are learned ones now" in caplog.text
+    assert "so they are read as learned ones" in caplog.text
 
 
 def change(folder, how):
@@ -349,7 +349,7 @@ def test_a_save_cut_off_over_a_model_of_version_1_opens_with_a_warning(tmp_path,
     assert killed_at(1, lambda: NEW.save_pretrained(tmp_path))
     BertForSequenceClassification.from_pretrained(tmp_path)
     (message,) = caplog.messages
-    assert f"{tmp_path}: config.json does not say that it is of the same save" in message
+    assert f"{tmp_path}: config.json lacks the checksum of the save" in message
 
 
 def without_field(folder):
@@ -385,7 +385,7 @@ def test_a_file_copied_from_another_save_is_refused_until_the_field_is_removed(t
     without_field(tmp_path / "old")
     back = BertForSequenceClassification.from_pretrained(tmp_path / "old")
     assert (back.params.vector == OLD.params.vector).all()
-    assert "does not say that it is of the same save" in caplog.text
+    assert "lacks the checksum of the save" in caplog.text
 
 
 @pytest.mark.parametrize("field", [3, None, ["a"], {"a": 1}, ""])
@@ -580,7 +580,7 @@ BROKEN = {
     ),
     "layers": (
         lambda folder: change_config(folder, num_hidden_layers=1),
-        ValueError, "config.json says 1 layers, the weights are of 2",
+        ValueError, "expected the weights of 1 layers from config.json, got 2",
     ),
     "width": (
         lambda folder: change_config(folder, intermediate_size=12),
@@ -601,7 +601,7 @@ BROKEN = {
         index(a="model-00001-of-00002.safetensors"), ValueError, "lacks a, which model.safe",
     ),
     "index": (index(), ValueError, "index.json: expected a weight_map with the names"),
-    "untied": (untied, ValueError, "decoder.weight: expected the word embeddings again"),
+    "untied": (untied, ValueError, "decoder.weight: expected the values of the word embeddings"),
 }  # fmt: skip
 
 
