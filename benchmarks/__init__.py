@@ -1,1 +1,1 @@
-"""One script a question, peers measured in the same run: `python -m benchmarks.NAME --help`."""
+"""Benchmarks, one script per question, with peers: `python -m benchmarks.NAME --help`."""

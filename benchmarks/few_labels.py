@@ -1,12 +1,12 @@
-"""How much a pre-trained model gives on few labels, and as much as transformers gives?
+"""How accurate is a pre-trained model with few labels, and is transformers as accurate?
 
     python -m benchmarks.few_labels
 
 On the first 50, 100, 300 and all sentences of `corpora/situations/train.tsv`, with several seeds:
-minibert from MiniLM's checkpoint, minibert from nothing, and TF-IDF with logistic regression. On
-300 transformers fine-tunes the same checkpoint with the same recipe (rates, decay by layer,
-dropout, warm-up, clipping, batches and epochs), its texts shuffled and padded as they come. The
-accuracies are on test.tsv, which no choice was made by.
+minibert from MiniLM's checkpoint, minibert from scratch, and TF-IDF with logistic regression. On
+300 sentences transformers fine-tunes the same checkpoint with the same learning rates, layer decay,
+dropout, warm-up, clipping, batches and epochs; its batches are shuffled and padded, not bucketed by
+length. Accuracies are measured on test.tsv, which was used for no choice.
 """
 
 import logging
@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import alternate, options, parse, ratios, report, spread, table, workers
-from benchmarks.peers import CLIP, about_torch, on_torch, use_torch
+from benchmarks.peers import CLIP, about_numpy, about_torch, on_torch, use_torch
+from benchmarks.texts import minilm
 from minibert import BertForSequenceClassification, WordPieceTokenizer
 from minibert.data.sampling import batch_indices
 from minibert.data.tables import read_records
@@ -34,7 +35,7 @@ CORPUS = Path(__file__).parents[1] / "corpora" / "situations"
 
 
 def main() -> None:
-    """Train all sides in turns and print both tables."""
+    """Train all sides alternately and print both tables."""
     o = parse(options(__doc__))
     train, test = sentences("train"), sentences("test")
     sizes = [16, 24] if o.quick else [50, 100, 300, len(train)]
@@ -42,7 +43,7 @@ def main() -> None:
     peer = sizes[-1] if o.quick else 300
     jobs = {
         "minibert": (ours, sizes, epochs, True),
-        "from nothing": (ours, sizes, epochs, False),
+        "from scratch": (ours, sizes, epochs, False),
         "transformers": (theirs, peer, epochs),
     }
     with workers(jobs) as (running, missing):
@@ -54,11 +55,11 @@ def main() -> None:
         rows.append([
             size,
             *(spread([round_[size][0] for round_ in found[side]], ".1%") for side in
-              ("minibert", "from nothing")),
+              ("minibert", "from scratch")),
             "" if cheap is None else f"{cheap.figures()['accuracy']:.1%}",
             spread([round_[size][1] for round_ in found["minibert"]], ".0f"),
         ])  # fmt: skip
-    heads = ("sentences", "minibert from MiniLM", "minibert from nothing", "TF-IDF", "seconds")
+    heads = ("sentences", "minibert from MiniLM", "minibert from scratch", "TF-IDF", "seconds")
     parts = [table(heads, rows)]
     if "transformers" in found:
         both = {side: [round_[peer] for round_ in found[side]] for side in
@@ -66,13 +67,13 @@ def main() -> None:
         seconds = {side: [spent for _, spent in rounds] for side, rounds in both.items()}
         lines = []
         for side, rounds in both.items():
-            right = spread([accuracy for accuracy, _ in rounds], ".1%")
+            accuracies = spread([accuracy for accuracy, _ in rounds], ".1%")
             faster = spread(ratios(seconds["transformers"], seconds[side]))
-            lines.append((side, right, spread(seconds[side], ".0f"), faster))
-        heads = (f"{peer} sentences", "accuracy", "seconds", "transformers' time to it")
+            lines.append((side, accuracies, spread(seconds[side], ".0f"), faster))
+        heads = (f"{peer} sentences", "accuracy", "seconds", "transformers' time / its time")
         parts.append(table(heads, lines))
-    report(o, "Few labels", *parts, f"{len(test)} sentences to test, {len(set(test.labels))} "
-           "classes; seeds from 0 on, one a round; seconds of the training alone.",
+    report(o, "Few labels", *parts, f"{len(test)} test sentences, {len(set(test.labels))} "
+           "classes; one seed per round, from 0 upwards; seconds of training only.",
            table(("side", ""), about.items()))  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def baseline(train: Examples, test: Examples) -> Metrics | None:
 
 def pretrained(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
     """Return the checkpoint with a new classifier."""
-    logging.getLogger("minibert").setLevel(logging.ERROR)  # it says that the classifier is new
+    logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
     return BertForSequenceClassification.from_pretrained(
         MODEL,
         seed=seed,
@@ -104,7 +105,7 @@ def pretrained(task: SingleLabelTask, seed: int) -> BertForSequenceClassificatio
 
 
 def settings(examples: Examples, config, epochs: int | None, seed: int, **changes) -> FineTuning:
-    """Return the recipe for so many examples."""
+    """Return the settings for the number of examples."""
     recipe = finetuning_recipe(len(examples), config, **changes)
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
     return FineTuning(
@@ -117,16 +118,16 @@ def settings(examples: Examples, config, epochs: int | None, seed: int, **change
     )
 
 
-def ours(sizes: Sequence[int], epochs: int | None, start: bool) -> Iterator:
-    """minibert: yields what it is, then accuracy and seconds by size, with a new seed a round."""
+def ours(sizes: Sequence[int], epochs: int | None, is_pretrained: bool) -> Iterator:
+    """minibert: yield a description, then accuracy and seconds by size, one seed per round."""
     train, test = sentences("train"), sentences("test")
     task = SingleLabelTask.from_labels(train.labels)
-    yield f"NumPy {np.__version__}, {usable_cores()} threads with BLAS on one each"
+    yield about_numpy(usable_cores())
     for seed in count():
         found = {}
         for size in sizes:
             examples = train.select(range(size))
-            if start:
+            if is_pretrained:
                 model = pretrained(task, seed)
                 tokenizer = WordPieceTokenizer.from_pretrained(MODEL)
             else:
@@ -134,7 +135,7 @@ def ours(sizes: Sequence[int], epochs: int | None, start: bool) -> Iterator:
                 dropout = {"hidden_dropout_prob": DROPOUT, "attention_probs_dropout_prob": DROPOUT}
                 config = fresh_config("tiny", tokenizer, 64, **task.config(), **dropout)
                 model = BertForSequenceClassification(config, seed=seed)
-            how = settings(examples, model.config, epochs, seed, pretrained=start)
+            how = settings(examples, model.config, epochs, seed, pretrained=is_pretrained)
             begin = time.perf_counter()
             fine_tune(model, tokenizer, task, examples, how)
             spent = time.perf_counter() - begin
@@ -143,15 +144,13 @@ def ours(sizes: Sequence[int], epochs: int | None, start: bool) -> Iterator:
 
 
 def theirs(size: int, epochs: int | None) -> Iterator:
-    """transformers: yields what it is, then accuracy and seconds, with a new seed a round."""
+    """transformers: yield a description, then accuracy and seconds, one seed per round."""
     torch = use_torch()
     from transformers import AutoTokenizer
 
-    from minibert.models.hub import checkpoint_folder
-
     train, test = sentences("train").select(range(size)), sentences("test")
     task = SingleLabelTask.from_labels(sentences("train").labels)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint_folder(MODEL))
+    tokenizer = AutoTokenizer.from_pretrained(minilm())
 
     def encoded(texts):
         return tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
@@ -168,7 +167,7 @@ def theirs(size: int, epochs: int | None) -> Iterator:
              "weight_decay": 0.0 if name.endswith(("bias", "LayerNorm.weight")) else 0.01}
             for name, tensor in model.named_parameters()
         ], fused=True)  # fmt: skip
-        labels = torch.as_tensor([task.number(label) for label in train.labels])
+        labels = torch.as_tensor([task.encode_label(label) for label in train.labels])
         begin = time.perf_counter()
         for step in range(how.steps):
             rows = batch_indices(step, size, how.batch_size, seed)
@@ -181,9 +180,9 @@ def theirs(size: int, epochs: int | None) -> Iterator:
             adam.step()
         spent = time.perf_counter() - begin
         with torch.inference_mode():
-            said = model.eval()(**encoded(test.texts)).logits.argmax(-1).tolist()
-        right = sum(task.names[i] == label for i, label in zip(said, test.labels, strict=True))
-        yield {size: (right / len(test), spent)}
+            predicted = model.eval()(**encoded(test.texts)).logits.argmax(-1).tolist()
+        actual = [task.encode_label(label) for label in test.labels]
+        yield {size: (np.mean(np.equal(predicted, actual)), spent)}
 
 
 if __name__ == "__main__":

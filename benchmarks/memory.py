@@ -1,38 +1,47 @@
-"""How much memory does a pre-training step take, beside PyTorch?
+"""How much memory does a pre-training step need, compared with PyTorch?
 
-The most that was resident during some steps on batches of random rows, in a process that does
-nothing else, less what was resident when all was imported and nothing made: weights, gradients,
-moments and activations. A round is a new process.
+The peak of resident memory during some steps on random batches, in a process that does nothing
+else, minus the memory after the imports: weights, gradients, moments and activations. Each round is
+a new process.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.memory
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Worker, alternate, options, parse, ratios, report, spread, table
-from benchmarks.peers import SIDES, about_torch, random_rows, use_torch
+from benchmarks.harness import (
+    Worker,
+    alternate,
+    memory_mib,
+    options,
+    parse,
+    ratios,
+    report,
+    spread,
+    table,
+)
+from benchmarks.peers import SIDES, about_torch, random_sequences, use_torch
 from benchmarks.train_step import MASK, SPECIAL, V
 from minibert import BertConfig
 from minibert.data.masking import mask_tokens
 
 SIZES = {"tiny": (32, 64), "mini": (32, 128), "small": (32, 128), "base": (4, 128)}  # B, T
-HEADS = ("model", "batch", "side", "peak, MiB", "after imports", "difference", "minibert to it")
+HEADS = ("model", "batch", "side", "peak, MiB", "after imports", "difference", "minibert / side")
 STEPS = 3
 
 
 class Once:
-    """A side whose rounds are processes of their own; the arguments are those of `Worker`."""
+    """A side that runs each round in a new process; the arguments are those of `Worker`."""
 
     def __init__(self, job, *args):
         self.job, self.args = job, args
 
     def round(self) -> tuple[float, float]:
-        """Run the job up to its first `yield`, and return that."""
+        """Run the job up to its first `yield` and return the value."""
         worker = Worker(self.job, *self.args)
         self.others = worker.others
         worker.close()
@@ -60,25 +69,19 @@ def main() -> None:
 
 
 def peak(side: str, model: str) -> Iterator[tuple[float, float]]:
-    """Yield what was resident after the imports, and at the peak of some steps, in MiB."""
+    """Yield resident memory after the imports and its peak during some steps, in MiB."""
     if side == "PyTorch":
         use_torch()
         from transformers import BertForMaskedLM  # noqa: F401
-    before = status("VmRSS")
+    before = memory_mib("VmRSS")
     B, T = SIZES[model]
     config = BertConfig.preset(model, vocab_size=V, max_position_embeddings=T)
     trained, rng = SIDES[side](config), np.random.default_rng(0)
-    # What drew the first weights doesn't count.
+    # Reset the peak: the memory for drawing the initial weights does not count.
     Path("/proc/self/clear_refs").write_text("5")
-    for _, ids in zip(range(STEPS), random_rows(config, B, T), strict=False):
+    for _, ids in zip(range(STEPS), random_sequences(config, B, T), strict=False):
         trained.step(*mask_tokens(ids, SPECIAL, MASK, V, rng))
-    yield before, status("VmHWM")
-
-
-def status(field: str) -> float:
-    """Read one field of this process's status, in MiB."""
-    found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024
+    yield before, memory_mib()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""minibert and its peers behind one face, to pre-train with: `step`, `loss` and `about`.
+"""minibert and its peers with one interface for pre-training: `step`, `loss` and `about`.
 
-All begin with the same weights, those that minibert draws, under the names that they all share.
-Each is fed whole rows, without padding; `loss` is without dropout, so that it shows whether the
-sides compute the same. What a peer needs is imported when it is made, by nobody else's process.
+All start from the same initial weights, drawn by minibert; the parameter names are the same. Their
+batches contain full sequences without padding. `loss` is computed without dropout, so it shows
+whether the sides compute the same. A peer's packages are imported when it is made, so that no other
+process imports them.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,34 +18,36 @@ from minibert.runtime.threads import usable_cores
 from minibert.training import AdamW, Engine, split_batch
 
 CLIP, DECAY = 1.0, 0.01
-ROWS = 64  # at a time when nothing is trained
+EVAL_ROWS = 64  # sequences in a batch of the evaluation
 
 
 class Minibert:
-    """minibert as it is, a shard to a core.
+    """minibert with one shard per core.
 
     Args:
-        config: a `BertConfig`.  seed: of the weights.  threads: None: one for each core.
+        config (BertConfig): sizes of the model.
+        seed (int): seed of the weights and of dropout.
+        threads (int): threads of a step; None: one per core.
     """
 
     def __init__(self, config, seed=0, threads=None):
         self.model = BertForMaskedLM(config, seed=seed)
         adam = AdamW(self.model.params, weight_decay=DECAY)
         self.engine = Engine(self.model, adam, seed=seed, clip=CLIP, threads=threads)
-        self.about = f"NumPy {np.__version__}, {self.engine.threads} threads with BLAS on one each"
+        self.about = about_numpy(self.engine.threads)
 
-    def step(self, shown, labels, rate=1e-4):
-        """Train on a batch of masked rows (B, T)."""
-        batch = as_batch(shown, self.model.config.pad_token_id)
+    def step(self, ids, labels, rate=1e-4):
+        """Train on a batch of masked sequences (B, T)."""
+        batch = as_batch(ids, self.model.config.pad_token_id)
         self.engine.step(split_batch(batch, labels, usable_cores()), rate)
 
-    def loss(self, shown, labels):
-        """Compute the loss of masked rows, without dropout."""
-        return masked_lm_metrics(self.model, shown, labels, self.model.config.pad_token_id).loss
+    def loss(self, ids, labels):
+        """Return the loss of masked sequences, without dropout."""
+        return masked_lm_metrics(self.model, ids, labels, self.model.config.pad_token_id).loss
 
 
 class PyTorch:
-    """transformers' BERT on PyTorch, the vocabulary at the masked places only, fused AdamW."""
+    """transformers' BERT on PyTorch: logits at masked positions only, fused AdamW."""
 
     def __init__(self, config, seed=0):
         self.torch = use_torch()
@@ -52,36 +55,36 @@ class PyTorch:
         self.adam = fused_adam(self.torch, self.model)
         self.about = about_torch(self.torch)
 
-    def masked_loss(self, ids, places, targets):
-        """Compute the cross-entropy of the targets (M,) at those places of the batch's N rows."""
-        hidden = self.model.bert(ids).last_hidden_state.flatten(0, 1)[places]  # (M, D)
+    def masked_loss(self, ids, positions, targets):
+        """Return the cross-entropy of the targets at their positions (M,) in the batch."""
+        hidden = self.model.bert(ids).last_hidden_state.flatten(0, 1)[positions]  # (M, D)
         return self.torch.nn.functional.cross_entropy(self.model.cls(hidden), targets)
 
-    def tensors(self, shown, labels):
-        """Return the ids (B, T), and the masked places and their labels, (M,) each."""
-        places = np.flatnonzero(labels != IGNORED)
-        return map(self.torch.as_tensor, (shown, places, labels.reshape(-1)[places]))
+    def tensors(self, ids, labels):
+        """Return tensors of the ids (B, T), the masked positions and their labels (M,)."""
+        positions = np.flatnonzero(labels != IGNORED)
+        return map(self.torch.as_tensor, (ids, positions, labels.reshape(-1)[positions]))
 
-    def step(self, shown, labels, rate=1e-4):
-        """Train on a batch of masked rows (B, T)."""
-        update(self.torch, self.model, self.adam, self.masked_loss(*self.tensors(shown, labels)),
-               rate)  # fmt: skip
+    def step(self, ids, labels, rate=1e-4):
+        """Train on a batch of masked sequences (B, T)."""
+        loss = self.masked_loss(*self.tensors(ids, labels))
+        update(self.torch, self.model, self.adam, loss, rate)
 
-    def loss(self, shown, labels):
-        """Compute the loss of masked rows, without dropout."""
+    def loss(self, ids, labels):
+        """Return the loss of masked sequences, without dropout."""
         self.model.eval()
         total = 0.0
         with self.torch.inference_mode():
-            for start in range(0, len(shown), ROWS):
-                part = slice(start, start + ROWS)
-                ids, places, targets = self.tensors(shown[part], labels[part])
-                total += PyTorch.masked_loss(self, ids, places, targets).item() * len(targets)
+            for start in range(0, len(ids), EVAL_ROWS):
+                part = slice(start, start + EVAL_ROWS)
+                tensors = list(self.tensors(ids[part], labels[part]))
+                total += PyTorch.masked_loss(self, *tensors).item() * len(tensors[-1])
         self.model.train()
         return total / (labels != IGNORED).sum()
 
 
 class Compiled(PyTorch):
-    """The same under `torch.compile`, forward and backward."""
+    """The same with `torch.compile`, forward and backward."""
 
     def __init__(self, config, seed=0):
         super().__init__(config, seed)
@@ -89,22 +92,22 @@ class Compiled(PyTorch):
 
 
 class HuggingFace(PyTorch):
-    """As transformers' documentation has it: the model's own loss over all places, plain AdamW."""
+    """Usage of transformers' documentation: the model's own loss at all positions, plain AdamW."""
 
     def __init__(self, config, seed=0):
         super().__init__(config, seed)
         self.adam = self.torch.optim.AdamW(self.model.parameters())
 
-    def step(self, shown, labels, rate=1e-4):
-        """Train on a batch of masked rows (B, T)."""
-        batch = as_batch(shown, self.model.config.pad_token_id)
+    def step(self, ids, labels, rate=1e-4):
+        """Train on a batch of masked sequences (B, T)."""
+        batch = as_batch(ids, self.model.config.pad_token_id)
         batch = {name: self.torch.as_tensor(array) for name, array in batch.items()}
         loss = self.model(**batch, labels=self.torch.as_tensor(labels)).loss
         update(self.torch, self.model, self.adam, loss, rate)
 
 
 def jax(config, seed=0):
-    """Make `jax_bert.Jax`, whose module imports JAX."""
+    """Return a `jax_bert.Jax`, whose module imports JAX."""
     from benchmarks.jax_bert import Jax
 
     return Jax(config, seed)
@@ -119,8 +122,13 @@ SIDES: dict[str, Callable] = {
 }
 
 
+def about_numpy(threads):
+    """Describe NumPy and minibert's threads (str)."""
+    return f"NumPy {np.__version__}, {threads} threads with one BLAS thread each"
+
+
 def use_torch():
-    """Import PyTorch and let it use all cores."""
+    """Import PyTorch and set it to use all cores."""
     import torch
 
     torch.set_num_threads(usable_cores())
@@ -129,7 +137,7 @@ def use_torch():
 
 
 def about_torch(torch):
-    """Say which PyTorch this is."""
+    """Describe the versions and threads of PyTorch (str)."""
     import transformers
 
     return (f"PyTorch {torch.__version__}, transformers {transformers.__version__}, "
@@ -137,7 +145,7 @@ def about_torch(torch):
 
 
 def on_torch(ours):
-    """Make transformers' model of the same class, sizes and weights, in training mode."""
+    """Return transformers' model of the same class and weights, in training mode."""
     import torch
     import transformers
 
@@ -145,12 +153,12 @@ def on_torch(ours):
     model = getattr(transformers, type(ours).__name__)(config)
     weights = {name: torch.tensor(array) for name, array in ours.params.items()}
     unknown = model.load_state_dict(weights, strict=False).unexpected_keys
-    assert not unknown, f"weights that transformers doesn't know: {unknown}"
+    assert not unknown, f"weights unknown to transformers: {unknown}"
     return model.train()
 
 
 def fused_adam(torch, model):
-    """Make the AdamW that decays what minibert's does."""
+    """Return an AdamW that decays the same parameters as minibert's."""
     decays = {True: [], False: []}
     for name, tensor in model.named_parameters():
         decays[not name.endswith(("bias", "LayerNorm.weight"))].append(tensor)
@@ -160,7 +168,7 @@ def fused_adam(torch, model):
 
 
 def update(torch, model, adam, loss, rate):
-    """Go back from the loss, clip, and update."""
+    """Run the backward pass, clip the gradient, and update."""
     for group in adam.param_groups:
         group["lr"] = rate
     adam.zero_grad()
@@ -169,8 +177,10 @@ def update(torch, model, adam, loss, rate):
     adam.step()
 
 
-def random_rows(config: BertConfig, batch: int, length: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Yield batches of random rows (B, T), [CLS] and [SEP] at their ends, without end."""
+def random_sequences(
+    config: BertConfig, batch: int, length: int, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """Yield batches of random sequences (B, T) from [CLS] to [SEP], endlessly."""
     rng = np.random.default_rng(seed)
     while True:
         ids = rng.integers(5, config.vocab_size, (batch, length))

@@ -1,9 +1,9 @@
-"""How much faster do two processes train than one, and what would the machine allow?
+"""How much faster do two processes train than one, and what does the machine allow?
 
-`mpiexec -n 1` and `-n 2` run `minibert pretrain` on the built-in corpus in turns, a thread to a
-rank, two shards to a step. A round's number is the median of the tokens/s in the run's history, the
-first quarter of the steps left out. Beside that: how many times the work of one loop of matrix
-products two of them do, each in a process.
+`mpiexec -n 1` and `-n 2` run `minibert pretrain` on the built-in corpus alternately, with one
+thread per rank and two shards per step. The result of a round is the median tokens/s in the run's
+history, without the first quarter of the steps. For comparison: the speed of two processes that
+multiply matrices, divided by that of one.
 
     pip install '.[mpi]'
     python -m benchmarks.ranks
@@ -16,17 +16,28 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.harness import Peak, alternate, options, parse, ratios, report, spread, table
+from benchmarks.harness import (
+    Peak,
+    alternate,
+    busy_share,
+    clocks,
+    options,
+    parse,
+    ratios,
+    report,
+    spread,
+    table,
+)
 from benchmarks.texts import FOLDER, corpus, tokenizer
 from minibert.training.history import read_history
 
 V = 8192
 SIZES = {"tiny": (32, 64), "mini": (32, 128)}  # B, T
-HEADS = ("model", "batch", "ranks", "tokens/s", "times one rank", "loops: times one", "ratio")
+HEADS = ("model", "batch", "ranks", "tokens/s", "speed / one rank", "loops: speed / one", "ratio")
 
 
 class Run:
-    """`minibert pretrain` on so many ranks, as a side of the harness."""
+    """`minibert pretrain` on a number of ranks, as a side of the harness."""
 
     others = 0.0
 
@@ -34,7 +45,7 @@ class Run:
         self.model, self.ranks, self.steps = model, ranks, steps
 
     def round(self) -> float:
-        """Train from the start: the median of the steps' tokens/s."""
+        """Train a new model; return the median tokens/s of the steps (float)."""
         batch, length = SIZES[self.model]
         mpiexec = shutil.which("mpiexec", path=Path(sys.executable).parent) or "mpiexec"
         with tempfile.TemporaryDirectory() as folder:
@@ -44,17 +55,19 @@ class Run:
                        "--size", self.model, "--length", length, "--batch-size", batch,
                        "--dropout", 0.1, "--shards", 2, "--threads", 1, "--steps", self.steps,
                        "--save-every", self.steps, "--out", out]  # fmt: skip
+            before = clocks()
             subprocess.run(list(map(str, command)), check=True, capture_output=True)
+            self.others = busy_share(before)
             speeds = [x["tokens_per_second"] for x in read_history(out) if "loss" in x]
         return statistics.median(speeds[len(speeds) // 4 :])
 
 
 def main() -> None:
-    """Let one and two ranks take turns, and print the table."""
+    """Run one and two ranks alternately and print the table."""
     parser = options(__doc__)
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     o = parse(parser)
-    tokenizer(V)  # learned before anything is measured
+    tokenizer(V)  # learned before the measurements
     rows = []
     for model in o.models:
         steps = 8 if o.quick else {"tiny": 120, "mini": 24}[model]
@@ -63,10 +76,10 @@ def main() -> None:
         for peak in loops.values():
             peak.close()
         gains, possible = ratios(found[2], found[1]), ratios(found["2 loops"], found["1 loops"])
-        told = map(spread, (gains, possible, ratios(gains, possible)))
+        columns = map(spread, (gains, possible, ratios(gains, possible)))
         size = "{} x {}".format(*SIZES[model])
         rows += [(model, size, 1, spread(found[1], ",.0f"), "", "", ""),
-                 (model, size, 2, spread(found[2], ",.0f"), *told)]  # fmt: skip
+                 (model, size, 2, spread(found[2], ",.0f"), *columns)]  # fmt: skip
     report(o, "Training on two ranks", table(HEADS, rows))
 
 

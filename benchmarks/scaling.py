@@ -1,9 +1,9 @@
-"""How does minibert's speed grow with threads, and change with length, depth and width?
+"""How does minibert's speed scale with threads, and change with length, depth and hidden size?
 
-Threads are held against what the machine gives: loops of matrix products, each on a thread of its
-own process, together do so many times the work of one. Then one of length T, layers L and width D
-varies at a time, 4,096 tokens in a batch, heads 64 wide, vocabulary 8,192, dropout 0.1; the peak is
-what all loops do together. All of it takes turns.
+The gain of threads is compared with that of the machine: the speed of several processes that
+multiply matrices on one thread each, divided by that of one. Then one of length T, layers L and
+hidden size D varies at a time, with 4,096 tokens per batch, heads of size 64, vocabulary 8,192 and
+dropout 0.1; the peak is the speed of all matrix products together. All measurements alternate.
 
     python -m benchmarks.scaling
 """
@@ -25,26 +25,26 @@ from benchmarks.harness import (
     workers,
 )
 from benchmarks.peers import Minibert
-from benchmarks.train_step import V, masked_rows, matmul_flops, steps
+from benchmarks.train_step import V, masked_count, matmul_flops, steps
 from minibert import BertConfig
 from minibert.runtime.threads import usable_cores
 
 TOKENS, HEAD = 4096, 64
 VARIED = {"T": (32, 64, 128, 256, 512), "L": (1, 2, 4, 8), "D": (128, 256, 512, 768)}
 SIZES_HEADS = ("varied", "T", "L", "D", "batch", "tokens/s", "share of the peak")
-THREADS_HEADS = ("T", "L", "D", "threads", "tokens/s", "times one thread", "loops: times one",
-                 "ratio of the two")  # fmt: skip
+THREADS_HEADS = ("T", "L", "D", "threads", "tokens/s", "speed / one thread", "loops: speed / one",
+                 "ratio of both")  # fmt: skip
 
 
 class Size(NamedTuple):
-    """The size of a model, and of its batch: those that aren't varied are mini's."""
+    """The size of a model and its batch; the defaults are those of BERT-mini."""
 
     T: int = 128
     L: int = 4
     D: int = 256
 
     def config(self) -> BertConfig:
-        """Return the configuration."""
+        """Return the configuration (BertConfig)."""
         return BertConfig(
             vocab_size=V,
             hidden_size=self.D,
@@ -55,48 +55,50 @@ class Size(NamedTuple):
         )
 
     def flops(self) -> float:
-        """Return the flops of a token's share in a step."""
-        return matmul_flops(self.config(), 1, self.T, masked_rows(self.T)) / self.T
+        """Return the flops per token of a step (float)."""
+        return matmul_flops(self.config(), 1, self.T, masked_count(self.T)) / self.T
 
 
 THREADED = (Size(64, 2, 128), Size(), Size(D=512))
 
 
 def main() -> None:
-    """Measure all sizes and numbers of threads in turns, and print both tables."""
+    """Measure all sizes and thread counts alternately and print both tables."""
     parser = options(__doc__)
-    parser.add_argument("--seconds", type=float, help="of a round (3; quick: 0.3)")
+    parser.add_argument(
+        "--seconds", type=float, help="length of a round (default: 3; --quick: 0.3)"
+    )
     o = parse(parser)
     seconds, cores = o.seconds or (0.3 if o.quick else 3), usable_cores()
-    numbers = sorted({1, cores, *(n for n in (2, 4, 8, 16, 32, 64) if n < cores)})
+    counts = sorted({1, cores, *(n for n in (2, 4, 8, 16, 32, 64) if n < cores)})
     varied = [(name, Size(**{name: value})) for name in VARIED for value in VARIED[name]]
-    keys = {(size, cores) for _, size in varied} | {(size, n) for size in THREADED for n in numbers}
+    keys = {(size, cores) for _, size in varied} | {(size, n) for size in THREADED for n in counts}
     with workers({key: (train, *key, seconds) for key in sorted(keys)}) as (running, _):
-        loops = {n: Peak(n, seconds / 3) for n in numbers}
+        loops = {n: Peak(n, seconds / 3) for n in counts}
         found = alternate(o, {**running, **loops})
         for peak in loops.values():
             peak.close()
     report(
         o,
-        "minibert's speed by threads, length, depth and width",
-        table(THREADS_HEADS, by_threads(found, numbers)),
+        "minibert's speed by threads, length, depth and hidden size",
+        table(THREADS_HEADS, by_threads(found, counts)),
         table(SIZES_HEADS, by_size(found, varied, cores)),
-        f"The loops together: {spread(found[cores], '.0f')} GFLOP/s. NumPy {np.__version__}.",
+        f"Peak: {spread(found[cores], '.0f')} GFLOP/s. NumPy {np.__version__}.",
     )
 
 
-def by_threads(found: dict, numbers: list[int]) -> Iterator[tuple]:
-    """Yield the rows of the first table."""
+def by_threads(found: dict, counts: list[int]) -> Iterator[tuple]:
+    """Yield the rows of the table of thread counts."""
     for size in THREADED:
-        for n in numbers:
+        for n in counts:
             gains = ratios(found[size, n], found[size, 1])
             possible = ratios(found[n], found[1])
-            told = map(spread, (gains, possible, ratios(gains, possible)))
-            yield (*size, n, spread(found[size, n], ",.0f"), *(told if n > 1 else ("",) * 3))
+            columns = map(spread, (gains, possible, ratios(gains, possible)))
+            yield (*size, n, spread(found[size, n], ",.0f"), *(columns if n > 1 else ("",) * 3))
 
 
 def by_size(found: dict, varied: list[tuple[str, Size]], cores: int) -> Iterator[tuple]:
-    """Yield the rows of the second table."""
+    """Yield the rows of the table of sizes."""
     for name, size in varied:
         speeds = found[size, cores]
         shares = [share * size.flops() / 1e9 for share in ratios(speeds, found[cores])]
@@ -104,7 +106,7 @@ def by_size(found: dict, varied: list[tuple[str, Size]], cores: int) -> Iterator
 
 
 def train(size: Size, threads: int, seconds: float) -> Iterator:
-    """Yield the tokens/s of each round, once warm."""
+    """Yield the tokens/s of each round, after a warm-up."""
     model = Minibert(size.config(), threads=threads)
     yield from steps(model, size.config(), TOKENS // size.T, size.T, seconds)
 

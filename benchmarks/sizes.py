@@ -1,10 +1,10 @@
-"""Do BERT-base and BERT-large run here, and what do they take, beside PyTorch?
+"""Do BERT-base and BERT-large run on this machine, and what do they need, compared with PyTorch?
 
-For each size, a forward pass of the body and a training step of the masked language model, 4
-sequences of 128 tokens, 20 of them masked: seconds (the median of some rounds after the first), and
-the peak memory of a process that did nothing else. Forward runs as `embed` does, a part of the
-batch to a core. Both sides draw random weights, drop out 0.1, clip, and update by AdamW; the two
-take turns, process by process.
+For each size, a forward pass of the body and a masked-LM training step with 4 sequences of 128
+tokens, 20 of them masked: seconds (the median of some rounds after the first), and the peak memory
+of a process that does nothing else. As in `embed`, the forward pass runs one part of the batch per
+core. Both sides draw random weights, use dropout 0.1, clip, and update with AdamW; their processes
+alternate.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.sizes base large
@@ -14,20 +14,21 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
 
 import numpy as np
+
+from benchmarks.harness import elapsed, memory_mib
 
 B, T, MASKED, V = 4, 128, 20, 30522
 
 
 def main():
-    """Run each size in processes of its own, and print the table's rows."""
+    """Run each size in new processes and print the rows of the table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("sizes", nargs="*", default=["base", "large"])
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--processes", type=int, default=2, help="of each side")
-    options.add_argument("--side", choices=SIDES, help="measure this side here")
+    options.add_argument("--processes", type=int, default=2, help="per side (default: %(default)s)")
+    options.add_argument("--side", choices=SIDES, help="measure this side in this process")
     o = options.parse_args()
     if o.side:
         print(*measure(SIDES[o.side], o.sizes[0], o.rounds))
@@ -38,22 +39,23 @@ def main():
         found = {side: [] for side in SIDES}
         for _ in range(o.processes):
             for side, rows in found.items():
-                rows.append(in_a_process(side, size, o.rounds))
+                rows.append(in_new_process(side, size, o.rounds))
         for side, rows in found.items():
             count, forward, step, peak = (statistics.median(v) for v in zip(*rows, strict=True))
             print(f"| {size} | {side} | {count:,.0f} | {forward:.2f} | {step:.2f} | {peak:,.0f} |",
                   flush=True)  # fmt: skip
 
 
-def in_a_process(side, size, rounds):
-    """Measure one side in a process of its own."""
-    command = [sys.executable, "-W", "ignore", __file__, size, "--side", side, "--rounds", rounds]
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, check=True)
+def in_new_process(side, size, rounds):
+    """Measure one side in a new process; return four floats."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.sizes", size]
+    command += ["--side", side, "--rounds", str(rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return map(float, done.stdout.split()[-4:])
 
 
 def measure(side, size, rounds):
-    """Return the number of parameters, the seconds of both, and the peak in MiB."""
+    """Return the parameter count, the seconds of both passes, and the peak in MiB."""
     rng = np.random.default_rng(0)
     ids = rng.integers(1000, V, (B, T))
     labels = np.full((B, T), -100)
@@ -61,21 +63,12 @@ def measure(side, size, rounds):
     batch = {"input_ids": ids, "token_type_ids": np.zeros_like(ids)}
     batch["attention_mask"] = np.ones_like(ids)
     count, forward, step = side(size, batch, labels)
-    seconds = [statistics.median(timed(run) for _ in range(rounds)) for run in (forward, step)]
-    status = open("/proc/self/status").read().split("\n")  # noqa: PTH123, SIM115
-    peak = int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
-    return count, *seconds, peak
-
-
-def timed(run):
-    """Seconds that a call takes."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    seconds = [statistics.median(elapsed(run) for _ in range(rounds)) for run in (forward, step)]
+    return count, *seconds, memory_mib()
 
 
 def ours(size, batch, labels):
-    """The model here: as many shards as cores."""
+    """minibert: return its parameter count, and functions for a forward pass and a step."""
     from minibert import BertConfig, BertForMaskedLM
     from minibert.runtime.blas import one_blas_thread
     from minibert.runtime.threads import ordered_map, usable_cores
@@ -103,7 +96,7 @@ def ours(size, batch, labels):
 
 
 def theirs(size, batch, labels):
-    """The same in transformers on PyTorch, the vocabulary at the masked places only."""
+    """transformers on PyTorch, with logits at masked positions only; return as `ours`."""
     import torch
     import transformers
 
@@ -116,7 +109,7 @@ def theirs(size, batch, labels):
     adam = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
     batch = {name: torch.tensor(array) for name, array in batch.items()}
     labels = torch.tensor(labels)
-    places = labels != -100
+    masked = labels != -100
 
     def forward():
         model.eval()
@@ -125,8 +118,8 @@ def theirs(size, batch, labels):
 
     def step():
         model.train()
-        logits = model.cls(model.bert(**batch).last_hidden_state[places])
-        torch.nn.functional.cross_entropy(logits, labels[places]).backward()
+        logits = model.cls(model.bert(**batch).last_hidden_state[masked])
+        torch.nn.functional.cross_entropy(logits, labels[masked]).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
         adam.zero_grad()

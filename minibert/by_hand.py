@@ -342,7 +342,9 @@ def mask_tokens(ids: Ids, V: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
 
     Of the targets 80 % are shown as [MASK], 10 % as a random token, 10 % as they are.
     """
-    targets = (ids > MASK) & (rng.random(ids.shape) < 0.15)  # (B, T); special tokens are never hidden
+    targets = (ids > MASK) & (
+        rng.random(ids.shape) < 0.15
+    )  # (B, T); special tokens are never hidden
     draw = rng.random(ids.shape)
     noise = rng.integers(MASK + 1, V, ids.shape)
     shown = np.where(targets & (draw < 0.8), MASK, ids)
@@ -411,12 +413,17 @@ def main(steps: int = 600, seed: int = 0) -> None:
     hidden = (ids > MASK) & (rng.random(ids.shape) < 0.15)  # (B, T)
     shown = np.where(hidden, MASK, ids)
     x, _ = body_forward(p, (shown, np.zeros_like(ids), np.ones_like(ids)), K)
-    guesses = np.where(hidden, mlm_head_forward(p, x)[0].argmax(axis=-1), ids)  # (B, T, V) -> (B, T)
+    guesses = np.where(
+        hidden, mlm_head_forward(p, x)[0].argmax(axis=-1), ids
+    )  # (B, T, V) -> (B, T)
     for row in range(len(ids)):
         for what, tokens in (("hidden", shown), ("filled", guesses)):
-            print(what, "".join(([*"[CS?"] + characters)[i] for i in tokens[row, 1:-1]).replace("\n", " "))
-    print((guesses==ids)[hidden].mean())
-    
+            print(
+                what,
+                "".join(([*"[CS?"] + characters)[i] for i in tokens[row, 1:-1]).replace("\n", " "),
+            )
+    print((guesses == ids)[hidden].mean())
+
 
 if __name__ == "__main__":
     main()

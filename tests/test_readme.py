@@ -1,20 +1,59 @@
-"""What the README shows works: every command parses and names what is there, every block runs."""
+"""The README: commands parse, Python blocks run, files exist, and the reading path is complete."""
 
+import importlib.util
 import re
 import shlex
-from pathlib import Path
+import sys
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 
+import minibert
+from minibert import BertConfig, BertForMaskedLM
 from minibert.cli import build_parser
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(minibert.__file__).parent
 README = (ROOT / "README.md").read_text("utf-8")
 SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     command for block in SHELL for line in block.splitlines() for command in line.split(" && ")
 ]
+MAX_ROWS = 12  # of a table of "Read it"
+MAX_MINUTES = 300  # "an afternoon"
+MAX_DEPTH = 10  # of minibert's functions on the call stack; loss_and_grads is 1
+MAX_LINES = 2200  # of all files that loss_and_grads executes
+
+
+def section(title):
+    """Return the text of a section (str)."""
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def tables(text):
+    """Return the tables of a text (list), each a list of rows, each a list of cells."""
+    found = re.findall(r"^\|.*\|\n\|[-| ]+\|\n((?:\|.*\|\n)+)", text, re.MULTILINE)
+    return [[row.strip("| ").split(" | ") for row in rows.splitlines()] for rows in found]
+
+
+def named_files(text):
+    """Return the Python files and folders that a text names in backticks (list of str).
+
+    A name without a folder is in the folder of the name before it.
+
+    >>> named_files("`minibert/data/rng.py`, `sampling.py`; `docs/`, `x.y`")
+    ['minibert/data/rng.py', 'minibert/data/sampling.py', 'docs/']
+    """
+    found = []
+    for name in re.findall(r"`([\w/.]+(?:\.py|/))`", text):
+        is_alone = "/" not in name and found
+        found.append(str(PurePosixPath(found[-1]).with_name(name)) if is_alone else name)
+    return found
+
+
+READING_PATH, TRAINING, ROOMS = tables(section("Read it"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -25,8 +64,9 @@ def test_every_command_parses_and_resolves(command):
         assert callable(build_parser().parse_args(words[1:]).command)
     elif program == "python3":
         assert words == ["python3", "-m", "venv", ".venv"]
-    elif program in ("python", "python3"):
-        assert (ROOT / words[1]).is_file()
+    elif program == "python":
+        assert words[1] == "-m"
+        assert importlib.util.find_spec(words[2]) is not None
     elif program == "pip":
         assert words[1] == "install"
         extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
@@ -47,12 +87,94 @@ def test_every_python_block_runs(block, tmp_path, monkeypatch):
 def test_the_two_commands_come_first():
     assert "minibert demo" in COMMANDS[2]
     assert COMMANDS[5] == ".venv/bin/pytest"
-    assert PYTHON
+    assert len(PYTHON) == 2
 
 
-def test_every_file_of_the_reading_order_is_there_with_its_length():
-    rows = re.findall(r"^\| `(minibert/[\w/.]+\.py)` \| (\d+) \|", README, re.M)
-    assert len(rows) > 15
-    for name, lines in rows:
-        count = len((ROOT / name).read_text("utf-8").splitlines())
-        assert abs(count - int(lines)) <= 3, (name, count)
+def test_ci_finds_the_test_command():
+    lines = re.findall(r"^python3 -m venv .*pytest$", README, re.MULTILINE)
+    assert lines == [SHELL[1].strip()]
+
+
+def test_every_module_after_python_m_exists():
+    modules = set(re.findall(r"python -m ([\w.]+)", README)) - {"venv"}
+    assert len(modules) > 5
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []
+
+
+def test_every_file_named_exists():
+    lines = README.splitlines()
+    names = [name for line in lines for name in named_files(line)]
+    names += re.findall(r"\]\(([^):]+)\)", README)
+    assert len(names) > 50
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_every_example_is_in_the_table_of_extensions():
+    named = {name for row in tables(section("Extend it"))[0] for name in named_files(row[-1])}
+    files = (ROOT / "examples").glob("*.py")
+    assert named == {f"examples/{path.name}" for path in files if path.stem != "__init__"}
+
+
+def test_every_measured_file_is_linked():
+    linked = set(re.findall(r"\(benchmarks/results/([\w.]+)\)", README))
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    results = {path.name for path in (ROOT / "benchmarks" / "results").glob("*.md")}
+    assert {name for name in results if Path(name).stem in scripts} <= linked
+
+
+# The reading path.
+
+
+def test_the_tables_of_files_are_short():
+    assert READING_PATH[0][0] == "`minibert/by_hand.py`"
+    assert max(map(len, (READING_PATH, TRAINING, ROOMS))) <= MAX_ROWS
+    assert sum(int(minutes) for _, minutes, _ in READING_PATH) <= MAX_MINUTES
+
+
+def test_every_room_is_in_a_table():
+    rows = [*READING_PATH, *TRAINING, *ROOMS]
+    named = {tuple(name.split("/"))[1] for row in rows for name in named_files(row[0])}
+    parts = {path.name for path in PACKAGE.iterdir() if not path.name.startswith(("_", "."))}
+    assert parts - {"py.typed", "typing.py"} <= named
+
+
+@pytest.fixture(scope="module")
+def executed():
+    """Return the lengths of the files that `loss_and_grads` executes (dict), and its depth."""
+    config = BertConfig.preset("tiny", vocab_size=50, max_position_embeddings=16)
+    model, rng = BertForMaskedLM(config), np.random.default_rng(0)
+    ids = rng.integers(5, 50, (4, 16))
+    mask = np.arange(16) < [[16], [12], [9], [16]]
+    labels = np.where(mask & (rng.random(ids.shape) < 0.2), ids, -100)
+    labels[:, 1] = ids[:, 1]
+    files, depth, deepest = {}, 0, 0
+
+    def note(frame, event, _):
+        nonlocal depth, deepest
+        path = Path(frame.f_code.co_filename)
+        if event in ("call", "return") and path.is_relative_to(PACKAGE):
+            files[f"minibert/{path.relative_to(PACKAGE).as_posix()}"] = path
+            depth += 1 if event == "call" else -1
+            deepest = max(deepest, depth)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        model.loss_and_grads({"input_ids": ids * mask, "attention_mask": mask * 1}, labels, rng)
+    finally:
+        sys.setprofile(before)
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in files.items()}
+    return lines, deepest
+
+
+def test_the_reading_path_covers_the_files_that_loss_and_grads_executes(executed):
+    lines, _ = executed
+    named = {name for row in READING_PATH for name in named_files(row[0])}
+    assert len(lines) > 15
+    assert lines.keys() <= named
+
+
+def test_loss_and_grads_executes_few_lines_and_a_shallow_stack(executed):
+    lines, deepest = executed
+    assert 5 < deepest <= MAX_DEPTH
+    assert sum(lines.values()) <= MAX_LINES, lines

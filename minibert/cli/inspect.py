@@ -3,18 +3,9 @@
 import argparse
 from pathlib import Path
 
-from minibert import models
-from minibert.inspection import inspect_text, printed, write_page
+from minibert.inspection import inspect_text, inspectable_models, printed, write_page
 from minibert.models.checkpoints import read_architectures
 from minibert.tokenization import WordPieceTokenizer
-
-MODELS = (
-    models.BertForPreTraining,
-    models.BertForMaskedLM,
-    models.BertForSequenceClassification,
-    models.BertForTokenClassification,
-    models.BertModel,
-)
 
 DESCRIPTION = """
 For a model with a head, also prints its prediction; with --backward, also the norm of the gradient
@@ -43,10 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print a text's activations in a model, and write them to a page if one is asked for."""
     names = read_architectures(options.model)
-    kind = next((kind for kind in MODELS if kind.__name__ in names), None)
+    known = inspectable_models()
+    kind = next((known[name] for name in names if name in known), None)
     if kind is None:
         raise ValueError(
-            f"{options.model}: expected one of {', '.join(kind.__name__ for kind in MODELS)}, "
+            f"{options.model}: expected one of {', '.join(known)}, "
             f"got {', '.join(names) or 'a model of an unknown kind'}"
         )
     inspection = inspect_text(

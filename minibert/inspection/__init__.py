@@ -1,7 +1,16 @@
-"""Looking inside: every station of a forward pass and of its way back, in a terminal or a page."""
+"""Inspection: the activations and gradients of one text, in a terminal or on a page."""
 
+from minibert.inspection.activations import Activation
 from minibert.inspection.page import write_page
+from minibert.inspection.predictions import inspectable_models
 from minibert.inspection.terminal import printed
-from minibert.inspection.walk import Inspection, Station, inspect_text
+from minibert.inspection.walk import Inspection, inspect_text
 
-__all__ = ["Inspection", "Station", "inspect_text", "printed", "write_page"]
+__all__ = [
+    "Activation",
+    "Inspection",
+    "inspect_text",
+    "inspectable_models",
+    "printed",
+    "write_page",
+]

@@ -1,4 +1,4 @@
-"""An inspection as one page of HTML that needs nothing else: no network, no library."""
+"""An inspection as one HTML page without a network or a library."""
 
 import base64
 import json
@@ -13,8 +13,8 @@ import numpy as np
 from minibert.inspection.walk import Inspection
 from minibert.io.atomic import atomic_write
 
-# A weight takes two bytes of the page: from 0 to 1 in steps of 1/65,535; a cosine likewise from
-# -1 to 1. With 128 tokens, 12 blocks and 12 heads that makes a page of 7 MB.
+# Attention weights, from 0 to 1, are stored as uint16 and cosines, from -1 to 1, as int16. With 128
+# tokens, 12 blocks and 12 heads the page is 7 MB.
 WEIGHT, COSINE = 65_535, 32_767
 
 
@@ -24,10 +24,16 @@ def write_page(
     inspections: Sequence[Inspection],
     pictures: Sequence[str] = (),
 ) -> None:
-    """Write a page with the inspections, and above them pictures as <svg> elements.
+    """Write a page with inspections.
+
+    Args:
+        path: the file.
+        title: of the page.
+        inspections: in order.
+        pictures: <svg> elements above them.
 
     Raises:
-        OSError: it can't be written; what stood there stays whole.
+        OSError: it can't be written; an existing file is left as it is.
     """
     # In a script, "<" might end it or begin a comment; as an escape it is the same JSON.
     data = json.dumps([_data(each) for each in inspections], allow_nan=False)
@@ -39,7 +45,7 @@ def write_page(
 
 
 def _data(inspection: Inspection) -> dict[str, Any]:
-    """Return what the page's script reads."""
+    """Return the data (dict) for the page's script."""
     saliency = inspection.saliency
     return {
         "kind": inspection.kind,
@@ -47,12 +53,12 @@ def _data(inspection: Inspection) -> dict[str, Any]:
         "tokens": inspection.tokens,
         "ids": inspection.ids,
         "cut": inspection.cut,
-        "said": inspection.said,
+        "predictions": inspection.predictions,
         "score": inspection.score,
         "saliency": None if saliency is None else [_short(value) for value in saliency],
-        "stations": [
-            [s.part, s.name, list(s.shape), _short(s.norm), _short(s.gradient_norm)]
-            for s in inspection.stations
+        "activations": [
+            [a.part, a.name, list(a.shape), _short(a.norm), _short(a.gradient_norm)]
+            for a in inspection.activations
         ],
         "heads": inspection.attentions.shape[1],
         "attentions": _packed(inspection.attentions, WEIGHT, "<u2"),
@@ -60,10 +66,11 @@ def _data(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _short(number):
+def _short(number: float | None) -> float | None:
+    """Round a number to five digits."""
     return None if number is None else float(f"{number:.5g}")
 
 
-def _packed(array, scale, dtype):
-    """Return numbers as base64 of small integers."""
+def _packed(array: np.ndarray, scale: int, dtype: str) -> str:
+    """Encode numbers as base64 of small integers."""
     return base64.b64encode(np.rint(array * scale).astype(dtype).tobytes()).decode()

@@ -6,7 +6,6 @@ calls: the cache is returned and handed back.
 
 from typing import Any, NamedTuple, Protocol
 
-from minibert.layers.positions import Positions
 from minibert.parameters import Views
 from minibert.specs import Specs
 from minibert.typing import Array, Rng
@@ -26,7 +25,7 @@ class Site(NamedTuple):
     keys: Array
     mask: Array | None = None
     rows: Array | None = None
-    positions: Positions | None = None
+    positions: Any = None  # a `layers.Positions`, whose methods take a site
     tables: Any = None
 
     @property

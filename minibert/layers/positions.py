@@ -5,16 +5,14 @@ queries and keys (rotary positions) or adds to the scores (a relative bias, a ca
 encoder owns it and puts it into the batch's `Site`, where every attention layer finds it.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from minibert.layers.base import Site
 from minibert.parameters import Views
 from minibert.specs import Spec, Specs
 from minibert.typing import Array
-
-if TYPE_CHECKING:
-    from minibert.layers.base import Site
 
 
 class Positions:
@@ -48,11 +46,11 @@ class Positions:
         """Gradient of `turn` with respect to the heads."""
         return dheads
 
-    def scores(self, site: "Site") -> Array | None:
+    def scores(self, site: Site) -> Array | None:
         """Return what is added to the scores, broadcast against (B, K, R, T); None: nothing."""
         return None
 
-    def scores_backward(self, dscores: Array, site: "Site", dtables: Any) -> None:
+    def scores_backward(self, dscores: Array, site: Site, dtables: Any) -> None:
         """Gradient of `scores`; adds into `dtables`.
 
         Args:

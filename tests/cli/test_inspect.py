@@ -7,7 +7,7 @@ def test_inspect_prints_activations_and_gradients_and_writes_a_page(workspace, t
     page = tmp_path / "look.html"
     assert run(["inspect", workspace / "classifier", "the cat sat", "--html", page]) == 0
     printed = capsys.readouterr().out
-    assert "the gradient's way home, from the score of " in printed
+    assert "gradients, output to input, of the score of " in printed
     assert "the cat sat" in page.read_text("utf-8")
     assert (
         run(["inspect", workspace / "classifier", "the cat", "--pair", "a dog", "--label", "dogs"])
@@ -17,7 +17,7 @@ def test_inspect_prints_activations_and_gradients_and_writes_a_page(workspace, t
     assert run(["inspect", workspace / "model", "the [MASK] sat"]) == 0
     printed = capsys.readouterr().out
     assert "token 2: " in printed
-    assert "way home" not in printed
+    assert "gradients, output" not in printed
     assert (
         run(["inspect", workspace / "model", "the cat sat", "--html", page]) == 0
     )  # nothing to guess

@@ -67,7 +67,7 @@ def test_the_text_its_tokens_and_its_classes_are_shown(page, seen):
     assert [token.splitlines()[0] for token in tokens] == seen.tokens
     numbers = [float(token.splitlines()[1]) for token in tokens]
     np.testing.assert_allclose(numbers, seen.saliency, rtol=0.01)
-    ((_, answers),) = seen.said
+    ((_, answers),) = seen.predictions
     bars = first.locator(".bar").all_inner_texts()
     assert [bar.split()[0] for bar in bars] == [name for name, _ in answers]
     assert [bar.split()[-1] for bar in bars] == [f"{share:.1%}" for _, share in answers]
@@ -79,7 +79,7 @@ def test_nothing_is_wider_than_the_window(page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_pointing_at_a_token_tells_what_it_reads(page, seen):
+def test_pointing_at_a_token_shows_its_attention_weights(page, seen):
     for layer, head in ((1, "mean"), (2, "1"), (1, "2")):
         page.locator("select.layer").first.select_option(label=str(layer))
         page.locator("select.head").first.select_option(label=head)
@@ -88,7 +88,7 @@ def test_pointing_at_a_token_tells_what_it_reads(page, seen):
         page.locator(".lines text[tabindex]").nth(1).hover()
         said = page.locator(".attention-value").first.inner_text()
         most = int(np.argmax(row))
-        assert said.startswith(f"{seen.tokens[1]} (1) reads {seen.tokens[most]} ({most}) ")
+        assert said.startswith(f"{seen.tokens[1]} (1) attends to {seen.tokens[most]} ({most}) ")
         assert f" {row[most]:.1%}," in said
         lines = page.locator("section").first.locator(".lines line").count()
         assert lines == (np.round(row, 4) >= 0.01).sum()
@@ -118,13 +118,13 @@ def test_pointing_at_a_cell_tells_its_weight_and_its_cosine(page, seen):
             assert said.endswith(form.format(values[t, u]))
 
 
-def test_the_stations_are_a_table(page, seen):
+def test_the_activations_are_a_table(page, seen):
     page.locator("summary").first.click()
-    rows = page.locator("table.stations").first.locator("tr:not(.part)").all_inner_texts()[1:]
-    assert len(rows) == len(seen.stations)
-    for row, station in zip(rows, seen.stations, strict=True):
+    rows = page.locator("table.activations").first.locator("tr:not(.part)").all_inner_texts()[1:]
+    assert len(rows) == len(seen.activations)
+    for row, activation in zip(rows, seen.activations, strict=True):
         name, shape, norm, gradient = row.split("\t")
-        assert name == station.name
-        assert shape == " × ".join(map(str, station.shape))
-        assert float(norm) == pytest.approx(station.norm, rel=1e-3)
-        assert float(gradient) == pytest.approx(station.gradient_norm, rel=1e-3)
+        assert name == activation.name
+        assert shape == " × ".join(map(str, activation.shape))
+        assert float(norm) == pytest.approx(activation.norm, rel=1e-3)
+        assert float(gradient) == pytest.approx(activation.gradient_norm, rel=1e-3)

@@ -355,6 +355,15 @@ def test_encoder_runs_its_blocks_in_order_and_trims_the_last_alone():
     assert (params["layer.0.output.dense.bias"] != params["layer.1.output.dense.bias"]).all()
 
 
+def test_encoder_at_the_first_token_equals_this_token_of_all():
+    """Without padding, blocks that read too few tokens would have arrays that fit."""
+    stack = encoder()
+    params, x = parameters(stack), numbers(B, T, D)
+    whole, _ = stack.forward(params, x, site(x, padded=False))
+    first, _ = stack.forward(params, x, site(x, np.zeros((B, 1), int), padded=False))
+    np.testing.assert_allclose(first, whole[:, :1], rtol=1e-12)
+
+
 def test_encoder_runs_no_block_above_the_last_wanted_state():
     stack = encoder()
     params, x = parameters(stack), numbers(B, T, D)

@@ -1,4 +1,4 @@
-"""Everything that is proven, and that the proof covers every backward there is."""
+"""The verified cases: all pass, and they cover every backward of the package."""
 
 import inspect
 from pathlib import Path
@@ -7,65 +7,108 @@ import numpy as np
 import pytest
 
 from minibert import functional, layers
+from minibert.functional import activate_forward
 from minibert.gradcheck import GradientError
+from minibert.models.table import MODELS
 from minibert.testing.cases import Case, cases, examples, markdown, report
-from minibert.testing.cases.examples import BATCH, IDS, MASK, MASKED_LABELS, ROWS, tasks
+from minibert.testing.cases.examples import (
+    BATCH,
+    IDS,
+    MASK,
+    MASKED_LABELS,
+    ROWS,
+    labelled_models,
+)
 from minibert.testing.cases.functions import function_cases
-from minibert.testing.cases.layers import layer_cases
+from minibert.testing.cases.layers import ToyPositions, layer_cases
 
 CASES = list(cases())
-FUNCTIONS = [case for case in CASES if case.what.islower()]
-MODELS = [case for case in CASES if case.what.startswith("Bert")]
+FUNCTIONS = [case for case in CASES if case.subject.islower()]
+MODEL_CASES = [case for case in CASES if case.subject.startswith("Bert")]
 LARGER = [case for case in CASES if case not in FUNCTIONS]  # layers and models
-# One key has all the attention, and a loss of nothing is 0: here, gradients of 0 are the point.
-PROVES_ZEROS = {"one key", "one token", "all labels ignored", "all questions ignored"}
-KEPT = Path(__file__).parents[2] / "benchmarks/results/gradients.md"
+KEEPING = [case for case in CASES if case.output is not None]
+# One key has all the attention, and a loss of no label is 0: here, gradients of 0 are the point.
+ZERO_VARIANTS = {"one key", "one token", "all labels ignored"}
+STORED = Path(__file__).parents[2] / "benchmarks/results/gradients.md"
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_every_function_layer_and_model_is_proven(case):
-    """A function in every element; what is larger in a few, and along a direction."""
+def test_every_case_passes(case):
+    """A function in every element; a layer or model in a few, and along a direction."""
     if case in FUNCTIONS:
-        look_at(case, case.check())
+        assert_verified(case, case.check())
     else:
-        look_at(case, case.check(entries=0 if case in MODELS and case.how else 2))
+        quick = 0 if case in MODEL_CASES and case.variant else 2
+        assert_verified(case, case.check(entries=quick))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", LARGER, ids=[case.name for case in LARGER])
-def test_every_layer_and_model_is_proven_in_all_the_elements_of_the_table(case):
-    look_at(case, case.check())
+def test_every_layer_and_model_case_passes_in_all_elements_of_the_table(case):
+    assert_verified(case, case.check())
 
 
-def look_at(case, rows):
-    assert rows
-    assert all(row.passed for row in rows)
-    # A gradient of nothing proves nothing: only what softmax ignores may be zero.
-    assert all(row.tolerance <= 1e-6 for row in rows)
-    if case.how in PROVES_ZEROS:
+def assert_verified(case, results):
+    assert results
+    assert all(result.passed for result in results)
+    # A gradient of zero verifies nothing: only those that softmax ignores may be zero.
+    assert all(result.tolerance <= 1e-6 for result in results)
+    if case.variant in ZERO_VARIANTS:
         return
     allowed = {"BertForQuestionAnswering": 3, "BertForMultipleChoice": 2}
-    endings = {".".join(row.name.split(".")[-2:]) for row in rows if row.tolerance == 1e-10}
-    assert len(endings) <= allowed.get(case.what, 1), endings
+    endings = {".".join(r.name.split(".")[-2:]) for r in results if r.tolerance == 1e-10}
+    assert len(endings) <= allowed.get(case.subject, 1), endings
     assert endings <= {"key.bias", "qa_outputs.bias", "LayerNorm.bias", "classifier.bias"}
 
 
-def test_the_sizes_tell_axes_apart_and_the_batch_is_a_hard_one():
+@pytest.mark.parametrize("case", KEEPING, ids=[case.name for case in KEEPING])
+def test_keep_changes_no_bit_of_the_output(case):
+    np.testing.assert_array_equal(case.output(True), case.output(False))
+
+
+def test_keep_is_compared_for_every_forward_that_has_it():
+    """Of the functions and of the layers."""
+    names = [name for name in functional.__all__ if name.endswith("_forward")]
+    having = {n for n in names if "keep" in inspect.signature(getattr(functional, n)).parameters}
+    assert having == {"activate_forward", "add_norm_forward", "attention_forward"}
+    subjects = {case.subject for case in KEEPING}
+    assert subjects >= {"gelu", "gelu_new", "relu", "add_norm", "attention"}
+    assert subjects >= {
+        kind.__name__ for kind in LAYERS if "keep" in inspect.signature(kind.forward).parameters
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "out_error", "slope_error"),
+    [("gelu", 1.5e-7, 2e-7), ("gelu_new", 1.5e-7, 2e-6), ("relu", 0, 0)],
+)
+def test_float32_activations_are_near_those_of_float64(kind, out_error, slope_error):
+    """In float32, GELU has another fit than in float64; out errors are of max(1, |x|)."""
+    x = np.concatenate([np.linspace(-40, 40, 200_001), np.geomspace(1e-30, 40, 3000)])
+    x = np.concatenate([x, -x]).astype(np.float32)[:, None]
+    out, slope = activate_forward(x.copy(), None, kind)
+    exact, exact_slope = activate_forward(x.astype(np.float64), None, kind)
+    assert out.dtype == slope.dtype == np.float32
+    assert np.max(np.abs(out - exact) / np.maximum(np.abs(x), 1)) <= out_error
+    assert np.max(np.abs(slope - exact_slope)) <= slope_error
+
+
+def test_sizes_differ_and_the_batch_is_difficult():
     sizes = [getattr(examples, letter) for letter in "BTKHDFVCR"]
     assert len(set(sizes)) == len(sizes)
     assert min(sizes) >= 2
     assert 0 < MASK[1].sum() < len(MASK[1])  # padding
-    assert MASK.sum(axis=1).min() == 0  # a sequence that sees nothing
+    assert MASK.sum(axis=1).min() == 0  # a sequence of padding alone
     assert len(np.unique(IDS)) < IDS.size  # repeated ids
     counts = (MASKED_LABELS != -100).sum(axis=1).tolist()
-    assert len(set(counts)) == len(counts)  # unequal numbers of masked places
+    assert len(set(counts)) == len(counts)  # different numbers of masked positions
     assert any(len(set(rows)) < len(rows) for rows in ROWS.tolist())
     assert len({case.name for case in CASES}) == len(CASES)
     assert set(BATCH) == {"input_ids", "token_type_ids", "attention_mask"}
 
 
-def refused(some_cases):
-    """The names of the cases that fail; what is wrong everywhere is wrong in any element."""
+def failing(some_cases):
+    """Return the names of the cases that fail; a wrong factor shows in any element."""
     names = []
     for case in some_cases:
         try:
@@ -79,7 +122,7 @@ BACKWARDS = [name for name in functional.__all__ if name.endswith("_backward")]
 
 
 @pytest.mark.parametrize("name", BACKWARDS)
-def test_a_slightly_wrong_backward_of_any_function_is_noticed(name, monkeypatch):
+def test_a_slightly_wrong_backward_of_any_function_fails(name, monkeypatch):
     right = getattr(functional, name)
 
     def wrong(first, *rest):
@@ -88,38 +131,56 @@ def test_a_slightly_wrong_backward_of_any_function_is_noticed(name, monkeypatch)
         return right(first * 1.0001, *rest)
 
     monkeypatch.setattr(functional, name, wrong)
-    assert refused(function_cases())
+    assert failing(function_cases())
 
 
-def test_every_head_is_a_task():
-    from minibert.models import heads
-
-    kinds = [kind for name, kind in vars(heads).items() if name.startswith("BertFor")]
-    assert set(kinds) == {task.kind for task in tasks()}
+def test_every_model_has_a_case():
+    assert {case.subject.split(",")[0] for case in MODEL_CASES} == set(MODELS)
+    assert [each.kind.__name__ for each in labelled_models() if "," not in each.name] == [
+        name for name in MODELS if name != "BertModel"
+    ]
 
 
 CLASSES = [kind for _, kind in inspect.getmembers(layers, inspect.isclass)]
-LAYERS = [kind for kind in CLASSES if kind is not layers.LeanBlock]  # which only predicts
+# Protocols, a tuple, the base class of positions, and two that have no gradient.
+WITHOUT_GRADIENT = {
+    layers.Frozen, layers.Head, layers.Layer, layers.Positions, layers.SinusoidalPositions,
+    layers.Site,
+}  # fmt: skip
+LAYERS = [kind for kind in CLASSES if kind not in WITHOUT_GRADIENT]
 
 
 @pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
-def test_a_slightly_wrong_backward_of_any_layer_is_noticed(kind, monkeypatch):
+def test_a_slightly_wrong_backward_of_any_layer_fails(kind, monkeypatch):
     right = kind.backward
     monkeypatch.setattr(kind, "backward", lambda self, dout, *rest: right(self, dout * 1.01, *rest))
-    own = [case for case in layer_cases() if case.what == kind.__name__]
+    own = [case for case in layer_cases() if case.subject == kind.__name__]
     assert own
-    assert refused(own) == [case.name for case in own]
+    assert failing(own) == [case.name for case in own]
+
+
+POSITION_METHODS = ["turn_backward", "scores_backward", "backward"]
+
+
+@pytest.mark.parametrize("name", POSITION_METHODS)
+def test_a_slightly_wrong_backward_of_positions_fails(name, monkeypatch):
+    right = getattr(ToyPositions, name)
+    wrong = lambda self, first, *rest: right(self, first * 1.01, *rest)  # noqa: E731
+    monkeypatch.setattr(ToyPositions, name, wrong)
+    own = [case for case in layer_cases() if "rotation and bias" in case.variant]
+    assert own
+    assert failing(own) == [case.name for case in own]
 
 
 def fails(**how):
     raise GradientError("x at [0]: analytic 1, numeric 2")
 
 
-def test_the_report_has_a_line_for_each_and_says_what_is_wrong(capsys):
+def test_report_prints_a_line_for_each_case_and_the_errors(capsys):
     results = report([CASES[0], Case("bad", "input", fails)])
     assert [rows is None for _, rows in results] == [False, True]
     head, right, bad, why, verdict = capsys.readouterr().out.splitlines()
-    assert head.split() == ["what", "error", "allowed", "analytic", "numeric", "worst", "at"]
+    assert head.split() == ["case", "error", "allowed", "analytic", "numeric", "worst", "at"]
     name, error, allowed, analytic, numeric, _, _, *index = right.split()
     assert name == "linear"
     assert float(error) <= float(allowed) == 1e-7
@@ -134,16 +195,16 @@ def test_the_report_has_a_line_for_each_and_says_what_is_wrong(capsys):
     assert ": all gradients agree" in capsys.readouterr().out
 
 
-def test_a_quick_report_has_each_model_once():
+def test_the_quick_cases_contain_each_model_once():
     quick = [case.name for case in cases(every=False)]
     assert set(quick) < {case.name for case in CASES}
     assert [name for name in quick if name.startswith("Bert")] == [
-        case.what for case in MODELS if not case.how
+        case.subject for case in MODEL_CASES if not case.variant
     ]
 
 
 def cells(text):
-    """Every table of a Markdown text: by its heading, its lines as lists of cells."""
+    """Return the tables of a Markdown text by heading: lists of lines, which are lists of cells."""
     tables: dict[str, list[list[str]]] = {}
     heading = ""
     for line in text.splitlines():
@@ -156,27 +217,29 @@ def cells(text):
     return tables
 
 
-def test_the_kept_table_has_every_gradient_and_nothing_in_it_is_wrong():
-    tables = cells(KEPT.read_text())
-    heads = markdown([(case, None if case.how else case.check(entries=0)) for case in MODELS])
+def test_the_stored_table_contains_every_gradient_and_no_error():
+    tables = cells(STORED.read_text())
+    heads = markdown(
+        [(case, None if case.variant else case.check(entries=0)) for case in MODEL_CASES]
+    )
     for heading, lines in list(cells(heads).items())[2:]:
-        kept = tables.pop(heading)
-        assert [line[0] for line in kept] == [line[0] for line in lines]  # parameters
-        assert kept[0] == lines[0]  # options
-        for line in kept[1:]:
+        stored = tables.pop(heading)
+        assert [line[0] for line in stored] == [line[0] for line in lines]  # parameters
+        assert stored[0] == lines[0]  # options
+        for line in stored[1:]:
             assert all(cell in ("0", "-") or float(cell) <= 1e-6 for cell in line[1:]), line
     assert set(tables) == {"Functions", "Layers"}
-    rest = [case for case in CASES if case not in MODELS]
-    kept = [line for lines in tables.values() for line in lines[1:]]
-    # As the header has them: of, on, gradient of, error, where.
-    assert {(line[0], line[1]) for line in kept} == {(case.what, case.how) for case in rest}
-    assert all(line[3] == "0" or float(line[3]) <= 1e-7 for line in kept)
+    rest = [case for case in CASES if case not in MODEL_CASES]
+    stored = [line for lines in tables.values() for line in lines[1:]]
+    # The columns: case, variant, gradient of, error, worst at.
+    assert {(line[0], line[1]) for line in stored} == {(c.subject, c.variant) for c in rest}
+    assert all(line[3] == "0" or float(line[3]) <= 1e-7 for line in stored)
 
 
-def test_a_table_says_what_is_wrong():
+def test_markdown_names_errors():
     both = [(CASES[0], CASES[0].check()), (Case("bad", "", fails), None)]
-    both += [(Case("BertForAll", how, fails), None) for how in ("", "dropout")]
+    both += [(Case("BertForAll", variant, fails), None) for variant in ("", "dropout")]
     tables = cells(markdown(both))
     assert [line[2:4] for line in tables["Functions"][1:]][-1] == ["all", "WRONG"]
     assert float(tables["Functions"][1][3]) < 1e-7
-    assert tables["BertForAll"] == [["gradient of", "as it comes", "dropout"]]
+    assert tables["BertForAll"] == [["gradient of", "default", "dropout"]]

@@ -7,7 +7,7 @@ bugs; gradients are added to non-zero ones; dropout is replayed from a seed.
 import time
 from collections.abc import Iterable, Iterator
 
-from minibert.gradcheck import GradientError, Row
+from minibert.gradcheck import GradientError, GradientResult
 from minibert.testing.cases.functions import function_cases
 from minibert.testing.cases.layers import layer_cases
 from minibert.testing.cases.matrix import Results, markdown
@@ -52,7 +52,7 @@ def report(some_cases: Iterable[Case]) -> Results:
     return results
 
 
-def line(name: str, results: list[Row]) -> str:
+def line(name: str, results: list[GradientResult]) -> str:
     """Return one line of the report (str): the result that is nearest to its tolerance."""
     worst = max(results, key=lambda result: result.error / result.tolerance)
     index = "a random direction" if worst.index is None else list(worst.index)

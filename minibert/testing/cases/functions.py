@@ -11,7 +11,7 @@ import numpy as np
 
 from minibert import functional as f
 from minibert.gradcheck import check_pair
-from minibert.gradcheck.checks import added
+from minibert.gradcheck.checks import accumulated_gradients
 from minibert.parameters import Parameters
 from minibert.testing.cases.examples import IDS, MASK, ROWS, B, C, D, F, H, K, R, T, V
 from minibert.testing.cases.records import Case, dropout_rng, normal
@@ -63,7 +63,7 @@ def _accumulated(
 ) -> tuple[Any, Parameters]:
     """Return the result of `backward(grads)`, and the gradients that it adds for these arrays."""
     layout = {name: array.shape for name, array in arrays.items()}
-    return added(Parameters(layout, dtype=np.float64), backward)
+    return accumulated_gradients(Parameters(layout, dtype=np.float64), backward)
 
 
 def _affine(backward: Callable[..., Any], *names: str) -> Callable[..., Gradients]:
@@ -261,7 +261,7 @@ def _attention_cases() -> Iterator[Case]:
         )  # fmt: skip
 
 
-def _heads(heads: int, length: int) -> dict[str, np.ndarray]:
+def _heads(heads: int, length: int) -> dict[str, Any]:
     """Return query (B, heads, R, H), key and value (B, heads, length, H)."""
     return {
         "query": normal(B, heads, R, H),

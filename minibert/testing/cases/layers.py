@@ -19,6 +19,7 @@ from minibert.testing.cases.records import ZEROS, Case, dropout_rng, normal
 from minibert.typing import Array
 
 INNER = 4  # the width of a table of word embeddings that is not D
+SOME = 9  # elements of each array that are checked in stacks, and in variants of a checked layer
 
 
 def layer_cases() -> Iterator[Case]:
@@ -304,7 +305,7 @@ def _sublayer_cases() -> Iterator[Case]:
     yield _at_site(layers.FeedForward(D, F, "gelu_new"), "gelu_new", anywhere)
     norm = layers.LayerNorm("LayerNorm", D, 1e-12)
     residual = layers.Residual(feed_forward, norm, 0.3)
-    yield _at_site(residual, "feed-forward", anywhere)
+    yield _at_site(residual, "feed-forward", anywhere, entries=SOME)
     yield _at_site(residual, "feed-forward, dropout", anywhere, dropout=True)
     for which, site in _sites():
         for heads, name in ((K, ""), (1, "one head, ")):
@@ -315,13 +316,16 @@ def _sublayer_cases() -> Iterator[Case]:
         )
         variant = f"{which}, rotation and bias, masked, dropout"
         # Rotated, the key's bias differs between positions, so its gradient is not zero.
-        yield _layer(positioned, variant, subject="SelfAttention", zeros=(), x=normal(B, T, D))
+        yield _layer(
+            positioned, variant, subject="SelfAttention", zeros=(), entries=SOME, x=normal(B, T, D)
+        )
         residual = layers.Residual(
             layers.SelfAttention("attention", D, K, rate=0.2),
             layers.LayerNorm("LayerNorm", D, 1e-12),
             0.3,
         )
-        yield _at_site(residual, f"attention, {which}, masked, dropout", site, dropout=True)
+        variant = f"attention, {which}, masked, dropout"
+        yield _at_site(residual, variant, site, dropout=True, entries=SOME)
 
 
 def _block_cases() -> Iterator[Case]:
@@ -392,5 +396,5 @@ def _encoder(
 
     layer = EncodedBatch(encoder, site, fixed)
     return _layer(
-        layer, variant, subject="Encoder", params=params, output=output, entries=9, **options
+        layer, variant, subject="Encoder", params=params, output=output, entries=SOME, **options
     )

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from minibert.gradcheck import Row
+from minibert.gradcheck import GradientResult
 from minibert.gradcheck.checks import MODEL_TOLERANCE, TOLERANCE, ZERO
 from minibert.testing.cases.records import Case
 
-Results = list[tuple[Case, list[Row] | None]]
+Results = list[tuple[Case, list[GradientResult] | None]]
 
 HEAD = f"""\
 # The error of every gradient, as last measured
@@ -16,9 +16,9 @@ Written by `minibert gradcheck --all --out benchmarks/results/gradients.md`. Eac
 largest disagreement between the hand-written backward and finite differences of its forward, in
 float64: |a - n| / max(|a|, |n|, 1e-3 · the array's largest |gradient|).
 
-- Functions and single layers are checked in every element and along a random direction; encoders
-  and models in some elements of each parameter, drawn at random, and along a direction through all
-  of it.
+- Functions and single layers are checked in every element and along a random direction; encoders,
+  models and variants of a checked layer in some elements of each parameter, drawn at random, and
+  along a direction through all of it.
 - The tolerance is {TOLERANCE:.0e} for functions and layers and {MODEL_TOLERANCE:.0e} for models,
   where rounding adds up over more operations. There are no exceptions.
 - **0**: provably zero (softmax ignores a number that is added to all scores of a query, so the
@@ -86,7 +86,7 @@ def _short(name: str) -> str:
     return ".".join("*" if part.isdigit() else part for part in parts)
 
 
-def _cell(results: list[Row]) -> str:
+def _cell(results: list[GradientResult]) -> str:
     """Return the cell of the result that is nearest to its tolerance."""
     if not results:
         return "-"
@@ -96,8 +96,8 @@ def _cell(results: list[Row]) -> str:
     return "0" if all(r.tolerance == ZERO for r in results) else f"{worst.error:.0e}"
 
 
-def _wrong() -> Row:
-    return Row("all", None, 0, 0, float("nan"), TOLERANCE)
+def _wrong() -> GradientResult:
+    return GradientResult("all", None, 0, 0, float("nan"), TOLERANCE)
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:

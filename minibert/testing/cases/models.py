@@ -8,8 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from minibert.gradcheck import BlindSpotWarning, Row, away_from_initial, check_model, check_pair
-from minibert.gradcheck.checks import MODEL_TOLERANCE, added
+from minibert.gradcheck import (
+    BlindSpotWarning,
+    GradientResult,
+    away_from_initial,
+    check_model,
+    check_pair,
+)
+from minibert.gradcheck.checks import MODEL_TOLERANCE, accumulated_gradients
 from minibert.models.config import ACTIVATIONS, BertConfig
 from minibert.models.table import model_class
 from minibert.testing.cases.examples import CLASS_LABELS, C, ModelCase, labelled_models
@@ -73,7 +79,7 @@ def model_cases() -> Iterator[Case]:
             yield Case(each.name, WEIGHTS.name, partial(_check, each, WEIGHTS))
 
 
-def _check(case: ModelCase, option: Option, entries: int = 4) -> list[Row]:
+def _check(case: ModelCase, option: Option, entries: int = 4) -> list[GradientResult]:
     """Check a model's gradients under an option."""
     model = _model(case.kind, replace(case.config, **option.config), option)
     batch = {name: option.batch.get(name, np.asarray)(array) for name, array in case.batch.items()}
@@ -145,7 +151,7 @@ def _zeros(case: ModelCase, option: Option) -> tuple[str, ...]:
 
 def _check_body(
     model: Any, batch: Mapping[str, np.ndarray], dropout: bool, **how: Any
-) -> list[Row]:
+) -> list[GradientResult]:
     """Check the model without a head: both outputs, each with a cotangent of its own."""
     checked = model.check(**batch)
 
@@ -158,7 +164,7 @@ def _check_body(
             _, own = forward(params)  # again each time, because a backward may consume its cache
             return model.backward(douts, own, _learning(model, grads))
 
-        return {"params": added(params, run)[1]}
+        return {"params": accumulated_gradients(params, run)[1]}
 
     return check_pair(forward, backward, {"params": model.params}, tolerance=MODEL_TOLERANCE, **how)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.gradcheck import Row
+from minibert.gradcheck import GradientResult
 
 ZEROS = ("self.key.bias",)  # softmax ignores a number that is added to all scores of a query
 
@@ -24,7 +24,7 @@ class Case:
 
     subject: str
     variant: str
-    check: Callable[..., list[Row]]
+    check: Callable[..., list[GradientResult]]
     output: Callable[[bool], Any] | None = None
 
     @property

@@ -1,0 +1,86 @@
+"""A model's predictions for one text, and the score whose gradient is computed."""
+
+from typing import Any
+
+import numpy as np
+
+from minibert.functional import softmax_forward
+from minibert.models import BertForMaskedLM, BertModel, PreTrained
+from minibert.models.table import MODELS, model_class
+from minibert.tasks import task_for
+from minibert.tasks.registry import labelling_models
+from minibert.tokenization import WordPieceTokenizer
+
+TOP = 5  # predictions for a [MASK]
+
+Predictions = list[tuple[str, list[tuple[str, float]]]]
+
+
+def inspectable_models() -> dict[str, type[PreTrained]]:
+    """Return the classes that `inspect_text` accepts, by name."""
+    bodies = {
+        name: kind
+        for name, kind in ((name, model_class(name)) for name in MODELS)
+        if issubclass(kind, BertModel | BertForMaskedLM)
+    }
+    return {**bodies, **labelling_models()}
+
+
+def predictions_of(
+    model: Any, tokenizer: WordPieceTokenizer, tokens: list[str], logits: np.ndarray
+) -> Predictions:
+    """Return the predictions for one text: (place, [(name, probability), ...]) pairs.
+
+    Args:
+        model: a masked language model, or a model with a task.
+        tokenizer: names the tokens.
+        tokens: the T tokens of the text.
+        logits (T, V), or as the task's model returns them for one text.
+    """
+    if not isinstance(model, BertForMaskedLM):
+        return task_for(model).describe_logits(tokens, logits.copy())
+    predictions = []
+    for place in _mask_positions(tokenizer, tokens):
+        probabilities, _ = softmax_forward(logits[place].copy())
+        best = np.argsort(-probabilities, kind="stable")[:TOP].tolist()
+        names = tokenizer.convert_ids_to_tokens(best)
+        answers = [(n, float(probabilities[i])) for n, i in zip(names, best, strict=True)]
+        predictions.append((f"token {place}", answers))
+    return predictions
+
+
+def select_score(
+    model: Any,
+    tokenizer: WordPieceTokenizer,
+    tokens: list[str],
+    logits: np.ndarray,
+    label: str | None,
+) -> tuple[str, np.ndarray]:
+    """Return the name of a score and its gradient with respect to one text's logits.
+
+    Args:
+        model, tokenizer, tokens, logits: as in `predictions_of`.
+        label: a class or a token; None: the most probable one.
+
+    Raises:
+        ValueError: the text contains no [MASK], or there is no such class or token.
+    """
+    if not isinstance(model, BertForMaskedLM):
+        return task_for(model).select_score(logits, label)
+    masks = _mask_positions(tokenizer, tokens)
+    if not masks:
+        raise ValueError(
+            f"expected a {tokenizer.mask_token} in the text, whose score is differentiated"
+        )
+    place = masks[0]
+    chosen = int(logits[place].argmax()) if label is None else tokenizer.vocab.get(label)
+    if chosen is None:
+        raise ValueError(f"label: expected a single token of the vocabulary, got {label!r}")
+    gradient = np.zeros_like(logits)
+    gradient[place, chosen] = 1
+    (name,) = tokenizer.convert_ids_to_tokens([chosen])
+    return f"{name!r} at token {place}", gradient
+
+
+def _mask_positions(tokenizer: WordPieceTokenizer, tokens: list[str]) -> list[int]:
+    return [i for i, token in enumerate(tokens) if token == tokenizer.mask_token]
