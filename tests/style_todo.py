@@ -2,11 +2,6 @@
 
 # Files with denied phrases.
 WORDS: set[str] = {
-    "minibert/data/token_cache.py",
-    "minibert/models/checkpoints.py",
-    "minibert/models/config.py",
-    "minibert/models/weights.py",
-    "minibert/training/history.py",
     "minibert/training/pretraining.py",
     "tests/faults/targets.py",
     "tests/faults/test_faults.py",

@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from minibert.models.base import Model
 from minibert.objectives.shards import Shard
 from minibert.parameters import Parameters
 from minibert.typing import Array, Rng
@@ -106,7 +105,7 @@ class ModelObjective(Objective):
     """The loss of a model on shards of (batch, labels).
 
     Args:
-        model: its `count` and `loss_and_grads` decide.
+        model: has the methods `count` and `loss_and_grads`.
         shards: returns the shards of a step; None: a subclass defines `shards`, or an engine is
             given them.
         evaluate: returns a line for the log and figures for the history; None: no evaluation.
@@ -114,7 +113,7 @@ class ModelObjective(Objective):
 
     def __init__(
         self,
-        model: Model,
+        model: Any,
         shards: Callable[[int], Sequence[Shard]] | None = None,
         evaluate: Callable[[int], Evaluation | None] | None = None,
     ):
@@ -142,6 +141,7 @@ class ModelObjective(Objective):
     ) -> float:
         """Return the model's loss on the shard, and add its gradient into `grads`."""
         batch, labels = shard
+        loss: float
         loss, _ = self.model.loss_and_grads(
             batch, labels, rng, grads=grads, denominator=denominator
         )

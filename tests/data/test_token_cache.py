@@ -214,7 +214,7 @@ def test_a_disk_that_damages_tokens_each_time_is_named(files, tokenizer, tmp_pat
         (home / "train.ids").write_bytes(b"x" * 100)
 
     monkeypatch.setattr(module, "_write", tearing)
-    with pytest.raises(OSError, match=r"tokens-3-\w+: damaged again each time") as caught:
+    with pytest.raises(OSError, match=r"tokens-3-\w+: damaged again after each write") as caught:
         tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "c").iterdir()) == []
