@@ -4,7 +4,6 @@ import ast
 import re
 import runpy
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -192,8 +191,8 @@ def test_initial_params_have_the_names_and_shapes_of_the_package():
 # ---- Each pair by itself ----
 
 
-def with_params(forward, backward, name, **params):
-    """Return forward and backward as `check_pair` calls them, with the parameters as inputs."""
+def check_with_params(forward, backward, name, **params):
+    """Check the gradients of a pair with respect to its input and its parameters."""
 
     def named(params):
         return {f"{name}.{key}": array for key, array in params.items()}
@@ -206,21 +205,21 @@ def with_params(forward, backward, name, **params):
         dx = backward(dout, cache, named(params), g, name)
         return {"x": dx, **{key: g[f"{name}.{key}"] for key in params}}
 
-    return partial(check_pair, call_forward, call_backward, {"x": numbers(B, T, F), **params})
+    check_pair(call_forward, call_backward, {"x": numbers(B, T, F), **params})
 
 
 def test_linear_gradient():
     weight, bias = numbers(V, F, seed=1), numbers(V, seed=2)
-    with_params(
+    check_with_params(
         by_hand.linear_forward, by_hand.linear_backward, "linear", weight=weight, bias=bias
-    )()
+    )
 
 
 def test_layer_norm_gradient():
     weight, bias = 1 + 0.3 * numbers(F, seed=1), numbers(F, seed=2)
-    with_params(
+    check_with_params(
         by_hand.layer_norm_forward, by_hand.layer_norm_backward, "norm", weight=weight, bias=bias
-    )()
+    )
 
 
 def test_gelu_gradient():

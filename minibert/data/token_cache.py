@@ -1,4 +1,4 @@
-"""Corpora larger than memory: tokenized once, as a stream, into files that are mapped."""
+"""Tokenize corpora larger than memory once, as a stream, to memory-mapped files."""
 
 import glob
 import hashlib
@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,20 +36,20 @@ STDIN = Path("-")
 SIDES = ("train", "held_out")
 KINDS = ("ids", "ends", "counts")
 STATE = "tokens.json"
-PIECE = 1 << 18  # characters that a worker gets at a time
-SAMPLE = 200_000  # lines among which repeated ones are counted
-ATTEMPTS = 3  # to make a cache entry that can be read afterwards
+PIECE = 1 << 18  # characters per work item
+SAMPLE = 200_000  # lines in which duplicates are counted
+ATTEMPTS = 3  # to write a cache entry that can be read
 LEFTOVERS = (".tokens-*.tmp", ".stdin.*.tmp", ".stdin-*.txt")  # of killed processes
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The ids of documents, one after the other, each with a [SEP] at its end.
+    """The concatenated ids of documents; each document ends with [SEP].
 
     Attributes:
-        stream: all ids, (N,), mapped from a file.
-        ends: where each document ends in it, (documents,), mapped from a file.
-        counts: how often each token occurs, (V,).
+        stream (N,): all ids, memory-mapped.
+        ends (documents,): the end of each document in the stream, memory-mapped.
+        counts (V,): the number of occurrences of each token.
     """
 
     stream: np.ndarray
@@ -59,12 +59,12 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TokenizedCorpus:
-    """Two sides of a corpus, and what was noticed while it was read.
+    """The training tokens and the held-out tokens of a corpus, and statistics.
 
     Attributes:
         train, held_out: the tokens.
-        key: a checksum of the texts, the tokenizer and the share that is held out.
-        repeated: the share of the first lines that stood there before.
+        key: a checksum of the texts, the tokenizer and the held-out fraction.
+        repeated: the fraction of duplicates among the first lines.
     """
 
     train: Tokens
@@ -73,18 +73,18 @@ class TokenizedCorpus:
     repeated: float
 
 
-def expand(patterns: Iterable[str | os.PathLike]) -> list[Path]:
-    """Return the files that paths and patterns like `texts/*.txt` name, those of a pattern sorted.
+def expand(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Expand patterns like `texts/*.txt` into sorted paths (list); other paths are kept.
 
     Raises:
-        FileNotFoundError: a pattern fits no file.
+        FileNotFoundError: a pattern matches no file.
     """
     paths: list[Path] = []
     for pattern in map(str, patterns):
         if Path(pattern).exists() or not glob.has_magic(pattern):
             paths.append(Path(pattern))
             continue
-        # An absolute pattern is nothing for Path.glob.
+        # Path.glob refuses absolute patterns.
         found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
         if not found:
             raise FileNotFoundError(f"{pattern}: no file fits this pattern")
@@ -93,38 +93,39 @@ def expand(patterns: Iterable[str | os.PathLike]) -> list[Path]:
 
 
 def tokenize_corpus(
-    paths: Sequence[str | os.PathLike],
+    paths: Sequence[str | os.PathLike[str]],
     tokenizer: WordPieceTokenizer,
     *,
-    held_out: float | Sequence[str | os.PathLike] = 0.0,
+    held_out: float | Sequence[str | os.PathLike[str]] = 0.0,
     folder: Path | None = None,
     workers: int = 1,
     known: object = None,
 ) -> TokenizedCorpus:
-    """Tokenize text files once; later calls with the same texts and tokenizer map what was made.
+    """Tokenize text files, or map the cached tokens of the same texts and tokenizer.
 
-    The texts are read as a stream and tokenized by processes side by side, so the memory does not
-    depend on their size. The outcome does not depend on the number of processes. Any number of
+    The texts are read as a stream and tokenized by parallel processes, so the memory does not
+    depend on their size. The result does not depend on the number of processes. Any number of
     processes and threads may share the folder.
 
-    The key is a checksum of each text's content, length, order and role, of the share that is held
-    out and of the tokenizer, but not of the texts' names. It is taken before a text is tokenized,
-    and taken again from the very bytes that are tokenized: a text that changes meanwhile is
+    The key is a checksum of the content, length, order and role of each text, of the held-out
+    fraction and of the tokenizer, but not of the names of the files. It is computed before a text
+    is tokenized, and again from the bytes that are tokenized, so a text that changes meanwhile is
     refused.
 
     Args:
-        paths: text files, also packed by gzip; `-` is standard input.
-        tokenizer: makes the ids.
-        held_out: the share of the documents that is held out, or the files that are.
-        folder: where to keep the tokens; None: the user's cache.
-        workers: processes; more than one can only be had from a main module that may be imported.
-        known: the key of an earlier call. If version 1 made it of the same texts, it is returned as
-            the key, so that a run of version 1 can be resumed.
+        paths (sequence of paths): text files, also compressed by gzip; `-` is standard input.
+        tokenizer (WordPieceTokenizer): makes the ids.
+        held_out (float or sequence of paths): fraction of the documents that is held out, or the
+            held-out files.
+        folder (path): the folder of the cache; None: the user's cache.
+        workers (int): number of processes; more than one requires an importable main module.
+        known (str): the key of an earlier call. If version 1 computed it from the same texts, it is
+            returned as the key, so a run of version 1 can be resumed.
 
     Raises:
         OSError: a file can't be read, or the tokens can't be written.
-        ValueError: a file is no text; the message names the file and the line. Or it changed while
-            it was tokenized.
+        ValueError: a file is not text, or it changed while it was tokenized; the message names the
+            file and the line.
     """
     folder = folder or cache_folder()
     if folder is None:
@@ -139,7 +140,7 @@ def tokenize_corpus(
         key = _key(texts, others, share, tokenizer)
         home = folder / f"tokens-{key}"
         found = _opened(home)
-        for _ in range(ATTEMPTS):  # other processes may make it and find it damaged at any time
+        for _ in range(ATTEMPTS):  # other processes may write or remove it at any time
             if found is None:
                 for pattern in LEFTOVERS:
                     clear_stale(folder, pattern)
@@ -147,8 +148,8 @@ def tokenize_corpus(
                     _write(temporary, texts, others, share, tokenizer, workers)
                 found = _opened(home)
         if found is None:
-            raise OSError(f"{home}: damaged again each time it was written")
-        if isinstance(known, str) and "-" not in known:  # version 1's
+            raise OSError(f"{home}: damaged again after each write")
+        if isinstance(known, str) and "-" not in known:  # a key of version 1
             former = _former_key(texts, others, share, tokenizer)
             key = known if former == known else key
     except ValueError as error:
@@ -162,7 +163,7 @@ def tokenize_corpus(
 
 
 def fingerprint(tokenizer: WordPieceTokenizer) -> str:
-    """Return a checksum of all that decides what a tokenizer does: of its files."""
+    """Return a checksum of a tokenizer's files (str)."""
     digest = hashlib.blake2b(digest_size=8)
     with tempfile.TemporaryDirectory() as written:
         tokenizer.save_pretrained(written)
@@ -172,11 +173,11 @@ def fingerprint(tokenizer: WordPieceTokenizer) -> str:
 
 
 def _spooled(paths, spool):
-    """Put standard input into a file: it can be read only once, and its content is the key."""
+    """Copy standard input to a file, because it is read twice: for the key and for the tokens."""
     texts = [Path(path) for path in paths]
     if STDIN in texts:
         with spool.open("xb") as file:
-            if sys.stdin is not None:  # it isn't closed
+            if sys.stdin is not None:  # not closed
                 shutil.copyfileobj(sys.stdin.buffer, file)
         if not spool.stat().st_size:
             raise ValueError("standard input: expected lines of text, got none")
@@ -184,7 +185,7 @@ def _spooled(paths, spool):
 
 
 class _Text(NamedTuple):
-    """A text file as it was when the key was taken."""
+    """The size and the checksum of a text file when the key was computed."""
 
     path: Path
     size: int
@@ -192,7 +193,7 @@ class _Text(NamedTuple):
 
 
 class _Outline:
-    """The size and the checksum of a file, updated block by block."""
+    """Computes the size and the checksum of a file block by block."""
 
     def __init__(self):
         self.size, self.digest = 0, hashlib.blake2b(digest_size=16)
@@ -206,7 +207,7 @@ class _Outline:
 
 
 def _outlined(path, *others):
-    """Read a file once, for its outline and for other digests."""
+    """Read a file once; return its size and checksum, and update other digests."""
     require_file(path)
     outline = _Outline()
     with path.open("rb") as file:
@@ -217,7 +218,7 @@ def _outlined(path, *others):
 
 
 def _documents(texts):
-    """Yield the documents of texts; refuse one that is no longer as it was."""
+    """Yield the documents of texts; raise ValueError if a text has changed."""
     for text in texts:
         outline = _Outline()
         yield from read_corpus([text.path], outline.update)
@@ -238,7 +239,7 @@ def _key(texts, others, share, tokenizer):
 
 
 def _former_key(texts, others, share, tokenizer):
-    """Return the key that version 1 made of the same texts."""
+    """Return the key that version 1 computed from the same texts (str)."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((FORMER_FORMAT, len(texts), share, fingerprint(tokenizer))).encode())
     for text in [*texts, *others]:
@@ -248,9 +249,10 @@ def _former_key(texts, others, share, tokenizer):
 
 
 def _opened(home):
-    """Map the token files and check all that is mapped; remove damaged ones.
+    """Map the token files and check the mapped content; remove damaged files.
 
-    The mappings are checked, not the names, so tokens stay right if another process removes files.
+    The mappings are checked, not the names, so the tokens stay valid if another process removes the
+    files.
 
     Returns:
         the tokens of both sides, and the state; None if they are missing or damaged.
@@ -271,7 +273,10 @@ def _opened(home):
 
 def _write(home, texts, others, share, tokenizer, workers):
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
-    seen, lines = set(), [0, 0]  # checksums of the first lines, and how many came, came again
+    seen, lines = (
+        set(),
+        [0, 0],
+    )  # checksums of the first lines; their number, and that of duplicates
 
     def sampled(documents):
         for document in documents:
@@ -325,7 +330,7 @@ def _checksum(state):
 
 
 def _pieces(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    """Gather documents until there are enough of them for a worker."""
+    """Group documents into work items."""
     piece: list[list[str]] = []
     size = 0
     for document in documents:
@@ -343,18 +348,19 @@ def _tokenized(pieces, tokenizer, dtype, workers):
         for piece in pieces:
             yield _sides(piece, tokenizer, dtype)
         return
-    # Not forked: that would copy whatever other threads hold at this moment, locks included.
+    # Not forked, because a fork copies locks that other threads hold at this moment.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start, (tokenizer, dtype)) as pool:
         yield from bounded_map(pool, _work, pieces, 2 * workers)
 
 
-_worker: dict = {}  # a worker's own tokenizer and dtype; other processes only, as threads share it
+# Tokenizer and dtype of a worker process. Threads never use it, because they would share it.
+_worker: dict[str, Any] = {}
 
 
 def _start(tokenizer, dtype):
     _worker.update(tokenizer=tokenizer, dtype=dtype)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
 
 
 def _work(piece):
@@ -362,7 +368,7 @@ def _work(piece):
 
 
 def _sides(piece, tokenizer, dtype):
-    """Tokenize documents: for each side the ids, and each document's length."""
+    """Tokenize documents; return the ids and the lengths of the documents for each side."""
     documents, share = piece
     sides: tuple[list, list] = ([], [])
     for document in documents:
@@ -380,8 +386,7 @@ def _map(home, side, state):
     """Map one side's files.
 
     Raises:
-        ValueError: a file has another length or checksum than the state says; one flipped bit
-            would be another word.
+        ValueError: the length or the checksum of a file differs from the state.
     """
     arrays = []
     for kind, dtype in zip(KINDS, (state["dtype"], np.int64, np.int64), strict=True):
@@ -393,7 +398,7 @@ def _map(home, side, state):
         for start in range(0, len(array), READ_BYTES):
             found = zlib.crc32(array[start : start + READ_BYTES].data, found)
         if len(array) != length or found != checksum:
-            raise ValueError(f"{path}: expected {length} numbers as they were written")
+            raise ValueError(f"{path}: expected {length} numbers with the checksum {checksum}")
         arrays.append(array)
     stream, ends, counts = arrays
     return Tokens(stream, ends, np.array(counts))

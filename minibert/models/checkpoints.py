@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with `config.json` and `model.safetensors`, as Hugging Face writes them."""
+"""Read and write checkpoints: folders with `config.json` and `model.safetensors`."""
 
 import dataclasses
 import logging
@@ -16,67 +16,69 @@ from minibert.io.atomic import atomic_write
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.models.base import Model
-from minibert.models.config import FOREIGN, BertConfig
+from minibert.models.config import CUSTOM, BertConfig
 from minibert.models.hub import checkpoint_folder
 from minibert.models.initialization import initialize
 from minibert.models.parts import Parts
-from minibert.models.unit import SAVE, check_unit, fields_of_save
-from minibert.models.weights import WEIGHTS, open_weights, saves_of, write_tensors
+from minibert.models.unit import SAVE, check_same_save, save_fields
+from minibert.models.weights import WEIGHTS, Tensor, open_weights, save_checksums, write_tensors
 from minibert.parameters import Parameters
-from minibert.specs import ParameterSpec
+from minibert.specs import ParameterSpec, Specs
+from minibert.typing import Array
 
 CONFIG = "config.json"
-# What a checkpoint may lack: these are learned anew when a pre-trained body gets another task.
+# Prefixes of the parameters that a checkpoint may lack; they are re-initialized for a new task.
 HEADS = ("pooler.", "bert.pooler.", "cls.", "classifier.", "qa_outputs.")
-# Three tasks call their last map `classifier`, and mean three things.
+# The prefix of the last layer of three tasks, with three meanings.
 CLASSIFIER = "classifier."
-# Endings that older files have instead; a tied decoder's bias has two names.
+# Endings of names in older files; the bias of a tied decoder has two names.
 HISTORIC = {
     "LayerNorm.weight": "LayerNorm.gamma",
     "LayerNorm.bias": "LayerNorm.beta",
     "cls.predictions.bias": "cls.predictions.decoder.bias",
 }
-BODY = "bert."
+BODY = "bert."  # prefix of the body's parameters
 TABLE, POSITIONS = (f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.bias"
-PARTS = "parts"  # a field of the config.json of a composition that is not BERT
+PARTS = "parts"  # field of config.json: the names of parts that are not from BERT
 LAYER = re.compile(r"(?:bert\.)?encoder\.layer\.([0-9]{1,9})\.")
 
 log = logging.getLogger("minibert")
 
 
 class PreTrained(Model):
-    """A model that can be read from a folder and written to one.
+    """A model that can be loaded from a folder and saved to one.
 
     Attributes:
-        parts: the factories of the parts that are not BERT's own.
-        vocabulary: the checksum of the vocabulary that it was read with; None if there was none.
+        parts: the factories of the parts that are not from BERT.
+        vocabulary: the checksum of the vocabulary in the folder from which the model was loaded.
     """
 
     parts: Parts
     vocabulary: str | None = None
 
-    def constants(self) -> Mapping[str, np.ndarray]:
-        """Return what is no parameter here but one elsewhere, to be written for others to read."""
+    def constants(self) -> Mapping[str, Array]:
+        """Return the non-trainable arrays that other programs read from the file (dict)."""
         return {}
 
-    def foreign(self) -> dict[str, Any]:
-        """Return the fields of config.json that name the parts which are not BERT's own."""
+    def part_fields(self) -> dict[str, Any]:
+        """Return the fields of config.json that name the parts which are not from BERT (dict)."""
         names = self.parts.names()
-        return {"model_type": FOREIGN, PARTS: names} if names else {}
+        return {"model_type": CUSTOM, PARTS: names} if names else {}
 
-    def save_pretrained(self, folder: str | os.PathLike) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to `folder`, for `from_pretrained` and for `transformers`.
 
-        Both files are written beside the old ones, and then renamed: a failure leaves those whole.
-        Save a tokenizer first: the model's files name its vocabulary; see `minibert.models.unit`.
+        Both files are written under temporary names and then renamed, so an error leaves the old
+        files unchanged. Save a tokenizer first, because the model's files contain the checksum of
+        its vocabulary; see `minibert.models.unit`.
         """
         folder, kind = Path(folder), type(self).__name__
         arrays = {**self.params, **self.constants()}
-        stated = {"architectures": [kind], **self.foreign()}
+        stated = {"architectures": [kind], **self.part_fields()}
         text = self.config.to_json(**stated)
-        fields = fields_of_save(folder, text, arrays, self.vocabulary)
-        # The weights are renamed first: a config.json says that what it describes is there.
+        fields = save_fields(folder, text, arrays, self.vocabulary)
+        # The weights are renamed first, so config.json never describes missing weights.
         with atomic_write(folder / CONFIG) as config, atomic_write(folder / WEIGHTS) as weights:
             config.write_text(self.config.to_json(**stated, **fields), "utf-8")
             write_tensors(arrays, weights, format="pt", **{SAVE: fields[SAVE]})
@@ -84,7 +86,7 @@ class PreTrained(Model):
     @classmethod
     def from_pretrained(
         cls,
-        folder: str | os.PathLike,
+        folder: str | os.PathLike[str],
         *,
         seed: int = 0,
         dtype: DTypeLike = np.float32,
@@ -95,64 +97,53 @@ class PreTrained(Model):
         encoder: Any = None,
         **changes: Any,
     ) -> Self:
-        """Read a model from `folder`, whichever head it was trained with.
+        """Load a model from `folder`; the checkpoint may have another head.
 
-        The body's names may have the prefix `bert.` or not, and layer norms their historic names. A
-        pooler or head that the checkpoint lacks is drawn from `seed`, and so is a classifier of
-        another task, or one whose classes `changes` rename; one line in the log says so. Tensors
-        are copied one at a time, so that loading needs the model's memory and a tensor's.
+        Names of the body may have the prefix `bert.` or not, and layer norms their historic names.
+        A pooler or head that the checkpoint lacks is newly initialized with `seed`; so is a
+        classifier of another task, or one with other classes by `changes`. A warning names these
+        parameters. Tensors are copied one at a time, so loading needs the memory of the model and
+        of one tensor.
 
         Args:
-            folder: has `config.json` and `model.safetensors`, or its shards and their index; or a
-                name on Hugging Face's hub, such as `google-bert/bert-base-uncased`, which needs
-                the extra `hub`.
-            seed: of what must be drawn.
-            dtype: of the parameters; the numbers in the file are converted.
-            strict: refuse a checkpoint that lacks this model's head, instead of drawing one.
-            block, embeddings, positions, encoder: factories for parts that are not BERT's own, the
-                ones that the model was saved with; nothing that a file names is imported.
+            folder (str or path): contains `config.json` and `model.safetensors`, or its shards and
+                their index; or a name on Hugging Face's hub, such as
+                `google-bert/bert-base-uncased`, which needs the extra `hub`.
+            seed (int): random seed of newly initialized parameters.
+            dtype (dtype): of the parameters; the values in the file are converted.
+            strict (bool): refuse a checkpoint without this model's head.
+            block, embeddings, positions, encoder (function): the factories of parts that are not
+                from BERT with which the model was saved; names in a file are never imported.
             changes: fields of the configuration to replace, such as `id2label`.
 
         Raises:
             OSError: a file is missing or can't be read.
-            ValueError: a file is broken, lacks part of the body, or contradicts another.
+            ValueError: a file is invalid, lacks parameters of the body, or contradicts another.
         """
         folder = checkpoint_folder(folder)
-        saved, tasks, fields = _read_config(folder)
+        saved, classes, fields = _read_config(folder)
         parts = Parts(block, embeddings, positions, encoder)
         _check_parts(folder, fields, parts)
         with open_weights(folder) as tensors:
-            vocabulary = check_unit(folder, fields, saves_of(tensors))
-            saved = _fitted(saved, tensors)
+            vocabulary = check_same_save(folder, fields, save_checksums(tensors))
+            saved = _match_positions(saved, tensors)
             config = dataclasses.replace(saved, **changes)
             specs, saved_specs = (
                 cls(each, params=Parameters({}), **parts.given()).specs()
                 for each in (config, saved)
             )
             _check_layers(folder, saved_specs, tensors)
-            shapes = {n: spec.shape for n, spec in specs.items() if isinstance(spec, ParameterSpec)}
-            same = cls.__name__ in (tasks or [cls.__name__]) and config.id2label == saved.id2label
-            sources = {
-                name: tensor
-                for name in shapes
-                if (tensor := _find(tensors, name)) and (same or not name.startswith(CLASSIFIER))
-            }
-            missing = [name for name in shapes if name not in sources]
+            is_same = cls.__name__ in (classes or [cls.__name__])
+            is_same = is_same and config.id2label == saved.id2label
+            sources = _find_tensors(tensors, specs, is_same)
+            missing = [name for name in _shapes(specs) if name not in sources]
             needed = [name for name in missing if strict or not name.startswith(HEADS)]
             if needed:
                 raise ValueError(
                     f"{folder}: lacks {len(needed)} arrays of {cls.__name__}, such as {needed[0]}; "
-                    f"it is a {' and '.join(map(str, tasks)) or 'model of an unknown kind'}"
+                    f"it is a {' and '.join(map(str, classes)) or 'model of an unknown kind'}"
                 )
-            for name, tensor in sources.items():
-                if tensor.shape != shapes[name]:
-                    raise ValueError(
-                        f"{tensor.path}: {tensor.name}: expected the shape {shapes[name]} "
-                        f"from {CONFIG}, got {tensor.shape}"
-                    )
-            params = Parameters(specs, dtype=dtype)
-            for name, tensor in sources.items():
-                _copy(tensor, params[name])
+            params = _read_parameters(sources, specs, dtype)
             if DECODER in tensors and DECODER_BIAS in params:
                 _check_tied(tensors[DECODER], params[TABLE])
         if missing:
@@ -164,27 +155,27 @@ class PreTrained(Model):
         return model
 
 
-def read_config(folder: str | os.PathLike) -> BertConfig:
+def read_config(folder: str | os.PathLike[str]) -> BertConfig:
     """Read the `config.json` of a checkpoint.
 
     Raises:
-        OSError: it is missing or can't be read.
-        ValueError: it is broken or describes another kind of model.
+        OSError: the file is missing or can't be read.
+        ValueError: it is invalid or describes another kind of model.
     """
     return _read_config(Path(folder))[0]
 
 
-def read_architectures(folder: str | os.PathLike) -> list[str]:
-    """Return the names of the classes that a checkpoint says it is of.
+def read_architectures(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the class names in the `config.json` of a checkpoint (list of str).
 
     Raises:
-        OSError, ValueError: as `read_config`.
+        OSError, ValueError: see `read_config`.
     """
     return _read_config(checkpoint_folder(folder))[1]
 
 
 def aliases(name: str) -> list[str]:
-    """Return the names under which a checkpoint may hold the array that is called `name` here.
+    """Return the possible names of a parameter in a checkpoint (list of str).
 
     >>> aliases("bert.embeddings.LayerNorm.bias")[1:]
     ['embeddings.LayerNorm.bias', 'bert.embeddings.LayerNorm.beta', 'embeddings.LayerNorm.beta']
@@ -197,13 +188,42 @@ def aliases(name: str) -> list[str]:
     ]
 
 
-def _find(tensors, name):
-    """Return the tensor that is called `name` here; None if there is none."""
+def _find(tensors: Mapping[str, Tensor], name: str) -> Tensor | None:
+    """Return the tensor of the parameter `name`; None without one."""
     return next((tensors[alias] for alias in aliases(name) if alias in tensors), None)
 
 
-def _read_config(folder):
-    """Return the configuration, the names of the classes that it is of, and all fields."""
+def _shapes(specs: Specs) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all parameters by name (dict); tied names are left out."""
+    return {name: spec.shape for name, spec in specs.items() if isinstance(spec, ParameterSpec)}
+
+
+def _find_tensors(tensors: Mapping[str, Tensor], specs: Specs, is_same: bool) -> dict[str, Tensor]:
+    """Return the tensors of a model by name (dict); a classifier only if the task is the same."""
+    return {
+        name: tensor
+        for name in _shapes(specs)
+        if (tensor := _find(tensors, name)) and (is_same or not name.startswith(CLASSIFIER))
+    }
+
+
+def _read_parameters(sources: Mapping[str, Tensor], specs: Specs, dtype: DTypeLike) -> Parameters:
+    """Return parameters with the values of the tensors; the others are zero."""
+    shapes = _shapes(specs)
+    for name, tensor in sources.items():
+        if tensor.shape != shapes[name]:
+            raise ValueError(
+                f"{tensor.path}: {tensor.name}: expected the shape {shapes[name]} "
+                f"from {CONFIG}, got {tensor.shape}"
+            )
+    params = Parameters(specs, dtype=dtype)
+    for name, tensor in sources.items():
+        _copy(tensor, params[name])
+    return params
+
+
+def _read_config(folder: Path) -> tuple[BertConfig, list[str], dict[str, Any]]:
+    """Return the configuration, the class names, and all fields of a `config.json`."""
     path = folder / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the folder of a checkpoint")
@@ -212,12 +232,12 @@ def _read_config(folder):
         config = BertConfig.from_dict(fields)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    tasks = fields.get("architectures")
-    return config, tasks if isinstance(tasks, list) else [], fields
+    classes = fields.get("architectures")
+    return config, classes if isinstance(classes, list) else [], fields
 
 
-def _check_parts(folder, fields, parts):
-    """Refuse parts that contradict those that a config.json names."""
+def _check_parts(folder: Path, fields: Mapping[str, Any], parts: Parts) -> None:
+    """Raise ValueError if the given parts differ from the names in config.json."""
     stated, given = fields.get(PARTS) or {}, parts.names()
     if stated and stated != given:
         wanted = ", ".join(f"{field}={name}" for field, name in stated.items())
@@ -226,26 +246,27 @@ def _check_parts(folder, fields, parts):
             f"got {', '.join(f'{one}={name}' for one, name in given.items()) or 'none of them'}"
         )
     if given and not stated:
-        log.warning("%s: saved without %s; the weights may mean something else there", folder,
+        log.warning("%s: saved without %s; the weights may belong to another architecture", folder,
                     " and ".join(given.values()))  # fmt: skip
 
 
-def _check_layers(folder, specs, tensors):
-    """Refuse weights of more or fewer blocks than the configuration has."""
+def _check_layers(folder: Path, specs: Specs, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if weights and configuration differ in their numbers of blocks."""
     wanted, found = (
         {int(m[1]) for m in map(LAYER.match, names) if m} for names in (specs, tensors)
     )
     if wanted != found:
         raise ValueError(
-            f"{folder}: {CONFIG} says {len(wanted)} layers, the weights are of {len(found)}"
+            f"{folder}: expected the weights of {len(wanted)} layers from {CONFIG}, "
+            f"got {len(found)}"
         )
 
 
-def _fitted(config, tensors):
-    """Return the configuration that fits the tensors.
+def _match_positions(config: BertConfig, tensors: Mapping[str, Tensor]) -> BertConfig:
+    """Return the configuration with learned positions if sinusoidal ones were trained.
 
-    A file has sinusoidal positions too, for programs that know only learned ones; if these were
-    trained further there, they are learned ones now.
+    A file also contains sinusoidal positions, for programs that only support learned ones; such a
+    program may have trained them.
     """
     positions = _find(tensors, POSITIONS)
     if positions is None or config.position_embedding_type != "sinusoidal":
@@ -255,30 +276,30 @@ def _fitted(config, tensors):
         if np.array_equal(table, sinusoidal_positions(*table.shape).astype(table.dtype)):
             return config
         log.warning(
-            "%s: its sinusoidal positions were trained: they are learned ones now",
+            "%s: its sinusoidal positions were trained, so they are read as learned ones",
             positions.path.parent,
         )
-    # Learned ones of another shape are refused by their name.
+    # A table of another shape is refused later, with the other shapes.
     return dataclasses.replace(config, position_embedding_type="absolute")
 
 
-def _copy(tensor, place):
-    """Read a tensor into a parameter; refuse what would become infinite there."""
+def _copy(tensor: Tensor, place: Array) -> None:
+    """Copy a tensor into a parameter; raise ValueError if a value overflows."""
     try:
         with np.errstate(over="raise", invalid="ignore"):
             place[...] = tensor.read()
     except FloatingPointError:
         raise ValueError(
-            f"{tensor.path}: {tensor.name}: has numbers too large for {place.dtype}"
+            f"{tensor.path}: {tensor.name}: has values too large for {place.dtype}"
         ) from None
 
 
-def _check_tied(decoder, table):
-    """Refuse a decoder that isn't the embedding table: this model has one array for both."""
+def _check_tied(decoder: Tensor, table: Array) -> None:
+    """Raise ValueError if the decoder differs from the embedding table: a model has one array."""
     with np.errstate(over="ignore", invalid="ignore"):
         own = decoder.read().astype(table.dtype)
     if not np.array_equal(own, table):
         raise ValueError(
-            f"{decoder.path}: {decoder.name}: expected the word embeddings again, got another "
-            "table; a decoder of its own is not supported"
+            f"{decoder.path}: {decoder.name}: expected the values of the word embeddings, "
+            "got others; an untied decoder is not supported"
         )

@@ -1,7 +1,7 @@
-"""BertConfig: every size and choice that makes one BERT differ from another."""
+"""BertConfig: the sizes and options of a BERT model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral
 from types import MappingProxyType
@@ -10,17 +10,17 @@ from typing import Any, Self
 from minibert.io.json import parse_json
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
-# Hugging Face's other names for the same functions.
+# Other names of the same functions in `transformers`.
 SAME_ACTIVATION = {
     "gelu_python": "gelu",
     "gelu_pytorch_tanh": "gelu_new",
     "gelu_fast": "gelu_new",
 }
 POSITIONS = ("absolute", "sinusoidal")
-FOREIGN = "minibert"  # the model_type of a composition that is not BERT
-FIXED = "fixed_positions"  # our own field of a config.json: positions that are no parameter
-MOST = 10**30  # of a number that isn't a size; whole ones may be longer than a float can hold
-MOST_LABELS = 100_000  # that a file may ask for without naming them
+CUSTOM = "minibert"  # the model_type of a composition that is not BERT
+FIXED = "fixed_positions"  # minibert's own field of config.json: non-trainable positions
+MAX_NUMBER = 10**30  # larger integers count as infinite, because they may overflow a float
+MAX_DEFAULT_LABELS = 100_000  # classes without names, by the field `num_labels` of a file
 PROBLEM_TYPES = (
     None,
     "single_label_classification",
@@ -53,29 +53,29 @@ PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The shape of a model, under Hugging Face's names; the defaults are BERT-base's.
+    """The sizes and options of a model under Hugging Face's names; defaults are BERT-base.
 
     Args:
         vocab_size: V, the number of token ids.
         hidden_size: D, the width of a token's vector.
         num_hidden_layers: L, the number of encoder blocks.
-        num_attention_heads: K; it divides D, and each head is H = D / K wide.
+        num_attention_heads: K, a divisor of D; each head has the width H = D / K.
         intermediate_size: F, the width inside the feed-forward sublayer.
-        hidden_act: `gelu` (exact), `gelu_new` (its tanh form) or `relu`.
-        hidden_dropout_prob: share of hidden units dropped while training.
-        attention_probs_dropout_prob: share of attention weights dropped while training.
-        max_position_embeddings: the longest sequence, in tokens.
+        hidden_act: `gelu` (exact), `gelu_new` (tanh approximation) or `relu`.
+        hidden_dropout_prob: dropout rate of hidden units.
+        attention_probs_dropout_prob: dropout rate of attention weights.
+        max_position_embeddings: the maximum length of a sequence in tokens.
         type_vocab_size: the number of segments that a sequence may have.
         initializer_range: standard deviation of the initial weights.
-        layer_norm_eps: added to the variance in every layer norm.
+        layer_norm_eps: constant added to the variance in every layer norm.
         pad_token_id: the id whose initial embedding is zero.
         position_embedding_type: `absolute` (learned) or `sinusoidal` (fixed).
-        classifier_dropout: share dropped before a classifier; None: `hidden_dropout_prob`.
-        problem_type: what a classifier's labels are; None is `single_label_classification`.
-        id2label: the classes' names by number, 0 to C - 1.
+        classifier_dropout: dropout rate before a classifier; None: `hidden_dropout_prob`.
+        problem_type: kind of a classifier's labels; None: `single_label_classification`.
+        id2label: the class names by number, 0 to C - 1.
 
     Raises:
-        ValueError: a value, or a combination of values, that no model can have.
+        ValueError: a value or a combination of values is invalid.
     """
 
     vocab_size: int = 30522
@@ -96,8 +96,15 @@ class BertConfig:
     problem_type: str | None = None
     id2label: Mapping[int, str] | None = field(default=None, hash=False)
 
-    def __post_init__(self):
-        """Refuse what can't be built, naming the field, what was expected and what came."""
+    def __post_init__(self) -> None:
+        """Check all fields; an error names the field, the expected value and the given one."""
+        self._check_sizes()
+        self._check_choices()
+        self._check_rates()
+        labels = _checked_labels(self.id2label)
+        object.__setattr__(self, "id2label", MappingProxyType(labels))
+
+    def _check_sizes(self) -> None:
         for name in _SIZES:
             require_int(name, getattr(self, name), at_least=1)
         require_int("pad_token_id", self.pad_token_id, at_least=0)
@@ -111,6 +118,8 @@ class BertConfig:
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
                 f"{self.num_attention_heads}: the heads must share it equally"
             )
+
+    def _check_choices(self) -> None:
         _require_choice("hidden_act", self.hidden_act, ACTIVATIONS)
         _require_choice("position_embedding_type", self.position_embedding_type, POSITIONS)
         _require_choice("problem_type", self.problem_type, PROBLEM_TYPES)
@@ -118,25 +127,14 @@ class BertConfig:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is odd: sinusoidal positions pair sine with cosine"
             )
+
+    def _check_rates(self) -> None:
         _require_float("hidden_dropout_prob", self.hidden_dropout_prob, below=1)
         _require_float("attention_probs_dropout_prob", self.attention_probs_dropout_prob, below=1)
         if self.classifier_dropout is not None:
             _require_float("classifier_dropout", self.classifier_dropout, below=1)
         _require_float("initializer_range", self.initializer_range)
         _require_float("layer_norm_eps", self.layer_norm_eps)
-        labels = {0: "LABEL_0", 1: "LABEL_1"} if self.id2label is None else self.id2label
-        if not isinstance(labels, Mapping) or not all(
-            isinstance(i, int) and isinstance(label, str) for i, label in labels.items()
-        ):
-            raise ValueError(f"id2label: expected names by number, got {labels!r}")
-        if sorted(labels) != list(range(len(labels))) or not labels:
-            raise ValueError(
-                f"id2label: expected the keys 0 to {max(len(labels) - 1, 0)}, got {sorted(labels)}"
-            )
-        if len(set(labels.values())) < len(labels):
-            raise ValueError(f"id2label: two classes have one name: {list(labels.values())}")
-        ordered = {i: labels[i] for i in range(len(labels))}
-        object.__setattr__(self, "id2label", MappingProxyType(ordered))
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
@@ -160,36 +158,36 @@ class BertConfig:
 
     @property
     def classifier_rate(self) -> float:
-        """Share dropped before a classifier."""
+        """Dropout rate before a classifier."""
         own = self.classifier_dropout
         return self.hidden_dropout_prob if own is None else own
 
     @property
     def label2id(self) -> dict[str, int]:
-        """The classes' numbers by name."""
+        """The class numbers by name."""
         return {label: i for i, label in (self.id2label or {}).items()}
 
-    def __reduce__(self):
-        """Go to other processes, and through `copy.deepcopy`, without the mapping's proxy."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as a dict, because a `MappingProxyType` can't be pickled."""
         return type(self).from_dict, (self.to_dict(),)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of a Hugging Face `config.json`."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         labels = {"id2label": dict(self.id2label or {}), "label2id": self.label2id}
-        # Who knows only learned positions finds the fixed ones as a table among the weights.
+        # Other programs read the fixed positions as a learned table from the weights.
         fixed = self.position_embedding_type == "sinusoidal"
         positions = {"position_embedding_type": "absolute", FIXED: "sinusoidal"} if fixed else {}
         return {"model_type": "bert", **values, **labels, **positions}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from the fields of a `config.json`, ignoring those that no model here reads.
+        """Build from the fields of a `config.json`; unknown fields are ignored.
 
         Raises:
-            ValueError: the fields describe another kind of model, or an impossible one.
+            ValueError: the fields describe another kind of model, or an invalid one.
         """
-        if values.get("model_type") != FOREIGN:
+        if values.get("model_type") != CUSTOM:
             _require_choice("model_type", values.get("model_type", "bert"), ("bert",))
         for switch in ("is_decoder", "add_cross_attention"):
             if values.get(switch):
@@ -200,39 +198,29 @@ class BertConfig:
             kept["position_embedding_type"] = values[FIXED]
         if isinstance(kept.get("hidden_act"), str):
             kept["hidden_act"] = SAME_ACTIVATION.get(kept["hidden_act"], kept["hidden_act"])
-        if kept.get("pad_token_id", 0) is None:  # no padding token: none whose embedding is zero
+        if kept.get("pad_token_id", 0) is None:  # no padding token
             del kept["pad_token_id"]
         if not kept.get("id2label") and values.get("num_labels"):
-            require_int("num_labels", values["num_labels"], at_least=1)
-            if values["num_labels"] > MOST_LABELS:
-                raise ValueError(
-                    f"num_labels: expected at most {MOST_LABELS:,}, got {values['num_labels']}"
-                )
-            kept["id2label"] = {i: f"LABEL_{i}" for i in range(values["num_labels"])}
+            kept["id2label"] = _default_labels(values["num_labels"])
         if kept.get("id2label"):
-            try:
-                kept["id2label"] = {int(i): label for i, label in kept["id2label"].items()}
-            except (ValueError, AttributeError):
-                raise ValueError(
-                    f"id2label: expected names by number, got {kept['id2label']!r}"
-                ) from None
+            kept["id2label"] = _with_int_keys(kept["id2label"])
         return cls(**kept)
 
     def to_json(self, **more: Any) -> str:
-        """Return the text of a `config.json`, with `more` fields than a configuration has."""
+        """Return the text of a `config.json` with additional fields (str)."""
         return json.dumps({**self.to_dict(), **more}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Build from the text of a `config.json`: the inverse of `to_json`.
+        """Build from the text of a `config.json`; the inverse of `to_json`.
 
         Raises:
-            ValueError: it is no JSON object, or `from_dict`'s reasons.
+            ValueError: the text is not a JSON object, or see `from_dict`.
         """
         try:
             values = parse_json(text)
         except ValueError as error:
-            raise ValueError(f"not a JSON text: {error}") from None
+            raise ValueError(f"expected JSON: {error}") from None
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object of fields, got {type(values).__name__}")
         return cls.from_dict(values)
@@ -250,18 +238,49 @@ _SIZES = (
 
 
 def require_int(name: str, value: Any, *, at_least: int) -> None:
-    """Refuse what isn't a whole number of at least so much."""
+    """Raise ValueError unless `value` is an integer of at least `at_least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
 
 
-def _require_float(name, value, *, below=float("inf")):
-    if isinstance(value, int) and abs(value) > MOST:
+def _require_float(name: str, value: Any, *, below: float = float("inf")) -> None:
+    if isinstance(value, int) and abs(value) > MAX_NUMBER:
         value = float("inf")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < below:
         raise ValueError(f"{name}: expected a number from 0 to below {below}, got {value!r}")
 
 
-def _require_choice(name, value, choices):
+def _require_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}")
+
+
+def _checked_labels(labels: Any) -> dict[int, str]:
+    """Return the class names by number, in order (dict); two classes by default."""
+    labels = {0: "LABEL_0", 1: "LABEL_1"} if labels is None else labels
+    if not isinstance(labels, Mapping) or not all(
+        isinstance(i, int) and isinstance(label, str) for i, label in labels.items()
+    ):
+        raise ValueError(f"id2label: expected class names by number, got {labels!r}")
+    if sorted(labels) != list(range(len(labels))) or not labels:
+        raise ValueError(
+            f"id2label: expected the keys 0 to {max(len(labels) - 1, 0)}, got {sorted(labels)}"
+        )
+    if len(set(labels.values())) < len(labels):
+        raise ValueError(f"id2label: two classes have the same name: {list(labels.values())}")
+    return {i: labels[i] for i in range(len(labels))}
+
+
+def _default_labels(count: Any) -> dict[int, str]:
+    require_int("num_labels", count, at_least=1)
+    if count > MAX_DEFAULT_LABELS:
+        raise ValueError(f"num_labels: expected at most {MAX_DEFAULT_LABELS:,}, got {count}")
+    return {i: f"LABEL_{i}" for i in range(count)}
+
+
+def _with_int_keys(labels: Any) -> dict[int, Any]:
+    """Return class names with numbers as keys (dict), because keys in JSON are strings."""
+    try:
+        return {int(i): label for i, label in labels.items()}
+    except (ValueError, AttributeError):
+        raise ValueError(f"id2label: expected class names by number, got {labels!r}") from None

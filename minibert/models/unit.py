@@ -1,29 +1,30 @@
-"""Files that belong together: a model's weights, its configuration and its tokenizer.
+"""Check that weights, configuration and tokenizer in a folder belong together.
 
 `save_pretrained` renames two files, one after the other. A process that is killed between the two
-leaves the weights of one save with the configuration of another, which may fit by their shapes and
-still be wrong: new weights with the old names of the classes. So each save computes a checksum of
-its configuration and its weights, and writes it into both: into `config.json` as `minibert_save`,
-and under the same name into the metadata of `model.safetensors`. It is a checksum, not a random
-number, so that the same model gives the same bytes. When the model is read, the two are compared;
-the content of the files is not, so an edited file still opens:
+renames leaves the weights of one save with the configuration of another. Their shapes may match
+although the pair is wrong: new weights with the old class names. Therefore each save computes a
+checksum of its configuration and its weights, and writes it to both files: to `config.json` as
+`minibert_save`, and under the same name to the metadata of `model.safetensors`. A checksum is used
+instead of a random number, because then the same model is written as the same bytes. Loading
+compares the two stored checksums but does not recompute them, so an edited file can still be read:
 
-| config.json | weights   | then                                                                   |
+| config.json | weights   | result                                                                 |
 |-------------|-----------|------------------------------------------------------------------------|
-| A           | A         | one save; `config.json` may have been edited                           |
-| A           | B         | refused: a save was cut off, or files were copied together             |
-| A or none   | none      | opened: other programs keep or drop the field, and drop the metadata   |
-| none        | A         | opened with a warning: a save was cut off over a model of version 1,   |
-|             |           | or `config.json` was replaced                                          |
+| A           | A         | loaded: one save; `config.json` may have been edited                   |
+| A           | B         | refused: a save was interrupted, or files of two models were combined  |
+| A or none   | none      | loaded: other programs keep or drop the field, and drop the metadata   |
+| none        | A         | loaded with a warning: a save over a model of version 1 was            |
+|             |           | interrupted, or `config.json` was replaced                             |
 
-A tokenizer is saved by a call of its own, before the model or after it, and its files stay as other
-programs expect them. So where a model is saved into a folder with a tokenizer, `config.json` names
-the vocabulary of the model as `minibert_vocabulary`: a checksum of the pieces and their ids. For a
-model that was read from a folder with a tokenizer it is that tokenizer's vocabulary; for a new
-model, that of the tokenizer which is in the folder. If the folder has another vocabulary when the
-model is read, one save of the two was cut off, or the tokenizer was replaced since: a warning names
-the folder. Only the order "tokenizer, then model" is safe for a new model in the place of an old
-one: a new model that is saved first can't know that the tokenizer there is not its own.
+A tokenizer is saved by a separate call, before or after the model, and the format of its files is
+fixed by other programs. Therefore, when a model is saved to a folder with a tokenizer,
+`config.json` stores the checksum of the model's vocabulary (pieces and ids) as
+`minibert_vocabulary`. For a model that was loaded from a folder with a tokenizer, this is the
+vocabulary of that tokenizer; for a new model, the vocabulary of the tokenizer in the folder. If the
+folder contains another vocabulary when the model is loaded, one of the two saves was interrupted or
+the tokenizer was replaced; a warning names the folder. To replace an old model by a new one, save
+the tokenizer first: a new model that is saved first cannot know that the tokenizer in the folder
+belongs to the old model.
 """
 
 import hashlib
@@ -37,31 +38,32 @@ import numpy as np
 
 from minibert.io.json import read_json
 from minibert.io.text import read_lines
+from minibert.typing import Array
 
 SAVE, VOCABULARY = "minibert_save", "minibert_vocabulary"
-# A tokenizer's files, in the order in which they are looked for.
+# Files of a tokenizer; the first one that exists is read.
 TOKENIZER, PIECES = "tokenizer.json", "vocab.txt"
 
 log = logging.getLogger("minibert")
 
 
-def checksum_of_save(config: str, arrays: Mapping[str, np.ndarray]) -> str:
+def save_checksum(config: str, arrays: Mapping[str, Array]) -> str:
     """Return the checksum of one save (str).
 
     Args:
-        config: the text of the configuration.
-        arrays: the weights by name.
+        config (str): the text of the configuration.
+        arrays (mapping): the weights by name.
     """
     digest = hashlib.blake2b(config.encode(), digest_size=8)
     for name, array in arrays.items():
-        # The CRC is five times as fast as the digest.
+        # CRC-32 of the numbers, because it is five times as fast as BLAKE2.
         checksum = zlib.crc32(np.ascontiguousarray(array).data)
         digest.update(repr((name, array.dtype.str, array.shape, checksum)).encode())
     return digest.hexdigest()
 
 
-def checksum_of_vocabulary(folder: Path) -> str | None:
-    """Return the checksum of the vocabulary in a folder; None if there is none to be read."""
+def vocabulary_checksum(folder: Path) -> str | None:
+    """Return the checksum of the vocabulary in a folder (str); None without a readable one."""
     try:
         if (folder / TOKENIZER).is_file():
             ids = read_json(folder / TOKENIZER)["model"]["vocab"]
@@ -70,58 +72,61 @@ def checksum_of_vocabulary(folder: Path) -> str | None:
             pairs = list(enumerate(read_lines(folder / PIECES)))
         return hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None  # the tokenizer's own reader reports what is broken
+        return None  # loading the tokenizer reports the error
 
 
-def fields_of_save(
-    folder: Path, config: str, arrays: Mapping[str, np.ndarray], vocabulary: str | None
+def save_fields(
+    folder: Path, config: str, arrays: Mapping[str, Array], vocabulary: str | None
 ) -> dict[str, str]:
-    """Return the fields that join a save's files: `minibert_save`, and perhaps the vocabulary.
+    """Return the fields of config.json that identify a save and its vocabulary (dict).
 
     Args:
-        folder: in which the model is saved.
-        config: the text of the configuration.
-        arrays: the weights by name.
-        vocabulary: the checksum of the vocabulary that the model was read with, if it was.
+        folder (path): the folder to which the model is saved.
+        config (str): the text of the configuration.
+        arrays (mapping): the weights by name.
+        vocabulary (str): checksum of the vocabulary with which the model was loaded; None: the
+            vocabulary in the folder, if it contains one.
     """
-    fields = {SAVE: checksum_of_save(config, arrays)}
-    present = checksum_of_vocabulary(folder)
+    fields = {SAVE: save_checksum(config, arrays)}
+    present = vocabulary_checksum(folder)
     return fields if present is None else {**fields, VOCABULARY: vocabulary or present}
 
 
-def check_unit(folder: Path, fields: Mapping[str, Any], saves: Iterable[str | None]) -> str | None:
-    """Refuse weights and a configuration of two saves; warn of another tokenizer.
+def check_same_save(
+    folder: Path, fields: Mapping[str, Any], saves: Iterable[str | None]
+) -> str | None:
+    """Check that weights and configuration are of one save; warn of another vocabulary.
 
     Args:
-        folder: of the model.
-        fields: those of `config.json`, read before the weights were opened.
-        saves: the checksum in each file of weights; None where there is none.
+        folder (path): the folder of the model.
+        fields (mapping): the fields of `config.json`, read before the weights were opened.
+        saves (iterable of str): the checksum in each file of weights, or None.
 
     Returns:
-        the checksum of the vocabulary in the folder; None if there is none.
+        the checksum of the vocabulary in the folder (str); None without one.
 
     Raises:
-        ValueError: they are of two saves.
+        ValueError: the files are of two saves.
     """
-    ours, theirs = fields.get(SAVE), [save for save in saves if save is not None]
-    vocabulary = checksum_of_vocabulary(folder)
-    if not theirs:
+    in_config, in_weights = fields.get(SAVE), [save for save in saves if save is not None]
+    vocabulary = vocabulary_checksum(folder)
+    if not in_weights:
         return vocabulary
-    if ours is None:
+    if in_config is None:
         log.warning(
-            "%s: config.json does not say that it is of the same save as the weights; if a save "
-            "was cut off, save the model again",
+            "%s: config.json lacks the checksum of the save that the weights have; if a save was "
+            "interrupted, save the model again",
             folder,
         )
-    elif any(save != ours for save in theirs):
+    elif any(save != in_config for save in in_weights):
         raise ValueError(
-            f"{folder}: config.json and the weights are of two saves, one of which was cut off; "
+            f"{folder}: config.json and the weights are of two saves, one was interrupted; "
             f"save the model again, or remove {SAVE} from config.json if they belong together"
         )
     elif vocabulary is not None and fields.get(VOCABULARY, vocabulary) != vocabulary:
         log.warning(
-            "%s: its vocabulary is not the one that the model was saved with; if a save was cut "
-            "off, save both again, the tokenizer first",
+            "%s: its vocabulary is not the one with which the model was saved; if a save was "
+            "interrupted, save both again, the tokenizer first",
             folder,
         )
     return vocabulary

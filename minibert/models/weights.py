@@ -1,4 +1,4 @@
-"""A checkpoint's tensors in their files: safetensors, whole or in shards, in four float formats."""
+"""Read and write the tensors of a checkpoint: safetensors, in one file or in shards."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -14,22 +14,23 @@ from safetensors import SafetensorError, safe_open
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.models.unit import SAVE
+from minibert.typing import Array
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F16", "BF16", "F32", "F64")
-CODES = {"float16": "F16", "float32": "F32", "float64": "F64"}  # of those that are written
+CODES = {"float16": "F16", "float32": "F32", "float64": "F64"}  # the formats that are written
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor in a file, not read yet.
+    """A tensor in an open file, not read yet.
 
     Attributes:
-        path: of the file.
-        name: in the file.
-        shape: of the tensor.
-        dtype: as safetensors calls it, such as `F32` or `BF16`.
-        file: open.
+        path: the file's path.
+        name: the tensor's name in the file.
+        shape: the tensor's shape.
+        dtype: the tensor's dtype in the notation of safetensors, such as `F32` or `BF16`.
+        file: the open file.
     """
 
     path: Path
@@ -38,39 +39,44 @@ class Tensor:
     dtype: str
     file: Any
 
-    def read(self) -> np.ndarray:
-        """Return the numbers; bfloat16 is widened to float32, the rest stays what it is.
+    def read(self) -> Array:
+        """Return the tensor (array); bfloat16 becomes float32, other dtypes are unchanged.
 
         Raises:
-            ValueError: these are no floating-point numbers.
+            ValueError: the dtype is not floating point.
         """
         if self.dtype not in FLOATS:
             expected = ", ".join(FLOATS)
             raise ValueError(
                 f"{self.path}: {self.name}: expected one of {expected}, got {self.dtype}"
             )
-        if self.dtype == "BF16":  # NumPy has no such type; it is the upper half of a float32
+        if self.dtype == "BF16":  # not in NumPy: the upper half of a float32
             words = np.memmap(self.path, "<u2", "r", _start(self.path, self.name), self.shape)
             wide = words.astype(np.uint32)
             wide <<= 16
             return wide.view(np.float32)
-        return self.file.get_tensor(self.name)
+        return cast(Array, self.file.get_tensor(self.name))
 
 
 def write_tensors(
-    arrays: Mapping[str, np.ndarray], path: str | os.PathLike, **metadata: str
+    arrays: Mapping[str, Array], path: str | os.PathLike[str], **metadata: str
 ) -> None:
-    """Write arrays of floats to a safetensors file, the same arrays always as the same bytes.
+    """Write floating-point arrays to a safetensors file deterministically.
 
-    The library's own writer, as of its version 0.8, gives metadata of several names a random order,
-    and makes a file that only its owner may read, by way of a temporary file of another name.
+    The writer of the library `safetensors` 0.8 stores several entries of metadata in random order,
+    writes to a temporary file of another name, and lets only the owner read the file.
+
+    Args:
+        arrays (mapping): the arrays by name.
+        path (path): the file.
+        metadata (str): entries of the file's metadata.
 
     Raises:
-        OSError: they can't be written.
+        OSError: the file can't be written.
     """
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     end = 0
-    # Widest first, so that every array is aligned to its own width.
+    # Widest dtype first, so every array is aligned to its item size.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     for name in names:
         array = arrays[name]
@@ -87,12 +93,12 @@ def write_tensors(
 
 
 @contextmanager
-def open_weights(folder: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
-    """Open the tensors of a checkpoint, by name; the files stay mapped, and nothing is read yet.
+def open_weights(folder: str | os.PathLike[str]) -> Iterator[dict[str, Tensor]]:
+    """Open the files of a checkpoint and yield their unread tensors by name (dict).
 
     Raises:
-        OSError: there are no weights, or only pickled ones, or they can't be read.
-        ValueError: a file is broken, or the index doesn't fit the files.
+        OSError: the weights are missing, pickled or can't be read.
+        ValueError: a file is invalid, or the index doesn't match the files.
     """
     folder = Path(folder)
     with ExitStack() as stack:
@@ -108,27 +114,27 @@ def open_weights(folder: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
             yield tensors(folder / WEIGHTS)
             return
         if not (folder / INDEX).is_file():
-            raise FileNotFoundError(_nothing_in(folder))
+            raise FileNotFoundError(_no_weights_message(folder))
         found = {}
         for name, shard in _weight_map(folder / INDEX).items():
             if not (folder / shard).is_file():
                 raise FileNotFoundError(f"{folder / shard}: no such file; {INDEX} names it")
             if name not in tensors(folder / shard):
                 raise ValueError(
-                    f"{folder / shard}: lacks {sanitize(name)}, which {INDEX} says is in it"
+                    f"{folder / shard}: lacks {sanitize(name)}, which {INDEX} lists in it"
                 )
             found[name] = tensors(folder / shard)[name]
         yield found
 
 
-def saves_of(tensors: Mapping[str, Tensor]) -> list[str | None]:
-    """Return the checksum of the save in each file of a checkpoint; see `unit`."""
+def save_checksums(tensors: Mapping[str, Tensor]) -> list[str | None]:
+    """Return the checksum of the save in each file of weights (list); see `unit`."""
     files = {tensor.path: tensor.file for tensor in tensors.values()}
     return [(file.metadata() or {}).get(SAVE) for file in files.values()]
 
 
 @contextmanager
-def _open(path):
+def _open(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
@@ -136,35 +142,36 @@ def _open(path):
         raise ValueError(f"{path}: not a whole safetensors file: {sanitize(error)}") from None
 
 
-def _tensor(path, file, name):
+def _tensor(path: Path, file: Any, name: str) -> Tensor:
     outline = file.get_slice(name)
     return Tensor(path, name, tuple(outline.get_shape()), str(outline.get_dtype()), file)
 
 
-def _start(path, name):
-    """Return at which byte of a file a tensor begins; its header has been found sound by then."""
+def _start(path: Path, name: str) -> int:
+    """Return the offset of a tensor in its file in bytes (int); the header is known to be valid."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
-    return 8 + length + header[name]["data_offsets"][0]
+    return 8 + length + int(header[name]["data_offsets"][0])
 
 
-def _weight_map(path):
-    """Read which tensor is in which file of the same folder."""
-    names = read_json(path).get("weight_map")
-    inside = isinstance(names, dict) and all(
+def _weight_map(path: Path) -> dict[str, str]:
+    """Read the file name of each tensor from the index (dict)."""
+    names: dict[str, str] | None = read_json(path).get("weight_map")
+    is_valid = isinstance(names, dict) and all(
         shard and Path(str(shard)).name == shard and shard.isprintable() for shard in names.values()
     )
-    if not inside or not names:
+    if not is_valid or not names:
         raise ValueError(f"{path}: expected a weight_map with the names of files in its folder")
     return names
 
 
-def _nothing_in(folder):
+def _no_weights_message(folder: Path) -> str:
     pickles = [*folder.glob("pytorch_model*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt*")]
     if pickles:
         return (
-            f"{pickles[0]}: not read, for opening a pickle runs the code in it; if you trust it, "
-            "convert it: transformers.AutoModel.from_pretrained(folder).save_pretrained(new_folder)"
+            f"{pickles[0]}: not read, because opening a pickle runs the code in it; if you trust "
+            "it, convert it: "
+            "transformers.AutoModel.from_pretrained(folder).save_pretrained(new_folder)"
         )
     return f"{folder / WEIGHTS}: no such file; expected the folder of a checkpoint"

@@ -1,4 +1,4 @@
-"""The history of a run: one line of JSON per step and evaluation, and the curves of both."""
+"""The history of a run: one JSON line per step and per evaluation, and its plot."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from minibert.io.atomic import atomic_write
 from minibert.io.json import parse_json
 
 HISTORY = "history.jsonl"
-SMOOTHING = 0.95  # of the drawn training loss: weight of the mean so far; a step counts 5 %
+SMOOTHING = 0.95  # of the plotted training loss: weight of the previous mean
 
 
 class History:
@@ -35,7 +35,7 @@ class History:
         self.file = path.open("a", encoding="utf-8", buffering=1)
 
     def evaluated(self, step: int) -> bool:
-        """Return whether the file has an evaluation after this step."""
+        """Return whether the file contains an evaluation after this step (bool)."""
         return step in self._evaluated
 
     def write(self, step: int, **figures: float) -> None:
@@ -59,11 +59,11 @@ def _line(figures: dict[str, Any]) -> str:
 
 
 def read_history(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Return the lines of a run's history, without a last line cut off by a crash.
+    """Read the lines of a run's history (list); an incomplete last line is ignored.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: a line is broken; the message names it.
+        ValueError: a line is invalid; the message contains its number.
     """
     path = Path(run) / HISTORY
     if not path.is_file():
@@ -84,7 +84,7 @@ def _figures(line: bytes, where: str) -> dict[str, Any]:
 
 
 def draw(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
-    """Draw the losses, the baseline, the learning rate and the speed of a run.
+    """Plot the losses, the baseline, the learning rate and the speed of a run.
 
     Args:
         run: the folder of the run.
@@ -119,7 +119,7 @@ def draw(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
 
 
 def _draw_losses(axes: Any, lines: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
-    """Draw the training loss, and where they were measured the held-out loss and its baseline."""
+    """Plot the training loss and, if present, the held-out loss and its baseline."""
     losses = _smoothed([line["loss"] for line in steps])
     axes.plot([line["step"] for line in steps], losses, label="training, smoothed")
     held_out, baseline = (
@@ -135,7 +135,7 @@ def _draw_losses(axes: Any, lines: list[dict[str, Any]], steps: list[dict[str, A
 
 
 def _smoothed(values: list[float]) -> list[float]:
-    """Return the exponential moving average of values."""
+    """Return the exponential moving average of values (list of float)."""
     out: list[float] = []
     mean = None
     for value in values:

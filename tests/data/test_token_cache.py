@@ -1,4 +1,4 @@
-"""Token files: the same tokens whatever the processes, made once, and never taken for others."""
+"""The token cache: the same tokens for any number of processes, written once, checked by a key."""
 
 import gzip
 import io
@@ -51,18 +51,20 @@ def test_tokens_are_the_documents_in_order(files, tokenizer, tmp_path, monkeypat
         assert (found.counts == np.bincount(found.stream, minlength=len(tokenizer))).all()
 
 
-def test_files_can_be_held_out(files, tokenizer, tmp_path):
+def test_tokenize_corpus_accepts_held_out_files(files, tokenizer, tmp_path):
     corpus = tokenize_corpus(files[:1], tokenizer, held_out=files[1:], folder=tmp_path / "c")
     for side, path in zip((corpus.train, corpus.held_out), files, strict=True):
         assert (side.stream == np.concatenate(expected([path], tokenizer, 0)[0])).all()
 
 
-def test_nothing_held_out_is_nothing(files, tokenizer, tmp_path):
+def test_tokenize_corpus_without_held_out_texts_has_no_held_out_tokens(files, tokenizer, tmp_path):
     corpus = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
     assert len(corpus.held_out.stream) == len(corpus.held_out.ends) == 0
 
 
-def test_they_are_made_once_for_a_text_and_a_tokenizer(files, tokenizer, tmp_path, monkeypatch):
+def test_tokenize_corpus_reads_the_cache_for_the_same_text_and_tokenizer(
+    files, tokenizer, tmp_path, monkeypatch
+):
     folder, made = tmp_path / "c", []
     right = module._write
     monkeypatch.setattr(module, "_write", lambda *a: (made.append(a), right(*a)))
@@ -82,7 +84,7 @@ def test_they_are_made_once_for_a_text_and_a_tokenizer(files, tokenizer, tmp_pat
     assert all((path / ".gitignore").read_text() == "*\n" for path in folder.iterdir())
 
 
-def test_the_same_bytes_in_other_files_are_another_corpus(tokenizer, tmp_path):
+def test_key_differs_for_the_same_bytes_in_other_files(tokenizer, tmp_path):
     """Where a file ends a document ends; and what is held out was not trained on."""
     one, two = tmp_path / "one.txt", tmp_path / "two.txt"
 
@@ -100,7 +102,7 @@ def test_the_same_bytes_in_other_files_are_another_corpus(tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize(("pieces", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
-def test_the_last_id_of_a_large_vocabulary_fits(tmp_path, pieces, dtype):
+def test_dtype_of_the_ids_holds_the_last_id(tmp_path, pieces, dtype):
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = [f"w{n}" for n in range(pieces - len(special))]
     path = tmp_path / "t.txt"
@@ -111,7 +113,7 @@ def test_the_last_id_of_a_large_vocabulary_fits(tmp_path, pieces, dtype):
 
 
 @pytest.mark.parametrize("damage", ["cut", "no state", "no ids", "no json"])
-def test_damaged_tokens_are_made_again(files, tokenizer, tmp_path, caplog, damage):
+def test_damaged_tokens_are_written_again(files, tokenizer, tmp_path, caplog, damage):
     folder = tmp_path / "c"
     before = tokenize_corpus(files, tokenizer, folder=folder).train.stream.tolist()
     (home,) = folder.iterdir()
@@ -126,7 +128,9 @@ def test_damaged_tokens_are_made_again(files, tokenizer, tmp_path, caplog, damag
     assert "damaged, the text is tokenized again" in caplog.text
 
 
-def test_another_process_may_be_first(files, tokenizer, tmp_path, monkeypatch):
+def test_tokenize_corpus_accepts_the_entry_of_another_process(
+    files, tokenizer, tmp_path, monkeypatch
+):
     folder, right = tmp_path / "c", module._write
 
     def overtaken(*arguments):
@@ -168,7 +172,7 @@ def test_threads_that_share_a_cache_get_the_tokens_of_their_own_text(files, toke
     assert len(list((tmp_path / "c").iterdir())) == 4
 
 
-def test_another_tokenizer_at_work_in_the_same_process_changes_no_token(
+def test_another_tokenizer_in_the_same_process_changes_no_token(
     files, tokenizer, tmp_path, monkeypatch
 ):
     other = type(tokenizer)(list(tokenizer.vocab)[:6])
@@ -188,7 +192,7 @@ def test_another_tokenizer_at_work_in_the_same_process_changes_no_token(
 
 @pytest.mark.parametrize("kind", ["ids", "ends", "counts"])
 @pytest.mark.parametrize("left", [0, 8])
-def test_tokens_of_another_length_than_was_written_are_made_again(
+def test_tokens_of_another_length_are_written_again(
     files, tokenizer, tmp_path, monkeypatch, caplog, kind, left
 ):
     right, torn = module._write, []
@@ -206,7 +210,9 @@ def test_tokens_of_another_length_than_was_written_are_made_again(
     assert_same(found, tokenize_corpus(files, tokenizer, folder=tmp_path / "whole"))
 
 
-def test_a_disk_that_damages_tokens_each_time_is_named(files, tokenizer, tmp_path, monkeypatch):
+def test_tokenize_corpus_names_an_entry_that_is_damaged_after_each_write(
+    files, tokenizer, tmp_path, monkeypatch
+):
     right = module._write
 
     def tearing(home, *arguments):
@@ -214,7 +220,7 @@ def test_a_disk_that_damages_tokens_each_time_is_named(files, tokenizer, tmp_pat
         (home / "train.ids").write_bytes(b"x" * 100)
 
     monkeypatch.setattr(module, "_write", tearing)
-    with pytest.raises(OSError, match=r"tokens-3-\w+: damaged again each time") as caught:
+    with pytest.raises(OSError, match=r"tokens-3-\w+: damaged again after each write") as caught:
         tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "c").iterdir()) == []
@@ -222,7 +228,7 @@ def test_a_disk_that_damages_tokens_each_time_is_named(files, tokenizer, tmp_pat
 
 @pytest.mark.parametrize("back", [False, True])
 @pytest.mark.parametrize("part", [0, 1])
-def test_a_text_that_changes_before_it_is_tokenized_is_refused(
+def test_text_that_changes_before_it_is_tokenized_is_refused(
     files, tokenizer, tmp_path, monkeypatch, part, back
 ):
     """Also one that is as before when all is done."""
@@ -249,7 +255,7 @@ def test_a_text_that_changes_before_it_is_tokenized_is_refused(
     assert (found.train.stream == np.concatenate(documents)).all()
 
 
-def test_a_text_that_changes_while_it_is_tokenized_is_refused(
+def test_text_that_changes_while_it_is_tokenized_is_refused(
     files, tokenizer, tmp_path, monkeypatch
 ):
     changed, right = [], module.is_held_out
@@ -271,7 +277,7 @@ def test_a_text_that_changes_while_it_is_tokenized_is_refused(
     assert list((tmp_path / "c").iterdir()) == []
 
 
-def test_the_key_is_of_contents_and_their_order_and_not_of_names(tokenizer, tmp_path):
+def test_key_depends_on_contents_and_order_and_not_on_names(tokenizer, tmp_path):
     def key(*contents, names="abcdef"):
         paths = [tmp_path / name for name, _ in zip(names, contents, strict=False)]
         for path, content in zip(paths, contents, strict=True):
@@ -290,7 +296,7 @@ FORMER = {"0.25": "2e0cd86dbb3ca855", "two.txt": "0920cf48fac9807e"}  # what ver
 
 
 @pytest.mark.parametrize("held_out", FORMER)
-def test_the_key_of_version_1_is_kept_for_the_same_texts(tokenizer, tmp_path, held_out):
+def test_key_of_version_1_is_kept_for_the_same_texts(tokenizer, tmp_path, held_out):
     one, two = tmp_path / "one.txt", tmp_path / "two.txt"
     one.write_text("the cat sat\n\na dog ran\n", "utf-8")
     two.write_text("then it was\n", "utf-8")
@@ -309,7 +315,7 @@ def test_the_key_of_version_1_is_kept_for_the_same_texts(tokenizer, tmp_path, he
     assert key(FORMER[held_out]) not in (FORMER[held_out], new)
 
 
-def test_old_leftovers_are_removed_from_the_cache_and_new_ones_stay(files, tokenizer, tmp_path):
+def test_tokenize_corpus_removes_only_old_temporary_files(files, tokenizer, tmp_path):
     folder = tmp_path / "c"
     names = [".tokens-3-ab.1-cd.tmp", ".tokens-ab.1.tmp", ".stdin.1-ab.tmp", ".stdin-1.txt"]
     for age, name in [(age, f"{name}") for age in (0, 30) for name in names]:
@@ -322,7 +328,7 @@ def test_old_leftovers_are_removed_from_the_cache_and_new_ones_stay(files, token
     assert kept == {f"tokens-{corpus.key}", *(name.replace("1", "2") for name in names)}
 
 
-def test_standard_input_is_a_text(files, tokenizer, tmp_path, monkeypatch):
+def test_tokenize_corpus_reads_standard_input(files, tokenizer, tmp_path, monkeypatch):
     folder = tmp_path / "c"
     whole = tokenize_corpus(files[:1], tokenizer, folder=folder)
     stdin = io.TextIOWrapper(io.BytesIO(files[0].read_bytes()))
@@ -337,7 +343,7 @@ def test_standard_input_is_a_text(files, tokenizer, tmp_path, monkeypatch):
         tokenize_corpus(["-"], tokenizer, folder=folder)
 
 
-def test_a_failure_leaves_nothing(files, tokenizer, tmp_path):
+def test_tokenize_corpus_leaves_no_files_after_an_error(files, tokenizer, tmp_path):
     files[0].write_bytes(b"fine\nbad \xff\n")
     with pytest.raises(ValueError, match="line 2: byte 0xff is not UTF-8"):
         tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
@@ -348,7 +354,7 @@ def test_a_failure_leaves_nothing(files, tokenizer, tmp_path):
     assert list((tmp_path / "c").iterdir()) == []
 
 
-def test_repeated_lines_are_counted(tokenizer, tmp_path):
+def test_tokenize_corpus_counts_repeated_lines(tokenizer, tmp_path):
     path = tmp_path / "t.txt"
     path.write_text("the cat\na dog\nthe cat\n\nthe cat\n", "utf-8")
     assert tokenize_corpus([path], tokenizer, folder=tmp_path / "c").repeated == 0.5
@@ -356,7 +362,7 @@ def test_repeated_lines_are_counted(tokenizer, tmp_path):
     assert json.loads((home / "tokens.json").read_text("utf-8"))["repeated"] == 0.5
 
 
-def test_patterns_name_files(files, tmp_path):
+def test_expand_returns_the_files_of_patterns(files, tmp_path):
     assert expand([tmp_path / "*.txt*"]) == files
     (tmp_path / "in" / "deep").mkdir(parents=True)
     deep = tmp_path / "in" / "deep" / "three.txt"
@@ -371,7 +377,7 @@ def test_patterns_name_files(files, tmp_path):
         expand([tmp_path / "*.text"])
 
 
-def test_the_memory_does_not_grow_with_the_text(tokenizer, tmp_path, monkeypatch):
+def test_memory_does_not_grow_with_the_text(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PIECE", 2000)
     monkeypatch.setattr(module, "SAMPLE", 100)
 

@@ -1,1 +1,1 @@
-"""Faults and strangers: broken files, full disks, kills, and several at once."""
+"""Fault injection: invalid files, full disks, killed processes, and simultaneous runs."""

@@ -51,7 +51,8 @@ CONFIG = BertConfig(
 )
 SETTINGS = Settings(steps=4, batch_size=4)
 SIZES = 180, 0  # tokens of the corpus, to train on and held out
-MEMORY, TIMES = 64 << 20, 40  # bytes that any reader may take, and so many for each byte of a file
+# A reader may allocate this number of bytes, and this number per byte of the file.
+MEMORY, TIMES = 64 << 20, 40
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,13 @@ def seed_shards(folder: Path) -> None:
 
 
 def seed_sinusoidal(folder: Path) -> None:
-    """Write a model with fixed positions, which are compared with the file's."""
+    """Write a model with sinusoidal positions, which are compared with those in the file."""
     config = BertConfig.from_dict({**CONFIG.to_dict(), "position_embedding_type": "sinusoidal"})
     BertForMaskedLM(config).save_pretrained(folder)
 
 
 def read_model(folder: Path, kind=BertModel) -> None:
-    """Load a model, and run it; what it says of weights that are no numbers is its own affair."""
+    """Load a model and run it; NaN in the weights is allowed."""
     model = kind.from_pretrained(folder)
     ids = np.array([[1, 2, 0]]) % model.config.vocab_size
     with np.errstate(all="ignore"):
@@ -179,7 +180,7 @@ def read_model(folder: Path, kind=BertModel) -> None:
 
 
 def seed_wide(folder: Path, dtype: type) -> None:
-    """Write a model whose numbers are of another width."""
+    """Write a model whose weights have another dtype."""
     BertModel(CONFIG).save_pretrained(folder)
     arrays = load_file(folder / "model.safetensors")
     wide = {name: array.astype(dtype) for name, array in arrays.items()}
@@ -187,7 +188,7 @@ def seed_wide(folder: Path, dtype: type) -> None:
 
 
 def seed_labels(folder: Path) -> None:
-    """Write a model that says how many classes it has, and not their names."""
+    """Write a model with a number of classes but without their names."""
     BertModel(CONFIG).save_pretrained(folder)
     fields = {**CONFIG.to_dict(), "num_labels": 3}
     del fields["id2label"], fields["label2id"]
@@ -195,7 +196,7 @@ def seed_labels(folder: Path) -> None:
 
 
 def read_labels(folder: Path) -> None:
-    """Load it for a task of its own, whose classifier is drawn anew."""
+    """Load a classifier, which is newly initialized."""
     logging.getLogger("minibert").setLevel(logging.ERROR)
     read_model(folder, BertForSequenceClassification)
 

@@ -1,4 +1,4 @@
-"""Full disks, folders that can't be written, files that vanish, two runs at once, many threads."""
+"""Full disks, unwritable folders, missing files, simultaneous runs, and many threads."""
 
 import contextlib
 import errno
@@ -89,7 +89,7 @@ def content(folder):
 
 @contextlib.contextmanager
 def full_after(size):
-    """Let no file of this process grow past so many bytes, as on a full disk: the system's word."""
+    """Limit the size of all files of this process in bytes, which simulates a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -122,7 +122,7 @@ limited = pytest.mark.skipif(resource is None, reason="the system sets no such l
 @limited
 @pytest.mark.parametrize("size", [0, 100, 20_000])
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_full_disk_leaves_the_old_file_whole_and_no_litter(name, size, tmp_path):
+def test_full_disk_leaves_the_old_file_and_no_temporary_file(name, size, tmp_path):
     write = WRITERS[name]
     write(tmp_path, 0)
     before = content(tmp_path)
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_the_old_file_whole_and_no_litter(name, size, tmp_pat
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("form", ["jsonl", "csv", "npy"])
-def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, capsys, monkeypatch):
+def test_embed_on_a_full_disk_leaves_the_old_file(room, form, tmp_path, capsys, monkeypatch):
     out = tmp_path / f"vectors.{form}"
     out.write_text("old")
 
@@ -155,7 +155,7 @@ def test_vectors_that_find_no_room_leave_the_old_file(room, form, tmp_path, caps
 
 
 @limited
-def test_a_checkpoint_that_finds_no_room_leaves_the_ones_before(tmp_path, tokenizer):
+def test_save_checkpoint_on_a_full_disk_leaves_earlier_checkpoints(tmp_path, tokenizer):
     model = BertForMaskedLM(LARGE)
     optimizer = AdamW(model.params)
     save_checkpoint(tmp_path, model, tokenizer, optimizer, Settings(steps=9))
@@ -168,7 +168,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_ones_before(tmp_path, tokeni
 
 
 @limited
-def test_tokens_that_find_no_room_leave_nothing(room, tmp_path, tokenizer):
+def test_tokenize_corpus_on_a_full_disk_leaves_no_files(room, tmp_path, tokenizer):
     text = tmp_path / "text.txt"
     text.write_text((room / "corpus.txt").read_text("utf-8") * 50, "utf-8")
     with full_after(50_000), pytest.raises(OSError, match=r"File too large.*tokens-"):
@@ -176,7 +176,7 @@ def test_tokens_that_find_no_room_leave_nothing(room, tmp_path, tokenizer):
     assert list((tmp_path / "tokens").iterdir()) == []
 
 
-def test_a_disk_that_fills_in_mid_run_ends_it_and_room_lets_it_go_on(room, tmp_path, capsys):
+def test_run_that_ended_on_a_full_disk_can_be_resumed(room, tmp_path, capsys):
     assert run(pretrain(room, tmp_path / "whole")) == 0
     capsys.readouterr()
     right, calls = loop.save_checkpoint, []
@@ -197,9 +197,7 @@ def test_a_disk_that_fills_in_mid_run_ends_it_and_room_lets_it_go_on(room, tmp_p
     assert found["model.safetensors"] == whole["model.safetensors"]
 
 
-def test_a_disk_that_fills_while_the_best_seed_is_copied_leaves_no_half_a_file(
-    room, tmp_path, capsys
-):
+def test_full_disk_while_the_best_seed_is_copied_leaves_no_partial_file(room, tmp_path, capsys):
     def half(path, to):
         Path(to).write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -218,7 +216,7 @@ def test_a_disk_that_fills_while_the_best_seed_is_copied_leaves_no_half_a_file(
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
-def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+def test_commands_refuse_an_unwritable_folder_before_the_work(
     room, tmp_path, capsys, monkeypatch, code
 ):
     def refuse(path, *arguments, **options):
@@ -232,7 +230,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
-def test_a_pipe_or_a_device_is_refused_instead_of_read_for_ever(room, tmp_path, capsys):
+def test_commands_refuse_pipes_and_devices(room, tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "device.txt").symlink_to("/dev/zero")
     before = content(tmp_path)
@@ -249,14 +247,14 @@ def test_a_pipe_or_a_device_is_refused_instead_of_read_for_ever(room, tmp_path, 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
-def test_moments_that_are_a_pipe_are_refused(tmp_path):
+def test_restore_optimizer_refuses_a_pipe(tmp_path):
     optimizer = AdamW(BertForMaskedLM(LARGE).params)
     os.mkfifo(tmp_path / "optimizer.safetensors")
     with pytest.raises(OSError, match=r"optimizer\.safetensors: expected a file, found a pipe"):
         restore_optimizer(tmp_path, optimizer)
 
 
-def test_a_closed_standard_input_has_no_lines(room, tmp_path, capsys, monkeypatch):
+def test_closed_standard_input_has_no_lines(room, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     for arguments in (
         ["tokenize", room / "tokenizer"],
@@ -325,21 +323,23 @@ def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsy
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "config.json", "optimizer.safetensors", "trainer_state.json"]
 )
-def test_a_file_lost_from_the_newest_checkpoint_is_named(room, tmp_path, capsys, name):
+def test_resume_names_a_missing_file_of_the_newest_checkpoint(room, tmp_path, capsys, name):
     assert run(pretrain(room, tmp_path / "out")) == 0
     capsys.readouterr()
     (tmp_path / "out" / "checkpoint-6" / name).unlink()
     status = run(pretrain(room, tmp_path / "out", "--resume"))
-    if name == "trainer_state.json":  # then it is no checkpoint, and the one before it is taken
+    if (
+        name == "trainer_state.json"
+    ):  # then the folder is not a checkpoint, and the previous one is used
         assert status == 0
         assert "going on after step 4" in capsys.readouterr().out
-        assert checkpoints(tmp_path / "out")[-1].name == "checkpoint-6"  # written anew
+        assert checkpoints(tmp_path / "out")[-1].name == "checkpoint-6"  # written again
     else:
         assert status == 2
         assert str(tmp_path / "out" / "checkpoint-6" / name) in one_line(capsys)
 
 
-def test_a_vocabulary_lost_after_saving_is_named(tmp_path, tokenizer):
+def test_loading_names_a_missing_vocabulary(tmp_path, tokenizer):
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "vocab.txt").unlink()
     assert WordPieceTokenizer.from_pretrained(tmp_path).vocab == tokenizer.vocab
@@ -349,7 +349,7 @@ def test_a_vocabulary_lost_after_saving_is_named(tmp_path, tokenizer):
 
 
 @pytest.mark.parametrize("former", [True, False])
-def test_only_held_removes_the_leftovers_of_killed_processes(tmp_path, former):
+def test_only_run_lock_removes_temporary_files_of_killed_processes(tmp_path, former):
     """In containers all runs may have the number 1, and another one may still be at work."""
     folder = tmp_path / "run"
     number = f".new.{os.getpid()}.tmp"  # the name that version 1 gave it
@@ -368,7 +368,7 @@ def test_only_held_removes_the_leftovers_of_killed_processes(tmp_path, former):
         assert content(folder).keys() == {"file", ".lock"}
 
 
-def test_a_folder_that_is_removed_is_never_seen_in_part(tmp_path):
+def test_atomic_remove_never_shows_a_partial_folder(tmp_path):
     (tmp_path / "checkpoint-1").mkdir()
     (tmp_path / "checkpoint-1" / "file").write_text("x")
     seen = []
@@ -411,9 +411,7 @@ def another_run(folder):
 
 
 @pytest.mark.skipif(locks.fcntl is None, reason="the system has no such locks")
-def test_a_second_run_in_a_folder_is_refused_while_the_first_lives_and_not_after(
-    room, tmp_path, capsys
-):
+def test_run_lock_refuses_a_second_run_until_the_first_ends(room, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(pretrain(room, out)) == 0
     whole = (out / "model.safetensors").read_bytes()
@@ -434,7 +432,7 @@ def test_a_second_run_in_a_folder_is_refused_while_the_first_lives_and_not_after
 
 
 @pytest.mark.skipif(locks.fcntl is None, reason="the system has no such locks")
-def test_two_runs_started_at_once_into_a_new_folder_are_told_apart(room, tmp_path, capsys):
+def test_one_of_two_simultaneous_runs_in_a_new_folder_is_refused(room, tmp_path, capsys):
     with another_run(tmp_path / "out") as first:
         shutil.rmtree(tmp_path / "out" / ".checkpoint-7.1.tmp")
         assert run(pretrain(room, tmp_path / "out")) == 2
@@ -445,7 +443,7 @@ def test_two_runs_started_at_once_into_a_new_folder_are_told_apart(room, tmp_pat
     assert run(pretrain(room, tmp_path / "out")) == 0  # a dead run's lock is an empty folder
 
 
-def test_a_lock_leaves_nothing_and_its_folder_only_with_something_in_it(tmp_path):
+def test_run_lock_removes_its_file_and_an_empty_folder(tmp_path):
     with run_lock(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
     assert list(tmp_path.iterdir()) == []
@@ -457,7 +455,7 @@ def test_a_lock_leaves_nothing_and_its_folder_only_with_something_in_it(tmp_path
     assert content(tmp_path) == {"a/file": b"kept"}
 
 
-def test_where_there_are_no_locks_runs_go_on_without(tmp_path, monkeypatch, caplog):
+def test_run_lock_continues_without_locks_of_the_system(tmp_path, monkeypatch, caplog):
     def refuse(*arguments):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -538,7 +536,7 @@ def test_eight_threads_share(make, use):
     assert as_bytes(at_once(lambda n: use(shared, n))) == as_bytes(alone)
 
 
-def test_a_model_beside_an_extractor_of_it_says_the_same_but_for_rounding():
+def test_model_and_extractor_in_parallel_agree_up_to_rounding():
     """The extractor holds BLAS to one thread, and so the model while both are at work."""
     model = small_model()
     extractor = extractor_of(model)

@@ -1,4 +1,4 @@
-"""Runs killed at many moments: always to be resumed, never a torn file, and the same bits."""
+"""Killed runs can be resumed, leave no partial file, and give the same bits."""
 
 import os
 import random
@@ -92,12 +92,12 @@ def killed(start, folder, arguments, kind, kills):
         assert status in (-9, 0), (folder / f"{run.name}.log").read_text("utf-8")
         check_whole(run, kind)
         litter = [path for path in run.rglob(".*.tmp") if path.is_dir()]
-        assert len(litter) <= 1, litter  # of the last one killed; who comes next clears it away
-        if status == 0:  # it was faster, and the next kills are for another one
+        assert len(litter) <= 1, litter  # of the last killed process; the next one removes it
+        if status == 0:  # the run ended before the kill; continue with another run
             runs.append(folder / f"killed-{len(runs)}")
             continue
         kills -= 1
-        if not saved(run):  # killed before the first: begun anew
+        if not saved(run):  # killed before the first checkpoint: started again
             shutil.rmtree(run, ignore_errors=True)
     more = ["--resume"] if saved(runs[-1]) else []
     assert start(runs[-1].name, *arguments, *more).wait() == 0
@@ -105,7 +105,7 @@ def killed(start, folder, arguments, kind, kills):
 
 
 def check_same(run, whole, kind):
-    """Compare a run that was killed with one that wasn't, bit for bit but for the clock's."""
+    """Compare a killed run with an unbroken one bitwise, except for times."""
     check_whole(run, kind)
     assert not list(run.rglob(".*"))
     assert names_in(run) == names_in(whole)
@@ -123,13 +123,13 @@ def check_same(run, whole, kind):
 
 
 def names_in(run):
-    """Return the names of all that is in a run's folder."""
+    """Return the names of all files in a run's folder."""
     return {path.relative_to(run) for path in run.rglob("*")}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
-def test_runs_killed_at_fifty_moments_end_at_the_bits_of_one_unbroken(start, tmp_path, tokenizer):
+def test_pretraining_killed_fifty_times_equals_an_unbroken_run_bitwise(start, tmp_path, tokenizer):
     documents = [f"{text} {i}" for i in range(60) for text in SENTENCES]
     (tmp_path / "corpus.txt").write_text("\n\n".join(documents) + "\n", "utf-8")
     pretrain = ["pretrain", tmp_path / "corpus.txt", "--steps", 400]
@@ -137,17 +137,17 @@ def test_runs_killed_at_fifty_moments_end_at_the_bits_of_one_unbroken(start, tmp
     for run in killed(start, tmp_path, pretrain, BertForMaskedLM, kills=50):
         check_same(run, tmp_path / "whole", BertForMaskedLM)
     (kept,) = (tmp_path / "cache" / "minibert").glob("tokens-*")
-    tokenize_corpus([tmp_path / "corpus.txt"], tokenizer, held_out=0.05, folder=tmp_path / "anew")
-    (anew,) = (tmp_path / "anew").iterdir()
+    tokenize_corpus([tmp_path / "corpus.txt"], tokenizer, held_out=0.05, folder=tmp_path / "again")
+    (again,) = (tmp_path / "again").iterdir()
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
-        path.name: path.read_bytes() for path in anew.iterdir()
+        path.name: path.read_bytes() for path in again.iterdir()
     }
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
-def test_fine_tunings_killed_at_twenty_moments_end_at_the_bits_of_one_unbroken(start, tmp_path):
-    """Two seeds, evaluations out of step with checkpoints, and labels of chance: an early end."""
+def test_finetuning_killed_twenty_times_equals_an_unbroken_run_bitwise(start, tmp_path):
+    """Two seeds, evaluations between checkpoints, and random labels, which end a run early."""
     rng = random.Random(0)
     for name in "rows", "dev":
         rows = [[rng.choice("abc"), " ".join(rng.choices(WORDS, k=5))] for _ in range(40)]

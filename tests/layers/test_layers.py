@@ -1,4 +1,4 @@
-"""Layers compute their formulas, written here a second time one number at a time, without state."""
+"""Layers compute their formulas, which are written here with scalar loops, without state."""
 
 import math
 import tracemalloc
@@ -154,7 +154,7 @@ def test_layers_do_not_change_the_dtype(name, dtype):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_layers_write_to_none_of_their_arguments(name):
+def test_layers_do_not_write_to_their_arguments(name):
     layer, forward = RUNS[name]
     vector, x = parameters(layer).vector, numbers(B, T, D)
     vector.flags.writeable = x.flags.writeable = False  # so that writing raises
@@ -206,7 +206,7 @@ def by_hand_norm(row, weight, bias, eps=EPS):
 
 
 @pytest.mark.parametrize("eps", [1e-12, 0.5])
-def test_layer_norm_is_the_formula(eps):
+def test_layer_norm_equals_the_formula(eps):
     layer = layers.LayerNorm("LayerNorm", D, eps)
     params, x = parameters(layer), 3 + 2 * numbers(B, T, D)
     out, _ = layer.forward(params, x)
@@ -216,7 +216,7 @@ def test_layer_norm_is_the_formula(eps):
             np.testing.assert_allclose(out[b, t], expected, rtol=1e-12)
 
 
-def test_linear_is_the_formula():
+def test_linear_equals_the_formula():
     layer = layers.Linear("dense", D, F)
     params, x = parameters(layer), numbers(B, T, D)
     out, _ = layer.forward(params, x)
@@ -267,7 +267,7 @@ def by_hand_attention(params, asking, x, mask):
 
 
 @pytest.mark.parametrize("rows", [None, ROWS], ids=["all", "rows"])
-def test_self_attention_is_the_formula(rows):
+def test_self_attention_equals_the_formula(rows):
     layer = attention()
     params, x = parameters(layer), numbers(B, T, D)
     out, cache = layer.forward(params, x, site(x, rows))
@@ -295,14 +295,14 @@ def by_hand_feed_forward(params, rows, activation):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_feed_forward_is_the_formula(activation):
+def test_feed_forward_equals_the_formula(activation):
     layer = feed_forward(activation)
     params, x = parameters(layer), numbers(B, T, D)
     out, _ = layer.forward(params, x, site(x))
     np.testing.assert_allclose(out, by_hand_feed_forward(params, x, activation), rtol=1e-10)
 
 
-def test_block_is_the_formula_with_the_norms_after_the_sums():
+def test_block_equals_the_formula_with_post_norm():
     block = bert_block(CONFIG)
     params, x = parameters(block), numbers(B, T, D)
     out, _ = block.forward(params, x, site(x))
@@ -316,7 +316,7 @@ def test_block_is_the_formula_with_the_norms_after_the_sums():
         np.testing.assert_allclose(out[b], expected, rtol=1e-9)
 
 
-def test_the_pooler_is_the_formula():
+def test_pooler_equals_the_formula():
     layer = layers.Pooler("pooler.dense", D)
     params, x = parameters(layer), numbers(B, T, D)
     out, _ = layer.forward(params, x)
@@ -404,7 +404,7 @@ def test_positions_get_the_gradients_of_all_layers(rows):
     check_layer(stack, {"x": x}, params, forward=forward, entries=3, zeros=["key.bias"])
 
 
-def test_query_key_and_value_are_adjacent_so_that_one_matmul_is_enough():
+def test_query_key_and_value_are_adjacent():
     params = parameters(attention())
     weight, bias = params["attention.self.weight"], params["attention.self.bias"]
     assert weight.shape == (3 * D, D)

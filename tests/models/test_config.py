@@ -1,4 +1,4 @@
-"""Configurations: presets, JSON both ways, and a clear line for each impossible one."""
+"""BertConfig: presets, JSON, and one error per invalid field."""
 
 import copy
 import dataclasses
@@ -22,7 +22,7 @@ from minibert.models.config import PRESETS
         ("large", 24, 1024, 16, 4096),
     ],
 )
-def test_presets(name, layers, width, heads, feed_forward):
+def test_preset_returns_the_published_sizes(name, layers, width, heads, feed_forward):
     config = BertConfig.preset(name, vocab_size=99)
     assert (config.num_hidden_layers, config.hidden_size) == (layers, width)
     assert (config.num_attention_heads, config.intermediate_size) == (heads, feed_forward)
@@ -31,11 +31,11 @@ def test_presets(name, layers, width, heads, feed_forward):
     assert len(PRESETS) == 6
 
 
-def test_the_default_is_base():
+def test_default_config_is_bert_base():
     assert BertConfig() == BertConfig.preset("base")
 
 
-def test_json_both_ways():
+def test_from_json_undoes_to_json():
     config = BertConfig.preset(
         "tiny", hidden_act="relu", classifier_dropout=0.2, id2label={0: "no", 1: "ja", 2: "é"}
     )
@@ -47,7 +47,7 @@ def test_json_both_ways():
     assert BertConfig.from_dict({"num_labels": 3}).num_labels == 3
 
 
-def test_it_is_frozen_and_knows_its_classes():
+def test_config_is_immutable_and_numbers_its_classes():
     config = BertConfig(id2label={1: "b", 0: "a"})
     assert list(config.id2label.values()) == ["a", "b"]
     assert config.label2id == {"a": 0, "b": 1}
@@ -76,14 +76,14 @@ def test_it_is_frozen_and_knows_its_classes():
         ({"layer_norm_eps": "x"}, "layer_norm_eps: expected a number from 0"),
         ({"id2label": {}}, "id2label: expected the keys 0 to 0"),
         ({"id2label": {0: "a", 2: "b"}}, r"id2label: expected the keys 0 to 1, got \[0, 2\]"),
-        ({"id2label": {0: "a", 1: "a"}}, "id2label: two classes have one name"),
+        ({"id2label": {0: "a", 1: "a"}}, "id2label: two classes have the same name"),
         (
             {"hidden_size": 9, "num_attention_heads": 3, "position_embedding_type": "sinusoidal"},
             "hidden_size 9 is odd",
         ),
     ],
 )
-def test_impossible_ones_are_refused_by_name(fields, message):
+def test_config_refuses_invalid_values_by_field(fields, message):
     with pytest.raises(ValueError, match=message):
         BertConfig(**fields)
 
@@ -91,25 +91,25 @@ def test_impossible_ones_are_refused_by_name(fields, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a JSON text"),
+        ("{", "expected JSON: "),
         ("[1]", "expected a JSON object of fields, got list"),
         ('{"model_type": "roberta"}', "model_type: expected one of bert, got 'roberta'"),
         ('{"is_decoder": true}', "is_decoder: expected false, an encoder, got True"),
-        ('{"id2label": {"a": "b"}}', "id2label: expected names by number"),
-        ('{"id2label": ["a", "b"]}', "id2label: expected names by number"),
-        ('{"id2label": {"0": ["a"]}}', "id2label: expected names by number"),
+        ('{"id2label": {"a": "b"}}', "id2label: expected class names by number"),
+        ('{"id2label": ["a", "b"]}', "id2label: expected class names by number"),
+        ('{"id2label": {"0": ["a"]}}', "id2label: expected class names by number"),
     ],
 )
-def test_other_files_are_refused(text, message):
+def test_from_json_refuses_other_files(text, message):
     with pytest.raises(ValueError, match=message):
         BertConfig.from_json(text)
 
 
-def test_an_unknown_preset():
+def test_preset_refuses_an_unknown_name():
     with pytest.raises(ValueError, match=r"preset: expected one of tiny, mini, .*, got 'huge'"):
         BertConfig.preset("huge")
 
 
-def test_a_config_can_be_copied_and_sent_to_other_processes():
+def test_config_survives_copy_and_pickle():
     config = BertConfig.preset("mini", vocab_size=77, id2label={0: "a", 1: "b", 2: "c"})
     assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config

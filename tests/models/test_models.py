@@ -1,4 +1,4 @@
-"""What models promise: trimmed and whole agree, parts add up, padding does nothing, and errors."""
+"""Properties of models: trimming, sharding, padding, defaults, and errors."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -79,7 +79,7 @@ def test_question_answering_needs_two_labels():
         BertForQuestionAnswering(CONFIG)
 
 
-def test_a_choice_may_have_any_number_of_sequences():
+def test_multiple_choice_accepts_any_number_of_choices():
     model = away(BertForMultipleChoice)
     four = {name: np.concatenate([array, array], axis=1) for name, array in CHOICES.items()}
     logits = model(**four).logits
@@ -89,7 +89,7 @@ def test_a_choice_may_have_any_number_of_sequences():
         model(**BATCH)
 
 
-def test_pretraining_is_both_of_its_tasks():
+def test_pretraining_loss_is_the_sum_of_both_losses():
     both = away(BertForPreTraining)
     task = TASKS["BertForPreTraining"]
     hidden, pair = task.labels.values()
@@ -113,7 +113,7 @@ def test_pretraining_is_both_of_its_tasks():
 
 
 @each_task
-def test_a_call_with_labels_has_the_loss(task):
+def test_call_with_labels_returns_the_loss(task):
     model = away(task.kind, task.config)
     labels = task.labels if isinstance(task.labels, dict) else {"labels": task.labels}
     loss, _ = model.loss_and_grads(task.batch, task.labels)
@@ -130,7 +130,7 @@ def test_a_call_with_labels_has_the_loss(task):
             model(**task.batch, **{name: labels[name]})
 
 
-def test_one_class_alone_is_a_regression():
+def test_classifier_with_one_class_is_a_regression():
     one = BertConfig(**{**vars(CONFIG), "id2label": {0: "stars"}})
     assert BertForSequenceClassification(one).problem == "regression"
     model = away(BertForSequenceClassification, one)
@@ -140,7 +140,7 @@ def test_one_class_alone_is_a_regression():
     assert flat == tall == pytest.approx(np.mean((logits - [1.5, 2, 0]) ** 2), rel=1e-12)
 
 
-def test_many_labels_are_many_questions():
+def test_multi_label_loss_is_a_mean_of_binary_losses():
     task = TASKS["BertForSequenceClassification, multi-label"]
     model = away(task.kind, task.config)
     loss, _ = model.loss_and_grads(BATCH, task.labels)
@@ -149,14 +149,14 @@ def test_many_labels_are_many_questions():
     assert loss == pytest.approx(each[task.labels != -100].mean(), rel=1e-12)
 
 
-def test_the_published_parameter_counts():
+def test_models_have_the_published_parameter_counts():
     for name, expected in (("base", 109_482_240), ("large", 335_141_888)):
         config = BertConfig.preset(name)
         shapes = BertModel(config, params=Parameters({})).shapes()
         assert sum(int(np.prod(shape)) for shape in shapes.values()) == expected
 
 
-def test_the_heads_parameters_have_hugging_faces_names():
+def test_head_parameters_have_the_names_of_transformers():
     transform = [f"cls.predictions.transform.{part}" for part in ("dense", "LayerNorm")]
     pooled, scores = ["bert.pooler.dense"], ["cls.seq_relationship"]
     expected = {
@@ -178,7 +178,7 @@ def test_the_heads_parameters_have_hugging_faces_names():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_named_outputs_have_their_shapes_and_dtype(kind, dtype):
+def test_model_output_has_the_shapes_and_the_dtype(kind, dtype):
     out = away(kind, dtype=dtype)(**BATCH, output_hidden_states=True, output_attentions=True)
     assert [x.shape for x in out.hidden_states] == [(B, T, D)] * 3
     assert [x.shape for x in out.attentions] == [(B, K, T, T)] * 2
@@ -198,7 +198,7 @@ def test_named_outputs_have_their_shapes_and_dtype(kind, dtype):
 
 @each_task
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_gradients_have_the_parameters_dtype_with_dropout(task, dtype):
+def test_gradients_have_the_dtype_of_the_parameters_with_dropout(task, dtype):
     model = away(task.kind, task.config, dtype=dtype)
     _, grads = model.loss_and_grads(task.batch, task.labels, np.random.default_rng(0))
     assert grads.vector.dtype == dtype
@@ -216,7 +216,7 @@ def full_loss_and_grads(model, labels):
     return loss, grads
 
 
-def test_masked_places_alone_give_the_loss_and_gradient_of_all_places():
+def test_masked_lm_loss_at_masked_positions_equals_that_at_all_positions():
     model = away(BertForMaskedLM)
     loss, grads = model.loss_and_grads(BATCH, MASKED_LABELS)
     whole, whole_grads = full_loss_and_grads(model, MASKED_LABELS)
@@ -225,7 +225,7 @@ def test_masked_places_alone_give_the_loss_and_gradient_of_all_places():
     assert model(**BATCH, labels=MASKED_LABELS).loss == pytest.approx(whole, rel=1e-12)
 
 
-def test_chosen_rows_are_the_same_rows_of_all():
+def test_body_at_rows_equals_these_rows_of_all():
     model = away(BertModel)
     batch = model.check(**BATCH)
     dx = np.random.default_rng(0).standard_normal((*ROWS.shape, D))
@@ -251,7 +251,7 @@ def test_chosen_rows_are_the_same_rows_of_all():
     assert_same_gradients(trimmed, full)
 
 
-def test_cls_alone_gives_the_logits_of_all_rows():
+def test_classifier_logits_from_cls_alone_equal_those_from_all_rows():
     model = away(BertForSequenceClassification)
     trimmed = model(**BATCH).logits
     whole = model(**BATCH, output_attentions=True).logits
@@ -267,7 +267,7 @@ def test_cls_alone_gives_the_logits_of_all_rows():
 
 
 @each_task
-def test_parts_of_a_batch_add_up(task):
+def test_loss_and_gradients_of_shards_add_up(task):
     model = away(task.kind, task.config)
     loss, grads = model.loss_and_grads(task.batch, task.labels)
     count = model.count(task.labels)
@@ -280,7 +280,7 @@ def test_parts_of_a_batch_add_up(task):
 
 
 @each_task
-def test_gradients_accumulate(task):
+def test_loss_and_grads_adds_to_existing_gradients(task):
     model = away(task.kind, task.config)
     _, grads = model.loss_and_grads(task.batch, task.labels)
     once = Parameters(grads.shapes, grads.vector.copy())
@@ -290,10 +290,10 @@ def test_gradients_accumulate(task):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_given_is_written_to(kind):
+def test_models_do_not_write_to_their_arguments(kind):
     vector = away(kind).params.vector
     before = vector.copy()
-    vector.flags.writeable = False  # so that whoever writes raises
+    vector.flags.writeable = False  # so a write raises an error
     model = kind(CONFIG, params=Parameters(kind(CONFIG).shapes(), vector))
     batch = {name: array.copy() for name, array in BATCH.items()}
     labels = {BertForMaskedLM: MASKED_LABELS}.get(kind, CLASS_LABELS).copy()
@@ -314,7 +314,7 @@ def test_nothing_given_is_written_to(kind):
     assert all((batch[name] == array).all() for name, array in BATCH.items())
 
 
-def test_the_tied_table_learns_from_both_ends():
+def test_tied_table_gets_gradients_from_embedding_and_decoder():
     model = away(BertForMaskedLM)
     _, grads = model.loss_and_grads(BATCH, MASKED_LABELS)
     table = grads["bert.embeddings.word_embeddings.weight"]
@@ -332,7 +332,7 @@ def test_the_tied_table_learns_from_both_ends():
 
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=20)
-def test_the_content_of_padding_changes_no_bit(seed):
+def test_token_ids_at_padding_change_no_bit(seed):
     model = away(BertForMaskedLM, dtype=np.float32)
     rng = np.random.default_rng(seed)
     noisy = np.where(MASK == 1, IDS, rng.integers(0, V, IDS.shape))
@@ -363,7 +363,7 @@ def test_padding_batch_order_and_batch_size_change_rounding_only(dtype, toleranc
 @pytest.mark.parametrize("training", [False, True])
 @given(order=st.permutations(range(T)))
 @settings(max_examples=10)
-def test_without_positions_the_encoder_does_not_know_the_order(training, order):
+def test_encoder_without_positions_is_permutation_equivariant(training, order):
     def run(model, batch):
         if training:
             return model.forward(model.check(**batch))[0][0]
@@ -377,7 +377,7 @@ def test_without_positions_the_encoder_does_not_know_the_order(training, order):
     assert np.abs(run(away(BertModel), BATCH) - out).max() > 0.1
 
 
-def test_heads_keep_their_own_subspaces():
+def test_attention_heads_read_separate_subspaces():
     # Silence all of a head's values: only what the output map reads from that head may change.
     model = away(BertModel, BertConfig(**{**vars(CONFIG), "num_hidden_layers": 1}))
     name = "encoder.layer.0.attention."
@@ -391,7 +391,7 @@ def test_heads_keep_their_own_subspaces():
 
 
 @each_task
-def test_a_sequence_with_nothing_to_read_gives_no_nan(task):
+def test_fully_masked_sequence_gives_no_nan(task):
     model = away(task.kind, task.config)
     batch = {**task.batch, "attention_mask": np.zeros_like(task.batch["input_ids"])}
     loss, grads = model.loss_and_grads(batch, task.labels)
@@ -403,7 +403,7 @@ def test_a_sequence_with_nothing_to_read_gives_no_nan(task):
 
 
 @pytest.mark.parametrize("name", [n for n in TASKS if "regression" not in n and "number" not in n])
-def test_no_label_that_counts_is_a_loss_of_zero(name):
+def test_loss_without_counted_labels_is_zero(name):
     task = TASKS[name]  # of a regression, every number counts
     labels = task.labels
     if isinstance(labels, dict):
@@ -415,7 +415,7 @@ def test_no_label_that_counts_is_a_loss_of_zero(name):
     assert (grads.vector == 0).all()
 
 
-def test_layers_keep_nothing_between_calls():
+def test_models_keep_no_state_between_calls():
     model = away(BertForMaskedLM)
     other = {**BATCH, "input_ids": IDS[::-1]}
     expected = model.loss_and_grads(BATCH, MASKED_LABELS)[1].vector
@@ -430,7 +430,7 @@ def test_layers_keep_nothing_between_calls():
     assert (model.loss_and_grads(BATCH, MASKED_LABELS)[1].vector == expected).all()
 
 
-def test_one_model_in_many_threads_gives_the_same_bits():
+def test_model_gives_the_same_bits_in_many_threads():
     # Sizes at which NumPy lets go of the interpreter's lock, so that the threads really overlap.
     config = BertConfig(**{**vars(CONFIG), "intermediate_size": 512, "max_position_embeddings": 64})
     model = away(BertForMaskedLM, config, dtype=np.float32)
@@ -449,7 +449,7 @@ def test_one_model_in_many_threads_gives_the_same_bits():
     assert (alone[0] != alone[1]).any()
 
 
-def test_what_is_left_out_is_one_segment_without_padding():
+def test_missing_segments_and_mask_have_defaults():
     model = away(BertModel)
     ones, zeros = np.ones_like(IDS), np.zeros_like(IDS)
     whole = model(IDS, zeros, ones).last_hidden_state
@@ -459,7 +459,7 @@ def test_what_is_left_out_is_one_segment_without_padding():
     assert (model(IDS, attention_mask=MASK).last_hidden_state != whole).any()
 
 
-def test_initial_weights():
+def test_initial_weights_have_the_declared_values():
     model = BertModel(BertConfig.preset("tiny", vocab_size=500), seed=3)
     again = BertModel(BertConfig.preset("tiny", vocab_size=500), seed=3)
     other = BertModel(BertConfig.preset("tiny", vocab_size=500), seed=4)
@@ -518,7 +518,7 @@ def test_initial_weights():
         ),
     ],
 )
-def test_bad_batches_are_refused_in_one_line(change, error, message):
+def test_check_refuses_invalid_batches_in_one_line(change, error, message):
     calls = [BertModel(CONFIG), BertForMaskedLM(CONFIG), BertForSequenceClassification(CONFIG)]
     for model in calls:
         with pytest.raises(error, match=message) as caught:
@@ -548,7 +548,7 @@ def test_bad_batches_are_refused_in_one_line(change, error, message):
         ),
     ],
 )
-def test_bad_labels_are_refused_in_one_line(kind, labels, error, message):
+def test_loss_refuses_invalid_labels_in_one_line(kind, labels, error, message):
     with pytest.raises(error, match=message):
         kind(CONFIG).loss_and_grads(BATCH, labels)
     with pytest.raises(error, match=message):
@@ -580,7 +580,7 @@ def test_bad_labels_are_refused_in_one_line(kind, labels, error, message):
         ("one number", np.zeros((B, 2)), ValueError, r"labels: expected the shape \(3, 1\), got"),
     ],
 )
-def test_bad_numbers_are_refused_in_one_line(name, labels, error, message):
+def test_loss_refuses_invalid_regression_labels_in_one_line(name, labels, error, message):
     task = TASKS[f"BertForSequenceClassification, {name}"]
     with pytest.raises(error, match=message):
         task.kind(task.config).loss_and_grads(BATCH, labels)
@@ -594,13 +594,13 @@ def test_bad_numbers_are_refused_in_one_line(name, labels, error, message):
         ([0, -100, 2], [1, 2, 3], "end_positions: expected -100 where start_positions has it"),
     ],
 )
-def test_bad_spans_are_refused_in_one_line(start, end, message):
+def test_loss_refuses_invalid_spans_in_one_line(start, end, message):
     model = BertForQuestionAnswering(TASKS["BertForQuestionAnswering"].config)
     with pytest.raises(ValueError, match=message):
         model(**BATCH, start_positions=start, end_positions=end)
 
 
-def test_initial_weights_are_as_wide_as_the_configuration_says_and_paddings_are_zero():
+def test_initial_weights_have_the_configured_std_and_padding_is_zero():
     config = BertConfig(**{**vars(CONFIG), "initializer_range": 0.5, "pad_token_id": 3})
     params = BertModel(config).params
     drawn = np.concatenate(

@@ -1,4 +1,4 @@
-"""Checkpoints: there and back to the bit, other heads' checkpoints, other files', broken ones."""
+"""Checkpoints: bitwise round trips, other heads, files of other programs, and invalid files."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def same_scope(one, other, prefix, other_prefix=None):
 
 @pytest.mark.parametrize("name", ["BertModel", *TASKS])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_there_and_back_is_bitwise(tmp_path, name, dtype):
+def test_save_and_load_is_bitwise(tmp_path, name, dtype):
     kind, config = (TASKS[name].kind, TASKS[name].config) if name in TASKS else (BertModel, CONFIG)
     model = kind(config, seed=3, dtype=dtype)
     model.save_pretrained(tmp_path / "new")
@@ -55,7 +55,7 @@ def test_there_and_back_is_bitwise(tmp_path, name, dtype):
     assert fields["model_type"] == "bert"
 
 
-def test_a_body_moves_to_another_head_whose_own_part_is_drawn(tmp_path, caplog):
+def test_loading_another_head_initializes_the_head(tmp_path, caplog):
     source = BertForMaskedLM(CONFIG, seed=3)
     source.save_pretrained(tmp_path)
     with caplog.at_level(logging.WARNING):
@@ -68,7 +68,7 @@ def test_a_body_moves_to_another_head_whose_own_part_is_drawn(tmp_path, caplog):
     assert "classifier.bias" in caplog.messages[0]
 
 
-def test_names_with_and_without_the_prefix(tmp_path):
+def test_loading_accepts_names_with_and_without_the_prefix(tmp_path):
     source = BertModel(CONFIG, seed=3)
     source.save_pretrained(tmp_path / "body")
     head = BertForSequenceClassification.from_pretrained(tmp_path / "body")
@@ -78,7 +78,7 @@ def test_names_with_and_without_the_prefix(tmp_path):
     assert (back.params.vector == source.params.vector).all()
 
 
-def test_other_classes_mean_another_classifier(tmp_path, caplog):
+def test_loading_with_other_classes_initializes_the_classifier(tmp_path, caplog):
     source = BertForSequenceClassification(CONFIG, seed=3)
     source.save_pretrained(tmp_path)
     model = BertForSequenceClassification.from_pretrained(tmp_path, id2label={0: "x", 1: "y"})
@@ -89,7 +89,7 @@ def test_other_classes_mean_another_classifier(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
-def test_sinusoidal_positions_are_a_table_to_others_and_fixed_to_us(tmp_path, kind):
+def test_sinusoidal_positions_are_saved_as_a_table_and_loaded_as_fixed(tmp_path, kind):
     config = BertConfig(**{**vars(CONFIG), "position_embedding_type": "sinusoidal"})
     model = kind(config, seed=1)
     assert not any("position" in name for name in model.params)
@@ -104,7 +104,7 @@ def test_sinusoidal_positions_are_a_table_to_others_and_fixed_to_us(tmp_path, ki
     assert (back.params.vector == model.params.vector).all()
 
 
-def test_sinusoidal_positions_that_were_trained_elsewhere_are_learned_ones(tmp_path, caplog):
+def test_trained_sinusoidal_positions_are_loaded_as_learned_ones(tmp_path, caplog):
     config = BertConfig(**{**vars(CONFIG), "position_embedding_type": "sinusoidal"})
     BertModel(config, seed=1).save_pretrained(tmp_path)
     change(tmp_path, lambda arrays: arrays["embeddings.position_embeddings.weight"].__iadd__(0.5))
@@ -112,7 +112,7 @@ def test_sinusoidal_positions_that_were_trained_elsewhere_are_learned_ones(tmp_p
     assert back.config.position_embedding_type == "absolute"
     expected = sinusoidal_positions(8, D).astype(np.float32) + np.float32(0.5)
     np.testing.assert_array_equal(back.params["embeddings.position_embeddings.weight"], expected)
-    assert "they are learned ones now" in caplog.text
+    assert "so they are read as learned ones" in caplog.text
 
 
 def change(folder, how):
@@ -151,7 +151,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
-def test_numbers_of_other_widths_become_ours(tmp_path, dtype):
+def test_loading_converts_other_dtypes(tmp_path, dtype):
     source = BertModel(CONFIG, seed=3)
     source.save_pretrained(tmp_path)
     content, expected = FORMATS[dtype]
@@ -164,7 +164,7 @@ def test_numbers_of_other_widths_become_ours(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["F16", "BF16"])
-def test_every_number_of_sixteen_bits_is_read_as_what_it_is(tmp_path, dtype):
+def test_all_16_bit_values_are_read_exactly(tmp_path, dtype):
     words = np.arange(1 << 16, dtype="<u2")  # the subnormal, the infinite and what is none, too
     write_raw(tmp_path / "model.safetensors", {"x": (dtype, words.shape, words.tobytes())})
     with open_weights(tmp_path) as tensors:
@@ -181,7 +181,7 @@ def test_every_number_of_sixteen_bits_is_read_as_what_it_is(tmp_path, dtype):
     assert (np.signbit(read) == (sign < 0)).all()
 
 
-def test_shards_are_put_together(tmp_path):
+def test_loading_combines_shards(tmp_path):
     source = BertForMaskedLM(CONFIG, seed=3)
     source.save_pretrained(tmp_path)
     into_shards(tmp_path)
@@ -201,7 +201,7 @@ def into_shards(folder):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
-def test_historic_names_and_what_nobody_needs(tmp_path):
+def test_loading_accepts_historic_names_and_ignores_other_tensors(tmp_path):
     source = BertForPreTraining(CONFIG, seed=3)
     source.save_pretrained(tmp_path)
 
@@ -223,7 +223,7 @@ def test_historic_names_and_what_nobody_needs(tmp_path):
     assert (back.params.vector == source.params.vector).all()
 
 
-def test_both_names_of_the_decoders_bias_may_be_there(tmp_path):
+def test_loading_accepts_both_names_of_the_decoder_bias(tmp_path):
     source = BertForMaskedLM(CONFIG, seed=3)
     source.params["cls.predictions.bias"][:] = 7
     source.save_pretrained(tmp_path)
@@ -234,7 +234,7 @@ def test_both_names_of_the_decoders_bias_may_be_there(tmp_path):
 
 
 @pytest.mark.parametrize("other", [BertForTokenClassification, BertForMultipleChoice])
-def test_a_classifier_of_another_task_is_not_taken_for_ours(tmp_path, other, caplog):
+def test_classifier_of_another_task_is_not_loaded(tmp_path, other, caplog):
     config = BertConfig(**{**vars(CONFIG), "id2label": {0: "a"}})  # one class: one score a choice
     source = other(config, seed=3)
     source.params["classifier.weight"][:] = 7
@@ -247,7 +247,7 @@ def test_a_classifier_of_another_task_is_not_taken_for_ours(tmp_path, other, cap
     assert (other.from_pretrained(tmp_path, strict=True).params["classifier.weight"] == 7).all()
 
 
-def test_the_first_layers_of_a_model_may_be_taken_alone(tmp_path):
+def test_loading_fewer_layers_takes_the_first(tmp_path):
     source = BertModel(CONFIG, seed=3)
     source.save_pretrained(tmp_path)
     first = BertModel.from_pretrained(tmp_path, num_hidden_layers=1)
@@ -260,13 +260,13 @@ def test_the_first_layers_of_a_model_may_be_taken_alone(tmp_path):
     ("theirs", "ours"),
     [("gelu_pytorch_tanh", "gelu_new"), ("gelu_fast", "gelu_new"), ("gelu_python", "gelu")],
 )
-def test_other_names_of_the_same_activation(tmp_path, theirs, ours):
+def test_config_accepts_other_names_of_activations(tmp_path, theirs, ours):
     BertModel(CONFIG).save_pretrained(tmp_path)
     change_config(tmp_path, hidden_act=theirs, pad_token_id=None)
     assert BertModel.from_pretrained(tmp_path).config.hidden_act == ours
 
 
-def test_a_write_that_fails_leaves_the_old_files_whole(tmp_path, monkeypatch):
+def test_failed_save_leaves_the_old_files_unchanged(tmp_path, monkeypatch):
     old = BertModel(CONFIG, seed=1)
     old.save_pretrained(tmp_path)
 
@@ -319,9 +319,7 @@ OLD, NEW = labelled("no", "yes", seed=1), labelled("yes", "no", seed=2)
 
 
 @pytest.mark.parametrize("other", [NEW, labelled("yes", "no", seed=1), labelled("no", "yes")])
-def test_a_save_cut_off_between_two_renames_is_refused_and_never_opened_as_a_mixture(
-    tmp_path, other, caplog
-):
+def test_interrupted_save_is_refused(tmp_path, other, caplog):
     """Also where only the labels differ, or only the weights."""
     seen, rename = [], 0
     while not seen or seen[-1] != state_of(other):
@@ -340,7 +338,7 @@ def test_a_save_cut_off_between_two_renames_is_refused_and_never_opened_as_a_mix
     assert caplog.text == ""
 
 
-def test_a_save_cut_off_over_a_model_of_version_1_opens_with_a_warning(tmp_path, caplog):
+def test_interrupted_save_over_a_model_of_version_1_is_loaded_with_a_warning(tmp_path, caplog):
     OLD.save_pretrained(tmp_path)
     without_field(tmp_path)
     change(tmp_path, lambda arrays: None)
@@ -349,7 +347,7 @@ def test_a_save_cut_off_over_a_model_of_version_1_opens_with_a_warning(tmp_path,
     assert killed_at(1, lambda: NEW.save_pretrained(tmp_path))
     BertForSequenceClassification.from_pretrained(tmp_path)
     (message,) = caplog.messages
-    assert f"{tmp_path}: config.json does not say that it is of the same save" in message
+    assert f"{tmp_path}: config.json lacks the checksum of the save" in message
 
 
 def without_field(folder):
@@ -368,7 +366,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("how", ELSEWHERE)
-def test_a_folder_that_others_wrote_or_edited_opens_without_a_warning(tmp_path, how, caplog):
+def test_folder_of_another_program_is_loaded_without_a_warning(tmp_path, how, caplog):
     OLD.save_pretrained(tmp_path)
     ELSEWHERE[how](tmp_path)
     back = BertForSequenceClassification.from_pretrained(tmp_path, strict=True)
@@ -376,7 +374,7 @@ def test_a_folder_that_others_wrote_or_edited_opens_without_a_warning(tmp_path, 
     assert caplog.text == ""
 
 
-def test_a_file_copied_from_another_save_is_refused_until_the_field_is_removed(tmp_path, caplog):
+def test_file_of_another_save_is_refused_until_the_field_is_removed(tmp_path, caplog):
     for name, model in (("old", OLD), ("new", NEW)):
         model.save_pretrained(tmp_path / name)
     (tmp_path / "new" / "config.json").replace(tmp_path / "old" / "config.json")
@@ -385,11 +383,11 @@ def test_a_file_copied_from_another_save_is_refused_until_the_field_is_removed(t
     without_field(tmp_path / "old")
     back = BertForSequenceClassification.from_pretrained(tmp_path / "old")
     assert (back.params.vector == OLD.params.vector).all()
-    assert "does not say that it is of the same save" in caplog.text
+    assert "lacks the checksum of the save" in caplog.text
 
 
 @pytest.mark.parametrize("field", [3, None, ["a"], {"a": 1}, ""])
-def test_a_field_of_another_type_is_refused_or_none(tmp_path, field):
+def test_save_field_of_another_type_is_refused_or_ignored(tmp_path, field):
     OLD.save_pretrained(tmp_path)
     change_config(tmp_path, **{SAVE: field, VOCABULARY: field})
     if field is None:
@@ -399,7 +397,7 @@ def test_a_field_of_another_type_is_refused_or_none(tmp_path, field):
         BertForSequenceClassification.from_pretrained(tmp_path)
 
 
-def test_the_same_model_is_always_the_same_bytes(tmp_path):
+def test_save_writes_the_same_bytes_for_the_same_model(tmp_path):
     for name in "abc":
         labelled("no", "yes", seed=1).save_pretrained(tmp_path / name)
     BertForSequenceClassification.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "d")
@@ -408,7 +406,7 @@ def test_the_same_model_is_always_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_tensors_are_written_as_the_library_writes_them(tmp_path, dtype):
+def test_write_tensors_writes_the_bytes_of_safetensors(tmp_path, dtype):
     model = BertForMaskedLM(CONFIG, seed=3, dtype=dtype)
     arrays = {**model.params, "ü": np.ones((0, 2), dtype), "t": np.arange(6.0).reshape(2, 3).T}
     write_tensors(arrays, tmp_path / "ours", format="pt")
@@ -419,7 +417,7 @@ def test_tensors_are_written_as_the_library_writes_them(tmp_path, dtype):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the system has no such permissions")
-def test_a_saved_model_has_the_permissions_of_any_new_file(tmp_path):
+def test_saved_model_has_the_permissions_of_a_new_file(tmp_path):
     before = os.umask(0o027)
     try:
         OLD.save_pretrained(tmp_path / "model")
@@ -445,11 +443,11 @@ def warned(folder, caplog):
     caplog.clear()
     BertForSequenceClassification.from_pretrained(folder)
     WordPieceTokenizer.from_pretrained(folder)
-    return "its vocabulary is not the one that the model was saved with" in caplog.text
+    return "its vocabulary is not the one with which the model was saved" in caplog.text
 
 
 @pytest.mark.parametrize("first", SAVED_FIRST)
-def test_a_model_and_a_tokenizer_may_be_saved_in_either_order(tmp_path, first, caplog):
+def test_model_and_tokenizer_can_be_saved_in_either_order(tmp_path, first, caplog):
     for model in (OLD, NEW, OLD):
         for save_pretrained in SAVED_FIRST[first](model, CATS):
             save_pretrained(tmp_path)
@@ -457,7 +455,7 @@ def test_a_model_and_a_tokenizer_may_be_saved_in_either_order(tmp_path, first, c
         assert caplog.text == ""
 
 
-def test_another_vocabulary_saved_without_its_model_is_warned_of(tmp_path, caplog):
+def test_loading_warns_of_another_vocabulary(tmp_path, caplog):
     """The two vocabularies have the same size, so no shape tells them apart."""
     for save_pretrained in SAVED_FIRST["tokenizer"](OLD, CATS):
         save_pretrained(tmp_path)
@@ -473,7 +471,7 @@ def test_another_vocabulary_saved_without_its_model_is_warned_of(tmp_path, caplo
     assert not warned(tmp_path, caplog)
 
 
-def test_a_model_remembers_the_vocabulary_that_it_was_read_with(tmp_path, caplog):
+def test_model_stores_the_vocabulary_with_which_it_was_loaded(tmp_path, caplog):
     for name, tokenizer in (("cats", CATS), ("dogs", DOGS)):
         for save_pretrained in SAVED_FIRST["tokenizer"](OLD, tokenizer):
             save_pretrained(tmp_path / name)
@@ -484,7 +482,7 @@ def test_a_model_remembers_the_vocabulary_that_it_was_read_with(tmp_path, caplog
     assert not warned(tmp_path / "cats", caplog)
 
 
-def test_a_vocabulary_saved_again_by_others_is_the_same(tmp_path, caplog):
+def test_vocabulary_saved_by_another_program_is_the_same(tmp_path, caplog):
     for save_pretrained in SAVED_FIRST["tokenizer"](OLD, CATS):
         save_pretrained(tmp_path)
     path = tmp_path / "tokenizer.json"
@@ -580,7 +578,7 @@ BROKEN = {
     ),
     "layers": (
         lambda folder: change_config(folder, num_hidden_layers=1),
-        ValueError, "config.json says 1 layers, the weights are of 2",
+        ValueError, "expected the weights of 1 layers from config.json, got 2",
     ),
     "width": (
         lambda folder: change_config(folder, intermediate_size=12),
@@ -601,12 +599,12 @@ BROKEN = {
         index(a="model-00001-of-00002.safetensors"), ValueError, "lacks a, which model.safe",
     ),
     "index": (index(), ValueError, "index.json: expected a weight_map with the names"),
-    "untied": (untied, ValueError, "decoder.weight: expected the word embeddings again"),
+    "untied": (untied, ValueError, "decoder.weight: expected the values of the word embeddings"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_broken_checkpoints_are_refused_in_one_line(tmp_path, how):
+def test_invalid_checkpoints_are_refused_in_one_line(tmp_path, how):
     kind = BertForMaskedLM if how == "untied" else BertModel
     kind(CONFIG).save_pretrained(tmp_path)
     damage, error, message = BROKEN[how]
@@ -616,7 +614,7 @@ def test_broken_checkpoints_are_refused_in_one_line(tmp_path, how):
     assert "\n" not in str(caught.value)
 
 
-def test_any_damaged_byte_of_a_header_is_an_error_or_no_harm(tmp_path):
+def test_damaged_header_bytes_raise_an_error_or_change_nothing(tmp_path):
     source = BertModel(CONFIG, seed=1)
     source.save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
@@ -655,7 +653,7 @@ def test_loading_needs_the_memory_of_the_model_and_of_one_tensor(tmp_path, dtype
     assert peak < model.params.vector.nbytes + largest + 200_000  # names and Python's own objects
 
 
-def test_a_name_of_the_hub_needs_the_extra(monkeypatch, tmp_path):
+def test_checkpoint_folder_names_the_extra_for_hub_names(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     for kind in (BertModel, WordPieceTokenizer):

@@ -127,14 +127,14 @@ MUTATIONS = [
         "held-out files left out of the cache key",
         Place(token_cache, "_key"),
         held_out_files_left_out_of_the_key,
-        example(test_token_cache.test_the_same_bytes_in_other_files_are_another_corpus),
+        example(test_token_cache.test_key_differs_for_the_same_bytes_in_other_files),
     ),
     mutation(
         "token files of another length accepted",
         Place(token_cache, "_map"),
         any_length,
         example(
-            test_token_cache.test_tokens_of_another_length_than_was_written_are_made_again,
+            test_token_cache.test_tokens_of_another_length_are_written_again,
             kind="ids", left=8,
         ),
     ),

@@ -190,7 +190,7 @@ MUTATIONS = [
         "scores scaled twice",
         Everywhere(attention_forward),
         scores_scaled_twice,
-        example(test_functional.test_attention_is_the_formula),
+        example(test_functional.test_attention_equals_the_formula),
     ),
     mutation(
         "the last piece of attention left out",
@@ -214,7 +214,7 @@ MUTATIONS = [
         "the tanh form under gelu's name",
         GELU,
         _gelu_new,
-        example(test_layers.test_feed_forward_is_the_formula, activation="gelu"),
+        example(test_layers.test_feed_forward_equals_the_formula, activation="gelu"),
     ),
     mutation(
         "another GELU without keep",
@@ -241,13 +241,13 @@ MUTATIONS = [
         "unbiased variance",
         Everywhere(layer_norm_forward),
         unbiased_variance,
-        example(test_layers.test_layer_norm_is_the_formula, eps=1e-12),
+        example(test_layers.test_layer_norm_equals_the_formula, eps=1e-12),
     ),
     mutation(
         "eps outside the root",
         Everywhere(layer_norm_forward),
         eps_outside_the_root,
-        example(test_layers.test_layer_norm_is_the_formula, eps=0.5),
+        example(test_layers.test_layer_norm_equals_the_formula, eps=0.5),
     ),
     mutation(
         "layer norm's weight outside the mean",
@@ -307,7 +307,7 @@ MUTATIONS = [
         "sine and cosine exchanged",
         Everywhere(sinusoidal_positions),
         cosines_first,
-        example(test_functional.test_sinusoids_are_the_formula),
+        example(test_functional.test_sinusoidal_positions_equal_the_formula),
     ),
     mutation(
         "class weights left out of the gradient",

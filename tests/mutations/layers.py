@@ -173,7 +173,7 @@ MUTATIONS = [
             Place(layers.attention, "attention_backward"): unmerged_backward,
         },
         example(
-            test_models.test_without_positions_the_encoder_does_not_know_the_order,
+            test_models.test_encoder_without_positions_is_permutation_equivariant,
             training=True, order=[1, 2, 0, 3, 5, 4],
         ),
     ),
@@ -187,7 +187,7 @@ MUTATIONS = [
         "query and key exchanged in the joined view",
         Place(SelfAttention, "specs"),
         key_before_query,
-        example(test_layers.test_self_attention_is_the_formula, rows=None),
+        example(test_layers.test_self_attention_equals_the_formula, rows=None),
     ),
     mutation(
         "the gradient of a relative bias is that of one layer",
@@ -263,7 +263,8 @@ MUTATIONS = [
         Place(layers.masked_lm, "linear_backward"),
         tied_table_overwritten,
         example(
-            test_models.test_gradients_accumulate, task=test_models.TASKS["BertForMaskedLM"]
+            test_models.test_loss_and_grads_adds_to_existing_gradients,
+            task=test_models.TASKS["BertForMaskedLM"],
         ),
     ),
     mutation(

@@ -19,7 +19,7 @@ from minibert.models import (
 from minibert.models.bert import BertBased
 from minibert.models.heads import SequenceLevelModel
 from minibert.models.task_model import BertWithHead
-from minibert.models.unit import checksum_of_vocabulary
+from minibert.models.unit import vocabulary_checksum
 from tests.models import test_models, test_pretrained
 from tests.mutations.checks import example, gradients, mean_loss_with_class_0
 from tests.mutations.mutation import Everywhere, Place, mutation
@@ -99,7 +99,7 @@ def block_of_one_digit(self):
 
 
 def any_two_saves(folder, fields, saves):
-    return checksum_of_vocabulary(folder)
+    return vocabulary_checksum(folder)
 
 
 LOSS = Place(task_model, "cross_entropy_forward")
@@ -110,13 +110,13 @@ MUTATIONS = [
         "inverted mask",
         PADDING,
         inverted_mask,
-        example(test_models.test_the_content_of_padding_changes_no_bit, seed=0),
+        example(test_models.test_token_ids_at_padding_change_no_bit, seed=0),
     ),
     mutation(
         "padding masked as queries instead of keys",
         PADDING,
         queries_masked,
-        example(test_models.test_the_content_of_padding_changes_no_bit, seed=0),
+        example(test_models.test_token_ids_at_padding_change_no_bit, seed=0),
     ),
     mutation(
         "gradient divided by the count twice", LOSS, divided_twice, gradients("BertForMaskedLM")
@@ -126,7 +126,7 @@ MUTATIONS = [
         "loss divided by all positions",
         LOSS,
         divided_by_all_positions,
-        example(test_models.test_masked_places_alone_give_the_loss_and_gradient_of_all_places),
+        example(test_models.test_masked_lm_loss_at_masked_positions_equals_that_at_all_positions),
     ),
     mutation(
         "gradients zeroed instead of added to",
@@ -144,13 +144,13 @@ MUTATIONS = [
         "the next-sentence loss divided by the masked count",
         Place(BertForPreTraining, "criterion_forward"),
         pair_loss_over_the_masked_count,
-        example(test_models.test_pretraining_is_both_of_its_tasks),
+        example(test_models.test_pretraining_loss_is_the_sum_of_both_losses),
     ),
     mutation(
         "ignored labels counted in binary cross-entropy",
         Everywhere(binary_cross_entropy_forward),
         ignored_labels_counted,
-        example(test_models.test_many_labels_are_many_questions),
+        example(test_models.test_multi_label_loss_is_a_mean_of_binary_losses),
     ),
     mutation(
         "start and end logits exchanged in the backward",
@@ -174,7 +174,7 @@ MUTATIONS = [
         "the class read from the last token",
         Place(SequenceLevelModel, "rows_read"),
         last_token_for_the_class,
-        example(test_models.test_cls_alone_gives_the_logits_of_all_rows),
+        example(test_models.test_classifier_logits_from_cls_alone_equal_those_from_all_rows),
     ),
     mutation(
         "blocks numbered by their first digit",
@@ -184,10 +184,8 @@ MUTATIONS = [
     ),
     mutation(
         "weights and configuration of two saves opened",
-        Place(checkpoints, "check_unit"),
+        Place(checkpoints, "check_same_save"),
         any_two_saves,
-        example(
-            test_pretrained.test_a_file_copied_from_another_save_is_refused_until_the_field_is_removed
-        ),
+        example(test_pretrained.test_file_of_another_save_is_refused_until_the_field_is_removed),
     ),
 ]

@@ -1,4 +1,4 @@
-"""Checkpoints that others made: a real one, and those that transformers writes; and ours, there."""
+"""Checkpoints of other programs in minibert, and checkpoints of minibert in transformers."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def sentences():
     return chosen
 
 
-def test_the_real_checkpoint_gives_the_same_hidden_states(real, sentences):
+def test_minilm_gives_the_hidden_states_of_transformers(real, sentences):
     import torch
     import transformers
 
@@ -154,7 +154,7 @@ def same_outputs(hf, model, batch):
 @pytest.mark.parametrize(
     ("name", "odd"), [(name, None) for name in AUTO] + [("BertForMaskedLM", odd) for odd in ODD]
 )
-def test_a_checkpoint_of_transformers_agrees_and_goes_back(tmp_path, name, odd):
+def test_checkpoint_of_transformers_agrees_and_is_saved_back(tmp_path, name, odd):
     import transformers
 
     hf = made_by_transformers(name, tmp_path / "theirs", **ODD.get(odd, {}))
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_transformers_agrees_and_goes_back(tmp_path, name, odd):
 
 
 @pytest.mark.parametrize("name", AUTO)
-def test_transformers_opens_ours_as_it_is(tmp_path, name):
+def test_transformers_loads_a_checkpoint_of_minibert(tmp_path, name):
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
@@ -186,7 +186,7 @@ def test_transformers_opens_ours_as_it_is(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["BertModel", "BertForMaskedLM"])
-def test_sinusoidal_positions_give_the_same_numbers_there(tmp_path, name):
+def test_sinusoidal_positions_give_the_same_outputs_in_transformers(tmp_path, name):
     import torch
     import transformers
 
@@ -210,7 +210,7 @@ def test_sinusoidal_positions_give_the_same_numbers_there(tmp_path, name):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("shards", [False, True])
-def test_half_precision_and_shards_as_transformers_writes_them(tmp_path, dtype, shards):
+def test_half_precision_and_shards_of_transformers_are_loaded(tmp_path, dtype, shards):
     import torch
 
     hf = made_by_transformers("BertForMaskedLM", tmp_path / "whole").to(getattr(torch, dtype))
@@ -221,7 +221,7 @@ def test_half_precision_and_shards_as_transformers_writes_them(tmp_path, dtype, 
         assert (model.params[name] == tensor.detach().float().numpy()).all(), name
 
 
-def test_a_name_of_the_hub_is_found_in_its_cache(tmp_path, monkeypatch):
+def test_checkpoint_folder_finds_a_hub_name_in_the_cache(tmp_path, monkeypatch):
     import huggingface_hub
 
     made_by_transformers("BertModel", tmp_path / "made")
@@ -245,7 +245,7 @@ def test_a_name_of_the_hub_is_found_in_its_cache(tmp_path, monkeypatch):
         BertModel.from_pretrained("someone/else")
 
 
-def test_a_config_says_what_transformers_says(tmp_path):
+def test_config_has_the_fields_of_transformers(tmp_path):
     made_by_transformers("BertForSequenceClassification", tmp_path, num_labels=3)
     ours = json.loads(minibert.models.read_config(tmp_path).to_json())
     theirs = json.loads((tmp_path / "config.json").read_text())

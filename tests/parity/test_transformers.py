@@ -1,9 +1,9 @@
-"""The same numbers as transformers on PyTorch: outputs, losses, every gradient, twenty steps.
+"""Parity with transformers on PyTorch: outputs, losses, every gradient, twenty steps.
 
-Weights are away from their initial values, for there many gradients are smaller than any absolute
-tolerance. The padding id stands at padded places only: PyTorch's `padding_idx` drops the gradient
-of that row, which is no gradient of the loss (in question answering padding takes part in it, so
-there another id stands at padded places).
+Weights are away from their initial values, where many gradients are smaller than any absolute
+tolerance. The padding id is only at padded positions, because `padding_idx` of PyTorch drops the
+gradient of its row. In question answering the loss depends on padded positions, so another id is
+used there.
 """
 
 import numpy as np
@@ -122,7 +122,7 @@ def same_gradients(grads, hf, tolerance, zeros=()):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_body_gives_the_same_vectors(tmp_path, dtype):
+def test_body_gives_the_outputs_of_transformers(tmp_path, dtype):
     model = ours(BertModel, dtype)
     hf = theirs(model, tmp_path)
     mine = model(**BATCH, output_hidden_states=True)
@@ -136,7 +136,7 @@ def test_the_body_gives_the_same_vectors(tmp_path, dtype):
         assert close(a[real], b[real], tolerance)
 
 
-def test_the_attention_weights_are_the_same(tmp_path):
+def test_attention_weights_equal_transformers(tmp_path):
     import transformers
 
     model = ours(BertModel, np.float64)
@@ -170,7 +170,7 @@ ODD = {
     [(head, None) for head in HEADS]
     + [(head, odd) for head in ("masked tokens", "classes") for odd in ODD],
 )
-def test_a_head_gives_the_same_logits_loss_and_gradients(tmp_path, head, odd, dtype):
+def test_heads_give_the_logits_losses_and_gradients_of_transformers(tmp_path, head, odd, dtype):
 
     name, changes, batch, labels, zeros = HEADS[head]
     if odd == "one segment":
@@ -203,7 +203,7 @@ def test_a_head_gives_the_same_logits_loss_and_gradients(tmp_path, head, odd, dt
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-def test_the_body_gives_the_same_gradients(tmp_path, activation, dtype):
+def test_body_gives_the_gradients_of_transformers(tmp_path, activation, dtype):
     import torch
 
     model = ours(BertModel, dtype, hidden_act=activation)
@@ -222,7 +222,7 @@ def test_the_body_gives_the_same_gradients(tmp_path, activation, dtype):
 
 
 @pytest.mark.parametrize("head", ["body", *HEADS])
-def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, head):
+def test_checkpoint_saved_by_transformers_is_bitwise_equal(tmp_path, head):
     name, changes, *_ = HEADS.get(head, ("BertModel", {}))
     model = ours(getattr(minibert, name), np.float32, **changes)
     theirs(model, tmp_path / "ours").save_pretrained(tmp_path / "theirs")
@@ -232,7 +232,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, head):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_twenty_steps_have_the_same_losses(tmp_path, head):
+def test_twenty_steps_have_the_losses_of_pytorch(tmp_path, head):
     import torch
 
     name, changes, batch, labels, _ = HEADS[head]

@@ -9,7 +9,7 @@ import pytest
 from minibert.gradcheck import check_pair
 from tests import plain
 
-CLOSE = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
+assert_close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
 
 
 def functional(name):
@@ -29,8 +29,8 @@ def test_activation(name):
     x = 3 * numbers(4, 5)
     x[0, 0] = 0
     out, slope = functional(f"{name}_forward")(x)
-    CLOSE(out, getattr(plain, name)(x))
-    CLOSE(slope, getattr(plain, f"{name}_slope")(x))
+    assert_close(out, getattr(plain, name)(x))
+    assert_close(slope, getattr(plain, f"{name}_slope")(x))
 
 
 @pytest.mark.parametrize("name", ["gelu_new", "relu"])
@@ -45,7 +45,7 @@ def test_slope_of_activation(name):
 
 
 def test_sinusoidal_positions():
-    CLOSE(functional("sinusoidal_positions")(7, 6), plain.sinusoidal_positions(7, 6))
+    assert_close(functional("sinusoidal_positions")(7, 6), plain.sinusoidal_positions(7, 6))
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.5])
@@ -54,7 +54,7 @@ def test_dropout(rate):
     out, _ = functional("dropout_forward")(x, rate, np.random.default_rng(0))
     kept = out != 0
     assert abs(kept.mean() - (1 - rate)) < 0.05
-    CLOSE(out, plain.dropout(x, kept, rate))
+    assert_close(out, plain.dropout(x, kept, rate))
 
 
 @pytest.mark.parametrize("denominator", [None, 11])
@@ -63,9 +63,9 @@ def test_binary_cross_entropy(denominator):
     labels = np.random.default_rng(1).random((3, 4)).round(1)
     labels[1, 2] = plain.IGNORED
     loss, cache = functional("binary_cross_entropy_forward")(logits, labels, denominator)
-    CLOSE(loss, plain.binary_cross_entropy(logits, labels, denominator))
+    assert_close(loss, plain.binary_cross_entropy(logits, labels, denominator))
     dlogits = functional("binary_cross_entropy_backward")(cache)
-    CLOSE(dlogits, plain.binary_cross_entropy_gradient(logits, labels, denominator))
+    assert_close(dlogits, plain.binary_cross_entropy_gradient(logits, labels, denominator))
     check_gradient(
         plain.binary_cross_entropy, plain.binary_cross_entropy_gradient, logits, labels, denominator
     )
@@ -75,9 +75,9 @@ def test_binary_cross_entropy(denominator):
 def test_squared_error(denominator):
     outputs, targets = numbers(3, 4), numbers(3, 4, seed=1)
     loss, cache = functional("squared_error_forward")(outputs, targets, denominator)
-    CLOSE(loss, plain.squared_error(outputs, targets, denominator))
+    assert_close(loss, plain.squared_error(outputs, targets, denominator))
     doutputs = functional("squared_error_backward")(cache)
-    CLOSE(doutputs, plain.squared_error_gradient(outputs, targets, denominator))
+    assert_close(doutputs, plain.squared_error_gradient(outputs, targets, denominator))
     check_gradient(plain.squared_error, plain.squared_error_gradient, outputs, targets, denominator)
 
 
@@ -86,9 +86,11 @@ def test_weighted_cross_entropy(denominator):
     logits, weights = 2 * numbers(2, 3, 5), np.array([0.5, 2, 1, 0.25, 3])
     labels = np.array([[0, 4, -100], [4, 1, 3]])
     loss, cache = functional("cross_entropy_forward")(logits, labels, denominator, weights)
-    CLOSE(loss, plain.weighted_cross_entropy(logits, labels, weights, denominator))
+    assert_close(loss, plain.weighted_cross_entropy(logits, labels, weights, denominator))
     dlogits = functional("cross_entropy_backward")(cache)
-    CLOSE(dlogits, plain.weighted_cross_entropy_gradient(logits, labels, weights, denominator))
+    assert_close(
+        dlogits, plain.weighted_cross_entropy_gradient(logits, labels, weights, denominator)
+    )
     check_gradient(
         plain.weighted_cross_entropy,
         plain.weighted_cross_entropy_gradient,
@@ -110,8 +112,8 @@ def test_embedding_gradient():
     dout = numbers(2, 3, 4)
     dtable = np.zeros((7, 4))
     functional("embedding_backward")(dout, ids, dtable)
-    CLOSE(dtable, plain.embedding_gradient(dout, ids, 7))
-    CLOSE(plain.embedding_gradient(dout, ids, 7)[2], dout[0, 0] + dout[0, 2] + dout[1, 1])
+    assert_close(dtable, plain.embedding_gradient(dout, ids, 7))
+    assert_close(plain.embedding_gradient(dout, ids, 7)[2], dout[0, 0] + dout[0, 2] + dout[1, 1])
 
 
 @pytest.mark.parametrize("size", [0, 0.1, 10])
@@ -119,12 +121,12 @@ def test_clip_by_global_norm(size):
     gradients = [size * numbers(3, 4), size * numbers(5, seed=1)]
     clipped = plain.clip_by_global_norm(gradients, 1.0)
     flat, flat_clipped = (np.concatenate([g.ravel() for g in gs]) for gs in (gradients, clipped))
-    CLOSE(np.linalg.norm(flat_clipped), min(1, np.linalg.norm(flat)))
+    assert_close(np.linalg.norm(flat_clipped), min(1, np.linalg.norm(flat)))
     optimizer = importlib.import_module("minibert.training.optimizer")
     if hasattr(optimizer, "clip_scale"):
         norm, scale = optimizer.clip_scale(flat, 1.0)
-        CLOSE(norm, np.linalg.norm(flat))
-        CLOSE(flat_clipped, flat * scale)
+        assert_close(norm, np.linalg.norm(flat))
+        assert_close(flat_clipped, flat * scale)
 
 
 @pytest.mark.parametrize("eps", [1e-12, 0.1])
