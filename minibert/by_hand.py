@@ -1,9 +1,9 @@
 """All of BERT on one page, by hand: the forward pass, the backward pass and the training.
 
 `python -m minibert.by_hand` trains a small BERT on the words of this file, whose letters are the
-tokens, and then lets it fill in a hidden letter of each. Nothing here is optimised, everything is
+tokens, and then lets it fill in a hidden letter of each. Nothing is optimised, and all numbers are
 float64. Dropout is left out (it is x · mask / (1 - rate), forward and backward); the rest is BERT
-as published. The fast code of this package is tested against this page.
+as published. The package, which computes the same faster, is tested against this page.
 
 Every operation is a pair. `f_forward(inputs) -> out, cache` computes. `f_backward(dout, cache)`,
 right below it, is the chain rule, which reads like the forward from the last line to the first.
@@ -26,7 +26,6 @@ and Hinton (2016), Layer Normalization. [4] Hendrycks and Gimpel (2016), GELUs. 
 """
 
 # ruff: noqa: PTH123, T201 (this file imports only numpy and math, and prints its results)
-
 import math
 
 import numpy as np
@@ -36,15 +35,14 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Params = dict[str, Array]
 Batch = tuple[Ids, Ids, Ids]  # token ids, segment ids, mask (1 token, 0 padding): (B, T) each
-
 Cache = tuple[Array, ...]  # arrays of the forward that the backward needs
 HeadsCache = tuple[Array, Cache, Array]
 BlockCache = tuple[HeadsCache, Cache, Array, Cache, Array, Cache]
 BodyCache = tuple[Ids, Ids, Cache, list[BlockCache]]
 
-WORDS, POSITIONS, SEGMENTS = (
-    f"bert.embeddings.{table}_embeddings.weight" for table in ("word", "position", "token_type")
-)
+WORD = "bert.embeddings.word_embeddings.weight"  # (V, D)
+POSITION = "bert.embeddings.position_embeddings.weight"  # (T, D), T the longest sequence
+SEGMENT = "bert.embeddings.token_type_embeddings.weight"  # (2, D)
 ROLES = ("self.query", "self.key", "self.value")
 TRANSFORM, VOCABULARY_BIAS = "cls.predictions.transform.", "cls.predictions.bias"
 EPS = 1e-12  # BERT's, in every layer norm
@@ -55,8 +53,7 @@ erf = np.vectorize(math.erf, otypes=[np.float64])
 
 def linear_forward(p: Params, name: str, x: Array) -> tuple[Array, Array]:
     """Map the last axis of x: out = x Wᵀ + b; W is (O, I), a row for each output."""
-    weight, bias = p[name + ".weight"], p[name + ".bias"]
-    return x @ weight.T + bias, x  # (..., I) @ (I, O) + (O,) -> (..., O)
+    return x @ p[name + ".weight"].T + p[name + ".bias"], x  # (..., I) @ (I, O) -> (..., O)
 
 
 def linear_backward(dout: Array, x: Array, p: Params, g: Params, name: str) -> Array:
@@ -160,9 +157,8 @@ def merge_heads(x: Array) -> Array:
 
 def heads_forward(p: Params, name: str, x: Array, mask: Ids, K: int) -> tuple[Array, HeadsCache]:
     """Run K attentions, each on its own part of the vector, and mix them; [2], section 3.2.2."""
-    maps = (linear_forward(p, name + role, x)[0] for role in ROLES)  # (B, T, D) each
-    q, k, v = (split_heads(part, K) for part in maps)  # (B, T, D) -> (B, K, T, H) each
-    heads, attention_cache = attention_forward(q, k, v, mask)
+    q, k, v = (split_heads(linear_forward(p, name + role, x)[0], K) for role in ROLES)
+    heads, attention_cache = attention_forward(q, k, v, mask)  # (B, K, T, H) each
     merged = merge_heads(heads)  # (B, K, T, H) -> (B, T, D)
     out, _ = linear_forward(p, name + "output.dense", merged)
     return out, (x, attention_cache, merged)
@@ -208,7 +204,7 @@ def body_forward(p: Params, batch: Batch, K: int) -> tuple[Array, BodyCache]:
     """Embed the tokens ([1], figure 2) and run the blocks: return x (B, T, D)."""
     ids, types, mask = batch
     # (V, D) at (B, T) -> (B, T, D); (T, D), the same for all sequences; (2, D) at (B, T)
-    summed = p[WORDS][ids] + p[POSITIONS][: ids.shape[1]] + p[SEGMENTS][types]
+    summed = p[WORD][ids] + p[POSITION][: ids.shape[1]] + p[SEGMENT][types]
     x, norm_cache = layer_norm_forward(p, "bert.embeddings.LayerNorm", summed)
     caches: list[BlockCache] = []
     while (name := f"bert.encoder.layer.{len(caches)}.") + "output.dense.weight" in p:
@@ -223,10 +219,10 @@ def body_backward(dx: Array, cache: BodyCache, p: Params, g: Params) -> None:
     for i in reversed(range(len(caches))):
         dx = block_backward(dx, caches[i], p, g, f"bert.encoder.layer.{i}.")
     dsum = layer_norm_backward(dx, norm_cache, p, g, "bert.embeddings.LayerNorm")
-    # Not g[WORDS][ids] += dsum, which would add only one of the rows of a repeated id.
-    np.add.at(g[WORDS], ids, dsum)  # (B, T, D) into (V, D) at (B, T)
-    np.add.at(g[SEGMENTS], types, dsum)  # (B, T, D) into (2, D) at (B, T)
-    g[POSITIONS][: ids.shape[1]] += dsum.sum(axis=0)  # was broadcast: (B, T, D) -> (T, D)
+    # Not g[WORD][ids] += dsum, which would add only one of the rows of a repeated id.
+    np.add.at(g[WORD], ids, dsum)  # (B, T, D) into (V, D) at (B, T)
+    np.add.at(g[SEGMENT], types, dsum)  # (B, T, D) into (2, D) at (B, T)
+    g[POSITION][: ids.shape[1]] += dsum.sum(axis=0)  # was broadcast: (B, T, D) -> (T, D)
 
 
 def mlm_head_forward(p: Params, x: Array) -> tuple[Array, Cache]:
@@ -237,7 +233,7 @@ def mlm_head_forward(p: Params, x: Array) -> tuple[Array, Cache]:
     dense, _ = linear_forward(p, TRANSFORM + "dense", x)
     active, gelu_cache = gelu_forward(dense)
     h, norm_cache = layer_norm_forward(p, TRANSFORM + "LayerNorm", active)
-    logits = h @ p[WORDS].T + p[VOCABULARY_BIAS]  # (B, T, D) @ (D, V) + (V,) -> (B, T, V)
+    logits = h @ p[WORD].T + p[VOCABULARY_BIAS]  # (B, T, D) @ (D, V) + (V,) -> (B, T, V)
     return logits, (x, *gelu_cache, *norm_cache, h)
 
 
@@ -246,15 +242,15 @@ def mlm_head_backward(dlogits: Array, cache: Cache, p: Params, g: Params) -> Arr
     x, dense, probability, normed, std, h = cache
     rows = dlogits.reshape(-1, dlogits.shape[-1])  # (B, T, V) -> (N, V)
     g[VOCABULARY_BIAS] += rows.sum(axis=0)  # (N, V) -> (V,)
-    g[WORDS] += rows.T @ h.reshape(-1, h.shape[-1])  # (V, N) @ (N, D) -> (V, D)
-    dh = dlogits @ p[WORDS]  # (B, T, V) @ (V, D) -> (B, T, D)
+    g[WORD] += rows.T @ h.reshape(-1, h.shape[-1])  # (V, N) @ (N, D) -> (V, D)
+    dh = dlogits @ p[WORD]  # (B, T, V) @ (V, D) -> (B, T, D)
     dactive = layer_norm_backward(dh, (normed, std), p, g, TRANSFORM + "LayerNorm")
     ddense = gelu_backward(dactive, (dense, probability))
     return linear_backward(ddense, x, p, g, TRANSFORM + "dense")
 
 
 def classifier_forward(p: Params, x: Array) -> tuple[Array, Cache]:
-    """Score each class from the first token, [CLS]: linear(tanh(linear(x₀))); [1], section 4.1."""
+    """Score the classes from [CLS], the first token: linear(tanh(linear(x₀))); [1], section 4.1."""
     dense, _ = linear_forward(p, "bert.pooler.dense", x[:, 0])  # (B, T, D) -> (B, D)
     pooled = np.tanh(dense)
     logits, _ = linear_forward(p, "classifier", pooled)  # (B, D) -> (B, C)
@@ -314,7 +310,7 @@ def initial_params(V: int, D: int, F: int, L: int, T: int, C: int, std: float, s
         maps |= {f"{block}attention.{part}": (D, D) for part in (*ROLES, "output.dense")}
         maps |= {block + "intermediate.dense": (F, D), block + "output.dense": (D, F)}
         norms += [block + "attention.output.LayerNorm", block + "output.LayerNorm"]
-    tables = {WORDS: (V, D), POSITIONS: (T, D), SEGMENTS: (2, D)}
+    tables = {WORD: (V, D), POSITION: (T, D), SEGMENT: (2, D)}
     tables |= {name + ".weight": shape for name, shape in maps.items()}
     p = {name: rng.normal(0, std, shape) for name, shape in tables.items()}
     p |= {name + ".weight": np.ones(D) for name in norms}
@@ -342,7 +338,7 @@ def clip_gradients(g: Params, longest: float = 1.0) -> float:
 
 
 def adamw_update(p: Params, g: Params, m: Params, v: Params, step: int, rate: float) -> None:
-    """Take step 1, 2, 3, ... against the gradient; [6], algorithm 2.
+    """Take step 1, 2, 3, ... against the gradient; [6], algorithm 2, constants of [1], section A.2.
 
     m and v are running means of g and g². They start at 0, so after t steps their weights sum to
     1 - βᵗ, and m̂ and v̂ divide by that. Biases and layer norms do not decay; [1], their code.
@@ -364,9 +360,8 @@ def linear_schedule(step: int, total: int, warmup: int, peak: float) -> float:
 
 def encode(words: list[str], symbols: list[str]) -> Batch:
     """Turn each word into the ids of [CLS], its letters and [SEP], padded to the longest word."""
-    T = max(len(word) for word in words) + 2
     rows = [[CLS, *map(symbols.index, word), SEP] for word in words]
-    ids = np.array([row + [PAD] * (T - len(row)) for row in rows])  # (B, T)
+    ids = np.array([row + [PAD] * (max(map(len, rows)) - len(row)) for row in rows])  # (B, T)
     return ids, np.zeros_like(ids), (ids != PAD).astype(np.int64)
 
 
@@ -382,22 +377,21 @@ def main(steps: int = 500, seed: int = 0) -> None:
     B, D, K, F, L, V, T = 32, 96, 4, 96, 2, len(symbols), max(map(len, words)) + 2
     p = initial_params(V, D, F, L, T, C=2, std=D**-0.5, seed=seed)
     m, v = ({name: np.zeros_like(array) for name, array in p.items()} for _ in range(2))
-    rng, losses = np.random.default_rng(seed), np.zeros(steps)
+    rng, losses, tenth = np.random.default_rng(seed), np.zeros(steps), max(steps // 10, 1)
     for step in range(steps):
         ids, types, mask = encode([words[i] for i in rng.integers(0, len(words), B)], symbols)
         shown, labels = mask_tokens(ids, V, rng)
         losses[step], g = loss_and_grads(p, (shown, types, mask), labels, K)
         clip_gradients(g)
-        adamw_update(p, g, m, v, step + 1, linear_schedule(step, steps, steps // 10, 2e-3))
-        if (step + 1) % (steps // 10) == 0:
-            print(f"Step {step + 1:4}: loss {losses[step + 1 - steps // 10 : step + 1].mean():.2f}")
-    known = [word for word in sorted(set(words)) if words.count(word) > 2]
-    ids, types, mask = encode(known, symbols)
+        adamw_update(p, g, m, v, step + 1, linear_schedule(step, steps, tenth, 2e-3))
+        if (step + 1) % tenth == 0:
+            print(f"Step {step + 1:4}: loss {losses[step + 1 - tenth : step + 1].mean():.2f}")
+    ids, types, mask = encode([w for w in sorted(set(words)) if words.count(w) > 2], symbols)
     hidden = np.arange(ids.shape[1]) == rng.integers(1, mask.sum(axis=1) - 1)[:, None]  # (B, T)
     shown = np.where(hidden, MASK, ids)
     logits, _ = mlm_head_forward(p, body_forward(p, (shown, types, mask), K)[0])
     filled = np.where(hidden, logits.argmax(axis=-1), ids)  # (B, T, V) -> (B, T)
-    print(f"Right in {(filled == ids).all(axis=1).mean():.0%} of {len(known)} words, such as")
+    print(f"Right in {(filled == ids).all(axis=1).mean():.0%} of {len(ids)} words, such as")
     for rows in zip(shown[::12], filled[::12], strict=True):
         print(" -> ".join("".join(symbols[i] for i in row if i >= MASK) for row in rows))
 
