@@ -20,6 +20,7 @@ from minibert.training import AdamW, Engine, linear_schedule
 SOURCE = Path(by_hand.__file__).read_text(encoding="utf-8")
 # Pairwise distinct, and more than one of each.
 B, T, K, H, F, L, V, C = 3, 7, 2, 4, 11, 2, 13, 5
+ROUNDING = 1e-15  # a few units in the last place of 1, the size of softmax and one_hot
 SIZES = {"B": B, "T": T, "K": K, "H": H, "F": F, "L": L, "V": V, "C": C}
 
 
@@ -76,15 +77,24 @@ def copied(parameters):
     return {name: np.array(array) for name, array in parameters.items()}
 
 
-def assert_close(ours, theirs, tolerance):
-    """Compare arrays by name; the error is relative to the tensor's largest value."""
+def assert_close(ours, theirs, tolerance, rounding=0.0):
+    """Compare arrays by name; the error is relative to the tensor's largest value.
+
+    Args:
+        ours, theirs: arrays by name.
+        tolerance: of the relative error.
+        rounding: an absolute error that is allowed besides.
+    """
     assert ours.keys() == theirs.keys()
     for name, array in theirs.items():
+        allowed = tolerance * np.abs(array).max() + rounding
+        if name.endswith("key.bias"):  # adds the same to all scores of a row: its gradient is 0
+            allowed += ROUNDING
         error = np.abs(ours[name] - array).max()
-        assert error <= tolerance * max(np.abs(array).max(), 1e-3), f"{name}: error {error:.1e}"
+        assert error <= allowed, f"{name}: error {error:.1e}, allowed {allowed:.1e}"
 
 
-def compare(kind, sizes, seed=0, denominator=0):
+def compare(kind, sizes, seed=0, denominator=0, rounding=0.0):
     """Compare loss and gradients of one batch; return by_hand's gradients."""
     model = make_model(kind, sizes, seed)
     batch, plain = make_batch(sizes, seed)
@@ -94,7 +104,7 @@ def compare(kind, sizes, seed=0, denominator=0):
         copied(model.params), plain, labels, sizes["K"], denominator
     )
     assert abs(ours - loss) <= 1e-12 * max(abs(loss), 1)
-    assert_close(our_grads, copied(grads), 1e-12)
+    assert_close(our_grads, copied(grads), 1e-12, rounding)
     return our_grads
 
 
@@ -106,7 +116,7 @@ KINDS = pytest.mark.parametrize("kind", [BertForMaskedLM, BertForSequenceClassif
 def test_loss_and_grads_equal_the_package(kind, denominator):
     grads = compare(kind, SIZES, denominator=denominator)
     for name, gradient in grads.items():
-        if not name.endswith("key.bias"):  # softmax ignores what is added to all scores of a row
+        if not name.endswith("key.bias"):
             assert np.abs(gradient).max() > 1e-6, name
 
 
@@ -121,7 +131,8 @@ def test_loss_and_grads_equal_the_package(kind, denominator):
     seed=st.integers(0, 1000),
 )
 def test_loss_and_grads_equal_the_package_for_any_sizes(kind, sizes, seed):
-    compare(kind, sizes, seed)
+    # softmax - one_hot cancels where the model is sure, so the smallest gradients are rounded more.
+    compare(kind, sizes, seed, rounding=ROUNDING)
 
 
 @KINDS
