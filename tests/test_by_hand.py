@@ -19,6 +19,7 @@ from minibert.training import AdamW, Engine, linear_schedule
 SOURCE = Path(by_hand.__file__).read_text(encoding="utf-8")
 # Pairwise distinct, and more than one of each.
 B, T, K, H, F, L, V, C = 3, 7, 2, 4, 11, 2, 13, 5
+ROUNDING = 1e-15  # a few units in the last place of 1, the size of softmax and one_hot
 SIZES = {"B": B, "T": T, "K": K, "H": H, "F": F, "L": L, "V": V, "C": C}
 
 
@@ -75,25 +76,34 @@ def copied(parameters):
     return {name: np.array(array) for name, array in parameters.items()}
 
 
-def assert_close(ours, theirs, tolerance):
-    """Compare arrays by name; the error is relative to the tensor's largest value."""
+def assert_close(ours, theirs, tolerance, rounding=0.0):
+    """Compare arrays by name; the error is relative to the tensor's largest value.
+
+    Args:
+        ours, theirs: arrays by name.
+        tolerance: of the relative error.
+        rounding: an absolute error that is allowed besides.
+    """
     assert ours.keys() == theirs.keys()
     for name, array in theirs.items():
+        allowed = tolerance * np.abs(array).max() + rounding
+        if name.endswith("key.bias"):  # adds the same to all scores of a row: its gradient is 0
+            allowed += ROUNDING
         error = np.abs(ours[name] - array).max()
-        assert error <= tolerance * max(np.abs(array).max(), 1e-3), f"{name}: error {error:.1e}"
+        assert error <= allowed, f"{name}: error {error:.1e}, allowed {allowed:.1e}"
 
 
-def compare(kind, sizes, seed=0, denominator=None):
+def compare(kind, sizes, seed=0, denominator=0, rounding=0.0):
     """Compare loss and gradients of one batch; return by_hand's gradients."""
     model = make_model(kind, sizes, seed)
     batch, plain = make_batch(sizes, seed)
     labels = make_labels(kind, sizes, batch["attention_mask"], seed)
-    loss, grads = model.loss_and_grads(batch, labels, denominator=denominator)
+    loss, grads = model.loss_and_grads(batch, labels, denominator=denominator or None)
     ours, our_grads = by_hand.loss_and_grads(
         copied(model.params), plain, labels, sizes["K"], denominator
     )
     assert abs(ours - loss) <= 1e-12 * max(abs(loss), 1)
-    assert_close(our_grads, copied(grads), 1e-12)
+    assert_close(our_grads, copied(grads), 1e-12, rounding)
     return our_grads
 
 
@@ -101,11 +111,11 @@ KINDS = pytest.mark.parametrize("kind", [BertForMaskedLM, BertForSequenceClassif
 
 
 @KINDS
-@pytest.mark.parametrize("denominator", [None, 17])
+@pytest.mark.parametrize("denominator", [0, 17])
 def test_loss_and_grads_equal_the_package(kind, denominator):
     grads = compare(kind, SIZES, denominator=denominator)
     for name, gradient in grads.items():
-        if not name.endswith("key.bias"):  # softmax ignores what is added to all scores of a row
+        if not name.endswith("key.bias"):
             assert np.abs(gradient).max() > 1e-6, name
 
 
@@ -120,7 +130,8 @@ def test_loss_and_grads_equal_the_package(kind, denominator):
     seed=st.integers(0, 1000),
 )
 def test_loss_and_grads_equal_the_package_for_any_sizes(kind, sizes, seed):
-    compare(kind, sizes, seed)
+    # softmax - one_hot cancels where the model is sure, so the smallest gradients are rounded more.
+    compare(kind, sizes, seed, rounding=ROUNDING)
 
 
 @KINDS
@@ -173,7 +184,7 @@ def test_clip_gradients_leaves_short_gradients_alone():
 
 def test_initial_params_have_the_names_and_shapes_of_the_package():
     sizes = {"V": V, "D": K * H, "F": F, "L": L, "T": T + 2, "C": C}
-    p = by_hand.initial_params(**sizes, seed=0)
+    p = by_hand.initial_params(**sizes, std=0.02, seed=0)
     config = make_config(**SIZES)
     expected = {}
     for kind in (BertForMaskedLM, BertForSequenceClassification):
@@ -242,9 +253,9 @@ def test_softmax_gradient():
 def test_attention_gradient():
     mask = (np.arange(T) < np.array([[T], [3], [0]])).astype(np.int64)  # (B, T)
     check_pair(
-        lambda query, key, value: by_hand.attention_forward(query, key, value, mask),
+        lambda q, k, v: by_hand.attention_forward(q, k, v, mask),
         lambda dout, cache, **_: by_hand.attention_backward(dout, cache),
-        {name: numbers(B, K, T, H, seed=i) for i, name in enumerate(by_hand.ROLES)},
+        {name: numbers(B, K, T, H, seed=i) for i, name in enumerate("qkv")},
     )
 
 
@@ -323,22 +334,31 @@ def test_every_backward_is_right_below_its_forward():
 
 def test_nothing_in_the_package_imports_it():
     for path in Path(minibert.__file__).parent.rglob("*.py"):
-        if path.name != "by_hand.py":
-            assert "by_hand" not in imported_names(path), path
+        source = path.read_text(encoding="utf-8")
+        if "by_hand" in source and path.name != "by_hand.py":  # it may be mentioned
+            assert "by_hand" not in imported_names(source), path
 
 
-def imported_names(path):
+def imported_names(source):
     """Return every part of every imported name (set of strings)."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names |= {part for alias in node.names for part in alias.name.split(".")}
             names |= set((getattr(node, "module", None) or "").split("."))
     return names
 
 
+def test_imported_names_sees_every_form():
+    for source in ("import minibert.by_hand", "from minibert import by_hand as b"):
+        assert "by_hand" in imported_names(source)
+    for source in ("from .by_hand import main", "from minibert.by_hand import main"):
+        assert "by_hand" in imported_names(source)
+    assert "by_hand" not in imported_names("x = 'by_hand'")
+
+
 def printed_losses(text):
-    return [float(number) for number in re.findall(r"loss (\d+\.\d+)", text)]
+    return [float(number) for number in re.findall(r"Step .*loss (\d+\.\d+)", text)]
 
 
 def test_main_prints_a_falling_loss(capsys):

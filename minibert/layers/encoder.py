@@ -43,7 +43,8 @@ class Encoder:
             if scope not in parts:  # a shared block has the depth of its first use
                 parts[scope] = at_depth(prefixed(scope, block.specs()), depth)
         positions = {} if self.positions is None else self.positions.specs()
-        return merged(self, *parts.values(), at_depth(positions, len(self.blocks)))
+        # Depth 1: a table that the lowest block reads is frozen with it.
+        return merged(self, *parts.values(), at_depth(positions, 1))
 
     def forward(
         self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True,

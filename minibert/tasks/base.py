@@ -200,7 +200,7 @@ class Task(ABC):
 
     def outputs_from_logits(self, logits: np.ndarray) -> np.ndarray:
         """Return the outputs for logits (S, C): by default, probabilities (S, C)."""
-        return softmax_forward(logits)[0]
+        return softmax_forward(logits.copy())[0]  # which consumes its argument
 
     @abstractmethod
     def decode_outputs(self, outputs: Any) -> list[Any]:

@@ -171,7 +171,7 @@ class TaggingTask(Task):
 
     def describe_logits(self, tokens: Sequence[str], logits: np.ndarray) -> PlacePredictions:
         """Return the most probable tag of each token between [CLS] and [SEP]."""
-        probabilities = softmax_forward(logits[1:-1])[0]  # (T - 2, C)
+        probabilities = softmax_forward(logits[1:-1].copy())[0]  # (T - 2, C)
         best = probabilities.argmax(axis=-1)
         return [
             (token, [(self.names[i], float(row[i]))])
