@@ -1,4 +1,4 @@
-"""A tokenizer with a vocabulary small enough to read; Hypothesis without its clock."""
+"""Shared fixtures: a small tokenizer, restored logging, and Hypothesis without time limits."""
 
 import logging
 from pathlib import Path
@@ -8,21 +8,21 @@ import pytest
 
 from minibert.tokenization import WordPieceTokenizer
 
-# The deadline is a wall-clock limit, by default 200 ms an example, and so is what it holds for too
-# slow a drawing: a busy machine would fail both.
+# The deadline (200 ms per example by default) and the health check for slow generation are
+# wall-clock limits, which fail on a busy machine.
 hypothesis.settings.register_profile(
     "minibert", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("minibert")
 
-ARTEFACTS = Path(__file__).parents[1] / "artefacts"  # what a failed test leaves to be looked at
-FAILED: set[str] = set()  # tests
+ARTEFACTS = Path(__file__).parents[1] / "artefacts"  # screenshots of failed tests
+FAILED: set[str] = set()  # ids of failed tests
 WORDS = "the a cat dog sat ran on under mat tree big red and then it was s ##s ##ed . , !"
 
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was():
-    """Take back what a test did to the process's logging: the command line sets it for all."""
+    """Restore the logging of the process, which the command line changes."""
     package, root = logging.getLogger("minibert"), logging.getLogger()
     level, handlers = package.level, root.handlers[:]
     yield

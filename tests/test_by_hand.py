@@ -49,7 +49,7 @@ def make_model(kind, sizes, seed=0):
 
 
 def make_batch(sizes, seed=0):
-    """Return a batch with padding and repeated ids, as minibert and as by_hand take it."""
+    """Return a batch with padding and repeated ids in the forms of minibert and by_hand."""
     rng = np.random.default_rng(seed)
     shape = B, T = sizes["B"], sizes["T"]
     lengths = np.append(rng.integers(1, T + 1, B - 1), T)  # (B,)
@@ -62,7 +62,7 @@ def make_batch(sizes, seed=0):
 
 
 def make_labels(kind, sizes, mask, seed=0):
-    """Return labels of which some are ignored, and at least one is not."""
+    """Return labels; some are ignored, at least one is not."""
     rng = np.random.default_rng(seed + 1)
     if kind is BertForSequenceClassification:
         labels = rng.integers(0, sizes["C"], sizes["B"])

@@ -85,7 +85,7 @@ def test_tokenize_corpus_reads_the_cache_for_the_same_text_and_tokenizer(
 
 
 def test_key_differs_for_the_same_bytes_in_other_files(tokenizer, tmp_path):
-    """Where a file ends a document ends; and what is held out was not trained on."""
+    """A document ends at the end of a file, and held-out texts are not trained on."""
     one, two = tmp_path / "one.txt", tmp_path / "two.txt"
 
     def key(texts, held_out=0.0):
@@ -147,7 +147,7 @@ def test_tokenize_corpus_accepts_the_entry_of_another_process(
 
 
 def assert_same(one, other):
-    """Compare all tokens, and the keys."""
+    """Compare all tokens and the keys."""
     assert one.key == other.key
     for side in ("train", "held_out"):
         for kind in ("stream", "ends", "counts"):
@@ -156,7 +156,7 @@ def assert_same(one, other):
 
 
 def test_threads_that_share_a_cache_get_the_tokens_of_their_own_text(files, tokenizer, tmp_path):
-    """And of their own tokenizer: each thread may have another one."""
+    """Each thread may have another tokenizer."""
     cased = type(tokenizer)(list(tokenizer.vocab), do_lower_case=False, unk_token="[MASK]")
     jobs = [(paths, each) for paths in (files, files[:1]) for each in (tokenizer, cased)] * 2
     together = threading.Barrier(len(jobs))
@@ -231,7 +231,7 @@ def test_tokenize_corpus_names_an_entry_that_is_damaged_after_each_write(
 def test_text_that_changes_before_it_is_tokenized_is_refused(
     files, tokenizer, tmp_path, monkeypatch, part, back
 ):
-    """Also one that is as before when all is done."""
+    """Also if the text is restored at the end."""
     old, right = files[part].read_bytes(), module._write
     new = b"another text\n" if part == 0 else gzip.compress(b"another text\n")
 
@@ -269,7 +269,7 @@ def test_text_that_changes_while_it_is_tokenized_is_refused(
 
     monkeypatch.setattr(module, "PIECE", 1)
     monkeypatch.setattr("minibert.io.text.READ_BYTES", 64)
-    files[0].write_text("".join(TEXTS) * 20, "utf-8")  # more than is read ahead
+    files[0].write_text("".join(TEXTS) * 20, "utf-8")  # more than the read-ahead
     monkeypatch.setattr(module, "is_held_out", changing)
     with pytest.raises(ValueError, match=r"one\.txt: changed while it was tokenized"):
         tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
@@ -292,7 +292,7 @@ def test_key_depends_on_contents_and_order_and_not_on_names(tokenizer, tmp_path)
     assert key(one, two, names="fe") == keys[0]
 
 
-FORMER = {"0.25": "2e0cd86dbb3ca855", "two.txt": "0920cf48fac9807e"}  # what version 1 returned
+FORMER = {"0.25": "2e0cd86dbb3ca855", "two.txt": "0920cf48fac9807e"}  # the keys of version 1
 
 
 @pytest.mark.parametrize("held_out", FORMER)

@@ -1,7 +1,7 @@
-"""Fuzz one target for long: `python -m tests.faults vocab --minutes 10`.
+"""Fuzz one target for minutes: `python -m tests.faults vocab --minutes 10`.
 
-Guided by what the code covers if `atheris` is installed, else by chance alone. The first finding
-ends it: its bytes are left in a file, and the status is 1.
+Guided by code coverage if `atheris` is installed, otherwise random. The first finding ends the run:
+its bytes are written to a file, and the exit status is 1.
 """
 
 import argparse
@@ -15,18 +15,18 @@ import time
 import traceback
 from pathlib import Path
 
-HANG = 60  # seconds that no file may take
-SIZES = 1 << 18  # bytes, at most, of what atheris makes
+HANG = 60  # seconds; a file that takes longer is a finding
+SIZES = 1 << 18  # maximum bytes of an input of atheris
 
 
 def main() -> int:
-    """Fuzz, and say how often the target ran."""
+    """Fuzz a target and print the number of executions."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("target")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--by-chance", action="store_true", help="without atheris")
-    parser.add_argument("--out", type=Path, default=Path(), help="where a finding is left")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for a finding")
     options = parser.parse_args()
     try:
         import atheris
@@ -59,7 +59,7 @@ class _Fuzzing:
         self.end = time.monotonic() + 60 * options.minutes
 
     def run(self, atheris):
-        # What hangs is told where, and ended, even within a C function; the file is in the folder.
+        # After a timeout the traceback is printed and the process ends, also within a C function.
         faulthandler.register(signal.SIGALRM, chain=True)
         if atheris is None:
             while time.monotonic() < self.end:
@@ -77,7 +77,7 @@ class _Fuzzing:
         Path("corpus").mkdir()
         Path("corpus/valid").write_bytes(self.valid)
         arguments = [f"-max_len={SIZES}", f"-seed={self.options.seed + 1}", "-verbosity=0"]
-        arguments.append("-timeout=0")  # the alarm is ours
+        arguments.append("-timeout=0")  # the timeout is the alarm's
         atheris.Setup(["faults", "corpus", *arguments], once, custom_mutator=mutator)
         atheris.Fuzz()
         return 0
@@ -97,7 +97,7 @@ class _Fuzzing:
         except BaseException:
             traceback.print_exc()
             self.finding.write_bytes(content)
-            sys.stdout.write(f"{self.finding}: {len(content)} bytes that did it\n")
+            sys.stdout.write(f"{self.finding}: {len(content)} bytes cause the failure\n")
             self.leave(self.report(failed=True))
         finally:
             signal.alarm(0)
@@ -109,7 +109,7 @@ class _Fuzzing:
         return int(failed)
 
     def leave(self, status):
-        """End at once: libFuzzer's way back would call it a crash."""
+        """End the process immediately, because libFuzzer would report a crash."""
         sys.stderr.flush()
         os._exit(status)
 

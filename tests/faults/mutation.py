@@ -1,7 +1,7 @@
-"""What strangers do to files: bytes flip, go missing and come twice, and JSON has another shape.
+"""Mutate files: flip, delete and duplicate bytes, and change the values of JSON.
 
-Every choice is a number below another, so that Hypothesis, a seeded generator and a fuzzer's own
-seed can all make it.
+Every choice is a random integer below a limit, so Hypothesis, a seeded generator and the seed of a
+fuzzer can make it.
 """
 
 import json
@@ -11,9 +11,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-Below = Callable[[int], int]  # draws a number from 0 to one less than it is given
+Below = Callable[[int], int]  # draws an integer from 0 to its argument minus 1
 
-# Bytes that matter to one reader or another.
+# Bytes with a special meaning for some reader.
 TOKENS = [
     b"\0", b"\xef\xbb\xbf", b"\r", b"\n", b"\r\n", b"\n\n", b"\t", b"\t\t", b'"', b'""', b"'", b",",
     b" ", b"", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x80\xa8", b"\x1b[2J",
@@ -32,7 +32,7 @@ VALUES: list[Any] = [
 
 
 def mutate(valid: bytes, below: Below) -> bytes:
-    """Damage a file once to four times, as bytes or, where it is JSON, as a tree."""
+    """Mutate a file one to four times, as bytes, as lines or as JSON."""
     for _ in range(1 + below(4)):
         how = (damaged_bytes, damaged_tree, damaged_line)[below(3)]
         valid = how(valid, below)
@@ -40,7 +40,7 @@ def mutate(valid: bytes, below: Below) -> bytes:
 
 
 def damaged_bytes(raw: bytes, below: Below) -> bytes:
-    """Flip a bit, or delete, double, move or insert bytes, or cut the end off."""
+    """Flip a bit; delete, duplicate, replace or insert bytes; or truncate."""
     start = below(len(raw) + 1)
     stop = min(len(raw), start + (1, 2, 8, 64, len(raw))[below(5)])
     part = raw[start:stop]
@@ -61,7 +61,7 @@ def damaged_bytes(raw: bytes, below: Below) -> bytes:
 
 
 def damaged_line(raw: bytes, below: Below) -> bytes:
-    """Drop, double or swap lines, or damage the JSON that one of them is."""
+    """Delete, duplicate or swap lines, or mutate the JSON in a line."""
     lines = raw.split(b"\n")
     first, second = below(len(lines)), below(len(lines))
     kind = below(4)
@@ -77,12 +77,12 @@ def damaged_line(raw: bytes, below: Below) -> bytes:
 
 
 def damaged_tree(raw: bytes, below: Below) -> bytes:
-    """Change a value of a JSON file or of a safetensors file's header; of others, bytes."""
+    """Change a value of JSON or of the header of a safetensors file; else change bytes."""
     try:
         return _damaged_json(raw, below)
     except (ValueError, RecursionError):
         pass
-    try:  # a safetensors file: the header's length, the header, the numbers
+    try:  # a safetensors file: length of the header, header, data
         length = struct.unpack("<Q", raw[:8])[0]
         header = _damaged_json(raw[8 : 8 + length], below)
         return struct.pack("<Q", len(header)) + header + raw[8 + length :]
@@ -113,7 +113,7 @@ def _damaged_json(raw, below):
 
 
 def _places(tree):
-    """Yield each value's container and its key there."""
+    """Yield the container and the key of each value."""
     pairs = tree.items() if isinstance(tree, dict) else ()
     for key, value in list(enumerate(tree) if isinstance(tree, list) else pairs):
         yield tree, key
@@ -122,5 +122,5 @@ def _places(tree):
 
 @st.composite
 def mutated(draw: Any, valid: bytes) -> bytes:
-    """Damaged versions of a valid file."""
+    """Return a strategy for mutations of a valid file."""
     return mutate(valid, lambda n: draw(st.integers(0, n - 1)))

@@ -1,4 +1,4 @@
-"""What is fuzzed: a file from a stranger, and the code that reads it.
+"""The targets of fuzzing: an untrusted file, and the code that reads it.
 
 A reader may refuse a file by a ValueError or an OSError, in one line that names the file or its
 folder. Everything else is a bug: another exception, a warning, memory that the file's size doesn't
@@ -50,7 +50,7 @@ CONFIG = BertConfig(
     max_position_embeddings=12,
 )
 SETTINGS = Settings(steps=4, batch_size=4)
-SIZES = 180, 0  # tokens of the corpus, to train on and held out
+SIZES = 180, 0  # tokens of the corpus: training, held out
 # A reader may allocate this number of bytes, and this number per byte of the file.
 MEMORY, TIMES = 64 << 20, 40
 
@@ -62,7 +62,7 @@ class Target:
     Attributes:
         seed: writes a valid folder.
         file: the file in it.
-        read: reads the folder, and uses what it got.
+        read: reads the folder and uses the result.
     """
 
     seed: Callable[[Path], object]
@@ -70,16 +70,16 @@ class Target:
     read: Callable[[Path], object]
 
     def valid(self, folder: Path) -> bytes:
-        """Fill a folder, and return the file's bytes."""
+        """Write a valid folder and return the content of the file (bytes)."""
         folder.mkdir(parents=True, exist_ok=True)
         self.seed(folder)
         return (folder / self.file).read_bytes()
 
     def feed(self, folder: Path, content: bytes) -> Exception | None:
-        """Put the file's content, and read it; returns the refusal, if there is one.
+        """Write the file's content and read it; return the documented error, if any.
 
         Raises:
-            AssertionError: it was refused in another way than is documented, or took too much.
+            AssertionError: the error is not a documented one, or the reader used too much memory.
         """
         (folder / self.file).write_bytes(content)
         refusal = None
@@ -95,10 +95,12 @@ class Target:
                 tracemalloc.stop()
         assert peak < MEMORY + TIMES * len(content), f"{peak:,} bytes for {len(content):,}"
         if refusal is not None:
-            said = str(refusal)
-            assert not isinstance(refusal, UnicodeError), f"not the project's own: {said[:200]}"
-            assert said.isprintable(), f"not one line, or not to be printed: {said[:200]!r}"
-            assert str(folder) in said, f"names no file: {said[:200]!r}"
+            message = str(refusal)
+            assert not isinstance(refusal, UnicodeError), (
+                f"not an error of the project: {message[:200]}"
+            )
+            assert message.isprintable(), f"not one printable line: {message[:200]!r}"
+            assert str(folder) in message, f"does not name the file: {message[:200]!r}"
         return refusal
 
 
@@ -109,7 +111,7 @@ def tokenizer() -> WordPieceTokenizer:
 
 
 def seed_tokenizer(folder: Path, *kept: str) -> None:
-    """Write a tokenizer, with the files that older ones have; `kept` are those that stay."""
+    """Write a tokenizer with the files of older ones; only the files in `kept` remain."""
     tokenizer().save_pretrained(folder)
     old = {"pad_token": "[PAD]", "mask_token": {"content": "[MASK]", "lstrip": True, "id": 4}}
     special = {**old, "additional_special_tokens": ["<y>", {"content": "<z>", "rstrip": True}]}
@@ -126,12 +128,12 @@ def seed_tokenizer(folder: Path, *kept: str) -> None:
 
 
 def only(*kept: str) -> Callable[[Path], None]:
-    """Return a seed of a tokenizer that has only these files."""
+    """Return a seed that writes only these files of a tokenizer."""
     return lambda folder: seed_tokenizer(folder, *kept)
 
 
 def read_tokenizer(folder: Path) -> None:
-    """Load a tokenizer, use it, and see that it comes back from its own files."""
+    """Load a tokenizer, use it, and check that it is saved and loaded unchanged."""
     found = WordPieceTokenizer.from_pretrained(folder)
     encoding = found.encode(TEXT, "sat", max_length=12)
     found.decode(encoding.input_ids)
@@ -222,22 +224,22 @@ def read_sentences(folder: Path) -> None:
 
 
 class Loud:
-    """A pickle that runs code when it is opened."""
+    """Runs code when it is unpickled."""
 
     def __reduce__(self):
-        """Make a folder, wherever this is opened."""
+        """Create a folder when this is unpickled."""
         return os.mkdir, ("opened",)
 
 
 def seed_pickle(folder: Path) -> None:
-    """Write weights as PyTorch's users did."""
+    """Write pickled weights, as older versions of PyTorch do."""
     seed_model(folder)
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weights": [Loud()]}))
 
 
 def read_pickle(folder: Path) -> None:
-    """Look at pickled weights: never opened, whatever they are."""
+    """Check that pickled weights are never opened."""
     before = set(Path().iterdir())
     with pytest.raises(FileNotFoundError, match="opening a pickle runs the code in it"):
         BertModel.from_pretrained(folder)
@@ -245,7 +247,7 @@ def read_pickle(folder: Path) -> None:
 
 
 def seed_table(name: str) -> Callable[[Path], None]:
-    """Return a seed of a table of that name."""
+    """Return a seed that writes a table with this file name."""
     rows = [["cats", 'the "cat", sat', "3"], ["dogs", "é \u2028 dog", ""], ["c", '"q"', "x"]]
     header = ["label", "text", "other"]
 
@@ -270,13 +272,13 @@ def seed_table(name: str) -> Callable[[Path], None]:
 
 
 def read_table(name: str) -> Callable[[Path], None]:
-    """Return a reader of a table of that name, which asks for labels and then does without."""
+    """Return a reader of the table with this file name, without labels and with labels."""
 
     def read(folder: Path) -> None:
         for _ in stream_records(folder / name):
             pass
         for row in stream_records(folder / name, labelled=True):
-            # What is read can be written, and says what it is.
+            # The record can be encoded and has a label.
             repr(row).encode("utf-8", "surrogateescape")
             assert row.label is not None
 
@@ -284,13 +286,13 @@ def read_table(name: str) -> Callable[[Path], None]:
 
 
 def seed_text(folder: Path) -> None:
-    """Write a corpus, as text and packed."""
+    """Write a corpus as text and compressed."""
     (folder / "corpus.txt").write_text(CORPUS, "utf-8")
     (folder / "corpus.txt.gz").write_bytes(gzip.compress(CORPUS.encode(), mtime=0))
 
 
 def tokens_of(folder: Path, name: str) -> tuple[int, int]:
-    """Tokenize a corpus, or map the tokens that were kept; returns their numbers on each side."""
+    """Tokenize a corpus or map its cached tokens; return the numbers of tokens per side."""
     found = tokenize_corpus([folder / name], tokenizer(), held_out=0.3, folder=folder / "tokens")
     for side in found.train, found.held_out:
         assert (np.bincount(side.stream, minlength=len(side.counts)) == side.counts).all()
@@ -299,7 +301,7 @@ def tokens_of(folder: Path, name: str) -> tuple[int, int]:
 
 
 def read_text(folder: Path, name: str) -> None:
-    """Tokenize a corpus that wasn't seen before."""
+    """Tokenize a corpus without cached tokens."""
     try:
         tokens_of(folder, name)
     finally:
@@ -307,7 +309,7 @@ def read_text(folder: Path, name: str) -> None:
 
 
 def seed_tokens(folder: Path) -> None:
-    """Write a corpus and its tokens, under a name that stays."""
+    """Write a corpus and its tokens, with a link of a fixed name to them."""
     shutil.rmtree(folder / "tokens", ignore_errors=True)
     seed_text(folder)
     tokens_of(folder, "corpus.txt")
@@ -318,7 +320,7 @@ def seed_tokens(folder: Path) -> None:
 
 
 def read_tokens(folder: Path) -> None:
-    """Map tokens: a file that isn't as it was written is made again."""
+    """Map cached tokens; damaged ones are written again."""
     logging.getLogger("minibert").setLevel(logging.ERROR)
     assert tokens_of(folder, "corpus.txt") == SIZES
 
@@ -339,7 +341,7 @@ def seed_run(folder: Path) -> None:
 
 
 def read_run(folder: Path) -> None:
-    """Take a run up again."""
+    """Resume a run."""
     checkpoint = folder / "checkpoint-2"
     model = resumed_model(checkpoint, BertForMaskedLM, CONFIG, SETTINGS)
     optimizer = AdamW(model.params)
@@ -350,7 +352,7 @@ def read_run(folder: Path) -> None:
 
 
 def read_history_of(folder: Path) -> None:
-    """Take up what a run noted down."""
+    """Read the history and the best evaluation of a run."""
     model = BertForMaskedLM(CONFIG)
     BestCheckpoint(model, 3, folder, 2)
     History(folder, 2).close()

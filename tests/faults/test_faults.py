@@ -79,7 +79,7 @@ def one_line(capsys):
 
 
 def content(folder):
-    """Return all that is in a folder, hidden files included."""
+    """Return the content of all files in a folder by name, hidden files included (dict)."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in Path(folder).rglob("*")
@@ -161,7 +161,7 @@ def test_save_checkpoint_on_a_full_disk_leaves_earlier_checkpoints(tmp_path, tok
     save_checkpoint(tmp_path, model, tokenizer, optimizer, Settings(steps=9))
     before = content(tmp_path)
     optimizer.step = 1
-    for size in 100, 1_000_000, 2_000_000:  # config, weights and moments are larger, one by one
+    for size in 100, 1_000_000, 2_000_000:  # smaller than config, weights and moments, in turn
         with full_after(size), pytest.raises(OSError, match="File too large"):
             save_checkpoint(tmp_path, model, tokenizer, optimizer, Settings(steps=9))
         assert content(tmp_path) == before
@@ -298,7 +298,7 @@ def test_a_link_that_leads_nowhere_is_refused_before_the_work(room, tmp_path, ca
 
 
 def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsys, monkeypatch):
-    """Its checkpoints, the corpus, the tokenizer and the tokens: it has what it needs."""
+    """The run continues without checkpoints, corpus, tokenizer and tokens."""
     assert run(pretrain(room, tmp_path / "whole")) == 0
     own = tmp_path / "own"
     shutil.copytree(room / "tokenizer", own / "tokenizer")
@@ -350,9 +350,9 @@ def test_loading_names_a_missing_vocabulary(tmp_path, tokenizer):
 
 @pytest.mark.parametrize("former", [True, False])
 def test_only_run_lock_removes_temporary_files_of_killed_processes(tmp_path, former):
-    """In containers all runs may have the number 1, and another one may still be at work."""
+    """In containers all processes may have the id 1, and another run may be active."""
     folder = tmp_path / "run"
-    number = f".new.{os.getpid()}.tmp"  # the name that version 1 gave it
+    number = f".new.{os.getpid()}.tmp"  # the name in version 1
     left = folder / number if former else unused_name(folder / "new")
     left.mkdir(parents=True)
     (left / "half").write_text("half")
@@ -378,7 +378,7 @@ def test_atomic_remove_never_shows_a_partial_folder(tmp_path):
     ((left,),) = seen
     assert left.match(".checkpoint-1.*.tmp")
     assert left.match(TEMPORARY)
-    atomic_remove(tmp_path / "checkpoint-1")  # it is not there: nothing is done
+    atomic_remove(tmp_path / "checkpoint-1")  # missing: nothing is done
     with run_lock(tmp_path, resume=True):
         assert content(tmp_path).keys() == {".lock"}
 
@@ -398,7 +398,7 @@ with run_lock(sys.argv[1], resume=True):
 
 @contextlib.contextmanager
 def another_run(folder):
-    """Hold a folder in another process, until its end or the block's."""
+    """Lock a folder in another process until it or the block ends."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDING, str(folder)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -440,7 +440,9 @@ def test_one_of_two_simultaneous_runs_in_a_new_folder_is_refused(room, tmp_path,
         first.kill()
         first.wait()
     assert content(tmp_path).keys() == {"out/.lock"}
-    assert run(pretrain(room, tmp_path / "out")) == 0  # a dead run's lock is an empty folder
+    assert (
+        run(pretrain(room, tmp_path / "out")) == 0
+    )  # a folder that contains only the lock of a dead run counts as empty
 
 
 def test_run_lock_removes_its_file_and_an_empty_folder(tmp_path):
@@ -472,7 +474,7 @@ def test_run_lock_continues_without_locks_of_the_system(tmp_path, monkeypatch, c
 
 
 def at_once(work):
-    """Return what a function gives eight threads, each with its number, all started together."""
+    """Call a function with each thread's number in eight threads at once; return the results."""
     together = threading.Barrier(8)
 
     def start(number):
@@ -487,7 +489,7 @@ WORDS = "the a cat dog sat ran on under mat tree big red and then it was".split(
 
 
 def texts(number):
-    """Return texts of each thread's own, and of all."""
+    """Return texts for one thread and texts for all."""
     rng = np.random.default_rng(number % 4)
     return [" ".join(rng.choice(WORDS, 1 + i % 9)) + " unheard" * (number % 2) for i in range(24)]
 
@@ -532,12 +534,12 @@ def as_bytes(results):
 )
 def test_eight_threads_share(make, use):
     alone = [use(make(), number) for number in range(8)]
-    shared = make()  # never used before: whatever it makes at its first use is made by all at once
+    shared = make()  # not used before, so all threads initialize it at once
     assert as_bytes(at_once(lambda n: use(shared, n))) == as_bytes(alone)
 
 
 def test_model_and_extractor_in_parallel_agree_up_to_rounding():
-    """The extractor holds BLAS to one thread, and so the model while both are at work."""
+    """The extractor limits BLAS to one thread, also for the model while both run."""
     model = small_model()
     extractor = extractor_of(model)
 

@@ -17,7 +17,7 @@ from minibert.training.checkpoint import restore_optimizer
 from tests.faults.mutation import mutated
 from tests.faults.targets import CONFIG, TARGETS
 
-EXAMPLES = 12  # of each target; what was found by more of them has tests of its own below
+EXAMPLES = 12  # per target; findings of longer runs have separate tests below
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -145,7 +145,7 @@ def test_moments_of_another_shape_are_refused(tmp_path):
 
 
 def test_config_with_more_layers_than_the_weights_is_not_built(tmp_path):
-    """Of weights without any layer, too: a billion of them would have to be named."""
+    """Also without any layer in the weights: naming a billion layers would take all memory."""
     BertModel(CONFIG).save_pretrained(tmp_path)
     save_file({"a": np.ones(1, np.float32)}, tmp_path / "model.safetensors")
     text = CONFIG.to_json().replace('"num_hidden_layers": 2', f'"num_hidden_layers": {10**9}')

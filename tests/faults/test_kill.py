@@ -23,7 +23,7 @@ POLL = 0.002  # seconds
 
 @pytest.fixture
 def start(tmp_path, tokenizer):
-    """Return a function that starts `minibert` in a process of its own, to train into a folder."""
+    """Return a function that starts training in a new process."""
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     usual = ["--tokenizer", tmp_path / "tokenizer", "--length", 12, "--batch-size", 4,
@@ -41,7 +41,7 @@ def start(tmp_path, tokenizer):
 
 
 def folders_of(run):
-    """Return where a run's checkpoints are: in it, or in a folder for each seed."""
+    """Return the folders of a run's checkpoints: the run, or one folder per seed."""
     return sorted(run.glob("seed-*")) or [run]
 
 
@@ -51,13 +51,13 @@ def saved(run):
 
 
 def wait_for_progress(process, run, before):
-    """Wait until there is another checkpoint than before, or the process has ended."""
+    """Wait until a new checkpoint exists or the process has ended."""
     while process.poll() is None and saved(run)[-1:] == before:
         time.sleep(POLL)
 
 
 def check_whole(run, kind):
-    """Load all that a run has."""
+    """Load all files of a run, which raises an error for a partial one."""
     for checkpoint in saved(run):
         model = kind.from_pretrained(checkpoint, strict=True)
         optimizer = AdamW(model.params)
@@ -72,7 +72,7 @@ def check_whole(run, kind):
 
 
 def killed(start, folder, arguments, kind, kills):
-    """Kill runs until all kills are spent, and resume each to its end; returns their folders.
+    """Kill runs `kills` times, resume each to its end, and return their folders.
 
     The moments: some while after a new checkpoint, or some while after the start.
     """

@@ -71,7 +71,7 @@ def test_gelu_new_is_near_gelu():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", f.ACTIVATIONS)
 @pytest.mark.parametrize("rows", [1, 7, 300])
-@pytest.mark.parametrize("piece", [1000, 5])  # with a shorter last one, and less than a row
+@pytest.mark.parametrize("piece", [1000, 5])  # with a shorter last piece; less than a row
 def test_activate_forward_in_pieces_equals_the_whole(name, rows, piece, dtype, monkeypatch):
     x, bias = 3 * numbers(rows, 11, dtype=dtype), numbers(11, dtype=dtype, seed=1)
     expected, expected_slope = activate(x + bias, name)
@@ -154,7 +154,7 @@ def test_add_norm_without_keep_gives_the_same_bits_in_the_memory_of_y(dtype):
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("sequences", [2, 0.5])  # at a time; one is more than a piece may hold
+@pytest.mark.parametrize("sequences", [2, 0.5])  # per piece; 0.5: one sequence exceeds a piece
 def test_attention_in_pieces_equals_one_expression(
     sequences, biased, padded, rate, dtype, monkeypatch
 ):
@@ -184,12 +184,12 @@ def test_attention_in_pieces_equals_one_expression(
     )
     assert none is None
     assert (again == out).all()
-    if padded:  # the last sequence has nothing to read
+    if padded:  # the last sequence is fully masked
         assert all((array[-1] == 0).all() for array in found)
 
 
 def plain_attention(query, key, value, dout, total, dropped):
-    """Attention and its gradients in one expression each, in float64."""
+    """Return attention and its gradients in float64, one expression each."""
     query, key, value, dout = (array.astype(float) for array in (query, key, value, dout))
     scale = 1 / math.sqrt(query.shape[-1])
     scores = query @ key.swapaxes(-1, -2) * scale + total
@@ -279,7 +279,7 @@ def test_dropout_keeps_its_rate_and_the_mean(rate, seed):
 
 
 class Words:
-    """Stands for a generator: draws these 16-bit numbers, and keeps how it was asked."""
+    """A fake generator that returns these 16-bit numbers and records its calls."""
 
     def __init__(self, *draws):
         self.draws, self.asked = np.array(draws, np.uint16), []
@@ -295,7 +295,7 @@ def test_dropout_drops_units_with_draws_below_the_threshold():
     kept, scale = dropout.draw_mask((5, 1), 0.25, rng)
     assert kept.ravel().tolist() == [False, False, True, True, False]
     assert scale == 4 / 3
-    assert rng.asked == [(0, 2**64, 2)]  # every word alike: four draws of 16 bits in each
+    assert rng.asked == [(0, 2**64, 2)]  # uniform 64-bit words; four 16-bit draws each
 
 
 def test_dropout_at_the_highest_rate_keeps_one_draw():
@@ -393,7 +393,7 @@ def test_no_pair_changes_the_dtype_or_writes_to_its_arguments(dtype):
     out, cache = f.linear_forward(x, weight, vector)
     made += [out, f.linear_backward(given(4, 6), cache, weight, dweight, dvector)]
     out, cache = f.layer_norm_forward(x, vector, vector, 1e-12)
-    for _ in range(2):  # a backward leaves the cache as it was
+    for _ in range(2):  # a backward does not change the cache
         made += [out, f.layer_norm_backward(given(4, 6), cache, vector, dvector, dvector)]
     assert (made[-1] == made[-3]).all()
     for name in f.ACTIVATIONS:
@@ -524,7 +524,7 @@ def test_class_weight_equals_repetition():
 
 def test_class_weights_are_summed_in_float64():
     logits, labels = numbers(3, 3), np.array([0, 1, 2])
-    weights = np.array([2048.0, 1.0, 2.0], np.float16)  # whose sum is no float16
+    weights = np.array([2048.0, 1.0, 2.0], np.float16)  # float16 cannot represent the sum
     loss, cache = f.cross_entropy_forward(logits, labels, weights=weights)
     expected, exact = f.cross_entropy_forward(logits, labels, weights=weights.astype(float))
     assert loss == expected

@@ -134,7 +134,7 @@ SIMPLE = ("Linear", "LayerNorm", "Pooler", "ClassifierHead", "PooledClassifierHe
 
 
 def backward(name, layer, dout, cache, params, grads=None):
-    """Return the gradients of parameters and input, as far as the layer has them."""
+    """Return the gradients of the parameters and, if it has one, of the input."""
     grads = params.zeros_like() if grads is None else grads
     more = () if name.startswith(SIMPLE) else (None,)  # dsite
     dx = layer.backward(dout, cache, params, grads, *more)
@@ -157,14 +157,14 @@ def test_layers_do_not_change_the_dtype(name, dtype):
 def test_layers_do_not_write_to_their_arguments(name):
     layer, forward = RUNS[name]
     vector, x = parameters(layer).vector, numbers(B, T, D)
-    vector.flags.writeable = x.flags.writeable = False  # so that writing raises
+    vector.flags.writeable = x.flags.writeable = False  # so a write raises an error
     params = Parameters(layer.specs(), vector)
     out, cache = forward(params, x)
     kept, dout = out.copy(), numbers(*out.shape)
     dout.flags.writeable = False
     first = backward(name, layer, dout, cache, params)
     assert (out == kept).all()  # the output belongs to the caller
-    # Nor does a backward consume the cache.
+    # A backward does not consume the cache either.
     second = backward(name, layer, dout, cache, params)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
@@ -247,7 +247,7 @@ def test_embeddings_are_token_plus_position_plus_segment(config):
 
 
 def by_hand_attention(params, asking, x, mask):
-    """Attention of one sequence: asking (R, D), x (T, D), mask (T,); one head and row at a time."""
+    """Attention of one sequence, per head and row: queries (R, D), x (T, D), mask (T,)."""
     params = params.scope("attention.")
 
     def mapped(rows, name):
@@ -356,7 +356,7 @@ def test_encoder_runs_its_blocks_in_order_and_trims_the_last_alone():
 
 
 def test_encoder_at_the_first_token_equals_this_token_of_all():
-    """Without padding, blocks that read too few tokens would have arrays that fit."""
+    """Without padding, blocks that read too few tokens would raise no error."""
     stack = encoder()
     params, x = parameters(stack), numbers(B, T, D)
     whole, _ = stack.forward(params, x, site(x, padded=False))
@@ -367,7 +367,7 @@ def test_encoder_at_the_first_token_equals_this_token_of_all():
 def test_encoder_runs_no_block_above_the_last_wanted_state():
     stack = encoder()
     params, x = parameters(stack), numbers(B, T, D)
-    stack.blocks[1] = None  # which would raise
+    stack.blocks[1] = None  # which would raise an error
     states = {1: None}
     out, _ = stack.forward(params, x, site(x), states=states)
     assert out is states[1]
@@ -415,7 +415,7 @@ def test_query_key_and_value_are_adjacent():
 
 
 class Draws:
-    """A generator that records how many words each dropout draws: one for four units."""
+    """A generator that records the number of words per dropout; a word serves four units."""
 
     def __init__(self):
         self.sizes, self.rng = [], np.random.default_rng(0)

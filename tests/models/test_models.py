@@ -54,7 +54,7 @@ def away(kind, config=CONFIG, dtype=np.float64):
 
 
 def assert_same_gradients(a, b, tolerance=1e-12, zeros=()):
-    """Every tensor by its norm; one that is provably zero holds rounding only, on both sides."""
+    """Compare gradients by relative norm; exactly zero ones contain rounding errors only."""
     assert a.keys() == b.keys()
     largest = max(np.linalg.norm(array) for array in b.values())
     for name in a:
@@ -208,7 +208,7 @@ def test_gradients_have_the_dtype_of_the_parameters_with_dropout(task, dtype):
 
 
 def full_loss_and_grads(model, labels):
-    """The loss of a masked-LM model with the head and the last block at every place."""
+    """Return the masked-LM loss with head and last block at all positions."""
     logits, cache = model.forward(model.check(**BATCH))
     loss, loss_cache = cross_entropy_forward(logits.reshape(-1, V), labels.reshape(-1))
     grads = model.params.zeros_like()
@@ -243,7 +243,7 @@ def test_body_at_rows_equals_these_rows_of_all():
     dwhole = np.zeros_like(whole)
     for b in range(B):
         dwhole[b, ROWS[b, 0]] += dfirst[b]
-        for r, row in enumerate(ROWS[b]):  # one is asked for twice, and gets both gradients
+        for r, row in enumerate(ROWS[b]):  # one row is repeated, and its gradients are added
             dwhole[b, row] += dx[b, r]
     model.bert.backward(dwhole, cache[0], model.params, full)
     np.testing.assert_allclose(x, np.take_along_axis(whole, ROWS[..., None], axis=1), rtol=1e-12)
@@ -378,10 +378,10 @@ def test_encoder_without_positions_is_permutation_equivariant(training, order):
 
 
 def test_attention_heads_read_separate_subspaces():
-    # Silence all of a head's values: only what the output map reads from that head may change.
+    # Change only the values of the second head; the output reads only the first.
     model = away(BertModel, BertConfig(**{**vars(CONFIG), "num_hidden_layers": 1}))
     name = "encoder.layer.0.attention."
-    model.params[name + "output.dense.weight"][:, H:] = 0  # reads the first head alone
+    model.params[name + "output.dense.weight"][:, H:] = 0  # read only the first head
     before = model(**BATCH).last_hidden_state
     model.params[name + "self.value.weight"][H:] += 1  # the second head's values
     model.params[name + "self.query.weight"][H:] += 1
@@ -404,7 +404,7 @@ def test_fully_masked_sequence_gives_no_nan(task):
 
 @pytest.mark.parametrize("name", [n for n in TASKS if "regression" not in n and "number" not in n])
 def test_loss_without_counted_labels_is_zero(name):
-    task = TASKS[name]  # of a regression, every number counts
+    task = TASKS[name]  # in a regression, every value counts
     labels = task.labels
     if isinstance(labels, dict):
         labels = {name: np.full_like(array, -100) for name, array in labels.items()}
@@ -431,7 +431,7 @@ def test_models_keep_no_state_between_calls():
 
 
 def test_model_gives_the_same_bits_in_many_threads():
-    # Sizes at which NumPy lets go of the interpreter's lock, so that the threads really overlap.
+    # Sizes at which NumPy releases the GIL, so the threads run in parallel.
     config = BertConfig(**{**vars(CONFIG), "intermediate_size": 512, "max_position_embeddings": 64})
     model = away(BertForMaskedLM, config, dtype=np.float32)
     ids = np.random.default_rng(0).integers(0, V, (16, 64))
@@ -441,7 +441,7 @@ def test_model_gives_the_same_bits_in_many_threads():
         rng = np.random.default_rng(seed)
         return model.loss_and_grads({"input_ids": ids}, labels, rng)[1].vector
 
-    with threadpool_limits(1):  # BLAS with one thread and with two gives different bits
+    with threadpool_limits(1):  # BLAS rounds differently with one and two threads
         alone = [work(seed) for seed in range(8)]
         with ThreadPoolExecutor(4) as pool:
             together = list(pool.map(work, [*range(8)] * 2))

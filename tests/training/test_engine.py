@@ -183,7 +183,7 @@ def test_every_thread_that_multiplies_limits_its_own_blas(threads, monkeypatch, 
     monkeypatch.setattr("minibert.runtime.blas._blas", Blas)
     monkeypatch.setattr(
         "minibert.runtime.blas.run_in_fresh_thread", Mock()
-    )  # the process has no limit to set
+    )  # no limit for the whole process
     monkeypatch.setattr(Bert, "forward", watched)
     model = BertForMaskedLM(CONFIG, seed=1)
     Engine(model, AdamW(model.params), threads=threads).step(shards_at(0), 1e-2)

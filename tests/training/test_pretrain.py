@@ -41,7 +41,7 @@ def test_steps_in_converts_minutes_and_does_not_change_the_model(tokenizer, pack
     monkeypatch.setattr("minibert.training.pretraining.time.perf_counter", lambda: next(ticks))
     settings = Settings(steps=1, batch_size=4)
     objective = MaskedLM(model, tokenizer, packed[0], None, settings)
-    assert steps_in(2, model, objective, settings) == 120  # a second each
+    assert steps_in(2, model, objective, settings) == 120  # one second per step
     assert (model.params.vector == before).all()
 
 
@@ -70,7 +70,7 @@ def test_train_masked_lm_learns_next_sentences_too(tokenizer, packed):
     assert (
         result.loss < unigram_baseline(count_tokens(rows, tokenizer), labels, tokenizer).loss - 0.5
     )
-    # In a language of three sentences many wrong halves fit too.
+    # In a language of three sentences, many wrong continuations are also plausible.
     assert result.next_sentence > 0.55
     pairs = next_sentence_pairs(
         held_out, np.arange(len(held_out)), tokenizer, np.random.default_rng(1)

@@ -34,7 +34,7 @@ def test_part_of_partitions_the_shards_in_order(count, size):
 
 
 class Rank(Ranks):
-    """One of two ranks; `heard` are the results of the other, which a process would send."""
+    """One of two ranks; `heard` contains the results that the other rank would send."""
 
     def __init__(self, rank, heard=()):
         self.rank, self.size, self.heard = rank, 2, heard
@@ -48,9 +48,11 @@ class Rank(Ranks):
 
 
 def test_step_of_two_ranks_equals_the_step_of_one_process():
-    """The dropout is that of the shard; the denominator and the norm are those of the batch."""
+    """Dropout depends on the shard; denominator and norm are those of the batch."""
     shards = split_batch(*batch(0), 2)
-    assert sorted({(labels != -100).sum() for _, labels in shards})[1:]  # they count differently
+    assert sorted({(labels != -100).sum() for _, labels in shards})[
+        1:
+    ]  # with different numbers of labels
 
     def stepped(ranks):
         model = BertForMaskedLM(CONFIG, seed=1)
@@ -96,7 +98,7 @@ def test_launched_ranks_names_the_extra_when_mpi4py_is_missing(monkeypatch):
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory, tokenizer):
-    """A corpus, a tokenizer, and a model that one process trained."""
+    """Return a folder with a corpus, a tokenizer and a model trained by one process."""
     pytest.importorskip("mpi4py")
     folder = tmp_path_factory.mktemp("ranks")
     documents = [f"{TEXTS[n % 3]}\n{TEXTS[n // 3 % 3]} {n % 7}" for n in range(90)]
@@ -190,7 +192,7 @@ sys.exit(main([*sys.argv[1:], "--seed", os.environ["PMI_RANK"]]))
     done = launch(2, pretrain(room, "disagree"), ("-c", code))
     assert done.returncode != 0
     assert "settings: rank 0 and rank 1 disagree" in done.stderr
-    # The ranks end each other at once: the lock of a dead one may remain, and does no harm.
+    # A failed rank ends the others immediately; the lock of a dead one may remain, without effect.
     assert {path.name for path in (room / "disagree").glob("*")} <= {".lock"}
 
 
