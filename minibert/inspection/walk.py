@@ -11,7 +11,7 @@ from minibert.inspection.predictions import Predictions, predictions_of, select_
 from minibert.layers import unwrapped
 from minibert.layers.embeddings import WORDS
 from minibert.models import BertModel, BertWithHead
-from minibert.models.bert import attention_weights
+from minibert.models.output import attention_weights
 from minibert.tokenization import WordPieceTokenizer
 
 

@@ -95,7 +95,7 @@ def _lines(file: TextIO, path: Path) -> Iterator[str]:
     try:
         yield from file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file: {error}") from None
+        raise ValueError(f"{path}: invalid gzip file: {error}") from None
 
 
 def sanitize(text: object) -> str:

@@ -194,7 +194,7 @@ def _find(tensors: Mapping[str, Tensor], name: str) -> Tensor | None:
 
 
 def _shapes(specs: Specs) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all parameters by name (dict); tied names are left out."""
+    """Return the shapes of all parameters by name (dict), without joined views."""
     return {name: spec.shape for name, spec in specs.items() if isinstance(spec, ParameterSpec)}
 
 

@@ -139,7 +139,7 @@ def _open(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a whole safetensors file: {sanitize(error)}") from None
+        raise ValueError(f"{path}: invalid safetensors file: {sanitize(error)}") from None
 
 
 def _tensor(path: Path, file: Any, name: str) -> Tensor:

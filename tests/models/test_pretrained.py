@@ -542,12 +542,12 @@ def cut(folder):
 
 WRONG_SHAPE = {"embeddings.LayerNorm.bias": np.zeros(D + 1, np.float32)}
 BROKEN = {
-    "cut": (cut, ValueError, "model.safetensors: not a whole safetensors file"),
+    "cut": (cut, ValueError, "model.safetensors: invalid safetensors file"),
     "empty": (
         lambda folder: (folder / "model.safetensors").write_bytes(b""),
-        ValueError, "model.safetensors: not a whole safetensors file",
+        ValueError, "model.safetensors: invalid safetensors file",
     ),
-    "lying header": (lie, ValueError, "model.safetensors: not a whole safetensors file"),
+    "lying header": (lie, ValueError, "model.safetensors: invalid safetensors file"),
     "lacking": (
         lambda folder: change(folder, lambda arrays: arrays.pop(KEY)),
         ValueError, rf"lacks 1 arrays of \w+, such as {KEY}; it is a BertModel",
