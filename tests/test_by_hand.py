@@ -212,9 +212,9 @@ def check_with_params(forward, backward, name, **params):
         return forward(named(params), name, x)
 
     def call_backward(dout, cache, x, **params):
-        g = {key: np.zeros_like(array) for key, array in named(params).items()}
-        dx = backward(dout, cache, named(params), g, name)
-        return {"x": dx, **{key: g[f"{name}.{key}"] for key in params}}
+        g = {key: np.ones_like(array) for key, array in named(params).items()}
+        dx = backward(dout, cache, named(params), g, name)  # adds to the ones
+        return {"x": dx, **{key: g[f"{name}.{key}"] - 1 for key in params}}
 
     check_pair(call_forward, call_backward, {"x": numbers(B, T, F), **params})
 
@@ -291,20 +291,22 @@ def test_cross_entropy_without_labels_is_zero():
     assert (by_hand.cross_entropy_backward(cache) == 0).all()
 
 
-def test_mask_tokens_shows_80_10_10():
+@pytest.mark.parametrize("vocab_size", [6, 1000])
+def test_mask_tokens_shows_80_10_10(vocab_size):
     rng = np.random.default_rng(0)
-    ids = np.where(rng.random((200, 200)) < 0.1, rng.integers(0, 4, (200, 200)), 0)
-    ids = np.where(ids, ids, rng.integers(4, 1000, (200, 200)))  # few special tokens
-    shown, labels = by_hand.mask_tokens(ids, 1000, rng)
+    special, ordinary = rng.integers(0, 4, (200, 200)), rng.integers(4, vocab_size, (200, 200))
+    ids = np.where(rng.random((200, 200)) < 0.1, special, ordinary)
+    shown, labels = by_hand.mask_tokens(ids, vocab_size, rng)
     targets = labels != by_hand.IGNORED
     assert (labels[targets] == ids[targets]).all()
     assert (shown[~targets] == ids[~targets]).all()
     assert not targets[ids <= by_hand.MASK].any()
     assert targets[ids > by_hand.MASK].mean() == pytest.approx(0.15, abs=0.01)
-    assert (shown[targets] == by_hand.MASK).mean() == pytest.approx(0.8, abs=0.02)
-    assert (shown[targets] == ids[targets]).mean() == pytest.approx(0.1, abs=0.02)
-    assert shown.min() >= 0
-    assert shown.max() < 1000
+    masked, same = shown[targets] == by_hand.MASK, shown[targets] == ids[targets]
+    assert masked.mean() == pytest.approx(0.8, abs=0.02)
+    assert same.mean() == pytest.approx(0.1 + 0.1 / (vocab_size - 4), abs=0.02)
+    assert (shown[targets][~masked] > by_hand.MASK).all()
+    assert shown.max() < vocab_size
 
 
 # ---- The file ----
