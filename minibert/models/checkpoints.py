@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -128,11 +128,11 @@ class PreTrained(Model):
             vocabulary = check_same_save(folder, fields, save_checksums(tensors))
             saved = _match_positions(saved, tensors)
             config = dataclasses.replace(saved, **changes)
-            specs, saved_specs = (
-                cls(each, params=Parameters({}), **parts.given()).specs()
-                for each in (config, saved)
-            )
-            _check_layers(folder, saved_specs, tensors)
+            layers = saved.num_hidden_layers
+            if parts.encoder is not None:  # its blocks may share their parameters
+                layers = len(_layers(cls(saved, params=Parameters({}), **parts.given()).specs()))
+            _check_layers(folder, layers, tensors)
+            specs = cls(config, params=Parameters({}), **parts.given()).specs()
             is_same = cls.__name__ in (classes or [cls.__name__])
             is_same = is_same and config.id2label == saved.id2label
             sources = _find_tensors(tensors, specs, is_same)
@@ -250,15 +250,17 @@ def _check_parts(folder: Path, fields: Mapping[str, Any], parts: Parts) -> None:
                     " and ".join(given.values()))  # fmt: skip
 
 
-def _check_layers(folder: Path, specs: Specs, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ValueError if weights and configuration differ in their numbers of blocks."""
-    wanted, found = (
-        {int(m[1]) for m in map(LAYER.match, names) if m} for names in (specs, tensors)
-    )
-    if wanted != found:
+def _layers(names: Iterable[str]) -> set[int]:
+    """Return the numbers of the blocks in the names of parameters (set of int)."""
+    return {int(match[1]) for match in map(LAYER.match, names) if match}
+
+
+def _check_layers(folder: Path, layers: int, names: Iterable[str]) -> None:
+    """Raise ValueError if the weights have another number of blocks, before any are made."""
+    found = len(_layers(names))
+    if found != layers:
         raise ValueError(
-            f"{folder}: expected the weights of {len(wanted)} layers from {CONFIG}, "
-            f"got {len(found)}"
+            f"{folder}: expected the weights of {layers} layers from {CONFIG}, got {found}"
         )
 
 

@@ -83,7 +83,7 @@ def test_json_nested_too_deeply_is_refused(refused, name):
         ("run-state", {"settings": [1]}, "trainer_state.json: expected a step, and settings"),
         ("run-state", {"step": "2"}, "trainer_state.json: expected a step, and settings"),
         ("run-state", {"step": 5}, "trainer_state.json: expected a step, and settings"),
-        ("run-config", {"architectures": 3}, "has no kind of model, got BertForMaskedLM"),
+        ("run-config", {"architectures": 3}, "has a model of an unknown kind, got BertForMaskedLM"),
         ("run-config", {"architectures": ["a", "\x1b"]}, r"has a and \x1b, got BertForMaskedLM"),
         (
             "config",
