@@ -106,6 +106,7 @@ def test_situations_are_only_partly_solved_by_naive_bayes(situations):
     assert 0.4 < correct / len(situations["test"]) < 0.85
 
 
+@pytest.mark.slow
 def test_fine_tune_improves_a_tiny_model_on_both_corpora(situations, entities):
     """A newly initialized tiny model improves within a few steps."""
     for kind, parts in ((SingleLabelTask, situations), (TaggingTask, entities)):

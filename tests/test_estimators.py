@@ -42,6 +42,7 @@ def test_text_classifier_learns_multi_label_indicators():
         classifier.set_params(class_weight="balanced").fit(TEXTS, y)
 
 
+@pytest.mark.slow
 def test_text_classifier_reads_both_texts_of_a_pair():
     """The label depends on the first text, then on the second."""
     pairs = [(a, b) for a in TEXTS[:4] for b in TEXTS[:4]] * 2

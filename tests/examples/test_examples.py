@@ -68,7 +68,7 @@ def test_each_example_has_at_most_60_lines_and_a_test():
 
 
 @each_composition
-@pytest.mark.parametrize("dropout_seed", [None, 5])
+@pytest.mark.parametrize("dropout_seed", [pytest.param(None, marks=pytest.mark.slow), 5])
 def test_composition_passes_gradcheck(name, dropout_seed):
     zeros = ["key.bias"]  # it adds the same to all scores of a query
     if name == "rotary":
@@ -186,6 +186,7 @@ def pairs(*indices):
     return tuple({n: a[index] for n, a in batch.items()} for batch in (BATCH, answers))
 
 
+@pytest.mark.slow
 def test_in_batch_negatives_do_not_depend_on_the_shards():
     config = BertConfig.from_dict({**CONFIG.to_dict(), "hidden_dropout_prob": 0.0,
                                    "attention_probs_dropout_prob": 0.0})  # fmt: skip

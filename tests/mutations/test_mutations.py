@@ -21,7 +21,12 @@ MUTATIONS = {each.name: each for room in ROOMS for each in room.MUTATIONS}
 TABLE = Path(__file__).parents[2] / "benchmarks/results/mutations.md"
 CAUGHT = (AssertionError, ExceptionGroup, pytest.fail.Exception)
 
-each_mutation = pytest.mark.parametrize("name", MUTATIONS)
+# The mathematics in every run, the rest in the slow tests.
+SLOW = {each.name for room in (training, data) for each in room.MUTATIONS}
+each_mutation = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in MUTATIONS],
+)
 
 
 def test_every_mutation_has_a_name_of_its_own():

@@ -150,7 +150,14 @@ WITHOUT_GRADIENT = {
 LAYERS = [kind for kind in CLASSES if kind not in WITHOUT_GRADIENT]
 
 
-@pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
+SLOW = {layers.Encoder}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=[pytest.mark.slow] if k in SLOW else []) for k in LAYERS],
+    ids=lambda kind: kind.__name__,
+)
 def test_a_slightly_wrong_backward_of_any_layer_fails(kind, monkeypatch):
     right = kind.backward
     monkeypatch.setattr(kind, "backward", lambda self, dout, *rest: right(self, dout * 1.01, *rest))
@@ -162,6 +169,7 @@ def test_a_slightly_wrong_backward_of_any_layer_fails(kind, monkeypatch):
 POSITION_METHODS = ["turn_backward", "scores_backward", "backward"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POSITION_METHODS)
 def test_a_slightly_wrong_backward_of_positions_fails(name, monkeypatch):
     right = getattr(ToyPositions, name)

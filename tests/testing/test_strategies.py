@@ -45,6 +45,7 @@ def test_every_model_accepts_every_batch(case, kind):
     assert array.shape[:1] == batch["input_ids"].shape[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::minibert.gradcheck.BlindSpotWarning")  # for batches of one
 @given(cases(hidden_act="gelu"), st.data())
 @settings(max_examples=12)

@@ -59,6 +59,7 @@ def test_settings_reach_the_pretraining(tokenizer, packed, change):
     assert (trained() != trained(**change)).any()
 
 
+@pytest.mark.slow
 def test_train_masked_lm_learns_next_sentences_too(tokenizer, packed):
     rows, held_out = packed
     model = BertForPreTraining(small(tokenizer).config)
