@@ -21,9 +21,9 @@ def embedding_forward(ids: Array, table: Array) -> tuple[Array, Array]:
 def embedding_backward(dout: Array, ids: Array, dtable: Array) -> None:
     """Gradient of `embedding_forward`; adds into `dtable` (V, D).
 
-    An id that occurs several times gets the sum of its rows: `np.add.at(dtable, ids, dout)`, done
-    here 10 times as fast. Sorting brings equal ids together, and `reduceat` sums each run; an id
-    that occurs once, as most do, needs no sum.
+    An id that occurs several times gets the sum of its rows, as `np.add.at(dtable, ids, dout)`
+    computes it, one row after the other. Sorting brings equal ids together, so `reduceat` sums each
+    run at once; an id that occurs once, as most do, needs no sum.
     """
     flat_ids, rows = ids.reshape(-1), dout.reshape(-1, dout.shape[-1])  # (N,), (N, D)
     if not flat_ids.size:

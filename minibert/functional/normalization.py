@@ -88,8 +88,8 @@ def add_norm_forward(
 
         out = layer_norm(residual + dropout(y))
 
-    It is done to one piece of rows after the other, so that each pass finds the piece in the
-    cache: forward and backward take three quarters of the time of separate operations.
+    It is done to one piece of rows after the other, so that each pass finds the piece in the core's
+    cache, which three separate operations on all rows would not.
 
     Args:
         y (N, D): a sublayer's output; consumed.
