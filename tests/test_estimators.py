@@ -32,6 +32,7 @@ def test_text_classifier_learns_strings_and_integers(fitted):
     np.testing.assert_array_equal(numbers.predict_proba(TEXTS), probabilities)
 
 
+@pytest.mark.slow
 def test_text_classifier_learns_multi_label_indicators():
     y = np.array([[1, 0, 1], [1, 0, 0], [0, 1, 1], [0, 1, 0]] * 4)  # red, blue, the "a"
     classifier = TextClassifier(**{**FAST, "epochs": 50}).fit(TEXTS, y)
@@ -52,6 +53,7 @@ def test_text_classifier_reads_both_texts_of_a_pair():
         assert classifier.score(pairs, y) > 0.9
 
 
+@pytest.mark.slow
 def test_text_regressor_predicts_in_the_unit_of_the_labels():
     y = np.where(COLOURS == "red", 1200.0, 800.0)
     regressor = TextRegressor(**{**FAST, "epochs": 60}).fit(TEXTS, y)
@@ -68,6 +70,7 @@ def test_token_tagger_predicts_a_tag_for_each_word():
     assert [len(each) for each in tagger.predict_proba(words)] == [3] * 16
 
 
+@pytest.mark.slow
 def test_fit_is_bitwise_reproducible_with_any_number_of_threads(fitted):
     again = TextClassifier(**FAST, threads=1).fit(TEXTS, COLOURS)
     np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
@@ -88,6 +91,7 @@ def test_a_fitted_estimator_is_copied_pickled_and_saved(fitted, tmp_path):
     assert further.score(TEXTS, COLOURS) == 1
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_a_good_model(fitted):
     classifier = TextClassifier(early_stopping=True, **{**FAST, "epochs": 60}).fit(TEXTS, COLOURS)
     assert classifier.score(TEXTS, COLOURS) > 0.8

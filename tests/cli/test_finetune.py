@@ -181,6 +181,7 @@ def test_finetune_detects_the_columns_of_text_pairs(workspace, tmp_path, capsys)
     assert shares[0] == pytest.approx(shares[4])
 
 
+@pytest.mark.slow
 def test_finetune_with_several_seeds_prints_the_mean_and_keeps_the_best_model(
     workspace, tmp_path, capsys
 ):

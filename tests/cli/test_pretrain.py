@@ -208,6 +208,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "name", "call", "kept"),
     [("masked_lm", "split_batch", 8, 6), ("checkpoint", "write_tensors", 3, 6)],

@@ -186,6 +186,7 @@ def test_write_builtin_leaves_no_files_after_a_failure(tmp_path, monkeypatch):
         write_builtin(tmp_path / "full")
 
 
+@pytest.mark.slow
 def test_builtin_corpus_does_not_depend_on_the_hash_seed():
     program = """
 from minibert.data.builtin.corpus import builtin_corpus, builtin_labelled

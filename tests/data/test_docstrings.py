@@ -133,6 +133,7 @@ def test_read_files_extracts_prose_of_a_real_module():
     assert not any(">>>" in text for prose in found.values() for text in prose)
 
 
+@pytest.mark.slow
 def test_installed_roots_contain_the_running_python_and_numpy():
     names = [
         name for root in docstrings.installed_roots() for name, _ in docstrings.source_files(*root)

@@ -527,6 +527,7 @@ def as_bytes(results):
     return [[array.tobytes() for array in arrays] for arrays in results]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "use"),
     [(small_model, answers_of), (lambda: extractor_of(small_model()), vectors_of)],
@@ -538,6 +539,7 @@ def test_eight_threads_share(make, use):
     assert as_bytes(at_once(lambda n: use(shared, n))) == as_bytes(alone)
 
 
+@pytest.mark.slow
 def test_model_and_extractor_in_parallel_agree_up_to_rounding():
     """The extractor limits BLAS to one thread, also for the model while both run."""
     model = small_model()

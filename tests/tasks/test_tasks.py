@@ -80,6 +80,7 @@ def new_model(task, tokenizer):
     return task.model_class(config)
 
 
+@pytest.mark.slow
 def test_fine_tune_learns_a_task_of_a_users_own(tokenizer):
     examples, test = ordinal_examples(120), ordinal_examples(40, seed=1)
     task = OrdinalTask.from_labels(examples.labels)

@@ -111,6 +111,7 @@ def test_tokens_do_not_depend_on_the_size_of_the_cache(monkeypatch, limit):
         assert (matcher.ids(text) == tokens[:, 0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["x" * 10**7, "\u0301\u0323" * 10**6, "中" * 10**6, "\x00" * 10**6, "\ud800 a" * 10**5]
 )

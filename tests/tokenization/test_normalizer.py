@@ -65,6 +65,7 @@ def test_character_class_matches_its_code_points():
     assert re.findall(f"[{written}]", "@ABCD-UX\U0001f600") == [*"ABC", "\U0001f600"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "categories", "others"),
     [

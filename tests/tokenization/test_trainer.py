@@ -86,6 +86,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["frequency", "likelihood"])
 @settings(max_examples=500)
 @given(texts=TEXTS, options=OPTIONS)

@@ -68,6 +68,7 @@ def new_model(task, tokenizer, **changes):
 SETTINGS = FineTuning(steps=150, batch_size=16, learning_rate=3e-3, evaluate_every=30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task_class", [SingleLabelTask, MultiLabelTask, RegressionTask, TaggingTask]
 )
@@ -246,6 +247,7 @@ def test_fine_tune_stops_early_and_restores_the_best_weights(tokenizer, tmp_path
     assert (again.params.vector == model.params.vector).all()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_stops_at_the_step_of_the_uninterrupted_run(tokenizer, tmp_path):
     """The best score is read from the history, so evaluations before the resumption count."""
     examples, test = (

@@ -14,6 +14,7 @@ from minibert.training.pretraining import steps_in
 from tests.objectives.language import small
 
 
+@pytest.mark.slow
 def test_train_masked_lm_learns_from_context(tokenizer, packed):
     rows, held_out = packed
     model = small(tokenizer)
