@@ -17,11 +17,11 @@ MODULES = [
 
 
 @pytest.fixture(autouse=True)
-def as_many_examples_as_a_reader_draws():
+def as_many_examples_as_a_reader_draws(pytestconfig):
     """Use Hypothesis's own number of examples, on which the shown results depend."""
     hypothesis.settings.load_profile("full")
     yield
-    hypothesis.settings.load_profile("minibert")
+    hypothesis.settings.load_profile(pytestconfig.getoption("--hypothesis-profile") or "minibert")
 
 
 @pytest.mark.parametrize("name", MODULES)
