@@ -10,15 +10,9 @@ from minibert.tokenization import WordPieceTokenizer
 
 # The deadline (200 ms per example by default) and the health check for slow generation are
 # wall-clock limits, which fail on a busy machine.
-# Tests without a number of examples of their own draw fewer in the default run;
-# `--hypothesis-profile full` draws as many as Hypothesis does by default.
-for name, examples in (("minibert", 30), ("full", 100)):
-    hypothesis.settings.register_profile(
-        name,
-        max_examples=examples,
-        deadline=None,
-        suppress_health_check=[hypothesis.HealthCheck.too_slow],
-    )
+hypothesis.settings.register_profile(
+    "minibert", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("minibert")
 
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"  # screenshots of failed tests

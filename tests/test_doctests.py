@@ -4,7 +4,6 @@ import doctest
 import importlib
 import pkgutil
 
-import hypothesis
 import pytest
 
 import minibert
@@ -14,14 +13,6 @@ MODULES = [
     for module in pkgutil.walk_packages(minibert.__path__, "minibert.")
     if not module.name.endswith("__main__")  # its import runs the command line
 ]
-
-
-@pytest.fixture(autouse=True)
-def as_many_examples_as_a_reader_draws(pytestconfig):
-    """Use Hypothesis's own number of examples, on which the shown results depend."""
-    hypothesis.settings.load_profile("full")
-    yield
-    hypothesis.settings.load_profile(pytestconfig.getoption("--hypothesis-profile") or "minibert")
 
 
 @pytest.mark.parametrize("name", MODULES)
