@@ -100,7 +100,8 @@ def _gelu(x: Array, slope: Array | None, work: Array) -> None:
         np.exp(denominator, out=denominator)
         denominator += 1
         far = np.flatnonzero(x < FAR)  # few numbers are, and each is decided by itself
-        denominator.reshape(-1)[far] = 1 / _right_tail(-x.reshape(-1)[far])
+        if far.size:
+            denominator.reshape(-1)[far] = 1 / _right_tail(-x.reshape(-1)[far])
     else:
         tail = _right_tail(np.abs(x))
         denominator[...] = 1 / np.where(x > 0, 1 - tail, tail)

@@ -67,20 +67,22 @@ class SelfAttention:
     ) -> tuple[Array, SelfAttentionCache | None]:
         """Let each token at `site.rows` attend to every token of x; see `layers.Layer`."""
         positions, D = site.positions, self.width
-        weight, shift = params[self.weight], params[self.bias]  # (3D, D), (3D,)
+        weight, bias = params[self.weight], params[self.bias]  # (3D, D), (3D,)
         if site.rows is None:
             asking = None
-            query, key, value = self._project(x, weight, shift)
+            query, key, value = self._project(x, weight, bias)
         else:  # queries from R tokens only, keys and values from all
             asking = gather_forward(x, site.rows)  # (B, R, D)
-            (query,) = self._project(asking, weight[:D], shift[:D])
-            key, value = self._project(x, weight[D:], shift[D:])
-        bias: Array | None = None
+            (query,) = self._project(asking, weight[:D], bias[:D])
+            key, value = self._project(x, weight[D:], bias[D:])
+        score_bias: Array | None = None
         if positions is not None:
             query = positions.turn(query, site.queries, site.tables)
             key = positions.turn(key, site.keys, site.tables)
-            bias = positions.scores(site)
-        heads, cache = attention_forward(query, key, value, site.mask, bias, self.rate, rng, keep)
+            score_bias = positions.scores(site)
+        heads, cache = attention_forward(
+            query, key, value, site.mask, score_bias, self.rate, rng, keep
+        )
         merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
         out, _ = self.output.forward(params, merged)
         out = out.reshape(len(x), -1, D)  # (B·R, D) -> (B, R, D)

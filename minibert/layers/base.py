@@ -48,7 +48,7 @@ class Layer(Protocol):
     def forward(
         self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True
     ) -> tuple[Array, Any]:
-        """Return out and the cache for `backward`.
+        """Return out, which the caller may overwrite, and the cache for `backward`.
 
         Args:
             params: in this layer's scope.

@@ -32,7 +32,7 @@ class Residual:
     Vaswani et al. (2017), sections 3.1 and 5.4.
 
     Args:
-        sublayer: computes what is added.
+        sublayer: computes what is added; its output is consumed.
         norm: of the sum.
         rate: of the dropout on the sublayer's output.
     """

@@ -9,19 +9,8 @@ from minibert.specs import Specs
 from minibert.typing import Array, Rng
 
 
-class RecomputedCache(NamedTuple):
-    """The input of a recomputed layer, and its generator as it was before the forward."""
-
-    x: Array
-    site: Site
-    rng: Rng | None
-
-
-class Recomputed:
-    """A layer that keeps its input alone and computes the rest again in the backward.
-
-    Less memory for a third more time: Chen et al. (2016), section 4. The same dropout is drawn
-    again, so the gradients are bitwise the same.
+class Wrapper:
+    """A layer inside another one; its parameters are those of the layer.
 
     Args:
         layer: computes.
@@ -33,6 +22,22 @@ class Recomputed:
     def specs(self) -> Specs:
         """Return the layer's declarations."""
         return self.layer.specs()
+
+
+class RecomputedCache(NamedTuple):
+    """The input of a recomputed layer, and its generator as it was before the forward."""
+
+    x: Array
+    site: Site
+    rng: Rng | None
+
+
+class Recomputed(Wrapper):
+    """A layer that keeps its input alone and computes the rest again in the backward.
+
+    Less memory for a third more time: Chen et al. (2016), section 4. The same dropout is drawn
+    again, so the gradients are bitwise the same.
+    """
 
     def forward(
         self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True
@@ -50,19 +55,8 @@ class Recomputed:
         return self.layer.backward(dout, own, params, grads, dsite)
 
 
-class Frozen:
-    """A layer that computes without dropout and does not learn, nor anything below it.
-
-    Args:
-        layer: computes.
-    """
-
-    def __init__(self, layer: Layer):
-        self.layer = layer
-
-    def specs(self) -> Specs:
-        """Return the layer's declarations."""
-        return self.layer.specs()
+class Frozen(Wrapper):
+    """A layer that computes without dropout and does not learn, nor anything below it."""
 
     def forward(
         self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True
@@ -79,7 +73,7 @@ class Frozen:
 
 def unwrapped(layer: Layer) -> Layer:
     """Return the layer inside of any `Frozen` and `Recomputed`."""
-    while isinstance(layer, Frozen | Recomputed):
+    while isinstance(layer, Wrapper):
         layer = layer.layer
     return layer
 

@@ -52,8 +52,8 @@ class Model:
         if params is None:
             params = Parameters(self.specs(), dtype=dtype)
             initialize(params, params, config.initializer_range, seed)
-        elif params.shapes == self.shapes():  # laid out by shapes alone, perhaps
-            params = Parameters(self.specs(), params.vector)
+        elif params.shapes == self.shapes() and params.layout != self.specs():
+            params = Parameters(self.specs(), params.vector)  # it was laid out by shapes alone
         self.params = params
 
     def build(self, **parts: Any) -> None:

@@ -13,7 +13,7 @@ from minibert.models.compose import bert_block, bert_embeddings
 from minibert.models.config import BertConfig
 from minibert.models.inputs import Batch
 from minibert.models.output import ModelOutput, attention_weights
-from minibert.models.parts import Parts, try_part
+from minibert.models.parts import Parts, require_methods, try_block
 from minibert.parameters import Views
 from minibert.specs import Spec, merged, prefixed
 from minibert.typing import Array, Rng
@@ -33,16 +33,18 @@ class BertBased(PreTrained):
         """
         self.parts = Parts(**parts)
         self.frozen: int | None = None
-        config, count = self.config, self.config.num_hidden_layers
-        block: Callable[[BertConfig], Layer] = self.parts.block or bert_block
-        if self.parts.block is not None:
-            try_part("block", block(config), config.hidden_size)
-        if self.parts.encoder is None:
-            positions = None if self.parts.positions is None else self.parts.positions(config)
-            encoder = Encoder([block(config) for _ in range(count)], positions=positions)
-        else:
-            encoder = self.parts.encoder(config)
-        self.bert = Bert((self.parts.embeddings or bert_embeddings)(config), encoder)
+        config = self.config
+        made = {field: make(config) for field, make in self.parts.given().items()}
+        for field, part in made.items():
+            require_methods(field, part)
+        if "block" in made:
+            try_block(made["block"], config.hidden_size)
+        encoder = made.get("encoder")
+        if encoder is None:
+            make_block: Callable[[BertConfig], Layer] = self.parts.block or bert_block
+            blocks = [make_block(config) for _ in range(config.num_hidden_layers)]
+            encoder = Encoder(blocks, positions=made.get("positions"))
+        self.bert = Bert(made.get("embeddings") or bert_embeddings(config), encoder)
 
     @classmethod
     def sharing(cls, model: "BertBased") -> Self:

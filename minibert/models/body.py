@@ -17,7 +17,7 @@ from minibert.typing import Array, Rng
 class BodyCache(NamedTuple):
     """The caches of embeddings and encoder."""
 
-    embeddings: EmbeddingsCache
+    embeddings: EmbeddingsCache | None  # None: no backward reads it
     encoder: EncoderCache
 
 
@@ -61,12 +61,13 @@ class Bert:
         """
         axes = batch.input_ids.shape[:-1]
         batch = batch.sequences()  # (..., T) -> (B, T)
-        x, embeddings_cache = self.embeddings.forward(
-            params.scope("embeddings."),
-            batch.input_ids,
-            batch.token_type_ids,
-            rng if self.embeddings_learn else None,
+        embeddings, learn = params.scope("embeddings."), self.embeddings_learn
+        cache: EmbeddingsCache | None
+        x, cache = self.embeddings.forward(
+            embeddings, batch.input_ids, batch.token_type_ids, rng if learn else None
         )
+        if not (keep and learn):
+            cache = None  # its memory is free while the encoder runs
         if states is not None and 0 in states:
             states[0] = x
         mask = padding_mask(batch.attention_mask, x.dtype)  # (B, 1, 1, T)
@@ -74,7 +75,7 @@ class Bert:
         scope = params.scope("encoder.")
         x, encoder_cache = self.encoder.forward(scope, x, site, rng, keep, states)
         x = x.reshape(*axes, *x.shape[1:])  # (B, R, D) -> (..., R, D)
-        return x, BodyCache(embeddings_cache, encoder_cache)
+        return x, BodyCache(cache, encoder_cache)
 
     def backward(self, dx: Array, cache: BodyCache, params: Views, grads: Views) -> None:
         """Gradient of `forward`, given dx (..., R, D); adds into `grads`."""
@@ -82,7 +83,7 @@ class Bert:
         dx = dx.reshape(-1, *dx.shape[-2:])  # (..., R, D) -> (B, R, D)
         encoder_params, encoder_grads = params.scope("encoder."), grads.scope("encoder.")
         dbelow = self.encoder.backward(dx, encoder_cache, encoder_params, encoder_grads)
-        if dbelow is not None and self.embeddings_learn:
+        if dbelow is not None and embeddings_cache is not None:
             embeddings_params, embeddings_grads = (
                 views.scope("embeddings.") for views in (params, grads)
             )

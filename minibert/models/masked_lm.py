@@ -22,10 +22,18 @@ class BertForMaskedLM(BertWithHead):
     """
 
     def build(self, **parts: Any) -> None:
-        """Make the body and the head, whose table is that of the word embeddings."""
+        """Make the body and the head, whose table is that of the word embeddings.
+
+        Raises:
+            ValueError: a caller's embeddings have no such table.
+        """
         super().build(**parts)
-        config, words = self.config, self.bert.specs()[WORDS]
-        assert isinstance(words, ParameterSpec)
+        config, words = self.config, self.bert.specs().get(WORDS)
+        if not isinstance(words, ParameterSpec):
+            raise ValueError(
+                f"embeddings: expected {type(self.bert.embeddings).__name__} to declare "
+                f"{WORDS.removeprefix('embeddings.')}, to which the head is tied, found none"
+            )
         self.head = MaskedLMHead(
             config.vocab_size,
             config.hidden_size,

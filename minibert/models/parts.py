@@ -50,18 +50,55 @@ class Parts:
         }
 
 
-PART_METHODS = {
-    "specs": "specs()",
-    "forward": "forward(params, x, site, rng, keep)",
-    "backward": "backward(dout, cache, params, grads, dsite)",
+# What a model calls of each part.
+METHODS = {
+    "block": {
+        "specs": "specs()",
+        "forward": "forward(params, x, site, rng, keep)",
+        "backward": "backward(dout, cache, params, grads, dsite)",
+    },
+    "embeddings": {
+        "specs": "specs()",
+        "constants": "constants()",
+        "forward": "forward(params, ids, types, rng)",
+        "backward": "backward(dx, cache, params, grads)",
+    },
+    "positions": {
+        "specs": "specs()",
+        "prepare": "prepare(params, keys, dtype)",
+        "turn": "turn(heads, at, tables)",
+        "turn_backward": "turn_backward(dheads, at, tables)",
+        "scores": "scores(site)",
+        "scores_backward": "scores_backward(dscores, site, dtables)",
+        "zeros": "zeros(tables)",
+        "backward": "backward(dtables, tables, params, grads)",
+    },
+    "encoder": {
+        "specs": "specs()",
+        "forward": "forward(params, x, site, rng, keep, states)",
+        "backward": "backward(dx, cache, params, grads)",
+    },
 }
 
 
-def try_part(field: str, layer: Any, width: int) -> None:
+def require_methods(field: str, part: Any) -> None:
+    """Raise TypeError unless a caller's part has the methods that a model calls.
+
+    Args:
+        field: a key of `METHODS`, which is the name of the argument.
+        part: what the caller's factory made.
+    """
+    for method, signature in METHODS[field].items():
+        if not callable(getattr(part, method, None)):
+            raise TypeError(
+                f"{field}: expected {type(part).__name__} to have a method {signature}, found none"
+            )
+
+
+def try_block(layer: Any, width: int) -> None:
     """Run a caller's layer on a tiny batch, before anything depends on it.
 
     Args:
-        field: the name of the argument.
         layer: what the caller's factory made.
         width: D.
 
@@ -71,9 +108,7 @@ def try_part(field: str, layer: Any, width: int) -> None:
             computes something else without `keep` or at some tokens only.
     """
     name = type(layer).__name__
-    for method, signature in PART_METHODS.items():
-        if not callable(getattr(layer, method, None)):
-            raise TypeError(f"{field}: expected {name} to have a method {signature}, found none")
+    require_methods("block", layer)
     params = Parameters(layer.specs(), dtype=np.float64)
     rng = np.random.default_rng(0)
     params.vector[:] = rng.normal(0, 0.1, params.vector.shape)

@@ -39,12 +39,12 @@ from minibert.testing.cases.examples import (
     K,
     T,
     V,
-    tasks,
+    labelled_models,
 )
 from minibert.training import split_batch
 
 KINDS = [BertModel, BertForMaskedLM, BertForSequenceClassification]
-TASKS = {task.name: task for task in tasks()}
+TASKS = {task.name: task for task in labelled_models()}
 each_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
@@ -609,3 +609,21 @@ def test_initial_weights_have_the_configured_std_and_padding_is_zero():
     assert drawn.std() == pytest.approx(0.5, rel=0.1)
     table = params["embeddings.word_embeddings.weight"]
     assert [bool(row.any()) for row in table] == [i != 3 for i in range(len(table))]
+
+
+def test_the_body_keeps_the_embeddings_cache_only_for_a_backward_that_reads_it():
+    model = away(BertModel)
+    batch = model.check(**BATCH)
+    assert model.bert.forward(model.params, batch)[1].embeddings is not None
+    assert model.bert.forward(model.params, batch, keep=False)[1].embeddings is None
+    model.freeze(0)
+    assert model.bert.forward(model.params, batch)[1].embeddings is None
+
+
+def test_a_model_takes_parameters_as_they_are_or_gives_shapes_their_declarations():
+    model = away(BertModel)
+    assert BertModel(model.config, params=model.params).params is model.params
+    by_shapes = Parameters(model.shapes(), model.params.vector)
+    other = BertModel(model.config, params=by_shapes)
+    assert other.params.vector is model.params.vector
+    assert (other(**BATCH).pooler_output == model(**BATCH).pooler_output).all()

@@ -1,12 +1,15 @@
 """A caller's parts of a model: refused in one line before anything is made, or composed."""
 
+import re
+
 import numpy as np
 import pytest
 
 from examples.pre_norm import pre_norm
 from minibert import BertConfig, BertForMaskedLM, BertModel
-from minibert.layers import Encoder
+from minibert.layers import Embeddings, Encoder
 from minibert.models import Parts, bert_block
+from minibert.models.parts import METHODS
 from minibert.specs import ParameterSpec, merged
 
 CONFIG = BertConfig(
@@ -115,6 +118,28 @@ def test_a_right_block_of_ones_own_is_composed():
         "layer.0.weight",
         "layer.1.weight",
     ]
+
+
+@pytest.mark.parametrize("field", ["block", "embeddings", "positions", "encoder"])
+def test_a_part_without_a_method_is_refused_by_its_class_and_the_method(field):
+    for method, signature in METHODS[field].items():
+        others = {name: lambda self: None for name in METHODS[field] if name != method}
+        lacking = type("Lacking", (), others)
+        message = f"{field}: expected Lacking to have a method {signature}, found none"
+        with pytest.raises(TypeError, match=re.escape(message)):
+            BertModel(CONFIG, **{field: lambda config, made=lacking: made()})
+
+
+def test_a_masked_lm_refuses_embeddings_without_the_table_of_its_head():
+    class NoTable(Embeddings):
+        def specs(self):
+            return {"other": ParameterSpec((2, 8))}
+
+    def make(config):
+        return NoTable(20, 8, 2, None, 0, 1e-12)
+
+    with pytest.raises(ValueError, match=r"embeddings: expected NoTable to declare word_embed"):
+        BertForMaskedLM(CONFIG, embeddings=make)
 
 
 def test_parts_that_are_not_callable_or_exclude_each_other_are_refused():

@@ -25,9 +25,9 @@ from minibert import (
 from minibert.functional import sinusoidal_positions
 from minibert.models.unit import SAVE, VOCABULARY
 from minibert.models.weights import open_weights, write_tensors
-from minibert.testing.cases.examples import BATCH, CONFIG, D, tasks
+from minibert.testing.cases.examples import BATCH, CONFIG, D, labelled_models
 
-TASKS = {task.name: task for task in tasks()}
+TASKS = {task.name: task for task in labelled_models()}
 
 
 def same_scope(one, other, prefix, other_prefix=None):

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertForQuestionAnswering, BertForSequenceClassification, BertModel
 from minibert.testing import batches, configs
-from minibert.testing.cases.examples import BATCH, CLASS_LABELS, CONFIG, C, T, Task, tasks
+from minibert.testing.cases.examples import (
+    BATCH,
+    CLASS_LABELS,
+    CONFIG,
+    C,
+    ModelCase,
+    T,
+    labelled_models,
+)
 from minibert.training import AdamW, Engine, split_batch
 from tests.models.test_models import assert_same_gradients
 
@@ -22,8 +30,8 @@ class Weighted(BertForSequenceClassification):
         self.class_weights = np.arange(1, C + 1) / 3
 
 
-WEIGHTED = Task("BertForSequenceClassification, weighted", Weighted, CLASS_LABELS)
-TASKS = pytest.mark.parametrize("task", [*tasks(), WEIGHTED], ids=lambda task: task.name)
+WEIGHTED = ModelCase("BertForSequenceClassification, weighted", Weighted, CLASS_LABELS)
+TASKS = pytest.mark.parametrize("task", [*labelled_models(), WEIGHTED], ids=lambda task: task.name)
 
 
 def model_of(task, seed=0, dtype=np.float64):

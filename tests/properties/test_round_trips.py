@@ -12,7 +12,7 @@ from minibert.data.masking import mask_sequences
 from minibert.gradcheck import away_from_initial
 from minibert.models import BertModel
 from minibert.testing import batches, configs, parameters, texts, vocabularies
-from minibert.testing.cases.examples import tasks
+from minibert.testing.cases.examples import labelled_models
 from minibert.tokenization import Normalizer
 from minibert.training import AdamW, Engine, split_batch
 from tests.properties.test_losses import batch_of, rows_of
@@ -98,7 +98,7 @@ def test_a_step_is_bitwise_equal_for_any_threads_and_rounds_by_shards(
         np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-12 * np.abs(whole).max())
 
 
-@pytest.mark.parametrize("task", tasks(), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", labelled_models(), ids=lambda task: task.name)
 @settings(max_examples=4)
 @given(
     parts=st.integers(1, 6),

@@ -114,6 +114,3 @@ def labelled_models() -> list[ModelCase]:
         if name != "BertModel"
         for variant, fields in LABELLED[name].items()
     ]
-
-
-Task, tasks = ModelCase, labelled_models  # the names that other rooms' tests still import
