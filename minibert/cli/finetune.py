@@ -259,7 +259,7 @@ def _train_one(
 def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: int) -> FineTuningRun:
     """Return a new run (`FineTuningRun`), and print its tokenizer's size and its recipe."""
     source = ModelSource(
-        options.model,
+        options.model or None,
         tokenizer=options.tokenizer,
         size=options.size or "tiny",
         max_length=MAX_LENGTH if options.length is None else options.length,

@@ -66,7 +66,7 @@ class FeatureExtractor:
         self.model, self.tokenizer = model, tokenizer
         self.pooling, self.combine, self.normalize = pooling, combine, normalize
         self.layers = [layer % (depth + 1) for layer in chosen]
-        if pooling == "pooler" and (not isinstance(model, BertModel) or self.layers != [depth]):
+        if pooling == "pooler" and (model.pooler is None or self.layers != [depth]):
             raise ValueError("pooling: expected a BertModel and its last layer for the pooler")
         self.max_length = longest if max_length is None else max_length
         if not 3 <= self.max_length <= longest:
@@ -168,7 +168,7 @@ class FeatureExtractor:
         """Pool hidden states x (B, T, D), or (B, 1, D) of [CLS], to vectors (B, D)."""
         if self.pooling == "cls":
             return x[:, 0]
-        if isinstance(self.model, BertModel) and self.pooling == "pooler":
+        if self.model.pooler is not None and self.pooling == "pooler":
             return self.model.pooler.forward(self.model.params, x)[0]
         if self.pooling == "max":
             return np.where(mask[..., None] == 1, x, -np.inf).max(axis=1).astype(x.dtype)

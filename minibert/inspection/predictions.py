@@ -37,7 +37,7 @@ def predictions_of(
         tokens: the T tokens of the text.
         logits (T, V), or as the task's model returns them for one text.
     """
-    if not isinstance(model, BertForMaskedLM):
+    if not model.predicts_tokens:
         return task_for(model).describe_logits(tokens, logits.copy())
     predictions = []
     for place in _mask_positions(tokenizer, tokens):
@@ -65,7 +65,7 @@ def select_score(
     Raises:
         ValueError: the text contains no [MASK], or there is no such class or token.
     """
-    if not isinstance(model, BertForMaskedLM):
+    if not model.predicts_tokens:
         return task_for(model).select_score(logits, label)
     masks = _mask_positions(tokenizer, tokens)
     if not masks:

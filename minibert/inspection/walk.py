@@ -10,7 +10,6 @@ from minibert.inspection.activations import Activation, Recorder, record_block
 from minibert.inspection.predictions import Predictions, predictions_of, select_score
 from minibert.layers import unwrapped
 from minibert.layers.embeddings import WORDS
-from minibert.models import BertModel, BertWithHead
 from minibert.models.output import attention_weights
 from minibert.tokenization import WordPieceTokenizer
 
@@ -148,7 +147,7 @@ class _RecordedModel:
     def forward(self, batch: Any) -> np.ndarray | None:
         """Run the model at every token; return the logits, or None without a head."""
         self.out, self.cache = self.model.forward(batch)
-        if not isinstance(self.model, BertWithHead):
+        if self.model.head is None:
             return None
         # Of both heads of pre-training, the masked-LM head is the first.
         logits: np.ndarray = self.out[0] if isinstance(self.out, tuple) else self.out
@@ -184,8 +183,8 @@ class _RecordedModel:
 
     def _record_head(self) -> None:
         """Record the pooler, or the masked-LM head."""
-        owner = self.model if isinstance(self.model, BertModel) else self.model.head
-        if hasattr(owner, "pooler"):
+        owner = self.model if self.model.head is None else self.model.head
+        if getattr(owner, "pooler", None) is not None:
             owner.pooler = Recorder(owner.pooler, "head", self.records)
         elif owner is not self.model:
             self.model.head = Recorder(owner, "head", self.records)

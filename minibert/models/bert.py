@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minibert.layers import Encoder, Layer, Pooler, frozen, recomputed, unwrapped
+from minibert.layers import Encoder, Head, Layer, Pooler, frozen, recomputed, unwrapped
 from minibert.models.body import Bert
 from minibert.models.checkpoints import PreTrained
 from minibert.models.compose import bert_block, bert_embeddings
@@ -20,8 +20,17 @@ from minibert.typing import Array, Rng
 
 
 class BertBased(PreTrained):
-    """A model with a BERT body, whose parameters' names begin with `prefix`."""
+    """A model with a BERT body, whose parameters' names begin with `prefix`.
 
+    Attributes:
+        head: maps tokens to logits; None: there is no head.
+        pooler: of the body's output; None: the body has none of its own.
+        predicts_tokens: whether the logits are over the vocabulary.
+    """
+
+    head: Head | None = None
+    pooler: Pooler | None = None
+    predicts_tokens = False
     prefix = "bert."
     label_names: tuple[str, ...] = ()  # of a call
 
@@ -212,6 +221,7 @@ class BertModel(BertBased):
     ((1, 4, 128), (1, 128))
     """
 
+    pooler: Pooler
     prefix = ""
 
     def build(self, **parts: Any) -> None:

@@ -21,6 +21,8 @@ class BertForMaskedLM(BertWithHead):
     computes the last block and the head at the masked positions only.
     """
 
+    predicts_tokens = True
+
     def build(self, **parts: Any) -> None:
         """Make the body and the head, whose table is that of the word embeddings.
 
