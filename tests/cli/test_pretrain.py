@@ -233,6 +233,7 @@ def test_pretrain_resumed_after_sigkill_gives_the_weights_of_an_unbroken_run(
     assert len(list((workspace / f"killed-{call}").glob("checkpoint-*"))) == 3
 
 
+@pytest.mark.slow
 def test_pretrain_weights_are_bitwise_equal_for_threads_and_gradient_checkpointing(
     workspace, capsys
 ):

@@ -47,6 +47,7 @@ LABELS = np.where((RNG.random(MASK.shape) < 0.4) & (MASK == 1), IDS, -100)
 LABELS[:, 1] = IDS[:, 1]
 BATCH = {"input_ids": IDS, "attention_mask": MASK}
 
+GRADCHECK = ("pre_norm", "relative_bias")  # in the default run, the others in the slow tests
 each_composition = pytest.mark.parametrize("name", PARTS)
 
 
@@ -67,7 +68,10 @@ def test_each_example_has_at_most_60_lines_and_a_test():
         assert len(path.read_text("utf-8").splitlines()) <= 60, path
 
 
-@each_composition
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in GRADCHECK else [pytest.mark.slow]) for n in PARTS],
+)
 @pytest.mark.parametrize("dropout_seed", [pytest.param(None, marks=pytest.mark.slow), 5])
 def test_composition_passes_gradcheck(name, dropout_seed):
     zeros = ["key.bias"]  # it adds the same to all scores of a query

@@ -197,6 +197,7 @@ def test_run_that_ended_on_a_full_disk_can_be_resumed(room, tmp_path, capsys):
     assert found["model.safetensors"] == whole["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_full_disk_while_the_best_seed_is_copied_leaves_no_partial_file(room, tmp_path, capsys):
     def half(path, to):
         Path(to).write_bytes(b"half")
@@ -297,6 +298,7 @@ def test_a_link_that_leads_nowhere_is_refused_before_the_work(room, tmp_path, ca
     assert f"{tmp_path / 'out'}: exists already" in one_line(capsys)
 
 
+@pytest.mark.slow
 def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsys, monkeypatch):
     """The run continues without checkpoints, corpus, tokenizer and tokens."""
     assert run(pretrain(room, tmp_path / "whole")) == 0

@@ -22,7 +22,7 @@ TABLE = Path(__file__).parents[2] / "benchmarks/results/mutations.md"
 CAUGHT = (AssertionError, ExceptionGroup, pytest.fail.Exception)
 
 # The mathematics in every run, the rest in the slow tests.
-SLOW = {each.name for room in (training, data) for each in room.MUTATIONS}
+SLOW = {each.name for room in (models, training, data) for each in room.MUTATIONS}
 each_mutation = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in MUTATIONS],

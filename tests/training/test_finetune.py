@@ -217,6 +217,7 @@ def test_word_windows_contain_each_word_once_and_fit(words, longest):
         assert not pieces or len(encoding.input_ids) + pieces > longest
 
 
+@pytest.mark.slow
 def test_fine_tune_stops_early_and_restores_the_best_weights(tokenizer, tmp_path):
     examples, test = (
         labelled_examples(SingleLabelTask, 64),
