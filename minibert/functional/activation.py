@@ -14,14 +14,7 @@ from minibert.typing import Array
 
 # Elements of a piece. An activation is a dozen passes; over a whole (N, F) each would wait for
 # memory, over a piece it finds the piece in the core's cache.
-PIECE_ELEMENTS = 131_072
-
-# float32: Φ(x) = 1 / (1 + exp(-x · r(x²))); the coefficients of r were fitted for this project by
-# linear programming on the largest error of x · Φ(x): 3e-8 in exact arithmetic, 1.5e-7 of
-# max(1, |x|) in float32. Beyond ±5.5 the sign of the last one leads to 0 and 1.
-_LOGIT = (1.59577064e00, 7.26640777e-02, -6.34684453e-05, -1.11203601e-04, 8.02329153e-06,
-          -2.71252958e-07, 3.68646549e-09)  # fmt: skip
-FAR = -3.0  # further left this error is large relative to Φ, and the right tail below is used
+PIECE_ELEMENTS = 65_536
 
 # Q(a) = 1 - Φ(a), the right tail, is for a >= 0
 #     Q(a) = exp(-a²/2) · u · (c[0] + c[1] u + c[2] u² + ...),    u = k / (a + k),
@@ -68,8 +61,8 @@ def activate_forward(
     function = ACTIVATIONS[kind]
     slope = np.empty_like(x) if keep else None
     step = max(PIECE_ELEMENTS // x.shape[1], 1)
-    work = np.empty((2, min(step, len(x)), x.shape[1]), x.dtype)
-    with np.errstate(over="ignore", divide="ignore"):  # far out a denominator is inf: 1 / inf is 0
+    work = np.empty((3, min(step, len(x)), x.shape[1]), x.dtype)
+    with np.errstate(over="ignore"):  # x² of a large number is inf, and exp(-inf) is 0
         for start in range(0, len(x), step):
             piece = x[start : start + step]
             if bias is not None:
@@ -87,47 +80,31 @@ def activate_backward(dout: Array, slope: Array | None) -> Array:
 
 
 def _gelu(x: Array, slope: Array | None, work: Array) -> None:
-    """Write gelu(x) over x, and gelu'(x) = Φ(x) + x · φ(x) over slope; φ is the density."""
-    denominator, square = work  # 1 / Φ(x), and x²
-    np.multiply(x, x, out=square)
-    if x.dtype.itemsize < 8:
-        np.multiply(square, -_LOGIT[-1], out=denominator)
-        for coefficient in _LOGIT[-2:0:-1]:  # Horner's rule for -r(x²)
-            denominator -= coefficient
-            denominator *= square
-        denominator -= _LOGIT[0]
-        denominator *= x
-        np.exp(denominator, out=denominator)
-        denominator += 1
-        far = np.flatnonzero(x < FAR)  # few numbers are, and each is decided by itself
-        if far.size:
-            denominator.reshape(-1)[far] = 1 / _right_tail(-x.reshape(-1)[far])
-    else:
-        tail = _right_tail(np.abs(x))
-        denominator[...] = 1 / np.where(x > 0, 1 - tail, tail)
-    if slope is not None:
-        square *= -0.5
-        np.exp(square, out=square)
-        square *= 1 / math.sqrt(2 * math.pi)  # φ(x) = exp(-x²/2) / √(2π)
-        square *= x
-        np.reciprocal(denominator, out=slope)  # Φ(x)
-        slope += square
-    x /= denominator
+    """Write gelu(x) over x, and gelu'(x) = Φ(x) + x · φ(x) over slope; φ is the density.
 
-
-def _right_tail(a: Array) -> Array:
-    """Return Q(a) = 1 - Φ(a) for a >= 0.
-
-    It keeps its relative accuracy where 1 + erf(-a) would cancel.
+    Φ(x) is 1 - Q(x) on the right and Q(-x) on the left, so it keeps its relative accuracy where
+    1 + erf(x) would cancel.
     """
-    k, coefficients = _TAIL_FLOAT32 if a.dtype.itemsize < 8 else _TAIL_FLOAT64
-    u = k / (a + k)
-    series = u * coefficients[-1]
+    k, coefficients = _TAIL_FLOAT32 if x.dtype.itemsize < 8 else _TAIL_FLOAT64
+    probability, density, u = work
+    np.abs(x, out=density)  # a
+    np.add(density, k, out=u)
+    np.divide(k, u, out=u)  # u = k / (a + k)
+    np.multiply(u, coefficients[-1], out=probability)
     for coefficient in coefficients[-2::-1]:  # Horner's rule; the last product is the factor u
-        series += coefficient
-        series *= u
-    series *= np.exp(-0.5 * a * a)
-    return series
+        probability += coefficient
+        probability *= u
+    density *= density
+    density *= -0.5
+    np.exp(density, out=density)  # exp(-x²/2), which Q and φ share
+    probability *= density  # Q(a)
+    np.subtract(x > 0, probability, out=probability)
+    np.abs(probability, out=probability)  # Φ(x): |1 - Q| on the right, |0 - Q| on the left
+    if slope is not None:
+        density *= 1 / math.sqrt(2 * math.pi)  # φ(x)
+        np.multiply(x, density, out=slope)
+        slope += probability
+    x *= probability
 
 
 def _gelu_new(x: Array, slope: Array | None, work: Array) -> None:
@@ -137,7 +114,7 @@ def _gelu_new(x: Array, slope: Array | None, work: Array) -> None:
     f = x s, and f' = s + x · 2 s (1 - s) · c (1 + 3 · 0.044715 x²).
     """
     c = math.sqrt(2 / math.pi)
-    share, square = work
+    share, square, _ = work
     np.multiply(x, x, out=square)
     np.minimum(square, 1e4, out=square)  # s is 0 or 1 from there on, and inf · 0 is NaN
     np.multiply(square, -2 * c * 0.044715, out=share)

@@ -86,10 +86,7 @@ class BertWithHead(BertBased):
             raise ValueError(f"denominator: expected more than 0, got {denominator}")
         if grads is not None and grads.shapes != self.params.shapes:
             raise ValueError("grads: expected the names and shapes of this model's parameters")
-        checked = self.check(**batch)
-        rows, targets = self.targets(checked, labels)
-        logits, cache = self.forward(checked, rows, rng)
-        loss, loss_cache = self.criterion_forward(logits, targets, denominator)
+        loss, (loss_cache, cache) = self.loss_forward(batch, labels, rng, denominator)
         grads = self.params.zeros_like() if grads is None else grads
         learning = grads.without(self.frozen_names) if self.frozen_names else grads
         self.backward(self.criterion_backward(loss_cache), cache, learning)
