@@ -4,7 +4,6 @@ import glob
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import signal
@@ -12,7 +11,6 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -348,6 +346,10 @@ def _tokenized(pieces, tokenizer, dtype, workers):
         for piece in pieces:
             yield _sides(piece, tokenizer, dtype)
         return
+    # Imported here, because this costs every program that trains 2 MB and few need workers.
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     # Not forked, because a fork copies locks that other threads hold at this moment.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start, (tokenizer, dtype)) as pool:
