@@ -48,7 +48,6 @@ def add_training_arguments(
     parser: argparse.ArgumentParser,
     *,
     batch_size: int | None,
-    shards: int | None,
     learning_rate: str,
     evaluate_every: str,
 ) -> argparse._ArgumentGroup:
@@ -57,7 +56,6 @@ def add_training_arguments(
     Args:
         parser (ArgumentParser): parser of a command.
         batch_size (int): default; None: the number of texts decides.
-        shards (int): default; None: 4, or the batch size where that is smaller.
         learning_rate (str): description of the default.
         evaluate_every (str): description of the default.
     """
@@ -87,19 +85,16 @@ def add_training_arguments(
         "--clip", type=float, default=1.0, help="maximum gradient norm (default: %(default)s)"
     )
     group.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
-    _add_execution_arguments(group, shards=shards, evaluate_every=evaluate_every)
+    _add_execution_arguments(group, evaluate_every)
     return group
 
 
-def _add_execution_arguments(
-    group: argparse._ArgumentGroup, *, shards: int | None, evaluate_every: str
-) -> None:
+def _add_execution_arguments(group: argparse._ArgumentGroup, evaluate_every: str) -> None:
     group.add_argument(
         "--shards",
         type=int,
-        default=shards,
         help="parts of a batch that are computed in parallel; fastest: one per core; more shards "
-        "need less memory (default: 4)",
+        "need less memory (default: 4, or 2 for steps of fewer than 512 tokens)",
     )
     group.add_argument(
         "--threads",

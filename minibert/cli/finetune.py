@@ -5,6 +5,7 @@ import logging
 import shutil
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from minibert.cli.arguments import (
@@ -31,7 +32,7 @@ from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tasks.registry import TASKS, guess_task
-from minibert.training.checkpoint import checkpoints, restore_optimizer
+from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
 from minibert.training.finetuning import FineTuningRun, ModelSource, optimizer_for
 from minibert.training.loop import Interrupted
 
@@ -91,7 +92,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = add_training_arguments(
         parser,
         batch_size=None,
-        shards=None,
         learning_rate="chosen by the number of texts",
         evaluate_every="an epoch, but at most 500",
     )
@@ -239,6 +239,8 @@ def _train_one(
     run = _start(options, task, examples, seed)
     found = checkpoints(folder) if options.resume else []
     if found:
+        if options.shards is None:  # another version may have had another default
+            run.settings = replace(run.settings, shards=read_state(found[-1])["settings"]["shards"])
         run.model = resumed_model(found[-1], type(run.model), run.model.config, run.settings)
         run.optimizer = optimizer_for(run.model, run.settings)
         restore_optimizer(found[-1], run.optimizer)

@@ -34,7 +34,7 @@ from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import Interrupted, Settings, pretrain
 from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
-from minibert.training.defaults import fresh_config, pretraining_rate
+from minibert.training.defaults import default_shards, fresh_config, pretraining_rate
 from minibert.training.mpi import ending_together, launched_ranks
 from minibert.training.pretraining import objective_for, optimizer_for, steps_in
 from minibert.training.ranks import Ranks
@@ -71,7 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(
         parser,
         batch_size=64,
-        shards=4,
         learning_rate="0.256 / width: 0.002 for tiny, 0.00025 for large",
         evaluate_every="500",
     )
@@ -110,14 +109,19 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
         logging.disable()  # only rank 0 prints
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
     config = _new_config(options, tokenizer)
-    stated = {"steps": STEPS, "learning_rate": pretraining_rate(config)} | stated_settings(options)
-    settings = Settings(**stated)
-    known = read_state(found[-1])["settings"].get("data") if found else None
-    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known))
+    saved = read_state(found[-1])["settings"] if found else {}
+    defaults: dict[str, Any] = {
+        "steps": STEPS,
+        "learning_rate": pretraining_rate(config),
+        "shards": saved.get("shards")
+        or default_shards(options.batch_size, config.max_position_embeddings),
+    }
+    settings = Settings(**defaults | stated_settings(options))
+    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, saved.get("data")))
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     if found and options.minutes is not None:  # converted to steps when the run started
-        settings = replace(settings, steps=read_state(found[-1])["settings"]["steps"])
+        settings = replace(settings, steps=saved["steps"])
     model, optimizer = _start(options, config, settings, found)
     if options.minutes is not None and not found:
         objective = objective_for(model)(model, tokenizer, rows, None, settings)

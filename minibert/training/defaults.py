@@ -11,7 +11,7 @@
 | `FINETUNE_BATCHES` | batches | length of a fine-tuning run |
 | `MIN_EPOCHS`, `MAX_EPOCHS` | epochs | limits of that length |
 | `BATCH_SIZE`, `LARGE_BATCH_SIZE` | texts | below and from `LARGE_DATA` examples |
-| `MAX_SHARDS` | shards | parts of a batch, if it has as many texts |
+| `SHARDS`, `LARGE_SHARDS` | shards | parts of a batch below and from `LARGE_STEP` tokens |
 | `DROPOUT` | probability | dropout of fine-tuning |
 """
 
@@ -37,7 +37,7 @@ FINETUNE_RATE, FINETUNE_RATE_WIDTH, MAX_FINETUNE_RATE = 2e-4, 384, 5e-4
 LAYER_DECAY = 0.8
 FINETUNE_BATCHES, MIN_EPOCHS, MAX_EPOCHS = 250, 3, 20
 BATCH_SIZE, LARGE_BATCH_SIZE, LARGE_DATA = 16, 32, 5000
-MAX_SHARDS = 4
+SHARDS, LARGE_SHARDS, LARGE_STEP = 2, 4, 512
 DROPOUT = 0.1
 
 
@@ -71,6 +71,21 @@ def fresh_config(
     )
     std = round(INIT_STD_TIMES_ROOT_WIDTH / PRESETS[size]["hidden_size"] ** 0.5, 3)
     return replace(config, initializer_range=std)
+
+
+def default_shards(batch_size: int, tokens: float) -> int:
+    """Return the default number of shards of a step (int).
+
+    Each shard reads all weights and adds to the gradient of all weights, which costs as much as
+    computing a few dozen tokens; so a small step is cut less. Cores and threads have no influence,
+    because a seed must give the same bits on every machine.
+
+    Args:
+        batch_size: B, sequences of a step.
+        tokens: mean number of tokens of a sequence.
+    """
+    large = batch_size * tokens >= LARGE_STEP
+    return min(LARGE_SHARDS if large else SHARDS, batch_size)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+
 from minibert.data.token_cache import fingerprint
+from minibert.models import PreTrained
 from minibert.models.hub import checkpoint_folder
 from minibert.objectives.supervised import Supervised, evaluate
 from minibert.optim.adamw import AdamW
@@ -16,8 +19,8 @@ from minibert.tasks.examples import Examples
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.defaults import (
     DROPOUT,
-    MAX_SHARDS,
     Recipe,
+    default_shards,
     finetuning_recipe,
     fresh_config,
 )
@@ -34,6 +37,8 @@ __all__ = [
     "optimizer_for",
     "steps_for",
 ]
+
+SAMPLE = 500  # texts whose tokens are counted before the default number of shards is chosen
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,9 @@ class FineTuningRun:
         defaults = {
             "steps": steps_for(len(examples), recipe.batch_size, recipe.epochs),
             "evaluate_every": min(epoch, evaluate_at_most),
-            "shards": min(MAX_SHARDS, recipe.batch_size),
+            "shards": default_shards(
+                recipe.batch_size, mean_tokens(task, examples, tokenizer, model)
+            ),
         }
         decided = {
             "batch_size": recipe.batch_size,
@@ -206,6 +213,17 @@ class FineTuningRun:
             optimizer=self.optimizer,
             **options,
         )
+
+
+def mean_tokens(
+    task: Task, examples: Examples, tokenizer: WordPieceTokenizer, model: PreTrained
+) -> float:
+    """Return the mean number of tokens (float) of up to `SAMPLE` evenly spaced examples."""
+    indices = np.linspace(0, len(examples) - 1, min(len(examples), SAMPLE)).astype(int)
+    sequences, _ = task.tokenize_examples(
+        tokenizer, examples.select(indices.tolist()), model.config.max_position_embeddings
+    )
+    return float(np.mean(sequences.lengths))
 
 
 def optimizer_for(model: Any, settings: FineTuning) -> AdamW:

@@ -14,6 +14,8 @@ import pytest
 from minibert import BertForMaskedLM, BertForPreTraining
 from minibert.data.token_cache import fingerprint
 from minibert.tokenization import WordPieceTokenizer
+from minibert.training.checkpoint import read_state
+from minibert.training.defaults import default_shards
 from minibert.training.history import read_history
 from tests.cli.helpers import assert_refused, pretrain_arguments, run
 
@@ -96,6 +98,10 @@ def test_pretrain_resumed_after_ctrl_c_gives_the_weights_of_an_unbroken_run(
         "dropout_prob: the run",
     )
     (workspace / "broken" / "checkpoint-old").mkdir()
+    # The run continues with its own number of shards, whatever another version's default is.
+    saved = read_state(workspace / "broken" / "checkpoint-5")["settings"]
+    assert saved["shards"] == default_shards(4, 16) == 2
+    monkeypatch.setattr("minibert.cli.pretrain.default_shards", lambda *_: 3)
     assert run(pretrain_arguments(workspace, "broken", "--resume", "--save-every", 7)) == 0
     assert "going on after step 5" in capsys.readouterr().out
     whole = BertForMaskedLM.from_pretrained(workspace / "model")

@@ -1,7 +1,9 @@
 """fine_tune with each task, tasks' predictions, early stopping, freezing, class weights."""
 
 import json
+import os
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from minibert.training import FineTuning, evaluate, fine_tune, optimizer_for
 from minibert.training.checkpoint import checkpoints, restore_optimizer
 from minibert.training.defaults import finetuning_recipe
 from minibert.training.early_stopping import BestCheckpoint
-from minibert.training.finetuning import steps_for
+from minibert.training.finetuning import FineTuningRun, ModelSource, steps_for
 from minibert.training.history import read_history
 from tests.conftest import small_tokenizer
 
@@ -316,6 +318,26 @@ def test_freeze_refuses_more_blocks_than_the_model_has(tokenizer):
     assert model.frozen == 1
     model.freeze(None)
     assert model.frozen is None
+
+
+@pytest.mark.parametrize(
+    ("words", "batch_size", "shards"), [(3, 16, 2), (29, 16, 2), (30, 16, 4), (60, 1, 1)]
+)
+def test_default_number_of_shards_follows_the_tokens_of_a_step(
+    words, batch_size, shards, monkeypatch
+):
+    """`[CLS]`, 30 words and `[SEP]` make 512 tokens of 16 texts; cores have no influence."""
+    examples = Examples([" ".join(["red"] * words)] * 20, None, ["a", "b"] * 10)
+    source = ModelSource(max_length=64)
+    recipe = SimpleNamespace(batch_size=batch_size)
+    runs = []
+    for cores in 1, 64:
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        task = SingleLabelTask.from_labels(examples.labels)
+        runs.append(FineTuningRun.start(task, examples, source, overrides=recipe))
+    assert [run.settings.shards for run in runs] == [shards, shards]
+    stated = FineTuningRun.start(task, examples, source, settings={"shards": 3}).settings
+    assert stated.shards == 3
 
 
 def test_layer_decay_scales_the_learning_rate_of_each_block(tokenizer):
