@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -53,6 +53,27 @@ class Optimizer(Protocol):
             ValueError: an array is missing, unknown or of another shape or dtype; nothing changed.
         """
         ...
+
+
+# (model, settings of the run): makes an optimizer.
+OptimizerFactory: TypeAlias = Callable[[Any, Any], Optimizer]
+
+
+def made_optimizer(optimizer: Optimizer | OptimizerFactory, model: Any, settings: Any) -> Optimizer:
+    """Return an optimizer that is given as such or as a function that makes it.
+
+    Raises:
+        TypeError: it lacks a method of the protocol; the message names its class.
+    """
+    if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer):
+        if not callable(optimizer):
+            raise TypeError(f"optimizer: expected step, jobs, state and load, or a function that "
+                            f"makes an optimizer, got {type(optimizer).__name__}")  # fmt: skip
+        optimizer = optimizer(model, settings)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer: expected step, jobs, state and load, got "
+                        f"{type(optimizer).__name__}")  # fmt: skip
+    return optimizer
 
 
 class Piece(NamedTuple):

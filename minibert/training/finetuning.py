@@ -13,7 +13,7 @@ from minibert.data.token_cache import fingerprint
 from minibert.models import PreTrained
 from minibert.models.hub import checkpoint_folder
 from minibert.objectives.supervised import Supervised, evaluate
-from minibert.optim.adamw import AdamW
+from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
 from minibert.tokenization import WordPieceTokenizer
@@ -138,7 +138,7 @@ class FineTuningRun:
     """The parts of a fine-tuning run: task, examples, model, tokenizer, recipe, settings.
 
     Attributes:
-        optimizer: the optimizer of a resumed run; None: a new one.
+        optimizer: as in `fine_tune`.
     """
 
     task: Task
@@ -147,7 +147,7 @@ class FineTuningRun:
     tokenizer: WordPieceTokenizer
     recipe: Recipe
     settings: FineTuning
-    optimizer: AdamW | None = None
+    optimizer: Optimizer | OptimizerFactory | None = None
 
     @classmethod
     def start(
@@ -227,20 +227,21 @@ def mean_tokens(
 
 
 def optimizer_for(model: Any, settings: FineTuning) -> AdamW:
-    """Freeze the lowest blocks; return an optimizer (`AdamW`) with a rate for each block.
+    """Return AdamW for a model's parameters, with a rate for each block."""
+    return AdamW(
+        model.params, weight_decay=settings.weight_decay, rates=block_rates(model, settings)
+    )
 
-    Raises:
-        ValueError: the model has fewer blocks than are to be frozen.
-    """
-    model.freeze(settings.freeze)
+
+def block_rates(model: Any, settings: FineTuning) -> dict[str, float]:
+    """Return the factor of the learning rate of each parameter (dict); 0: it is frozen."""
     depths = model.depths()
     top = max(depths.values())
     lowest = 0 if settings.freeze is None else settings.freeze + 1
-    rates = {
+    return {
         name: settings.layer_decay ** (top - depth) if depth >= lowest else 0.0
         for name, depth in depths.items()
     }
-    return AdamW(model.params, weight_decay=settings.weight_decay, rates=rates)
 
 
 def fine_tune(
@@ -251,7 +252,7 @@ def fine_tune(
     settings: FineTuning,
     *,
     held_out: Examples | None = None,
-    optimizer: AdamW | None = None,
+    optimizer: Optimizer | OptimizerFactory | None = None,
     run: Path | None = None,
     threads: int | None = None,
     title: str = "fine-tuning",
@@ -269,7 +270,9 @@ def fine_tune(
         settings: the hyperparameters.
         held_out: labelled texts to evaluate on, every `settings.evaluate_every` steps and at the
             end.
-        optimizer: the restored optimizer of a run to resume; None: `optimizer_for` the model.
+        optimizer: an optimizer, whose step is where the run continues; or a function that makes one
+            from the model and the settings; it decides itself about `settings.layer_decay`, and
+            about weight decay of frozen blocks (see `block_rates`). None: `optimizer_for`.
         run: the folder for checkpoints and the history; None: none are written.
         threads: how many shards are computed at a time; None: one for each core.
         title: the label of the progress bar.
@@ -277,12 +280,13 @@ def fine_tune(
 
     Raises:
         FloatingPointError, Interrupted: as `loop.train`.
+        TypeError: the optimizer lacks a method.
         ValueError: the model has fewer blocks than are to be frozen, or the task has no class
             weights.
     """
     weights = task.class_weights(examples.labels, settings.class_weight)
-    if optimizer is None:
-        optimizer = optimizer_for(model, settings)
+    model.freeze(settings.freeze)
+    optimizer = made_optimizer(optimizer or optimizer_for, model, settings)
     if weights is not None:
         model.class_weights = weights
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads)

@@ -3,9 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from minibert.functional import softmax_forward
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective
 from minibert.objectives.evaluation import MaskedLMMetrics
-from minibert.optim import AdamW, Optimizer
+from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.engine import Engine
 from minibert.training.loop import Settings, train
@@ -30,8 +28,6 @@ OBJECTIVES: dict[type[PreTrained], type[MaskedLM]] = {
     BertForMaskedLM: MaskedLM,
     BertForPreTraining: MaskedLMAndNextSentence,
 }
-
-OptimizerFactory: TypeAlias = Callable[[Any, Settings], Optimizer]
 
 
 def objective_for(model: PreTrained | type[PreTrained]) -> type[MaskedLM]:
@@ -94,25 +90,6 @@ def pretrain(
         objective=objective,
     )
     train(engine, objective, settings, tokenizer, run=run, title=title, progress=progress)
-
-
-def made_optimizer(
-    optimizer: Optimizer | OptimizerFactory, model: PreTrained, settings: Settings
-) -> Optimizer:
-    """Return an optimizer that is given as such or as a function that makes it.
-
-    Raises:
-        TypeError: it lacks a method of the protocol; the message names its class.
-    """
-    if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer):
-        if not callable(optimizer):
-            raise TypeError(f"optimizer: expected step, jobs, state and load, or a function that "
-                            f"makes an optimizer, got {type(optimizer).__name__}")  # fmt: skip
-        optimizer = optimizer(model, settings)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer: expected step, jobs, state and load, got "
-                        f"{type(optimizer).__name__}")  # fmt: skip
-    return optimizer
 
 
 def train_masked_lm(

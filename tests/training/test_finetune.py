@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from examples.lion import Lion
 from minibert import BertConfig
 from minibert.data.word_alignment import word_windows
 from minibert.tasks import (
@@ -354,6 +355,26 @@ def test_layer_decay_scales_the_learning_rate_of_each_block(tokenizer):
         moved = np.abs(model.params[name] - before[name]).max()
         if moved and "key.bias" not in name:  # its gradient is 0 up to rounding
             assert moved == pytest.approx(1e-3 * 0.5 ** (3 - depth), rel=0.02), name
+
+
+def test_fine_tune_takes_an_optimizer_or_a_function_that_makes_one(tokenizer):
+    examples = labelled_examples(SingleLabelTask, 16)
+    settings = FineTuning(steps=2, batch_size=8, learning_rate=1e-3, freeze=1, weight_decay=0.5)
+    vectors = []
+    for make in (
+        lambda model: Lion(model.params, weight_decay=0.5),
+        lambda model: lambda same, own: Lion(same.params, weight_decay=own.weight_decay),
+        lambda model: None,
+    ):
+        task = SingleLabelTask.from_labels(examples.labels)
+        model = new_model(task, tokenizer)
+        fine_tune(model, tokenizer, task, examples, settings, optimizer=make(model))
+        assert model.frozen == 1
+        vectors.append(model.params.vector)
+    assert (vectors[0] == vectors[1]).all()
+    assert (vectors[0] != vectors[2]).any()
+    with pytest.raises(TypeError, match="optimizer: expected step, jobs, state and load"):
+        fine_tune(model, tokenizer, task, examples, settings, optimizer=lambda *_: "Lion")
 
 
 def test_class_weights_equal_repeated_examples(tokenizer):
