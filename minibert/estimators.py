@@ -9,6 +9,7 @@ They work with scikit-learn's `Pipeline`, `cross_val_score`, `GridSearchCV` and 
 need scikit-learn themselves.
 """
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -30,6 +31,8 @@ from minibert.tasks import (
 from minibert.tasks.base import ClassWeight, report_unseen
 from minibert.tasks.regression import MAX_LABEL
 from minibert.training.finetuning import FineTuningRun, ModelSource
+
+log = logging.getLogger("minibert")
 
 DEV_SHARE = 0.15  # of the examples, held out for early stopping
 PATIENCE = 3  # epochs without improvement, for early stopping
@@ -396,6 +399,8 @@ class TokenTagger(Estimator):
         words = _word_lists(X, "X")
         tags = _tag_lists(words, y)
         report_unseen(self.task_.count_unseen(tags), "y")
+        for note in self.task_.scoring_notes():
+            log.warning("%s", note)
         return self.task_.metrics(tags, self._outputs(words)).main
 
 

@@ -19,13 +19,13 @@ from minibert.cli.labelled_files import (
     pairs_of,
     parse_labels,
     read_examples,
+    read_labelled,
     require_input_kind,
 )
-from minibert.cli.output import is_interactive, print_metrics, report_truncated
+from minibert.cli.output import is_interactive, print_metrics, report_scoring, report_truncated
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
 from minibert.data.splits import stratified_split
-from minibert.data.tables import read_records
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
 from minibert.tasks.base import Task
@@ -181,21 +181,19 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
 
 def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
     """Return the task, the examples to train on, and the held-out examples."""
-    columns = options.text, options.label, options.pair
-    rows = read_records(options.file, *columns, labelled=True)
-    if options.task:
-        task_class = TASKS[options.task]
-    else:
-        task_class = guess_task([row.label for row in rows], input_kind_of(options.file))
-    require_input_kind(task_class, options.file)
-    labels = parse_labels(task_class, rows, options.file)
+    rows = read_labelled(options.file, options)
+    raw = [row.label for row in rows]
     try:
+        task_class = TASKS[options.task] if options.task else guess_task(raw, input_kind_of(rows))
+        require_input_kind(task_class, rows, options.file)
+        labels = parse_labels(task_class, rows, options.file)
         task = task_class.from_labels(labels)
     except ValueError as error:
-        raise ValueError(f"{options.file}: {error}") from None
+        text = str(error)
+        raise ValueError(text if str(options.file) in text else f"{options.file}: {text}") from None
     examples = Examples([row.text for row in rows], pairs_of(rows), labels)
     if options.dev:
-        held_out = read_examples(task, options.dev, *columns)
+        held_out = read_examples(task, options.dev, options)
     else:
         if not 0 < options.dev_share < 1:
             raise ValueError(
@@ -206,6 +204,13 @@ def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
             raise ValueError(f"{options.file}: too few rows to hold some out; use --dev FILE")
         examples, held_out = examples.split(chosen.tolist())
     print(f"{task.name}: {len(examples):,} texts to train on, {len(held_out):,} to evaluate on")
+    if not options.task and any("," in label for label in raw if isinstance(label, str)):
+        print(
+            "commas separate the labels of a text; if they do not: --task classification"
+            if task.name == "multi-label"
+            else "some labels contain commas; if these separate several labels: --task multi-label"
+        )
+    report_scoring(task)
     _report_classes(task, examples, options.class_weight)
     return task, examples, held_out
 

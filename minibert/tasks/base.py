@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
+from minibert.data.delimited import quote
 from minibert.data.ragged import RaggedSequences
-from minibert.data.tables import quote
 from minibert.functional import softmax_forward
 from minibert.inference.batched import map_texts
 from minibert.io.text import sanitize

@@ -65,11 +65,12 @@ class TaggingTask(Task):
 
     def scoring_notes(self) -> list[str]:
         """Return why words are scored instead of entities, or which tags count as O."""
-        stray = ", ".join(map(repr, stray_tags(self.names)[:MAX_NAMES]))
+        found = stray_tags(self.names)
+        stray = ", ".join(map(repr, found[:MAX_NAMES])) + ", ..." * (len(found) > MAX_NAMES)
         if not marks_entities(self.names):
             return [
-                f"words are scored, not entities, because the tags do not mark entities as O, "
-                f"B-PER and I-PER do: {stray or ', '.join(map(repr, self.names))}"
+                "words are scored, not entities, because most tags do not mark entities as O, "
+                f"B-PER and I-PER do: {stray}"
             ]
         return [f"entities are scored; these tags mark none and count as O: {stray}"] * bool(stray)
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.data.columns import guess_columns
-from minibert.data.tables import Record, quote, read_records, unquote, write_tsv
+from minibert.data.delimited import quote, unquote
+from minibert.data.tables import Record, read_records, write_tsv
 
 # A field contains any UTF-8 text, except characters that a TSV file replaces by a space.
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0"))
