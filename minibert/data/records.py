@@ -109,7 +109,7 @@ class RecordParser:
             if not isinstance(label, list) or not len(label) == len(tags) == len(text):
                 raise ValueError(
                     f"{where}: expected {len(text)} tags as {self.label!r}, one for each word, "
-                    f"found {json.dumps(value)[:80]}"
+                    f"found {_shown(value)}"
                 )
         return label
 
@@ -117,9 +117,7 @@ class RecordParser:
         """Return the boolean in a column of 0 and 1; False of other values without `labelled`."""
         found = indicator(value)
         if found is None and self.labelled:
-            raise ValueError(
-                f"{where}: expected 0 or 1 as {column!r}, found {json.dumps(value)[:80]}"
-            )
+            raise ValueError(f"{where}: expected 0 or 1 as {column!r}, found {_shown(value)}")
         return bool(found)
 
     def finish(self) -> None:
@@ -133,9 +131,7 @@ class RecordParser:
 def check_text(value: Any, column: str, where: str) -> str:
     """Return `value` (str); raise ValueError unless it is a string without surrogates."""
     if not isinstance(value, str):
-        raise ValueError(
-            f"{where}: expected a string as {column!r}, found {json.dumps(value)[:80]}"
-        )
+        raise ValueError(f"{where}: expected a string as {column!r}, found {_shown(value)}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -164,3 +160,11 @@ def parse_label(value: Any, column: str, where: str) -> Label | None:
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     return check_text(value, column, where)
+
+
+def _shown(value: Any) -> str:
+    """Return the start of a value's JSON, for a message."""
+    try:
+        return json.dumps(value)[:80]
+    except RecursionError:
+        return f"a {type(value).__name__}"

@@ -21,7 +21,7 @@ from pathlib import Path
 from minibert.data.columns import guess_columns, has_usual_label, indicator_columns
 from minibert.data.conll import CONLL, read_conll
 from minibert.data.delimited import Fields, quote, read_delimited
-from minibert.data.records import Record, RecordParser
+from minibert.data.records import Record, RecordParser, check_text
 from minibert.io.atomic import atomic_write
 from minibert.io.json import parse_json
 from minibert.io.text import read_lines
@@ -100,6 +100,8 @@ def stream_records(
                 labels = indicator_columns(read(path))
             one, several = (None, labels) if len(labels) > 1 else ((labels or [None])[0], [])
             found = guess_columns(path, list(fields), text, one, pair, labelled, several)
+            for name in several:
+                check_text(name, "the name of a label", f"{path}, line {line}")
             is_detected = label is None and extension in (".tsv", ".csv")
             parser = RecordParser(path, *found, several, labelled, may_be_empty, is_detected)
         yield parser.parse(line, fields)

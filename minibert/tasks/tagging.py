@@ -65,14 +65,18 @@ class TaggingTask(Task):
 
     def scoring_notes(self) -> list[str]:
         """Return why words are scored instead of entities, or which tags count as O."""
-        found = stray_tags(self.names)
-        stray = ", ".join(map(repr, found[:MAX_NAMES])) + ", ..." * (len(found) > MAX_NAMES)
-        if not marks_entities(self.names):
-            return [
-                "words are scored, not entities, because most tags do not mark entities as O, "
-                f"B-PER and I-PER do: {stray}"
-            ]
-        return [f"entities are scored; these tags mark none and count as O: {stray}"] * bool(stray)
+        are_marks = marks_entities(self.names)
+        found = [tag for tag in self.names if tag != OUTSIDE]
+        found = stray_tags(found) if are_marks else found
+        shown = ", ".join(map(repr, found[:MAX_NAMES])) + ", ..." * (len(found) > MAX_NAMES)
+        if not found:
+            return []
+        if are_marks:
+            return [f"entities are scored; these tags mark none and count as O: {shown}"]
+        return [
+            "words are scored, not entities, because most tags do not mark entities as O, B-PER "
+            f"and I-PER do: {shown}"
+        ]
 
     def encode_label(self, label: Sequence[str]) -> np.ndarray:
         """Return the id of each word's tag (W,)."""
