@@ -205,8 +205,10 @@ def _label_array(X: Sequence[Any], y: Any) -> np.ndarray:
     """Return the labels of S texts as an array (S,) or (S, C)."""
     if y is None:
         raise ValueError("y: requires y to be passed, but the target y is None")
-    is_frame = hasattr(y, "columns") and not isinstance(y, Mapping)
-    if not is_frame and (column_names(y) is not None or isinstance(y, str | bytes | Set)):
+    columns = column_names(y)
+    if columns is not None and len(columns) > 1:
+        y = np.column_stack([rows_of(y[column], "y") for column in columns])
+    elif columns is not None or not hasattr(y, "__array__"):
         y = rows_of(y, "y")
     y = np.asarray(y)
     if y.ndim == 0:
@@ -353,7 +355,11 @@ class TextRegressor(Estimator):
 
 def _numbers(X: Sequence[Any], y: Any) -> np.ndarray:
     """Return the numbers of S texts as an array (S,); refuse NaN and infinity."""
-    y = np.asarray(_label_array(X, y), float)
+    labels = _label_array(X, y)
+    try:
+        y = np.asarray(labels, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"y: expected numbers, got {labels.flat[0]!r:.80}") from None
     if y.ndim != 1 or not (abs(y) <= MAX_LABEL).all():
         raise ValueError("y: expected one number for each text, got NaN, infinity or more")
     return y
