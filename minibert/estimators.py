@@ -12,7 +12,7 @@ need scikit-learn themselves.
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
@@ -201,7 +201,7 @@ def texts_and_pairs(X: Iterable[Any]) -> tuple[list[str], list[str] | None]:
     return texts, pairs or None
 
 
-def _label_array(X: Sequence[Any], y: Any) -> np.ndarray:
+def _label_array(X: Sized, y: Any) -> np.ndarray:
     """Return the labels of S texts as an array (S,) or (S, C)."""
     if y is None:
         raise ValueError("y: requires y to be passed, but the target y is None")
@@ -217,7 +217,7 @@ def _label_array(X: Sequence[Any], y: Any) -> np.ndarray:
     return y.reshape(-1) if y.shape == (len(y), 1) else y
 
 
-def _require_same_length(X: Sequence[Any], y: Sequence[Any]) -> None:
+def _require_same_length(X: Sized, y: Sized) -> None:
     if len(X) != len(y):
         raise ValueError(
             f"y: expected {len(X)} labels, one for each text, got {len(y)}: "
@@ -353,7 +353,7 @@ class TextRegressor(Estimator):
         return self.task_.metrics(_numbers(predicted, y).tolist(), predicted).main
 
 
-def _numbers(X: Sequence[Any], y: Any) -> np.ndarray:
+def _numbers(X: Sized, y: Any) -> np.ndarray:
     """Return the numbers of S texts as an array (S,); refuse NaN and infinity."""
     labels = _label_array(X, y)
     try:

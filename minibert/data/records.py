@@ -80,10 +80,10 @@ class RecordParser:
         if not (all(words) and (words or not self.labelled)) and isinstance(value, list):
             raise ValueError(f"{where}: expected words that are not empty as {self.text!r}")
         self.kind = self.kind or type(value)
-        if type(value) is not self.kind:
+        if not isinstance(value, self.kind):
             raise ValueError(f"{where}: expected {self.text!r} to be a {self.kind.__name__}, as in "
                              f"the first record, found a {type(value).__name__}")  # fmt: skip
-        return value
+        return words if isinstance(value, list) else words[0]
 
     def parse_label(self, text: str | list[str], fields: Fields, where: str) -> Label | None:
         """Return the label of a text; the tags of words."""

@@ -98,7 +98,8 @@ def stream_records(
             labels = [label] if isinstance(label, str) else list(label or ())
             if labelled and not labels and not has_usual_label(fields):
                 labels = indicator_columns(read(path))
-            one, several = (None, labels) if len(labels) > 1 else ((labels or [None])[0], [])
+            several = labels if len(labels) > 1 else []
+            one = labels[0] if len(labels) == 1 else None
             found = guess_columns(path, list(fields), text, one, pair, labelled, several)
             for name in several:
                 check_text(name, "the name of a label", f"{path}, line {line}")

@@ -238,9 +238,12 @@ def with_pairs(
     firsts, seconds = _strings(texts, "texts"), None if pairs is None else _strings(pairs, "pairs")
     if not firsts:
         raise ValueError("texts: expected at least one")
-    if seconds is not None and len(seconds) != len(firsts):
+    if seconds is None:
+        yield from ((text, None) for text in firsts)
+        return
+    if len(seconds) != len(firsts):
         raise ValueError(f"pairs: expected {len(firsts)}, one for each text, got {len(seconds)}")
-    yield from zip(firsts, seconds or [None] * len(firsts), strict=True)
+    yield from zip(firsts, seconds, strict=True)
 
 
 def _strings(texts: Sequence[str], name: str) -> list[str]:
