@@ -136,8 +136,8 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="LABEL",
-        help="column that contains the label, or several columns of 0 and 1, one for each label "
-        f"{detected}",
+        help="column that contains the label; or several columns of 0 and 1, one for each label, "
+        f"written after the files {detected}",
     )
     group.add_argument("--pair", help=f"column that contains a second text {detected}")
 

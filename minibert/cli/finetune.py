@@ -4,7 +4,8 @@ import argparse
 import logging
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from minibert.cli.labelled_files import (
 from minibert.cli.output import is_interactive, print_metrics, report_scoring, report_truncated
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
+from minibert.data.records import Label
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
@@ -44,7 +46,8 @@ MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
 
 DESCRIPTION = """
 Reads texts and labels from TSV, CSV or JSON Lines files with named columns, and words and tags from
-CoNLL files. Labels are classes, several classes per text, numbers, or a tag for each word.
+CoNLL files or lists in JSON Lines. Labels are classes, several classes per text (a list, commas,
+or columns of 0 and 1), numbers, or a tag for each word.
 Without --model, a vocabulary and a tiny BERT are learned from the texts alone. The number of texts
 decides the epochs, the batch size and the learning rate. The metric on the held-out texts decides
 which weights are kept and when training stops early. The table, the most confident errors and the
@@ -182,15 +185,13 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
 def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
     """Return the task, the examples to train on, and the held-out examples."""
     rows = read_labelled(options.file, options)
-    raw = [row.label for row in rows]
-    try:
+    with _errors_naming(options.file):
+        raw = [row.label for row in rows]
         task_class = TASKS[options.task] if options.task else guess_task(raw, input_kind_of(rows))
-        require_input_kind(task_class, rows, options.file)
-        labels = parse_labels(task_class, rows, options.file)
+    require_input_kind(task_class, rows, options.file)
+    labels = parse_labels(task_class, rows, options.file)
+    with _errors_naming(options.file):
         task = task_class.from_labels(labels)
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if str(options.file) in text else f"{options.file}: {text}") from None
     examples = Examples([row.text for row in rows], pairs_of(rows), labels)
     if options.dev:
         held_out = read_examples(task, options.dev, options)
@@ -204,15 +205,30 @@ def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
             raise ValueError(f"{options.file}: too few rows to hold some out; use --dev FILE")
         examples, held_out = examples.split(chosen.tolist())
     print(f"{task.name}: {len(examples):,} texts to train on, {len(held_out):,} to evaluate on")
-    if not options.task and any("," in label for label in raw if isinstance(label, str)):
-        print(
-            "commas separate the labels of a text; if they do not: --task classification"
-            if task.name == "multi-label"
-            else "some labels contain commas; if these separate several labels: --task multi-label"
-        )
+    if not options.task:
+        _report_commas(task, raw)
     report_scoring(task)
     _report_classes(task, examples, options.class_weight)
     return task, examples, held_out
+
+
+@contextmanager
+def _errors_naming(path: Path) -> Iterator[None]:
+    """Put the file's name before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _report_commas(task: Task, labels: Sequence[Label | None]) -> None:
+    """Print how commas in raw labels were read, and the option to read them otherwise."""
+    if not any("," in label for label in labels if isinstance(label, str)):
+        return
+    if task.name == "multi-label":
+        print("commas separate the labels of a text; if they do not: --task classification")
+    else:
+        print("some labels contain commas; if these separate several labels: --task multi-label")
 
 
 def _report_classes(task: Task, examples: Examples, class_weight: str | None) -> None:
