@@ -25,6 +25,7 @@ log = logging.getLogger("minibert")
 
 QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 INSIDE = re.compile(r'[^"]*+(?:""[^"]*+)*+')  # of quotes
+BLANKS = " \t\u00a0\u3000"  # with the spaces of web pages and of Chinese and Japanese texts
 BREAK = re.compile(r"[\t\r\n\0]+")  # not allowed in a TSV field
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 
@@ -72,7 +73,7 @@ def header_separator(header: str, usual: str) -> str:
 def split_tsv(lines: Iterable[str]) -> Iterator[Line]:
     """Yield the line number and the fields of each line of a TSV file; [] for a blank line."""
     for number, line in enumerate(lines, start=1):
-        fields = [unquote(field.strip()) for field in line.split("\t")]
+        fields = [unquote(field.strip(BLANKS)) for field in line.split("\t")]
         yield number, fields if line else []
 
 
@@ -90,7 +91,7 @@ def split_csv(lines: Iterable[str], separator: str, path: Path) -> Iterator[Line
         if not is_open:
             first, fields = number, []
             if '"' not in line:
-                yield number, [each.strip() for each in line.split(separator)] if line else []
+                yield number, [each.strip(BLANKS) for each in line.split(separator)] if line else []
                 continue
         at = 0
         while at <= len(line):
@@ -98,7 +99,7 @@ def split_csv(lines: Iterable[str], separator: str, path: Path) -> Iterator[Line
             if not is_open and not found:
                 end = line.find(separator, at)
                 end = len(line) if end < 0 else end
-                fields.append(line[at:end].strip())
+                fields.append(line[at:end].strip(BLANKS))
                 at = end + 1
                 continue
             inside = INSIDE.match(line, found.end() if found else at)
@@ -178,5 +179,5 @@ def quote(field: str) -> str:
     4
     """
     field = BREAK.sub(" ", field)
-    needs_quotes = field.startswith('"') or field != field.strip()
+    needs_quotes = field.startswith('"') or field != field.strip(BLANKS)
     return '"' + field.replace('"', '""') + '"' if needs_quotes else field

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibert.data.delimited import SEPARATORS, header_separator, split_csv
+from minibert.data.delimited import BLANKS, SEPARATORS, header_separator, split_csv
 from minibert.data.tables import read_records, write_tsv
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))
@@ -33,7 +33,7 @@ def test_split_csv_reads_all_quoted_fields_of_the_csv_module(records, separator)
 
 @given(RECORDS, SEPARATOR)
 def test_split_csv_reads_the_fields_of_the_csv_module_without_outer_blanks(records, separator):
-    records = [[field.strip() for field in record] for record in records]
+    records = [[field.strip(BLANKS) for field in record] for record in records]
     assert split(written(records, separator), separator) == records
 
 
@@ -50,6 +50,7 @@ def test_split_csv_accepts_what_the_csv_module_accepts(content):
 
 def test_split_csv_drops_blanks_around_fields_but_not_in_quotes():
     assert split(' a ,"b ", "c, ""d""" , " e" f', ",") == [["a", "b ", 'c, "d"', '" e" f']]
+    assert split("\u3000a\u00a0;\tb", ";") == [["a", "b"]]
 
 
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0"), max_size=9)
