@@ -215,12 +215,8 @@ def _read_whole(whole: dict[str, Any]) -> tuple[dict[str, int], dict[str, Any], 
     if not isinstance(model["vocab"], dict):
         raise TypeError("model: vocab: expected an object")
     # White space and NUL are never part of a word, so such a piece is never used.
-    ids = {
-        piece: _check_id(i, "vocab")
-        for piece, i in model["vocab"].items()
-        if not UNUSABLE.search(piece)
-    }
-    return ids, options, added
+    usable = {piece: i for piece, i in model["vocab"].items() if not UNUSABLE.search(piece)}
+    return {piece: _check_id(i, "vocab") for piece, i in usable.items()}, options, added
 
 
 def _part(whole: dict[str, Any], name: str, expected: set[str | None]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 from minibert.models.hub import checkpoint_folder
 from minibert.tokenization import saved
 from minibert.tokenization.added import AddedToken, as_added_tokens
+from minibert.tokenization.alphabet import AlphabetLimit
 from minibert.tokenization.encoding import TextEncoder
 from minibert.tokenization.framing import Frame
 from minibert.tokenization.matching import Matcher
@@ -109,7 +110,7 @@ class WordPieceTokenizer(TextEncoder):
         *,
         score: Score = "frequency",
         min_frequency: int = 2,
-        limit_alphabet: int | None = 1000,
+        limit_alphabet: AlphabetLimit = "auto",
         initial_alphabet: Iterable[str] = "",
         special_tokens: Iterable[str] = (),
         exact: bool = True,
@@ -124,7 +125,8 @@ class WordPieceTokenizer(TextEncoder):
             score: criterion of the pair of pieces to merge: its `frequency`, or the `likelihood`
                 score, its frequency relative to that of its pieces.
             min_frequency (int): minimum count of a pair to merge.
-            limit_alphabet (int or None): maximum number of letters.
+            limit_alphabet (int, "auto" or None): maximum number of letters; "auto": 1,000, or as
+                many as fit into the vocabulary; None: all.
             initial_alphabet: letters to include even if they are rare or absent.
             special_tokens: further special tokens, in addition to the five.
             exact (bool): raise an error if the texts yield fewer than `vocab_size` pieces.
