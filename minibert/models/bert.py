@@ -96,7 +96,7 @@ class BertBased(PreTrained):
         self._resize(vocab_size=new_num_tokens)
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
-        """Keep the first positions only, in place: the model then reads at most so many tokens.
+        """Keep the first positions only, in place: the model then reads fewer tokens.
 
         Args:
             new_num_position_embeddings: the new number of positions.

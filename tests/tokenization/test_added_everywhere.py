@@ -54,6 +54,12 @@ def folder_with(folder, size, kind=BertForMaskedLM):
     return folder
 
 
+@pytest.fixture
+def corpus(tmp_path):
+    """Return a file of short documents (path)."""
+    return write_lines(tmp_path / "corpus.txt", *(f"{text}\n" for text in TEXTS * 40))
+
+
 def test_a_new_model_has_a_row_for_each_token(tokenizer):
     assert len(tokenizer) == tokenizer.vocab_size + 2
     assert fresh_config("tiny", tokenizer, 16).vocab_size == len(tokenizer)
@@ -144,35 +150,23 @@ def test_predicted_and_shown_tokens_are_those_of_the_tokenizer(tokenizer, surplu
         inspect_text(narrow, tokenizer, "the [MASK]", label="New York", backward=True)
 
 
-def test_token_caches_and_commands_take_added_tokens(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    corpus = write_lines(tmp_path / "corpus.txt", *("\n".join([text, ""]) for text in TEXTS * 40))
+def test_token_caches_count_added_tokens(tokenizer, corpus, tmp_path):
     found = tokenize_corpus([corpus], tokenizer, held_out=0.3, folder=tmp_path / "tokens")
     assert found.train.counts[-2:].min() > 0
     assert len(found.train.counts) == len(tokenizer)
+
+
+@pytest.mark.slow
+def test_pretrain_takes_added_tokens(tokenizer, corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     arguments = ["pretrain", corpus, "--tokenizer", tmp_path / "tokenizer", "--length", 16]
-    assert (
-        run(
-            [
-                *arguments,
-                "--held-out",
-                corpus,
-                "--steps",
-                2,
-                "--batch-size",
-                4,
-                "--out",
-                tmp_path / "model",
-            ]
-        )
-        == 0
-    )
+    arguments += ["--held-out", corpus, "--steps", 1, "--batch-size", 2]
+    assert run([*arguments, "--out", tmp_path / "model"]) == 0
     model = BertForMaskedLM.from_pretrained(tmp_path / "model")
     assert model.config.vocab_size == len(tokenizer)
-    assert dict(WordPieceTokenizer.from_pretrained(tmp_path / "model").vocab) == dict(
-        tokenizer.vocab
-    )
+    saved = WordPieceTokenizer.from_pretrained(tmp_path / "model")
+    assert dict(saved.vocab) == dict(tokenizer.vocab)
 
 
 def test_names_on_the_hub_are_read_with_their_added_tokens(tokenizer, tmp_path, monkeypatch):

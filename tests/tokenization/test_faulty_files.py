@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.tokenization import WordPieceTokenizer
@@ -30,6 +30,7 @@ def read(folder, lines, **config):
     return WordPieceTokenizer.from_pretrained(folder)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from([*WORDS, "", "dog", "a ", "a"]), max_size=9))
 def test_the_last_id_of_a_repeated_piece_counts_and_other_ids_are_unused(tmp_path_factory, more):
     folder = tmp_path_factory.mktemp("tokenizer")
