@@ -45,8 +45,9 @@ class Estimator:
     Args:
         model: the folder of a pre-trained model, its name on the hub, or "minilm" for the one of
             the extra `minilm`; None: a tokenizer and a new model are trained on the texts.
-        size: the preset of a new model, as in `BertConfig.preset`.
-        max_length: the positions of a new model, in tokens.
+        size: the preset of a new model, as in `BertConfig.preset`; None: "tiny".
+        max_length: in tokens; longer texts are cut. None: the positions of a pre-trained model, or
+            64 of a new one.
         epochs: passes over the texts; None: as `training.defaults` recommends.
         batch_size: texts in a step; None: as recommended.
         learning_rate: the highest learning rate; None: as recommended.
@@ -67,8 +68,8 @@ class Estimator:
 
     model: str | os.PathLike | None = None
     _: KW_ONLY
-    size: str = "tiny"
-    max_length: int = 64
+    size: str | None = None
+    max_length: int | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None

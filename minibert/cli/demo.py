@@ -121,7 +121,7 @@ def _pretrain(
     print("3. Pre-training: BERT-tiny predicts masked tokens", flush=True)
     config = BertConfig.preset(
         "tiny",
-        vocab_size=tokenizer.vocab_size,
+        vocab_size=len(tokenizer),
         max_position_embeddings=LENGTH,
         pad_token_id=tokenizer.pad_token_id,
         initializer_range=0.06,

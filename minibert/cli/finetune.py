@@ -281,16 +281,14 @@ def _train_one(
 
 def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: int) -> FineTuningRun:
     """Return a new run (`FineTuningRun`), and print its tokenizer's size and its recipe."""
+    stated = {"hidden_act": options.activation, "position_embedding_type": options.positions}
     source = ModelSource(
         options.model or None,
         tokenizer=options.tokenizer,
-        size=options.size or "tiny",
-        max_length=MAX_LENGTH if options.length is None else options.length,
+        size=options.size,
+        max_length=MAX_LENGTH if options.length is None and not options.model else options.length,
         dropout=options.dropout,
-        config={
-            "hidden_act": options.activation or "gelu",
-            "position_embedding_type": options.positions or "absolute",
-        },
+        config={name: value for name, value in stated.items() if value is not None},
     )
     run = FineTuningRun.start(
         task,

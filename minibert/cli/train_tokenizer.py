@@ -43,8 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit-alphabet",
         type=int,
-        default=1000,
-        help="maximum number of characters in the vocabulary (default: %(default)s)",
+        help="maximum number of characters in the vocabulary (default: 1000, or as many as fit)",
     )
     parser.add_argument(
         "--initial-alphabet",
@@ -77,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
             options.vocab_size,
             score=options.score,
             min_frequency=options.min_frequency,
-            limit_alphabet=options.limit_alphabet,
+            limit_alphabet="auto" if options.limit_alphabet is None else options.limit_alphabet,
             initial_alphabet=options.initial_alphabet,
             special_tokens=options.special_tokens,
             do_lower_case=not options.cased,

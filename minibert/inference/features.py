@@ -7,24 +7,22 @@ second-to-last layer gave better features, and the last four layers together bet
 pooling, and `FeatureExtractor.from_pretrained` uses it.
 """
 
-import logging
 import os
 from collections.abc import Sequence
 from functools import reduce
-from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
 from minibert.inference.batched import map_texts
-from minibert.io.json import read_json
-from minibert.io.text import sanitize
+from minibert.inference.sentence_folders import Projection, read_sentence_folder, unit_length
 from minibert.models import Batch, BertBased, BertModel
-from minibert.models.hub import checkpoint_folder
+from minibert.models.hub import find_folder
 from minibert.tokenization import WordPieceTokenizer
 
-log = logging.getLogger("minibert")
-Pooling = Literal["mean", "cls", "max", "pooler"]
+Pooling = Literal[
+    "mean", "cls", "max", "pooler", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"
+]
 Combination = Literal["concat", "sum"]
 
 
@@ -35,12 +33,17 @@ class FeatureExtractor:
         model: a model with a BERT body; a `BertModel` for the pooler.
         tokenizer: the model's tokenizer.
         pooling: `mean` or `max` over the tokens, [CLS] and [SEP] included; `cls` for the vector of
-            [CLS]; or `pooler` for the output of BERT's pooler.
+            [CLS]; or `pooler` for the output of BERT's pooler. Also sentence-transformers' other
+            modes: `mean_sqrt_len_tokens`, the sum divided by the root of the number of tokens;
+            `weightedmean`, weighted with 1, 2, 3, ...; and `lasttoken`. Several are concatenated.
         layers: one or several indices, as in `hidden_states`: 0 is the embeddings, -1 the last
             block.
         combine: `concat` or `sum` of several layers.
+        projections: functions of the pooled vectors (B, D), applied in this order.
         normalize: scale each vector to length 1, so that a dot product is a cosine.
         max_length: in tokens; longer texts are cut; None: the model's positions.
+        prompt: written before each text.
+        include_prompt: whether the tokens of [CLS] and the prompt are pooled too.
 
     Raises:
         ValueError: an option is unknown, or does not fit the model.
@@ -51,13 +54,19 @@ class FeatureExtractor:
         model: BertBased,
         tokenizer: WordPieceTokenizer,
         *,
-        pooling: Pooling = "mean",
+        pooling: Pooling | Sequence[Pooling] = "mean",
         layers: int | Sequence[int] = -1,
         combine: Combination = "concat",
+        projections: Sequence[Projection] = (),
         normalize: bool = False,
         max_length: int | None = None,
+        prompt: str = "",
+        include_prompt: bool = True,
     ):
-        _require("pooling", pooling, get_args(Pooling))
+        several = isinstance(pooling, list | tuple)
+        self.modes: list[Any] = list(pooling) if several else [pooling]
+        for mode in self.modes or [pooling]:
+            _require("pooling", mode, get_args(Pooling))
         _require("combine", combine, get_args(Combination))
         depth, longest = model.config.num_hidden_layers, model.config.max_position_embeddings
         chosen = [layers] if isinstance(layers, int) else list(layers)
@@ -65,20 +74,27 @@ class FeatureExtractor:
             raise ValueError(f"layers: expected some of {-depth - 1} to {depth}, got {layers}")
         self.model, self.tokenizer = model, tokenizer
         self.pooling, self.combine, self.normalize = pooling, combine, normalize
+        self.projections, self.prompt = list(projections), prompt
         self.layers = [layer % (depth + 1) for layer in chosen]
-        if pooling == "pooler" and (model.pooler is None or self.layers != [depth]):
+        if "pooler" in self.modes and (model.pooler is None or self.layers != [depth]):
             raise ValueError("pooling: expected a BertModel and its last layer for the pooler")
         self.max_length = longest if max_length is None else max_length
         if not 3 <= self.max_length <= longest:
             raise ValueError(f"max_length: expected 3 to {longest} tokens, got {max_length}")
+        self.skipped = 0  # tokens of each text that are not pooled: [CLS] and the prompt
+        if prompt and not include_prompt:
+            self.skipped = len(tokenizer.encode(prompt, max_length=self.max_length).input_ids) - 1
+        self.width = self._project(np.ones((1, self._pooled_width), np.float32)).shape[-1]
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **options: Any) -> Self:
         """Read model and tokenizer from a folder, or by a name on the hub.
 
-        For a folder of sentence-transformers, its pooling, its normalization and its maximum length
-        are the defaults. Truncation and padding in a `tokenizer.json` are ignored: texts are cut at
-        `max_length`, and padded to the longest of their batch.
+        For a folder of sentence-transformers, its modules and settings are the defaults, so the
+        vectors are the same; see `sentence_folders`. The default of `max_length` is the tokenizer's
+        `model_max_length`, but at most the model's positions. Truncation and padding in a
+        `tokenizer.json` are ignored: texts are cut at `max_length`, and padded to the longest of
+        their batch.
 
         Args:
             folder: as in `BertModel.from_pretrained`.
@@ -87,22 +103,30 @@ class FeatureExtractor:
         Raises:
             OSError, ValueError: as `BertModel.from_pretrained`, or an option does not fit.
         """
-        folder = checkpoint_folder(folder)
+        folder = find_folder(folder)
+        stated = read_sentence_folder(folder)
         # The body alone unless the pooler is used, because the checkpoint may not contain one.
-        kind = BertModel if options.get("pooling") == "pooler" else BertBased
-        model = kind.from_pretrained(folder, strict=True)
-        stated = sentence_options(folder, model.config.max_position_embeddings)
-        tokenizer = WordPieceTokenizer.from_pretrained(folder)
+        has_pooler = "pooler" in options.get("pooling", ())  # the name, or a list with it
+        kind = BertModel if has_pooler else BertBased
+        model = kind.from_pretrained(stated.transformer, strict=True)
+        tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer)
+        normalizer, longest = tokenizer.normalizer, model.config.max_position_embeddings
+        if stated.do_lower_case and not normalizer.do_lower_case:  # as a step of its own
+            changes = {"do_lower_case": True, "strip_accents": bool(normalizer.strip_accents)}
+            tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer, **changes)
+        lengths = stated.max_length, tokenizer.model_max_length, longest
+        length = next(length for length in lengths if length is not None)
         try:
-            return cls(model, tokenizer, **{**stated, **options})
+            chosen = {"max_length": min(length, longest), **stated.options, **options}
+            return cls(model, tokenizer, **chosen)
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
 
     @property
-    def width(self) -> int:
-        """The number of dimensions of a vector."""
+    def _pooled_width(self) -> int:
+        """The number of dimensions of a pooled vector."""
         parts = len(self.layers) if self.combine == "concat" else 1
-        return parts * self.model.config.hidden_size
+        return parts * len(self.modes) * self.model.config.hidden_size
 
     def __call__(
         self,
@@ -126,6 +150,8 @@ class FeatureExtractor:
             TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
             FloatingPointError: a vector is not finite; the model's weights are broken.
         """
+        if self.prompt and not isinstance(texts, str):  # which is refused
+            texts = [self.prompt + text if isinstance(text, str) else text for text in texts]
         vectors = map_texts(
             lambda batch: self.vectors(self.model.check(**batch)),
             self.tokenizer,
@@ -150,9 +176,13 @@ class FeatureExtractor:
         vectors = (
             np.concatenate(chosen, axis=-1) if self.combine == "concat" else reduce(np.add, chosen)
         )
-        if self.normalize:
-            vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-        return vectors
+        return self._project(vectors)
+
+    def _project(self, vectors: np.ndarray) -> np.ndarray:
+        """Apply the projections and the normalization to pooled vectors (B, D)."""
+        for project in self.projections:
+            vectors = project(vectors)
+        return unit_length(vectors) if self.normalize else vectors
 
     def _hidden_states(self, batch: Batch) -> dict[int, np.ndarray]:
         """Return the hidden states of each chosen layer by its index, (B, T, D) or (B, 1, D).
@@ -160,59 +190,33 @@ class FeatureExtractor:
         Layers above the last chosen one are not computed. If only [CLS] is pooled, the last block
         is trimmed to it; the other blocks are not, because the next block reads all tokens.
         """
-        first_only = self.pooling in ("cls", "pooler")
+        first_only = not self.skipped and {*self.modes} <= {"cls", "pooler"}
         rows = np.zeros((len(batch.input_ids), 1), np.int64) if first_only else None
         return self.model.hidden_states(batch, {*self.layers}, rows)
 
     def _pool(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Pool hidden states x (B, T, D), or (B, 1, D) of [CLS], to vectors (B, D)."""
-        if self.pooling == "cls":
-            return x[:, 0]
-        if self.model.pooler is not None and self.pooling == "pooler":
+        """Pool hidden states x (B, T, D), or (B, 1, D) of [CLS], to vectors (B, modes · D)."""
+        pooled = [self._pool_by(mode, x, mask) for mode in self.modes]
+        return pooled[0] if len(pooled) == 1 else np.concatenate(pooled, axis=-1)
+
+    def _pool_by(self, mode: Pooling, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Pool by one mode: (B, T, D) -> (B, D)."""
+        if self.model.pooler is not None and mode == "pooler":
             return self.model.pooler.forward(self.model.params, x)[0]
-        if self.pooling == "max":
+        positions = np.arange(mask.shape[1])  # (T,)
+        mask = mask * (positions >= self.skipped)  # (B, T), 1 for a token that is pooled
+        if mode == "cls":
+            return x[np.arange(len(x)), mask.argmax(axis=1)]
+        if mode == "lasttoken":
+            return x[np.arange(len(x)), (mask * positions).argmax(axis=1)]
+        if mode == "max":
             return np.where(mask[..., None] == 1, x, -np.inf).max(axis=1).astype(x.dtype)
-        weights = (mask / mask.sum(axis=1, keepdims=True)).astype(x.dtype)  # (B, T)
+        weights = mask * (positions + 1) if mode == "weightedmean" else mask  # (B, T)
+        total = np.maximum(weights.sum(axis=1, keepdims=True), 1)
+        if mode == "mean_sqrt_len_tokens":
+            total = np.sqrt(total)
+        weights = (weights / total).astype(x.dtype)  # (B, T)
         return (weights[:, None, :] @ x)[:, 0]  # (B, 1, T) @ (B, T, D) -> (B, 1, D) -> (B, D)
-
-
-def sentence_options(folder: Path, longest: int) -> dict[str, Any]:
-    """Return the options in a folder of sentence-transformers; of other folders, none.
-
-    Args:
-        folder: the model's folder.
-        longest: the model's positions, the upper limit of `max_length`.
-
-    Raises:
-        ValueError: a file is broken.
-    """
-    modules = _json(folder / "modules.json", list)
-    if not all(isinstance(each, dict) for each in modules):
-        raise ValueError(f"{folder / 'modules.json'}: expected a list of objects")
-    paths = {str(each.get("type")).split(".")[-1]: str(each.get("path")) for each in modules}
-    if not paths:
-        return {}
-    unknown = paths.keys() - {"Transformer", "Pooling", "Normalize"}
-    if unknown:
-        names = sanitize(", ".join(sorted(unknown)))
-        log.warning("%s: ignored, because minibert has no such module: %s", folder, names)
-    stated = _json(folder / paths.get("Pooling", "") / "config.json", dict)
-    modes = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True]
-    known = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
-    settings = folder / "sentence_bert_config.json"
-    length = _json(settings, dict).get("max_seq_length")
-    if type(length) not in (int, type(None)):
-        raise ValueError(f"{settings}: max_seq_length: expected an integer, got {length!r}")
-    return {
-        "pooling": " and ".join(known.get(mode, mode) for mode in modes),
-        "normalize": "Normalize" in paths,
-        "max_length": min(length or longest, longest),
-    }
-
-
-def _json(path: Path, kind: type) -> Any:
-    """Read a JSON list or object; return an empty one if there is no such file."""
-    return read_json(path, kind) if path.is_file() else kind()
 
 
 def _require(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -42,7 +42,8 @@ def predictions_of(
     predictions = []
     for place in _mask_positions(tokenizer, tokens):
         probabilities, _ = softmax_forward(logits[place].copy())
-        best = np.argsort(-probabilities, kind="stable")[:TOP].tolist()
+        named = probabilities[: len(tokenizer)]  # a model may have more ids, for a round number
+        best = np.argsort(-named, kind="stable")[:TOP].tolist()
         names = tokenizer.convert_ids_to_tokens(best)
         answers = [(n, float(probabilities[i])) for n, i in zip(names, best, strict=True)]
         predictions.append((f"token {place}", answers))
@@ -73,8 +74,9 @@ def select_score(
             f"expected a {tokenizer.mask_token} in the text, whose score is differentiated"
         )
     place = masks[0]
-    chosen = int(logits[place].argmax()) if label is None else tokenizer.vocab.get(label)
-    if chosen is None:
+    named = logits[place, : len(tokenizer)]
+    chosen = int(named.argmax()) if label is None else tokenizer.vocab.get(label)
+    if chosen is None or chosen >= len(named):
         raise ValueError(f"label: expected a single token of the vocabulary, got {label!r}")
     gradient = np.zeros_like(logits)
     gradient[place, chosen] = 1

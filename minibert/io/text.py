@@ -61,6 +61,21 @@ def read_lines(path: str | os.PathLike[str], watch: Watch | None = None) -> Iter
             yield line.removesuffix("\n")
 
 
+def read_pieces(path: str | os.PathLike[str]) -> list[str]:
+    """Return the lines of a `vocab.txt`, the pieces in the order of their ids.
+
+    As in transformers, white space at the end of a line is dropped, and several blank lines at the
+    end count as one.
+
+    Raises:
+        OSError, ValueError: as `read_lines`.
+    """
+    lines = [line.rstrip() for line in read_lines(path)]
+    while lines[-2:] == ["", ""]:
+        lines.pop()
+    return lines
+
+
 class _Watched(io.RawIOBase):
     """A file that also passes each block of bytes to a function."""
 

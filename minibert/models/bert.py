@@ -1,6 +1,7 @@
 """What all BERT models share, and BertModel: the body and the pooler."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,8 @@ from minibert.models.config import BertConfig
 from minibert.models.inputs import Batch
 from minibert.models.output import ModelOutput, attention_weights
 from minibert.models.parts import Parts, require_methods, try_block
-from minibert.parameters import Views
+from minibert.models.resize import resized
+from minibert.parameters import Parameters, Views
 from minibert.specs import Spec, merged, prefixed
 from minibert.typing import Array, Rng
 
@@ -72,6 +74,50 @@ class BertBased(PreTrained):
         self.bert.encoder.blocks = [
             recomputed(block, wanted=False) for block in self.bert.encoder.blocks
         ]
+
+    def resize_token_embeddings(self, new_num_tokens: int) -> None:
+        """Add or cut rows of the word embeddings, in place; so of the tied decoder and its bias.
+
+        A tokenizer with added tokens needs `len(tokenizer)` rows. A new row is the mean of the
+        others, and so is a new bias. An optimizer of the old parameters is of no use afterwards.
+
+        >>> from minibert import BertConfig
+        >>> model = BertModel(BertConfig.preset("tiny", vocab_size=100))
+        >>> model.resize_token_embeddings(102)
+        >>> model.config.vocab_size, model.params["embeddings.word_embeddings.weight"].shape
+        (102, (102, 128))
+
+        Args:
+            new_num_tokens: V, the new number of tokens.
+
+        Raises:
+            ValueError: the number is below 1, or the padding token would be cut.
+        """
+        self._resize(vocab_size=new_num_tokens)
+
+    def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
+        """Keep the first positions only, in place: the model then reads fewer tokens.
+
+        Args:
+            new_num_position_embeddings: the new number of positions.
+
+        Raises:
+            ValueError: the number is below 1, or the model has fewer positions.
+        """
+        most = self.config.max_position_embeddings
+        if new_num_position_embeddings > most:
+            raise ValueError(
+                f"new_num_position_embeddings: expected at most {most}, the model's positions, got "
+                f"{new_num_position_embeddings}"
+            )
+        self._resize(max_position_embeddings=new_num_position_embeddings)
+
+    def _resize(self, **sizes: Any) -> None:
+        """Give the embeddings and the head other sizes; the encoder stays as it is."""
+        config = replace(self.config, **sizes)
+        made = type(self)(config, params=Parameters({}), **self.parts.given())
+        self.params = resized(self.params, made.specs())
+        self.config, self.head, self.bert.embeddings = config, made.head, made.bert.embeddings
 
     def freeze(self, layers: int | None) -> None:
         """Train neither the embeddings nor the first `layers` blocks; None: train all.

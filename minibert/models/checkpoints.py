@@ -16,7 +16,7 @@ from minibert.io.atomic import atomic_write
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.models.base import Model
-from minibert.models.config import CUSTOM, BertConfig
+from minibert.models.config import CUSTOM, BertConfig, read_labels
 from minibert.models.hub import checkpoint_folder
 from minibert.models.initialization import initialize
 from minibert.models.parts import Parts
@@ -52,10 +52,12 @@ class PreTrained(Model):
     Attributes:
         parts: the factories of the parts that are not from BERT.
         vocabulary: the checksum of the vocabulary in the folder from which the model was loaded.
+        label_fault: the fault of the class names in its `config.json`; None without one.
     """
 
     parts: Parts
     vocabulary: str | None = None
+    label_fault: str | None = None
 
     def constants(self) -> Mapping[str, Array]:
         """Return the non-trainable arrays that other programs read from the file (dict)."""
@@ -152,6 +154,9 @@ class PreTrained(Model):
             initialize(params, missing, config.initializer_range, seed)
         model = cls(config, params=params, **parts.given())
         model.vocabulary = vocabulary
+        fault = read_labels(fields)[1]
+        if fault and "id2label" not in changes:
+            model.label_fault = f"{folder / CONFIG}: {fault}"
         return model
 
 

@@ -200,10 +200,7 @@ class BertConfig:
             kept["hidden_act"] = SAME_ACTIVATION.get(kept["hidden_act"], kept["hidden_act"])
         if kept.get("pad_token_id", 0) is None:  # no padding token
             del kept["pad_token_id"]
-        if not kept.get("id2label") and values.get("num_labels"):
-            kept["id2label"] = _default_labels(values["num_labels"])
-        if kept.get("id2label"):
-            kept["id2label"] = _with_int_keys(kept["id2label"])
+        kept["id2label"], _ = read_labels(values)
         return cls(**kept)
 
     def to_json(self, **more: Any) -> str:
@@ -269,6 +266,37 @@ def _checked_labels(labels: Any) -> dict[int, str]:
     if len(set(labels.values())) < len(labels):
         raise ValueError(f"id2label: two classes have the same name: {list(labels.values())}")
     return {i: labels[i] for i in range(len(labels))}
+
+
+def read_labels(values: Mapping[str, Any]) -> tuple[dict[int, str] | None, str | None]:
+    """Return the class names of a `config.json`, and their fault, if any.
+
+    Numbers are read as text. Other programs also write classes without names, with equal names or
+    with numbers that do not begin at 0. The number of classes is enough for a model, so these get
+    the default names, LABEL_0, LABEL_1, and so on; a task needs the names and reports the fault.
+
+    >>> read_labels({"id2label": {"0": "a", "1": "a"}})
+    ({0: 'LABEL_0', 1: 'LABEL_1'}, "id2label: two classes have the same name: ['a', 'a']")
+
+    Raises:
+        ValueError: `id2label` does not contain names by number, or `num_labels` is out of range.
+    """
+    stated, count = values.get("id2label"), values.get("num_labels")
+    if not stated:
+        return (_default_labels(count) if count else None), None
+    labels = _with_int_keys(stated)
+    names = [str(label) if isinstance(label, int | float) else label for label in labels.values()]
+    if not all(isinstance(name, str | None) for name in names):
+        raise ValueError(f"id2label: expected class names by number, got {stated!r}")
+    if type(count) is int and 0 < count != len(labels):  # which counts in transformers
+        return _default_labels(count), f"id2label: expected {count} names, as num_labels states"
+    default = _default_labels(len(labels))
+    if len(labels) == 1:
+        return default if names[0] is None else {0: names[0]}, None
+    try:
+        return _checked_labels(dict(zip(labels, names, strict=True))), None
+    except ValueError as error:
+        return default, str(error)
 
 
 def _default_labels(count: Any) -> dict[int, str]:

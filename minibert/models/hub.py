@@ -3,15 +3,74 @@
 import os
 import re
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
+
+from minibert.io.json import read_json
+from minibert.io.text import sanitize
 
 MINILM = "minilm"  # name of the checkpoint in the extra `minilm`
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-HUB_FILES = ["*.json", "vocab.txt", "model*.safetensors"]  # files to download; none is executable
+# Files to download, also in the numbered folders of sentence-transformers; none is executable.
+HUB_FILES = [
+    "*.json",
+    *(folder + name for folder in ("", "[0-9]_*/") for name in ("vocab.txt", "model*.safetensors")),
+]
+CONFIG, MODULES = "config.json", "modules.json"
+
+
+class Module(NamedTuple):
+    """A module of a sentence-transformers folder: the name of its class, and its folder."""
+
+    kind: str
+    folder: Path
 
 
 def checkpoint_folder(name: str | os.PathLike[str]) -> Path:
-    """Return the folder of a checkpoint (path).
+    """Return the folder that contains the model's configuration (path).
+
+    This is the folder of the name; or, of an old sentence-transformers folder, that of its
+    Transformer, such as `0_Transformer`.
+
+    Args:
+        name (str or path): as in `find_folder`.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint with that name.
+        ValueError: a `modules.json` without a `config.json` beside it is invalid.
+    """
+    folder = find_folder(name)
+    modules = [] if (folder / CONFIG).is_file() else read_modules(folder)
+    return next((each.folder for each in modules if each.kind == "Transformer"), folder)
+
+
+def read_modules(folder: Path) -> list[Module]:
+    """Return the modules of a sentence-transformers folder (list); of other folders, none.
+
+    Raises:
+        OSError: `modules.json` can't be read.
+        ValueError: it is invalid, a path leaves the folder, or a class is from another package.
+    """
+    path = folder / MODULES
+    modules = []
+    for fields in read_json(path, list) if path.is_file() else []:
+        if not isinstance(fields, dict):
+            raise ValueError(f"{path}: expected a list of objects")
+        kind, place = str(fields.get("type")), str(fields.get("path"))
+        parts = PureWindowsPath(place)  # which also splits at slashes
+        if parts.anchor or ".." in parts.parts or not (place.isprintable() or not place):
+            raise ValueError(f"{path}: path: expected a folder in it, got {sanitize(repr(place))}")
+        if not kind.startswith("sentence_transformers."):
+            raise ValueError(
+                f"{path}: type: expected a class of sentence_transformers, got {sanitize(kind)}; "
+                "code in a folder is never run"
+            )
+        modules.append(Module(kind.rpartition(".")[2], folder / place))
+    return modules
+
+
+def find_folder(name: str | os.PathLike[str]) -> Path:
+    """Return the folder of a name (path).
 
     Args:
         name (str or path): a path; or "minilm", the model with 6 layers in the extra `minilm`; or

@@ -48,7 +48,8 @@ def check_batch(
     mask = np.ones_like(ids) if attention_mask is None else attention_mask
     batch = Batch(ids, integers("token_type_ids", types), integers("attention_mask", mask))
     for name, array, limit in zip(Batch._fields, batch, (*limits, 2), strict=True):
-        require_range(name, has_shape(name, array, ids.shape), limit)
+        hint = "; resize_token_embeddings makes room for added tokens" if array is ids else ""
+        require_range(name, has_shape(name, array, ids.shape), limit, hint)
     return batch
 
 
@@ -82,11 +83,11 @@ def integers(name: str, values: ArrayLike) -> Array:
     return array
 
 
-def require_range(name: str, array: Array, limit: int) -> None:
+def require_range(name: str, array: Array, limit: int, hint: str = "") -> None:
     """Raise ValueError unless all integers are from 0 to `limit` - 1."""
     if array.size and (array.min() < 0 or array.max() >= limit):
         wrong = array[(array < 0) | (array >= limit)][0]
-        raise ValueError(f"{name}: expected integers from 0 to {limit - 1}, got {wrong}")
+        raise ValueError(f"{name}: expected integers from 0 to {limit - 1}, got {wrong}{hint}")
 
 
 def as_array(name: str, values: ArrayLike) -> Array:

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from minibert.io.json import read_json
-from minibert.io.text import read_lines
+from minibert.io.text import read_pieces
 from minibert.typing import Array
 
 SAVE, VOCABULARY = "minibert_save", "minibert_vocabulary"
@@ -67,9 +67,9 @@ def vocabulary_checksum(folder: Path) -> str | None:
     try:
         if (folder / TOKENIZER).is_file():
             ids = read_json(folder / TOKENIZER)["model"]["vocab"]
-            pairs = sorted((i, piece) for piece, i in ids.items())
         else:
-            pairs = list(enumerate(read_lines(folder / PIECES)))
+            ids = {piece: i for i, piece in enumerate(read_pieces(folder / PIECES))}
+        pairs = sorted((i, piece) for piece, i in ids.items())
         return hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None  # loading the tokenizer reports the error

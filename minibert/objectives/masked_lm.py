@@ -39,7 +39,8 @@ class MaskedLM(ModelObjective):
         latest: the metrics of the latest evaluation; None before the first.
 
     Raises:
-        ValueError: there is no ordinary token to train on or to evaluate on.
+        ValueError: there is no ordinary token to train on or to evaluate on, or the tokenizer has
+            more tokens than the model.
     """
 
     model: BertWithHead
@@ -54,6 +55,11 @@ class MaskedLM(ModelObjective):
         threads: int | None = None,
     ):
         super().__init__(model)
+        if len(tokenizer) > model.config.vocab_size:
+            raise ValueError(
+                f"tokenizer: expected at most {model.config.vocab_size} tokens, the model's, got "
+                f"{len(tokenizer)}; model.resize_token_embeddings({len(tokenizer)}) adds them"
+            )
         self.tokenizer, self.rows, self.settings = tokenizer, rows, settings
         self.threads = threads
         self.baseline: MaskedLMMetrics | None = None

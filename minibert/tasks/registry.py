@@ -26,8 +26,10 @@ def task_for(model: PreTrained) -> Task:
     the model's problem type.
 
     Raises:
-        ValueError: the table has no task for the model.
+        ValueError: the table has no task for the model, or its file had no valid class names.
     """
+    if model.label_fault:
+        raise ValueError(model.label_fault)
     names = [name for _, name in sorted((model.config.id2label or {}).items())]
     table = {(task.model_class.__name__, task.problem_type): task for task in TASKS.values()}
     for model_class in type(model).__mro__:

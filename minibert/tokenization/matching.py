@@ -39,6 +39,7 @@ class Matcher:
         self.vocabulary, self.normalizer = vocabulary, normalizer
         self.unk_id, self.longest_word = unk_id, longest_word
         self.vocab = dict(vocabulary.ids)
+        self.pieces = list(vocabulary.pieces)  # the text of each id, added tokens included
         self.added: dict[str, AddedToken] = {}
         self.in_text, self.in_normalized = Finder({}), Finder({})
         self.fast = FastPath(normalizer, self.split_word, self.match)
@@ -49,11 +50,13 @@ class Matcher:
         Raises:
             ValueError: the normalized text of a token is empty.
         """
-        added, vocab = dict(self.added), dict(self.vocab)
+        added, vocab, pieces = dict(self.added), dict(self.vocab), list(self.pieces)
         found: dict[bool, dict[str, tuple[AddedToken, int]]] = {False: {}, True: {}}
         for token in tokens:
             added[token.content] = token
-            vocab.setdefault(token.content, len(vocab))
+            if token.content not in vocab:
+                vocab[token.content] = len(pieces)
+                pieces.append(token.content)
         for content, token in added.items():
             text = self.normalizer.normalize(content) if token.normalized else content
             if not text:
@@ -61,8 +64,8 @@ class Matcher:
                     f"added token {content!r}: expected text after normalization, got an empty one"
                 )
             found[token.normalized][text] = token, vocab[content]
-        new = len(vocab) - len(self.vocab)
-        self.added, self.vocab = added, vocab
+        new = len(pieces) - len(self.pieces)
+        self.added, self.vocab, self.pieces = added, vocab, pieces
         self.in_text, self.in_normalized = Finder(found[False]), Finder(found[True])
         return new
 

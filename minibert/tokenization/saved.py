@@ -9,18 +9,23 @@ Read: the pieces from `tokenizer.json`, or from `vocab.txt` if there is no such 
 `added_tokens.json` of older folders. An option is taken from the first file that contains it, in
 the order `tokenizer_config.json`, `special_tokens_map.json`, `tokenizer.json`. Settings of
 truncation and padding are ignored; they are arguments of `encode`.
+
+Faults that do not matter are read as in transformers: ids without a piece or with several, repeated
+pieces, of which the last id counts, and a missing [MASK], which gets the next id.
 """
 
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from minibert.io.atomic import atomic_write
 from minibert.io.json import read_json
-from minibert.io.text import read_lines, sanitize
+from minibert.io.text import read_pieces, sanitize
 from minibert.tokenization.added import SURROGATE, AddedToken
 from minibert.tokenization.vocabulary import Vocabulary
 
@@ -49,16 +54,18 @@ NORMALIZER = {
     "lowercase": "do_lower_case",
 }
 MODEL = ["unk_token", "continuing_subword_prefix", "max_input_chars_per_word"]
+UNUSABLE = re.compile(r"[\n\r\0]")
 UNLIMITED = 10**9  # a longer length means None; transformers writes 10^30
 JSON_TYPES = {bool: "true or false", int: "an integer", str: "a string", type(None): "null"}
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
+log = logging.getLogger("minibert")
 
 AddedTokens = dict[int | str, AddedToken]  # by id, or by text if the file contains no id
 
 
 def write(
     folder: str | os.PathLike[str],
-    pieces: Sequence[str],
+    vocabulary: Vocabulary,
     options: Mapping[str, Any],
     added: Mapping[int, AddedToken],
 ) -> None:
@@ -66,13 +73,13 @@ def write(
 
     Args:
         folder: created if missing.
-        pieces: the pieces in the order of their ids.
+        vocabulary: the pieces and their ids.
         options: values of all `OPTIONS`; a length of None is not written.
         added: added tokens by id, special ones included.
     """
     with atomic_write(Path(folder) / VOCABULARY) as path:
-        path.write_text("".join(f"{piece}\n" for piece in pieces), "utf-8", newline="\n")
-    _write_json(Path(folder) / WHOLE, _whole(pieces, options, added))
+        path.write_text("".join(f"{piece}\n" for piece in vocabulary.pieces), "utf-8", newline="\n")
+    _write_json(Path(folder) / WHOLE, _whole(vocabulary.ids, options, added))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_input_names": INPUTS,  # of BERT; some relatives have no segments
@@ -83,8 +90,14 @@ def write(
     _write_json(Path(folder) / CONFIG, config)
 
 
-def read(folder: str | os.PathLike[str]) -> tuple[list[str], dict[str, Any], list[AddedToken]]:
-    """Return a tokenizer's pieces, the options in its files, and its added tokens.
+def read(
+    folder: str | os.PathLike[str], changes: Mapping[str, Any]
+) -> tuple[Vocabulary, dict[str, Any], list[AddedToken]]:
+    """Return a tokenizer's vocabulary, the options in its files, and its added tokens.
+
+    Args:
+        folder: contains the files.
+        changes: options with other values than in the files.
 
     Raises:
         OSError: `tokenizer.json` and `vocab.txt` are missing, or a file cannot be read.
@@ -96,7 +109,8 @@ def read(folder: str | os.PathLike[str]) -> tuple[list[str], dict[str, Any], lis
     if (folder / WHOLE).is_file():
         whole = read_json(folder / WHOLE)
         try:
-            pieces, options, added = _read_whole(whole)
+            ids, options, added = _read_whole(whole)
+            size = max(ids.values(), default=-1) + 1
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             reason = sanitize(f"{type(error).__name__}: {error}")
             raise ValueError(f"{folder / WHOLE}: not a tokenizer's file ({reason})") from None
@@ -104,7 +118,8 @@ def read(folder: str | os.PathLike[str]) -> tuple[list[str], dict[str, Any], lis
             raise ValueError(f"{folder / WHOLE}: {error}") from None
         options = _options(options, folder / WHOLE)
     else:
-        pieces = list(read_lines(folder / VOCABULARY))
+        pieces = read_pieces(folder / VOCABULARY)
+        ids, size = {piece: i for i, piece in enumerate(pieces)}, len(pieces)
     for name in SPECIAL_MAP, CONFIG:
         if (folder / name).is_file():
             config = read_json(folder / name)
@@ -122,14 +137,26 @@ def read(folder: str | os.PathLike[str]) -> tuple[list[str], dict[str, Any], lis
                 raise ValueError(f"{folder / LEGACY}: {error}") from None
     if (options.get("model_max_length") or 0) > UNLIMITED:
         options["model_max_length"] = None
-    return pieces, options, _in_order_of_ids(added, set(pieces), folder)
+    options |= changes
+    prefix = options.get("continuing_subword_prefix", "##")
+    try:
+        vocabulary = Vocabulary.with_gaps(ids, size, prefix)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: {sanitize(error)}") from None
+    if unused := size - len(set(ids.values())):
+        log.warning("%s: %s of %s ids have no piece of their own", folder, unused, size)
+    tokens = _in_order_of_ids(added, vocabulary, folder)
+    mask = options.get("mask_token", "[MASK]")
+    if mask not in ids and mask not in {token.content for token in tokens}:
+        tokens.append(AddedToken(mask, normalized=False, special=True))
+    return vocabulary, options, tokens
 
 
-def _in_order_of_ids(added: AddedTokens, pieces: set[str], folder: Path) -> list[AddedToken]:
+def _in_order_of_ids(added: AddedTokens, vocabulary: Vocabulary, folder: Path) -> list[AddedToken]:
     """Return the added tokens, those with ids first; refuse ids that leave a gap."""
     tokens = {token.content: token for token in added.values()}  # later files override earlier ones
     text_of = {i: token.content for i, token in added.items() if isinstance(i, int)}
-    next_id = len(pieces)
+    pieces, next_id = vocabulary.ids, len(vocabulary)
     for i in sorted(text_of):
         if text_of[i] not in pieces and i != next_id:
             raise ValueError(
@@ -141,7 +168,7 @@ def _in_order_of_ids(added: AddedTokens, pieces: set[str], folder: Path) -> list
 
 
 def _whole(
-    pieces: Sequence[str], options: Mapping[str, Any], added: Mapping[int, AddedToken]
+    vocabulary: Mapping[str, int], options: Mapping[str, Any], added: Mapping[int, AddedToken]
 ) -> dict[str, Any]:
     """Return the content of tokenizer.json."""
     ids = {token.content: i for i, token in added.items()}
@@ -165,13 +192,13 @@ def _whole(
         "model": {
             "type": "WordPiece",
             **{name: options[name] for name in MODEL},
-            "vocab": {piece: i for i, piece in enumerate(pieces)},
+            "vocab": dict(vocabulary),
         },
     }
 
 
-def _read_whole(whole: dict[str, Any]) -> tuple[list[str], dict[str, Any], AddedTokens]:
-    """Return the pieces, options and added tokens of tokenizer.json."""
+def _read_whole(whole: dict[str, Any]) -> tuple[dict[str, int], dict[str, Any], AddedTokens]:
+    """Return the ids of the pieces, the options and the added tokens of tokenizer.json."""
     model = whole["model"]
     untyped = "WordPiece" if "max_input_chars_per_word" in model else "one of no type"
     kind = model.get("type", untyped)  # old files do not contain it
@@ -187,7 +214,9 @@ def _read_whole(whole: dict[str, Any]) -> tuple[list[str], dict[str, Any], Added
         added[_check_id(token["id"])] = _added_token(token)
     if not isinstance(model["vocab"], dict):
         raise TypeError("model: vocab: expected an object")
-    return Vocabulary(model["vocab"]).pieces, options, added
+    # White space and NUL are never part of a word, so such a piece is never used.
+    usable = {piece: i for piece, i in model["vocab"].items() if not UNUSABLE.search(piece)}
+    return {piece: _check_id(i, "vocab") for piece, i in usable.items()}, options, added
 
 
 def _part(whole: dict[str, Any], name: str, expected: set[str | None]) -> dict[str, Any]:
@@ -230,10 +259,16 @@ def _frame_tokens(whole: dict[str, Any]) -> tuple[str, str]:
 def _options(config: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the options of a configuration, with their types checked."""
     options = {}
+    if "max_len" in config:  # the name in old files
+        config = {"model_max_length": config["max_len"], **config}
     for name in OPTIONS.keys() & config.keys():
         value = config[name]
+        if name.endswith("_token") and value is None:  # not stated
+            continue
         if name.endswith("_token") and isinstance(value, dict):
             value = value.get("content")  # the format of transformers up to version 4
+        if isinstance(value, float) and value.is_integer():  # 1e30, for example
+            value = int(value)
         is_broken = isinstance(value, str) and SURROGATE.search(value)
         if type(value) not in OPTIONS[name] or is_broken:
             expected = " or ".join(JSON_TYPES[kind] for kind in OPTIONS[name])
@@ -261,9 +296,9 @@ def _added_tokens(config: dict[str, Any], path: Path) -> AddedTokens:
     return added | {token.content: token for token in tokens if token.content not in known}
 
 
-def _check_id(i: Any) -> int:
+def _check_id(i: Any, what: str = "added token") -> int:
     if type(i) is not int:
-        raise TypeError(f"added token: expected an integer as its id, got {i!r}")
+        raise TypeError(f"{what}: expected an integer as its id, got {i!r}")
     return i
 
 

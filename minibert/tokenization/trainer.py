@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import add
 from typing import Any, Literal, TypeVar, get_args
 
+from minibert.tokenization.alphabet import AlphabetLimit, choose_alphabet
 from minibert.tokenization.normalizer import Normalizer
 
 Score = Literal["frequency", "likelihood"]
@@ -20,7 +21,7 @@ def learn_vocabulary(
     special_tokens: Sequence[str],
     score: Score = "frequency",
     min_frequency: int = 2,
-    limit_alphabet: int | None = 1000,
+    limit_alphabet: AlphabetLimit = "auto",
     initial_alphabet: Iterable[str] = "",
     longest_word: int = 100,
     prefix: str = "##",
@@ -50,8 +51,9 @@ def learn_vocabulary(
         special_tokens: the first pieces.
         score: criterion of the best pair; see `merge_pairs`.
         min_frequency (int): minimum count of a pair to merge.
-        limit_alphabet (int or None): maximum number of letters, None for no limit. Words with other
-            letters are dropped, so that no pair is merged across a missing letter.
+        limit_alphabet (int, "auto" or None): maximum number of letters, None for no limit; see
+            `choose_alphabet`. Words with other letters are dropped, so that no pair is merged
+            across a missing letter.
         initial_alphabet: letters to include even if they are rare or absent.
         longest_word (int): maximum number of characters; longer words are dropped.
         prefix: marks a piece that continues a word.
@@ -75,7 +77,8 @@ def learn_vocabulary(
     counted = count_words(texts, normalizer)
     # A longer word becomes the unknown token, so its pieces would never be used.
     counts = {word: count for word, count in counted.items() if len(word) <= longest_word}
-    letters = select_alphabet(counts, limit_alphabet, initial_alphabet)
+    room = vocab_size - len(set(special_tokens))
+    letters = choose_alphabet(counts, limit_alphabet, initial_alphabet, room)
     known = set(letters)
     words = {word: count for word, count in counts.items() if known.issuperset(word)}
     continuing = sorted({letter for word in words for letter in word[1:]})
@@ -94,9 +97,11 @@ def learn_vocabulary(
         if piece is None and not exact:
             break
         if piece is None:
+            hint = "" if len(words) == len(counts) else ", raise limit_alphabet"
             raise ValueError(
                 f"vocab_size: expected at most {len(vocabulary)}, all that these texts give with "
-                f"min_frequency {min_frequency}, got {vocab_size}; add text or reduce vocab_size"
+                f"min_frequency {min_frequency}, got {vocab_size}; add text{hint} or reduce "
+                "vocab_size"
             )
         vocabulary[piece] = None
     return list(vocabulary)
@@ -118,37 +123,6 @@ def count_words(texts: Iterable[str], normalizer: Normalizer) -> Counter[str]:
         for word in normalizer.words(chunk):
             words[word] += count
     return words
-
-
-def select_alphabet(
-    words: Mapping[str, int], limit: int | None = None, initial: Iterable[str] = ""
-) -> list[str]:
-    """Return the most frequent letters of words, sorted; ties in code point order.
-
-    >>> select_alphabet({"cab": 2, "ad": 1}, limit=3, initial="z")
-    ['a', 'b', 'z']
-
-    Args:
-        words: count of each word.
-        limit (int or None): maximum number of letters; None for no limit.
-        initial: letters that are included first.
-
-    Raises:
-        ValueError: the limit is below 1, or an initial letter is not a single character.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit_alphabet: expected at least 1, got {limit}")
-    counts: Counter[str] = Counter()
-    for word, count in words.items():
-        for letter in word:
-            counts[letter] += count
-    always = list(dict.fromkeys(initial))
-    for letter in always:
-        if len(letter) != 1:
-            raise ValueError(f"initial_alphabet: expected single letters, got {letter!r}")
-        del counts[letter]
-    others = sorted(counts, key=lambda letter: (-counts[letter], letter))
-    return sorted([*always, *others][:limit])
 
 
 def merge_pairs(

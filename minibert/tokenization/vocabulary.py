@@ -3,10 +3,14 @@
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 # Replacements of `join_pieces`: spaces that written English does not contain (Hugging Face's list).
 CLEAN_UP = [(f" {mark}", mark) for mark in [".", "?", "!", ","]]
 CLEAN_UP += [(" ' ", "'"), *((f" {end}", end) for end in ["n't", "'m", "'s", "'ve", "'re"])]
+
+NOT_A_LINE = re.compile(r"[\n\r\0\ud800-\udfff]")
+MAX_UNUSED_IDS = 100_000  # in a file; more are a mistake, and would need memory
 
 
 class Vocabulary:
@@ -26,7 +30,6 @@ class Vocabulary:
     """
 
     def __init__(self, pieces: Sequence[str] | Mapping[str, int], prefix: str = "##"):
-        self.prefix = prefix
         if isinstance(pieces, str):
             raise TypeError("vocabulary: expected pieces, got one string; see from_pretrained")
         self.pieces = _sort_by_id(pieces) if isinstance(pieces, Mapping) else list(pieces)
@@ -38,8 +41,50 @@ class Vocabulary:
                 raise ValueError(
                     f"vocabulary: {piece!r} occurs twice, at {self.ids[piece]} and {i}"
                 )
-            if re.search(r"[\n\r\0\ud800-\udfff]", piece):
+            if NOT_A_LINE.search(piece):
                 raise ValueError(f"vocabulary[{i}]: expected a line of text, got {piece!r}")
+        self._index(prefix)
+
+    @classmethod
+    def with_gaps(cls, ids: Mapping[str, int], size: int, prefix: str = "##") -> Self:
+        """Return a vocabulary in which an id may have no piece, or several, as a file may state.
+
+        >>> vocabulary = Vocabulary.with_gaps({"[UNK]": 0, "un": 3}, 5)
+        >>> vocabulary.pieces
+        ['[UNK]', '', '', 'un', '']
+
+        Args:
+            ids: the id of each piece.
+            size: the number of ids, used or unused.
+            prefix: marks a piece that continues a word.
+
+        Raises:
+            TypeError: an id is not an integer.
+            ValueError: an id is out of range, a piece is not a line of text, or nearly all ids are
+                unused.
+        """
+        if size > len(ids) + MAX_UNUSED_IDS:
+            raise ValueError(
+                f"vocabulary: expected at most {MAX_UNUSED_IDS:,} unused ids, got {size} ids for "
+                f"{len(ids)} pieces"
+            )
+        vocabulary = cls((), prefix)
+        vocabulary.pieces = [""] * size
+        for piece, i in ids.items():
+            if type(i) is not int:
+                raise TypeError(f"vocabulary: {piece!r}: expected an integer as its id, got {i!r}")
+            if not 0 <= i < size or NOT_A_LINE.search(piece):
+                raise ValueError(
+                    f"vocabulary: expected lines of text with ids from 0, got {i} for {piece!r}"
+                )
+            vocabulary.pieces[i] = piece
+        vocabulary.ids = dict(sorted(ids.items(), key=lambda item: item[1]))
+        vocabulary._index(prefix)
+        return vocabulary
+
+    def _index(self, prefix: str) -> None:
+        """Set the tables of `split_word`."""
+        self.prefix = prefix
         continuing = {
             p.removeprefix(prefix): i for p, i in self.ids.items() if p.startswith(prefix)
         }
@@ -50,7 +95,7 @@ class Vocabulary:
         )
 
     def __len__(self) -> int:
-        """Return V, the number of pieces."""
+        """Return V, the number of ids, unused ones included."""
         return len(self.pieces)
 
     def split_word(self, word: str) -> list[tuple[int, int]] | None:

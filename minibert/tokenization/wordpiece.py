@@ -8,6 +8,7 @@ from typing import Any, Self
 from minibert.models.hub import checkpoint_folder
 from minibert.tokenization import saved
 from minibert.tokenization.added import AddedToken, as_added_tokens
+from minibert.tokenization.alphabet import AlphabetLimit
 from minibert.tokenization.encoding import TextEncoder
 from minibert.tokenization.framing import Frame
 from minibert.tokenization.matching import Matcher
@@ -38,7 +39,8 @@ class WordPieceTokenizer(TextEncoder):
     [2, 5, 6, 7, 8, 3]
 
     Args:
-        vocabulary: the pieces in the order of their ids, or a mapping from pieces to ids.
+        vocabulary: the pieces in the order of their ids, or a mapping from pieces to ids; or a
+            `Vocabulary`.
         do_lower_case (bool): see `Normalizer`.
         strip_accents (bool or None): see `Normalizer`.
         tokenize_chinese_chars (bool): see `Normalizer`.
@@ -61,7 +63,7 @@ class WordPieceTokenizer(TextEncoder):
 
     def __init__(
         self,
-        vocabulary: Sequence[str] | Mapping[str, int],
+        vocabulary: Sequence[str] | Mapping[str, int] | Vocabulary,
         *,
         do_lower_case: bool = True,
         strip_accents: bool | None = None,
@@ -77,7 +79,9 @@ class WordPieceTokenizer(TextEncoder):
         added_tokens: Iterable[str | AddedToken] = (),
         model_max_length: int | None = None,
     ):
-        self.vocabulary = Vocabulary(vocabulary, continuing_subword_prefix)
+        if not isinstance(vocabulary, Vocabulary):
+            vocabulary = Vocabulary(vocabulary, continuing_subword_prefix)
+        self.vocabulary = vocabulary
         self.normalizer = Normalizer(
             do_lower_case, strip_accents, tokenize_chinese_chars, clean_text
         )
@@ -106,7 +110,7 @@ class WordPieceTokenizer(TextEncoder):
         *,
         score: Score = "frequency",
         min_frequency: int = 2,
-        limit_alphabet: int | None = 1000,
+        limit_alphabet: AlphabetLimit = "auto",
         initial_alphabet: Iterable[str] = "",
         special_tokens: Iterable[str] = (),
         exact: bool = True,
@@ -121,7 +125,8 @@ class WordPieceTokenizer(TextEncoder):
             score: criterion of the pair of pieces to merge: its `frequency`, or the `likelihood`
                 score, its frequency relative to that of its pieces.
             min_frequency (int): minimum count of a pair to merge.
-            limit_alphabet (int or None): maximum number of letters.
+            limit_alphabet (int, "auto" or None): maximum number of letters; "auto": 1,000, or as
+                many as fit into the vocabulary; None: all.
             initial_alphabet: letters to include even if they are rare or absent.
             special_tokens: further special tokens, in addition to the five.
             exact (bool): raise an error if the texts yield fewer than `vocab_size` pieces.
@@ -155,12 +160,12 @@ class WordPieceTokenizer(TextEncoder):
 
     @property
     def vocab_size(self) -> int:
-        """V, the number of pieces (int), without added tokens."""
+        """V, the number of ids (int), without added tokens."""
         return len(self.vocabulary)
 
     def __len__(self) -> int:
         """Return the number of ids: V, and added tokens that are not in the vocabulary."""
-        return len(self.vocab)
+        return len(self._matcher.pieces)
 
     @property
     def vocab(self) -> Mapping[str, int]:
@@ -202,7 +207,7 @@ class WordPieceTokenizer(TextEncoder):
             ValueError: a token is empty, or empty after normalization.
         """
         new = self._matcher.add(as_added_tokens(tokens, special_tokens))
-        self._frame = Frame(self.cls_token_id, self.sep_token_id, list(self.vocab))
+        self._frame = Frame(self.cls_token_id, self.sep_token_id, self._matcher.pieces)
         return new
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
@@ -216,7 +221,7 @@ class WordPieceTokenizer(TextEncoder):
         return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
-        """Return the tokens of ids.
+        """Return the tokens of ids; that of an unused id is "".
 
         Raises:
             TypeError: an id is not an integer.
@@ -239,9 +244,8 @@ class WordPieceTokenizer(TextEncoder):
             clean_up (bool): remove spaces before full stops, commas and English contractions.
         """
         tokens = self.convert_ids_to_tokens(ids)
-        if skip_special_tokens:
-            special = set(self.all_special_tokens)
-            tokens = [token for token in tokens if token not in special]
+        skipped = {"", *(self.all_special_tokens if skip_special_tokens else ())}
+        tokens = [token for token in tokens if token not in skipped]
         return join_pieces(tokens, self.vocabulary.prefix, clean_up)
 
     def decode_batch(
@@ -266,22 +270,24 @@ class WordPieceTokenizer(TextEncoder):
         known["continuing_subword_prefix"] = self.vocabulary.prefix
         options = {name: known[name] for name in saved.OPTIONS}
         added = {self.vocab[token.content]: token for token in self.added_tokens}
-        saved.write(folder, self.vocabulary.pieces, options, added)
+        saved.write(folder, self.vocabulary, options, added)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
+    def from_pretrained(cls, folder: str | os.PathLike[str], **changes: Any) -> Self:
         """Return the tokenizer of a folder with `tokenizer.json` or `vocab.txt`; see `saved`.
 
-        The folder may be named as on Hugging Face's hub; see `models.hub.checkpoint_folder`.
+        Args:
+            folder: a folder, or a name on Hugging Face's hub; see `models.hub.checkpoint_folder`.
+            changes: options of the tokenizer with other values than in the files.
 
         Raises:
             OSError: both files are missing, or one cannot be read.
             ValueError: a file is invalid, or the files do not match; the message names the file.
         """
         folder = checkpoint_folder(folder)
-        pieces, options, added = saved.read(folder)
+        vocabulary, options, added = saved.read(folder, changes)
         try:
-            return cls(pieces, added_tokens=added, **options)
+            return cls(vocabulary, added_tokens=added, **options)
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
 

@@ -1,5 +1,6 @@
 """Fine-tuning: settings, the start of a run, and the run itself."""
 
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,10 @@ __all__ = [
 ]
 
 SAMPLE = 500  # texts whose tokens are counted before the default number of shards is chosen
+
+
+NEW_POSITIONS = 64  # of a new model, in tokens
+log = logging.getLogger("minibert")
 
 
 @dataclass(frozen=True)
@@ -86,16 +91,17 @@ class ModelSource:
     Args:
         model: a folder or a name on the hub of a pre-trained model; None: a new model.
         tokenizer: the folder of a new model's tokenizer; None: it is trained on the examples.
-        size: the preset of a new model.
-        max_length: the positions of a new model, in tokens.
+        size: the preset of a new model; None: "tiny".
+        max_length: in tokens; longer texts are cut. None: the positions of a pre-trained model, or
+            64 of a new one.
         dropout: the dropout probability of hidden states and attention.
         config: further fields of a new model's configuration.
     """
 
     model: str | os.PathLike | None = None
     tokenizer: str | os.PathLike | None = None
-    size: str = "tiny"
-    max_length: int = 64
+    size: str | None = None
+    max_length: int | None = None
     dropout: float = DROPOUT
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -121,16 +127,39 @@ class ModelSource:
             **task.config(),
         }
         if self.model is not None:
-            folder = checkpoint_folder(self.model)
-            model = task.model_class.from_pretrained(folder, seed=seed, **fields)
-            return model, WordPieceTokenizer.from_pretrained(folder)
+            return self._load_pretrained(task, seed, fields)
         if self.tokenizer is not None:
             tokenizer = WordPieceTokenizer.from_pretrained(self.tokenizer)
         else:
             tokenizer = task.train_tokenizer(examples.texts, examples.pairs)
         changes = {**self.config, **fields}
-        config = fresh_config(self.size, tokenizer, self.max_length, **changes)
+        length = NEW_POSITIONS if self.max_length is None else self.max_length
+        config = fresh_config(self.size or "tiny", tokenizer, length, **changes)
         return task.model_class(config, seed=seed), tokenizer
+
+    def _load_pretrained(
+        self, task: Task, seed: int, fields: Mapping[str, Any]
+    ) -> tuple[Any, WordPieceTokenizer]:
+        """Return a pre-trained model and its tokenizer, with a row for each of its tokens."""
+        given = [name for name in ("size", "tokenizer") if getattr(self, name) is not None]
+        for name in [*given, *self.config]:
+            raise ValueError(f"{name}: leave it out; the model in {self.model} determines it")
+        folder = checkpoint_folder(str(self.model))
+        model: Any = task.model_class.from_pretrained(folder, seed=seed, **fields)
+        tokenizer = WordPieceTokenizer.from_pretrained(folder)
+        tokens, known = len(tokenizer), model.config.vocab_size
+        if tokens > known:
+            log.warning("%s: %s tokens are new to the model of %s", folder, tokens - known, known)
+            model.resize_token_embeddings(tokens)
+        if self.max_length is not None:
+            positions = model.config.max_position_embeddings
+            if not 3 <= self.max_length <= positions:
+                raise ValueError(
+                    f"max_length: expected 3 to {positions} tokens, the positions of the model in "
+                    f"{self.model}, got {self.max_length}"
+                )
+            model.resize_position_embeddings(self.max_length)
+        return model, tokenizer
 
 
 @dataclass

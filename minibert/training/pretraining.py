@@ -197,7 +197,8 @@ def guess(
         raise ValueError(f"expected a {tokenizer.mask_token} in the text, got {text!r}")
     logits = model.predict(batch, places[None, :])[0]  # (M, V)
     probabilities, _ = softmax_forward(logits)
-    best = np.argsort(-probabilities, axis=-1, kind="stable")[:, :top]
+    named = probabilities[:, : len(tokenizer)]  # a model may have more ids, for a round number
+    best = np.argsort(-named, axis=-1, kind="stable")[:, :top]
     return [
         [(piece, float(row[i])) for i, piece in zip(ids, pieces, strict=True)]
         for row, ids in zip(probabilities, best, strict=True)

@@ -14,6 +14,7 @@ import shutil
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -210,17 +211,40 @@ def seed_sentences(folder: Path) -> None:
     modules = [
         {"path": "", "type": "sentence_transformers.models.Transformer"},
         {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-        {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+        {"path": "3_Normalize", "type": "sentence_transformers.models.Normalize"},
     ]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 10}')
     (folder / "1_Pooling").mkdir(exist_ok=True)
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    pooling = {"pooling_mode": ["mean", "weightedmean"], "include_prompt": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (folder / "2_Dense").mkdir(exist_ok=True)
+    dense = {"in_features": 16, "out_features": 3, "activation_function": "torch.nn.Identity"}
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(dense))
+    arrays = {"linear.weight": np.ones((3, 16), np.float32), "linear.bias": np.ones(3, np.float32)}
+    save_file(arrays, folder / "2_Dense" / "model.safetensors")
+    settings = {"prompts": {"q": "the cat: "}, "default_prompt_name": "q", "truncate_dim": 2}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+
+
+def seed_former_sentences(folder: Path) -> None:
+    """Write a model as sentence-transformers did before version 5.4."""
+    seed_sentences(folder)
+    pooling = {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (folder / "2_Dense" / "config.json").write_text('{"in_features": 8, "out_features": 2}')
+    arrays = {"linear.weight": np.ones((2, 8), np.float32), "linear.bias": np.ones(2, np.float32)}
+    save_file(arrays, folder / "2_Dense" / "model.safetensors")
+    config = {"max_seq_length": None, "do_lower_case": True}
+    (folder / "sentence_bert_config.json").write_text(json.dumps(config))
 
 
 def read_sentences(folder: Path) -> None:
-    """Turn a text into a vector."""
-    FeatureExtractor.from_pretrained(folder)([TEXT], threads=1)
+    """Turn a text into a vector; NaN in the weights is allowed."""
+    extractor = FeatureExtractor.from_pretrained(folder)
+    with suppress(FloatingPointError):
+        extractor([TEXT], threads=1)
 
 
 class Loud:
@@ -403,7 +427,14 @@ TARGETS = {
     "index": Target(seed_shards, "model.safetensors.index.json", read_model),
     "sentences": Target(seed_sentences, "modules.json", read_sentences),
     "pooling": Target(seed_sentences, "1_Pooling/config.json", read_sentences),
+    "former-pooling": Target(seed_former_sentences, "1_Pooling/config.json", read_sentences),
     "sentence-length": Target(seed_sentences, "sentence_bert_config.json", read_sentences),
+    "lower-case": Target(seed_former_sentences, "sentence_bert_config.json", read_sentences),
+    "sentence-settings": Target(
+        seed_sentences, "config_sentence_transformers.json", read_sentences
+    ),
+    "dense": Target(seed_sentences, "2_Dense/config.json", read_sentences),
+    "dense-weights": Target(seed_sentences, "2_Dense/model.safetensors", read_sentences),
     "pickle": Target(seed_pickle, "pytorch_model.bin", read_pickle),
     **{
         name.split(".")[1]: Target(seed_table(name), name, read_table(name))

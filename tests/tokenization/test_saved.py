@@ -60,8 +60,9 @@ def test_save_and_load_round_trip(tmp_path_factory, more, options):
     assert state(WordPieceTokenizer.from_pretrained(folder)) == state(tokenizer)
     (folder / "tokenizer.json").unlink()  # the other files contain all but the added tokens
     options.pop("added_tokens", None)
-    expected = state(WordPieceTokenizer(pieces, **options))
-    assert state(WordPieceTokenizer.from_pretrained(folder)) == expected
+    if pieces == [piece.rstrip() for piece in pieces]:  # white space at the ends is dropped
+        expected = state(WordPieceTokenizer(pieces, **options))
+        assert state(WordPieceTokenizer.from_pretrained(folder)) == expected
     WordPieceTokenizer(pieces, **options).save_pretrained(folder)
     (
         folder / "tokenizer_config.json"
@@ -139,8 +140,9 @@ def test_save_pretrained_writes_the_expected_files(tmp_path):
 
 
 def test_from_pretrained_works_without_a_configuration(tmp_path):
-    (tmp_path / "vocab.txt").write_bytes("".join(f"{p}\r\n" for p in PIECES).encode())
-    assert state(WordPieceTokenizer.from_pretrained(tmp_path)) == state(WordPieceTokenizer(PIECES))
+    pieces = [piece for piece in PIECES if not piece or not piece[-1].isspace()]
+    (tmp_path / "vocab.txt").write_bytes("".join(f"{p}\r\n" for p in pieces).encode())
+    assert state(WordPieceTokenizer.from_pretrained(tmp_path)) == state(WordPieceTokenizer(pieces))
 
 
 def test_from_pretrained_reads_configurations_of_transformers(tmp_path):
@@ -192,10 +194,6 @@ def test_from_pretrained_names_an_invalid_vocabulary(tmp_path):
     (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
     with pytest.raises(ValueError, match=r"vocab\.txt, line 2: byte 0xff is not UTF-8"):
         WordPieceTokenizer.from_pretrained(tmp_path)
-    (tmp_path / "vocab.txt").write_text("[PAD]\na\na\n")
-    with pytest.raises(ValueError, match="'a' occurs twice") as caught:
-        WordPieceTokenizer.from_pretrained(tmp_path)
-    assert str(tmp_path) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +202,7 @@ def test_from_pretrained_names_an_invalid_vocabulary(tmp_path):
         ("a\nb\n", r"unk_token: expected a piece of the vocabulary, got '\[UNK\]'"),
         ("\n", r"unk_token: expected a piece of the vocabulary, got '\[UNK\]'"),
         ("[UNK]\na\n", r"sep_token: expected a piece of the vocabulary, got '\[SEP\]'"),
-        ("[UNK]\n\na\n\n", r"'' occurs twice, at 1 and 3"),
+        ("[UNK]\n\na\n\n", r"sep_token: expected a piece of the vocabulary, got '\[SEP\]'"),
     ],
 )
 def test_from_pretrained_refuses_an_incomplete_vocabulary(tmp_path, lines, message):
@@ -351,7 +349,9 @@ def test_from_pretrained_needs_tokenizer_json_only(whole, tmp_path):
     ("changes", "message"),
     [
         ({"model": {"type": "BPE"}}, "model: expected WordPiece, got BPE"),
-        ({"model": {"vocab": {"[UNK]": 0, "a": 2}}}, "found 2 for 'a' where 1 should be"),
+        ({"model": {"vocab": {"[UNK]": 0, "a": -2}}}, "ids from 0, got -2 for 'a'"),
+        ({"model": {"vocab": {"[UNK]": 0, "a": "2"}}}, "vocab: expected an integer as its id"),
+        ({"model": {"vocab": {"[UNK]": 0, "a": 10**9}}}, "at most 100,000 unused ids, got 10+1 "),
         (
             {"model": {"vocab": ["a"]}},
             r"not a tokenizer's file \(TypeError: model: vocab: expected an object\)$",

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.tokenization import WordPieceTokenizer
-from minibert.tokenization.trainer import learn_vocabulary, merge_pairs, select_alphabet
+from minibert.tokenization.alphabet import select_alphabet
+from minibert.tokenization.trainer import learn_vocabulary, merge_pairs
 
 WORDS = st.text("abcd", min_size=1, max_size=8)
 TRIPLES = list(product("abcde", "fghi", "jklmn"))
