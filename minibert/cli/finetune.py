@@ -29,6 +29,7 @@ from minibert.data.tables import read_records
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
 from minibert.tasks.base import Task
+from minibert.tasks.baselines import compare
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tasks.registry import TASKS, guess_task
@@ -39,6 +40,7 @@ from minibert.training.loop import Interrupted
 log = logging.getLogger("minibert")
 
 IMBALANCE_RATIO = 3  # largest class to smallest class, above which --class-weight is suggested
+MAX_CLASSES_PER_LINE = 20  # more are printed one per line
 MAX_LENGTH = 128  # positions of a new model, in tokens; short texts cost no more than with fewer
 MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
 
@@ -215,7 +217,11 @@ def _report_classes(task: Task, examples: Examples, class_weight: str | None) ->
     counts = task.class_counts(examples.labels).most_common()
     if not counts:
         return
-    print("classes: " + ", ".join(f"{name} {count:,}" for name, count in counts))
+    cells = [f"{name} {count:,}" for name, count in counts]
+    if len(cells) > MAX_CLASSES_PER_LINE:
+        print("classes:", *cells, sep="\n  ")
+    else:
+        print("classes: " + ", ".join(cells))
     (largest, most), (smallest, fewest) = counts[0], counts[-1]
     if most > IMBALANCE_RATIO * fewest and class_weight is None:
         print(
@@ -313,5 +319,4 @@ def _print_baseline(task: Task, examples: Examples, held_out: Examples, metrics:
         return
     name, baseline = found
     print(f"{name}: {baseline}")
-    if baseline.main >= metrics.main:
-        print("the baseline is at least as good as BERT on these texts, and cheaper")
+    print(compare(metrics, baseline, len(held_out)))
