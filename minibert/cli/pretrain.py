@@ -33,7 +33,12 @@ from minibert.optim import Optimizer
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import Interrupted, Settings, pretrain
-from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
+from minibert.training.checkpoint import (
+    finish_run,
+    read_state,
+    restore_optimizer,
+    resume_point,
+)
 from minibert.training.defaults import default_shards, fresh_config, pretraining_rate
 from minibert.training.mpi import ending_together, launched_ranks
 from minibert.training.pretraining import objective_for, optimizer_for, steps_in
@@ -96,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
     ranks = launched_ranks()
     with ending_together(ranks):
-        if options.resume and not checkpoints(options.out):
+        if options.resume and resume_point(options.out) is None:
             raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
         # Only rank 0 writes files.
         with nullcontext() if ranks.rank else run_lock(options.out, resume=options.resume):
@@ -104,12 +109,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
-    found = checkpoints(options.out) if options.resume else []
+    found = resume_point(options.out) if options.resume else None
     if ranks.rank:
         logging.disable()  # only rank 0 prints
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
     config = _new_config(options, tokenizer)
-    saved = read_state(found[-1])["settings"] if found else {}
+    saved = read_state(found)["settings"] if found else {}
     defaults: dict[str, Any] = {
         "steps": STEPS,
         "learning_rate": pretraining_rate(config),
@@ -123,6 +128,9 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     if found and options.minutes is not None:  # converted to steps when the run started
         settings = replace(settings, steps=saved["steps"])
     model, optimizer = _start(options, config, settings, found)
+    if found == options.out:
+        log.info("%s: this run is finished; nothing is left to train", options.out)
+        return
     if options.minutes is not None and not found:
         objective = objective_for(model)(model, tokenizer, rows, None, settings)
         steps = steps_in(options.minutes, model, objective, settings, options.threads)
@@ -156,6 +164,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     print(f"held out:          {result}")
     print(f"unigram baseline:  {objective.baseline}")
     draw_curves(options.out)
+    if not options.keep_checkpoints:
+        finish_run(options.out)
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
 
 
@@ -229,16 +239,17 @@ def _pack(
 
 
 def _start(
-    options: argparse.Namespace, config: BertConfig, settings: Settings, found: list[Path]
+    options: argparse.Namespace, config: BertConfig, settings: Settings, found: Path | None
 ) -> tuple[Any, Optimizer | None]:
-    """Return a new model, or the newest checkpoint's model with its optimizer."""
+    """Return a new model, or the model of an earlier run with the optimizer of a checkpoint."""
     kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
     optimizer = None
     if found:
-        model = resumed_model(found[-1], kind, config, settings)
-        optimizer = optimizer_for(model, settings)
-        restore_optimizer(found[-1], optimizer)
-        log.info("going on after step %d", optimizer.step)
+        model = resumed_model(options.out, found, kind, config, settings)
+        if found != options.out:
+            optimizer = optimizer_for(model, settings)
+            restore_optimizer(found, optimizer)
+            log.info("going on after step %d", optimizer.step)
     else:
         model = kind(config, seed=settings.seed)
     if options.gradient_checkpointing:

@@ -28,8 +28,8 @@ def map_texts(
     """Apply a function to all texts in batches; return its results in order (S, ...).
 
     Without texts, the result is an array (0, ...). Texts of similar length share a batch, each
-    batch is computed on one core, and BLAS uses one thread. The result is bitwise the same for any number of threads, and for any order of the
-    texts unless two of them are equal.
+    batch is computed on one core, and BLAS uses one thread. The result is bitwise the same
+    for any number of threads, and for any order of the texts unless two of them are equal.
 
     Args:
         function: maps a model's batch, `input_ids`, `token_type_ids` and `attention_mask` of

@@ -224,7 +224,8 @@ def test_pretrain_resumed_after_sigkill_gives_the_weights_of_an_unbroken_run(
 ):
     room_of = "objectives" if name == "split_batch" else "training"
     code = KILLED.format(room=room_of, module=module, name=name, call=call)
-    arguments = pretrain_arguments(workspace, f"killed-{call}", "--save-every", 3, "--keep", 3)
+    more = ["--save-every", 3, "--keep", 3, "--keep-checkpoints"]
+    arguments = pretrain_arguments(workspace, f"killed-{call}", *more)
     killed = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=False)
     assert killed.returncode == -9
     checkpoints = sorted((workspace / f"killed-{call}").glob("checkpoint-*"))
