@@ -5,7 +5,7 @@ import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from minibert.cli.arguments import (
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
-from minibert.data.corpus import PackedSequences
+from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd, PackedSequences
 from minibert.data.token_cache import (
     STDIN,
     TokenizedCorpus,
@@ -53,12 +53,12 @@ MAX_HELD_OUT_ROWS = 4096  # sequences of the held-out text that are evaluated
 MIN_PARALLEL_BYTES = 8e6  # starting processes takes a second; smaller files are tokenized in one
 
 DESCRIPTION = """
-Files contain one paragraph per line and a blank line between documents. They may be compressed with
-gzip (.gz), named by a pattern ("texts/*.txt"), read from standard input (-), and larger than
-memory. The held-out loss is printed next to that of a unigram baseline, which predicts each token
-by its frequency. Ctrl-C stops the run after the current step and saves a checkpoint; the same
-command with --resume continues the run. mpiexec -n 4 minibert pretrain ... divides each step among
-four processes (extra: mpi).
+Files contain one paragraph per line and a blank line between documents, or one text per line. They
+may be compressed with gzip (.gz), named by a pattern ("texts/*.txt"), read from standard input (-),
+and larger than memory. The held-out loss is printed next to that of a unigram baseline, which
+predicts each token by its frequency. Ctrl-C stops the run after the current step and saves a
+checkpoint; the same command with --resume continues the run. mpiexec -n 4 minibert pretrain ...
+divides each step among four processes (extra: mpi).
 """
 EXAMPLE = "minibert pretrain corpus/train.txt --tokenizer tokenizer --size tiny --out model"
 
@@ -70,7 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--held-out",
         nargs="+",
-        help="text files to evaluate on (default: 5 %% of the documents)",
+        help="text files to evaluate on (default: 5 %% of the documents, or of a single text)",
+    )
+    parser.add_argument(
+        "--documents",
+        choices=get_args(DocumentEnd),
+        help="what ends a document: a blank line, or each line (default: a blank line; each line "
+        f"if there is no blank line in at most {MAX_FILES_OF_LINES} files)",
     )
     add_model_arguments(parser, dropout=0.0, length=LENGTH)
     add_training_arguments(
@@ -123,6 +129,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     }
     settings = Settings(**defaults | stated_settings(options))
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, saved.get("data")))
+    corpus = _with_held_out(corpus, options, config.max_position_embeddings)
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     if found and options.minutes is not None:  # converted to steps when the run started
@@ -195,7 +202,37 @@ def _tokenize(
     held_out = expand(options.held_out) if options.held_out else HELD_OUT_FRACTION
     in_parallel = ranks.size == 1 and _is_large(files)
     workers = number_of_threads(options.threads) if in_parallel else 1
-    return tokenize_corpus(files, tokenizer, held_out=held_out, workers=workers, known=known)
+    return tokenize_corpus(
+        files,
+        tokenizer,
+        held_out=held_out,
+        workers=workers,
+        known=known,
+        document_end=options.documents,
+    )
+
+
+def _with_held_out(
+    corpus: TokenizedCorpus, options: argparse.Namespace, length: int
+) -> TokenizedCorpus:
+    """Return the corpus, cut if its documents are too few; log how the documents were found."""
+    name = options.files[0]
+    if options.documents is None and corpus.document_end == "lines":
+        log.info(
+            "%s: no blank line between documents, so each line is read as a text of its own; "
+            "--documents blank-lines reads a file as one document",
+            name,
+        )
+    if options.held_out:
+        return corpus
+    cut = corpus.with_cut(HELD_OUT_FRACTION, least=length)
+    if cut is not corpus:
+        log.info(
+            "%s: too few documents to hold some out, so the last %.0f %% of the text are held out",
+            name,
+            100 * HELD_OUT_FRACTION,
+        )
+    return cut
 
 
 def _is_large(files: list[Path]) -> bool:
@@ -225,8 +262,8 @@ def _pack(
     for part_name, packed in (("to train on", rows), ("held out", held_out_rows)):
         if not len(packed):
             raise ValueError(
-                f"{name}: no text {part_name}; expected at least a few dozen documents, "
-                "with a blank line between them"
+                f"{name}: no text {part_name}; expected a longer text, or at least a few dozen "
+                "documents, with a blank line between them or one per line"
             )
     log.info(
         "%s tokens to train on, %s held out",
