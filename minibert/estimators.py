@@ -10,13 +10,15 @@ need scikit-learn themselves.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from minibert.data.rng import RandomState, seed_of
 from minibert.data.splits import stratified_split
+from minibert.data.targets import require_labels, require_target
 from minibert.tasks import (
     Examples,
     MultiLabelTask,
@@ -50,14 +52,17 @@ class Estimator:
         freeze: the embeddings and this number of the lowest blocks are not trained; None: all are.
         early_stopping: hold out 15 % of the examples, keep the weights with the best held-out
             score, and stop after three epochs without improvement.
-        random_state: the random seed.
-        threads: how many cores to use; None: all. The result is bitwise the same.
+        random_state: the random seed; or a NumPy generator that draws it; None: NumPy's global
+            generator draws it.
+        threads: how many cores to use; None: all, or a share in a worker of joblib (`n_jobs`). The
+            result is bitwise the same.
         verbose: show a progress bar.
 
     Attributes:
         model_: the trained model.
         tokenizer_: its tokenizer.
         task_: its task.
+        random_state_: the random seed of the fit, for `random_state`.
     """
 
     model: str | os.PathLike | None = None
@@ -70,7 +75,7 @@ class Estimator:
     layer_decay: float | None = None
     freeze: int | None = None
     early_stopping: bool = False
-    random_state: int = 0
+    random_state: RandomState = 0
     threads: int | None = None
     verbose: bool = False
 
@@ -124,15 +129,16 @@ class Estimator:
     def _fit(self, task: Task, examples: Examples, class_weight: ClassWeight = None) -> Self:
         """Train a model on examples; set `model_`, `tokenizer_` and `task_`."""
         all_examples, held_out = examples, None
+        seed = seed_of(self.random_state)
         if self.early_stopping:
-            chosen = stratified_split(task.strata(examples.labels), DEV_SHARE, self.random_state)
+            chosen = stratified_split(task.strata(examples.labels), DEV_SHARE, seed)
             examples, held_out = examples.split(chosen.tolist())
         run = FineTuningRun.start(
             task,
             examples,
             ModelSource(self.model, size=self.size, max_length=self.max_length),
             tokenizer_examples=all_examples,
-            seed=self.random_state,
+            seed=seed,
             overrides=self,
             settings={
                 "freeze": self.freeze,
@@ -141,7 +147,7 @@ class Estimator:
             },
         )
         self.task_ = run.train(held_out=held_out, threads=self.threads, progress=self.verbose)
-        self.model_, self.tokenizer_ = run.model, run.tokenizer
+        self.model_, self.tokenizer_, self.random_state_ = run.model, run.tokenizer, seed
         return self
 
     def _outputs(self, texts: Sequence[Any], pairs: Sequence[str] | None = None) -> Any:
@@ -194,7 +200,28 @@ def texts_and_pairs(X: Iterable[Any]) -> tuple[list[str], list[str] | None]:
     return texts, pairs or None
 
 
-def _require_same_length(X: Sequence[Any], y: Sequence[Any]) -> None:
+def _labels(X: Sized, y: Any) -> np.ndarray:
+    """Return the labels of S texts (S,), (S, 1) or (S, C)."""
+    require_labels(y)
+    labels = np.asarray(y)
+    _require_same_length(X, labels)
+    return labels
+
+
+def _numbers(X: Sized, y: Any) -> list[float]:
+    """Return the numbers of S texts (list of float)."""
+    labels = _labels(X, y)
+    try:
+        numbers = labels.astype(float).reshape(len(labels), -1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"y: expected one number for each text: {error}") from None
+    if numbers.shape[1] != 1 or not (abs(numbers) <= MAX_LABEL).all():
+        raise ValueError("y: expected one number for each text, got NaN, infinity or more")
+    found: list[float] = numbers[:, 0].tolist()
+    return found
+
+
+def _require_same_length(X: Sized, y: Sized) -> None:
     if len(X) != len(y):
         raise ValueError(
             f"y: expected {len(X)} labels, one for each text, got {len(y)}: "
@@ -233,10 +260,7 @@ class TextClassifier(Estimator):
             TypeError, ValueError: texts or labels are invalid, or their numbers differ.
         """
         texts, pairs = texts_and_pairs(X)
-        if y is None:
-            raise ValueError("y: requires y to be passed, but the target y is None")
-        y = np.asarray(y)
-        _require_same_length(texts, y)
+        y = _labels(texts, y)
         if y.dtype.kind in "fc" and not np.isfinite(y).all():
             raise ValueError("y: expected labels, got NaN or infinity")
         is_multi_label = y.ndim == 2 and y.shape[1] > 1
@@ -288,8 +312,12 @@ class TextClassifier(Estimator):
 
     def score(self, X: Iterable[Any], y: Any) -> float:
         """Return the accuracy (float); with several labels, the share of exact matches."""
-        correct = self.predict(X) == np.asarray(y)
-        return float(correct.reshape(len(correct), -1).all(axis=1).mean())
+        predicted = self.predict(X)
+        y = _labels(predicted, y)
+        if y.size != predicted.size:
+            raise ValueError(f"y: expected the shape {predicted.shape}, got {y.shape}")
+        correct = predicted.reshape(len(y), -1) == y.reshape(len(y), -1)
+        return float(correct.all(axis=1).mean())
 
 
 @dataclass(eq=False, repr=False)
@@ -309,16 +337,9 @@ class TextRegressor(Estimator):
             TypeError, ValueError: texts or numbers are invalid, or their counts differ.
         """
         texts, pairs = texts_and_pairs(X)
-        if y is None:
-            raise ValueError("y: requires y to be passed, but the target y is None")
-        y = np.asarray(y, float)
-        _require_same_length(texts, y)
-        if len(y) < 2:
+        numbers = _numbers(texts, y)
+        if len(numbers) < 2:
             raise ValueError("y: expected two numbers or more, got n_samples = 1")
-        y = y.reshape(len(y), -1)
-        if y.shape[1] != 1 or not (abs(y) <= MAX_LABEL).all():
-            raise ValueError("y: expected one number for each text, got NaN, infinity or more")
-        numbers = y[:, 0].tolist()
         return self._fit(RegressionTask.from_labels(numbers), Examples(texts, pairs, numbers))
 
     def predict(self, X: Iterable[Any]) -> np.ndarray:
@@ -327,8 +348,8 @@ class TextRegressor(Estimator):
 
     def score(self, X: Iterable[Any], y: Any) -> float:
         """Return R² (float): 1 is perfect, 0 as good as predicting the mean."""
-        numbers = np.asarray(y, float).reshape(-1).tolist()
-        return self.task_.metrics(numbers, self.predict(X)).main
+        predicted = self.predict(X)
+        return self.task_.metrics(_numbers(predicted, y), predicted).main
 
 
 @dataclass(eq=False, repr=False)
@@ -351,6 +372,7 @@ class TokenTagger(Estimator):
         Raises:
             TypeError, ValueError: words or tags are invalid, or their numbers differ.
         """
+        require_target(y)
         words = [_word_list(text, f"X[{i}]") for i, text in enumerate(X)]
         tags = [_word_list(each, f"y[{i}]") for i, each in enumerate(y)]
         _require_same_length(words, tags)
