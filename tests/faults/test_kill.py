@@ -154,7 +154,7 @@ def test_finetuning_killed_twenty_times_equals_an_unbroken_run_bitwise(start, tm
         write_tsv(tmp_path / f"{name}.tsv", ["label", "text"], rows)
     finetune = ["finetune", tmp_path / "rows.tsv", "--dev", tmp_path / "dev.tsv", "--epochs", 4,
                 "--evaluate-every", 2, "--patience", 8, "--seeds", 2,
-                "--keep-checkpoints"]  # fmt: skip
+                "--keep-checkpoints", "--shards", 4]  # fmt: skip
     kind = BertForSequenceClassification
     assert start("whole", *finetune).wait() == 0
     ends = [[int(checkpoint.name.split("-")[1]) for checkpoint in checkpoints(folder)]
