@@ -176,9 +176,8 @@ class NotAvailable:
         (np.array([[0, 1], [1, None]]), r"^y\[1\]: expected a label, got None$"),
         (np.ma.array([0, 1], mask=[False, True]), r"^y\[1\]: expected a label, got a masked one$"),
         (SimpleNamespace(toarray=None), r"got a sparse matrix; pass y.toarray\(\)$"),
-        ("xy", "^y: expected a list or an array, got 'xy'$"),
-        ({0, 1}, "^y: expected a list or an array, got {0, 1}$"),
-        (iter([0, 1]), "^y: expected a list or an array, got <"),
+        ("xy", "^y: expected a list .*, got 'xy'$"),
+        ({0, 1}, "^y: expected a list .*, got {0, 1}$"),
     ],
 )
 @pytest.mark.parametrize("estimator_class", [TextClassifier, TextRegressor])
