@@ -9,8 +9,10 @@ They work with scikit-learn's `Pipeline`, `cross_val_score`, `GridSearchCV` and 
 need scikit-learn themselves.
 """
 
+import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,6 +21,7 @@ import numpy as np
 from minibert.data.rng import RandomState, seed_of
 from minibert.data.splits import stratified_split
 from minibert.data.targets import require_labels, require_target
+from minibert.io.rows import column_names, rows_of, texts_of
 from minibert.tasks import (
     Examples,
     MultiLabelTask,
@@ -27,9 +30,11 @@ from minibert.tasks import (
     TaggingTask,
     Task,
 )
-from minibert.tasks.base import ClassWeight
+from minibert.tasks.base import ClassWeight, report_unseen
 from minibert.tasks.regression import MAX_LABEL
 from minibert.training.finetuning import FineTuningRun, ModelSource
+
+log = logging.getLogger("minibert")
 
 DEV_SHARE = 0.15  # of the examples, held out for early stopping
 PATIENCE = 3  # epochs without improvement, for early stopping
@@ -174,19 +179,21 @@ def texts_and_pairs(X: Iterable[Any]) -> tuple[list[str], list[str] | None]:
     ((['one', 'two'], None), (['one'], ['more']))
 
     Args:
-        X: S strings; or S tuples, lists or rows of two strings.
+        X: S strings; or S tuples, lists or rows of two strings; or a table with one column, such as
+            a frame, a dict or an array (S, 1).
 
     Raises:
-        TypeError: an item of X is neither.
+        TypeError: an item of X is neither, or a table has several columns.
         ValueError: X is empty, or a text is empty.
     """
     if isinstance(X, str) or not hasattr(X, "__iter__"):
         raise TypeError(f"X: expected a list of texts, got {X!r:.80}")
     texts: list[str] = []
     pairs: list[str] = []
-    for i, row in enumerate(X):
+    for i, row in enumerate(texts_of(X, "X")):
         single = isinstance(row, str)
-        parts = [row] if single or not hasattr(row, "__iter__") else list(row)
+        has_parts = hasattr(row, "__iter__") and not isinstance(row, str | Mapping | Set)
+        parts = list(row) if has_parts else [row]
         if not all(isinstance(part, str) for part in parts) or len(parts) != (1 if single else 2):
             raise TypeError(f"X[{i}]: expected a string, or a pair of strings, got {row!r:.80}")
         if not all(part.strip() for part in parts):
@@ -200,25 +207,18 @@ def texts_and_pairs(X: Iterable[Any]) -> tuple[list[str], list[str] | None]:
     return texts, pairs or None
 
 
-def _labels(X: Sized, y: Any) -> np.ndarray:
-    """Return the labels of S texts (S,), (S, 1) or (S, C)."""
+def _label_array(X: Sized, y: Any) -> np.ndarray:
+    """Return the labels of S texts as an array (S,) or (S, C)."""
+    require_target(y)
+    columns = column_names(y)
+    if columns is not None and len(columns) > 1:
+        y = np.column_stack([rows_of(y[column], "y") for column in columns])
+    elif columns is not None or not hasattr(y, "__array__"):
+        y = rows_of(y, "y")
     require_labels(y)
-    labels = np.asarray(y)
-    _require_same_length(X, labels)
-    return labels
-
-
-def _numbers(X: Sized, y: Any) -> list[float]:
-    """Return the numbers of S texts (list of float)."""
-    labels = _labels(X, y)
-    try:
-        numbers = labels.astype(float).reshape(len(labels), -1)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"y: expected one number for each text: {error}") from None
-    if numbers.shape[1] != 1 or not (abs(numbers) <= MAX_LABEL).all():
-        raise ValueError("y: expected one number for each text, got NaN, infinity or more")
-    found: list[float] = numbers[:, 0].tolist()
-    return found
+    y = np.asarray(y)
+    _require_same_length(X, y)
+    return y.reshape(-1) if y.shape == (len(y), 1) else y
 
 
 def _require_same_length(X: Sized, y: Sized) -> None:
@@ -260,11 +260,10 @@ class TextClassifier(Estimator):
             TypeError, ValueError: texts or labels are invalid, or their numbers differ.
         """
         texts, pairs = texts_and_pairs(X)
-        y = _labels(texts, y)
+        y = _label_array(texts, y)
         if y.dtype.kind in "fc" and not np.isfinite(y).all():
             raise ValueError("y: expected labels, got NaN or infinity")
-        is_multi_label = y.ndim == 2 and y.shape[1] > 1
-        task, labels = (self._multi_label if is_multi_label else self._single_label)(y)
+        task, labels = (self._multi_label if y.ndim == 2 else self._single_label)(y)
         self.n_classes_ = len(self.classes_)
         return self._fit(task, Examples(texts, pairs, labels), self._weights_by_class())
 
@@ -279,10 +278,9 @@ class TextClassifier(Estimator):
         return task, [[str(i) for i in np.flatnonzero(row)] for row in y]
 
     def _single_label(self, y: np.ndarray) -> tuple[Task, list[str]]:
-        """Return the task and the class names for labels y (S,) or (S, 1)."""
-        if y.ndim != 1 and y.shape != (len(y), 1):
+        """Return the task and the class names for labels y (S,)."""
+        if y.ndim != 1:
             raise ValueError(f"y: expected the shape ({len(y)},), got {y.shape}")
-        y = y.reshape(-1)
         if y.dtype.kind == "f" and (y != np.round(y)).any():
             raise ValueError("y: Unknown label type: continuous; see TextRegressor")
         self.classes_, ids = np.unique(y, return_inverse=True)
@@ -311,12 +309,18 @@ class TextClassifier(Estimator):
         return self.classes_[ids] if ids.ndim == 1 else ids
 
     def score(self, X: Iterable[Any], y: Any) -> float:
-        """Return the accuracy (float); with several labels, the share of exact matches."""
+        """Return the accuracy (float); with several labels, the share of exact matches.
+
+        Labels that `fit` did not see count as errors, and a warning names them.
+        """
         predicted = self.predict(X)
-        y = _labels(predicted, y)
-        if y.size != predicted.size:
+        y = _label_array(predicted, y)
+        if y.shape != predicted.shape:
             raise ValueError(f"y: expected the shape {predicted.shape}, got {y.shape}")
-        correct = predicted.reshape(len(y), -1) == y.reshape(len(y), -1)
+        if y.ndim == 1:
+            known = {*self.classes_.tolist()}
+            report_unseen(Counter(str(name) for name in y.tolist() if name not in known), "y")
+        correct = (predicted == y).reshape(len(y), -1)
         return float(correct.all(axis=1).mean())
 
 
@@ -337,9 +341,10 @@ class TextRegressor(Estimator):
             TypeError, ValueError: texts or numbers are invalid, or their counts differ.
         """
         texts, pairs = texts_and_pairs(X)
-        numbers = _numbers(texts, y)
-        if len(numbers) < 2:
+        y = _numbers(texts, y)
+        if len(y) < 2:
             raise ValueError("y: expected two numbers or more, got n_samples = 1")
+        numbers = y.tolist()
         return self._fit(RegressionTask.from_labels(numbers), Examples(texts, pairs, numbers))
 
     def predict(self, X: Iterable[Any]) -> np.ndarray:
@@ -349,7 +354,19 @@ class TextRegressor(Estimator):
     def score(self, X: Iterable[Any], y: Any) -> float:
         """Return R² (float): 1 is perfect, 0 as good as predicting the mean."""
         predicted = self.predict(X)
-        return self.task_.metrics(_numbers(predicted, y), predicted).main
+        return self.task_.metrics(_numbers(predicted, y).tolist(), predicted).main
+
+
+def _numbers(X: Sized, y: Any) -> np.ndarray:
+    """Return the numbers of S texts as an array (S,); refuse NaN and infinity."""
+    labels = _label_array(X, y)
+    try:
+        y = np.asarray(labels, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"y: expected numbers, got {labels.flat[0]!r:.80}") from None
+    if y.ndim != 1 or not (abs(y) <= MAX_LABEL).all():
+        raise ValueError("y: expected one number for each text, got NaN, infinity or more")
+    return y
 
 
 @dataclass(eq=False, repr=False)
@@ -372,13 +389,8 @@ class TokenTagger(Estimator):
         Raises:
             TypeError, ValueError: words or tags are invalid, or their numbers differ.
         """
-        require_target(y)
-        words = [_word_list(text, f"X[{i}]") for i, text in enumerate(X)]
-        tags = [_word_list(each, f"y[{i}]") for i, each in enumerate(y)]
-        _require_same_length(words, tags)
-        for i, (text, each) in enumerate(zip(words, tags, strict=True)):
-            if len(text) != len(each):
-                raise ValueError(f"y[{i}]: expected {len(text)} tags, one a word, got {len(each)}")
+        words = _word_lists(X, "X")
+        tags = _tag_lists(words, y)
         return self._fit(TaggingTask.from_labels(tags), Examples(words, None, tags))
 
     def predict(self, X: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -387,17 +399,47 @@ class TokenTagger(Estimator):
 
     def predict_proba(self, X: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Return the tags' probabilities for each word of each text: S arrays (W, C)."""
-        return self._outputs([_word_list(text, f"X[{i}]") for i, text in enumerate(X)])
+        return self._outputs(_word_lists(X, "X"))
 
     def score(self, X: Sequence[Sequence[str]], y: Sequence[Sequence[str]]) -> float:
-        """Return the F1 (float) of whole entities; of single tags if they are not BIO."""
-        return self.task_.metrics(y, self.predict_proba(X)).main
+        """Return the F1 (float) of whole entities; of single tags if they mark no entities.
+
+        Tags that `fit` did not see count as errors, and a warning names them.
+        """
+        words = _word_lists(X, "X")
+        tags = _tag_lists(words, y)
+        report_unseen(self.task_.count_unseen(tags), "y")
+        for note in self.task_.scoring_notes():
+            log.warning("%s", note)
+        return self.task_.metrics(tags, self._outputs(words)).main
+
+
+def _word_lists(X: Any, name: str) -> list[list[str]]:
+    """Return the words of each text, or the tags of each text's words, as lists of str."""
+    if isinstance(X, str):
+        raise TypeError(f"{name}: expected lists of words, got one string; split it into words")
+    return [_word_list(text, f"{name}[{i}]") for i, text in enumerate(rows_of(X, name))]
+
+
+def _tag_lists(words: list[list[str]], y: Any) -> list[list[str]]:
+    """Return the tags of each text's words; refuse another number of texts or of tags."""
+    require_target(y)
+    tags = _word_lists(y, "y")
+    _require_same_length(words, tags)
+    for i, (text, each) in enumerate(zip(words, tags, strict=True)):
+        if len(text) != len(each):
+            raise ValueError(f"y[{i}]: expected {len(text)} tags, one a word, got {len(each)}")
+    return tags
 
 
 def _word_list(text: Any, name: str) -> list[str]:
-    """Return a text's words as a list of str; refuse a string or an empty word."""
+    """Return a text's words as a list of str; refuse a string, a table or an empty word."""
+    if isinstance(text, np.ndarray) and text.shape == (1,) and not isinstance(text[0], str):
+        text = text[0]  # the cell of an array (S, 1)
     if isinstance(text, str):
         raise TypeError(f"{name}: expected a list of words, got one string; split it into words")
+    if isinstance(text, Mapping | Set) or not hasattr(text, "__iter__"):
+        raise TypeError(f"{name}: expected a list of words, got {text!r:.80}")
     words = list(text)
     if not all(isinstance(word, str) and word.strip() for word in words):
         raise ValueError(f"{name}: expected words that aren't empty, got {words!r:.80}")

@@ -4,12 +4,14 @@ import copy
 import pickle
 import sys
 import warnings
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minibert import TextClassifier, TextRegressor, TokenTagger
+from tests.io.test_rows import SEVERAL, tables
 
 TEXTS = ["a red fox", "the red hen", "a blue sky", "the blue sea"] * 4
 COLOURS = np.array(["red", "red", "blue", "blue"] * 4)
@@ -239,6 +241,101 @@ def test_random_state_of_the_fit_is_stored(fitted):
 def test_predict_before_fit_raises():
     with pytest.raises(ValueError, match="this TextClassifier is not fitted yet: call fit first"):
         TextClassifier().predict(["a"])
+
+
+# Tables. Their forms are those of tests/io/test_rows.py.
+
+
+@pytest.fixture(scope="module")
+def fitted_tagger():
+    return TokenTagger(epochs=1).fit([text.split() for text in TEXTS], [["O", "A", "O"]] * 16)
+
+
+@pytest.fixture(scope="module")
+def fitted_regressor():
+    return TextRegressor(epochs=1).fit(TEXTS, np.arange(16.0))
+
+
+@pytest.mark.parametrize("form", tables(TEXTS))
+def test_predictions_for_a_table_with_one_column_are_those_for_its_cells(
+    form, fitted, fitted_regressor
+):
+    table = tables(TEXTS)[form]
+    np.testing.assert_array_equal(fitted.predict_proba(table), fitted.predict_proba(TEXTS))
+    np.testing.assert_array_equal(fitted_regressor.predict(table), fitted_regressor.predict(TEXTS))
+    assert fitted.score(table, tables(COLOURS)[form]) == fitted.score(TEXTS, COLOURS) == 1
+    y = np.arange(16.0)
+    assert fitted_regressor.score(table, tables(y)[form]) == fitted_regressor.score(TEXTS, y)
+
+
+@pytest.mark.parametrize("form", tables(TEXTS))
+def test_a_tagger_reads_the_cells_of_a_table_with_one_column(form, fitted_tagger):
+    words, tags = [text.split() for text in TEXTS], [["O", "A", "O"]] * 16
+    assert fitted_tagger.predict(tables(words)[form]) == fitted_tagger.predict(words)
+    expected = fitted_tagger.score(words, tags)
+    assert fitted_tagger.score(tables(words)[form], tables(tags)[form]) == expected
+
+
+@pytest.mark.parametrize("form", tables(TEXTS))
+@pytest.mark.parametrize(
+    ("estimator", "X", "y"),
+    [
+        (TextClassifier(), TEXTS, COLOURS.tolist()),
+        (TextClassifier(), TEXTS, [7, 3] * 8),
+        (TextRegressor(), TEXTS, np.arange(16.0).tolist()),
+        (TokenTagger(), [text.split() for text in TEXTS], [["O", "A", "O"]] * 16),
+    ],
+)
+def test_fit_reads_the_cells_of_a_table_with_one_column(form, estimator, X, y, monkeypatch):
+    def examples(X, y):
+        found = []
+        monkeypatch.setattr(
+            type(estimator), "_fit", lambda self, _, chosen, *more: found.append(chosen)
+        )
+        estimator.fit(X, y)
+        return found
+
+    assert examples(tables(X)[form], tables(y)[form]) == examples(X, y)
+
+
+@pytest.mark.parametrize("form", SEVERAL)
+@pytest.mark.parametrize("name", ["fitted", "fitted_regressor", "fitted_tagger"])
+def test_every_method_refuses_tables_without_a_single_column(name, form, request):
+    estimator, table = request.getfixturevalue(name), SEVERAL[form]
+    new = type(estimator)()
+    texts = [["a"], ["b"], ["c"]] if name == "fitted_tagger" else ["a", "b", "c"]
+    calls = [estimator.predict, partial(estimator.score, y=[0, 1, 2]), partial(new.fit, y=[0] * 3)]
+    if name != "fitted_regressor":
+        calls.append(estimator.predict_proba)
+    for call in calls:
+        with pytest.raises(TypeError, match=r"^X(\[\d\])?: expected "):
+            call(table)
+    for call in (estimator.score, new.fit):
+        with pytest.raises((TypeError, ValueError), match=r"^y(\[\d\])?: expected"):
+            call(texts, table)
+
+
+@pytest.mark.parametrize("row", [{"a": "x", "b": "y"}, {"x", "y"}, b"x", None, 5, [], ["x"] * 3])
+def test_a_row_that_is_neither_a_text_nor_a_pair_is_refused(row, fitted):
+    with pytest.raises(TypeError, match=r"X\[1\]: expected a string, or a pair of strings"):
+        fitted.predict(["a", row])
+
+
+def test_score_counts_unseen_labels_as_errors_and_names_them(fitted, fitted_tagger, caplog):
+    assert fitted.score(TEXTS, ["red", "red", "green", "blue"] * 4) == 0.75
+    assert "y: training did not see these labels, which count as errors: 'green' (4)" in caplog.text
+    caplog.clear()
+    fitted_tagger.score([["a", "red", "fox"]], [["O", "B-X", "O"]])
+    assert "'B-X' (1)" in caplog.text
+
+
+def test_score_never_broadcasts_labels(fitted, fitted_regressor):
+    for y in (["red"], COLOURS[:5], [["red", "blue"]] * 16):
+        with pytest.raises(ValueError, match="y: expected"):
+            fitted.score(TEXTS, y)
+    for numbers in ([1.0], [np.nan] * 16):
+        with pytest.raises(ValueError, match="y: expected"):
+            fitted_regressor.score(TEXTS, numbers)
 
 
 # With scikit-learn.

@@ -137,7 +137,14 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("columns")
     detected = "(default: detected by its name)"
     group.add_argument("--text", help=f"column that contains the text {detected}")
-    group.add_argument("--label", help=f"column that contains the label {detected}")
+    group.add_argument(
+        "--label",
+        nargs="+",
+        action="extend",
+        metavar="LABEL",
+        help="column that contains the label; or several columns of 0 and 1, one for each label, "
+        f"written after the files {detected}",
+    )
     group.add_argument("--pair", help=f"column that contains a second text {detected}")
 
 

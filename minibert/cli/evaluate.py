@@ -6,9 +6,9 @@ from typing import Any
 
 from minibert.cli.arguments import add_column_arguments
 from minibert.cli.labelled_files import read_examples
-from minibert.cli.output import print_metrics, report_truncated
+from minibert.cli.output import print_metrics, report_scoring, report_truncated
 from minibert.models.checkpoints import read_architectures
-from minibert.tasks.base import Task
+from minibert.tasks.base import Task, report_unseen
 from minibert.tasks.registry import labelling_models, task_for
 from minibert.tokenization import WordPieceTokenizer
 
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the metrics of a model on labelled examples."""
     task, model, tokenizer = load_labeller(options.model)
-    examples = read_examples(task, options.file, options.text, options.label, options.pair)
+    examples = read_examples(task, options.file, options)
+    report_scoring(task)
+    report_unseen(task.count_unseen(examples.labels), options.file)
     report_truncated(task, model, tokenizer, examples)
     print_metrics(task, model, tokenizer, examples)
 

@@ -4,7 +4,8 @@ import argparse
 import logging
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from minibert.cli.labelled_files import (
     pairs_of,
     parse_labels,
     read_examples,
+    read_labelled,
     require_input_kind,
 )
-from minibert.cli.output import is_interactive, print_metrics, report_truncated
+from minibert.cli.output import is_interactive, print_metrics, report_scoring, report_truncated
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
+from minibert.data.records import Label
 from minibert.data.splits import stratified_split
-from minibert.data.tables import read_records
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
 from minibert.tasks.base import Task
@@ -52,7 +54,8 @@ MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
 
 DESCRIPTION = """
 Reads texts and labels from TSV, CSV or JSON Lines files with named columns, and words and tags from
-CoNLL files. Labels are classes, several classes per text, numbers, or a tag for each word.
+CoNLL files or lists in JSON Lines. Labels are classes, several classes per text (a list, commas,
+or columns of 0 and 1), numbers, or a tag for each word.
 Without --model, a vocabulary and a tiny BERT are learned from the texts alone. The number of texts
 decides the epochs, the batch size and the learning rate. The metric on the held-out texts decides
 which weights are kept and when training stops early. The table, the most confident errors and the
@@ -192,21 +195,17 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
 
 def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
     """Return the task, the examples to train on, and the held-out examples."""
-    columns = options.text, options.label, options.pair
-    rows = read_records(options.file, *columns, labelled=True)
-    if options.task:
-        task_class = TASKS[options.task]
-    else:
-        task_class = guess_task([row.label for row in rows], input_kind_of(options.file))
-    require_input_kind(task_class, options.file)
+    rows = read_labelled(options.file, options)
+    with _errors_naming(options.file):
+        raw = [row.label for row in rows]
+        task_class = TASKS[options.task] if options.task else guess_task(raw, input_kind_of(rows))
+    require_input_kind(task_class, rows, options.file)
     labels = parse_labels(task_class, rows, options.file)
-    try:
+    with _errors_naming(options.file):
         task = task_class.from_labels(labels)
-    except ValueError as error:
-        raise ValueError(f"{options.file}: {error}") from None
     examples = Examples([row.text for row in rows], pairs_of(rows), labels)
     if options.dev:
-        held_out = read_examples(task, options.dev, *columns)
+        held_out = read_examples(task, options.dev, options)
     else:
         if not 0 < options.dev_share < 1:
             raise ValueError(
@@ -217,8 +216,30 @@ def _read_task(options: argparse.Namespace) -> tuple[Task, Examples, Examples]:
             raise ValueError(f"{options.file}: too few rows to hold some out; use --dev FILE")
         examples, held_out = examples.split(chosen.tolist())
     print(f"{task.name}: {len(examples):,} texts to train on, {len(held_out):,} to evaluate on")
+    if not options.task:
+        _report_commas(task, raw)
+    report_scoring(task)
     _report_classes(task, examples, options.class_weight)
     return task, examples, held_out
+
+
+@contextmanager
+def _errors_naming(path: Path) -> Iterator[None]:
+    """Put the file's name before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _report_commas(task: Task, labels: Sequence[Label | None]) -> None:
+    """Print how commas in raw labels were read, and the option to read them otherwise."""
+    if not any("," in label for label in labels if isinstance(label, str)):
+        return
+    if task.name == "multi-label":
+        print("commas separate the labels of a text; if they do not: --task classification")
+    else:
+        print("some labels contain commas; if these separate several labels: --task multi-label")
 
 
 def _report_classes(task: Task, examples: Examples, class_weight: str | None) -> None:

@@ -4,6 +4,7 @@ import sys
 from heapq import nlargest
 from typing import Any, TextIO
 
+from minibert.io.text import sanitize
 from minibert.tasks.base import Task, one_line
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
@@ -40,6 +41,12 @@ def print_metrics(
             f"  {severity:.2f}  predicted {predicted}, expected {expected}:  {one_line(text):.100}"
         )
     return metrics
+
+
+def report_scoring(task: Task) -> None:
+    """Print what is scored where the labels leave a choice."""
+    for note in task.scoring_notes():
+        print(sanitize(note))
 
 
 def report_truncated(

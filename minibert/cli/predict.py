@@ -13,7 +13,8 @@ from minibert.cli.evaluate import load_labeller
 from minibert.cli.labelled_files import pairs_of
 from minibert.cli.output import print_truncated
 from minibert.cli.text_input import read_texts
-from minibert.data.tables import Record, stream_records
+from minibert.data.records import Record
+from minibert.data.tables import stream_records
 from minibert.tasks.base import Task
 from minibert.tokenization import WordPieceTokenizer
 
@@ -32,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(log="stderr")
     parser.add_argument("model", type=Path, help="folder of a fine-tuned model")
     parser.add_argument("texts", nargs="*", help="texts")
-    parser.add_argument("--file", type=Path, help="a TSV, CSV, JSON Lines or CoNLL file")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        help="a TSV, CSV, JSON Lines or CoNLL file; or a .txt file with one text on each line",
+    )
     parser.add_argument(
         "--as",
         dest="form",

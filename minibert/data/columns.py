@@ -1,8 +1,10 @@
-"""Detect the columns of a table: text, label and second text."""
+"""Detect the columns of a table: text, second text, and one or several columns of labels."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from minibert.io.text import sanitize
 
@@ -30,6 +32,8 @@ TEXTS = [
     "document",
     "description",
     "title",
+    "words",
+    "tokens",
 ]
 LABELS = [
     "label",
@@ -48,12 +52,15 @@ LABELS = [
     "gold",
     "answer",
     "y",
+    "ner_tags",
 ]
 # The column of the second text, by the column of the first.
 SECOND = {
     "sentence1": "sentence2", "sentence_1": "sentence_2", "text1": "text2", "text_a": "text_b",
     "premise": "hypothesis", "question1": "question2", "question": "sentence",
 }  # fmt: skip
+NAME = re.compile(r"[^\W\d]\S*")  # of a column that is detected because no other one remains
+INDICATORS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 def guess_columns(
@@ -63,6 +70,7 @@ def guess_columns(
     label: str | None,
     pair: str | None,
     labelled: bool,
+    indicators: Sequence[str] = (),
 ) -> tuple[str, str | None, str | None]:
     """Return the columns of text, label and second text.
 
@@ -75,39 +83,73 @@ def guess_columns(
         label: column of the label; None to detect it.
         pair: column of the second text; None to detect it.
         labelled (bool): require a label column.
+        indicators: columns of 0 and 1, one for each label; the label's column is then None.
 
     Raises:
         ValueError: a named column does not exist, or a required column is not detected.
     """
-    check_columns(columns, [name for name in (text, label, pair) if name], str(path))
+    check_columns(columns, [*filter(None, (text, label, pair)), *indicators], str(path))
     given = text, label, pair
-    lower = {column.lower(): column for column in columns if column not in given}
+    lower = {column.lower(): column for column in columns if column not in (*given, *indicators)}
 
     def first_of(names: Sequence[str]) -> str | None:
         return next((lower[name] for name in names if name in lower), None)
 
-    label = label or first_of(LABELS)
+    def only(names: Sequence[str]) -> str | None:
+        return names[0] if len(names) == 1 and NAME.fullmatch(names[0]) else None
+
+    label = label or (None if indicators else first_of(LABELS))
     lower = {name: column for name, column in lower.items() if column != label}
     if text is None:
-        text = first_of(TEXTS) or (next(iter(lower.values())) if len(lower) == 1 else None)
+        text = first_of(TEXTS) or only(list(lower.values()))
         if text is not None and pair is None:
             pair = lower.get(SECOND.get(text.lower(), ""))
-    rest = [column for column in columns if column not in (text, label, pair)]
-    if labelled and label is None and len(rest) == 1:
-        (label,) = rest
-    for name, found, is_required in (("text", text, True), ("label", label, labelled)):
+    needs_label = labelled and not indicators
+    if needs_label and label is None:
+        label = only([column for column in columns if column not in (text, pair)])
+    for name, found, is_required in (("text", text, True), ("label", label, needs_label)):
         if found is None and is_required:
             raise ValueError(
                 f"{path}: which column is the {name}? There are: {join_names(columns)}; "
-                f"name it with --{name}"
+                f"name it with --{name}, or add the header line if it is missing"
             )
     assert text is not None
     is_usual = text == "text" and label in ("label", None) and pair is None
-    if (text, label, pair) != given and not is_usual:
+    if indicators or ((text, label, pair) != given and not is_usual):
+        labels = join_names(map(repr, indicators))
         roles = (("text", text), ("second text", pair), ("label", label))
-        message = ", ".join(f"{name} from {column!r}" for name, column in roles if column)
-        log.info("%s: %s", path, message)
+        found_in = [f"{name} from {column!r}" for name, column in roles if column]
+        found_in += [f"labels from the columns of 0 and 1 {labels}"] * bool(labels)
+        log.info("%s: %s", path, ", ".join(found_in))
     return text, label, pair
+
+
+def has_usual_label(columns: Iterable[str]) -> bool:
+    """Whether a column has a usual name of a label."""
+    return any(column.lower() in LABELS for column in columns)
+
+
+def indicator_columns(records: Iterable[tuple[int, dict[str, Any]]]) -> list[str]:
+    """Return the columns that contain 0 and 1 alone in all records; none if there is only one."""
+    found: list[str] | None = None
+    for _, fields in records:
+        found = [
+            column
+            for column in (fields if found is None else found)
+            if indicator(fields.get(column)) is not None
+        ]
+        if len(found) < 2:
+            return []
+    return found or []
+
+
+def indicator(value: Any) -> bool | None:
+    """Return the boolean that a field of 0 or 1 contains; None for any other field.
+
+    >>> indicator("1"), indicator(0.0), indicator("False"), indicator("2")
+    (True, False, False, None)
+    """
+    return INDICATORS.get(str(value).lower()) if isinstance(value, str | int | float) else None
 
 
 def check_columns(columns: Iterable[str], needed: Sequence[str], where: str) -> None:

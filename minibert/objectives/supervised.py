@@ -8,7 +8,7 @@ import numpy as np
 from minibert.data.sampling import length_bucketed_batch
 from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
 from minibert.objectives.shards import Shard, split_batch
-from minibert.tasks.base import Task
+from minibert.tasks.base import Task, report_unseen
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import WordPieceTokenizer
@@ -52,6 +52,8 @@ class Supervised(ModelObjective):
         super().__init__(model)
         self.tokenizer, self.task, self.settings = tokenizer, task, settings
         self.held_out, self.best, self.threads = held_out, best, threads
+        if held_out is not None:
+            report_unseen(task.count_unseen(held_out.labels), "the held-out texts")
         longest = model.config.max_position_embeddings
         self.sequences, self.labels_at = task.tokenize_examples(tokenizer, examples, longest)
 
@@ -71,9 +73,7 @@ class Supervised(ModelObjective):
         """Return the held-out metrics, as text and as figures; None without held-out examples."""
         if self.held_out is None:
             return None
-        metrics = evaluate(
-            self.model, self.tokenizer, self.task, self.held_out, threads=self.threads
-        )
+        metrics = _measure(self.model, self.tokenizer, self.task, self.held_out, self.threads)
         if self.best is not None:
             self.best.update(step, metrics.main)
         figures = {f"held_out_{name}": value for name, value in metrics.figures().items()}
@@ -90,6 +90,8 @@ def evaluate(
 ) -> Metrics:
     """Return the metrics (`Metrics`) of a model's predictions for labelled texts.
 
+    Labels that the task does not know count as errors, and a warning names them.
+
     Args:
         model: a model of the task's class.
         tokenizer: the model's tokenizer.
@@ -97,5 +99,12 @@ def evaluate(
         examples: labelled texts.
         threads: how many batches are computed at a time; None: one for each core.
     """
+    report_unseen(task.count_unseen(examples.labels), "the labels")
+    return _measure(model, tokenizer, task, examples, threads)
+
+
+def _measure(
+    model: Any, tokenizer: WordPieceTokenizer, task: Task, examples: Examples, threads: int | None
+) -> Metrics:
     outputs = task.predict(model, tokenizer, examples.texts, examples.pairs, threads=threads)
     return task.metrics(examples.labels, outputs)

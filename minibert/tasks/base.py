@@ -5,6 +5,7 @@ a row in `tasks.TASKS` makes it known to the commands and to `tasks.task_for`.
 """
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -12,16 +13,20 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
+from minibert.data.delimited import quote
 from minibert.data.ragged import RaggedSequences
-from minibert.data.tables import quote
 from minibert.functional import softmax_forward
 from minibert.inference.batched import map_texts
+from minibert.io.text import sanitize
 from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import WordPieceTokenizer
 from minibert.tokenization.framing import with_pairs
 
+log = logging.getLogger("minibert")
+
+MAX_NAMES = 10  # of unseen labels in a warning
 VOCABULARY_SIZE = 4096  # of a tokenizer that is trained on labelled texts, at most
 
 InputKind = Literal["texts", "words"]
@@ -78,7 +83,7 @@ class Task(ABC):
 
     @classmethod
     def parse(cls, label: Any) -> Any:
-        """Return the parsed form of a raw label.
+        """Return the parsed form of a raw label, which is None for an empty field.
 
         Raises:
             ValueError: the raw label does not fit the task.
@@ -102,6 +107,24 @@ class Task(ABC):
     def class_counts(cls, labels: Sequence[Any]) -> Counter[str]:
         """Count the classes where each text has one; empty by default."""
         return Counter()
+
+    @classmethod
+    def names_in(cls, label: Any) -> Sequence[str]:
+        """Return the names of classes in a parsed label; none by default."""
+        return []
+
+    def count_unseen(self, labels: Sequence[Any]) -> Counter[str]:
+        """Count the names in parsed labels that the task does not know."""
+        names = (name for label in labels for name in self.names_in(label))
+        return Counter(name for name in names if name not in self.ids)
+
+    def widened(self, labels: Sequence[Any]) -> Self:
+        """Return the task with the unseen names of parsed labels after its own."""
+        return type(self)([*self.names, *sorted(self.count_unseen(labels))])
+
+    def scoring_notes(self) -> list[str]:
+        """Return what a user needs to know of how predictions are counted; by default, nothing."""
+        return []
 
     def class_weights(self, labels: Sequence[Any], weight: ClassWeight) -> np.ndarray | None:
         """Return the weight of each class in the loss (C,), or None.
@@ -232,7 +255,10 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, labels: Sequence[Any], outputs: Any) -> Metrics:
-        """Compare the outputs of `predict` with parsed labels."""
+        """Compare the outputs of `predict` with parsed labels.
+
+        A label that the task does not know counts as an error.
+        """
 
     def mistakes(
         self, texts: Sequence[Any], labels: Sequence[Any], outputs: Any
@@ -302,6 +328,22 @@ def require_finite(logits: np.ndarray) -> None:
     """Raise FloatingPointError unless all logits are finite."""
     if not np.isfinite(logits).all():
         raise FloatingPointError("the model's logits are not finite: its training failed")
+
+
+def report_unseen(names: Counter[str], where: object) -> None:
+    """Warn of names that training did not see; they count as errors.
+
+    Args:
+        names: how often each name occurs, as `Task.count_unseen` returns them.
+        where: the file or the argument that contains them.
+    """
+    if names:
+        shown = [f"{name!r} ({count:,})" for name, count in names.most_common(MAX_NAMES)]
+        rest = len(names) - len(shown)
+        log.warning(
+            "warning: %s: training did not see these labels, which count as errors: %s%s",
+            sanitize(where), sanitize(", ".join(shown)), f" and {rest:,} more" if rest else "",
+        )  # fmt: skip
 
 
 def sorted_names(names: Iterable[str], what: str) -> list[str]:

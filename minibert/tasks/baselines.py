@@ -1,5 +1,6 @@
 """Baselines without BERT: TF-IDF with linear models, and the most frequent tag of a word."""
 
+import warnings
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -34,7 +35,9 @@ def tfidf_logistic_regression(
     model = LogisticRegression(C=LOGISTIC_C, max_iter=1000)
     if targets.ndim == 2:
         model = OneVsRestClassifier(model)
-    return model.fit(train, targets).predict_proba(test)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a label that all texts have, or none
+        return model.fit(train, targets).predict_proba(test)
 
 
 def tfidf_ridge_regression(

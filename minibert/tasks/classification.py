@@ -17,6 +17,15 @@ THRESHOLD = 0.5  # a label of higher probability is predicted, where a text may 
 class _ClassificationTask(Task):
     """The part that single-label and multi-label classification share: C probabilities."""
 
+    @classmethod
+    def parse(cls, label: Any) -> Any:
+        """Return the raw label; refuse an empty one. See `Task.parse`."""
+        if label is None:
+            raise ValueError(
+                "the label is empty; the task multi-label reads that as a text without a label"
+            )
+        return label
+
     def json_fields(self, label: Any, output: np.ndarray) -> dict[str, Any]:
         """Return the predicted label, and the probability of each class."""
         named = zip(self.names, output.tolist(), strict=True)
@@ -59,7 +68,12 @@ class SingleLabelTask(_ClassificationTask):
             raise ValueError(
                 f"expected one label, got {len(label)}; the task multi-label takes several"
             )
-        return label
+        return super().parse(label)
+
+    @classmethod
+    def names_in(cls, label: str) -> Sequence[str]:
+        """Return the class as a list of one."""
+        return [label]
 
     def encode_label(self, label: str) -> int:
         """Return the class id (int)."""
@@ -95,8 +109,9 @@ class SingleLabelTask(_ClassificationTask):
 
     def metrics(self, labels: Sequence[str], outputs: np.ndarray) -> ClassificationMetrics:
         """Return accuracy, macro-F1 and the confusion matrix."""
-        actual = np.array([self.encode_label(label) for label in labels], int)
-        return ClassificationMetrics.from_ids(self.names, actual, self.predict_ids(outputs))
+        wide = self.widened(labels)
+        actual = np.array([wide.encode_label(label) for label in labels], int)
+        return ClassificationMetrics.from_ids(wide.names, actual, self.predict_ids(outputs))
 
     def mistakes(
         self, texts: Sequence[str], labels: Sequence[str], outputs: np.ndarray
@@ -126,9 +141,16 @@ class MultiLabelTask(_ClassificationTask):
 
     @classmethod
     def parse(cls, label: Any) -> list[str]:
-        """Return the list of labels of a raw list, or of a string with commas."""
+        """Return the list of labels of a raw list, or of a string with commas; [] for None."""
+        if label is None:
+            return []
         if isinstance(label, str):
             return [name.strip() for name in label.split(",") if name.strip()]
+        return label
+
+    @classmethod
+    def names_in(cls, label: Sequence[str]) -> Sequence[str]:
+        """Return the labels of a text."""
         return label
 
     def encode_label(self, label: Sequence[str]) -> np.ndarray:
@@ -151,19 +173,25 @@ class MultiLabelTask(_ClassificationTask):
 
     def metrics(self, labels: Sequence[Sequence[str]], outputs: np.ndarray) -> F1Metrics:
         """Return precision, recall and F1 over all labels."""
-        actual = np.array([self.encode_label(label) for label in labels])
-        return F1Metrics.from_indicators(
-            self.names, actual > THRESHOLD, self.predict_ids(outputs) == 1
-        )
+        wide = self.widened(labels)
+        actual = np.array([wide.encode_label(label) for label in labels])
+        predicted = wide.predict_ids(wide.pad_outputs(outputs))
+        return F1Metrics.from_indicators(wide.names, actual > THRESHOLD, predicted == 1)
+
+    def pad_outputs(self, outputs: np.ndarray) -> np.ndarray:
+        """Return probabilities (S, C), with 0 for the names that the model does not know."""
+        return np.pad(outputs, [(0, 0), (0, len(self.names) - outputs.shape[1])])
 
     def mistakes(
         self, texts: Sequence[str], labels: Sequence[Sequence[str]], outputs: np.ndarray
     ) -> Iterator[Mistake]:
         """Yield the texts with a wrong label, and the largest error of a probability."""
-        rows = zip(texts, labels, self.decode_outputs(outputs), outputs, strict=True)
+        wide = self.widened(labels)
+        padded = wide.pad_outputs(outputs)
+        rows = zip(texts, labels, self.decode_outputs(outputs), padded, strict=True)
         for text, label, predicted, probabilities in rows:
             if set(predicted) != set(label):
-                error = float(np.abs(probabilities - self.encode_label(label)).max())
+                error = float(np.abs(probabilities - wide.encode_label(label)).max())
                 yield Mistake(error, " ".join(label) or "none", " ".join(predicted) or "none", text)
 
     def outputs_from_logits(self, logits: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Word tagging: each word of a text has a tag, entities in BIO tags for example."""
+"""Word tagging: each word of a text has a tag, which may mark entities."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -11,6 +11,7 @@ from minibert.functional import IGNORED, softmax_forward
 from minibert.inference.batched import map_sequences
 from minibert.models import BertForTokenClassification
 from minibert.tasks.base import (
+    MAX_NAMES,
     Mistake,
     PlacePredictions,
     Task,
@@ -20,7 +21,13 @@ from minibert.tasks.base import (
     sorted_names,
 )
 from minibert.tasks.baselines import most_frequent_tags
-from minibert.tasks.entities import OUTSIDE, entity_metrics, find_entities, is_bio
+from minibert.tasks.entities import (
+    OUTSIDE,
+    entity_metrics,
+    find_entities,
+    marks_entities,
+    stray_tags,
+)
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import ClassificationMetrics, Metrics
 from minibert.tokenization import Encoding, WordPieceTokenizer
@@ -44,6 +51,33 @@ class TaggingTask(Task):
         names = sorted_names((tag for tags in labels for tag in tags), "tags")
         return cls(sorted(names, key=lambda tag: tag != OUTSIDE))
 
+    @classmethod
+    def parse(cls, label: Any) -> list[str]:
+        """Return the raw label, a list of tags; see `Task.parse`."""
+        if not isinstance(label, list):
+            raise ValueError(f"expected a list of tags, one for each word, got {label!r:.80}")
+        return label
+
+    @classmethod
+    def names_in(cls, label: Sequence[str]) -> Sequence[str]:
+        """Return the tags of a text's words."""
+        return label
+
+    def scoring_notes(self) -> list[str]:
+        """Return why words are scored instead of entities, or which tags count as O."""
+        are_marks = marks_entities(self.names)
+        found = [tag for tag in self.names if tag != OUTSIDE]
+        found = stray_tags(found) if are_marks else found
+        shown = ", ".join(map(repr, found[:MAX_NAMES])) + ", ..." * (len(found) > MAX_NAMES)
+        if not found:
+            return []
+        if are_marks:
+            return [f"entities are scored; these tags mark none and count as O: {shown}"]
+        return [
+            "words are scored, not entities, because most tags do not mark entities as O, B-PER "
+            f"and I-PER do: {shown}"
+        ]
+
     def encode_label(self, label: Sequence[str]) -> np.ndarray:
         """Return the id of each word's tag (W,)."""
         return np.array([self._id(tag) for tag in label], int)
@@ -63,10 +97,10 @@ class TaggingTask(Task):
     def format_json(
         self, texts: Sequence[Sequence[str]], outputs: Sequence[np.ndarray]
     ) -> Iterator[str]:
-        """Yield a line of JSON for each text: words, tags, and entities if the tags are BIO."""
+        """Yield a line of JSON for each text: words, tags, and the entities that tags mark."""
         for words, tags in zip(texts, self.decode_outputs(outputs), strict=True):
             fields: dict[str, Any] = {"words": words, "tags": tags}
-            if is_bio(self.names):
+            if marks_entities(self.names):
                 fields["entities"] = [
                     {"label": kind, "text": " ".join(words[start:end]), "start": start, "end": end}
                     for kind, start, end in find_entities(tags)
@@ -74,12 +108,13 @@ class TaggingTask(Task):
             yield json_line(fields)
 
     def metrics(self, labels: Sequence[Sequence[str]], outputs: Sequence[np.ndarray]) -> Metrics:
-        """Return the metrics of entities, or of single tags if the tags are not BIO."""
+        """Return the metrics of entities, or of single tags if the tags mark no entities."""
         predicted = self.decode_outputs(outputs)
-        if is_bio(self.names):
+        if marks_entities(self.names):
             return entity_metrics(labels, predicted)
-        sides = [np.concatenate([*map(self.encode_label, side)]) for side in (labels, predicted)]
-        return ClassificationMetrics.from_ids(self.names, *sides)
+        wide = self.widened(labels)
+        sides = [np.concatenate([*map(wide.encode_label, side)]) for side in (labels, predicted)]
+        return ClassificationMetrics.from_ids(wide.names, *sides)
 
     def mistakes(
         self,

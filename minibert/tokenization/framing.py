@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from minibert.io.rows import texts_of
+
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 Truncation = Literal["longest_first", "only_first", "only_second"]
 Padding = Literal["longest", "max_length"]
@@ -225,18 +227,31 @@ def with_pairs(
 ) -> Iterator[tuple[str, str | None]]:
     """Yield each text with its second text, or with None.
 
+    Args:
+        texts, pairs: lists, or tables with one column; see `rows_of`.
+
     Raises:
-        TypeError: a text is not a string, or a string is given instead of a list.
+        TypeError: a text is not a string, a string is given instead of a list, or a table has
+            several columns.
         ValueError: `texts` is empty, or the number of pairs differs from the number of texts.
     """
-    for name, strings in ("texts", texts), ("pairs", pairs if pairs is not None else ()):
-        if isinstance(strings, str):
-            raise TypeError(f"{name}: expected several, got one string; put it in a list")
-        for i, text in enumerate(strings):
-            if not isinstance(text, str):
-                raise TypeError(f"{name}[{i}]: expected a string, got {type(text).__name__}")
-    if not len(texts):
+    firsts, seconds = _strings(texts, "texts"), None if pairs is None else _strings(pairs, "pairs")
+    if not firsts:
         raise ValueError("texts: expected at least one")
-    if pairs is not None and len(pairs) != len(texts):
-        raise ValueError(f"pairs: expected {len(texts)}, one for each text, got {len(pairs)}")
-    yield from zip(texts, [None] * len(texts) if pairs is None else pairs, strict=True)
+    if seconds is None:
+        yield from ((text, None) for text in firsts)
+        return
+    if len(seconds) != len(firsts):
+        raise ValueError(f"pairs: expected {len(firsts)}, one for each text, got {len(seconds)}")
+    yield from zip(firsts, seconds, strict=True)
+
+
+def _strings(texts: Sequence[str], name: str) -> list[str]:
+    """Return texts as a list; raise TypeError unless all are strings."""
+    if isinstance(texts, str):
+        raise TypeError(f"{name}: expected several, got one string; put it in a list")
+    rows = texts_of(texts, name)
+    for i, text in enumerate(rows):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{i}]: expected a string, got {type(text).__name__}")
+    return rows

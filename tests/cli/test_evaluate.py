@@ -1,6 +1,7 @@
 """`minibert evaluate`."""
 
 import json
+import re
 
 from tests.cli.helpers import assert_refused, finetune_arguments, run
 
@@ -24,12 +25,15 @@ def test_evaluate_prints_the_same_metrics_as_finetune(workspace, capsys):
     assert config["id2label"] == {"0": "cats", "1": "dogs"}
 
 
-def test_evaluate_names_the_line_of_an_unknown_label(workspace, tmp_path, capsys):
+def test_evaluate_counts_an_unseen_label_as_an_error_and_names_it(workspace, tmp_path, capsys):
     path = tmp_path / "rows.tsv"
-    path.write_text("label\ttext\ncats\tone\ncows\ttwo\n", "utf-8")
-    assert_refused(
-        capsys, ["evaluate", workspace / "classifier", path], path, "line 3", "'cows'", "cats, dogs"
-    )
+    path.write_text("label\ttext\ncats\tone\ncows\ttwo\ncows\tthree\n", "utf-8")
+    assert run(["evaluate", workspace / "classifier", path]) == 0
+    printed = capsys.readouterr().out
+    warning = "rows.tsv: training did not see these labels, which count as errors: 'cows' (2)"
+    assert warning in printed
+    assert re.search(r"accuracy (0.0|33.3)%", printed)
+    assert "expected cows:  two" in printed
 
 
 def test_evaluate_counts_truncated_texts(workspace, tmp_path, capsys):

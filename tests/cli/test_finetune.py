@@ -168,6 +168,49 @@ def test_finetune_trains_a_tagger(workspace, tmp_path, capsys):
     assert_refused(capsys, ["evaluate", out, broken], "broken.conll, line 2")
 
 
+def test_finetune_and_evaluate_read_columns_of_0_and_1_as_labels(workspace, tmp_path, capsys):
+    rows = [f"{i},the cat {i},{i % 2},{i // 2 % 2},0" for i in range(12)]
+    path = write_lines(tmp_path / "rows.csv", "id,comment,rude,mild,none", *rows)
+    start = ["--model", workspace / "model", "--epochs", 1, "--out"]
+    columns = ["--label", "rude", "mild", "none"]
+    assert run(["finetune", path, *start, tmp_path / "a"]) == 0
+    assert "labels from the columns of 0 and 1 'rude', 'mild', 'none'" in capsys.readouterr().out
+    assert run(["evaluate", tmp_path / "a", path, *columns]) == 0
+    assert "F1 " in capsys.readouterr().out
+    more = ["--label", "rude", "id"]
+    assert_refused(capsys, ["evaluate", tmp_path / "a", path, *more], "line 4: expected 0 or 1")
+
+
+@pytest.mark.slow
+def test_finetune_recognises_commas_and_empty_labels(workspace, tmp_path, capsys):
+    labels = ["rude", "rude, mild", "", "mild"] * 3
+    rows = [f"the cat {i}\t{label}" for i, label in enumerate(labels)]
+    path = write_lines(tmp_path / "rows.tsv", "text\tlabels", *rows)
+    start = ["--model", workspace / "model", "--epochs", 1, "--out"]
+    assert run(["finetune", path, *start, tmp_path / "a"]) == 0
+    printed = capsys.readouterr().out
+    assert "multi-label: " in printed
+    assert "commas separate the labels of a text" in printed
+    single = ["finetune", path, "--task", "classification", *start, tmp_path / "b"]
+    assert_refused(capsys, single, "rows.tsv, line 4: the label is empty")
+
+
+def test_finetune_reads_words_and_tags_of_json_lines(workspace, tmp_path, capsys):
+    row = {"words": ["the", "cat", "sat"], "tags": ["O", "S-PET", "?"]}
+    path = write_lines(tmp_path / "rows.jsonl", *[json.dumps(row)] * 8)
+    out = tmp_path / "out"
+    start = ["--tokenizer", workspace / "tokenizer", "--epochs", 1, "--out", out]
+    assert run(["finetune", path, *start]) == 0
+    printed = capsys.readouterr().out
+    assert "tagging: 7 texts" in printed
+    assert "entities are scored; these tags mark none and count as O: '?'" in printed
+    assert run(["predict", out, "--file", path, "--as", "jsonl"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    unseen = json.dumps(row | {"tags": ["O", "B-DOG", "O"]})
+    assert run(["evaluate", out, write_lines(tmp_path / "test.jsonl", unseen)]) == 0
+    assert "test.jsonl: training did not see these labels" in capsys.readouterr().out
+
+
 def test_finetune_detects_the_columns_of_text_pairs(workspace, tmp_path, capsys):
     rows = [
         {"sentence1": f"the {a} sat", "sentence2": f"a {b} ran", "label": str(a == b)}
@@ -236,13 +279,12 @@ def test_finetune_holds_out_texts_of_each_class_and_refuses_bad_dev_files(
     assert "class 'one' has only one text to train on" in printed
     assert run([*start, "--class-weight", "balanced", "--out", tmp_path / "even"]) == 0
     assert "times as common" not in capsys.readouterr().out
-    dev = write_lines(tmp_path / "dev.tsv", "label\ttext", "none\tthe cat")
-    assert_refused(
-        capsys,
-        [*start, "--dev", dev, "--out", tmp_path / "x"],
-        "dev.tsv, line 2",
-        "unknown label 'none', expected one of few, many, one",
-    )
+    dev = write_lines(tmp_path / "dev.tsv", "label\ttext", "none\tthe cat", "many\ta cat")
+    assert run([*start, "--dev", dev, "--out", tmp_path / "unseen"]) == 0
+    printed = capsys.readouterr().out
+    assert "the held-out texts: training did not see these labels" in printed
+    assert "'none' (1)" in printed
+    assert "expected none:  the cat" in printed
     bare = write_lines(tmp_path / "bare.tsv", "label\ttext", "\tthe cat")
     assert_refused(
         capsys, [*start, "--dev", bare, "--out", tmp_path / "x"], "bare.tsv, line 2", "empty"

@@ -1,5 +1,9 @@
 """`minibert predict`."""
 
+import json
+
+import pytest
+
 from tests.cli.helpers import assert_refused, run, write_lines
 
 
@@ -38,3 +42,25 @@ def test_predict_refuses_bad_input(workspace, tmp_path, capsys):
     )
     both = ["predict", workspace / "classifier", "a", "--file", workspace / "labelled.tsv"]
     assert_refused(capsys, both, "texts or --file")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("rows.csv", ["text", '"a, cat"', "", '""', "a dog"]),
+        ("rows.csv", ["id,text", '1,"a, cat"', "2,", '3,""', "4,a dog"]),
+        ("rows.tsv", ["text\tid", "a, cat\t1", "\t2", "\t3", "a dog\t4"]),
+        ("rows.jsonl", [json.dumps({"text": text}) for text in ("a, cat", "", None, "a dog")]),
+        ("rows.txt", ["a, cat", "", "", "a dog"]),
+        (None, ["a, cat", "", "", "a dog"]),
+    ],
+)
+def test_predict_prints_a_line_for_each_row(workspace, tmp_path, capsys, monkeypatch, name, lines):
+    if name is None:
+        monkeypatch.setattr("sys.stdin", iter([f"{line}\n" for line in lines]))
+        file = []
+    else:
+        file = ["--file", write_lines(tmp_path / name, *lines)]
+    assert run(["predict", workspace / "classifier", *file]) == 0
+    printed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [text for _, _, text in printed] == ["a, cat", "", "", "a dog"]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.data.columns import guess_columns
-from minibert.data.tables import Record, quote, read_records, unquote, write_tsv
+from minibert.data.delimited import quote, unquote
+from minibert.data.tables import Record, read_records, write_tsv
 
 # A field contains any UTF-8 text, except characters that a TSV file replaces by a space.
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0"))
@@ -235,3 +236,117 @@ def test_write_tsv_keeps_the_old_file_after_a_failure(tmp_path):
         write_tsv(path, ("text",), [("new",), ("one", "too many")])
     assert path.read_text() == "text\nold\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", 'text\n"a, b"\n""\n\nc\n'),
+        ("t.tsv", "text\na, b\n\n\nc\n"),
+        ("t.csv", 'id,text\n1,"a, b"\n2,\n\n3,""\n4, c \n'),
+        ("t.tsv", "text\tid\na, b\t1\n\t2\n\n\t3\nc\t4\n"),
+        ("t.jsonl", '{"text": "a, b"}\n{"text": ""}\n\n{"text": null}\n{"text": "c"}\n'),
+        ("t.txt", "a, b\n\n\nc\n"),
+    ],
+)
+def test_each_row_is_a_record_even_if_its_text_is_empty(tmp_path, name, content):
+    records = read_records(write(tmp_path, name, content))
+    assert [record.text for record in records] == ["a, b", "", "", "c"]
+
+
+@pytest.mark.parametrize("tags", ["tags", "labels", "ner_tags"])
+@pytest.mark.parametrize("words", ["words", "tokens"])
+def test_words_with_tags_in_json_lines_equal_those_of_conll_files(tmp_path, words, tags):
+    rows = [(["Kiri", "in\u00a0Oslo"], ["B-PER", "O"]), (["#"], ["O"])]
+    lines = [json.dumps({"id": i, words: row[0], tags: row[1]}) for i, row in enumerate(rows)]
+    found = read_records(write(tmp_path, "t.jsonl", "\n".join(lines)), labelled=True)
+    text = "\n\n".join("\n".join(map("\t".join, zip(*row, strict=True))) for row in rows)
+    expected = read_records(write(tmp_path, "t.conll", text), labelled=True)
+    assert [(each.text, each.label) for each in found] == rows
+    assert [(each.text, each.label) for each in expected] == rows
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"words": ["a", "b"], "tags": ["O"]}, "line 1: expected 2 tags as 'tags', one for each"),
+        ({"words": ["a", "b"], "tags": ["O", ""]}, "line 1: expected 2 tags as 'tags'"),
+        ({"words": ["a", "b"], "tags": "O O"}, "line 1: expected 2 tags as 'tags'"),
+        ({"words": ["a", ""], "tags": ["O", "O"]}, "line 1: expected words that are not empty"),
+        ({"words": [], "tags": []}, "line 1: expected words that are not empty"),
+        ({"words": ["a", 5], "tags": ["O", "O"]}, "line 1: expected a string as 'words', found 5"),
+    ],
+)
+def test_words_without_a_tag_each_are_refused(tmp_path, row, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_records(write(tmp_path, "t.jsonl", json.dumps(row)), labelled=True)
+
+
+def test_a_file_of_texts_and_of_words_is_refused(tmp_path):
+    path = write(tmp_path, "t.jsonl", '{"text": "a"}\n{"text": ["a"]}\n')
+    with pytest.raises(ValueError, match="line 2: expected 'text' to be a str, as in the first"):
+        read_records(path)
+
+
+ONE_HOT = [
+    ("t.csv", "id,body text,mild,bad,no\n7,one,0,1,0\n8,two,0,0,0\n9,three,1,1,0\n"),
+    (
+        "t.tsv",
+        "mild\tbad\tno\tbody text\n0.0\t1.0\t0.0\tone\n0\t0\t0\ttwo\n True\tTRUE\t0\tthree\n",
+    ),
+    (
+        "t.jsonl",
+        '{"body text": "one", "mild": 0, "bad": true, "no": 0}\n'
+        '{"body text": "two", "mild": 0, "bad": false, "no": 0}\n'
+        '{"body text": "three", "mild": 1, "bad": 1.0, "no": "0"}\n',
+    ),
+]
+
+
+@pytest.mark.parametrize("label", [None, ["mild", "bad", "no"]])
+@pytest.mark.parametrize(("name", "content"), ONE_HOT)
+def test_columns_of_0_and_1_are_several_labels(tmp_path, caplog, name, content, label):
+    path = write(tmp_path, name, content)
+    with caplog.at_level("INFO", "minibert"):
+        found = read_records(path, "body text", label, labelled=True)
+    assert [each.label for each in found] == [["bad"], [], ["mild", "bad"]]
+    assert "labels from the columns of 0 and 1 'mild', 'bad', 'no'" in caplog.text
+    assert "no text has the label 'no'" in caplog.text
+
+
+def test_a_named_column_of_other_values_than_0_and_1_is_refused(tmp_path):
+    path = write(tmp_path, "t.csv", "text,a,b\none,0,1\ntwo,0,-1\n")
+    with pytest.raises(ValueError, match="line 3: expected 0 or 1 as 'b', found \"-1\""):
+        read_records(path, label=["a", "b"], labelled=True)
+    assert len(read_records(path, label=["a", "b"])) == 2
+    with pytest.raises(ValueError, match="which column is the label"):
+        read_records(path, labelled=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", '"first, one"\nsecond\n'),
+        ("t.tsv", "a good film\npoor\n"),
+        ("t.tsv", "a good film\ty\na poor film\tn\n"),
+        ("t.csv", "1\n2\n"),
+    ],
+)
+def test_a_missing_header_is_never_taken_as_the_name_of_a_column(tmp_path, name, content):
+    for labelled in (False, True):
+        with pytest.raises(ValueError, match="or add the header line if it is missing"):
+            read_records(write(tmp_path, name, content), labelled=labelled)
+
+
+def test_a_label_that_is_the_name_of_its_column_is_refused_unless_named(tmp_path):
+    for first in ("text", "great"):
+        path = write(tmp_path, "t.csv", f"{first},y\na,n\nb,y\n")
+        with pytest.raises(ValueError, match="line 3: the label 'y' is also the column's name"):
+            read_records(path, labelled=True)
+        assert [each.label for each in read_records(path, label="y", labelled=True)] == ["n", "y"]
+
+
+def test_labels_may_be_empty_where_the_task_decides(tmp_path):
+    path = write(tmp_path, "t.tsv", "text\tlabel\na\t\nb\tx\n")
+    found = read_records(path, labelled=True, may_be_empty=True)
+    assert [each.label for each in found] == [None, "x"]

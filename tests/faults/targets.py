@@ -271,18 +271,40 @@ def seed_table(name: str) -> Callable[[Path], None]:
     return seed
 
 
+WORDS = '{"words": ["a", "b"], "tags": ["O", "B-X"]}\n'
+# A file of each kind that `seed_table` does not write.
+TABLES = {
+    "semicolons.csv": '\ufefftext;label\n"one; ""two""\nthree"; a \n four , five;b\n',
+    "bars.tsv": 'label|text\na|one\nb| "two| three" \n',
+    "indicators.csv": "id,text,mild,bad\n7,one,0,1\n8,two,1,0.0\n",
+    "indicators.jsonl": '{"text": "a", "x": 1, "y": false}\n{"text": "b", "x": 0, "y": true}\n',
+    "words.jsonl": WORDS + '{"words": ["c"], "tags": ["O"]}\n',
+    "column.csv": 'text\n"a, b"\n\n""\n',
+    "lines.txt": "one\n\ntwo\tthree\r\n",
+    "comments.conll": "# id 1\tx\nKiri _ B-PER\n\u00a0 _ O\n\n#a\t_\tO\n\n# b\n",
+}
+
+
 def read_table(name: str) -> Callable[[Path], None]:
     """Return a reader of the table with this file name, without labels and with labels."""
+    has_labels = name not in ("column.csv", "lines.txt")
 
     def read(folder: Path) -> None:
-        for _ in stream_records(folder / name):
-            pass
-        for row in stream_records(folder / name, labelled=True):
-            # The record can be encoded and has a label.
+        count = sum(1 for _ in stream_records(folder / name))
+        for row in stream_records(folder / name, labelled=True) if has_labels else ():
+            # The record can be encoded and has a label, or a tag for each word.
             repr(row).encode("utf-8", "surrogateescape")
             assert row.label is not None
+            assert isinstance(row.text, str) or len(row.label) == len(row.text)
+            count -= 1
+        assert count == 0 or not has_labels  # no record disappears
 
     return read
+
+
+def seed_other_table(name: str, folder: Path) -> None:
+    """Write the table with this file name, in `TABLES`."""
+    (folder / name).write_text(TABLES[name], "utf-8")
 
 
 def seed_text(folder: Path) -> None:
@@ -386,6 +408,12 @@ TARGETS = {
     **{
         name.split(".")[1]: Target(seed_table(name), name, read_table(name))
         for name in ("rows.tsv", "rows.csv", "rows.jsonl", "rows.conll")
+    },
+    **{
+        f"{Path(name).stem}-{Path(name).suffix[1:]}": Target(
+            partial(seed_other_table, name), name, read_table(name)
+        )
+        for name in TABLES
     },
     **{
         name: Target(seed_text, name, partial(read_text, name=name))

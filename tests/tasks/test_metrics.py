@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.tasks.baselines import compare
-from minibert.tasks.entities import entity_metrics, find_entities
+from minibert.tasks.entities import entity_metrics, find_entities, marks_entities
 from minibert.tasks.metrics import ClassificationMetrics, F1Metrics, RegressionMetrics
 
 CLASSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -79,6 +79,50 @@ def slow_entities(tags):
 @given(st.lists(TAGS, max_size=12))
 def test_find_entities_equals_a_search_word_by_word(tags):
     assert find_entities(tags) == slow_entities(tags)
+
+
+# Each scheme's tags for an entity of a number of words.
+SCHEMES = {
+    "IOB1": lambda n: ["I"] * n,
+    "IOB2": lambda n: ["B", *["I"] * (n - 1)],
+    "IOBES": lambda n: ["S"] if n == 1 else ["B", *["I"] * (n - 2), "E"],
+    "BILOU": lambda n: ["U"] if n == 1 else ["B", *["I"] * (n - 2), "L"],
+    "BMES": lambda n: ["S"] if n == 1 else ["B", *["M"] * (n - 2), "E"],
+    "BMEWO": lambda n: ["W"] if n == 1 else ["B", *["M"] * (n - 2), "E"],
+}
+PARTS = st.lists(st.tuples(st.sampled_from(["O", "A", "B-C", "_"]), st.integers(1, 4)), max_size=6)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(PARTS)
+def test_find_entities_returns_the_entities_that_a_scheme_encodes(scheme, parts):
+    tags, expected, previous = [], [], None
+    for kind, length in parts:
+        start = len(tags)
+        if kind == "O":
+            tags += ["O"] * length
+        else:
+            marks = SCHEMES[scheme](length)
+            if scheme == "IOB1" and previous == kind:
+                marks[0] = "B"
+            tags += marks if kind == "_" else [f"{mark}-{kind}" for mark in marks]
+            expected.append((kind, start, start + length))
+        previous = kind
+    assert find_entities(tags) == expected
+    assert marks_entities(tags) == any("-" in tag or tag in "BI" for tag in {*tags} - {"O"})
+
+
+@given(st.lists(TAGS, max_size=8), st.sampled_from(["X", "o", "PER", "", "B_A"]))
+def test_find_entities_reads_a_stray_tag_as_outside(tags, stray):
+    strayed = [stray if tag == "O" else tag for tag in tags]
+    assert find_entities(strayed) == find_entities(tags)
+
+
+def test_find_entities_counts_as_seqeval_does():
+    """An E- or S- tag ends an entity; any other tag than I- or E- of its kind begins another."""
+    tags = "B-A E-A E-A I-A S-A I-A B-A S-A I-B E-A O E-A".split()
+    expected = [(0, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 7), (7, 8), (8, 9), (9, 10), (11, 12)]
+    assert [entity[1:] for entity in find_entities(tags)] == expected
 
 
 @given(st.lists(st.lists(st.tuples(TAGS, TAGS), max_size=8), min_size=1, max_size=5))

@@ -17,6 +17,7 @@ from minibert.tokenization.framing import (
     truncated_lengths,
     with_pairs,
 )
+from tests.io.test_rows import SEVERAL, tables
 
 COUNTS = st.integers(0, 12)
 CLS, SEP, PAD = 2, 3, 11
@@ -196,3 +197,19 @@ def test_padded_length_and_pad_refuse_invalid_options():
 def test_with_pairs_refuses_invalid_texts(texts, pairs, error, message):
     with pytest.raises(error, match=message):
         list(with_pairs(texts, pairs))
+
+
+@pytest.mark.parametrize("form", tables(["a"]))
+def test_with_pairs_reads_the_cells_of_a_table_with_one_column(form):
+    texts, pairs = ["a red", "fox"], ["b", "c"]
+    found = list(with_pairs(tables(texts)[form], tables(pairs)[form]))
+    assert found == list(zip(texts, pairs, strict=True))
+    assert list(with_pairs(tables(texts)[form], None)) == [("a red", None), ("fox", None)]
+
+
+@pytest.mark.parametrize("form", SEVERAL)
+def test_with_pairs_refuses_tables_without_a_single_column(form):
+    with pytest.raises(TypeError, match=r"^texts(\[1\])?: expected"):
+        list(with_pairs(SEVERAL[form], None))
+    with pytest.raises(TypeError, match=r"^pairs(\[1\])?: expected"):
+        list(with_pairs(["a", "b", "c"], SEVERAL[form]))
