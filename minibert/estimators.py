@@ -18,7 +18,9 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from minibert.data.rng import RandomState, seed_of
 from minibert.data.splits import stratified_split
+from minibert.data.targets import require_labels, require_target
 from minibert.io.rows import column_names, rows_of, texts_of
 from minibert.tasks import (
     Examples,
@@ -56,14 +58,17 @@ class Estimator:
         freeze: the embeddings and this number of the lowest blocks are not trained; None: all are.
         early_stopping: hold out 15 % of the examples, keep the weights with the best held-out
             score, and stop after three epochs without improvement.
-        random_state: the random seed.
-        threads: how many cores to use; None: all. The result is bitwise the same.
+        random_state: the random seed; or a NumPy generator that draws it; None: NumPy's global
+            generator draws it.
+        threads: how many cores to use; None: all, or a share in a worker of joblib (`n_jobs`). The
+            result is bitwise the same.
         verbose: show a progress bar.
 
     Attributes:
         model_: the trained model.
         tokenizer_: its tokenizer.
         task_: its task.
+        random_state_: the random seed of the fit, for `random_state`.
     """
 
     model: str | os.PathLike | None = None
@@ -76,7 +81,7 @@ class Estimator:
     layer_decay: float | None = None
     freeze: int | None = None
     early_stopping: bool = False
-    random_state: int = 0
+    random_state: RandomState = 0
     threads: int | None = None
     verbose: bool = False
 
@@ -130,15 +135,16 @@ class Estimator:
     def _fit(self, task: Task, examples: Examples, class_weight: ClassWeight = None) -> Self:
         """Train a model on examples; set `model_`, `tokenizer_` and `task_`."""
         all_examples, held_out = examples, None
+        seed = seed_of(self.random_state)
         if self.early_stopping:
-            chosen = stratified_split(task.strata(examples.labels), DEV_SHARE, self.random_state)
+            chosen = stratified_split(task.strata(examples.labels), DEV_SHARE, seed)
             examples, held_out = examples.split(chosen.tolist())
         run = FineTuningRun.start(
             task,
             examples,
             ModelSource(self.model, size=self.size, max_length=self.max_length),
             tokenizer_examples=all_examples,
-            seed=self.random_state,
+            seed=seed,
             overrides=self,
             settings={
                 "freeze": self.freeze,
@@ -147,7 +153,7 @@ class Estimator:
             },
         )
         self.task_ = run.train(held_out=held_out, threads=self.threads, progress=self.verbose)
-        self.model_, self.tokenizer_ = run.model, run.tokenizer
+        self.model_, self.tokenizer_, self.random_state_ = run.model, run.tokenizer, seed
         return self
 
     def _outputs(self, texts: Sequence[Any], pairs: Sequence[str] | None = None) -> Any:
@@ -204,16 +210,14 @@ def texts_and_pairs(X: Iterable[Any]) -> tuple[list[str], list[str] | None]:
 
 def _label_array(X: Sized, y: Any) -> np.ndarray:
     """Return the labels of S texts as an array (S,) or (S, C)."""
-    if y is None:
-        raise ValueError("y: requires y to be passed, but the target y is None")
+    require_target(y)
     columns = column_names(y)
     if columns is not None and len(columns) > 1:
         y = np.column_stack([rows_of(y[column], "y") for column in columns])
     elif columns is not None or not hasattr(y, "__array__"):
         y = rows_of(y, "y")
+    require_labels(y)
     y = np.asarray(y)
-    if y.ndim == 0:
-        raise TypeError(f"y: expected a list of labels, got {y.item()!r:.80}")
     _require_same_length(X, y)
     return y.reshape(-1) if y.shape == (len(y), 1) else y
 
@@ -420,6 +424,7 @@ def _word_lists(X: Any, name: str) -> list[list[str]]:
 
 def _tag_lists(words: list[list[str]], y: Any) -> list[list[str]]:
     """Return the tags of each text's words; refuse another number of texts or of tags."""
+    require_target(y)
     tags = _word_lists(y, "y")
     _require_same_length(words, tags)
     for i, (text, each) in enumerate(zip(words, tags, strict=True)):

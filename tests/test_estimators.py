@@ -5,6 +5,7 @@ import pickle
 import sys
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -153,6 +154,88 @@ def test_get_params_and_set_params_keep_the_arguments_unchanged():
 def test_fit_names_the_invalid_input(estimator, X, y, message):
     with pytest.raises((TypeError, ValueError, FileNotFoundError), match=message):
         estimator.fit(X, y)
+
+
+class NotAvailable:
+    """A missing label like pandas' NA: its comparisons are neither true nor false."""
+
+    def __ne__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (["x", None], r"^y\[1\]: expected a label, got None$"),
+        (["x", float("nan")], r"^y\[1\]: expected a label, got nan$"),
+        (["x", NotAvailable()], r"^y\[1\]: expected a label, got <"),
+        (np.array([None, 1]), r"^y\[0\]: expected a label, got None$"),
+        (np.array([[0, 1], [1, None]]), r"^y\[1\]: expected a label, got None$"),
+        (np.ma.array([0, 1], mask=[False, True]), r"^y\[1\]: expected a label, got a masked one$"),
+        (SimpleNamespace(toarray=None), r"got a sparse matrix; pass y.toarray\(\)$"),
+        ("xy", "^y: expected a list .*, got 'xy'$"),
+        ({0, 1}, "^y: expected a list .*, got {0, 1}$"),
+    ],
+)
+@pytest.mark.parametrize("estimator_class", [TextClassifier, TextRegressor])
+def test_fit_and_score_name_the_invalid_label(fitted, estimator_class, y, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        estimator_class().fit(["a", "b"], y)
+    if estimator_class is TextClassifier:
+        with pytest.raises((TypeError, ValueError), match=message):
+            fitted.score(["a", "b"], y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([["x", "y"], ["z"]], "got lists of labels; scikit-learn's MultiLabelBinarizer"),
+        ([["x", "y"], ["z", "x"]], "got lists of labels"),
+        ([[0, 1], [1]], "got lists of labels"),
+        ([{"x"}, {"y"}], "got lists of labels"),
+        (["x", ["y"]], "got lists of labels"),
+        (["x", 1], "^y: expected labels of one type, got str and int$"),
+        ([1, "1"], "^y: expected labels of one type, got str and int$"),
+    ],
+)
+def test_text_classifier_refuses_lists_of_labels_and_mixed_types(y, message):
+    with pytest.raises(ValueError, match=message):
+        TextClassifier().fit(["a", "b"], y)
+
+
+def test_score_reads_columns_of_labels_as_fit_does(fitted):
+    wrong = np.where(COLOURS == "red", "blue", COLOURS)
+    assert fitted.score(TEXTS, COLOURS[:, None]) == 1
+    assert fitted.score(TEXTS, wrong[:, None]) == fitted.score(TEXTS, wrong) == 0.5
+    for y in (COLOURS[:1], COLOURS[:3]):
+        with pytest.raises(ValueError, match="y: expected 16 labels, one for each text"):
+            fitted.score(TEXTS, y)
+    with pytest.raises(ValueError, match=r"y: expected the shape \(16,\), got \(16, 2\)"):
+        fitted.score(TEXTS, np.ones((16, 2)))
+
+
+def test_random_state_of_the_fit_is_stored(fitted):
+    """None and generators draw a seed, which gives the same model again."""
+    texts, y, options = TEXTS[:4], COLOURS[:4], {"epochs": 1}
+    assert fitted.random_state_ == 0
+    drawn = [TextClassifier(random_state=None, **options).fit(texts, y) for _ in range(2)]
+    assert drawn[0].random_state_ != drawn[1].random_state_
+    assert drawn[0].random_state is None
+    again = TextClassifier(random_state=drawn[0].random_state_, **options).fit(texts, y)
+    np.testing.assert_array_equal(again.predict_proba(texts), drawn[0].predict_proba(texts))
+    seeds = [
+        TextClassifier(random_state=make(5), **options).fit(texts, y).random_state_
+        for make in (np.random.RandomState, np.random.RandomState, np.random.default_rng)
+    ]
+    assert seeds[0] == seeds[1] != seeds[2]
+    for bad, message in ((-1, "expected 0 or more, got -1"), ("x", "expected a seed, a generator")):
+        with pytest.raises((TypeError, ValueError), match=f"random_state: {message}"):
+            TextRegressor(random_state=bad).fit(texts, [0, 1, 2, 3])
 
 
 def test_predict_before_fit_raises():

@@ -12,6 +12,7 @@ from importlib import import_module
 from textwrap import dedent
 from typing import Any
 
+import minibert
 from minibert.io.text import sanitize
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130  # 130 is 128 + SIGINT, as in a shell
@@ -112,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="BERT from scratch in pure NumPy: train it, use it, and check its gradients.",
         epilog="minibert COMMAND --help shows the options of a command, with an example.",
     )
+    parser.add_argument("--version", action="version", version=f"minibert {minibert.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_CommandParser)
     for name, (module, summary) in COMMANDS.items():
         commands.add_parser(name, help=summary, description=summary, module=module)
@@ -132,14 +134,19 @@ class _CommandParser(argparse.ArgumentParser):
         self.is_loaded = False
 
     def parse_known_args(self, args=None, namespace=None):
-        """Parse, after adding the command's arguments."""
+        """Parse options and positional arguments in any order: `predict M --as jsonl "text"`.
+
+        `parse_known_intermixed_args` parses the options first. Without it, argparse gives `texts`,
+        of which there may be none, no value when it reads `M`. Some versions of Python call this
+        method from there.
+        """
+        if self.is_loaded:
+            return super().parse_known_args(args, namespace)
         self.load()
-        return super().parse_known_args(args, namespace)
+        return self.parse_known_intermixed_args(args, namespace)
 
     def load(self) -> None:
-        """Import the command's module and add its arguments, once."""
-        if self.is_loaded:
-            return
+        """Import the command's module and add its arguments."""
         self.is_loaded = True
         command = import_module(self.module)
         self.description = f"{self.description}\n\n{dedent(command.DESCRIPTION).strip()}".strip()

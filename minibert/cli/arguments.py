@@ -122,7 +122,13 @@ def _add_execution_arguments(group: argparse._ArgumentGroup, evaluate_every: str
         "--keep",
         type=int,
         default=2,
-        help="number of newest checkpoints to keep (default: %(default)s)",
+        help="number of newest checkpoints to keep during the run (default: %(default)s)",
+    )
+    group.add_argument(
+        "--keep-checkpoints",
+        action="store_true",
+        help="keep the checkpoints, with the optimizer's state, when the run is finished (default: "
+        "keep only the trained model)",
     )
 
 

@@ -26,6 +26,7 @@ from minibert.training import (
     fine_tune,
     pretrain,
 )
+from minibert.training.checkpoint import finish_run
 from minibert.training.history import read_history
 from minibert.training.pretraining import guess
 
@@ -136,6 +137,7 @@ def _pretrain(
     print(f"   unigram baseline:       {objective.baseline}")
     tokenizer.save_pretrained(out / "model")
     model.save_pretrained(out / "model")
+    finish_run(out / "model")
     for text, untrained in zip(SENTENCES, before, strict=True):
         print(f"   {text}")
         print(f"     before: {_format_predictions(untrained)}")
@@ -182,6 +184,8 @@ def _finetune(
         scores[title] = evaluate(classifier, tokenizer, task, test)
     tokenizer.save_pretrained(out / "classifier")
     pretrained.save_pretrained(out / "classifier")
+    for title in STARTS:
+        finish_run(out / "fine-tuning" / title)
     best, scratch = (scores[title].figures() for title in STARTS)
     print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(task.names)} classes")
     print(f"   accuracy, pre-trained:  {best['accuracy']:.1%} (macro-F1 {best['macro_f1']:.1%})")

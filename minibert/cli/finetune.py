@@ -31,16 +31,24 @@ from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
 from minibert.tasks.base import Task
+from minibert.tasks.baselines import compare
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
-from minibert.tasks.registry import TASKS, guess_task
-from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
+from minibert.tasks.registry import TASKS, guess_task, task_for
+from minibert.training.checkpoint import (
+    STATE,
+    finish_run,
+    read_state,
+    restore_optimizer,
+    resume_point,
+)
 from minibert.training.finetuning import FineTuningRun, ModelSource, optimizer_for
 from minibert.training.loop import Interrupted
 
 log = logging.getLogger("minibert")
 
 IMBALANCE_RATIO = 3  # largest class to smallest class, above which --class-weight is suggested
+MAX_CLASSES_PER_LINE = 20  # more are printed one per line
 MAX_LENGTH = 128  # positions of a new model, in tokens; short texts cost no more than with fewer
 MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
 
@@ -150,7 +158,7 @@ def run(options: argparse.Namespace) -> None:
     runs = {
         seed: options.out if len(seeds) == 1 else options.out / f"seed-{seed}" for seed in seeds
     }
-    if options.resume and not any(map(checkpoints, runs.values())):
+    if options.resume and not any(map(resume_point, runs.values())):
         raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
     with run_lock(options.out, resume=options.resume):
         _train_all(options, runs)
@@ -173,11 +181,14 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
     best = max(results, key=lambda seed: results[seed].main)
     if len(runs) > 1:
         for path in runs[best].iterdir():
-            if path.is_file():
+            if path.is_file() and path.name != STATE:
                 with atomic_write(options.out / path.name) as temporary:
                     shutil.copy(path, temporary)
         _print_spread(list(results.values()))
         print(f"{options.out} contains the model of seed {best}")
+    # All seeds' checkpoints are kept until here, because the same command continues all of them.
+    for path in () if options.keep_checkpoints else runs.values():
+        finish_run(path)
     _print_baseline(task, examples, held_out, results[best])
     print(f"{options.out}: the model; try: minibert predict {options.out} 'some text'")
 
@@ -236,7 +247,11 @@ def _report_classes(task: Task, examples: Examples, class_weight: str | None) ->
     counts = task.class_counts(examples.labels).most_common()
     if not counts:
         return
-    print("classes: " + ", ".join(f"{name} {count:,}" for name, count in counts))
+    cells = [f"{name} {count:,}" for name, count in counts]
+    if len(cells) > MAX_CLASSES_PER_LINE:
+        print("classes:", *cells, sep="\n  ")
+    else:
+        print("classes: " + ", ".join(cells))
     (largest, most), (smallest, fewest) = counts[0], counts[-1]
     if most > IMBALANCE_RATIO * fewest and class_weight is None:
         print(
@@ -258,13 +273,19 @@ def _train_one(
 ) -> Metrics:
     """Train with one seed into one folder; return the held-out metrics (`Metrics`)."""
     run = _start(options, task, examples, seed)
-    found = checkpoints(folder) if options.resume else []
+    found = resume_point(folder) if options.resume else None
     if found:
         if options.shards is None:  # another version may have had another default
-            run.settings = replace(run.settings, shards=read_state(found[-1])["settings"]["shards"])
-        run.model = resumed_model(found[-1], type(run.model), run.model.config, run.settings)
+            run.settings = replace(run.settings, shards=read_state(found)["settings"]["shards"])
+        run.model = resumed_model(folder, found, type(run.model), run.model.config, run.settings)
+    if found == folder:
+        print(f"{folder}: this run is finished; nothing is left to train")
+        return print_metrics(
+            task_for(run.model), run.model, run.tokenizer, held_out, options.threads
+        )
+    if found:
         run.optimizer = optimizer_for(run.model, run.settings)
-        restore_optimizer(found[-1], run.optimizer)
+        restore_optimizer(found, run.optimizer)
         print(f"going on after step {run.optimizer.step}")
     if options.gradient_checkpointing:
         run.model.gradient_checkpointing_enable()
@@ -332,5 +353,4 @@ def _print_baseline(task: Task, examples: Examples, held_out: Examples, metrics:
         return
     name, baseline = found
     print(f"{name}: {baseline}")
-    if baseline.main >= metrics.main:
-        print("the baseline is at least as good as BERT on these texts, and cheaper")
+    print(compare(metrics, baseline, len(held_out)))

@@ -5,7 +5,7 @@ import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from minibert.cli.arguments import (
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model
-from minibert.data.corpus import PackedSequences
+from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd, PackedSequences
 from minibert.data.token_cache import (
     STDIN,
     TokenizedCorpus,
@@ -33,7 +33,12 @@ from minibert.optim import Optimizer
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import Interrupted, Settings, pretrain
-from minibert.training.checkpoint import checkpoints, read_state, restore_optimizer
+from minibert.training.checkpoint import (
+    finish_run,
+    read_state,
+    restore_optimizer,
+    resume_point,
+)
 from minibert.training.defaults import default_shards, fresh_config, pretraining_rate
 from minibert.training.mpi import ending_together, launched_ranks
 from minibert.training.pretraining import objective_for, optimizer_for, steps_in
@@ -48,12 +53,12 @@ MAX_HELD_OUT_ROWS = 4096  # sequences of the held-out text that are evaluated
 MIN_PARALLEL_BYTES = 8e6  # starting processes takes a second; smaller files are tokenized in one
 
 DESCRIPTION = """
-Files contain one paragraph per line and a blank line between documents. They may be compressed with
-gzip (.gz), named by a pattern ("texts/*.txt"), read from standard input (-), and larger than
-memory. The held-out loss is printed next to that of a unigram baseline, which predicts each token
-by its frequency. Ctrl-C stops the run after the current step and saves a checkpoint; the same
-command with --resume continues the run. mpiexec -n 4 minibert pretrain ... divides each step among
-four processes (extra: mpi).
+Files contain one paragraph per line and a blank line between documents, or one text per line. They
+may be compressed with gzip (.gz), named by a pattern ("texts/*.txt"), read from standard input (-),
+and larger than memory. The held-out loss is printed next to that of a unigram baseline, which
+predicts each token by its frequency. Ctrl-C stops the run after the current step and saves a
+checkpoint; the same command with --resume continues the run. mpiexec -n 4 minibert pretrain ...
+divides each step among four processes (extra: mpi).
 """
 EXAMPLE = "minibert pretrain corpus/train.txt --tokenizer tokenizer --size tiny --out model"
 
@@ -65,7 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--held-out",
         nargs="+",
-        help="text files to evaluate on (default: 5 %% of the documents)",
+        help="text files to evaluate on (default: 5 %% of the documents, or of a single text)",
+    )
+    parser.add_argument(
+        "--documents",
+        choices=get_args(DocumentEnd),
+        help="what ends a document: a blank line, or each line (default: a blank line; each line "
+        f"if there is no blank line in at most {MAX_FILES_OF_LINES} files)",
     )
     add_model_arguments(parser, dropout=0.0, length=LENGTH)
     add_training_arguments(
@@ -96,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
     ranks = launched_ranks()
     with ending_together(ranks):
-        if options.resume and not checkpoints(options.out):
+        if options.resume and resume_point(options.out) is None:
             raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
         # Only rank 0 writes files.
         with nullcontext() if ranks.rank else run_lock(options.out, resume=options.resume):
@@ -104,12 +115,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
-    found = checkpoints(options.out) if options.resume else []
+    found = resume_point(options.out) if options.resume else None
     if ranks.rank:
         logging.disable()  # only rank 0 prints
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
     config = _new_config(options, tokenizer)
-    saved = read_state(found[-1])["settings"] if found else {}
+    saved = read_state(found)["settings"] if found else {}
     defaults: dict[str, Any] = {
         "steps": STEPS,
         "learning_rate": pretraining_rate(config),
@@ -118,11 +129,15 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     }
     settings = Settings(**defaults | stated_settings(options))
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, saved.get("data")))
+    corpus = _with_held_out(corpus, options, config.max_position_embeddings)
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     if found and options.minutes is not None:  # converted to steps when the run started
         settings = replace(settings, steps=saved["steps"])
     model, optimizer = _start(options, config, settings, found)
+    if found == options.out:
+        log.info("%s: this run is finished; nothing is left to train", options.out)
+        return
     if options.minutes is not None and not found:
         objective = objective_for(model)(model, tokenizer, rows, None, settings)
         steps = steps_in(options.minutes, model, objective, settings, options.threads)
@@ -156,6 +171,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     print(f"held out:          {result}")
     print(f"unigram baseline:  {objective.baseline}")
     draw_curves(options.out)
+    if not options.keep_checkpoints:
+        finish_run(options.out)
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
 
 
@@ -185,7 +202,37 @@ def _tokenize(
     held_out = expand(options.held_out) if options.held_out else HELD_OUT_FRACTION
     in_parallel = ranks.size == 1 and _is_large(files)
     workers = number_of_threads(options.threads) if in_parallel else 1
-    return tokenize_corpus(files, tokenizer, held_out=held_out, workers=workers, known=known)
+    return tokenize_corpus(
+        files,
+        tokenizer,
+        held_out=held_out,
+        workers=workers,
+        known=known,
+        document_end=options.documents,
+    )
+
+
+def _with_held_out(
+    corpus: TokenizedCorpus, options: argparse.Namespace, length: int
+) -> TokenizedCorpus:
+    """Return the corpus, cut if its documents are too few; log how the documents were found."""
+    name = options.files[0]
+    if options.documents is None and corpus.document_end == "lines":
+        log.info(
+            "%s: no blank line between documents, so each line is read as a text of its own; "
+            "--documents blank-lines reads a file as one document",
+            name,
+        )
+    if options.held_out:
+        return corpus
+    cut = corpus.with_cut(HELD_OUT_FRACTION, least=length)
+    if cut is not corpus:
+        log.info(
+            "%s: too few documents to hold some out, so the last %.0f %% of the text are held out",
+            name,
+            100 * HELD_OUT_FRACTION,
+        )
+    return cut
 
 
 def _is_large(files: list[Path]) -> bool:
@@ -215,8 +262,8 @@ def _pack(
     for part_name, packed in (("to train on", rows), ("held out", held_out_rows)):
         if not len(packed):
             raise ValueError(
-                f"{name}: no text {part_name}; expected at least a few dozen documents, "
-                "with a blank line between them"
+                f"{name}: no text {part_name}; expected a longer text, or at least a few dozen "
+                "documents, with a blank line between them or one per line"
             )
     log.info(
         "%s tokens to train on, %s held out",
@@ -229,16 +276,17 @@ def _pack(
 
 
 def _start(
-    options: argparse.Namespace, config: BertConfig, settings: Settings, found: list[Path]
+    options: argparse.Namespace, config: BertConfig, settings: Settings, found: Path | None
 ) -> tuple[Any, Optimizer | None]:
-    """Return a new model, or the newest checkpoint's model with its optimizer."""
+    """Return a new model, or the model of an earlier run with the optimizer of a checkpoint."""
     kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
     optimizer = None
     if found:
-        model = resumed_model(found[-1], kind, config, settings)
-        optimizer = optimizer_for(model, settings)
-        restore_optimizer(found[-1], optimizer)
-        log.info("going on after step %d", optimizer.step)
+        model = resumed_model(options.out, found, kind, config, settings)
+        if found != options.out:
+            optimizer = optimizer_for(model, settings)
+            restore_optimizer(found, optimizer)
+            log.info("going on after step %d", optimizer.step)
     else:
         model = kind(config, seed=settings.seed)
     if options.gradient_checkpointing:

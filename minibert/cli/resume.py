@@ -1,4 +1,4 @@
-"""The model of an interrupted run, checked against the settings of the command."""
+"""The model of an earlier run, checked against the settings of the command."""
 
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ FREE_SETTINGS = (
 
 
 def resumed_model(
-    checkpoint: Path, kind: type[PreTrained], config: BertConfig, settings: Settings
+    run: Path, found: Path, kind: type[PreTrained], config: BertConfig, settings: Settings
 ) -> Any:
     """Read the model of a run whose configuration and settings are the given ones.
 
     Args:
-        checkpoint (Path): folder of the run's newest checkpoint.
+        run (Path): folder of the run.
+        found (Path): the folder that `resume_point` returns.
         kind (class): class of the model.
         config (BertConfig): expected configuration.
         settings (Settings): expected settings, except `FREE_SETTINGS`.
@@ -31,17 +32,15 @@ def resumed_model(
     Raises:
         ValueError: one of them differs from the run's; the message names it.
     """
-    saved = read_state(checkpoint)["settings"]
-    found = read_architectures(checkpoint)
-    if found != [kind.__name__]:
-        had = sanitize(" and ".join(map(str, found)) or "a model of an unknown kind")
-        raise ValueError(f"model: the run in {checkpoint.parent} has {had}, got {kind.__name__}")
-    model = kind.from_pretrained(checkpoint, strict=True)
+    saved = read_state(found)["settings"]
+    names = read_architectures(found)
+    if names != [kind.__name__]:
+        had = sanitize(" and ".join(map(str, names)) or "a model of an unknown kind")
+        raise ValueError(f"model: the run in {run} has {had}, got {kind.__name__}")
+    model = kind.from_pretrained(found, strict=True)
     pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
     pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:
         if had != got and name not in FREE_SETTINGS:
-            raise ValueError(
-                f"{name}: the run in {checkpoint.parent} has {sanitize(had)}, got {got}"
-            )
+            raise ValueError(f"{name}: the run in {run} has {sanitize(had)}, got {got}")
     return model

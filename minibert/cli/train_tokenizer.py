@@ -69,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Learn a vocabulary and save the tokenizer."""
     ensure_writable(options.out)
-    paragraphs = (text for document in read_corpus(options.files) for text in document)
+    # Documents do not matter here, and single lines need less memory.
+    paragraphs = (text for (text,) in read_corpus(options.files, document_end="lines"))
     try:
         tokenizer = WordPieceTokenizer.train(
             paragraphs,

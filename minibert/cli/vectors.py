@@ -16,7 +16,7 @@ def add_vector_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--layers",
-        type=int,
+        type=_layer,
         nargs="+",
         metavar="N",
         help="layers to read: 0 is the embeddings, -1 the last block (default: -1)",
@@ -32,6 +32,16 @@ def add_vector_arguments(parser: argparse.ArgumentParser) -> None:
         help="maximum length in tokens; longer texts are truncated (default: the model's own "
         "maximum, or its number of positions)",
     )
+
+
+def _layer(text: str) -> int:
+    """Return the number of a layer (int); a text after `--layers` is refused with a hint."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers, got {text!r}; a text comes before --layers, or after --"
+        ) from None
 
 
 def make_extractor(options: argparse.Namespace, *, normalize: bool) -> FeatureExtractor:

@@ -3,6 +3,8 @@
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Literal
 
 import numpy as np
 
@@ -10,10 +12,16 @@ from minibert.io.text import read_lines
 from minibert.tokenization import WordPieceTokenizer
 
 MIN_LAST_TOKENS = 8  # a shorter last sequence is dropped, because it would be mostly padding
+# More files without a blank line contain a document each; fewer contain one text per line.
+MAX_FILES_OF_LINES = 24
+
+DocumentEnd = Literal["blank-lines", "lines"]  # what ends a document
 
 
 def read_corpus(
-    paths: Iterable[str | os.PathLike[str]], watch: Callable[[memoryview], object] | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    watch: Callable[[memoryview], object] | None = None,
+    document_end: DocumentEnd = "blank-lines",
 ) -> Iterator[list[str]]:
     """Yield the documents of text files, each a list of paragraphs (strings).
 
@@ -22,6 +30,7 @@ def read_corpus(
     Args:
         paths: of the files.
         watch: as `read_lines` takes it.
+        document_end: "lines": each line is a document of one paragraph; blank lines are skipped.
 
     Raises:
         OSError: a file is missing or cannot be read.
@@ -32,11 +41,29 @@ def read_corpus(
         for line in read_lines(path, watch):
             if line.strip():
                 document.append(line.strip())
-            elif document:
+            if document and (document_end == "lines" or not line.strip()):
                 yield document
                 document = []
         if document:
             yield document
+
+
+def detect_document_end(paths: Sequence[str | os.PathLike[str]]) -> DocumentEnd:
+    """Return "lines" for a few files of several lines without a blank line between them.
+
+    Raises:
+        OSError, ValueError: as `read_corpus`.
+    """
+    if len(paths) > MAX_FILES_OF_LINES:
+        return "blank-lines"
+    has_lines = False
+    for path in paths:
+        runs = groupby(read_lines(path), key=lambda line: bool(line.strip()))
+        lines = (sum(1 for _ in run) for is_text, run in runs if is_text)  # of each document
+        has_lines = next(lines, 0) > 1 or has_lines
+        if next(lines, None) is not None:
+            return "blank-lines"
+    return "lines" if has_lines else "blank-lines"
 
 
 def is_held_out(document: Sequence[str], share: float) -> bool:

@@ -12,13 +12,19 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
+from minibert.data.corpus import (
+    DocumentEnd,
+    detect_document_end,
+    ids_of_documents,
+    is_held_out,
+    read_corpus,
+)
 from minibert.io.atomic import atomic_dir, atomic_remove, unused_name
 from minibert.io.cache import cache_folder, clear_stale
 from minibert.io.json import read_json
@@ -63,12 +69,36 @@ class TokenizedCorpus:
         train, held_out: the tokens.
         key: a checksum of the texts, the tokenizer and the held-out fraction.
         repeated: the fraction of duplicates among the first lines.
+        document_end: what ends a document.
     """
 
     train: Tokens
     held_out: Tokens
     key: str
     repeated: float
+    document_end: DocumentEnd = "blank-lines"
+
+    def with_cut(self, share: float, least: int) -> "TokenizedCorpus":
+        """Return a corpus whose held-out part is cut from the end of the text.
+
+        If both parts contain tokens, or the text has fewer than `2 * least`, return `self`.
+
+        Args:
+            share: fraction of the tokens that is held out.
+            least: smallest number of tokens in a part.
+        """
+        whole = max(self.train, self.held_out, key=lambda part: len(part.stream))
+        tokens = len(whole.stream)
+        if min(len(self.train.stream), len(self.held_out.stream)) or tokens < 2 * least:
+            return self
+        cut = tokens - max(round(share * tokens), least)
+        last = np.bincount(whole.stream[cut:], minlength=len(whole.counts))
+        is_first = whole.ends <= cut
+        return replace(
+            self,
+            train=Tokens(whole.stream[:cut], whole.ends[is_first], whole.counts - last),
+            held_out=Tokens(whole.stream[cut:], whole.ends[~is_first] - cut, last),
+        )
 
 
 def expand(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -98,6 +128,7 @@ def tokenize_corpus(
     folder: Path | None = None,
     workers: int = 1,
     known: object = None,
+    document_end: DocumentEnd | None = "blank-lines",
 ) -> TokenizedCorpus:
     """Tokenize text files, or map the cached tokens of the same texts and tokenizer.
 
@@ -119,6 +150,8 @@ def tokenize_corpus(
         workers (int): number of processes; more than one requires an importable main module.
         known (str): the key of an earlier call. If version 1 computed it from the same texts, it is
             returned as the key, so a run of version 1 can be resumed.
+        document_end (str): what ends a document: "blank-lines" or "lines"; None: as in the run
+            whose key is known, or detected.
 
     Raises:
         OSError: a file can't be read, or the tokens can't be written.
@@ -135,7 +168,12 @@ def tokenize_corpus(
         others = [] if isinstance(held_out, float) else list(map(Path, held_out))
         share = held_out if isinstance(held_out, float) else 0.0
         texts, others = ([_outlined(path) for path in side] for side in (texts, others))
-        key = _key(texts, others, share, tokenizer)
+        if document_end is None:
+            former = known == _key(texts, others, share, tokenizer, "blank-lines")
+            is_older = isinstance(known, str) and (former or "-" not in known)
+            paths = [text.path for text in texts]
+            document_end = "blank-lines" if is_older else detect_document_end(paths)
+        key = _key(texts, others, share, tokenizer, document_end)
         home = folder / f"tokens-{key}"
         found = _opened(home)
         for _ in range(ATTEMPTS):  # other processes may write or remove it at any time
@@ -143,7 +181,7 @@ def tokenize_corpus(
                 for pattern in LEFTOVERS:
                     clear_stale(folder, pattern)
                 with suppress(FileExistsError), atomic_dir(home) as temporary:
-                    _write(temporary, texts, others, share, tokenizer, workers)
+                    _write(temporary, texts, others, share, tokenizer, workers, document_end)
                 found = _opened(home)
         if found is None:
             raise OSError(f"{home}: damaged again after each write")
@@ -157,7 +195,7 @@ def tokenize_corpus(
     finally:
         spool.unlink(missing_ok=True)
     train, held, state = found
-    return TokenizedCorpus(train, held, key, state["repeated"])
+    return TokenizedCorpus(train, held, key, state["repeated"], document_end)
 
 
 def fingerprint(tokenizer: WordPieceTokenizer) -> str:
@@ -215,11 +253,11 @@ def _outlined(path, *others):
     return outline.of(path)
 
 
-def _documents(texts):
+def _documents(texts, document_end):
     """Yield the documents of texts; raise ValueError if a text has changed."""
     for text in texts:
         outline = _Outline()
-        yield from read_corpus([text.path], outline.update)
+        yield from read_corpus([text.path], outline.update, document_end)
         _refuse_changed(text, outline.of(text.path))
 
 
@@ -230,9 +268,11 @@ def _refuse_changed(before, now):
         )
 
 
-def _key(texts, others, share, tokenizer):
+def _key(texts, others, share, tokenizer, document_end):
     sides = [[(text.size, text.checksum) for text in side] for side in (texts, others)]
     content = repr((sides, share, fingerprint(tokenizer)))
+    if document_end != "blank-lines":  # which was the only way when the first keys were stored
+        content += document_end
     return f"{FORMAT}-{hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}"
 
 
@@ -269,7 +309,7 @@ def _opened(home):
     return None
 
 
-def _write(home, texts, others, share, tokenizer, workers):
+def _write(home, texts, others, share, tokenizer, workers, document_end):
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
     seen, lines = (
         set(),
@@ -300,7 +340,7 @@ def _write(home, texts, others, share, tokenizer, workers):
     try:
         for part, fixed in ((texts, None), (others, 1.0)):
             pieces = ((piece, share if fixed is None else fixed)
-                      for piece in _pieces(sampled(_documents(part))))  # fmt: skip
+                      for piece in _pieces(sampled(_documents(part, document_end))))  # fmt: skip
             for sides in _tokenized(pieces, tokenizer, dtype, workers):
                 for side, (ids, lengths) in zip(SIDES, sides, strict=True):
                     ends = sizes[side] + np.cumsum(lengths, dtype=np.int64)

@@ -27,9 +27,9 @@ def map_texts(
 ) -> np.ndarray:
     """Apply a function to all texts in batches; return its results in order (S, ...).
 
-    Texts of similar length share a batch, each batch is computed on one core, and BLAS uses one
-    thread. The result is bitwise the same for any number of threads, and for any order of the
-    texts unless two of them are equal.
+    Without texts, the result is an array (0, ...). Texts of similar length share a batch, each
+    batch is computed on one core, and BLAS uses one thread. The result is bitwise the same
+    for any number of threads, and for any order of the texts unless two of them are equal.
 
     Args:
         function: maps a model's batch, `input_ids`, `token_type_ids` and `attention_mask` of
@@ -45,6 +45,9 @@ def map_texts(
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
     """
+    if not isinstance(texts, str) and not len(texts) and not pairs:
+        # The dtype and the other sizes are those of the result for any text.
+        return map_texts(function, tokenizer, [""], max_length=max_length, threads=1)[:0]
     sequences = RaggedSequences(
         tokenizer.encode(text, pair, max_length=max_length)
         for text, pair in with_pairs(texts, pairs)

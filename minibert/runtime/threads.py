@@ -1,6 +1,7 @@
 """Thread counts, and maps over a thread pool that keep the order of the items."""
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,8 @@ def number_of_threads(wanted: int | None, sharing: int = 1) -> int:
     """Return the number of threads to use.
 
     Args:
-        wanted (int or None): the number of threads; None means one per available core.
+        wanted (int or None): the number of threads; None means one per available core, or as
+            `threads_of_worker`.
         sharing (int): the number of processes that share the cores.
 
     Raises:
@@ -30,7 +32,21 @@ def number_of_threads(wanted: int | None, sharing: int = 1) -> int:
     """
     if wanted is not None and wanted < 1:
         raise ValueError(f"threads: expected at least 1, got {wanted}")
-    return wanted or max(usable_cores() // sharing, 1)
+    return wanted or threads_of_worker() or max(usable_cores() // sharing, 1)
+
+
+def threads_of_worker() -> int | None:
+    """Return the number of threads for a worker of joblib (`n_jobs`); elsewhere None.
+
+    The workers share the cores. joblib tells a worker process its share in OMP_NUM_THREADS; other
+    workers get one thread each.
+    """
+    parallel = sys.modules.get("joblib.parallel")  # a worker has imported it
+    backend = parallel.get_active_backend()[0] if parallel else None
+    if not getattr(backend, "nesting_level", 0):
+        return None
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    return max(int(share), 1) if share.isdecimal() else 1
 
 
 def ordered_map(

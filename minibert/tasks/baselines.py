@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibert.tasks.examples import Examples
+from minibert.tasks.metrics import Metrics
 
 # Inverse regularisation of the logistic regression: the best of 1, 10 and 100 on 50, 100, 300 and
 # 1,469 sentences of corpora/situations.
@@ -94,3 +95,20 @@ def most_frequent_tags(examples: Examples, held_out: Examples) -> list[list[str]
         return tag
 
     return [[most_frequent(word) for word in words] for words in held_out.texts]
+
+
+def compare(model: Metrics, baseline: Metrics, count: int) -> str:
+    """Describe which of two results is better, and by how much, in one line of text.
+
+    Args:
+        model: the metrics of BERT.
+        baseline: the metrics of a baseline on the same texts.
+        count: the number of texts.
+    """
+    scale, digits, unit = (100, 1, " points") if model.is_share else (1, 3, "")
+    lead = round(scale * (model.main - baseline.main), digits)
+    on_texts = f"{model.main_name} on {count:,} texts"
+    if lead == 0:
+        return f"BERT and the baseline are equally good, and the baseline is cheaper: {on_texts}"
+    better, other = ("BERT", "the baseline") if lead > 0 else ("the baseline", "BERT")
+    return f"{better} is better than {other} by {abs(lead):.{digits}f}{unit}: {on_texts}"

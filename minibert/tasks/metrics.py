@@ -1,19 +1,29 @@
 """Metrics of predictions: one class, several labels or entities, numbers.
 
-Every class has `main`, the figure by which models are compared (higher is better), `figures` for a
-run's history, a line of text, a trivial baseline, and a table.
+Every class has `main`, the figure by which models are compared (higher is better), with its name,
+`figures` for a run's history, a line of text, a trivial baseline, and a table.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+MAX_MATRIX_CLASSES = 20  # a larger confusion matrix is wider than a terminal
+
 
 class Metrics(ABC):
-    """The metrics of one set of predictions; a task's own metrics subclass it."""
+    """The metrics of one set of predictions; a task's own metrics subclass it.
+
+    Attributes:
+        main_name: the name of `main`.
+        is_share: whether `main` is a share, which is printed in percent.
+    """
+
+    main_name: ClassVar[str] = "score"
+    is_share: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -46,6 +56,9 @@ class ClassificationMetrics(Metrics):
         confusion (C, C): how often the row's class was predicted as the column's.
     """
 
+    main_name = "macro-F1"
+    is_share = True
+
     names: Sequence[str]
     confusion: np.ndarray
 
@@ -69,12 +82,18 @@ class ClassificationMetrics(Metrics):
 
     @property
     def macro_f1(self) -> float:
-        """The unweighted mean of the classes' F1.
+        """The unweighted mean of the classes' F1, as scikit-learn computes it.
 
         A class that is neither a label nor a prediction is left out.
         """
-        predicted, actual = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
-        return _mean_f1(np.diag(self.confusion), predicted, actual)
+        true_positives, predicted, actual = self._counts()
+        each = f1(true_positives, predicted, actual)[predicted + actual > 0]
+        return float(each.mean()) if each.size else 0.0
+
+    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the true positives, predictions and labels of each class, (C,) each."""
+        confusion = self.confusion
+        return np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
 
     @property
     def majority_accuracy(self) -> float:
@@ -101,11 +120,15 @@ class ClassificationMetrics(Metrics):
     def table(self) -> str:
         """Return the confusion matrix as text: a row per label, a column per prediction.
 
+        More than `MAX_MATRIX_CLASSES` classes are listed one per row, with counts and F1.
+
         >>> print(ClassificationMetrics(["cat", "dog"], np.array([[3, 1], [0, 2]])).table())
         true/said  cat  dog
         cat          3    1
         dog          0    2
         """
+        if len(self.names) > MAX_MATRIX_CLASSES:
+            return _table_of_counts(self.names, *self._counts())
         return format_table(
             ["true/said", *self.names], zip(self.names, *self.confusion.T, strict=True)
         )
@@ -121,6 +144,9 @@ class F1Metrics(Metrics):
         extra: one more figure, by its name.
         trivial: the trivial baseline, as a line of text.
     """
+
+    main_name = "F1"
+    is_share = True
 
     names: Sequence[str]
     true_positives: np.ndarray
@@ -168,8 +194,12 @@ class F1Metrics(Metrics):
 
     @property
     def macro_f1(self) -> float:
-        """The unweighted mean of F1 over the names that occur or were predicted."""
-        return _mean_f1(self.true_positives, self.predicted, self.actual)
+        """The unweighted mean of F1 over all names, as scikit-learn computes it.
+
+        A name that is neither a label nor a prediction has F1 0.
+        """
+        each = f1(self.true_positives, self.predicted, self.actual)
+        return float(each.mean()) if each.size else 0.0
 
     @property
     def main(self) -> float:
@@ -195,10 +225,7 @@ class F1Metrics(Metrics):
 
     def table(self) -> str:
         """Return the counts and F1 of each name as text."""
-        counts = self.true_positives, self.predicted, self.actual
-        each = [f"{value:.1%}" for value in f1(*counts)]
-        rows = zip(self.names, *counts, each, strict=True)
-        return format_table(["", "right", "said", "true", "F1"], rows)
+        return _table_of_counts(self.names, self.true_positives, self.predicted, self.actual)
 
 
 @dataclass(frozen=True)
@@ -209,6 +236,8 @@ class RegressionMetrics(Metrics):
         actual (S,): the numbers of the labels.
         predicted (S,): the predicted numbers.
     """
+
+    main_name = "R²"
 
     actual: np.ndarray
     predicted: np.ndarray
@@ -284,12 +313,6 @@ def f1(true_positives: Any, predicted: Any, actual: Any) -> Any:
     return _ratio(2 * true_positives, predicted + actual)
 
 
-def _mean_f1(true_positives: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> float:
-    present = predicted + actual > 0
-    each = f1(true_positives, predicted, actual)[present]
-    return float(each.mean()) if each.size else 0.0
-
-
 def _ratio(part: Any, whole: Any) -> Any:
     return np.asarray(part) / np.maximum(whole, 1)
 
@@ -304,6 +327,14 @@ def _ranks(numbers: np.ndarray) -> np.ndarray:
     _, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[places]
+
+
+def _table_of_counts(
+    names: Sequence[str], true_positives: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+) -> str:
+    each = [f"{value:.1%}" for value in f1(true_positives, predicted, actual)]
+    rows = zip(names, true_positives, predicted, actual, each, strict=True)
+    return format_table(["", "right", "said", "true", "F1"], rows)
 
 
 def format_table(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -1,6 +1,6 @@
 """Word tagging: each word of a text has a tag, which may mark entities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -179,18 +179,22 @@ class TaggingTask(Task):
                     windows.append((text, first, places))
                     yield encoding
 
+        def probabilities_of(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+            logits = model(**batch).logits
+            require_finite(logits)  # here, because the softmax of minus infinity is finite
+            return softmax_forward(logits)[0]
+
         # A word without a token, a control character for example, is tagged O with certainty.
         outside = np.eye(len(self.names))[self.ids.get(OUTSIDE, 0)]
         outputs = [np.tile(outside, (len(words), 1)) for words in texts]
         batches = map_sequences(
-            lambda batch: softmax_forward(model(**batch).logits)[0],
+            probabilities_of,
             RaggedSequences(encode_windows()),
             tokenizer.pad_token_id,
             threads=threads,
             progress=progress,
         )
         for indices, results in batches:
-            require_finite(results)
             for index, probabilities in zip(indices, results, strict=True):
                 text, first, places = windows[index]
                 with_token = np.flatnonzero(places)

@@ -1,20 +1,21 @@
 """Checkpoints of a run: the model, its tokenizer, the optimizer's state, and the step.
 
 The folder of a run holds `checkpoint-STEP` folders, each complete or absent, and after the end of
-the run the trained model itself.
+the run the trained model itself. `finish_run` then removes the checkpoints.
 """
 
 import dataclasses
 import json
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from minibert.io.atomic import atomic_dir, atomic_remove
+from minibert.io.atomic import atomic_dir, atomic_remove, atomic_write
 from minibert.io.json import read_json
 from minibert.io.text import require_file, sanitize
 from minibert.models import PreTrained
@@ -24,6 +25,7 @@ from minibert.tokenization import WordPieceTokenizer
 
 log = logging.getLogger("minibert")
 
+BEST = "best-"  # and the step: the folder of the best weights; see `early_stopping`
 STATE, OPTIMIZER = "trainer_state.json", "optimizer.safetensors"
 FORMAT = 2  # of the state; version 1 wrote none
 # Fields that later formats added, with the values by which version 1 worked.
@@ -63,6 +65,30 @@ def checkpoints(run: str | os.PathLike[str]) -> list[Path]:
     steps = {path: path.name.removeprefix("checkpoint-") for path in Path(run).glob("checkpoint-*")}
     found = [path for path, step in steps.items() if step.isdecimal() and (path / STATE).is_file()]
     return sorted(found, key=lambda path: int(steps[path]))
+
+
+def resume_point(run: str | os.PathLike[str]) -> Path | None:
+    """Return the newest checkpoint (path); the run's own folder if it is finished; or None."""
+    found = checkpoints(run)
+    if found:
+        return found[-1]
+    return Path(run) if (Path(run) / STATE).is_file() else None
+
+
+def finish_run(run: str | os.PathLike[str]) -> None:
+    """Remove the checkpoints of a run whose trained model is saved.
+
+    The state of the newest one is kept next to the model, so that a command that resumes the run
+    can compare the settings. A process that is killed here leaves a folder that can be resumed.
+    """
+    found = checkpoints(run)
+    if not found:
+        return
+    with atomic_write(Path(run) / STATE) as temporary:
+        shutil.copyfile(found[-1] / STATE, temporary)
+    # The best weights last, because a resumed run restores them.
+    for folder in (*found, *Path(run).glob(f"{BEST}*")):
+        atomic_remove(folder)
 
 
 def remove_checkpoint(run: str | os.PathLike[str], step: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from minibert.io.atomic import atomic_dir, atomic_remove
 from minibert.models import PreTrained
 from minibert.objectives.supervised import SCORE
+from minibert.training.checkpoint import BEST
 from minibert.training.history import read_history
 
 
@@ -49,7 +50,7 @@ class BestCheckpoint:
 
     @property
     def _folder(self) -> Path:
-        return Path(self.run or "") / f"best-{self.step}"
+        return Path(self.run or "") / f"{BEST}{self.step}"
 
     def _record(self, step: int, score: float) -> bool:
         """Count an evaluation; return whether it is the best so far."""
@@ -68,7 +69,7 @@ class BestCheckpoint:
             atomic_remove(self._folder)
             with atomic_dir(self._folder) as temporary:
                 self.model.save_pretrained(temporary)
-            for other in self.run.glob("best-*"):
+            for other in self.run.glob(f"{BEST}*"):
                 if other != self._folder:
                     atomic_remove(other)
 

@@ -11,8 +11,10 @@ from minibert.data.corpus import PackedSequences
 from minibert.functional import softmax_forward
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective
+from minibert.objectives.base import quiet
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
+from minibert.tasks.base import require_finite
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.engine import Engine
 from minibert.training.loop import Settings, train
@@ -189,13 +191,16 @@ def guess(
         lists of (piece, probability), the most probable first.
 
     Raises:
+        FloatingPointError: a logit is not finite.
         ValueError: there is no [MASK], or the text is longer than the model's positions.
     """
     batch = model.check(**tokenizer.encode_batch([text]))
     places = np.flatnonzero(batch.input_ids[0] == tokenizer.mask_token_id)
     if not len(places):
         raise ValueError(f"expected a {tokenizer.mask_token} in the text, got {text!r}")
-    logits = model.predict(batch, places[None, :])[0]  # (M, V)
+    with quiet():
+        logits = model.predict(batch, places[None, :])[0]  # (M, V)
+    require_finite(logits)
     probabilities, _ = softmax_forward(logits)
     named = probabilities[:, : len(tokenizer)]  # a model may have more ids, for a round number
     best = np.argsort(-named, axis=-1, kind="stable")[:, :top]

@@ -27,6 +27,6 @@ def workspace(tmp_path_factory, tokenizer, monkeypatch_package):
     ]
     (folder / "labelled.tsv").write_text("label\ttext\n" + "\n".join(rows) + "\n", "utf-8")
     tokenizer.save_pretrained(folder / "tokenizer")
-    assert run(pretrain_arguments(folder, "model")) == 0
+    assert run(pretrain_arguments(folder, "model", "--keep-checkpoints")) == 0
     assert run(finetune_arguments(folder, "classifier", "--model", folder / "model")) == 0
     return folder

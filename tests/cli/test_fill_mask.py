@@ -1,5 +1,11 @@
 """`minibert fill-mask`."""
 
+import shutil
+
+import numpy as np
+import pytest
+
+from minibert import BertForMaskedLM, BertForSequenceClassification
 from tests.cli.helpers import assert_refused, run
 
 
@@ -22,3 +28,24 @@ def test_fill_mask_refuses_bad_input(workspace, tmp_path, capsys):
     assert_refused(
         capsys, ["fill-mask", workspace / "model", "a [MASK]", "--top", 0], "top: expected"
     )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_commands_refuse_a_model_whose_outputs_are_not_finite(workspace, tmp_path, capsys, value):
+    """1e38 is finite, and the model overflows."""
+    for name, kind in (("model", BertForMaskedLM), ("classifier", BertForSequenceClassification)):
+        shutil.copytree(workspace / name, tmp_path / name)
+        model = kind.from_pretrained(tmp_path / name)
+        model.params["bert.encoder.layer.1.output.dense.weight"][:] = value
+        model.save_pretrained(tmp_path / name)
+    masked, classifier = tmp_path / "model", tmp_path / "classifier"
+    rows, lines = workspace / "labelled.tsv", workspace / "corpus.txt"
+    for arguments, message in (
+        (["fill-mask", masked, "the [MASK] sat"], "the model's logits are not finite"),
+        (["predict", classifier, "the cat"], "the model's logits are not finite"),
+        (["evaluate", classifier, rows], "the model's logits are not finite"),
+        (["embed", masked, "the cat"], "a vector is not finite"),
+        (["similar", masked, "the cat", lines], "a vector is not finite"),
+        (["inspect", masked, "the [MASK] sat"], "block 2: not finite"),
+    ):
+        assert_refused(capsys, arguments, message, status=1)

@@ -8,6 +8,8 @@ import signal
 import pytest
 
 from minibert import BertForSequenceClassification
+from minibert.cli.finetune import _report_classes
+from minibert.tasks import Examples, SingleLabelTask
 from tests.cli.helpers import assert_refused, finetune_arguments, run, write_lines
 
 
@@ -145,6 +147,7 @@ def test_finetune_trains_a_tagger(workspace, tmp_path, capsys):
     assert "tagging: 10 texts to train on, 2 to evaluate on" in printed
     assert "F1 100.0%" in printed
     assert "each word's commonest tag: F1 100.0%" in printed
+    assert "BERT and the baseline are equally good" in printed
     assert run(["predict", out, "the dog, a cat"]) == 0
     words = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [word[0] for word in words] == ["the", "dog", ",", "a", "cat", ""]
@@ -222,6 +225,17 @@ def test_finetune_detects_the_columns_of_text_pairs(workspace, tmp_path, capsys)
     shares = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
     assert shares[0] != shares[1]  # they differ in the second text alone
     assert shares[0] == pytest.approx(shares[4])
+
+
+@pytest.mark.parametrize("classes", [20, 21, 77])
+def test_more_than_twenty_classes_are_printed_one_per_line(capsys, classes):
+    labels = [f"class {i:02}" for i in range(classes)] * 2
+    task = SingleLabelTask.from_labels(labels)
+    _report_classes(task, Examples(labels, None, labels), None)
+    lines = capsys.readouterr().out.splitlines()
+    cells = [f"{name} 2" for name in task.names]
+    one_line = [f"classes: {', '.join(cells)}"]
+    assert lines == (one_line if classes <= 20 else ["classes:", *(f"  {cell}" for cell in cells)])
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Behaviour of all commands: help pages, unexpected errors, import time."""
 
+import random
 import subprocess
 import sys
 
 import pytest
 
+import minibert
 from minibert.cli import COMMANDS, build_parser, main
 from tests.cli.helpers import assert_refused, run
 
@@ -64,6 +66,59 @@ def test_import_minibert_loads_no_heavy_module_and_python_m_minibert_runs():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("minibert: no-such-folder")
+
+
+def test_options_are_read_in_any_place_between_the_positional_arguments():
+    """`predict M --as jsonl "text"` is read as `predict M "text" --as jsonl`, and so on."""
+    rng = random.Random(0)
+    examples = {
+        "predict": (["M", "a text", "-5 degrees"], [["--as", "jsonl"], ["--text", "t"]]),
+        "embed": (["M", "a text"], [["--normalize"], ["--pooling", "cls"], ["--out", "v.npy"]]),
+        "tokenize": (["M", "one", "two"], [["--offsets"], ["--split-special-tokens"]]),
+        "fill-mask": (["M", "a [MASK]", "b [MASK]"], [["--top", "2"]]),
+        "similar": (["M", "a query", "one.txt", "two.txt"], [["--top", "2"], ["--pooling", "max"]]),
+        "inspect": (["M", "a text"], [["--backward"], ["--pair", "b"]]),
+        "pretrain": (["one.txt", "two.txt"], [["--out", "o"], ["--tokenizer", "t"], ["--resume"]]),
+        "train-tokenizer": (["one.txt", "two.txt"], [["--out", "o"], ["--cased"]]),
+        "finetune": (["rows.tsv"], [["--out", "o"], ["--seeds", "2"]]),
+        "evaluate": (["M", "rows.tsv"], [["--pair", "p"], ["--text", "t"]]),
+        "plot": (["run"], [["--out", "p.svg"]]),
+    }
+    for name, (places, options) in examples.items():
+        usual = build_parser().parse_args([name, *places, *[word for o in options for word in o]])
+        for _ in range(5):
+            parts = [[place] for place in places]
+            for option in options:
+                parts.insert(rng.randrange(len(parts) + 1), option)
+            words = [word for part in parts for word in part]
+            assert build_parser().parse_args([name, *words]) == usual, words
+
+
+def test_a_text_that_begins_with_a_dash_follows_two_dashes():
+    parse = build_parser().parse_args
+    assert parse(["predict", "M", "--as", "jsonl", "--", "-x", "--as"]).texts == ["-x", "--as"]
+    options = build_parser().parse_args(["embed", "M", "--layers", "-2", "-1", "--", "a", "b"])
+    assert (options.layers, options.texts) == ([-2, -1], ["a", "b"])
+
+
+def test_unknown_options_and_texts_after_layers_are_refused_with_a_reason(capsys):
+    for words, message in (
+        (["predict", "M", "--bogus", "x"], "unrecognized arguments: --bogus"),
+        (["embed", "M", "--layers", "-2", "x"], "got 'x'; a text comes before --layers, or after"),
+        (["predict"], "the following arguments are required: model"),
+        (["pretrain", "x"], "the following arguments are required: --tokenizer, --out"),
+    ):
+        with pytest.raises(SystemExit) as leave:
+            main(words)
+        assert leave.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as leave:
+        main(["--version"])
+    assert leave.value.code == 0
+    assert capsys.readouterr().out == f"minibert {minibert.__version__}\n"
 
 
 def test_help_imports_no_command():

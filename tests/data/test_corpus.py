@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.data.corpus import (
+    MAX_FILES_OF_LINES,
     MIN_LAST_TOKENS,
     PackedSequences,
     as_batch,
+    detect_document_end,
     ids_of_documents,
     is_held_out,
     pack,
@@ -53,6 +55,32 @@ def test_is_held_out_depends_on_the_text_only():
 
 WORDS = st.lists(st.sampled_from("the cat sat on a mat then ran .".split()), min_size=1, max_size=9)
 DOCUMENTS = st.lists(st.lists(WORDS.map(" ".join), min_size=1, max_size=3), min_size=1, max_size=8)
+
+
+@given(
+    documents=DOCUMENTS, blanks=st.lists(st.sampled_from(["", " ", "\t"]), min_size=1, max_size=2)
+)
+def test_document_ends_are_detected_from_blank_lines_between_lines(
+    tmp_path_factory, documents, blanks
+):
+    path = tmp_path_factory.mktemp("corpus") / "one.txt"
+    between = "\n".join(["", *blanks, ""])
+    path.write_text(between + between.join(map("\n".join, documents)) + between, "utf-8")
+    lines = [line for document in documents for line in document]
+    has_one_text_per_line = len(documents) == 1 and len(lines) > 1
+    assert detect_document_end([path]) == ("lines" if has_one_text_per_line else "blank-lines")
+    assert list(read_corpus([path])) == documents
+    assert list(read_corpus([path], document_end="lines")) == [[line] for line in lines]
+
+
+def test_many_files_without_a_blank_line_contain_a_document_each(tmp_path):
+    paths = [tmp_path / f"{n}.txt" for n in range(MAX_FILES_OF_LINES + 1)]
+    for path in paths:
+        path.write_text("the cat\na dog\n", "utf-8")
+    assert detect_document_end(paths) == "blank-lines"
+    assert detect_document_end(paths[:-1]) == "lines"
+    paths[3].write_text("the cat\n\na dog\n", "utf-8")
+    assert detect_document_end(paths[:-1]) == "blank-lines"
 
 
 @given(documents=DOCUMENTS, length=st.integers(3, 20))

@@ -101,6 +101,41 @@ def test_key_differs_for_the_same_bytes_in_other_files(tokenizer, tmp_path):
     assert len(set(keys)) == 5
 
 
+def test_document_ends_are_detected_unless_the_known_key_states_them(tokenizer, tmp_path):
+    """A run that began before each line could be a document is resumed with its documents."""
+    path = tmp_path / "lines.txt"
+    path.write_text("the cat sat\na dog ran\n" * 30, "utf-8")
+
+    def tokens(**options):
+        return tokenize_corpus([path], tokenizer, folder=tmp_path / "c", **options)
+
+    whole, lines = tokens(), tokens(document_end=None)
+    assert (whole.document_end, len(whole.train.ends)) == ("blank-lines", 1)
+    assert (lines.document_end, len(lines.train.ends)) == ("lines", 60)
+    assert whole.key != lines.key
+    for known in whole, lines:
+        again = tokens(document_end=None, known=known.key)
+        assert (again.key, again.document_end) == (known.key, known.document_end)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("least", [1, 9])
+def test_with_cut_divides_a_text_of_which_one_part_is_empty(
+    files, tokenizer, tmp_path, share, least
+):
+    corpus = tokenize_corpus(files, tokenizer, held_out=share, folder=tmp_path / "c")
+    whole = corpus.train if len(corpus.train.stream) else corpus.held_out
+    cut = corpus.with_cut(0.05, least)
+    sides = cut.train, cut.held_out
+    assert (np.concatenate([side.stream for side in sides]) == whole.stream).all()
+    assert len(cut.held_out.stream) == max(round(0.05 * len(whole.stream)), least)
+    for side in sides:
+        assert (side.counts == np.bincount(side.stream, minlength=len(tokenizer))).all()
+        assert (side.stream[side.ends - 1] == tokenizer.sep_token_id).all()
+    assert cut.with_cut(0.05, least) is cut
+    assert corpus.with_cut(0.05, len(whole.stream) // 2 + 1) is corpus
+
+
 @pytest.mark.parametrize(("pieces", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
 def test_dtype_of_the_ids_holds_the_last_id(tmp_path, pieces, dtype):
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -316,7 +316,7 @@ def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsy
         return folder
 
     monkeypatch.setattr(loop, "save_checkpoint", losing)
-    assert run(pretrain(own, tmp_path / "out")) == 0
+    assert run(pretrain(own, tmp_path / "out", "--keep-checkpoints")) == 0
     found, whole = (content(tmp_path / name) for name in ("out", "whole"))
     assert found["model.safetensors"] == whole["model.safetensors"]
     assert [path.name for path in checkpoints(tmp_path / "out")] == ["checkpoint-4", "checkpoint-6"]
@@ -326,10 +326,10 @@ def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsy
     "name", ["model.safetensors", "config.json", "optimizer.safetensors", "trainer_state.json"]
 )
 def test_resume_names_a_missing_file_of_the_newest_checkpoint(room, tmp_path, capsys, name):
-    assert run(pretrain(room, tmp_path / "out")) == 0
+    assert run(pretrain(room, tmp_path / "out", "--keep-checkpoints")) == 0
     capsys.readouterr()
     (tmp_path / "out" / "checkpoint-6" / name).unlink()
-    status = run(pretrain(room, tmp_path / "out", "--resume"))
+    status = run(pretrain(room, tmp_path / "out", "--resume", "--keep-checkpoints"))
     if (
         name == "trainer_state.json"
     ):  # then the folder is not a checkpoint, and the previous one is used
@@ -415,7 +415,7 @@ def another_run(folder):
 @pytest.mark.skipif(locks.fcntl is None, reason="the system has no such locks")
 def test_run_lock_refuses_a_second_run_until_the_first_ends(room, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run(pretrain(room, out)) == 0
+    assert run(pretrain(room, out, "--keep-checkpoints")) == 0
     whole = (out / "model.safetensors").read_bytes()
     shutil.rmtree(out / "checkpoint-6")
     capsys.readouterr()

@@ -132,7 +132,7 @@ def names_in(run):
 def test_pretraining_killed_fifty_times_equals_an_unbroken_run_bitwise(start, tmp_path, tokenizer):
     documents = [f"{text} {i}" for i in range(60) for text in SENTENCES]
     (tmp_path / "corpus.txt").write_text("\n\n".join(documents) + "\n", "utf-8")
-    pretrain = ["pretrain", tmp_path / "corpus.txt", "--steps", 400]
+    pretrain = ["pretrain", tmp_path / "corpus.txt", "--steps", 400, "--keep-checkpoints"]
     assert start("whole", *pretrain).wait() == 0
     for run in killed(start, tmp_path, pretrain, BertForMaskedLM, kills=50):
         check_same(run, tmp_path / "whole", BertForMaskedLM)
@@ -153,7 +153,8 @@ def test_finetuning_killed_twenty_times_equals_an_unbroken_run_bitwise(start, tm
         rows = [[rng.choice("abc"), " ".join(rng.choices(WORDS, k=5))] for _ in range(40)]
         write_tsv(tmp_path / f"{name}.tsv", ["label", "text"], rows)
     finetune = ["finetune", tmp_path / "rows.tsv", "--dev", tmp_path / "dev.tsv", "--epochs", 4,
-                "--evaluate-every", 2, "--patience", 8, "--seeds", 2]  # fmt: skip
+                "--evaluate-every", 2, "--patience", 8, "--seeds", 2,
+                "--keep-checkpoints", "--shards", 4]  # fmt: skip
     kind = BertForSequenceClassification
     assert start("whole", *finetune).wait() == 0
     ends = [[int(checkpoint.name.split("-")[1]) for checkpoint in checkpoints(folder)]

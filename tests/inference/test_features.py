@@ -203,3 +203,15 @@ def test_nonfinite_vectors_and_a_single_string_raise(tokenizer):
         FeatureExtractor(model, tokenizer)(TEXTS)
     with pytest.raises(TypeError, match="texts: expected several, got one string"):
         FeatureExtractor(model, tokenizer)("a text")
+
+
+@pytest.mark.parametrize("layers", [-1, [-2, -1]])
+def test_no_texts_have_no_vectors(tokenizer, layers):
+    extractor = FeatureExtractor(small(tokenizer), tokenizer, layers=layers)
+    vectors = extractor(["a cat"])
+    for nothing in ([], (), np.array([], object)):
+        found = extractor(nothing)
+        assert (found.shape, found.dtype) == ((0, extractor.width), vectors.dtype)
+        assert np.concatenate([found, vectors]).tolist() == vectors.tolist()
+    with pytest.raises(ValueError, match="texts: expected at least one"):
+        extractor([], ["a pair"])

@@ -1,6 +1,8 @@
 """Thread counts, ordered maps and ordered reduction."""
 
+import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from minibert.runtime.threads import (
     number_of_threads,
     ordered_map,
     ordered_reduce,
+    threads_of_worker,
     usable_cores,
 )
 
@@ -19,6 +22,34 @@ def test_number_of_threads_is_the_wanted_number_or_one_per_core():
     assert number_of_threads(None, sharing=10**6) == 1
     with pytest.raises(ValueError, match="threads: expected at least 1, got 0"):
         number_of_threads(0)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+def test_workers_of_joblib_share_the_cores(backend, monkeypatch):
+    joblib = pytest.importorskip("joblib")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    jobs = [joblib.delayed(number_of_threads)(wanted) for wanted in (None, None, 5)]
+    with joblib.parallel_backend(backend, n_jobs=2):
+        share = max(joblib.cpu_count() // 2, 1) if backend == "loky" else 1
+        assert joblib.Parallel()(jobs) == [share, share, 5]
+    assert joblib.Parallel(n_jobs=1)(jobs) == [usable_cores(), usable_cores(), 5]
+
+
+@pytest.mark.parametrize(
+    ("nesting", "share", "expected"),
+    [(0, "3", None), (None, "3", None), (1, "3", 3), (1, None, 1), (2, "4,2", 1), (1, "0", 1)],
+)
+def test_threads_of_worker_is_the_share_that_joblib_states(monkeypatch, nesting, share, expected):
+    backend = SimpleNamespace(nesting_level=nesting)
+    parallel = SimpleNamespace(get_active_backend=lambda: (backend, None))
+    monkeypatch.setitem(sys.modules, "joblib.parallel", parallel)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if share is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", share)
+    assert threads_of_worker() == expected
+    assert number_of_threads(None) == (expected or usable_cores())
+    assert number_of_threads(7) == 7
 
 
 def test_ordered_map_yields_in_order_with_at_most_threads_items_in_progress():

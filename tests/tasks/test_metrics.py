@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibert.tasks.baselines import compare
 from minibert.tasks.entities import entity_metrics, find_entities, marks_entities
 from minibert.tasks.metrics import ClassificationMetrics, F1Metrics, RegressionMetrics
 
@@ -137,11 +138,12 @@ def test_entity_metrics_compare_kind_start_and_end(texts):
     assert entity_metrics(actual, actual).true_positives.sum() == metrics.actual.sum()
 
 
-def test_macro_f1_leaves_out_names_without_label_and_prediction():
+def test_macro_f1_is_scikit_learns_for_names_without_label_and_prediction():
+    """`f1_score` leaves out an absent class, but a label is a column, whose F1 is then 0."""
     actual = np.array([[1, 0, 0], [1, 1, 0]]) == 1
     predicted = np.array([[1, 0, 0], [1, 0, 0]]) == 1
     names = ["x", "y", "z"]
-    assert F1Metrics.from_indicators(names, actual, predicted).macro_f1 == 0.5
+    assert F1Metrics.from_indicators(names, actual, predicted).macro_f1 == pytest.approx(1 / 3)
     ids = np.array([0, 0, 1])
     assert ClassificationMetrics.from_ids(names, ids, ids).macro_f1 == 1
 
@@ -175,6 +177,44 @@ def test_metrics_are_formatted_as_text_and_aligned_table(metrics):
     assert len(lines) > 1
 
 
+@pytest.mark.parametrize("classes", [2, 20, 21, 77])
+def test_a_table_of_many_classes_has_a_row_for_each_and_no_column(classes):
+    names = [f"c{i}" for i in range(classes)]
+    actual, predicted = np.random.default_rng(0).integers(0, classes, (2, 50))
+    metrics = ClassificationMetrics.from_ids(names, actual, predicted)
+    header, *rows = metrics.table().splitlines()
+    assert [row.split()[0] for row in rows] == names
+    if classes <= 20:
+        assert header.split()[1:] == names
+    else:
+        assert header.split() == ["right", "said", "true", "F1"]
+        for c, row in enumerate(rows):
+            places = (actual == c) & (predicted == c), predicted == c, actual == c
+            assert row.split()[1:4] == [str(np.sum(place)) for place in places]
+
+
+def share(right):
+    """Return metrics whose F1 is the share of 50 correct predictions."""
+    return F1Metrics(["x"], np.array([right]), np.array([50]), np.array([50]), {}, "")
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_compare_names_the_better_one_and_the_difference(model, baseline):
+    found = compare(share(model), share(baseline), 1250)
+    better, other = ("BERT", "the baseline") if model > baseline else ("the baseline", "BERT")
+    if model == baseline:
+        expected = "BERT and the baseline are equally good, and the baseline is cheaper"
+    else:
+        expected = f"{better} is better than {other} by {2 * abs(model - baseline)}.0 points"
+    assert found == f"{expected}: F1 on 1,250 texts"
+
+
+def test_compare_names_the_metric_of_numbers():
+    actual = np.arange(5.0)
+    pair = [RegressionMetrics(actual, actual + error) for error in (1.0, 0.5)]
+    assert compare(*pair, 5) == "the baseline is better than BERT by 0.375: R² on 5 texts"
+
+
 @pytest.mark.parity
 @given(CLASSES, SETS, NUMBERS)
 def test_metrics_equal_those_of_scikit_learn(classes, sets, numbers):
@@ -189,6 +229,8 @@ def test_metrics_equal_those_of_scikit_learn(classes, sets, numbers):
     expected = f1_score(actual, predicted, average="micro", zero_division=0)
     metrics = F1Metrics.from_indicators(list("abc"), actual, predicted)
     assert metrics.micro_f1 == pytest.approx(expected)
+    expected = f1_score(actual, predicted, average="macro", zero_division=0)
+    assert metrics.macro_f1 == pytest.approx(expected)
     actual, predicted = (np.array(side, float) for side in zip(*numbers, strict=True))
     metrics = RegressionMetrics(actual, predicted)
     assert metrics.r2 == pytest.approx(r2_score(actual, predicted))

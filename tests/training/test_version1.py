@@ -34,7 +34,7 @@ COMMANDS = {
                    "--patience", "9"],
 }  # fmt: skip
 COMMON = ["--size", "tiny", "--length", "12", "--dropout", "0", "--save-every", "3",
-          "--evaluate-every", "2", "--resume"]  # fmt: skip
+          "--evaluate-every", "2", "--resume", "--keep-checkpoints"]  # fmt: skip
 
 
 @pytest.fixture

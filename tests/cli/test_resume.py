@@ -1,0 +1,94 @@
+"""Finished runs: they keep no checkpoint unless asked, and `--resume` recognizes them."""
+
+import shutil
+
+import pytest
+
+from minibert.training import checkpoint
+from tests.cli.helpers import assert_refused, finetune_arguments, pretrain_arguments, run
+
+COMMANDS = {"pretrain": pretrain_arguments, "finetune": finetune_arguments}
+
+
+def folders(run_folder):
+    return sorted(path.name for path in run_folder.rglob("*") if path.is_dir())
+
+
+def finished(workspace, name):
+    """Return the folder of a finished run without checkpoints, and the arguments that made it."""
+    more = ["--seeds", 2, "--epochs", 1] if name == "finetune" else []
+    out = workspace / f"finished-{name}"
+    arguments = COMMANDS[name](workspace, out, *more)
+    if not out.exists():
+        assert run(arguments) == 0
+    return out, arguments
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_finished_run_keeps_no_checkpoint_and_resume_trains_nothing(
+    workspace, capsys, monkeypatch, name
+):
+    out, arguments = finished(workspace, name)
+    seeds = ["seed-0", "seed-1"] if name == "finetune" else []
+    assert folders(out) == seeds
+    weights = (out / "model.safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("minibert.training.loop.Engine.step", lambda *_: 1 / 0)
+        capsys.readouterr()
+        assert run([*arguments, "--resume"]) == 0
+    assert "this run is finished; nothing is left to train" in capsys.readouterr().out
+    assert (out / "model.safetensors").read_bytes() == weights
+    assert_refused(
+        capsys, [*arguments, "--resume", "--learning-rate", 0.5], "learning_rate: the run in"
+    )
+
+
+@pytest.mark.slow
+def test_finetune_trains_one_more_seed_of_a_finished_run(workspace, tmp_path, capsys):
+    out, arguments = finished(workspace, "finetune")
+    shutil.copytree(out, tmp_path / "out")
+    more = [*arguments, "--seeds", 3, "--resume", "--out", tmp_path / "out"]
+    capsys.readouterr()
+    assert run(more) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("this run is finished") == 2
+    assert "3 seeds:" in printed
+    assert folders(tmp_path / "out") == ["seed-0", "seed-1", "seed-2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_keep_checkpoints_keeps_the_newest_ones(workspace, name):
+    more = ["--keep-checkpoints", "--save-every", 1, "--keep", 3]
+    out = workspace / f"kept-{name}"
+    assert run(COMMANDS[name](workspace, out, *more)) == 0
+    assert len(checkpoint.checkpoints(out)) == 3
+
+
+@pytest.mark.parametrize("call", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 2])
+def test_a_run_that_is_killed_while_its_checkpoints_are_removed_can_be_resumed(
+    workspace, tmp_path, monkeypatch, call
+):
+    """Two checkpoints and the best weights, of another step, are removed one after the other."""
+    out, right, calls = tmp_path / "out", checkpoint.atomic_remove, []
+    more = ["--save-every", 2, "--evaluate-every", 2, "--learning-rate", 1e-9]
+    arguments = finetune_arguments(workspace, out, *more)
+
+    def killed(folder):
+        calls.append(folder)
+        if len(calls) == call + 1:
+            raise KeyboardInterrupt
+        right(folder)
+
+    def finish(path):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "atomic_remove", killed)
+            checkpoint.finish_run(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minibert.cli.finetune.finish_run", finish)
+        assert run(arguments) == 130
+    weights = (out / "model.safetensors").read_bytes()
+    assert run([*arguments, "--resume"]) == 0
+    assert (out / "model.safetensors").read_bytes() == weights
+    assert not checkpoint.checkpoints(out)
