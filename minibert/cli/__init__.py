@@ -143,7 +143,14 @@ class _CommandParser(argparse.ArgumentParser):
         if self.is_loaded:
             return super().parse_known_args(args, namespace)
         self.load()
-        return self.parse_known_intermixed_args(args, namespace)
+        options, rest = self.parse_known_intermixed_args(args, namespace)
+        # `--label a b` names several columns. With nargs="+", it would take the files after it in
+        # `evaluate --label a MODEL FILE`; so it takes the words that are left over.
+        columns = getattr(options, "label", None)
+        if isinstance(columns, list) and not any(word.startswith("-") for word in rest):
+            columns += rest
+            rest = []
+        return options, rest
 
     def load(self) -> None:
         """Import the command's module and add its arguments."""

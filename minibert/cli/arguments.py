@@ -139,8 +139,7 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--text", help=f"column that contains the text {detected}")
     group.add_argument(
         "--label",
-        nargs="+",
-        action="extend",
+        action="append",
         metavar="LABEL",
         help="column that contains the label; or several columns of 0 and 1, one for each label, "
         f"written after the files {detected}",

@@ -40,8 +40,6 @@ __all__ = [
 ]
 
 SAMPLE = 500  # texts whose tokens are counted before the default number of shards is chosen
-
-
 NEW_POSITIONS = 64  # of a new model, in tokens
 log = logging.getLogger("minibert")
 

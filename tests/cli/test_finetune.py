@@ -176,7 +176,11 @@ def test_finetune_and_evaluate_read_columns_of_0_and_1_as_labels(workspace, tmp_
     assert run(["finetune", path, *start, tmp_path / "a"]) == 0
     assert "labels from the columns of 0 and 1 'rude', 'mild', 'none'" in capsys.readouterr().out
     assert run(["evaluate", tmp_path / "a", path, *columns]) == 0
-    assert "F1 " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "F1 " in printed
+    each = [word for name in columns[1:] for word in ("--label", name)]  # before the files, too
+    assert run(["evaluate", *each, tmp_path / "a", path]) == 0
+    assert capsys.readouterr().out == printed
     more = ["--label", "rude", "id"]
     assert_refused(capsys, ["evaluate", tmp_path / "a", path, *more], "line 4: expected 0 or 1")
 
