@@ -113,4 +113,3 @@ def training_with(*words):
         patch.setattr(FineTuningRun, "train", fine_tune)
         run(*words)
     return seen[0]
-

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import functools
 import pickle
-import re
 
 import numpy as np
 import pytest
@@ -192,23 +191,23 @@ def test_sizes_decide_the_batches_that_are_refused(kind):
 
 
 ROUTES = {
-    "to_dict": lambda config, folder: BertConfig.from_dict(config.to_dict()),
-    "to_json": lambda config, folder: BertConfig.from_json(config.to_json()),
-    "pickle": lambda config, folder: pickle.loads(pickle.dumps(config)),
-    "deepcopy": lambda config, folder: copy.deepcopy(config),
-    "preset": lambda config, folder: BertConfig.preset(
+    "to_dict": lambda config: BertConfig.from_dict(config.to_dict()),
+    "to_json": lambda config: BertConfig.from_json(config.to_json()),
+    "pickle": lambda config: pickle.loads(pickle.dumps(config)),
+    "deepcopy": lambda config: copy.deepcopy(config),
+    "preset": lambda config: BertConfig.preset(
         "tiny", **{name: getattr(config, name) for name in FIELDS}
     ),
-    "astype": lambda config, folder: m.BertModel(config).astype(np.float64).config,
-    "sharing": lambda config, folder: m.BertForMaskedLM.sharing(m.BertForPreTraining(config)).config,
+    "astype": lambda config: m.BertModel(config).astype(np.float64).config,
+    "sharing": lambda config: m.BertForMaskedLM.sharing(m.BertForPreTraining(config)).config,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_every_field_survives(route, tmp_path):
+def test_every_field_survives(route):
     for name in FIELDS:
         for config in changed(name):
-            back = ROUTES[route](config, tmp_path)
+            back = ROUTES[route](config)
             assert back == config, name
             assert list(back.id2label.items()) == list(config.id2label.items())
 
@@ -223,18 +222,19 @@ def test_every_field_survives_save_pretrained_and_can_be_changed_by_from_pretrai
         assert back.config == config
         np.testing.assert_array_equal(back.params.vector, model.params.vector)
     made(kind, BASE).save_pretrained(tmp_path / "base")
-    for value in CHANGES[name]:
-        try:
-            other = kind.from_pretrained(tmp_path / "base", **{name: value}, dtype=np.float64)
-        except ValueError as error:
-            assert re.search("expected|lacks", str(error))
-            continue  # another shape than the file's
-        assert getattr(other.config, name) == getattr(dataclasses.replace(BASE, **{name: value}),
-                                                      name)  # fmt: skip
-        batch = batch_for(kind)
-        ours, _ = other.loss_and_grads(batch, labels_for(kind, other.config), AllKept())
-        reference = Reference(kind, other.config, other.params, training=True)
-        assert ours == pytest.approx(reference.loss(batch, labels_for(kind, other.config)))
+    for config, value in zip(changed(name), CHANGES[name], strict=True):
+        fits = kind(config).shapes().items() <= kind(BASE).shapes().items()
+        if not fits and name != "id2label":  # other classes give a new classifier
+            with pytest.raises(ValueError, match=r"expected the shape|lacks"):
+                kind.from_pretrained(tmp_path / "base", **{name: value})
+            continue
+        other = kind.from_pretrained(tmp_path / "base", **{name: value}, dtype=np.float64)
+        assert other.config == config
+        batch, labels = batch_for(kind), labels_for(kind, config)
+        reference = Reference(kind, config, other.params, training=True)
+        assert other.loss_forward(batch, labels, AllKept())[0] == pytest.approx(
+            reference.loss(batch, labels)
+        )
 
 
 def test_from_pretrained_draws_a_new_head_by_seed_and_initializer_range(tmp_path):

@@ -102,7 +102,9 @@ def test_patience_decides_the_number_of_steps_and_the_kept_weights(
 
     monkeypatch.setattr("minibert.objectives.supervised.evaluate", metrics)
     model = made(tokenizer)
-    fine_tune(model, tokenizer, TASK, EXAMPLES, settings, held_out=EXAMPLES, run=tmp_path, threads=1)
+    fine_tune(
+        model, tokenizer, TASK, EXAMPLES, settings, held_out=EXAMPLES, run=tmp_path, threads=1
+    )
     lines = read_history(tmp_path)
     taken = [line["step"] for line in lines if "loss" in line][-1]
     seen = scores[: taken // every]
@@ -136,7 +138,9 @@ def test_every_generator_of_a_run_is_derived_from_its_seed(tokenizer, seed):
 def test_the_order_of_the_examples_follows_the_seed_and_the_epoch(tokenizer):
     def first(seed, step):
         settings = dataclasses.replace(BASE, seed=seed, shards=1)
-        ((batch, _),) = Supervised(made(tokenizer), tokenizer, TASK, EXAMPLES, settings).shards(step)
+        ((batch, _),) = Supervised(made(tokenizer), tokenizer, TASK, EXAMPLES, settings).shards(
+            step
+        )
         return batch["input_ids"].tobytes()
 
     assert len({first(seed, 0) for seed in range(6)}) > 1

@@ -1,8 +1,8 @@
-"""Every option of pretrain and finetune changes what it names and nothing else; so does --resume."""
+"""Every option of pretrain and finetune changes what it names and nothing else."""
 
 import pytest
 
-from tests.laws.commands import options_of, run, training_with
+from tests.laws.commands import options_of, training_with
 
 OTHER = object()  # another value than without the option
 
@@ -43,7 +43,7 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
     "steps": (["--steps", 7], {"settings.steps": 7}),
     "minutes": (["--minutes", 3], {"settings.steps": 333}),
     "out": ({"out": "elsewhere"}, {"run": OTHER}),
-    "resume": None,  # see below
+    "resume": None,  # see test_resume
 }  # fmt: skip
 
 
