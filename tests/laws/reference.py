@@ -50,6 +50,7 @@ class Reference:
             )
         )
         self.activation = ACTIVATION[config.hidden_act]
+        self.weights = []  # of attention, (B, K, T, T) for each block
 
     def linear(self, name, x):
         return x @ self.p[f"{name}.weight"].T + self.p[f"{name}.bias"]
@@ -84,6 +85,7 @@ class Reference:
         )
         scores = query @ key.swapaxes(2, 3) / math.sqrt(D // K)
         weights = softmax(np.where(mask[:, None, None, :] == 1, scores, -np.inf))
+        self.weights.append(weights)
         merged = (weights * self.attention @ value).transpose(0, 2, 1, 3).reshape(B, T, D)
         y = self.linear(f"{name}attention.output.dense", merged) * self.hidden
         h = self.norm(f"{name}attention.output.LayerNorm", x + y)
