@@ -35,9 +35,13 @@ class Reference:
         config: its configuration.
         params: the parameters by name.
         training: whether dropout scales the units it keeps.
+        shifts: what is added to activations, by part and name.
+
+    Attributes:
+        seen: the activations by part and name, in the order of the forward pass.
     """
 
-    def __init__(self, kind, config, params, training):
+    def __init__(self, kind, config, params, training=False, shifts=None):
         self.kind, self.config, self.p = kind, config, dict(params)
         self.hidden, self.attention, self.classifier = (
             1 / (1 - rate) if training else 1.0
@@ -50,7 +54,13 @@ class Reference:
             )
         )
         self.activation = ACTIVATION[config.hidden_act]
-        self.weights = []  # of attention, (B, K, T, T) for each block
+        self.shifts, self.seen, self.part = shifts or {}, {}, ""
+
+    def note(self, name, x):
+        """Return an activation with its shift, and keep it in `seen`."""
+        key = self.part, name
+        self.seen[key] = x + self.shifts.get(key, 0.0)
+        return self.seen[key]
 
     def linear(self, name, x):
         return x @ self.p[f"{name}.weight"].T + self.p[f"{name}.bias"]
@@ -64,34 +74,47 @@ class Reference:
         """Return the embeddings' and each block's output, (B, T, D)."""
         base = "" if self.kind is m.BertModel else "bert."
         table = {k: f"{base}embeddings.{k}_embeddings.weight" for k in ("word", "token_type")}
+        self.part, note = "embeddings", self.note
+        words = note("word embedding", self.p[table["word"]][ids])
         if self.config.position_embedding_type == "sinusoidal":
             positions = plain.sinusoidal_positions(ids.shape[1], self.config.hidden_size)
         else:
             positions = self.p[f"{base}embeddings.position_embeddings.weight"][: ids.shape[1]]
-        x = self.p[table["word"]][ids] + positions + self.p[table["token_type"]][types]
-        states = [self.norm(f"{base}embeddings.LayerNorm", x) * self.hidden]
+        positions = note("position embedding", positions[None])
+        segments = note("segment embedding", self.p[table["token_type"]][types])
+        x = note("embedding sum", words + positions + segments)
+        x = note("normalized", self.norm(f"{base}embeddings.LayerNorm", x))
+        states = [x * self.hidden]
         for i in range(self.config.num_hidden_layers):
+            self.part = f"block {i + 1}"
             states.append(self.block(f"{base}encoder.layer.{i}.", states[-1], mask))
+        self.part = "head"
         return states
 
     def block(self, name, x, mask):
-        B, T, D = x.shape
-        K = self.config.num_attention_heads
+        (B, T, D), K, note = x.shape, self.config.num_attention_heads, self.note
         query, key, value = (
-            self.linear(f"{name}attention.self.{role}", x)
-            .reshape(B, T, K, D // K)
-            .transpose(0, 2, 1, 3)
+            note(
+                role,
+                self.linear(f"{name}attention.self.{role}", x)
+                .reshape(B, T, K, D // K)
+                .transpose(0, 2, 1, 3),
+            )
             for role in ("query", "key", "value")
         )
         scores = query @ key.swapaxes(2, 3) / math.sqrt(D // K)
         weights = softmax(np.where(mask[:, None, None, :] == 1, scores, -np.inf))
-        self.weights.append(weights)
+        weights = note("attention weights", weights)
         merged = (weights * self.attention @ value).transpose(0, 2, 1, 3).reshape(B, T, D)
-        y = self.linear(f"{name}attention.output.dense", merged) * self.hidden
-        h = self.norm(f"{name}attention.output.LayerNorm", x + y)
-        inner = self.activation(self.linear(f"{name}intermediate.dense", h))
-        y = self.linear(f"{name}output.dense", inner) * self.hidden
-        return self.norm(f"{name}output.LayerNorm", h + y)
+        merged = note("heads' output", merged)
+        y = note("attention output", self.linear(f"{name}attention.output.dense", merged))
+        h = note("residual sum (attention)", x + y * self.hidden)
+        h = note("normalized (attention)", self.norm(f"{name}attention.output.LayerNorm", h))
+        inner = note("up-projection", self.linear(f"{name}intermediate.dense", h))
+        inner = note("activation", self.activation(inner))
+        y = note("down-projection", self.linear(f"{name}output.dense", inner))
+        out = note("residual sum (feed-forward)", h + y * self.hidden)
+        return note("normalized (feed-forward)", self.norm(f"{name}output.LayerNorm", out))
 
     def logits(self, ids, types, mask):
         """Return the logits of the model's head, or a pair of them."""
@@ -102,8 +125,9 @@ class Reference:
         if self.kind is m.BertModel:
             return x, np.tanh(self.linear("pooler.dense", x[:, 0]))
         if self.kind in (m.BertForMaskedLM, m.BertForPreTraining):
-            h = self.activation(self.linear("cls.predictions.transform.dense", x))
-            h = self.norm("cls.predictions.transform.LayerNorm", h)
+            h = self.note("transform", self.linear("cls.predictions.transform.dense", x))
+            h = self.note("activation", self.activation(h))
+            h = self.note("normalized", self.norm("cls.predictions.transform.LayerNorm", h))
             words = self.p["bert.embeddings.word_embeddings.weight"]
             vocabulary = h @ words.T + self.p["cls.predictions.bias"]
             if self.kind is m.BertForMaskedLM:
@@ -114,7 +138,7 @@ class Reference:
             return self.linear("qa_outputs", x).swapaxes(1, 2)
         if self.kind is m.BertForTokenClassification:
             return self.linear("classifier", x * self.classifier)
-        pooled = np.tanh(self.linear("bert.pooler.dense", x[:, 0]))
+        pooled = self.note("pooler", np.tanh(self.linear("bert.pooler.dense", x[:, 0])))
         if self.kind is m.BertForNextSentencePrediction:
             return self.linear("cls.seq_relationship", pooled)
         out = self.linear("classifier", pooled * self.classifier)
