@@ -1,6 +1,9 @@
 """Every parameter of every estimator decides what it names, in fit and in predict."""
 
 import dataclasses
+import functools
+import io
+from contextlib import redirect_stderr
 from types import SimpleNamespace
 
 import numpy as np
@@ -63,7 +66,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-def observed(kind, capsys, **params):
+@functools.cache
+def plain(kind):
+    """Return what can be seen with the base parameters."""
+    return observed(kind)
+
+
+def observed(kind, **params):
     """Fit and predict; return what can be seen of both."""
     steps, start, original = [], {}, Engine.step
 
@@ -73,12 +82,16 @@ def observed(kind, capsys, **params):
         steps.append((sum(len(batch["input_ids"]) for batch, _ in shards), rate))
         return original(engine, shards, rate)
 
-    capsys.readouterr()
-    with pytest.MonkeyPatch.context() as patch, recorded_generators() as seeds:
+    printed = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        recorded_generators() as seeds,
+        redirect_stderr(printed),
+    ):
         patch.setattr(Engine, "step", step)
         estimator = kind(**{**BASE, **params}).fit(*DATA[kind])
         predicted = estimator.predict(DATA[kind][0])
-    printed, model = capsys.readouterr().err, estimator.model_
+    model = estimator.model_
     weights = getattr(model, "class_weights", None)
     return {
         "width": model.config.hidden_size,
@@ -98,7 +111,7 @@ def observed(kind, capsys, **params):
         },
         "seeds": {each[0] if isinstance(each, tuple) else each for each in seeds},
         "generators": seeds,
-        "bars": {name for name in ("fine-tuning", "predicting") if name in printed},
+        "bars": {name for name in ("fine-tuning", "predicting") if name in printed.getvalue()},
         "class_weights": None if weights is None else weights.tolist(),
         "predicted": predicted,
     }
@@ -114,7 +127,7 @@ def test_every_parameter_has_a_changed_value():
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
-def test_each_parameter_arrives(kind, name, capsys, folder, monkeypatch):
+def test_each_parameter_arrives(kind, name, folder):
     value, decided, after = CHANGES[name]
     if name == "threads":
         with pytest.raises(ValueError, match="threads: expected at least 1, got 0"):
@@ -125,8 +138,8 @@ def test_each_parameter_arrives(kind, name, capsys, folder, monkeypatch):
         return
     if name == "early_stopping":  # the split depends on the classes
         after = [8 - len(stratified_split(strata_of(kind), DEV_SHARE, 0))]
-    base = observed(kind, capsys)
-    other = observed(kind, capsys, **{name: folder if name == "model" else value})
+    base = plain(kind)
+    other = observed(kind, **{name: folder if name == "model" else value})
     if name == "layer_decay":  # one step from the same weights
         for parameter, change in base["weights"].items():
             np.testing.assert_allclose(
@@ -141,10 +154,10 @@ def strata_of(kind):
 
 
 @pytest.mark.parametrize("kind", DATA)
-def test_all_random_draws_follow_random_state(kind, capsys):
+def test_all_random_draws_follow_random_state(kind):
     """Also the split for early stopping; the first weights' generator has the seed alone."""
     for seed in (0, 5):
-        found = observed(kind, capsys, random_state=seed, early_stopping=True)["generators"]
+        found = observed(kind, random_state=seed, early_stopping=True)["generators"]
         assert {each if isinstance(each, int) else each[0] for each in found} == {seed}
         purposes = {each[1] for each in found if isinstance(each, tuple)}
         assert purposes == {"split", "order", "dropout"}
@@ -160,21 +173,21 @@ def test_early_stopping_holds_out_the_split_of_its_seed_and_has_patience(kind, m
         return SimpleNamespace(main=-float(len(held_out)), figures=dict)
 
     monkeypatch.setattr("minibert.objectives.supervised.evaluate", falling)
-    for seed in range(4):
+    for seed in range(3):
         held_out.clear()
-        kind(**{**BASE, "epochs": 9}, early_stopping=True, random_state=seed).fit(*DATA[kind])
+        kind(**{**BASE, "epochs": 5}, early_stopping=True, random_state=seed).fit(*DATA[kind])
         chosen = stratified_split(strata_of(kind), DEV_SHARE, seed)
         assert held_out == [[DATA[kind][0][i] for i in chosen]] * (1 + PATIENCE)
         several.add(str(held_out[0]))
     assert len(several) > 1
 
 
-def test_class_weight_weighs_the_loss_by_label(capsys):
+def test_class_weight_weighs_the_loss_by_label():
     """The classes are in the order of their names, whatever the order of the mapping."""
     for weight, expected in (
         ({"dog": 4, "cat": 2}, [2.0, 4.0]), ({"cat": 3}, [3.0, 1.0]), ("balanced", [1.0, 1.0]),
     ):  # fmt: skip
-        found = observed(TextClassifier, capsys, class_weight=weight)
+        found = observed(TextClassifier, class_weight=weight)
         assert found["class_weights"] == expected
 
 
