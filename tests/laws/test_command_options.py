@@ -68,7 +68,7 @@ OPTIONS = {
         "pair": ([*BASE["evaluate"], "--pair", "second"], other),
     },
     "fill-mask": {
-        "model": (["fill-mask", "second", "a [MASK]"], other),
+        "model": (["fill-mask", "another", "a [MASK]"], other),
         "texts": (["fill-mask", "model", "a [MASK]", "[MASK] it"], lines(4)),
         "top": ([*BASE["fill-mask"], "--top", 2], lambda before, after: after.count("%") == 2),
     },
@@ -136,7 +136,7 @@ def folder(small_workspace):
     from tests.laws.commands import CONFIG, small_tokenizer
 
     (small_workspace / "lines.txt").write_text("\n".join(SENTENCES) + "\n")
-    kinds = {"other": m.BertForSequenceClassification, "second": m.BertForMaskedLM}
+    kinds = {"other": m.BertForSequenceClassification, "another": m.BertForMaskedLM}
     for name, kind in kinds.items():
         small_tokenizer().save_pretrained(small_workspace / name)
         kind(CONFIG, seed=9).save_pretrained(small_workspace / name)

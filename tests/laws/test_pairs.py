@@ -248,6 +248,7 @@ def test_files_and_commands_read_second_texts(small_workspace, tmp_path, capsys)
         "sentence1", "label", "sentence2")  # fmt: skip
     model = small_workspace / "classifier"
     printed = []
+    capsys.readouterr()
     for pairs in (PAIRS, OTHER):
         for row, pair in zip(rows, pairs, strict=True):
             row["second"] = pair

@@ -1,6 +1,7 @@
 """Every field of Settings, and every argument of AdamW and Engine, decides what it names."""
 
 import dataclasses
+import functools
 import inspect
 import json
 import re
@@ -46,6 +47,10 @@ FIELDS = [field.name for field in dataclasses.fields(Settings)]
 
 @pytest.fixture(scope="module")
 def packed(tokenizer):
+    return packed_texts(tokenizer)
+
+
+def packed_texts(tokenizer):
     rng = np.random.default_rng(0)
     documents = [[str(text) for text in rng.choice(SENTENCES, 2)] for _ in range(9)]
     return pack(documents, tokenizer, 14)
@@ -84,11 +89,21 @@ def observed(settings, tokenizer, packed, folder):
     }
 
 
-def expected(settings, tokenizer, packed):
-    """Return what `observed` should, by `plain_run`."""
+@functools.cache
+def numbers(settings, tokenizer):
+    """Return what `plain_run` computes with the settings: its steps, weights and metrics."""
+    packed = packed_texts(tokenizer)
     model, rows, held_out = made(tokenizer), packed[:-3], packed[-3:]
     objective = MaskedLMAndNextSentence(model, tokenizer, rows, held_out, settings)
     lines = plain_run(model, objective, settings)
+    figures = objective.metrics().figures()
+    return lines, model.params.vector, [figures[name] for name in sorted(figures)]
+
+
+def expected(settings, tokenizer):
+    """Return what `observed` should, by `plain_run`."""
+    deciding = dataclasses.replace(settings, **{name: getattr(BASE, name) for name in FREE})
+    lines, weights, result = numbers(deciding, tokenizer)
     every = {name: range(getattr(settings, name), settings.steps + 1, getattr(settings, name))
              for name in ("evaluate_every", "save_every")}  # fmt: skip
     last = [settings.steps]
@@ -97,9 +112,9 @@ def expected(settings, tokenizer, packed):
         "rates": [line["rate"] for line in lines],
         "losses": [line["loss"] for line in lines],
         "norms": [line["norm"] for line in lines],
-        "weights": model.params.vector,
+        "weights": weights,
         "evaluated": sorted({*every["evaluate_every"], *last}),
-        "result": [value for _, value in sorted(objective.metrics().figures().items())],
+        "result": result,
         "saved": sorted({*every["save_every"], *last})[-settings.keep :],
         "sizes": settings.batch_size,
         "shards": settings.shards,
@@ -126,7 +141,7 @@ def test_every_field_has_a_changed_value():
 
 
 def test_a_run_follows_its_settings(tokenizer, packed, before):
-    theirs = expected(BASE, tokenizer, packed)
+    theirs = expected(BASE, tokenizer)
     assert_same(before, theirs)
     assert min(theirs["norms"]) > BASE.clip  # else clipping could not be seen
 
@@ -136,7 +151,7 @@ def test_a_run_follows_a_change_of_each_field(tokenizer, packed, before, name, t
     value, decided = CHANGES[name]
     settings = changed(BASE, name, value)
     after = observed(settings, tokenizer, packed, tmp_path)
-    assert_same(after, expected(settings, tokenizer, packed))
+    assert_same(after, expected(settings, tokenizer))
     assert np.any(np.asarray(after[decided] != before[decided]))
     if name in FREE:
         np.testing.assert_array_equal(after["weights"], before["weights"])
