@@ -32,7 +32,10 @@ def print_metrics(
     metrics = task.metrics(examples.labels, outputs)
     print(metrics.table())
     print(f"{metrics}; {metrics.trivial_baseline()}")
-    mistakes = task.mistakes(examples.texts, examples.labels, outputs)
+    texts = examples.texts
+    if examples.pairs is not None:
+        texts = [f"{text} | {pair}" for text, pair in zip(texts, examples.pairs, strict=True)]
+    mistakes = task.mistakes(texts, examples.labels, outputs)
     worst = nlargest(MAX_MISTAKES, mistakes, key=lambda mistake: mistake.severity)
     if worst:
         print(f"{task.mistakes_title}:")

@@ -10,12 +10,6 @@ from minibert.models.config import BertConfig
 from minibert.training import Settings
 from minibert.training.checkpoint import read_state
 
-FREE_SETTINGS = (
-    "evaluate_every",
-    "save_every",
-    "keep",
-)  # these may change: no result depends on them
-
 
 def resumed_model(
     run: Path, found: Path, kind: type[PreTrained], config: BertConfig, settings: Settings
@@ -27,7 +21,7 @@ def resumed_model(
         found (Path): the folder that `resume_point` returns.
         kind (class): class of the model.
         config (BertConfig): expected configuration.
-        settings (Settings): expected settings, except `FREE_SETTINGS`.
+        settings (Settings): expected settings, except those that are `free`.
 
     Raises:
         ValueError: one of them differs from the run's; the message names it.
@@ -41,6 +35,6 @@ def resumed_model(
     pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
     pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:
-        if had != got and name not in FREE_SETTINGS:
+        if had != got and name not in settings.free:
             raise ValueError(f"{name}: the run in {run} has {sanitize(had)}, got {got}")
     return model

@@ -18,7 +18,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from minibert.models.config import PRESETS, BertConfig
+from minibert.models.config import BertConfig
 from minibert.tokenization import WordPieceTokenizer
 
 # Narrow models learn faster with larger initial weights and tolerate a higher learning rate.
@@ -55,7 +55,7 @@ def fresh_config(
         size: the name of the preset.
         tokenizer: the model's tokenizer, which decides the vocabulary.
         length: the longest sequence, in tokens.
-        changes: fields with other values.
+        changes: fields with other values; `initializer_range` depends on the width otherwise.
 
     Raises:
         ValueError: the preset is unknown, the length is too short, or a field is out of range.
@@ -69,7 +69,9 @@ def fresh_config(
         pad_token_id=tokenizer.pad_token_id,
         **changes,
     )
-    std = round(INIT_STD_TIMES_ROOT_WIDTH / PRESETS[size]["hidden_size"] ** 0.5, 3)
+    if "initializer_range" in changes:
+        return config
+    std = round(INIT_STD_TIMES_ROOT_WIDTH / config.hidden_size**0.5, 3)
     return replace(config, initializer_range=std)
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -59,6 +59,9 @@ class FineTuning(Settings):
     Raises:
         ValueError: a setting is out of range.
     """
+
+    # The evaluations decide which weights are kept, and when the run stops.
+    free: ClassVar[frozenset[str]] = Settings.free - {"evaluate_every"}
 
     layer_decay: float = 1.0
     freeze: int | None = None

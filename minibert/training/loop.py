@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,9 +44,14 @@ class Settings:
         save_every: steps between two checkpoints.
         keep: number of checkpoints to keep, the newest ones.
 
+    Attributes:
+        free: the fields that may change when a run is resumed, because no number depends on them.
+
     Raises:
         ValueError: a number is out of its range.
     """
+
+    free: ClassVar[frozenset[str]] = frozenset({"evaluate_every", "save_every", "keep"})
 
     steps: int
     batch_size: int = 32

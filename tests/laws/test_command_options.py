@@ -1,0 +1,304 @@
+"""Every option of the commands that train nothing, and of the tokenizer, changes what it names."""
+
+import inspect
+import json
+
+import numpy as np
+import pytest
+
+from minibert import FeatureExtractor
+from minibert.cli import COMMANDS
+from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.tokenization.normalizer import Normalizer
+from tests.laws.commands import SENTENCES, options_of, run
+
+TEXT = "the cat sat on the mat"
+# Without options: the words of each command.
+BASE = {
+    "predict": ["predict", "classifier", TEXT],
+    "evaluate": ["evaluate", "classifier", "rows.jsonl"],
+    "fill-mask": ["fill-mask", "model", "a [MASK]"],
+    "embed": ["embed", "body", TEXT],
+    "similar": ["similar", "body", TEXT, "lines.txt"],
+    "inspect": ["inspect", "classifier", TEXT],
+    "tokenize": ["tokenize", "tokenizer", "The [MASK]"],
+    "train-tokenizer": ["train-tokenizer", "corpus.txt", "--vocab-size", 66, "--out", "NEW"],
+}
+NUMBERS = object()  # other numbers, as many
+
+
+def lines(count):
+    return lambda before, after: len(after.splitlines()) == count
+
+
+def contains(*parts):
+    return lambda before, after: all(part in after and part not in before for part in parts)
+
+
+def width(count):
+    return lambda before, after: len(json.loads(after)["vector"]) == count
+
+
+def unit(before, after):
+    return np.linalg.norm(json.loads(after)["vector"]) == pytest.approx(1)
+
+
+def other(before, after):
+    return True
+
+
+# For each option: the words, and what holds for the outputs before and after, which differ.
+OPTIONS = {
+    "predict": {
+        "model": (["predict", "other", TEXT], other),
+        "texts": (["predict", "classifier", "a dog", "red"], lines(2)),
+        "file": (["predict", "classifier", "--file", "rows.jsonl"], lines(20)),
+        "form": ([*BASE["predict"], "--as", "jsonl"], contains('"probabilities"')),
+        "text": (["predict", "classifier", "--file", "rows.jsonl", "--text", "content"],
+                 contains("was red")),
+        "label": (["predict", "classifier", "--file", "rows.jsonl", "--label", "text",
+                   "--text", "extra"], contains("it was a")),
+        "pair": (["predict", "classifier", "--file", "rows.jsonl", "--pair", "second"], other),
+    },
+    "evaluate": {
+        "model": (["evaluate", "other", "rows.jsonl"], other),
+        "file": (["evaluate", "classifier", "test.jsonl"], other),
+        "text": ([*BASE["evaluate"], "--text", "content"], contains("was red")),
+        "label": ([*BASE["evaluate"], "--label", "kind"], other),
+        "pair": ([*BASE["evaluate"], "--pair", "second"], other),
+    },
+    "fill-mask": {
+        "model": (["fill-mask", "another", "a [MASK]"], other),
+        "texts": (["fill-mask", "model", "a [MASK]", "[MASK] it"], lines(4)),
+        "top": ([*BASE["fill-mask"], "--top", 2], lambda before, after: after.count("%") == 2),
+    },
+    "embed": {
+        "model": (["embed", "other", TEXT], other),
+        "texts": (["embed", "body", TEXT, "a"], lines(2)),
+        "file": (["embed", "body", "--file", "lines.txt"], lines(3)),
+        "normalize": ([*BASE["embed"], "--normalize"], unit),
+        "out": ([*BASE["embed"], "--out", "NEW/vectors.npy"], contains("1 vectors of 8")),
+        "pooling": ([*BASE["embed"], "--pooling", "cls"], width(8)),
+        "layers": ([*BASE["embed"], "--layers", "-1", "0"], width(16)),
+        "combine": ([*BASE["embed"], "--layers", "-1", "0", "--combine", "sum"], width(8)),
+        "max_length": ([*BASE["embed"], "--max-length", 4], width(8)),
+    },
+    "similar": {
+        "model": (["similar", "other", TEXT, "lines.txt"], other),
+        "query": (["similar", "body", "a dog", "lines.txt"], other),
+        "file": (["similar", "body", TEXT, "lines.txt", "corpus.txt"], lines(5)),
+        "top": ([*BASE["similar"], "--top", 2], lines(2)),
+        "pooling": ([*BASE["similar"], "--pooling", "cls"], lines(3)),
+        "layers": ([*BASE["similar"], "--layers", "0"], lines(3)),
+        "combine": ([*BASE["similar"], "--layers", "0", "-1", "--combine", "sum"], lines(3)),
+        "max_length": ([*BASE["similar"], "--max-length", 4], lines(3)),
+    },
+    "inspect": {
+        "model": (["inspect", "other", TEXT], other),
+        "text": (["inspect", "classifier", "a dog"], contains("a dog")),
+        "pair": ([*BASE["inspect"], "--pair", "a dog"], contains(f"{TEXT} | a dog")),
+        "backward": ([*BASE["inspect"], "--backward"], contains("gradient x input")),
+        "label": ([*BASE["inspect"], "--label", "cats"], contains("the score of 'cats'")),
+        "html": ([*BASE["inspect"], "--html", "NEW/page.html"], contains("page.html")),
+    },
+    "tokenize": {
+        "tokenizer": (["tokenize", "cased", "The [MASK]"], contains("[UNK]")),
+        "texts": (["tokenize", "tokenizer", "a", "b"], lines(2)),
+        "file": (["tokenize", "tokenizer", "--file", "lines.txt"], lines(3)),
+        "form": ([*BASE["tokenize"], "--as", "ids"], contains("2 ")),
+        "offsets": ([*BASE["tokenize"], "--offsets"], contains("0-3")),
+        "split_special_tokens": ([*BASE["tokenize"], "--split-special-tokens"], contains("##s")),
+    },
+}  # fmt: skip
+# Options that need words of their own, and those that are tested where they are slow.
+BEFORE = {("embed", "combine"): [*BASE["embed"], "--layers", "-1", "0"],
+          ("similar", "combine"): [*BASE["similar"], "--layers", "0", "-1"],
+          ("predict", "text"): ["predict", "classifier", "--file", "rows.jsonl"],
+          ("predict", "label"): ["predict", "classifier", "--file", "rows.jsonl"],
+          ("predict", "pair"): ["predict", "classifier", "--file", "rows.jsonl"]}  # fmt: skip
+ELSEWHERE = {
+    "pretrain", "finetune",  # test_training_options
+    "plot", "corpus", "demo", "gradcheck",  # tests/cli
+}  # fmt: skip
+CASES = [(command, name) for command, table in OPTIONS.items() for name in table]
+
+
+def test_every_option_has_an_entry():
+    assert {*OPTIONS, "train-tokenizer"} | ELSEWHERE == {*COMMANDS}
+    for command, table in OPTIONS.items():
+        assert {*table} == options_of(command), command
+
+
+@pytest.fixture(scope="module")
+def folder(small_workspace):
+    """Return the workspace with more models and texts."""
+    from minibert import models as m
+    from tests.laws.commands import CONFIG, small_tokenizer
+
+    (small_workspace / "lines.txt").write_text("\n".join(SENTENCES) + "\n")
+    kinds = {"other": m.BertForSequenceClassification, "another": m.BertForMaskedLM}
+    for name, kind in kinds.items():
+        small_tokenizer().save_pretrained(small_workspace / name)
+        kind(CONFIG, seed=9).save_pretrained(small_workspace / name)
+    return small_workspace
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    return {}
+
+
+@pytest.mark.parametrize(("command", "name"), CASES)
+def test_each_option_changes_the_output(
+    command, name, folder, outputs, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+
+    def printed(words):
+        words = [str(word).replace("NEW", str(tmp_path)) for word in words]
+        key = " ".join(words)
+        if key not in outputs:
+            capsys.readouterr()
+            assert run(*words) == 0
+            outputs[key] = capsys.readouterr().out
+        return outputs[key]
+
+    words, holds = OPTIONS[command][name]
+    before, after = printed(BEFORE.get((command, name), BASE[command])), printed(words)
+    assert before != after
+    assert holds(before, after)
+
+
+# The tokenizer.
+
+OPTIONS_OF_TOKENIZER = {  # a changed value, a text, and its tokens before and after
+    "do_lower_case": (False, "The cat", ["the", "cat"], ["[UNK]", "cat"]),
+    "strip_accents": (False, "thé", ["the"], ["[UNK]"]),
+    "tokenize_chinese_chars": (False, "猫cat", ["[UNK]", "cat"], ["[UNK]"]),
+    "clean_text": (False, "ca\u200bt", ["cat"], ["[UNK]"]),
+    "continuing_subword_prefix": ("@@", "cats", ["cat", "##s"], ["[UNK]"]),
+    "max_input_chars_per_word": (3, "cats", ["cat", "##s"], ["[UNK]"]),
+    "unk_token": ("the", "zzz", ["[UNK]"], ["the"]),
+    "sep_token": ("the", "", ["[CLS]", "[SEP]"], ["[CLS]", "the"]),
+    "cls_token": ("the", "", ["[CLS]", "[SEP]"], ["the", "[SEP]"]),
+    "pad_token": ("the", None, 0, 5),
+    "mask_token": ("the", None, 4, 5),
+    "added_tokens": (["big cat"], "big cat", ["[UNK]", "cat"], ["big cat"]),
+    "model_max_length": (7, None, None, 7),
+}
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s"]
+
+
+@pytest.mark.parametrize("name", OPTIONS_OF_TOKENIZER)
+def test_each_option_of_the_tokenizer_changes_its_tokens_and_is_saved(name, tmp_path):
+    arguments = set(inspect.signature(WordPieceTokenizer.__init__).parameters)
+    assert {*OPTIONS_OF_TOKENIZER} == arguments - {"self", "vocabulary"}
+    value, text, before, after = OPTIONS_OF_TOKENIZER[name]
+    plain, changed = WordPieceTokenizer(PIECES), WordPieceTokenizer(PIECES, **{name: value})
+    changed.save_pretrained(tmp_path)
+    again = WordPieceTokenizer.from_pretrained(tmp_path)
+
+    def seen(tokenizer):
+        if name == "model_max_length":
+            return tokenizer.model_max_length
+        if text is None:
+            return getattr(tokenizer, f"{name}_id")
+        tokens = tokenizer.encode(text).tokens
+        return tokens[1:-1] if text else tokens
+
+    assert seen(plain) == before
+    assert seen(changed) == after
+    if name != "continuing_subword_prefix":  # not part of a vocabulary's files of BERT
+        assert seen(again) == after
+
+
+TRAINING = {  # a changed value of each option of train, and what holds for the pieces after it
+    "score": ("likelihood", lambda before, after: before != after),
+    "min_frequency": (5, lambda before, after: len(after) < len(before)),
+    "limit_alphabet": (6, lambda before, after: "z" in before and "z" not in after),
+    "initial_alphabet": ("ß", lambda before, after: "ß" in after and "ß" not in before),
+    "special_tokens": (["[ONE]"], lambda before, after: after[5] == "[ONE]"),
+}
+
+
+def test_each_option_of_training_a_tokenizer_changes_the_pieces():
+    arguments = set(inspect.signature(WordPieceTokenizer.train).parameters)
+    others = {"texts", "vocab_size", "exact", "progress", "options"}
+    assert {*TRAINING} | others == arguments
+    texts = ["the cat sat", "the cats scatter", "zoo at the cat", "catty"] * 3 + ["scat"]
+
+    def pieces(size=60, **options):
+        return list(WordPieceTokenizer.train(texts, size, **{"exact": False, **options}).vocab)
+
+    plain = pieces()
+    for name, (value, holds) in TRAINING.items():
+        assert holds(plain, pieces(**{name: value})), name
+    assert len(pieces(30)) == 30
+    with pytest.raises(ValueError, match="vocab_size: expected at most"):
+        pieces(600, exact=True)
+
+
+def test_each_option_of_training_a_tokenizer_arrives_from_the_command(folder, tmp_path, monkeypatch,
+                                                                      capsys):  # fmt: skip
+    seen, texts = {}, []
+
+    def train(paragraphs, size, *, progress, **options):
+        texts[:] = list(paragraphs)
+        seen.update(options, vocab_size=size)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(WordPieceTokenizer, "train", train)
+    monkeypatch.chdir(folder)
+    values = {
+        "vocab_size": 77, "min_frequency": 7, "score": "likelihood", "limit_alphabet": 27,
+        "initial_alphabet": "xyz", "special_tokens": ["[A]", "[B]"],
+    }  # fmt: skip
+    assert {*values, "files", "out", "cased"} == options_of("train-tokenizer")
+
+    def options_with(*words):
+        run("train-tokenizer", "corpus.txt", "--out", tmp_path / "new", *words)
+        return dict(seen)
+
+    before = options_with()
+    for name, value in values.items():
+        words = value if isinstance(value, list) else [value]
+        after = options_with(f"--{name.replace('_', '-')}", *words)
+        assert after == {**before, name: value} != before
+    assert options_with("--cased") == {**before, "do_lower_case": False}
+    count = len(texts)
+    run("train-tokenizer", "corpus.txt", "other.txt", "--out", tmp_path / "new")
+    assert len(texts) > count
+
+
+def test_each_field_of_added_token_changes_the_tokens():
+    cases = {
+        "content": ("[Z]", "a [Z]", ["[UNK]", "[Z]"]),
+        "single_word": (True, "cat[X]", ["cat", "[UNK]", "[UNK]", "[UNK]"]),
+        "lstrip": (True, "cat  [X]", (3, 8)),
+        "rstrip": (True, "[X]  cat", (0, 5)),
+        "normalized": (False, "[x]", ["[UNK]", "[UNK]", "[UNK]"]),
+        "special": (True, "[X]", []),
+    }
+    assert {*cases} == set(AddedToken.__dataclass_fields__)
+    for name, (value, text, expected) in cases.items():
+        seen = []
+        for token in (AddedToken("[X]"), AddedToken(**{"content": "[X]", name: value})):
+            tokenizer = WordPieceTokenizer(PIECES, added_tokens=[token])
+            encoding = tokenizer.encode(text)
+            if name == "special":
+                ids = encoding.input_ids[1:-1]
+                seen.append(tokenizer.decode(ids, skip_special_tokens=True).split())
+            elif isinstance(expected, tuple):
+                place = encoding.tokens.index("[X]")
+                seen.append(encoding.offsets[place])
+            else:
+                seen.append(encoding.tokens[1:-1])
+        assert seen[1] == expected != seen[0], name
+    assert set(inspect.signature(Normalizer).parameters) <= {*OPTIONS_OF_TOKENIZER}
+
+
+def test_every_argument_of_the_extractor_is_tested():
+    """Their effects: in test_outputs."""
+    assert set(inspect.signature(FeatureExtractor.__init__).parameters) == {
+        "self", "model", "tokenizer", "pooling", "layers", "combine", "normalize", "max_length",
+    }  # fmt: skip
