@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from minibert import FeatureExtractor
 from minibert.cli import COMMANDS
 from minibert.tokenization import AddedToken, WordPieceTokenizer
 from minibert.tokenization.normalizer import Normalizer
@@ -295,10 +294,3 @@ def test_each_field_of_added_token_changes_the_tokens():
                 seen.append(encoding.tokens[1:-1])
         assert seen[1] == expected != seen[0], name
     assert set(inspect.signature(Normalizer).parameters) <= {*OPTIONS_OF_TOKENIZER}
-
-
-def test_every_argument_of_the_extractor_is_tested():
-    """Their effects: in test_outputs."""
-    assert set(inspect.signature(FeatureExtractor.__init__).parameters) == {
-        "self", "model", "tokenizer", "pooling", "layers", "combine", "normalize", "max_length",
-    }  # fmt: skip

@@ -13,6 +13,7 @@ from minibert.data.splits import stratified_split
 from minibert.estimators import DEV_SHARE, PATIENCE, TextClassifier, TextRegressor, TokenTagger
 from minibert.models import BertForSequenceClassification
 from minibert.models.config import PRESETS, BertConfig
+from minibert.tasks import TASKS
 from minibert.training import Engine
 from tests.conftest import small_tokenizer
 from tests.laws.runs import recorded_generators
@@ -168,11 +169,15 @@ def test_all_random_draws_follow_random_state(kind):
 def test_early_stopping_holds_out_the_split_of_its_seed_and_has_patience(kind, monkeypatch):
     held_out, several = [], set()
 
-    def falling(model, tokenizer, task, examples, **options):
-        held_out.append(list(examples.texts))
+    def predict(task, model, tokenizer, texts, pairs, **options):
+        held_out.append(list(texts))
+
+    def falling(*_):
         return SimpleNamespace(main=-float(len(held_out)), figures=dict)
 
-    monkeypatch.setattr("minibert.objectives.supervised.evaluate", falling)
+    for task in TASKS.values():
+        monkeypatch.setattr(task, "predict", predict)
+        monkeypatch.setattr(task, "metrics", falling)
     for seed in range(3):
         held_out.clear()
         kind(**{**BASE, "epochs": 5}, early_stopping=True, random_state=seed).fit(*DATA[kind])

@@ -104,7 +104,7 @@ def test_patience_decides_the_number_of_steps_and_the_kept_weights(
         taken.append(scores[len(taken)])
         return SimpleNamespace(main=taken[-1], figures=dict)
 
-    monkeypatch.setattr("minibert.objectives.supervised.evaluate", metrics)
+    monkeypatch.setattr(SingleLabelTask, "metrics", metrics)
     model = made(tokenizer)
     fine_tune(model, tokenizer, TASK, EXAMPLES, settings, held_out=EXAMPLES, threads=1)
     assert len(taken) == steps // every

@@ -1,12 +1,15 @@
 """Outputs that are asked for one by one equal those asked for together."""
 
+import inspect
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from minibert import FeatureExtractor
 from minibert import models as m
+from minibert.inference.features import Pooling
 from tests.conftest import small_tokenizer
 from tests.laws.reference import Reference
 from tests.laws.test_configuration import BASE, KINDS, batch_for, labels_for, made
@@ -114,22 +117,71 @@ def test_vectors_of_one_layer_equal_those_of_several(body):
             np.testing.assert_allclose(each, joined(TEXTS), rtol=1e-9, atol=1e-12)
 
 
+def pooled(mode, states, mask, first=0):
+    """Return the pooled vectors of hidden states (B, T, D), from a first token on."""
+    rows = []
+    for x, inside in zip(states, mask, strict=True):
+        x = x[first : inside.sum()]  # (T, D)
+        places = np.arange(first, first + len(x))
+        rows.append({
+            "mean": x.mean(axis=0),
+            "max": x.max(axis=0),
+            "cls": x[0],
+            "mean_sqrt_len_tokens": x.sum(axis=0) / np.sqrt(len(x)),
+            "weightedmean": (places + 1) @ x / (places + 1).sum(),
+            "lasttoken": x[-1],
+        }[mode])  # fmt: skip
+    return np.array(rows)
+
+
+MODES = ("mean", "max", "cls", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+
 def test_vectors_are_the_pooled_hidden_states(body):
     model, tokenizer = body
+    assert {*MODES, "pooler"} == {*get_args(Pooling)}
     batch = tokenizer.encode_batch(TEXTS, max_length=6)
-    out = model(**batch, output_hidden_states=True)
-    inside = batch["attention_mask"][..., None] == 1
+    out, mask = model(**batch, output_hidden_states=True), batch["attention_mask"]
     for layer, states in enumerate(out.hidden_states):
-        pooled = {
-            "mean": np.where(inside, states, 0).sum(axis=1) / inside.sum(axis=1),
-            "max": np.where(inside, states, -np.inf).max(axis=1),
-            "cls": states[:, 0],
-        }
-        for pooling, expected in pooled.items():
-            vectors = FeatureExtractor(*body, pooling=pooling, layers=layer, max_length=6)(TEXTS)
-            np.testing.assert_allclose(vectors, expected, rtol=1e-9, atol=1e-12)
+        for mode in MODES:
+            vectors = FeatureExtractor(*body, pooling=mode, layers=layer, max_length=6)(TEXTS)
+            np.testing.assert_allclose(vectors, pooled(mode, states, mask), 1e-9, 1e-12)
     vectors = FeatureExtractor(*body, pooling="pooler", max_length=6)(TEXTS)
     np.testing.assert_allclose(vectors, out.pooler_output, rtol=1e-9, atol=1e-12)
+
+
+def test_each_argument_of_the_extractor_changes_the_vectors(body):
+    model, tokenizer = body
+    last = model(**tokenizer.encode_batch(TEXTS, max_length=8), output_hidden_states=True)
+    mask = tokenizer.encode_batch(TEXTS, max_length=8)["attention_mask"]
+    means = pooled("mean", last.last_hidden_state, mask)
+    prompted = tokenizer.encode_batch([f"it {text}" for text in TEXTS], max_length=8)
+    states, inside = model(**prompted).last_hidden_state, prompted["attention_mask"]
+    projections = [lambda x: x[:, :3] + 1, lambda x: 2 * x]
+    expected = {
+        "pooling": (["max", "mean"], np.concatenate(
+            [pooled("max", last.last_hidden_state, mask), means], axis=1)),
+        "layers": (0, pooled("mean", last.hidden_states[0], mask)),
+        "projections": (projections, 2 * (means[:, :3] + 1)),
+        "normalize": (True, means / np.linalg.norm(means, axis=1, keepdims=True)),
+        "max_length": (3, FeatureExtractor(*body)(["the", "a", "red"])),
+        "prompt": ("it ", pooled("mean", states, inside)),
+    }  # fmt: skip
+    together = {"combine", "include_prompt"}  # see below
+    arguments = set(inspect.signature(FeatureExtractor.__init__).parameters)
+    assert {*expected} | together | {"self", "model", "tokenizer"} == arguments
+    plain = {"max_length": 8}
+    np.testing.assert_allclose(FeatureExtractor(*body, **plain)(TEXTS), means, 1e-9, 1e-12)
+    expected["combine"] = ("sum", sum(pooled("mean", each, mask) for each in last.hidden_states))
+    expected["include_prompt"] = (False, pooled("mean", states, inside, first=2))
+    more = {"combine": {"layers": [0, 1, 2]}, "include_prompt": {"prompt": "it "}}
+    for name, (value, vectors) in expected.items():
+        options = {**plain, **more.get(name, {}), name: value}
+        extractor = FeatureExtractor(*body, **options)
+        np.testing.assert_allclose(extractor(TEXTS), vectors, 1e-9, 1e-12, err_msg=name)
+        assert extractor.width == vectors.shape[1]
+        if vectors.shape == means.shape:
+            assert np.abs(vectors - means).max() > 1e-3
 
 
 def test_encodings_asked_for_one_by_one_equal_those_asked_for_together(body):

@@ -183,7 +183,8 @@ CONSUMERS = {
 }  # fmt: skip
 # Functions with a parameter `pair` or `pairs` that read no second texts, or are tested by another.
 ELSEWHERE = {
-    "guess_columns", "Record.__init__", "read_records", "stream_records",  # below
+    "guess_columns", "Record.__init__", "RecordParser.__init__",  # below
+    "read_records", "stream_records",
     "Estimator._outputs", "Examples.__init__", "TextEncoder._match",  # by their callers
     "TaggingTask.predict", "TaggingTask.count_truncated",  # words have no second text
     "_SpelledWords.text_of", "_SpelledWords.merge",  # pairs of symbols

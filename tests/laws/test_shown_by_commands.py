@@ -450,6 +450,7 @@ def test_finetune_prints_the_figures_of_its_history(small_workspace, tmp_path, c
         }  # fmt: skip
         rates = [line["rate"] for line in history if "rate" in line]
         assert (len(rates), max(rates)) == (2 * 3, 0.03)
+        assert all(line[SCORE] == line["held_out_macro_f1"] for line in evaluations)
         best = max(evaluations, key=lambda line: (line[SCORE], line["step"]))
         finals.append(best)
         assert (

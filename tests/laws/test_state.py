@@ -22,7 +22,7 @@ from minibert.inspection import inspect_text
 from minibert.objectives import ModelObjective
 from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.runtime.blas import _blas
-from minibert.tasks import task_for
+from minibert.tasks import SingleLabelTask, task_for
 from minibert.training import AdamW, Engine, Interrupted, Settings, train
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.pretraining import steps_in
@@ -193,7 +193,7 @@ def fitting(folder, patch):
 
 
 def failing_fit(folder, patch):
-    patch.setattr("minibert.objectives.supervised.evaluate", broken)
+    patch.setattr(SingleLabelTask, "metrics", broken)
     fitting(folder, patch)
 
 

@@ -17,6 +17,8 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
         "settings.data": OTHER, "rows": OTHER, "held_out": OTHER}),
     "tokenizer": ({"tokenizer": "cased"}, {"settings.tokenizer": OTHER, "vocabulary": OTHER,
         "settings.data": OTHER}),
+    "documents": (["--documents", "lines"], {
+        "settings.data": OTHER, "rows": OTHER, "held_out": OTHER}),
     "held_out": (["--held-out", "other.txt"], {
         "settings.data": OTHER, "rows": OTHER, "held_out": OTHER}),
     "size": (["--size", "mini"], {"config.num_hidden_layers": 1, "weights": OTHER}),
@@ -32,7 +34,7 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
     "warmup": (["--warmup", 0.25], {"settings.warmup": 0.25}),
     "weight_decay": (["--weight-decay", 0.5], {"settings.weight_decay": 0.5}),
     "clip": (["--clip", 0.5], {"settings.clip": 0.5}),
-    "seed": (["--seed", 5], {"settings.seed": 5, "weights": OTHER}),
+    "seed": (["--seed", 5], {"settings.seed": 5, "weights": OTHER, "held_out": OTHER}),
     "shards": (["--shards", 3], {"settings.shards": 3}),
     "threads": (["--threads", 3], {"threads": 3, "evaluation_threads": 3}),
     "gradient_checkpointing": (["--gradient-checkpointing"], {"block": "Recomputed"}),
@@ -43,6 +45,7 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
     "steps": (["--steps", 7], {"settings.steps": 7}),
     "minutes": (["--minutes", 3], {"settings.steps": 333}),
     "out": ({"out": "elsewhere"}, {"run": OTHER}),
+    "keep_checkpoints": None,  # see tests/cli
     "resume": None,  # see test_resume
 }  # fmt: skip
 
@@ -109,6 +112,7 @@ FINETUNE = {
     "class_weight": (["--class-weight", "balanced"], {"settings.class_weight": "balanced"}),
     "seeds": (["--seeds", 2], {"run": lambda folder: folder.name == "seed-0"}),
     "out": ({"out": "elsewhere"}, {"run": lambda folder: folder.name == "elsewhere"}),
+    "keep_checkpoints": None,
     "resume": None,
 }  # fmt: skip
 COMMANDS = {"pretrain": (pretraining, PRETRAIN), "finetune": (tuning, FINETUNE)}
