@@ -93,7 +93,9 @@ def training_with(*words):
         seen.append(seen_of(
             model, settings, run, threads,
             vocabulary=tokenizer.normalizer, rows=len(objective.rows), width=objective.rows.length,
-            held_out=zlib.crc32(objective.held_out_labels.tobytes()), evaluation_threads=objective.threads,
+
+            held_out=zlib.crc32(objective.held_out_labels.tobytes()),
+            evaluation_threads=objective.threads,
             step=optimizer.step if optimizer else 0,
         ))  # fmt: skip
         raise Stopped
