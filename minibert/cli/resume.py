@@ -1,5 +1,6 @@
 """The model of an earlier run, checked against the settings of the command."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from minibert.models.checkpoints import read_architectures
 from minibert.models.config import BertConfig
 from minibert.training import Settings
 from minibert.training.checkpoint import read_state
+
+log = logging.getLogger("minibert")
 
 
 def resumed_model(
@@ -21,12 +24,14 @@ def resumed_model(
         found (Path): the folder that `resume_point` returns.
         kind (class): class of the model.
         config (BertConfig): expected configuration.
-        settings (Settings): expected settings, except those that are `free`.
+        settings (Settings): expected settings, except those that are `free`, and `steps`.
 
     Raises:
-        ValueError: one of them differs from the run's; the message names it.
+        ValueError: one of them differs from the run's; the message names it. Or an unfinished run
+            has taken all the steps already, or a finished one has another number of them.
     """
-    saved = read_state(found)["settings"]
+    state = read_state(found)
+    saved = state["settings"]
     names = read_architectures(found)
     if names != [kind.__name__]:
         had = sanitize(" and ".join(map(str, names)) or "a model of an unknown kind")
@@ -35,6 +40,19 @@ def resumed_model(
     pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
     pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:
-        if had != got and name not in settings.free:
+        if name == "steps" and had != got:
+            _require_steps(run, found, state["step"], had, got)
+        elif had != got and name not in settings.free:
             raise ValueError(f"{name}: the run in {run} has {sanitize(had)}, got {got}")
     return model
+
+
+def _require_steps(run: Path, found: Path, done: int, had: int, got: int) -> None:
+    """Log that a run is now longer or shorter; raise ValueError if it cannot be."""
+    if found == run:
+        raise ValueError(f"steps: the run in {run} has {had}, got {got}; it is finished, and only "
+                         "with --keep-checkpoints it could be continued")  # fmt: skip
+    if got <= done:
+        raise ValueError(f"steps: the run in {run} has taken {done}; expected more, got {got}")
+    log.warning("the run in %s had %d steps and has %d now: after step %d the learning rate "
+                "follows the new number", run, had, got, done)  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 from minibert import BertForMaskedLM, BertForPreTraining
 from minibert.data.token_cache import fingerprint
 from minibert.tokenization import WordPieceTokenizer
+from minibert.training import Settings
 from minibert.training.checkpoint import read_state
 from minibert.training.defaults import default_shards
 from minibert.training.history import read_history
@@ -298,6 +299,19 @@ def test_pretrain_trains_next_sentence_prediction(workspace, capsys):
         "model: the run",
         "BertForPreTraining, got",
     )
+
+
+def test_pretrain_continues_a_run_for_more_steps(workspace, capsys):
+    short = pretrain_arguments(workspace, "longer", "--keep-checkpoints", "--steps", 4)
+    assert run(short) == 0
+    assert_refused(capsys, [*short, "--resume", "--steps", 3], "has taken 4; expected more, got 3")
+    assert run([*short, "--resume", "--steps", 8]) == 0
+    printed = capsys.readouterr().out
+    assert "had 4 steps and has 8 now: after step 4 the learning rate follows" in printed
+    rates = [line["rate"] for line in read_history(workspace / "longer") if "loss" in line]
+    settings = read_state(workspace / "longer" / "checkpoint-8")["settings"]
+    before, now = (Settings(**{**settings, "steps": steps}) for steps in (4, 8))
+    assert rates == [*map(before.rate, range(4)), *map(now.rate, range(4, 8))]
 
 
 def test_pretrain_converts_minutes_to_steps_once(workspace, capsys, monkeypatch):
