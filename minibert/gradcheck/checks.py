@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, DTypeLike
 from minibert.gradcheck import blind, values
 from minibert.gradcheck.comparison import (
     EPS,
+    Comparison,
     GradientResult,
     assert_analytic,
-    compare,
     sample_moves,
 )
 from minibert.gradcheck.slopes import complex_dtype
-from minibert.gradcheck.values import GradientError
+from minibert.gradcheck.values import GradientError, InconclusiveError
 from minibert.models.config import require_int
 from minibert.parameters import Parameters
 
@@ -37,6 +37,7 @@ def check_pair(
     zeros: Iterable[str] = (),
     still: Iterable[str] = (),
     tolerance: float | None = None,
+    step: float | None = None,
     seed: int = 0,
 ) -> list[GradientResult]:
     """Check a backward against its forward, array by array.
@@ -98,9 +99,10 @@ def check_pair(
         inputs = values.convert_inputs(inputs, complex_dtype(dtype))
         arrays = {name: values.flatten(inputs)[name] for name in arrays}
 
-    def weighted_sum():
+    def weighted():
         moved = values.as_tuple(forward(**inputs)[0])
-        return sum(np.sum(c * p) for c, p in zip(cotangents, moved, strict=True))
+        pairs = zip(cotangents, moved, strict=True)
+        return np.concatenate([np.ravel(cotangent * part) for cotangent, part in pairs])
 
     results = []
     for name, array in arrays.items():
@@ -111,10 +113,11 @@ def check_pair(
             continue
         is_zero = name.endswith(zeros)
         if complex_step:
-            assert_analytic(name, weighted_sum, array, rng)
+            assert_analytic(name, weighted, array, rng)
         moves = sample_moves(array.shape, entries, directions, rng)
         allowed = zero_tolerance if is_zero else tolerance
-        results.append(compare(name, weighted_sum, array, gradient, moves, allowed, is_zero))
+        comparison = Comparison(name, weighted, array, gradient, allowed, is_zero, step)
+        results.append(comparison.worst(moves))
     _refuse_failures(results, first, dtype)
     return results
 
@@ -152,12 +155,13 @@ def _run_backward(backward, cotangents, out, cache, inputs):
 
 
 def _refuse_failures(results, first, dtype):
-    """Raise an error with a line for each result that failed."""
+    """Raise an error with a line for each wrong result, or else for each inconclusive one."""
     failed = [result for result in results if not result.passed]
+    wrong = [result for result in failed if not result.inconclusive]
     if failed:
         coarse = {part.dtype for part in first if _is_coarser(part.dtype, dtype)}
-        lines = [*map(str, failed), *(_coarse_output(each, dtype) for each in coarse)]
-        raise GradientError("\n".join(lines))
+        lines = [*map(str, wrong or failed), *(_coarse_output(each, dtype) for each in coarse)]
+        raise (GradientError if wrong else InconclusiveError)("\n".join(lines))
 
 
 def check_model(

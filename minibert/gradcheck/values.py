@@ -15,6 +15,10 @@ class GradientError(AssertionError):
     """A backward that disagrees with its forward, or breaks the contract of a layer."""
 
 
+class InconclusiveError(GradientError):
+    """A gradient that finite differences can neither confirm nor reject, at this input."""
+
+
 def convert_inputs(inputs: Mapping[str, Any], dtype: DTypeLike) -> dict[str, Any]:
     """Return copies of the inputs (dict), NumPy's floats and `Parameters` in `dtype`.
 

@@ -11,6 +11,7 @@ from minibert import layers
 from minibert.gradcheck import (
     BlindSpotWarning,
     GradientError,
+    InconclusiveError,
     away_from_initial,
     check_layer,
     check_model,
@@ -361,11 +362,23 @@ def test_check_pair_rejects_writing_to_an_input(guilty):
         check_pair(forward, backward, {"x": X, "y": X + 1})
 
 
-def test_the_message_tells_a_kink_from_a_wrong_backward():
+@pytest.mark.parametrize("nearby", [1e-4, -1e-4, 1e-7, -1e-7])
+def test_a_kink_nearer_than_a_step_raises_no_false_alarm_and_hides_no_error(nearby):
     x = X.copy()
-    x[1, 1] = 1e-4  # closer to the kink than a step
-    with pytest.raises(GradientError, match=r"x at \[1, 1\].*; but half the step gives .*: a kink"):
-        check_pair(lambda x: (np.maximum(x, 0), x), lambda dout, c, x: dout * (x > 0), {"x": x})
+    x[1, 1] = nearby
+
+    def relu(x):
+        return np.maximum(x, 0), x
+
+    assert check_pair(relu, lambda dout, c, x: dout * (x > 0), {"x": x})[0].passed
+    for wrong in (lambda dout, c, x: dout, lambda dout, c, x: dout * (x > 0) * 1.001):
+        with pytest.raises(GradientError, match="x at") as error:
+            check_pair(relu, wrong, {"x": x})
+        assert not isinstance(error.value, InconclusiveError)
+        assert "kink" not in str(error.value)
+
+
+def test_the_message_of_a_wrong_backward_of_a_smooth_forward_names_no_kink():
     with pytest.raises(GradientError) as error:
         check_pair(cube, lambda dout, cache, x: 2 * x**2 * dout, {"x": X})
     assert "kink" not in str(error.value)
