@@ -1,7 +1,8 @@
 """Gradient checks of a function and a model."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from minibert.models.config import require_int
 from minibert.parameters import Parameters
 
 TOLERANCE, MODEL_TOLERANCE = 1e-7, 1e-6  # of `GradientResult.error`, in float64
+DELAY = 3  # seconds until a check shows its progress
 ZERO = 1e-10  # the largest absolute value of a provably zero gradient, in float64
 
 
@@ -65,6 +67,8 @@ def check_pair(
             have no result, and may contain infinities.
         tolerance: the largest `GradientResult.error` that passes; None: 1e-7, or its equivalent in
             `dtype`.
+        step: the longest step, which is tried first; None: it follows the array's values. Where it
+            fails, shorter steps are tried before the gradient is called wrong.
         seed: the random seed of the weights, the directions and the choice of elements.
 
     Returns:
@@ -75,6 +79,8 @@ def check_pair(
             to call, or the complex step cannot pass through it.
         GradientError: an error above the tolerance, a gradient that is missing or has the wrong
             shape or dtype, or an input or dout that was written to.
+        InconclusiveError: no gradient is wrong, but the slopes from several steps disagree too much
+            to confirm one, or those of both sides of a kink do; a subclass of GradientError.
 
     Warns:
         BlindSpotWarning: the check is run in a way that cannot detect some bug.
@@ -86,6 +92,7 @@ def check_pair(
     inputs = values.convert_inputs(inputs, dtype)
     arrays = values.float_arrays_of(inputs)
     _validate_options(arrays, entries, directions, still, tolerance)
+    _validate_step(step, complex_step)
     blind.warn_about_inputs(inputs)
 
     out, cache, first = _run_forward(forward, inputs)
@@ -93,7 +100,8 @@ def check_pair(
     if dout is not None:
         blind.warn_about_cotangents(cotangents)
     gradients = _run_backward(backward, cotangents, out, cache, inputs)
-    blind.warn_about_gradients(gradients, arrays)
+    blind.warn_about_gradients(gradients, arrays, inputs)
+    blind.warn_about_ids(forward, inputs, first)
 
     if complex_step:
         inputs = values.convert_inputs(inputs, complex_dtype(dtype))
@@ -104,20 +112,20 @@ def check_pair(
         pairs = zip(cotangents, moved, strict=True)
         return np.concatenate([np.ravel(cotangent * part) for cotangent, part in pairs])
 
-    results = []
-    for name, array in arrays.items():
-        gradient = values.get_gradient(name, array, gradients)
-        if name in still:
-            if gradient.any():
-                raise GradientError(f"{name}: expected a gradient of 0, because it is frozen")
-            continue
+    def compare(name, array, bar):
         is_zero = name.endswith(zeros)
         if complex_step:
             assert_analytic(name, weighted, array, rng)
-        moves = sample_moves(array.shape, entries, directions, rng)
+        moves = _counted(sample_moves(array.shape, entries, directions, rng), bar)
         allowed = zero_tolerance if is_zero else tolerance
-        comparison = Comparison(name, weighted, array, gradient, allowed, is_zero, step)
-        results.append(comparison.worst(moves))
+        comparison = Comparison(name, weighted, array, checked[name], allowed, is_zero, step)
+        return comparison.worst(moves)
+
+    checked = _checked_gradients(arrays, gradients, still)
+    sizes = [arrays[name].size for name in checked]
+    total = sum(size if entries is None else min(entries, size) for size in sizes)
+    with progress_bar(total + directions * len(sizes)) as bar:
+        results = [compare(name, arrays[name], bar) for name in checked]
     _refuse_failures(results, first, dtype)
     return results
 
@@ -152,6 +160,34 @@ def _run_backward(backward, cotangents, out, cache, inputs):
     if not all(map(values.arrays_equal, given, cotangents)):
         raise GradientError("dout: expected the backward to leave it unchanged, got other values")
     return values.gradients_by_name(returned, inputs)
+
+
+def _checked_gradients(arrays, gradients, still):
+    """Return the gradients to compare (dict), after checking that those of frozen arrays are 0."""
+    checked = {}
+    for name, array in arrays.items():
+        gradient = values.get_gradient(name, array, gradients)
+        if name not in still:
+            checked[name] = gradient
+        elif gradient.any():
+            raise GradientError(f"{name}: expected a gradient of 0, because it is frozen")
+    return checked
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Any]:
+    """Show a bar on stderr, if the check takes longer than a few seconds."""
+    from tqdm import tqdm  # imported here because the import is slow
+
+    title = "gradcheck (a smaller entries= is faster)"
+    with tqdm(total=total, desc=title, unit="slope", delay=DELAY, leave=False) as bar:
+        yield bar
+
+
+def _counted(moves, bar):
+    for move in moves:
+        yield move
+        bar.update()
 
 
 def _refuse_failures(results, first, dtype):
@@ -282,6 +318,15 @@ def _validate_options(arrays, entries, directions, still, tolerance):
     for name, array in arrays.items():
         if name not in still:
             values.assert_finite(name, array)
+
+
+def _validate_step(step, complex_step):
+    if step is None:
+        return
+    if complex_step:
+        raise ValueError("step, complex_step: expected one of them, got both")
+    if not (isinstance(step, int | float | np.number) and 0 < step < np.inf):
+        raise ValueError(f"step: expected a positive number, got {step!r}")
 
 
 def _is_coarser(one, other):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibert.gradcheck.blind import warn_if_all_zero
-from minibert.gradcheck.extrapolation import extrapolated_slope, longest_step
+from minibert.gradcheck.extrapolation import LONGEST, extrapolated_slope, longest_step
 from minibert.gradcheck.slopes import (
     ONE_SIDED,
     complex_step_derivative,
@@ -17,6 +17,7 @@ from minibert.gradcheck.slopes import (
 
 EPS = float(np.finfo(np.float64).eps)
 FLOOR = 1e-3  # of an array's largest gradient: smaller gradients are compared relative to this
+ENOUGH_INCONCLUSIVE = 32  # elements of an array, the worst first: the others are not tried again
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class GradientResult:
         if not self.inconclusive:
             return text
         if self.half_step_estimate is None:
-            text += f"; but slopes from several steps differ by up to {self.uncertainty:.1e}"
+            text += f"; but steps of other lengths differ by up to {self.uncertainty:.1e}"
         return text + "; inconclusive: give another input, or `step`"
 
 
@@ -128,7 +129,7 @@ class Comparison:
         gradient (the array's shape, float): the analytic gradient.
         tolerance: the largest error that passes.
         is_zero: whether the gradient is provably zero.
-        step: how far to move; None: `step_size`.
+        step: the longest step, which is tried first; None: it follows the array's values.
     """
 
     def __init__(
@@ -168,17 +169,20 @@ class Comparison:
         if not self.is_zero:
             warn_if_all_zero(self.name, self.gradient, [result.numeric for result, _ in tried])
         tried.sort(key=lambda pair: pair[0].severity, reverse=True)
-        worst = None
-        for result, direction in tried:
-            if worst is not None and worst.severity >= result.severity:
+        seen: list[GradientResult] = []
+        for result, random_direction in tried:
+            if any(other.severity >= result.severity for other in seen):
                 break
             if not (result.passed or self.is_exact):
-                if result.index is not None:
-                    direction = _unit_vector(self.array.shape, result.index)
+                direction = self._direction(result.index, random_direction)
                 result = self._again(result, direction)
-            if worst is None or result.severity > worst.severity:
-                worst = result
-        return worst
+            seen.append(result)
+            if sum(other.inconclusive for other in seen) == ENOUGH_INCONCLUSIVE:
+                break
+        return max(seen, key=lambda result: result.severity)
+
+    def _direction(self, index, random_direction):
+        return random_direction if index is None else _unit_vector(self.array.shape, index)
 
     def _first_slope(self, direction):
         if self.is_exact:
@@ -198,15 +202,13 @@ class Comparison:
         """Return the result with the slope from steps of many lengths."""
         if not np.isfinite(result.analytic):
             return result
-        longest = self.step or longest_step(self.array)
         bar = self.tolerance
         if not self.is_zero:
             bar *= max(abs(result.analytic), FLOOR * self.largest)
-        slope = extrapolated_slope(
-            self.function, self.array, direction, longest, enough=bar / 4
-        )
-        if not np.isfinite(slope.uncertainty):  # nothing but NaN
-            return replace(result, numeric=slope.value, error=np.nan)
+        longest = self.step or longest_step(self.array)
+        slope = extrapolated_slope(self.function, self.array, direction, longest, enough=bar / 4)
+        if not np.isfinite(slope.uncertainty):  # NaN everywhere, or too few steps to compare
+            return replace(result, inconclusive=bool(np.isfinite(result.numeric)))
         result = self._result(result.index, result.analytic, slope.value, slope.uncertainty)
         if result.passed:
             return replace(result, inconclusive=slope.uncertainty > self._required(result, slope))
@@ -220,17 +222,17 @@ class Comparison:
         """
         if self.is_zero:
             return self.tolerance
-        natural = slope.size / (longest_step(self.array) * 5)
-        return self.tolerance * max(abs(result.analytic), abs(result.numeric),
-                                    self.largest, natural)  # fmt: skip
+        natural = LONGEST * slope.size / longest_step(self.array)
+        gradients = abs(result.analytic), abs(result.numeric), self.largest
+        return self.tolerance * max(*gradients, natural)
 
     def _at_kink(self, result, direction, slope):
         """Return the result of a failure, inconclusive if the two sides have different slopes.
 
         At a kink, every gradient between the slopes of both sides is right.
         """
-        right, left = self._sides(direction, slope.step / 4)
-        near_right, near_left = self._sides(direction, slope.step / 16)
+        right, left = self._sides(direction, slope.step / 2)
+        near_right, near_left = self._sides(direction, slope.step / 8)
         gap, near_gap = abs(right - left), abs(near_right - near_left)
         apart = abs(result.analytic - result.numeric)
         if not (gap > 0.1 * apart + slope.uncertainty and 0.5 * gap < near_gap < 2 * gap):

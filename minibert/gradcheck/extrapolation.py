@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+LONGEST = 0.2  # the longest step, of the array's size
 RATIO = 1.5  # from one step to the next
 STEPS = 75  # from 0.2 to 1e-14
 WINDOW = 9  # neighbouring steps that give one estimate
@@ -32,8 +33,8 @@ class Slope(NamedTuple):
 
 
 def longest_step(array: np.ndarray) -> float:
-    """Return the longest step to try (float): 0.2 of the array's size, or of 1 if that is larger."""
-    return 0.2 * max(float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))), 1)
+    """Return the longest step to try (float): 0.2 of the array's size, or of 1 if larger."""
+    return LONGEST * max(float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))), 1)
 
 
 def extrapolated_slope(
