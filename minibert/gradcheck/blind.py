@@ -10,6 +10,9 @@ import numpy as np
 from minibert.gradcheck.values import arrays_equal, as_tuple, float_arrays_of, is_float_array
 from minibert.parameters import Parameters
 
+BATCH_OF_ONE = "a batch of one: sums and means over the batch are equal; give it two"
+NONE_REPEATS = "none repeats: a backward that keeps only the last row of each passes"
+
 
 class BlindSpotWarning(UserWarning):
     """A check passes, or may pass, although the backward is wrong."""
@@ -95,20 +98,12 @@ def warn_about_ids(
 ) -> None:
     """Warn about ids of the rows of a table, if none repeats or if they are a batch of one."""
     for name, ids in inputs.items():
-        if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size:
-            messages = _blind_spots_of_ids(name, ids)
-            if messages and _are_ids(forward, inputs, outputs, name):
-                for message in messages:
-                    _warn(message)
-
-
-def _blind_spots_of_ids(name, ids):
-    found = []
-    if ids.ndim > 1 and len(ids) == 1:
-        found.append(f"{name}: a batch of one: sums and means over the batch are equal; give two")
-    if len(np.unique(ids)) == ids.size:
-        found.append(f"{name}: none repeats: a backward that keeps the last row of each passes")
-    return found
+        if not (isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size):
+            continue
+        is_alone = ids.ndim > 1 and len(ids) == 1
+        is_distinct = len(np.unique(ids)) == ids.size
+        if (is_alone or is_distinct) and _are_ids(forward, inputs, outputs, name):
+            _warn(f"{name}: {BATCH_OF_ONE if is_alone else NONE_REPEATS}")
 
 
 def _are_ids(forward, inputs, outputs, name):
@@ -145,13 +140,16 @@ def warn_if_all_zero(name: str, analytic: np.ndarray, numeric: list[float]) -> N
 
 
 def warn_about_batch(batch: Mapping[str, Any]) -> None:
-    """Warn about a batch of token ids that hides common bugs of a transformer."""
+    """Warn about a batch that hides common bugs of a transformer."""
+    arrays = {name: value for name, value in batch.items() if np.ndim(value) > 1}
+    if arrays and all(len(array) == 1 for array in arrays.values()):
+        _warn(f"{next(iter(arrays))}: {BATCH_OF_ONE}")
     if "input_ids" not in batch:
         return
     ids = np.asarray(batch["input_ids"])
     mask = batch.get("attention_mask")
-    for message in _blind_spots_of_ids("input_ids", ids):
-        _warn(message)
+    if len(np.unique(ids)) == ids.size:
+        _warn(f"input_ids: {NONE_REPEATS}")
     if mask is None or np.all(mask):
         _warn("attention_mask: nothing is padded: a wrong mask in the backward is not seen")
 

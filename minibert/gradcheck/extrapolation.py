@@ -87,13 +87,13 @@ def extrapolated_slope(
 def _centred_difference(function, array, direction, h):
     """Return f(x + h·d) - f(x - h·d), the distance of both after rounding, and the norm of f."""
     original = array.copy()
-    with np.errstate(all="ignore"):  # a long step may leave the function's domain
-        array[...] = original + h * direction
-        ahead, above = array.copy(), np.asarray(function())
-        array[...] = original - h * direction
-        distance = float(np.sum(direction * (ahead - array)))
-        below = np.asarray(function())
-        array[...] = original
+    array[...] = original + h * direction
+    ahead, above = array.copy(), np.asarray(function())
+    array[...] = original - h * direction
+    distance = float(np.sum(direction * (ahead - array)))
+    below = np.asarray(function())
+    array[...] = original
+    with np.errstate(all="ignore"):  # infinities give NaN, which is never the best
         return above - below, distance, float(np.linalg.norm(above))
 
 
@@ -116,6 +116,6 @@ NOISE = float(np.linalg.norm(SOLVE[0]))  # the error of f' from errors of 1 in t
 def _fit(slopes):
     """Return the constant term of the polynomial through the slopes, and its standard error."""
     weighted = WEIGHTS * slopes
-    with np.errstate(all="ignore"):  # infinities give NaN, which is never the best
+    with np.errstate(all="ignore"):
         deviation = np.linalg.norm(RESIDUALS @ weighted) / np.sqrt(WINDOW - TERMS)
         return float(SOLVE[0] @ weighted), float(NOISE * deviation)

@@ -95,13 +95,11 @@ def main():
         [own] = count_outcomes(kind, [kind], options.examples)
         failed |= own["wrong"] > 0 or own["inconclusive"] > 0.001 * own.total()
         rights.append([kind.__name__, own.total(), own["wrong"], own["inconclusive"]])
-        print(*rights[-1], flush=True)
         counts = count_outcomes(kind, with_errors(kind), options.of_errors)
         for (old, new), own in zip(ERRORS[kind], counts, strict=True):
             failed |= own["wrong"] < 0.99 * own.total() or own["inconclusive"] > 0
             change = f"`{' '.join(old.split())}` → `{' '.join(new.split())}`"
             wrongs.append([kind.__name__, change, own.total(), own["wrong"], own["inconclusive"]])
-            print(*wrongs[-1], flush=True)
     minutes = (time.perf_counter() - start) / 60
     made = (
         f"Commit {commit()}, Python {platform.python_version()}, NumPy {np.__version__}, "
