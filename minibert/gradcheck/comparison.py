@@ -166,8 +166,6 @@ class Comparison:
             analytic = float(np.sum(self.gradient * direction))
             result = self._result(index, analytic, self._first_slope(direction))
             tried.append((result, direction if index is None else None))
-        if not self.is_zero:
-            warn_if_all_zero(self.name, self.gradient, [result.numeric for result, _ in tried])
         tried.sort(key=lambda pair: pair[0].severity, reverse=True)
         seen: list[GradientResult] = []
         for result, random_direction in tried:
@@ -179,6 +177,10 @@ class Comparison:
             seen.append(result)
             if sum(other.inconclusive for other in seen) == ENOUGH_INCONCLUSIVE:
                 break
+        if not self.is_zero:
+            agreed = [result for result, _ in tried if result.passed]
+            numeric = [result.numeric for result in [*seen, *agreed]]
+            warn_if_all_zero(self.name, self.gradient, numeric)
         return max(seen, key=lambda result: result.severity)
 
     def _direction(self, index, random_direction):

@@ -827,6 +827,17 @@ def test_a_rough_forward_is_inconclusive_and_never_passes(claimed):
     assert isinstance(error.value, InconclusiveError) == (claimed == 1)
 
 
+@pytest.mark.parametrize("coarse", [np.float16, np.float32])
+def test_a_forgotten_gradient_of_rounded_inputs_is_never_passed_in_silence(coarse):
+    """Steps shorter than the rounding change nothing, as if the slope were 0."""
+
+    def forward(x):
+        return np.sin(x.astype(coarse).astype(np.float64)), x
+
+    with pytest.raises((GradientError, BlindSpotWarning)):  # warnings are errors here
+        check_pair(forward, lambda dout, cache, x: 0 * dout, {"x": X})
+
+
 def test_step_is_the_longest_step():
     """Within 1e-3, the forward is another function than further away."""
     x = np.array([0.1, 0.2, -0.3])
