@@ -7,7 +7,8 @@ from minibert.io.atomic import atomic_write
 from minibert.testing import cases
 
 DESCRIPTION = """
-Prints one line per function, layer and model, with its largest error.
+Prints one line per function, layer and model, with its largest error. Failures are first, the
+lowest layer first: a model that contains a wrong layer fails, too.
 """
 EXAMPLE = "minibert gradcheck --all --out gradients.md"
 
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     """Check every gradient and print the errors.
 
     Raises:
-        ArithmeticError: a gradient is wrong.
+        ArithmeticError: a gradient is wrong, or could not be confirmed.
     """
     results = cases.report(cases.cases(every=options.all))
     if options.out:

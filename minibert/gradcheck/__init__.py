@@ -56,12 +56,13 @@ from minibert.gradcheck.checks import check_model, check_pair
 from minibert.gradcheck.comparison import GradientResult, Row
 from minibert.gradcheck.layer_checks import check_layer
 from minibert.gradcheck.objectives import check_objective
-from minibert.gradcheck.values import GradientError
+from minibert.gradcheck.values import GradientError, InconclusiveError
 
 __all__ = [
     "BlindSpotWarning",
     "GradientError",
     "GradientResult",
+    "InconclusiveError",
     "Row",
     "away_from_initial",
     "check_layer",

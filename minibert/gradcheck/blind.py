@@ -1,14 +1,17 @@
 """Blind spots: gradient checks that pass although the backward is wrong."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from minibert.gradcheck.values import arrays_equal, float_arrays_of, is_float_array
+from minibert.gradcheck.values import arrays_equal, as_tuple, float_arrays_of, is_float_array
 from minibert.parameters import Parameters
+
+BATCH_OF_ONE = "a batch of one: sums and means over the batch are equal; give it two"
+NONE_REPEATS = "none repeats: a backward that keeps only the last row of each passes"
 
 
 class BlindSpotWarning(UserWarning):
@@ -71,14 +74,60 @@ def warn_about_inputs(inputs: Mapping[str, Any]) -> None:
             )
 
 
-def warn_about_gradients(gradients: Mapping[str, Any], arrays: Iterable[str]) -> None:
-    """Warn about gradients whose name is not the name of a checked array."""
+def warn_about_gradients(
+    gradients: Mapping[str, Any], arrays: Iterable[str], inputs: Mapping[str, Any]
+) -> None:
+    """Warn about gradients of inputs that are not moved, and of unknown names."""
     for name, gradient in gradients.items():
-        if name not in arrays and gradient is not None:
+        if name in arrays or gradient is None:
+            continue
+        if isinstance(inputs.get(name), np.ndarray):
+            _warn(
+                f"{name}: {inputs[name].dtype} is not moved, so its gradient was not compared; "
+                "give it floats"
+            )
+        else:
             _warn(
                 f"{name}: no input of NumPy's floats or `Parameters` has this name, so its "
                 "gradient was not compared"
             )
+
+
+def warn_about_ids(
+    forward: Callable[..., Any], inputs: Mapping[str, Any], outputs: list[np.ndarray]
+) -> None:
+    """Warn about ids of the rows of a table, if none repeats or if they are a batch of one."""
+    for name, ids in inputs.items():
+        if not (isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size):
+            continue
+        is_alone = ids.ndim > 1 and len(ids) == 1
+        is_distinct = len(np.unique(ids)) == ids.size
+        if (is_alone or is_distinct) and _are_ids(forward, inputs, outputs, name):
+            _warn(f"{name}: {BATCH_OF_ONE if is_alone else NONE_REPEATS}")
+
+
+def _are_ids(forward, inputs, outputs, name):
+    """Return whether integers are the ids of a table's rows (bool).
+
+    If row i becomes row i + 1 and each id i becomes i + 1, a lookup finds the same rows. A loss
+    with such labels or a rotation by such positions has another output.
+    """
+    ids = inputs[name]
+    for table in float_arrays_of(inputs).values():
+        if not table.ndim or len(table) < 2 or ids.min() < 0 or ids.max() >= len(table):
+            continue
+        original = table.copy()
+        table[...] = np.roll(original, 1, axis=0)
+        renamed = {**inputs, name: ((ids + 1) % len(table)).astype(ids.dtype)}
+        try:
+            same = all(map(arrays_equal, as_tuple(forward(**renamed)[0]), outputs))
+        except (IndexError, ValueError):  # they index something shorter, too
+            same = False
+        finally:
+            table[...] = original
+        if same:
+            return True
+    return False
 
 
 def warn_if_all_zero(name: str, analytic: np.ndarray, numeric: list[float]) -> None:
@@ -91,15 +140,16 @@ def warn_if_all_zero(name: str, analytic: np.ndarray, numeric: list[float]) -> N
 
 
 def warn_about_batch(batch: Mapping[str, Any]) -> None:
-    """Warn about a batch of token ids that hides common bugs of a transformer."""
+    """Warn about a batch that hides common bugs of a transformer."""
+    arrays = {name: value for name, value in batch.items() if np.ndim(value) > 1}
+    if arrays and all(len(array) == 1 for array in arrays.values()):
+        _warn(f"{next(iter(arrays))}: {BATCH_OF_ONE}")
     if "input_ids" not in batch:
         return
     ids = np.asarray(batch["input_ids"])
     mask = batch.get("attention_mask")
-    if len(ids) == 1:
-        _warn("input_ids: a batch of one: sums and means over the batch are equal; give it two")
     if len(np.unique(ids)) == ids.size:
-        _warn("input_ids: none repeats: a backward that keeps only the last row of each passes")
+        _warn(f"input_ids: {NONE_REPEATS}")
     if mask is None or np.all(mask):
         _warn("attention_mask: nothing is padded: a wrong mask in the backward is not seen")
 

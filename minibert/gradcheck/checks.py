@@ -1,7 +1,8 @@
 """Gradient checks of a function and a model."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,18 @@ from numpy.typing import ArrayLike, DTypeLike
 from minibert.gradcheck import blind, values
 from minibert.gradcheck.comparison import (
     EPS,
+    Comparison,
     GradientResult,
     assert_analytic,
-    compare,
     sample_moves,
 )
 from minibert.gradcheck.slopes import complex_dtype
-from minibert.gradcheck.values import GradientError
+from minibert.gradcheck.values import GradientError, InconclusiveError
 from minibert.models.config import require_int
 from minibert.parameters import Parameters
 
 TOLERANCE, MODEL_TOLERANCE = 1e-7, 1e-6  # of `GradientResult.error`, in float64
+DELAY = 3  # seconds until a check shows its progress
 ZERO = 1e-10  # the largest absolute value of a provably zero gradient, in float64
 
 
@@ -37,6 +39,7 @@ def check_pair(
     zeros: Iterable[str] = (),
     still: Iterable[str] = (),
     tolerance: float | None = None,
+    step: float | None = None,
     seed: int = 0,
 ) -> list[GradientResult]:
     """Check a backward against its forward, array by array.
@@ -64,6 +67,8 @@ def check_pair(
             have no result, and may contain infinities.
         tolerance: the largest `GradientResult.error` that passes; None: 1e-7, or its equivalent in
             `dtype`.
+        step: the longest step, which is tried first; None: it follows the array's values. Where it
+            fails, shorter steps are tried before the gradient is called wrong.
         seed: the random seed of the weights, the directions and the choice of elements.
 
     Returns:
@@ -74,6 +79,8 @@ def check_pair(
             to call, or the complex step cannot pass through it.
         GradientError: an error above the tolerance, a gradient that is missing or has the wrong
             shape or dtype, or an input or dout that was written to.
+        InconclusiveError: no gradient is wrong, but the slopes from several steps disagree too much
+            to confirm one, or those of both sides of a kink do; a subclass of GradientError.
 
     Warns:
         BlindSpotWarning: the check is run in a way that cannot detect some bug.
@@ -85,6 +92,7 @@ def check_pair(
     inputs = values.convert_inputs(inputs, dtype)
     arrays = values.float_arrays_of(inputs)
     _validate_options(arrays, entries, directions, still, tolerance)
+    _validate_step(step, complex_step)
     blind.warn_about_inputs(inputs)
 
     out, cache, first = _run_forward(forward, inputs)
@@ -92,29 +100,33 @@ def check_pair(
     if dout is not None:
         blind.warn_about_cotangents(cotangents)
     gradients = _run_backward(backward, cotangents, out, cache, inputs)
-    blind.warn_about_gradients(gradients, arrays)
+    blind.warn_about_gradients(gradients, arrays, inputs)
+    blind.warn_about_ids(forward, inputs, first)
 
     if complex_step:
         inputs = values.convert_inputs(inputs, complex_dtype(dtype))
         arrays = {name: values.flatten(inputs)[name] for name in arrays}
 
-    def weighted_sum():
-        moved = values.as_tuple(forward(**inputs)[0])
-        return sum(np.sum(c * p) for c, p in zip(cotangents, moved, strict=True))
+    def weighted():
+        with np.errstate(all="ignore"):  # a step may leave the forward's domain: NaN never passes
+            moved = values.as_tuple(forward(**inputs)[0])
+        pairs = zip(cotangents, moved, strict=True)
+        return np.concatenate([np.ravel(cotangent * part) for cotangent, part in pairs])
 
-    results = []
-    for name, array in arrays.items():
-        gradient = values.get_gradient(name, array, gradients)
-        if name in still:
-            if gradient.any():
-                raise GradientError(f"{name}: expected a gradient of 0, because it is frozen")
-            continue
+    def compare(name, array, bar):
         is_zero = name.endswith(zeros)
         if complex_step:
-            assert_analytic(name, weighted_sum, array, rng)
-        moves = sample_moves(array.shape, entries, directions, rng)
+            assert_analytic(name, weighted, array, rng)
+        moves = _counted(sample_moves(array.shape, entries, directions, rng), bar)
         allowed = zero_tolerance if is_zero else tolerance
-        results.append(compare(name, weighted_sum, array, gradient, moves, allowed, is_zero))
+        comparison = Comparison(name, weighted, array, checked[name], allowed, is_zero, step)
+        return comparison.worst(moves)
+
+    checked = _checked_gradients(arrays, gradients, still)
+    sizes = [arrays[name].size for name in checked]
+    total = sum(size if entries is None else min(entries, size) for size in sizes)
+    with progress_bar(total + directions * len(sizes)) as bar:
+        results = [compare(name, arrays[name], bar) for name in checked]
     _refuse_failures(results, first, dtype)
     return results
 
@@ -151,13 +163,42 @@ def _run_backward(backward, cotangents, out, cache, inputs):
     return values.gradients_by_name(returned, inputs)
 
 
+def _checked_gradients(arrays, gradients, still):
+    """Return the gradients to compare (dict), after checking that those of frozen arrays are 0."""
+    checked = {}
+    for name, array in arrays.items():
+        gradient = values.get_gradient(name, array, gradients)
+        if name not in still:
+            checked[name] = gradient
+        elif gradient.any():
+            raise GradientError(f"{name}: expected a gradient of 0, because it is frozen")
+    return checked
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Any]:
+    """Show a bar on stderr, if the check takes longer than a few seconds."""
+    from tqdm import tqdm  # imported here because the import is slow
+
+    title = "gradcheck (a smaller entries= is faster)"
+    with tqdm(total=total, desc=title, unit="slope", delay=DELAY, leave=False) as bar:
+        yield bar
+
+
+def _counted(moves, bar):
+    for move in moves:
+        yield move
+        bar.update()
+
+
 def _refuse_failures(results, first, dtype):
-    """Raise an error with a line for each result that failed."""
+    """Raise an error with a line for each wrong result, or else for each inconclusive one."""
     failed = [result for result in results if not result.passed]
+    wrong = [result for result in failed if not result.inconclusive]
     if failed:
         coarse = {part.dtype for part in first if _is_coarser(part.dtype, dtype)}
-        lines = [*map(str, failed), *(_coarse_output(each, dtype) for each in coarse)]
-        raise GradientError("\n".join(lines))
+        lines = [*map(str, wrong or failed), *(_coarse_output(each, dtype) for each in coarse)]
+        raise (GradientError if wrong else InconclusiveError)("\n".join(lines))
 
 
 def check_model(
@@ -278,6 +319,15 @@ def _validate_options(arrays, entries, directions, still, tolerance):
     for name, array in arrays.items():
         if name not in still:
             values.assert_finite(name, array)
+
+
+def _validate_step(step, complex_step):
+    if step is None:
+        return
+    if complex_step:
+        raise ValueError("step, complex_step: expected one of them, got both")
+    if not (isinstance(step, int | float | np.number) and 0 < step < np.inf):
+        raise ValueError(f"step: expected a positive number, got {step!r}")
 
 
 def _is_coarser(one, other):

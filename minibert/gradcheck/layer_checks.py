@@ -60,9 +60,7 @@ def check_layer(
         )
     except GradientError as error:
         lines = str(error).splitlines()
-        raise GradientError(
-            "\n".join(f"{type(layer).__name__}: {line}" for line in lines)
-        ) from error
+        raise type(error)("\n".join(f"{type(layer).__name__}: {line}" for line in lines)) from error
     except ValueError as error:
         if not str(error).startswith("forward: "):
             raise

@@ -81,7 +81,7 @@ def check_objective(
             )  # fmt: skip
     except GradientError as error:
         lines = str(error).splitlines()
-        raise GradientError("\n".join(f"{owner}: {line}" for line in lines)) from error
+        raise type(error)("\n".join(f"{owner}: {line}" for line in lines)) from error
     finally:
         params.vector[:] = before
     return results

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.exceptions import ComplexWarning
@@ -30,7 +31,7 @@ def step_size(array: np.ndarray) -> float:
 
 
 def finite_difference(
-    function: Callable[[], float],
+    function: Callable[[], Any],
     array: np.ndarray,
     direction: np.ndarray,
     h: float,
@@ -38,24 +39,27 @@ def finite_difference(
 ) -> float:
     """Return the derivative of `function()` along a direction (float), by finite differences.
 
+    Of several numbers, the sum is differentiated. They are subtracted one by one before, which
+    cancels those that do not depend on the array, with their rounding errors.
+
     Args:
-        function: reads the array and returns a number.
+        function: reads the array and returns a number or an array of them.
         array (any shape, float): moved, and restored bitwise.
         direction (the array's shape): the direction.
         h: the step; see `step_size`.
         stencil: pairs of a number of steps and the weight of the value there.
     """
     original = array.copy()
-    total = 0.0
+    total: Any = 0.0
     for steps, weight in stencil:
         array[...] = original + steps * h * direction
         total += weight * function()
     array[...] = original
-    return float(total / (12 * h))
+    return float(np.sum(total) / (12 * h))
 
 
 def complex_step_derivative(
-    function: Callable[[], complex], array: np.ndarray, direction: np.ndarray
+    function: Callable[[], Any], array: np.ndarray, direction: np.ndarray
 ) -> float:
     """Return the derivative along a direction (float), exact to rounding: Im f(x + ih·d) / h.
 
@@ -63,7 +67,7 @@ def complex_step_derivative(
     and the like, but not of abs, max or a comparison. Squire and Trapp (1998), eq. 1.
 
     Args:
-        function: reads the array and returns a complex number.
+        function: reads the array and returns a complex number or an array, whose sum is meant.
         array (any shape, complex): moved, and restored bitwise.
         direction (the array's shape, real): the direction.
 
@@ -75,7 +79,7 @@ def complex_step_derivative(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ComplexWarning)
-            value = function()
+            value = np.sum(function())
     except (TypeError, ComplexWarning) as error:
         raise ValueError(
             f"complex_step: the forward doesn't take complex numbers ({error}); leave it out"

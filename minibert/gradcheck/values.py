@@ -15,6 +15,10 @@ class GradientError(AssertionError):
     """A backward that disagrees with its forward, or breaks the contract of a layer."""
 
 
+class InconclusiveError(GradientError):
+    """A gradient that finite differences can neither confirm nor reject, at this input."""
+
+
 def convert_inputs(inputs: Mapping[str, Any], dtype: DTypeLike) -> dict[str, Any]:
     """Return copies of the inputs (dict), NumPy's floats and `Parameters` in `dtype`.
 
@@ -130,12 +134,16 @@ def gradients_by_name(returned: Any, inputs: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         returned: what the backward returned: a mapping by name, a tuple in the order of the inputs
-            of floats, or one array.
+            of floats (or of all arrays, if it is longer), or one array.
         inputs: the inputs by name.
     """
     if not isinstance(returned, Mapping):
-        names = [name for name, value in inputs.items() if float_arrays_of({name: value})]
         several = returned if isinstance(returned, tuple) else (returned,)
+        names = [name for name, value in inputs.items() if float_arrays_of({name: value})]
+        arrays = [name for name, value in inputs.items()
+                  if name in names or isinstance(value, np.ndarray)]  # fmt: skip
+        if len(several) > len(names):  # also of integers, which are not checked
+            names = arrays[: len(several)]
         names += [f"gradient {i + 1} of the backward" for i in range(len(names), len(several))]
         returned = dict(zip(names, several, strict=False))
     return flatten(returned)
@@ -145,7 +153,7 @@ def get_gradient(name: str, array: np.ndarray, gradients: Mapping[str, Any]) -> 
     """Return the gradient of the array called `name` (array of the same shape).
 
     Raises:
-        GradientError: it is missing, or has another shape, or is not an array of floats.
+        GradientError: it is missing, or has another shape or dtype; a Python number is of any.
     """
     given = gradients.get(name)
     gradient = np.asarray(given) if isinstance(given, np.ndarray | np.generic | float) else None
@@ -155,6 +163,12 @@ def get_gradient(name: str, array: np.ndarray, gradients: Mapping[str, Any]) -> 
         raise GradientError(f"{name}: expected a gradient of the shape {array.shape}, got {got}")
     if not is_float_array(gradient):
         raise GradientError(f"{name}: expected a gradient of floats, got one of {gradient.dtype}")
+    expected = array.real.dtype  # of floats, also where the array is moved along the imaginary axis
+    if gradient.dtype != expected and type(given) is not float:
+        raise GradientError(
+            f"{name}: expected a gradient of {expected}, as the array's, got one of "
+            f"{gradient.dtype}; compute in the dtype of the inputs"
+        )
     return gradient
 
 

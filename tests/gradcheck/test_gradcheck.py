@@ -1,21 +1,27 @@
 """`minibert.gradcheck` passes right backwards, rejects wrong ones, and names the element."""
 
 import copy
+from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minibert import functional as f
 from minibert import layers
 from minibert.gradcheck import (
     BlindSpotWarning,
     GradientError,
+    InconclusiveError,
     away_from_initial,
     check_layer,
     check_model,
     check_pair,
 )
+from minibert.gradcheck.comparison import sample_moves
 from minibert.gradcheck.slopes import complex_step_derivative, finite_difference, step_size
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.parameters import Parameters
@@ -361,11 +367,23 @@ def test_check_pair_rejects_writing_to_an_input(guilty):
         check_pair(forward, backward, {"x": X, "y": X + 1})
 
 
-def test_the_message_tells_a_kink_from_a_wrong_backward():
+@pytest.mark.parametrize("nearby", [1e-4, -1e-4, 1e-7, -1e-7])
+def test_a_kink_nearer_than_a_step_raises_no_false_alarm_and_hides_no_error(nearby):
     x = X.copy()
-    x[1, 1] = 1e-4  # closer to the kink than a step
-    with pytest.raises(GradientError, match=r"x at \[1, 1\].*; but half the step gives .*: a kink"):
-        check_pair(lambda x: (np.maximum(x, 0), x), lambda dout, c, x: dout * (x > 0), {"x": x})
+    x[1, 1] = nearby
+
+    def relu(x):
+        return np.maximum(x, 0), x
+
+    assert check_pair(relu, lambda dout, c, x: dout * (x > 0), {"x": x})[0].passed
+    for wrong in (lambda dout, c, x: dout, lambda dout, c, x: dout * (x > 0) * 1.001):
+        with pytest.raises(GradientError, match="x at") as error:
+            check_pair(relu, wrong, {"x": x})
+        assert not isinstance(error.value, InconclusiveError)
+        assert "kink" not in str(error.value)
+
+
+def test_the_message_of_a_wrong_backward_of_a_smooth_forward_names_no_kink():
     with pytest.raises(GradientError) as error:
         check_pair(cube, lambda dout, cache, x: 2 * x**2 * dout, {"x": X})
     assert "kink" not in str(error.value)
@@ -391,6 +409,29 @@ def test_check_pair_refuses_a_dout_of_the_wrong_shape():
         check_pair(cube, right, {"x": X}, dout=np.ones(3))
     given = np.arange(12.0).reshape(3, 4)
     assert check_pair(cube, right, {"x": X}, dout=given)[0].passed
+
+
+def look_up(table, ids):
+    return table[ids], None
+
+
+def keep_last(dout, cache, table, ids):
+    dtable = np.zeros_like(table)
+    dtable[ids] = dout  # a repeated id would keep the last row only
+    return dtable
+
+
+class Lookup:
+    """A right embedding layer."""
+
+    def specs(self):
+        return {"table": (5, 4)}
+
+    def forward(self, params, ids):
+        return params["table"][ids], ids
+
+    def backward(self, dout, ids, params, grads):
+        np.add.at(grads["table"], ids, dout)
 
 
 # Checks that a wrong backward passes; each of them warns.
@@ -459,6 +500,34 @@ BLIND = {
             {"x": X, "scale": 1.5},
         ),
     ),
+    "an input of integers": (
+        "x: int64 is not moved, so its gradient was not compared; give it floats",
+        lambda: check_pair(
+            lambda x, weight: (x * weight, None),
+            lambda d, c, x, weight: {"x": 7 * d, "weight": (d * x).sum(0)},
+            {"x": np.arange(12).reshape(3, 4), "weight": X[0]},
+        ),
+    ),
+    "an input of integers, gradients in a tuple": (
+        "x: int64 is not moved",
+        lambda: check_pair(
+            lambda x, weight: (x * weight, None),
+            lambda d, c, x, weight: (7 * d, (d * x).sum(0)),
+            {"x": np.arange(12).reshape(3, 4), "weight": X[0]},
+        ),
+    ),
+    "an input of integers of a layer": (
+        "x: int64 is not moved",
+        lambda: check_layer(Scaled(1.0), {"x": np.arange(12).reshape(3, 4)}),
+    ),
+    "ids without repeats": (
+        "ids: none repeats",
+        lambda: check_pair(look_up, keep_last, {"table": X, "ids": np.array([[2], [0]])}),
+    ),
+    "a batch of one row of ids": (
+        "ids: a batch of one",
+        lambda: check_layer(Lookup(), {"ids": np.array([[2, 0, 0]])}),
+    ),
     "more gradients than inputs": (
         "gradient 2 of the backward: no input of NumPy's floats",
         lambda: check_pair(cube, lambda d, c, x: (right(d, c, x), 7 * d), {"x": X}),
@@ -471,6 +540,26 @@ def test_check_pair_warns_about_blind_spots(way):
     message, check = BLIND[way]
     with pytest.warns(BlindSpotWarning, match=message):
         assert all(row.passed for row in check())
+
+
+def test_integers_that_are_no_ids_do_not_warn():
+    """Labels and positions need not repeat."""
+
+    def turned(x, at):
+        return x * np.cos(at)[:, None], None
+
+    check_pair(turned, lambda d, c, x, at: turned(d, at)[0], {"x": X, "at": np.arange(3)})
+
+    def loss(scores, labels):
+        probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        rows = np.arange(len(scores))
+        return -np.log(probabilities[rows, labels]).sum(), probabilities
+
+    def dloss(dout, probabilities, scores, labels):
+        return dout * (probabilities - np.eye(4)[labels])
+
+    check_pair(loss, dloss, {"scores": X, "labels": np.array([2, 0, 1])})
+    check_layer(Lookup(), {"ids": np.array([[2, 0, 0], [1, 0, 4]])})
 
 
 @pytest.mark.parametrize(
@@ -594,11 +683,30 @@ def test_check_layer_rejects_overwritten_gradients_of_any_size(size, dtype):
         (lambda dx: [dx], "shape .*, got list"),
         (lambda dx: dx + 1j, "floats, got one of complex128"),
         (lambda dx: dx.astype(int), "floats, got one of int64"),
+        (lambda dx: dx.astype(np.float32), "float64, as the array's, got one of float32"),
     ],
 )
 def test_check_pair_rejects_gradients_of_the_wrong_type(gradient, came):
     with pytest.raises(GradientError, match=f"x: expected a gradient of .*{came}"):
         check_pair(cube, lambda dout, cache, x: gradient(right(dout, cache, x)), {"x": X})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("other", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("name", ["x", "weight"])
+def test_check_layer_rejects_gradients_of_another_dtype(dtype, other, name):
+    class Cast(Scaled):
+        def backward(self, dout, cache, params, grads):
+            dx = super().backward(dout, cache, params, grads)
+            return dx.astype(other) if name == "x" else dx
+
+    def check():
+        check_layer(Cast(1.0), {"x": X}, dtype=dtype)
+
+    if name == "weight" or dtype == other:  # `grads` has the parameters' dtype
+        return check()
+    with pytest.raises(GradientError, match=f"x: expected a gradient of {np.dtype(dtype)}, as"):
+        check()
 
 
 def test_a_python_float_is_accepted_as_the_gradient_of_a_scalar():
@@ -639,6 +747,11 @@ def test_complex_inputs_are_passed_on_unchecked():
         ({"zeros": "x"}, "zeros: expected several names, got the one string 'x'"),
         ({"still": "x"}, "still: expected several names, got the one string 'x'"),
         ({"still": ["y"]}, "still: expected names among x, got y"),
+        ({"step": 0.0}, "step: expected a positive number, got 0.0"),
+        ({"step": -1e-3}, "step: expected a positive number, got -0.001"),
+        ({"step": np.nan}, "step: expected a positive number, got nan"),
+        ({"step": "1e-3"}, "step: expected a positive number, got '1e-3'"),
+        ({"step": 1e-3, "complex_step": True}, "step, complex_step: expected one of them"),
     ],
 )
 def test_check_pair_refuses_invalid_options(how, message):
@@ -663,8 +776,180 @@ def test_still_arrays_may_contain_infinities():
 def test_the_message_names_a_kink_exactly_at_the_input():
     x = X.copy()
     x[1, 1] = 0
-    with pytest.raises(GradientError, match=r"x at \[1, 1\].*; but half the step gives .*: a kink"):
-        check_pair(lambda x: (np.maximum(x, 0), x), lambda dout, c, x: dout * (x > 0), {"x": x})
+    kink = r"x at \[1, 1\].*; but half the step gives .*: a kink"
+
+    def relu(x):
+        return np.maximum(x, 0), x
+
+    for slope in (0, 0.3, 1):  # each is right at a kink
+        with pytest.raises(InconclusiveError, match=kink + ".*; inconclusive"):
+            check_pair(relu, lambda d, c, x, s=slope: d * np.where(x, x > 0, s), {"x": x})
+    with pytest.raises(GradientError, match=kink) as error:
+        check_pair(relu, lambda d, c, x: d * np.where(x, x > 0, -2), {"x": x})
+    assert "inconclusive" not in str(error.value)
+
+
+def test_a_forward_that_is_not_defined_within_a_step_raises_no_false_alarm():
+    x = np.array([1e-6, 2.0, 3.0])  # log(x - h) is NaN
+    assert check_pair(lambda x: (np.log(x), x), lambda d, c, x: d / x, {"x": x})[0].passed
+    with pytest.raises(GradientError, match="x at") as error:
+        check_pair(lambda x: (np.log(x), x), lambda d, c, x: 1.001 * d / x, {"x": x})
+    assert not isinstance(error.value, InconclusiveError)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_step_follows_the_forward_and_not_the_size_of_the_array(size, scale):
+    """In a row of an array, the slope may change faster or slower than the array's size tells."""
+    x = X * np.array([[size], [1.0], [2.0]])
+
+    def forward(x):
+        return np.arctan(x / scale), x
+
+    def backward(dout, cache, x):
+        return dout / (1 + (x / scale) ** 2) / scale
+
+    assert check_pair(forward, backward, {"x": x})[0].passed
+    with pytest.raises(GradientError, match="x at") as error:
+        check_pair(forward, lambda *arguments, **x: 1.001 * backward(*arguments, **x), {"x": x})
+    assert not isinstance(error.value, InconclusiveError)
+
+
+@pytest.mark.parametrize("claimed", [0.0, 1.0])
+def test_a_rough_forward_is_inconclusive_and_never_passes(claimed):
+    """The outputs are rounded to steps of 1e-7, between which the slope is 0."""
+
+    def forward(x):
+        return np.sin(x).astype(np.float32).astype(np.float64), x
+
+    with pytest.raises(GradientError, match="x at") as error:
+        check_pair(forward, lambda d, c, x: claimed * d * np.cos(x), {"x": X})
+    assert isinstance(error.value, InconclusiveError) == (claimed == 1)
+
+
+@pytest.mark.parametrize("coarse", [np.float16, np.float32])
+def test_a_forgotten_gradient_of_rounded_inputs_is_never_passed_in_silence(coarse):
+    """Steps shorter than the rounding change nothing, as if the slope were 0."""
+
+    def forward(x):
+        return np.sin(x.astype(coarse).astype(np.float64)), x
+
+    with pytest.raises((GradientError, BlindSpotWarning)):  # warnings are errors here
+        check_pair(forward, lambda dout, cache, x: 0 * dout, {"x": X})
+
+
+def test_step_is_the_longest_step():
+    """Within 1e-3, the forward is another function than further away."""
+    x = np.array([0.1, 0.2, -0.3])
+
+    def forward(moved):
+        near = np.abs(moved - x) < 1e-3
+        return np.where(near, moved**2, moved**2 + 1), None
+
+    def backward(dout, cache, moved):
+        return 2 * moved * dout
+
+    reached = []
+    check_pair(
+        lambda moved: (reached.append(np.abs(moved - x).max()), forward(moved))[1],
+        backward, {"moved": x}, step=1e-4,
+    )  # fmt: skip
+    assert max(reached) == pytest.approx(2e-4)  # five points
+    with pytest.raises(GradientError):
+        check_pair(forward, lambda d, c, moved: moved * d, {"moved": x}, step=1e-4)
+
+
+def test_a_step_too_short_to_compare_with_shorter_ones_is_inconclusive():
+    with pytest.raises(InconclusiveError, match="inconclusive: give another input, or `step`"):
+        check_pair(cube, right, {"x": X}, step=1e-14)
+
+
+def test_wrong_gradients_are_reported_without_the_inconclusive_ones():
+    x, weight = X.copy(), X + 1
+    x[0, 0] = 0
+
+    def forward(x, weight):
+        return np.maximum(x, 0) + weight, None
+
+    def backward(factor):
+        return lambda dout, cache, x, weight: (dout * (x > 0), factor * dout)
+
+    inputs = {"x": x, "weight": weight}
+    with pytest.raises(InconclusiveError, match=r"^x at"):
+        check_pair(forward, backward(1), inputs)
+    with pytest.raises(GradientError, match=r"^weight at") as error:
+        check_pair(forward, backward(2), inputs)
+    assert "inconclusive" not in str(error.value)
+
+
+@pytest.mark.parametrize(("delay", "is_shown"), [(-1, True), (60, False)])
+def test_long_checks_show_progress_and_mention_entries(delay, is_shown, capsys, monkeypatch):
+    monkeypatch.setattr("minibert.gradcheck.checks.DELAY", delay)
+    check_pair(cube, right, {"x": X})
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("entries=" in shown.err and "/13" in shown.err) == is_shown
+    assert bool(shown.err) == is_shown
+
+
+@pytest.mark.parametrize("entries", [None, 0, 5, 50])
+@pytest.mark.parametrize("still", [(), ("y",)])
+def test_the_progress_ends_at_its_total(entries, still, monkeypatch):
+    bars = []
+
+    class Bar:
+        def __init__(self, total, **how):
+            self.total, self.updates = total, 0
+            bars.append(self)
+
+        def update(self):
+            self.updates += 1
+
+    monkeypatch.setattr("tqdm.tqdm", lambda **how: nullcontext(Bar(**how)))
+    check_pair(
+        lambda x, y: (x**3, None),
+        lambda d, c, x, y: (3 * x**2 * d, 0 * y),
+        {"x": X, "y": X[0] + 1}, entries=entries, still=still, zeros=["y"],
+    )  # fmt: skip
+    [bar] = bars
+    elements = {None: 12 + 4, 0: 0, 5: 5 + 4, 50: 12 + 4}[entries] + 2
+    assert bar.updates == bar.total
+    assert bar.total == (elements if not still else elements - 1 - (4 if entries != 0 else 0))
+
+
+@given(
+    st.lists(st.integers(0, 4), max_size=3).map(tuple),
+    st.none() | st.integers(0, 40),
+    st.integers(0, 3),
+    st.integers(0, 99),
+)
+def test_moves_are_distinct_elements_and_directions_through_all_of_them(
+    shape, entries, directions, seed
+):
+    moves = list(sample_moves(shape, entries, directions, np.random.default_rng(seed)))
+    size = int(np.prod(shape))
+    indices = [index for index, _ in moves if index is not None]
+    assert len(set(indices)) == len(indices) == (size if entries is None else min(entries, size))
+    assert len(moves) == len(indices) + directions
+    for index, direction in moves:
+        assert direction.shape == shape
+        if index is not None:
+            assert direction[index] == 1
+            assert np.count_nonzero(direction) == 1
+        elif size:
+            assert np.count_nonzero(direction) == size
+            assert np.linalg.norm(direction) == pytest.approx(1)
+
+
+def test_every_element_is_chosen_by_some_seed():
+    """All elements are equally likely: none of 12 is left out by the choices of 100 seeds."""
+    chosen = Counter(
+        index
+        for seed in range(100)
+        for index, _ in sample_moves((3, 4), 3, 0, np.random.default_rng(seed))
+    )
+    assert len(chosen) == 12
+    assert min(chosen.values()) > 10  # of 25 expected
 
 
 def test_the_message_names_a_forward_that_computes_in_a_coarser_dtype():
@@ -714,6 +999,8 @@ def test_check_model_accepts_a_model_that_is_not_bert():
         assert [row.name for row in rows] == ["slope", "shift"]
     with pytest.warns(BlindSpotWarning, match="dropout_seed"):
         check_model(Line(0.0), batch, labels, dropout_seed=3)
+    with pytest.warns(BlindSpotWarning, match="x: a batch of one"):
+        check_model(Line(), {"x": X[:1, :2]}, X[:1, 2:])
     with pytest.raises(GradientError, match="loss_and_grads: expected the loss of loss_forward"):
         check_model(Line(loss=2), batch, labels)
     with pytest.raises(GradientError, match="x: expected the model to leave it unchanged"):

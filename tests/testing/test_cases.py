@@ -8,7 +8,7 @@ import pytest
 
 from minibert import functional, layers
 from minibert.functional import activate_forward
-from minibert.gradcheck import GradientError
+from minibert.gradcheck import GradientError, InconclusiveError
 from minibert.models.table import MODELS
 from minibert.testing.cases import Case, cases, examples, markdown, report
 from minibert.testing.cases.examples import (
@@ -184,10 +184,14 @@ def fails(**how):
     raise GradientError("x at [0]: analytic 1, numeric 2")
 
 
-def test_report_prints_a_line_for_each_case_and_the_errors(capsys):
+def fails_to_tell(**how):
+    raise InconclusiveError("x at [0]: inconclusive")
+
+
+def test_report_prints_the_errors_and_a_line_for_each_case(capsys):
     results = report([CASES[0], Case("bad", "input", fails)])
     assert [rows is None for _, rows in results] == [False, True]
-    head, right, bad, why, verdict = capsys.readouterr().out.splitlines()
+    bad, why, head, right, verdict = capsys.readouterr().out.splitlines()
     assert head.split() == ["case", "error", "allowed", "analytic", "numeric", "worst", "at"]
     name, error, allowed, analytic, numeric, _, _, *index = right.split()
     assert name == "linear"
@@ -201,6 +205,37 @@ def test_report_prints_a_line_for_each_case_and_the_errors(capsys):
 
     report(CASES[:1])
     assert ": all gradients agree" in capsys.readouterr().out
+
+
+def test_report_prints_failures_first_and_the_lowest_layer_first(capsys):
+    several = [
+        Case("function", "", fails),
+        CASES[0],
+        Case("Layer", "", fails_to_tell),
+        CASES[1],
+        Case("BertForAll", "", fails),
+    ]
+    results = report(several)
+    assert [case for case, _ in results] == several
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "function", "x", "Layer", "x", "BertForAll", "x", "case",
+        *(case.name.split()[0] for case in CASES[:2]), "5",
+    ]  # fmt: skip
+    assert lines[2].split() == ["Layer", "INCONCLUSIVE"]
+
+
+def test_cases_are_ordered_from_functions_to_models():
+    kinds = [0 if case in FUNCTIONS else 2 if case in MODEL_CASES else 1 for case in CASES]
+    assert kinds == sorted(kinds)
+    assert set(kinds) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("delay", "is_shown"), [(-1, True), (60, False)])
+def test_report_shows_progress_on_stderr(delay, is_shown, capsys, monkeypatch):
+    monkeypatch.setattr("minibert.testing.cases.DELAY", delay)
+    report(CASES[:2])
+    assert ("0/2" in capsys.readouterr().err) == is_shown
 
 
 def test_the_quick_cases_contain_each_model_once():

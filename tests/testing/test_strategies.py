@@ -13,6 +13,7 @@ from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification,
 from minibert.gradcheck import GradientError, away_from_initial, check_layer, check_model
 from minibert.layers import FeedForward
 from minibert.models.config import ACTIVATIONS, POSITIONS
+from minibert.parameters import ParameterSpec
 from minibert.testing.strategies import (
     HOSTILE,
     batches,
@@ -167,6 +168,76 @@ def test_float_arrays_are_bounded_and_parameters_are_away_from_initial_values(ar
     assert (params["dense.weight"] != 1).all()
     assert abs(params["dense.weight"].mean()) < 0.3
     assert (params["dense.bias"] != 0).all()
+
+
+def reaches(strategy, condition):
+    """Find an example of the condition; Hypothesis raises NoSuchExample if there is none."""
+    how = settings(max_examples=3000, database=None, phases=[Phase.generate], derandomize=True)
+    return find(strategy, condition, settings=how)
+
+
+@pytest.mark.parametrize(
+    ("largest", "dtype"),
+    [(1 / 256, np.float64), (0.01, np.float32), (2.999, np.float64), (65536, np.float32)],
+)
+def test_float_arrays_reach_both_bounds_and_never_pass_them(largest, dtype):
+    bound = np.floor(largest * 256) / 256
+    strategy = float_arrays((6,), largest=largest, dtype=dtype)
+    highest = reaches(strategy, lambda x: x.max() >= bound)
+    lowest = reaches(strategy, lambda x: x.min() <= -bound)
+    assert highest.max() == -lowest.min() == bound
+
+
+RANGES = {
+    "vocab_size": (5, 20),
+    "num_hidden_layers": (1, 2),
+    "num_attention_heads": (1, 3),
+    "hidden_size": (4, 18),
+    "intermediate_size": (2, 9),
+    "hidden_dropout_prob": (0.0, 0.5),
+    "attention_probs_dropout_prob": (0.0, 0.5),
+    "classifier_dropout": (None, 0.5),
+    "max_position_embeddings": (2, 8),
+    "type_vocab_size": (1, 3),
+    "num_labels": (2, 4),
+}
+
+
+@pytest.mark.parametrize("field", RANGES)
+def test_configs_reach_both_ends_of_every_range(field):
+    for end in RANGES[field]:
+        reaches(configs(), lambda config, end=end: getattr(config, field) == end)
+
+
+def test_batches_reach_both_ends_of_sizes_and_ids():
+    config = BertConfig(vocab_size=7, type_vocab_size=3, max_position_embeddings=5, pad_token_id=2)
+    strategy = batches(config, max_batch=4, max_length=9)
+    for shape in ((1, 1), (4, 5)):
+        reaches(strategy, lambda batch, shape=shape: batch["input_ids"].shape == shape)
+    for name, largest in (("input_ids", 6), ("token_type_ids", 2)):
+        reaches(strategy, lambda batch, n=name, ends={0, largest}: ends <= {*batch[n].flat})
+    reaches(strategy, lambda batch: {1, 5} <= {*batch["attention_mask"].sum(axis=1)})
+    short = batches(config, max_length=2)
+    reaches(short, lambda batch: batch["input_ids"].shape == (3, 2))
+
+
+def test_parameters_reach_both_sides_of_their_mean():
+    specs = {"scale": ParameterSpec((3,), "ones"), "shift": ParameterSpec((2, 2), "zeros")}
+    for name, mean in (("scale", 1), ("shift", 0)):
+        reaches(parameters(specs), lambda p, n=name, m=mean: p[n].min() < m - 0.5)
+        reaches(parameters(specs), lambda p, n=name, m=mean: p[n].max() > m + 0.5)
+
+
+def test_texts_and_vocabularies_reach_their_largest_size_and_all_their_letters():
+    for part in (HOSTILE[1], HOSTILE[-1]):
+        assert reaches(texts(max_size=1), lambda text, part=part: text == part)
+    for size in (0, 3):
+        reaches(texts(max_size=size), lambda text, size=size: len(text) >= 4 * size)
+    for size in (0, 3):
+        reaches(vocabularies(max_size=size), lambda pieces, size=size: len(pieces) == 5 + size)
+    for start in ("a", "'", "##a", "##'"):
+        reaches(vocabularies(), lambda pieces, s=start: any(p.startswith(s) for p in pieces))
+    reaches(vocabularies(), lambda pieces: any(len(p.removeprefix("##")) == 4 for p in pieces[5:]))
 
 
 @given(float_arrays((2, 2), largest=0.01, varied=True))

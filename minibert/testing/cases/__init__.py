@@ -7,7 +7,8 @@ bugs; gradients are added to non-zero ones; dropout is replayed from a seed.
 import time
 from collections.abc import Iterable, Iterator
 
-from minibert.gradcheck import GradientError, GradientResult
+from minibert.gradcheck import GradientError, GradientResult, InconclusiveError
+from minibert.gradcheck.checks import DELAY
 from minibert.testing.cases.functions import function_cases
 from minibert.testing.cases.layers import layer_cases
 from minibert.testing.cases.matrix import Results, markdown
@@ -29,27 +30,45 @@ def cases(every: bool = True) -> Iterator[Case]:
 
 
 def report(some_cases: Iterable[Case]) -> Results:
-    """Check the cases and print a line for each.
+    """Check the cases and print a line for each: failures first, the lowest layer first.
+
+    A model that contains a wrong layer fails as well, so the first line names the cause.
+
+    Args:
+        some_cases: functions before layers before models, as `cases` yields them.
 
     Returns:
-        the results of each case; None for one that fails.
+        the results of each case, in the order of the cases; None for one that fails.
     """
     results: Results = []
+    failures, lines = [], []
     start = time.perf_counter()
-    print(f"{'case':59} {'error':>7} {'allowed':>7} {'analytic':>10} {'numeric':>10}  worst at")
-    for case in some_cases:
+    for case in _with_progress(list(some_cases)):
         try:
             own = case.check()
-            print(line(case.name, own), flush=True)
+            lines.append(line(case.name, own))
             results.append((case, own))
         except GradientError as error:
-            print(f"{case.name:59} WRONG\n{error}", flush=True)
+            verdict = "INCONCLUSIVE" if isinstance(error, InconclusiveError) else "WRONG"
+            failures.append(f"{case.name:59} {verdict}\n{error}")
             results.append((case, None))
     seconds = time.perf_counter() - start
-    right = all(own is not None for _, own in results)
-    verdict = "all gradients agree" if right else "NOT all gradients agree"
+    print("\n".join(failures), end="\n" if failures else "")
+    print(f"{'case':59} {'error':>7} {'allowed':>7} {'analytic':>10} {'numeric':>10}  worst at")
+    print("\n".join(lines), end="\n" if lines else "")
+    verdict = "NOT all gradients agree" if failures else "all gradients agree"
     print(f"{len(results)} checks in {seconds:.0f} s: {verdict} with their forward passes")
     return results
+
+
+def _with_progress(some_cases):
+    """Yield the cases; a bar on stderr names the one that is checked, after a few seconds."""
+    from tqdm import tqdm  # imported here because the import is slow
+
+    with tqdm(some_cases, unit="case", delay=DELAY, leave=False) as bar:
+        for case in bar:
+            bar.set_description(case.name, refresh=False)
+            yield case
 
 
 def line(name: str, results: list[GradientResult]) -> str:
