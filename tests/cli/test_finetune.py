@@ -268,6 +268,7 @@ def test_finetune_with_several_seeds_prints_the_mean_and_keeps_the_best_model(
     )
 
 
+@pytest.mark.slow
 def test_finetune_holds_out_texts_of_each_class_and_refuses_bad_dev_files(
     workspace, tmp_path, capsys
 ):

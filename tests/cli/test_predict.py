@@ -20,6 +20,7 @@ def test_predict_prints_label_probability_and_text(workspace, capsys, monkeypatc
     assert [line.split("\t") for line in capsys.readouterr().out.splitlines()] == lines
 
 
+@pytest.mark.slow
 def test_predict_reports_truncated_texts_and_tags_long_ones_completely(workspace, tmp_path, capsys):
     path = write_lines(tmp_path / "long.tsv", "text", "the cat " * 5000, "a dog")
     assert run(["predict", workspace / "classifier", "--file", path]) == 0

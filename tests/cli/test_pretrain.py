@@ -268,6 +268,7 @@ def test_pretrain_weights_are_bitwise_equal_for_threads_and_gradient_checkpointi
     )
 
 
+@pytest.mark.slow
 def test_pretrain_reads_gzip_patterns_and_standard_input(workspace, capsys, monkeypatch):
     text = (workspace / "corpus.txt").read_bytes()
     (workspace / "part-1.gz").write_bytes(gzip.compress(text[:2000]))
@@ -314,6 +315,7 @@ def test_pretrain_continues_a_run_for_more_steps(workspace, capsys):
     assert rates == [*map(before.rate, range(4)), *map(now.rate, range(4, 8))]
 
 
+@pytest.mark.slow
 def test_pretrain_converts_minutes_to_steps_once(workspace, capsys, monkeypatch):
     from minibert.training import pretraining as module
 

@@ -65,7 +65,8 @@ def test_keep_checkpoints_keeps_the_newest_ones(workspace, name):
     assert len(checkpoint.checkpoints(out)) == 3
 
 
-@pytest.mark.parametrize("call", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("call", [0, 1, 2])
 def test_a_run_that_is_killed_while_its_checkpoints_are_removed_can_be_resumed(
     workspace, tmp_path, monkeypatch, call
 ):

@@ -389,7 +389,7 @@ def seed_run(folder: Path) -> None:
 def read_run(folder: Path) -> None:
     """Resume a run."""
     checkpoint = folder / "checkpoint-2"
-    model = resumed_model(checkpoint, BertForMaskedLM, CONFIG, SETTINGS)
+    model = resumed_model(folder, checkpoint, BertForMaskedLM, CONFIG, SETTINGS)
     optimizer = AdamW(model.params)
     restore_optimizer(checkpoint, optimizer)
     assert 0 <= optimizer.step <= SETTINGS.steps

@@ -322,6 +322,7 @@ def test_what_is_lost_while_a_run_goes_on_does_not_stop_it(room, tmp_path, capsy
     assert [path.name for path in checkpoints(tmp_path / "out")] == ["checkpoint-4", "checkpoint-6"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "config.json", "optimizer.safetensors", "trainer_state.json"]
 )

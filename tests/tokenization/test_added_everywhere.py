@@ -17,9 +17,11 @@ from minibert import (
 from minibert.data.corpus import pack
 from minibert.data.masking import mask_sequences
 from minibert.data.token_cache import tokenize_corpus
+from minibert.functional import IGNORED
 from minibert.inspection import inspect_text
 from minibert.objectives.baselines import count_tokens, unigram_baseline
 from minibert.objectives.masked_lm import MaskedLM
+from minibert.objectives.text_warnings import MIN_TOKENS_PER_PIECE, warn_of_text
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import Settings
 from minibert.training.defaults import fresh_config
@@ -67,20 +69,32 @@ def test_a_new_model_has_a_row_for_each_token(tokenizer):
 
 def test_masking_and_baselines_know_added_tokens(tokenizer):
     rows = pack([TEXTS] * 30, tokenizer, 16)
-    ids, labels = mask_sequences(rows, tokenizer, np.random.default_rng(0))
     new = tokenizer.convert_tokens_to_ids(ADDED)
-    assert set(new) <= set(labels.ravel()) | set(ids.ravel())
-    noise = np.concatenate(
-        [
-            mask_sequences(rows, tokenizer, np.random.default_rng(seed))[0][labels >= 0]
-            for seed in range(30)
-        ]
-    )
-    assert noise.max() == len(tokenizer) - 1
+    masked, noise = set(), set()
+    for seed in range(60):
+        ids, labels = mask_sequences(rows, tokenizer, np.random.default_rng(seed))
+        masked.update(labels[labels != IGNORED])
+        noise.update(ids[(labels != IGNORED) & (ids != rows) & (ids != tokenizer.mask_token_id)])
+    assert set(new) <= masked
+    assert set(new) <= noise
     counts = count_tokens(rows, tokenizer)
     assert counts.shape == (len(tokenizer),)
     assert (counts[new] == (rows[..., None] == new).sum(axis=(0, 1))).all()
     assert np.isfinite(unigram_baseline(counts, labels, tokenizer).loss)
+
+
+def test_an_added_token_can_be_the_most_probable_one(tokenizer):
+    model = model_for(len(tokenizer) + 30)
+    model.params["cls.predictions.bias"][tokenizer.convert_tokens_to_ids(ADDED)] = 50, 40
+    ((first, second),) = guess(model, tokenizer, "the [MASK]", 2)
+    assert [first[0], second[0]] == ADDED
+
+
+def test_the_warning_of_little_text_counts_added_tokens(tokenizer, caplog):
+    warn_of_text(0, MIN_TOKENS_PER_PIECE * len(tokenizer), tokenizer, 1)
+    assert not caplog.records
+    warn_of_text(0, MIN_TOKENS_PER_PIECE * len(tokenizer) - 1, tokenizer, 1)
+    assert f"a vocabulary of {len(tokenizer)} pieces" in caplog.text
 
 
 def test_pretraining_needs_a_row_for_each_token(tokenizer):

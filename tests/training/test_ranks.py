@@ -112,7 +112,7 @@ def room(tmp_path_factory, tokenizer):
 
 def pretrain(folder, out, *more):
     return ["pretrain", folder / "corpus.txt", "--tokenizer", folder / "tokenizer", "--length", 16,
-            "--steps", 12, "--batch-size", 8, "--dropout", 0.1, "--save-every", 4,
+            "--steps", 12, "--batch-size", 8, "--shards", 4, "--dropout", 0.1, "--save-every", 4,
             "--out", folder / out, *more]  # fmt: skip
 
 

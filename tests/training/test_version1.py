@@ -40,10 +40,8 @@ COMMON = ["--size", "tiny", "--length", "12", "--dropout", "0", "--save-every", 
 @pytest.fixture
 def small_presets(monkeypatch):
     from minibert.models import config
-    from minibert.training import defaults
 
-    for each in config, defaults:
-        monkeypatch.setattr(each, "PRESETS", {**each.PRESETS, "tiny": SIZES})
+    monkeypatch.setattr(config, "PRESETS", {**config.PRESETS, "tiny": SIZES})
 
 
 @pytest.fixture
