@@ -275,6 +275,33 @@ def test_the_state_of_the_process_is_restored(
     assert not list(tmp_path.glob("**/.*")), "a temporary file is left"
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("tokenize", "tokenizer", "the cat"), 0),
+        (("tokenize", "nowhere", "the cat"), 2),
+        (("pretrain", "nowhere.txt", "--tokenizer", "tokenizer", "--out", "run"), 2),
+    ],
+    ids=["success", "failure", "training"],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_command_restores_the_default_handlers(
+    words, status, debug, small_workspace, tmp_path, monkeypatch
+):
+    """The state above has handlers of its own, which commands leave in place."""
+    default = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in default.items()}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tokenizer").symlink_to(small_workspace / "tokenizer")
+    try:
+        with pytest.raises((OSError, ValueError)) if debug and status else nullcontext():
+            assert run(*words, *["--debug"] * debug) == status
+        assert {number: signal.getsignal(number) for number in default} == default
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_a_failed_step_changes_nothing_and_can_be_repeated():
     def made(place):
         model = BertForMaskedLM(CONFIG)
