@@ -119,6 +119,7 @@ def test_composition_is_saved_by_its_parts_names_and_loaded_with_its_parts(name,
     assert other(**BATCH).logits.shape == (3, 2)
 
 
+@pytest.mark.slow
 @each_composition
 def test_composition_learns(name):
     model = model_of(name, dtype=np.float32)

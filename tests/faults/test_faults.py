@@ -176,6 +176,7 @@ def test_tokenize_corpus_on_a_full_disk_leaves_no_files(room, tmp_path, tokenize
     assert list((tmp_path / "tokens").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_run_that_ended_on_a_full_disk_can_be_resumed(room, tmp_path, capsys):
     assert run(pretrain(room, tmp_path / "whole")) == 0
     capsys.readouterr()

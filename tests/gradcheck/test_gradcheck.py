@@ -591,6 +591,7 @@ def test_check_model_warns_if_the_model_has_no_dropout():
         check_model(model, BATCH, MASKED_LABELS, dropout_seed=3, entries=1, zeros=("key.bias",))
 
 
+@pytest.mark.slow
 def test_check_model_warns_about_initial_parameters():
     model = BertForMaskedLM(CONFIG)
     with pytest.warns(BlindSpotWarning) as caught:
