@@ -21,7 +21,7 @@ from minibert.inference.batched import map_sequences, map_texts
 from minibert.inspection import inspect_text
 from minibert.objectives import ModelObjective
 from minibert.objectives.evaluation import masked_lm_metrics
-from minibert.runtime.blas import _blas
+from minibert.runtime.blas import _blas, run_in_fresh_thread
 from minibert.tasks import SingleLabelTask, task_for
 from minibert.training import AdamW, Engine, Interrupted, Settings, train
 from minibert.training.early_stopping import BestCheckpoint
@@ -44,7 +44,8 @@ def own_handler(number, frame):
 
 @contextmanager
 def unusual_state():
-    """Set handlers, error modes and random states that are not the defaults."""
+    """Set handlers, BLAS threads, error modes and random states that are not the defaults."""
+    threads = run_in_fresh_thread(lambda: _blas().limit(limits=3))
     handlers = {number: signal.signal(number, own_handler) for number in SIGNALS}
     np.random.seed(7)  # noqa: NPY002  as a caller may
     random.seed(7)
@@ -52,6 +53,7 @@ def unusual_state():
         with np.errstate(over="raise", invalid="warn", divide="call", under="raise"):
             yield
     finally:
+        run_in_fresh_thread(threads.restore_original_limits)
         for number, handler in handlers.items():
             signal.signal(number, handler)
 

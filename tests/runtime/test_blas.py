@@ -3,6 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from minibert.runtime.blas import _blas, one_blas_thread, run_in_fresh_thread
 
 
@@ -12,6 +14,15 @@ def blas_threads():
     Libraries that were loaded later, for example by scikit-learn, multiply nothing of ours.
     """
     return [pool["num_threads"] for pool in _blas().info()]
+
+
+@pytest.fixture(autouse=True)
+def three_threads():
+    """Set a number that no test before can have left behind."""
+    limits = run_in_fresh_thread(lambda: _blas().limit(limits=3))
+    assert set(blas_threads()) == {3}
+    yield
+    run_in_fresh_thread(limits.restore_original_limits)
 
 
 def test_one_blas_thread_restores_the_number_of_threads():
