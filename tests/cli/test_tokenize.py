@@ -1,5 +1,6 @@
 """`minibert tokenize`."""
 
+import dataclasses
 import json
 
 from tests.cli.helpers import assert_refused, run
@@ -17,7 +18,16 @@ def test_tokenize_prints_each_output_format(workspace, tmp_path, capsys, monkeyp
     assert everything["offsets"] == [[0, 0], [0, 3], [4, 7], [7, 8], [8, 9], [0, 0]]
     assert everything["word_ids"] == [None, 0, 1, 1, 2, None]
     assert "[ ma" not in tokenize("[MASK]")
-    assert tokenize("[MASK]", "--split-special-tokens").startswith("[CLS] [UNK] m ##a ##s ##k")
+    plain = tokenizer.encode("[MASK]", split_special_tokens=True)
+    assert plain.tokens[:6] == ["[CLS]", "[UNK]", "m", "##a", "##s", "##k"]
+    for form, printed in {
+        ("--as", "tokens"): plain.tokens,
+        ("--as", "ids"): list(map(str, plain.input_ids)),
+        ("--as", "json"): json.dumps(dataclasses.asdict(plain)).split(),
+        ("--offsets",): plain.tokens,
+    }.items():
+        lines = tokenize("[MASK]", *form, "--split-special-tokens").splitlines()
+        assert lines[form == ("--offsets",)].split() == printed
     assert tokenize("The cats", "--offsets").splitlines() == [
         "       The  cat  s",
         "[CLS]  the  cat  ##s  [SEP]",
