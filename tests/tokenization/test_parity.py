@@ -347,12 +347,14 @@ def test_encode_an_empty_pair(both):
     assert len(peer("a", "")["input_ids"]) == 3
 
 
-def test_from_pretrained_refuses_missing_special_tokens(tmp_path):
+def test_from_pretrained_gives_a_missing_mask_token_the_next_id(tmp_path):
     from transformers import BertTokenizer
 
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
-    assert BertTokenizer.from_pretrained(tmp_path).mask_token_id == 5
-    with pytest.raises(ValueError, match="mask_token: expected a piece of the vocabulary"):
+    for kind in BertTokenizer, WordPieceTokenizer:
+        assert kind.from_pretrained(tmp_path).mask_token_id == 5
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[SEP]\n[MASK]\na\n")
+    with pytest.raises(ValueError, match="cls_token: expected a piece of the vocabulary"):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
