@@ -51,8 +51,8 @@ def separator_after_the_padding(self, indices):
     return rows
 
 
-def held_out_files_left_out_of_the_key(texts, others, share, tokenizer):
-    return RIGHT_KEY(texts, [], share, tokenizer)
+def held_out_files_left_out_of_the_key(texts, others, share, tokenizer, document_end):
+    return RIGHT_KEY(texts, [], share, tokenizer, document_end)
 
 
 def any_length(home, side, state):
