@@ -74,13 +74,20 @@ class Change(NamedTuple):
         name: the file, the function and the number of the change.
         room: key of `ROOMS`.
         path: of the file in the repository.
-        source: the whole changed file.
+        module (libcst.Module): the file as it is.
+        mutation (mutmut.mutation.file_mutation.Mutation): two nodes, before and after.
     """
 
     name: str
     room: str
     path: str
-    source: str
+    module: Any
+    mutation: Any
+
+    def source(self) -> str:
+        """Return the whole changed file (str)."""
+        nodes = self.mutation.original_node, self.mutation.mutated_node
+        return self.module.deep_replace(*nodes).code
 
 
 def changes() -> list[Change]:
@@ -107,8 +114,7 @@ def changes_of(path: Path, room: str) -> Iterator[Change]:
         if isinstance(function, libcst.FunctionDef):
             numbers[function.name.value] += 1
             name = f"{where}:{function.name.value}:{numbers[function.name.value]:03d}"
-            source = module.deep_replace(mutation.original_node, mutation.mutated_node).code
-            yield Change(name, room, where, source)
+            yield Change(name, room, where, module, mutation)
 
 
 def python_files(path: Path) -> list[Path]:
@@ -148,11 +154,11 @@ class Watch:
 def run(change: Change, copy: Path, number: int) -> dict[str, Any]:
     """Test a change in a process of its own and return the line of the output (dict)."""
     file = copy / change.path
-    before = file.read_text("utf-8")
+    before, after = change.module.code, change.source()
     start = time.perf_counter()
     with tempfile.NamedTemporaryFile("r+") as failed:
         try:
-            file.write_text(change.source, "utf-8")
+            file.write_text(after, "utf-8")
             os.utime(file, (number, number))  # no two changes share a file of bytecode
             child = os.fork()
             if child == 0:
@@ -168,7 +174,7 @@ def run(change: Change, copy: Path, number: int) -> dict[str, Any]:
     if code >= pytest.ExitCode.USAGE_ERROR:
         raise RuntimeError(f"{change.name}: expected a result of tests, got exit code {code}")
     outcome = {0: "not noticed", -signal.SIGALRM: "time limit"}.get(code, "noticed")
-    diff = difflib.unified_diff(before.splitlines(), change.source.splitlines(), n=0, lineterm="")
+    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     return {
         "name": change.name,
         "room": change.room,
@@ -235,7 +241,8 @@ def main() -> None:
         for number, change in enumerate(sample, start=1):
             if change.name not in done:
                 done[change.name] = line = run(change, copy, number)
-                print(number, line["outcome"], line["name"], line["by"], line["seconds"], flush=True)
+                shown = [line[key] for key in ("outcome", "name", "by", "seconds")]
+                print(number, *shown, flush=True)
                 with options.out.open("a") as file:
                     file.write(json.dumps(line) + "\n")
     print(f"{len(everything)} changes, of which a sample of {len(sample)} (seed {options.seed}):\n")
