@@ -90,6 +90,8 @@ def test_activate_forward_without_keep_gives_the_same_bits(name, dtype):
     assert slope is None
     assert (out == activate(x, name, bias)[0]).all()
     assert activate(x[:0], name, bias)[0].shape == (0, 11)
+    with pytest.raises(AssertionError, match="was called with keep=False"):
+        f.activate_backward(out, slope)
 
 
 def test_gelu_in_float32_has_the_stated_error():

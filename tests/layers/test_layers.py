@@ -141,6 +141,15 @@ def backward(name, layer, dout, cache, params, grads=None):
     return [grads.vector, *([] if dx is None else [dx])]
 
 
+def arrays_of(cache):
+    """Yield the arrays of a nested cache."""
+    if isinstance(cache, np.ndarray):
+        yield cache
+    elif isinstance(cache, list | tuple):
+        for part in cache:
+            yield from arrays_of(part)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", RUNS)
 def test_layers_do_not_change_the_dtype(name, dtype):
@@ -148,6 +157,7 @@ def test_layers_do_not_change_the_dtype(name, dtype):
     params, x = parameters(layer, dtype), numbers(B, T, D).astype(dtype)
     out, cache = forward(params, x)
     assert out.dtype == dtype
+    assert all(a.dtype == dtype for a in arrays_of(cache) if a.dtype.kind == "f")
     assert [array.dtype for array in backward(name, layer, out, cache, params)] == [dtype] * (
         1 if name.startswith("Embeddings") else 2
     )
@@ -244,6 +254,25 @@ def test_embeddings_are_token_plus_position_plus_segment(config):
         total += params["token_type_embeddings.weight"][TYPES[b, t]]
         expected = by_hand_norm(total, *params.scope("LayerNorm.").values())
         np.testing.assert_allclose(out[b, t], expected, rtol=1e-12)
+
+
+def test_embeddings_without_positions_equal_those_with_positions_of_zero():
+    layer, bare = bert_embeddings(CONFIG), bert_embeddings(CONFIG)
+    bare.positions = None
+    params, own = parameters(layer), parameters(bare)
+    assert [name for name in params if name not in own] == ["position_embeddings.weight"]
+    for name in own:
+        own[name][...] = params[name]
+    params["position_embeddings.weight"][...] = 0
+    (out, cache), (expected, whole) = (
+        each.forward(views, IDS, TYPES) for each, views in ((bare, own), (layer, params))
+    )
+    assert (out == expected).all()
+    grads, all_grads = own.zeros_like(), params.zeros_like()
+    bare.backward(out, cache, own, grads)
+    layer.backward(out, whole, params, all_grads)
+    assert all((grads[name] == all_grads[name]).all() for name in grads)
+    assert bare.constants() == layer.constants() == {}
 
 
 def by_hand_attention(params, asking, x, mask):
@@ -371,6 +400,15 @@ def test_encoder_runs_no_block_above_the_last_wanted_state():
     states = {1: None}
     out, _ = stack.forward(params, x, site(x), states=states)
     assert out is states[1]
+
+
+def test_encoder_declares_the_depths_1_to_L_of_its_blocks_and_1_of_its_positions():
+    """By depth, parameters are frozen and get their learning rates."""
+    stack = layers.Encoder([bert_block(CONFIG) for _ in range(3)], None, Relative())
+    depths = {name: spec.depth for name, spec in Parameters(stack.specs()).specs.items()}
+    assert depths.pop("distances") == 1
+    assert depths == {name: int(name.split(".")[1]) + 1 for name in depths}
+    assert {*depths.values()} == {1, 2, 3}
 
 
 def test_encoder_with_one_scope_shares_the_parameters_of_its_blocks():

@@ -53,16 +53,19 @@ def test_foreign_symbols_in_an_english_text_do_not_extend_the_alphabet(caplog):
 
 
 @settings(max_examples=20)
-@given(st.integers(1001, 2500), st.integers(0, 400), st.booleans())
-def test_the_automatic_alphabet_fits_and_ends_early_only_for_a_reason(number, more, joined):
+@given(st.integers(1001, 2500), st.integers(0, 400), st.booleans(), st.sampled_from(["", "éxz"]))
+def test_the_automatic_alphabet_fits_and_ends_early_only_for_a_reason(
+    number, more, joined, initial
+):
     words = {CHINESE[i]: 1 + i % 7 for i in range(number)} | {"x": 5 * 10**6}
     if joined:  # each letter also continues a word
         words |= {"a" + letter: 1 for letter in CHINESE[:number]}
     room = 2002 + more
-    limit = automatic_limit(words, "", room)
-    letters = choose_alphabet(words, "auto", "", room)
+    limit = automatic_limit(words, initial, room)
+    letters = choose_alphabet(words, "auto", initial, room)
     assert len(letters) == limit >= LETTERS
-    pieces = limit + (sum(letter not in "ax" for letter in letters) if joined else 0)
+    assert {*initial} <= {*letters}
+    pieces = limit + (sum(letter >= CHINESE[0] for letter in letters) if joined else 0)
     assert pieces <= room
     counts = {}
     for word, count in words.items():

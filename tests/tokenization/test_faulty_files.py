@@ -52,10 +52,22 @@ def test_the_last_id_of_a_repeated_piece_counts_and_other_ids_are_unused(tmp_pat
 
 def test_unused_ids_are_reported_in_one_line_and_decoded_as_nothing(tmp_path, caplog):
     tokenizer = read(tmp_path, FILES["repeated"])
-    assert "1 of 10 ids have no piece of their own" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage() == f"{tmp_path}: 1 of 10 ids have no piece of their own"
     assert tokenizer.decode([5, 6, 8]) == "the cat"
     caplog.clear()
     read(tmp_path, [*SPECIAL, *WORDS])
+    assert not caplog.text
+
+
+def test_an_empty_vocabulary_is_refused_because_it_lacks_unk(tmp_path, caplog):
+    read(tmp_path, [*SPECIAL, *WORDS]).save_pretrained(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    whole = json.loads(file.read_text("utf-8"))
+    whole["model"]["vocab"] = {}
+    file.write_text(json.dumps(whole))
+    with pytest.raises(ValueError, match=r"unk_token: expected a piece of the vocabulary"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
     assert not caplog.text
 
 
