@@ -303,7 +303,7 @@ def forked(work: Callable[[], tuple[int, Any]]) -> tuple[int, Any]:
 
 
 def limit_time(cpu: int, wait: int) -> None:
-    """End this process after so many CPU seconds, or seconds; 0: without a limit."""
+    """End this process after a number of CPU seconds, or of seconds; 0: no limit."""
     signal.setitimer(signal.ITIMER_PROF, cpu)
     signal.alarm(wait)
 
