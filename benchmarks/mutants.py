@@ -134,18 +134,6 @@ def changes_of(path: Path, room: str) -> Iterator[Change]:
             yield Change(full, room, where, name, module, mutation)
 
 
-class Reach(NamedTuple):
-    """What a test does when nothing is changed.
-
-    Attributes:
-        seconds: duration.
-        lines: numbers of the lines it runs, by path in the repository.
-    """
-
-    seconds: float
-    lines: dict[str, list[int]]
-
-
 class Tests:
     """A pytest plugin that runs the collected tests in forks, once for each change.
 
@@ -173,13 +161,12 @@ class Tests:
         code, found = forked(lambda: self.measure(session.items))
         if code:
             raise RuntimeError(f"expected tests that pass without a change, got {found}")
-        reaches = [Reach(*each) for each in found]
         for number, change in enumerate(self.sample, start=1):
-            path, body = change.path, change.lines()
+            body = change.lines()
             concerned = [
-                (reach.seconds, index)
-                for index, reach in enumerate(reaches)
-                if any(line in body for line in reach.lines.get(path, []))
+                (seconds, index)
+                for index, (seconds, lines) in enumerate(found)
+                if any(line in body for line in lines.get(change.path, []))
             ]
             items = [session.items[index] for _, index in sorted(concerned)]
             self.write(self.line(change, items, number))
@@ -194,28 +181,26 @@ class Tests:
                 return
 
     def measure(self, items: list[pytest.Item]) -> tuple[int, Any]:
-        """Return 0 and the seconds and lines of each test, or 1 and the test that failed."""
+        """Return 0 and each test's seconds and lines by path, or 1 and the test that failed."""
         measured = coverage.Coverage(data_file=None, config_file=False, source=["minibert"])
         measured.start()
-        seconds = {}
-        start = time.perf_counter()
         measured.switch_context("0")
-        for number, _ in enumerate(self.run(items), start=1):
-            seconds[number - 1] = time.perf_counter() - start
-            measured.switch_context(str(number))
+        seconds, start = [], time.perf_counter()
+        for _ in self.run(items):
+            seconds.append(time.perf_counter() - start)
+            measured.switch_context(str(len(seconds)))
             start = time.perf_counter()
         measured.stop()
         limit_time(0, 0)
         if self.failed:
             return 1, self.failed
         data = measured.get_data()
-        lines: list[dict[str, list[int]]] = [{} for _ in items]
+        lines: list[dict[str, list[int]]] = [{} for _ in [*items, "after the last"]]
         for path in {change.path for change in self.sample}:
             for line, contexts in data.contexts_by_lineno(str(self.copy / path)).items():
-                for context in contexts:
-                    if context and int(context) < len(items):
-                        lines[int(context)].setdefault(path, []).append(line)
-        return 0, [Reach(seconds[number], each) for number, each in enumerate(lines)]
+                for context in filter(None, contexts):
+                    lines[int(context)].setdefault(path, []).append(line)
+        return 0, list(zip(seconds, lines[:-1], strict=True))
 
     def line(self, change: Change, items: list[pytest.Item], number: int) -> dict[str, Any]:
         """Test a change in a fork and return the line of the output (dict)."""
@@ -303,7 +288,7 @@ def forked(work: Callable[[], tuple[int, Any]]) -> tuple[int, Any]:
 
 
 def limit_time(cpu: int, wait: int) -> None:
-    """End this process after a number of CPU seconds, or of seconds; 0: no limit."""
+    """End this process after `cpu` CPU seconds or `wait` seconds; 0: no limit."""
     signal.setitimer(signal.ITIMER_PROF, cpu)
     signal.alarm(wait)
 
