@@ -6,8 +6,8 @@ Blanks around an unquoted field are not part of it. The two dialects differ in q
   is an ordinary character. So TSV files of pandas and spreadsheets are read correctly, and so are
   those of GLUE, which are not quoted.
 - CSV: a field that starts with a quote ends with the next single one and may span lines
-  (RFC 4180, section 2). Python's `csv` module reads the same, but at most 131,072 characters a
-  field.
+  (RFC 4180, section 2). Python's `csv` module reads at most 131,072 characters a field, with one
+  limit for the whole process, and does not tell which fields were quoted.
 """
 
 import logging

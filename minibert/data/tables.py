@@ -16,6 +16,7 @@ Every error names the file and the line.
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, tee
 from pathlib import Path
 
 from minibert.data.columns import guess_columns, has_usual_label, indicator_columns
@@ -91,23 +92,25 @@ def stream_records(
     if extension not in readers:
         names = ", ".join([*readers, *CONLL, *([] if labelled else [LINES])])
         raise ValueError(f"{path}: expected a name that ends in {names}")
-    read = readers[extension]
-    parser: RecordParser | None = None
-    for line, fields in read(path):
-        if parser is None:
-            labels = [label] if isinstance(label, str) else list(label or ())
-            if labelled and not labels and not has_usual_label(fields):
-                labels = indicator_columns(read(path))
-            several = labels if len(labels) > 1 else []
-            one = labels[0] if len(labels) == 1 else None
-            found = guess_columns(path, list(fields), text, one, pair, labelled, several)
-            for name in several:
-                check_text(name, "the name of a label", f"{path}, line {line}")
-            is_detected = label is None and extension in (".tsv", ".csv")
-            parser = RecordParser(path, *found, several, labelled, may_be_empty, is_detected)
-        yield parser.parse(line, fields)
-    if parser is None:
+    records = readers[extension](path)
+    first = next(records, None)
+    if first is None:
         raise ValueError(f"{path}: there are no records in this file")
+    line, fields = first
+    labels = [label] if isinstance(label, str) else list(label or ())
+    if labelled and not labels and not has_usual_label(fields):
+        records, ahead = tee(records)
+        labels = indicator_columns(chain([first], ahead))
+        del ahead  # or `tee` would keep the whole file
+    several = labels if len(labels) > 1 else []
+    one = labels[0] if len(labels) == 1 else None
+    found = guess_columns(path, list(fields), text, one, pair, labelled, several)
+    for name in several:
+        check_text(name, "the name of a label", f"{path}, line {line}")
+    is_detected = label is None and extension in (".tsv", ".csv")
+    parser = RecordParser(path, *found, several, labelled, may_be_empty, is_detected)
+    for line, fields in chain([first], records):
+        yield parser.parse(line, fields)
     parser.finish()
 
 

@@ -76,6 +76,16 @@ def test_read_records_detects_and_logs_the_separator(tmp_path, caplog, extension
     assert is_usual == (f"separated by {SEPARATORS[separator]}" not in caplog.text)
 
 
+@pytest.mark.parametrize("rows", [["one;1;0", "two;0;1"], ["one;a", "two;b"]])
+def test_the_search_for_columns_of_0_and_1_reads_the_file_once(tmp_path, caplog, rows):
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["text;rude" if len(rows[0]) < 6 else "text;rude;mild", *rows]))
+    with caplog.at_level("INFO", "minibert"):
+        texts = [record.text for record in read_records(path, labelled=True)]
+    assert texts == ["one", "two"]
+    assert caplog.text.count("separated by semicolons") == 1
+
+
 def test_header_separator_keeps_the_usual_one_where_it_occurs():
     assert header_separator("a;b,label", ",") == ","
     assert header_separator("text", ",") == ","
