@@ -28,10 +28,13 @@ def choose_alphabet(
     Raises:
         ValueError: the limit is below 1, or an initial letter is not a single character.
     """
-    initial = list(initial)
-    number = automatic_limit(words, initial, room) if limit == "auto" else limit
-    letters = select_alphabet(words, number, initial)
-    known, found = set(letters), {letter for word in words for letter in word}
+    ranked = rank_letters(words, initial)
+    if limit == "auto":
+        limit = automatic_limit(words, ranked, room)
+    elif limit is not None and limit < 1:
+        raise ValueError(f"limit_alphabet: expected at least 1, got {limit}")
+    letters = sorted(list(ranked)[:limit])
+    known, found = set(letters), {letter for letter, count in ranked.items() if count}
     if dropped := len(found - known):
         lost = sum(count for word, count in words.items() if not known.issuperset(word))
         log.warning(
@@ -42,13 +45,17 @@ def choose_alphabet(
     return letters
 
 
-def automatic_limit(words: Mapping[str, int], initial: Iterable[str], room: int) -> int:
+def automatic_limit(words: Mapping[str, int], ranked: Mapping[str, int], room: int) -> int:
     """Return the number of letters that `choose_alphabet` keeps by default.
 
     A letter needs two pieces if it also continues words.
+
+    Args:
+        words: count of each word.
+        ranked: count of each letter, as `rank_letters` returns it.
+        room: number of pieces that the vocabulary can hold.
     """
     continuing = {letter for word in words for letter in word[1:]}
-    ranked = _ranked(words, initial)
     total, pieces = sum(ranked.values()), 0
     for number, (letter, count) in enumerate(ranked.items()):
         pieces += 1 + (letter in continuing)
@@ -57,29 +64,15 @@ def automatic_limit(words: Mapping[str, int], initial: Iterable[str], room: int)
     return max(len(ranked), 1)
 
 
-def select_alphabet(
-    words: Mapping[str, int], limit: int | None = None, initial: Iterable[str] = ""
-) -> list[str]:
-    """Return the most frequent letters of words, sorted; ties in code point order.
+def rank_letters(words: Mapping[str, int], initial: Iterable[str]) -> dict[str, int]:
+    """Return the count of each letter: the initial letters, then by frequency and code point.
 
-    >>> select_alphabet({"cab": 2, "ad": 1}, limit=3, initial="z")
-    ['a', 'b', 'z']
-
-    Args:
-        words: count of each word.
-        limit (int or None): maximum number of letters; None for no limit.
-        initial: letters that are included first.
+    >>> rank_letters({"cab": 2, "ad": 1}, "z")
+    {'z': 0, 'a': 3, 'b': 2, 'c': 2, 'd': 1}
 
     Raises:
-        ValueError: the limit is below 1, or an initial letter is not a single character.
+        ValueError: an initial letter is not a single character.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit_alphabet: expected at least 1, got {limit}")
-    return sorted(list(_ranked(words, initial))[:limit])
-
-
-def _ranked(words: Mapping[str, int], initial: Iterable[str]) -> dict[str, int]:
-    """Return the count of each letter: the initial letters, then by frequency."""
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for letter in word:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from minibert import TextClassifier
 from minibert.tokenization import WordPieceTokenizer
-from minibert.tokenization.alphabet import LETTERS, RARE, automatic_limit, choose_alphabet
+from minibert.tokenization.alphabet import (
+    LETTERS,
+    RARE,
+    automatic_limit,
+    choose_alphabet,
+    rank_letters,
+)
 from tests.cli.helpers import run, write_lines
 
 CHINESE = [chr(0x4E00 + i) for i in range(3000)]
@@ -61,7 +67,7 @@ def test_the_automatic_alphabet_fits_and_ends_early_only_for_a_reason(
     if joined:  # each letter also continues a word
         words |= {"a" + letter: 1 for letter in CHINESE[:number]}
     room = 2002 + more
-    limit = automatic_limit(words, initial, room)
+    limit = automatic_limit(words, rank_letters(words, initial), room)
     letters = choose_alphabet(words, "auto", initial, room)
     assert len(letters) == limit >= LETTERS
     assert {*initial} <= {*letters}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.tokenization import WordPieceTokenizer
-from minibert.tokenization.alphabet import select_alphabet
+from minibert.tokenization.alphabet import choose_alphabet
 from minibert.tokenization.trainer import learn_vocabulary, merge_pairs
 
 WORDS = st.text("abcd", min_size=1, max_size=8)
@@ -160,9 +160,9 @@ def test_merge_pairs_counts_a_piece_of_two_pairs_once():
     assert pieces == ["[UNK]", "#", "b", "###", "##b", "##", "##b#"]
 
 
-def test_select_alphabet_drops_rare_letters_and_their_words():
-    assert select_alphabet({"aab": 1, "c": 1, "d": 3}, 3) == ["a", "b", "d"]
-    assert select_alphabet({"aab": 1, "c": 1, "d": 3}) == ["a", "b", "c", "d"]
+def test_choose_alphabet_drops_rare_letters_and_their_words():
+    assert choose_alphabet({"aab": 1, "c": 1, "d": 3}, 3, "", 9) == ["a", "b", "d"]
+    assert choose_alphabet({"aab": 1, "c": 1, "d": 3}, None, "", 9) == ["a", "b", "c", "d"]
     pieces = learn(["ab ab ab xa"], 5, limit_alphabet=2)
     assert pieces == ["[UNK]", "a", "b", "##b", "ab"]
 
