@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.functional import softmax_forward
+from minibert.inference.tokens import probable_tokens
 from minibert.models import BertForMaskedLM, BertModel, PreTrained
 from minibert.models.table import MODELS, model_class
 from minibert.tasks import task_for
@@ -39,15 +39,10 @@ def predictions_of(
     """
     if not model.predicts_tokens:
         return task_for(model).describe_logits(tokens, logits.copy())
-    predictions = []
-    for place in _mask_positions(tokenizer, tokens):
-        probabilities, _ = softmax_forward(logits[place].copy())
-        named = probabilities[: len(tokenizer)]  # a model may have more ids, for a round number
-        best = np.argsort(-named, kind="stable")[:TOP].tolist()
-        names = tokenizer.convert_ids_to_tokens(best)
-        answers = [(n, float(probabilities[i])) for n, i in zip(names, best, strict=True)]
-        predictions.append((f"token {place}", answers))
-    return predictions
+    return [
+        (f"token {place}", probable_tokens(tokenizer, logits[place], TOP))
+        for place in _mask_positions(tokenizer, tokens)
+    ]
 
 
 def select_score(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.corpus import PackedSequences
-from minibert.functional import softmax_forward
+from minibert.inference.tokens import probable_tokens
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective
 from minibert.objectives.base import quiet
@@ -201,11 +201,4 @@ def guess(
     with quiet():
         logits = model.predict(batch, places[None, :])[0]  # (M, V)
     require_finite(logits)
-    probabilities, _ = softmax_forward(logits)
-    named = probabilities[:, : len(tokenizer)]  # a model may have more ids, for a round number
-    best = np.argsort(-named, axis=-1, kind="stable")[:, :top]
-    return [
-        [(piece, float(row[i])) for i, piece in zip(ids, pieces, strict=True)]
-        for row, ids in zip(probabilities, best, strict=True)
-        for pieces in [tokenizer.convert_ids_to_tokens(ids.tolist())]
-    ]
+    return [probable_tokens(tokenizer, row, top) for row in logits]
