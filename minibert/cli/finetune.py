@@ -6,7 +6,6 @@ import shutil
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from minibert.cli.arguments import (
@@ -25,7 +24,7 @@ from minibert.cli.labelled_files import (
 )
 from minibert.cli.output import is_interactive, print_metrics, report_scoring, report_truncated
 from minibert.cli.plot import draw_curves
-from minibert.cli.resume import resumed_model
+from minibert.cli.resume import resumed_model, with_own
 from minibert.data.records import Label
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write
@@ -38,7 +37,6 @@ from minibert.tasks.registry import TASKS, guess_task, task_for
 from minibert.training.checkpoint import (
     STATE,
     finish_run,
-    read_state,
     restore_optimizer,
     resume_point,
 )
@@ -275,8 +273,7 @@ def _train_one(
     run = _start(options, task, examples, seed)
     found = resume_point(folder) if options.resume else None
     if found:
-        if options.shards is None:  # another version may have had another default
-            run.settings = replace(run.settings, shards=read_state(found)["settings"]["shards"])
+        run.settings = with_own(run.settings, found, ["shards"] * (options.shards is None))
         run.model = resumed_model(folder, found, type(run.model), run.model.config, run.settings)
     if found == folder:
         print(f"{folder}: this run is finished; nothing is left to train")

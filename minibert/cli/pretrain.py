@@ -16,7 +16,7 @@ from minibert.cli.arguments import (
 )
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
-from minibert.cli.resume import resumed_model
+from minibert.cli.resume import resumed_model, with_own
 from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd, PackedSequences
 from minibert.data.token_cache import (
     STDIN,
@@ -120,20 +120,20 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
         logging.disable()  # only rank 0 prints
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
     config = _new_config(options, tokenizer)
-    saved = read_state(found)["settings"] if found else {}
     defaults: dict[str, Any] = {
         "steps": STEPS,
         "learning_rate": pretraining_rate(config),
-        "shards": saved.get("shards")
-        or default_shards(options.batch_size, config.max_position_embeddings),
+        "shards": default_shards(options.batch_size, config.max_position_embeddings),
     }
     settings = Settings(**defaults | stated_settings(options))
-    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, saved.get("data")))
+    # Defaults may differ between versions, and minutes were converted when the run started.
+    own = {"shards": options.shards is None, "steps": options.minutes is not None}
+    settings = with_own(settings, found, [name for name, wanted in own.items() if wanted])
+    known = read_state(found)["settings"].get("data") if found else None
+    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known))
     corpus = _with_held_out(corpus, options, config.max_position_embeddings)
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
-    if found and options.minutes is not None:  # converted to steps when the run started
-        settings = replace(settings, steps=saved["steps"])
     model, optimizer = _start(options, config, settings, found)
     if found == options.out:
         log.info("%s: this run is finished; nothing is left to train", options.out)

@@ -1,8 +1,10 @@
 """The model of an earlier run, checked against the settings of the command."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
@@ -12,6 +14,8 @@ from minibert.training import Settings
 from minibert.training.checkpoint import read_state
 
 log = logging.getLogger("minibert")
+
+Kind = TypeVar("Kind", bound=Settings)
 
 
 def resumed_model(
@@ -47,11 +51,23 @@ def resumed_model(
     return model
 
 
+def with_own(settings: Kind, found: Path | None, names: Sequence[str]) -> Kind:
+    """Return the settings with the values of an earlier run for those that no option states.
+
+    Args:
+        settings (Settings): the command's settings.
+        found (Path or None): the folder that `resume_point` returns.
+        names: the fields to replace, all of them integers; another value is left to be refused.
+    """
+    saved = read_state(found)["settings"] if found else {}
+    return replace(settings, **{n: saved[n] for n in names if type(saved.get(n)) is int})
+
+
 def _require_steps(run: Path, found: Path, done: int, had: int, got: int) -> None:
     """Log that a run is now longer or shorter; raise ValueError if it cannot be."""
     if found == run:
-        raise ValueError(f"steps: the run in {run} has {had}, got {got}; it is finished, and only "
-                         "with --keep-checkpoints it could be continued")  # fmt: skip
+        raise ValueError(f"steps: the run in {run} has {had}, got {got}; it is finished, and its "
+                         "checkpoints, which --keep-checkpoints keeps, are removed")  # fmt: skip
     if got <= done:
         raise ValueError(f"steps: the run in {run} has taken {done}; expected more, got {got}")
     log.warning("the run in %s had %d steps and has %d now: after step %d the learning rate "

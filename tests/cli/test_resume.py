@@ -1,5 +1,6 @@
 """Finished runs: they keep no checkpoint unless asked, and `--resume` recognizes them."""
 
+import json
 import shutil
 
 import pytest
@@ -41,6 +42,18 @@ def test_a_finished_run_keeps_no_checkpoint_and_resume_trains_nothing(
     assert_refused(
         capsys, [*arguments, "--resume", "--learning-rate", 0.5], "learning_rate: the run in"
     )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("shards", ["x", 0, None])
+def test_resume_names_a_broken_number_of_shards(workspace, tmp_path, capsys, name, shards):
+    out, arguments = finished(workspace, name)
+    shutil.copytree(out, tmp_path / "out")
+    for path in (tmp_path / "out").rglob(checkpoint.STATE):
+        state = json.loads(path.read_text("utf-8"))
+        state["settings"]["shards"] = shards
+        path.write_text(json.dumps(state), "utf-8")
+    assert_refused(capsys, [*arguments, "--resume", "--out", tmp_path / "out"], "shards: ")
 
 
 @pytest.mark.slow
