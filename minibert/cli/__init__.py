@@ -138,17 +138,17 @@ class _CommandParser(argparse.ArgumentParser):
 
         `parse_known_intermixed_args` parses the options first. Without it, argparse gives `texts`,
         of which there may be none, no value when it reads `M`. Some versions of Python call this
-        method from there.
+        method from there. The option named by the default `takes_rest` gets the words that are left
+        over. With nargs="+" it would get the files as well: `evaluate --label y MODEL FILE`.
         """
         if self.is_loaded:
             return super().parse_known_args(args, namespace)
         self.load()
         options, rest = self.parse_known_intermixed_args(args, namespace)
-        # `--label a b` names several columns. With nargs="+", it would take the files after it in
-        # `evaluate --label a MODEL FILE`; so it takes the words that are left over.
-        columns = getattr(options, "label", None)
-        if isinstance(columns, list) and not any(word.startswith("-") for word in rest):
-            columns += rest
+        taker = self.get_default("takes_rest")
+        values = getattr(options, taker) if taker else None
+        if values and not any(word.startswith("-") for word in rest):
+            values += rest
             rest = []
         return options, rest
 

@@ -140,10 +140,10 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--label",
         action="append",
-        metavar="LABEL",
         help="column that contains the label; or several columns of 0 and 1, one for each label, "
         f"written after the files {detected}",
     )
+    parser.set_defaults(takes_rest="label")
     group.add_argument("--pair", help=f"column that contains a second text {detected}")
 
 

@@ -45,7 +45,7 @@ class Settings:
         keep: number of checkpoints to keep, the newest ones.
 
     Attributes:
-        free: the fields that may change when a run is resumed, because no number depends on them.
+        free: the fields that may change when a run is resumed, because no result depends on them.
 
     Raises:
         ValueError: a number is out of its range.

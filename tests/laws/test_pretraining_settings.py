@@ -14,13 +14,13 @@ from minibert import BertConfig, BertForPreTraining
 from minibert.data.corpus import pack
 from minibert.objectives import MaskedLMAndNextSentence, ModelObjective
 from minibert.parameters import Parameters
-from minibert.specs import ParameterSpec
 from minibert.training import AdamW, Engine, Settings, train_masked_lm
 from minibert.training.checkpoint import STATE, checkpoints
 from minibert.training.history import read_history
 from minibert.training.ranks import Ranks
 from tests.laws.runs import PlainAdamW, changed, plain_run, recorded_generators
 from tests.objectives.language import SENTENCES
+from tests.optim.test_adamw import SPECS
 
 BASE = Settings(steps=4, batch_size=4, learning_rate=1e-2, warmup=0.5, weight_decay=0.5, clip=0.3,
                 seed=3, shards=2, tokenizer="t", data="d", evaluate_every=2, save_every=2,
@@ -200,13 +200,6 @@ ADAMW = {  # values of each argument
     "eps": [1e-8, 0.5, 0.0],
     "weight_decay": [0.01, 0.0, 0.7],
     "rates": [None, {"a.weight": 0.25, "LayerNorm.bias": 3.0}, {"a.weight": 0.0}],
-}
-SPECS = {
-    "a.weight": ParameterSpec((3, 4)),
-    "a.bias": ParameterSpec((3,), decay=False),
-    "LayerNorm.weight": ParameterSpec((2,), decay=False),
-    "LayerNorm.bias": ParameterSpec((2,), decay=False),
-    "b.weight": ParameterSpec((5, 2)),
 }
 
 

@@ -16,7 +16,7 @@ from tests.laws.commands import SIZES, run
 from tests.laws.test_configuration import CHANGES as CONFIG_CHANGES
 from tests.laws.test_training_options import in_folder, pretraining, tuning
 
-# The fields that may change: the number of steps, and those on which no number of the run depends.
+# The fields that may change: the number of steps, and those on which no result of the run depends.
 # The evaluations of a fine-tuning run decide which weights are kept and when it stops.
 FREE = {
     Settings: {"steps", "evaluate_every", "save_every", "keep"},
