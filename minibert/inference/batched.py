@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from minibert.data.ragged import RaggedSequences
+from minibert.io.rows import texts_of
 from minibert.runtime.blas import one_blas_thread
 from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.tokenization import WordPieceTokenizer
@@ -45,7 +46,8 @@ def map_texts(
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
     """
-    if not isinstance(texts, str) and not len(texts) and not pairs:
+    sides = {"texts": texts, "pairs": [] if pairs is None else pairs}
+    if not any(isinstance(each, str) or texts_of(each, name) for name, each in sides.items()):
         # The dtype and the other sizes are those of the result for any text.
         return map_texts(function, tokenizer, [""], max_length=max_length, threads=1)[:0]
     sequences = RaggedSequences(

@@ -16,6 +16,7 @@ import numpy as np
 
 from minibert.inference.batched import map_texts
 from minibert.inference.sentence_folders import Projection, read_sentence_folder, unit_length
+from minibert.io.rows import texts_of
 from minibert.models import Batch, BertBased, BertModel
 from minibert.models.hub import find_folder
 from minibert.tokenization import WordPieceTokenizer
@@ -151,7 +152,8 @@ class FeatureExtractor:
             FloatingPointError: a vector is not finite; the model's weights are broken.
         """
         if self.prompt and not isinstance(texts, str):  # which is refused
-            texts = [self.prompt + text if isinstance(text, str) else text for text in texts]
+            rows = texts_of(texts, "texts")
+            texts = [self.prompt + row if isinstance(row, str) else row for row in rows]
         vectors = map_texts(
             lambda batch: self.vectors(self.model.check(**batch)),
             self.tokenizer,

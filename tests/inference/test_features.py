@@ -8,6 +8,7 @@ import pytest
 from minibert import BertConfig, BertForMaskedLM, BertModel
 from minibert.inference import batched
 from minibert.inference.features import FeatureExtractor
+from tests.io.test_rows import SEVERAL, tables
 
 TEXTS = [
     "the cat sat",
@@ -53,6 +54,21 @@ def test_each_pooling_equals_pooling_by_hand(tokenizer, pooling):
         np.testing.assert_allclose(vector, expected, atol=2e-6)
     np.testing.assert_allclose(vectors[3], vectors[5], atol=2e-6)  # the same text
     assert np.abs(vectors[0] - vectors[2]).max() > 0.01
+
+
+@pytest.mark.parametrize("prompt", ["", "red "])
+def test_the_column_of_a_table_is_embedded_and_several_are_refused(tokenizer, prompt):
+    extractor = FeatureExtractor(small(tokenizer), tokenizer, prompt=prompt)
+    texts = ["cat", "a dog", "text"]
+    expected = extractor(texts)
+    assert (expected != expected[::-1]).any()
+    for form, table in tables(texts).items():
+        np.testing.assert_array_equal(extractor(table), expected, err_msg=form)
+        np.testing.assert_array_equal(extractor(texts, table), extractor(texts, texts))
+    assert extractor({"text": []}).shape == (0, 32)
+    for table in SEVERAL.values():
+        with pytest.raises(TypeError, match="texts"):
+            extractor(table)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
