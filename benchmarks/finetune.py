@@ -1,21 +1,25 @@
 """How fast is a real checkpoint fine-tuned, compared with PyTorch, and how accurate is it?
 
-A checkpoint with 6 layers of hidden size 384 (all-MiniLM-L6-v2) is fine-tuned for one epoch to
-predict which module a text documents, tokenization included, with the same learning rate, AdamW,
-clipping, dropout and batch size on all sides. minibert buckets texts by length, as `fine_tune`
+A checkpoint with 6 layers of hidden size 384 (all-MiniLM-L6-v2) is fine-tuned for one epoch,
+tokenization included, with the same learning rate, AdamW, clipping, dropout and batch size on all
+sides. Short texts are the first words of the sentences in `corpora/situations`, six classes; long
+texts document a module, which is to be predicted. minibert buckets texts by length, as `fine_tune`
 does. PyTorch, with transformers' model and tokenizer, shuffles the texts and pads each batch to its
 longest text, as transformers' Trainer does by default; "PyTorch, sorted" uses minibert's batches. A
 round is one epoch from the checkpoint. Its seed, which decides the new classifier's weights and the
 order of the texts, is the same on all sides.
 
     pip install torch==2.13.0 && pip install '.[parity]'
-    python -m benchmarks.finetune
+    python -m benchmarks.finetune --batch 16
+    python -m benchmarks.finetune --long
 """
 
 import logging
 import time
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, cycle
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,11 +28,16 @@ from benchmarks.peers import about_numpy, about_torch, fused_adam, on_torch, upd
 from benchmarks.texts import labelled, minilm
 from minibert import BertForSequenceClassification, WordPieceTokenizer
 from minibert.data.sampling import batch_indices, length_bucketed_batch, steps_per_epoch
+from minibert.data.tables import read_records
 from minibert.runtime.threads import usable_cores
 from minibert.tasks import Examples, SingleLabelTask
 from minibert.training import FineTuning, evaluate, fine_tune
+from minibert.training.defaults import default_shards
+from minibert.training.finetuning import mean_tokens
 
-B, LONGEST = 32, 512
+LONGEST = 512
+WORDS = range(5, 15)  # of a short text: about as many as a question has, 13 tokens in the mean
+SITUATIONS = Path(__file__).parents[1] / "corpora" / "situations"
 HEADS = ("side", "texts/s", "minibert / side", "accuracy")
 
 
@@ -41,12 +50,14 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=1e-4, help="largest learning rate (default: %(default)s)"
     )
+    parser.add_argument("--batch", type=int, default=32, help="texts in a step (%(default)s)")
+    parser.add_argument("--long", action="store_true", help="long texts")
     o = parse(parser)
-    o.texts = o.texts or (64 if o.quick else None)
+    work = Work(o.long, o.texts or (64 if o.quick else None), o.batch, o.rate)
     jobs = {
-        "minibert": (ours, o.texts, o.rate),
-        "PyTorch": (theirs, o.texts, o.rate),
-        "PyTorch, sorted": (theirs, o.texts, o.rate, True),
+        "minibert": (ours, work),
+        "PyTorch": (theirs, work),
+        "PyTorch, sorted": (theirs, work, True),
     }
     with workers(jobs) as (running, missing):
         found = alternate(o, running)
@@ -65,47 +76,84 @@ def main() -> None:
         o,
         "Fine-tuning a real checkpoint",
         table(HEADS, rows),
-        describe(*examples(o.texts), o.rate),
+        describe(work),
         table(("side", ""), about.items()),
     )
 
 
-def describe(train: Examples, test: Examples, rate: float) -> str:
+class Work(NamedTuple):
+    """What all sides do.
+
+    Attributes:
+        long (bool): long texts instead of short ones.
+        texts (int): number of training texts; None: all.
+        batch (int): texts in a step.
+        rate (float): largest learning rate.
+    """
+
+    long: bool
+    texts: int | None
+    batch: int
+    rate: float
+
+    def examples(self) -> tuple[Examples, Examples]:
+        """Return training examples in random order, and test examples."""
+        train, test = (
+            labelled(split) if self.long else short(split) for split in ("train", "test")
+        )
+        order = np.random.default_rng(0).permutation(len(train))  # a file may be sorted by label
+        return first(train.select(order), self.texts), test
+
+    def settings(self, examples: Examples, tokens: float, seed: int) -> FineTuning:
+        """Return the settings of one epoch over examples of some mean number of tokens."""
+        return FineTuning(
+            steps=steps_per_epoch(len(examples), self.batch),
+            batch_size=self.batch,
+            learning_rate=self.rate,
+            seed=seed,
+            shards=default_shards(self.batch, tokens),
+        )
+
+
+def describe(work: Work) -> str:
     """Return a description of the texts (str)."""
+    train, test = work.examples()
     tokenizer = WordPieceTokenizer.from_pretrained(minilm())
     tokens = [len(tokenizer.encode(text, max_length=LONGEST).input_ids) for text in train.texts]
     return (
         f"{len(train):,} training texts, {len(test):,} test texts, {len(set(train.labels))} "
         f"classes; {np.mean(tokens):.0f} tokens per text, from {min(tokens)} to {max(tokens)}; "
-        f"batches of {B}, one epoch, warm-up to a learning rate of {rate:g} and linear decay."
+        f"batches of {work.batch}, one epoch, warm-up to a learning rate of {work.rate:g} and "
+        "linear decay."
     )
 
 
-def ours(texts: int | None, rate: float) -> Iterator:
+def ours(work: Work) -> Iterator:
     """minibert: yield a description, then texts/s and the accuracy of each round."""
-    train, test = examples(texts)
+    train, test = work.examples()
     task = SingleLabelTask.from_labels(train.labels)
     tokenizer = WordPieceTokenizer.from_pretrained(minilm())
 
     def epoch(examples, seed):
         model = classifier(task, seed)
         start = time.perf_counter()
-        fine_tune(model, tokenizer, task, examples, settings(examples, rate, seed))
+        tokens = mean_tokens(task, examples, tokenizer, model)
+        fine_tune(model, tokenizer, task, examples, work.settings(examples, tokens, seed))
         return model, len(examples) / (time.perf_counter() - start)
 
-    epoch(first(train, 2 * B), 0)  # warm-up
+    epoch(first(train, 2 * work.batch), 0)  # warm-up
     yield about_numpy(usable_cores())
     for seed in count():
         model, speed = epoch(train, seed)
         yield speed, evaluate(model, tokenizer, task, test).figures()["accuracy"]
 
 
-def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
+def theirs(work: Work, by_length: bool = False) -> Iterator:
     """PyTorch: yield a description, then texts/s and the accuracy of each round."""
     torch = use_torch()
     from transformers import AutoTokenizer
 
-    train, test = examples(texts)
+    (train, test), B = work.examples(), work.batch
     task = SingleLabelTask.from_labels(train.labels)
     tokenizer = AutoTokenizer.from_pretrained(minilm())
 
@@ -116,7 +164,7 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
 
     def epoch(examples, seed):
         torch.manual_seed(seed)
-        model, how = on_torch(classifier(task, seed)), settings(examples, rate, seed)
+        model, how = on_torch(classifier(task, seed)), work.settings(examples, 0, seed)
         labels = torch.as_tensor([task.encode_label(label) for label in examples.labels])
         start = time.perf_counter()
         adam = fused_adam(torch, model)
@@ -142,34 +190,24 @@ def theirs(texts: int | None, rate: float, by_length: bool = False) -> Iterator:
 
     expected = WordPieceTokenizer.from_pretrained(minilm()).encode_batch(train.texts[:B])
     assert (encoded(train.texts[:B])["input_ids"].numpy() == expected["input_ids"]).all()
-    epoch(first(train, 2 * B), 0)  # warm-up
+    epoch(first(train, 2 * work.batch), 0)  # warm-up
     yield about_torch(torch)
     for seed in count():
         model, speed = epoch(train, seed)
         yield speed, accuracy(model)
 
 
-def examples(texts: int | None) -> tuple[Examples, Examples]:
-    """Return training examples, all or the first `texts` of them, and test examples."""
-    train = labelled("train")
-    order = np.random.default_rng(0).permutation(len(train))  # the file is sorted by label
-    return first(train.select(order), texts), labelled("test")
+def short(split: str) -> Examples:
+    """Return the first words of one split of `corpora/situations` (Examples)."""
+    rows = read_records(SITUATIONS / f"{split}.tsv", labelled=True)
+    lengths = cycle(WORDS)
+    texts = [" ".join(row.text.split()[: next(lengths)]) for row in rows]
+    return Examples(texts, None, [row.label for row in rows])
 
 
 def first(examples: Examples, count: int | None) -> Examples:
     """Return the first examples, all if `count` is None."""
     return examples.select(range(len(examples))[:count])
-
-
-def settings(examples: Examples, rate: float, seed: int) -> FineTuning:
-    """Return the settings of one epoch."""
-    return FineTuning(
-        steps=steps_per_epoch(len(examples), B),
-        batch_size=B,
-        learning_rate=rate,
-        seed=seed,
-        shards=usable_cores(),
-    )
 
 
 def classifier(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:

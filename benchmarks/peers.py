@@ -39,7 +39,7 @@ class Minibert:
     def step(self, ids, labels, rate=1e-4):
         """Train on a batch of masked sequences (B, T)."""
         batch = as_batch(ids, self.model.config.pad_token_id)
-        self.engine.step(split_batch(batch, labels, usable_cores()), rate)
+        self.engine.step(split_batch(batch, labels, self.engine.threads), rate)
 
     def loss(self, ids, labels):
         """Return the loss of masked sequences, without dropout."""
@@ -49,8 +49,8 @@ class Minibert:
 class PyTorch:
     """transformers' BERT on PyTorch: logits at masked positions only, fused AdamW."""
 
-    def __init__(self, config, seed=0):
-        self.torch = use_torch()
+    def __init__(self, config, seed=0, threads=None):
+        self.torch = use_torch(threads)
         self.model = on_torch(BertForMaskedLM(config, seed=seed))
         self.adam = fused_adam(self.torch, self.model)
         self.about = about_torch(self.torch)
@@ -86,16 +86,16 @@ class PyTorch:
 class Compiled(PyTorch):
     """The same with `torch.compile`, forward and backward."""
 
-    def __init__(self, config, seed=0):
-        super().__init__(config, seed)
+    def __init__(self, config, seed=0, threads=None):
+        super().__init__(config, seed, threads)
         self.masked_loss = self.torch.compile(super().masked_loss)
 
 
 class HuggingFace(PyTorch):
     """Usage of transformers' documentation: the model's own loss at all positions, plain AdamW."""
 
-    def __init__(self, config, seed=0):
-        super().__init__(config, seed)
+    def __init__(self, config, seed=0, threads=None):
+        super().__init__(config, seed, threads)
         self.adam = self.torch.optim.AdamW(self.model.parameters())
 
     def step(self, ids, labels, rate=1e-4):
@@ -106,8 +106,8 @@ class HuggingFace(PyTorch):
         update(self.torch, self.model, self.adam, loss, rate)
 
 
-def jax(config, seed=0):
-    """Return a `jax_bert.Jax`, whose module imports JAX."""
+def jax(config, seed=0, threads=None):
+    """Return a `jax_bert.Jax`, whose module imports JAX; it chooses its threads itself."""
     from benchmarks.jax_bert import Jax
 
     return Jax(config, seed)
@@ -127,11 +127,11 @@ def about_numpy(threads):
     return f"NumPy {np.__version__}, {threads} threads with one BLAS thread each"
 
 
-def use_torch():
-    """Import PyTorch and set it to use all cores."""
+def use_torch(threads=None):
+    """Import PyTorch and set its threads; None: one per core."""
     import torch
 
-    torch.set_num_threads(usable_cores())
+    torch.set_num_threads(threads or usable_cores())
     torch.manual_seed(0)
     return torch
 

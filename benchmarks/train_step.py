@@ -1,7 +1,8 @@
 """How fast is a pre-training step, compared with PyTorch, torch.compile, Hugging Face and JAX?
 
 A step masks a batch, runs forward and backward, clips, and updates with AdamW: vocabulary 8,192,
-dropout 0.1, exact GELU, float32. The logits are computed at masked positions only, except by
+exact GELU, float32, without dropout as `minibert pretrain` by default (`--dropout 0.1` for BERT's
+own rate). The logits are computed at masked positions only, except by
 "Hugging Face", which is transformers as its documentation uses it. All sides start from the same
 weights and must compute the same loss. The flops of minibert's matrix products are counted too, and
 compared with the machine's speed of plain matrix products.
@@ -38,9 +39,11 @@ V, SPECIAL, MASK = 8192, range(5), 4
 SIZES = {"tiny": (32, 64), "mini": (32, 128), "6x384": (32, 128), "base": (4, 128)}  # B, T
 SGEMM = "sgemm"
 HEADS = ("model", "batch", "side", "tokens/s", "minibert / side", "minibert's share of the peak")
-NOTE = """The peak is the speed of {loops} processes that multiply 1,024 x 1,024 matrices in float32
-with NumPy on one thread each: {peak} GFLOP/s. For minibert, the products that a step computes are
-counted: of the last block and the head those at masked positions only."""
+NOTE = """Dropout {dropout:g}; float32 on all sides. On some processors PyTorch can also use matrix
+units for bfloat16; NumPy cannot. The peak is the speed of {loops} processes that multiply
+1,024 x 1,024 matrices in float32 with NumPy on one thread each: {peak} GFLOP/s.
+For minibert, the products that a step computes are counted: of the last block and the head those at
+masked positions only."""
 
 
 def main() -> None:
@@ -51,7 +54,10 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, help="length of a round (default: 3; --quick: 0.3)"
     )
+    parser.add_argument("--dropout", type=float, default=0.0, help="(default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="of every side (default: one per core)")
     o = parse(parser)
+    o.threads = o.threads or usable_cores()
     o.sides = ["minibert", *(side for side in o.sides if side != "minibert")]
     rows, about, peaks = [], {}, []
     for model in o.models:
@@ -59,21 +65,21 @@ def main() -> None:
         peaks += found[SGEMM]
         rows += compare(model, found)
     descriptions = table(("side", ""), about.items())
-    note = NOTE.format(loops=usable_cores(), peak=spread(peaks, ".0f"))
+    note = NOTE.format(dropout=o.dropout, loops=o.threads, peak=spread(peaks, ".0f"))
     report(o, "A pre-training step", table(HEADS, rows), note, descriptions)
 
 
 def measure(o: argparse.Namespace, model: str, about: dict[str, str]) -> dict[str, list[float]]:
     """Train one model on all sides alternately: tokens/s of each, and the peak's GFLOP/s."""
     seconds = o.seconds or (0.3 if o.quick else 3)
-    jobs = {side: (train, side, model, seconds) for side in o.sides}
+    jobs = {side: (train, side, model, seconds, o.dropout, o.threads) for side in o.sides}
     with workers(jobs) as (running, missing):
         losses = {side: worker.ready[1] for side, worker in running.items()}
         assert max(losses.values()) - min(losses.values()) < 1e-3, (
             f"expected equal losses, got {losses}"
         )
         about |= {side: worker.ready[0] for side, worker in running.items()} | missing
-        peak = Peak(usable_cores(), seconds / 3)
+        peak = Peak(o.threads, seconds / 3)
         found = alternate(o, {**running, SGEMM: peak})
         peak.close()
     return found
@@ -93,10 +99,10 @@ def compare(model: str, found: dict[str, list[float]]) -> Iterator[tuple[str, ..
                spread(shares, ".0%") if own else "")  # fmt: skip
 
 
-def train(side: str, name: str, seconds: float) -> Iterator:
+def train(side: str, name: str, seconds: float, dropout: float, threads: int) -> Iterator:
     """One side: yield a description and the first loss, then the tokens/s of each round."""
-    config, (batch, length) = config_of(name), SIZES[name]
-    model = SIDES[side](config)
+    config, (batch, length) = config_of(name, dropout), SIZES[name]
+    model = SIDES[side](config, threads=threads)
     rows = next(random_sequences(config, batch, length))
     loss = model.loss(*mask_tokens(rows, SPECIAL, MASK, V, np.random.default_rng(0)))
     speeds = steps(model, config, batch, length, seconds)
@@ -120,9 +126,14 @@ def steps(model, config: BertConfig, batch: int, length: int, seconds: float) ->
         yield count * batch * length / spent
 
 
-def config_of(model: str) -> BertConfig:
+def config_of(model: str, dropout: float = 0.0) -> BertConfig:
     """Return a model's configuration (BertConfig)."""
-    sizes = {"vocab_size": V, "max_position_embeddings": SIZES[model][1]}
+    sizes = {
+        "vocab_size": V,
+        "max_position_embeddings": SIZES[model][1],
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
+    }
     if model != "6x384":
         return BertConfig.preset(model, **sizes)
     return BertConfig(

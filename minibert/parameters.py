@@ -2,7 +2,7 @@
 
 A layer declares its parameters as `ParameterSpec`s. The optimizer, clipping and an all-reduce see
 the vector, each as one loop over it; a layer sees the names in its own scope. Gradients are a
-second `Parameters` of the same layout.
+second `Parameters` of the same layout; those of a training step are `Gradients`.
 """
 
 import math
@@ -26,11 +26,10 @@ class Views(Mapping[str, Array]):
         absent: names of parameters that are left out here; see `without`.
     """
 
+    _part_class: Any = property(lambda self: Views)  # of scopes
+
     def __init__(
-        self,
-        arrays: Mapping[str, Array],
-        joined: Mapping[str, Array],
-        absent: Iterable[str] = (),
+        self, arrays: Mapping[str, Array], joined: Mapping[str, Array], absent: Iterable[str] = ()
     ):
         self._arrays, self._joined, self._absent = dict(arrays), dict(joined), frozenset(absent)
         self._scopes: dict[str, Views] = {}
@@ -47,6 +46,14 @@ class Views(Mapping[str, Array]):
     def __setitem__(self, name: str, value: Any) -> None:
         """Write `value` into the array called `name`, so that `grads[name] += ...` adds to it."""
         self[name][...] = value
+
+    def unwritten(self, name: str) -> Array:
+        """Return a gradient to add products to by `functional.add_product`; see `Gradients`."""
+        return self[name]
+
+    def rows(self, name: str, ids: Array) -> Array:
+        """Return the gradient of a table, of which only the rows `ids` are added to."""
+        return self[name]
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names in the order of the layout, without the joined views."""
@@ -71,14 +78,15 @@ class Views(Mapping[str, Array]):
             absent = [n.removeprefix(prefix) for n in self._absent if n.startswith(prefix)]
             if not arrays and not absent:
                 raise KeyError(f"no parameter begins with {prefix!r}; known: {', '.join(self)}")
-            self._scopes[prefix] = Views(arrays, joined, absent)
+            self._scopes[prefix] = self._part_class(arrays, joined, absent)
         return self._scopes[prefix]
 
     def without(self, names: Iterable[str]) -> "Views":
         """Return the views but those called `names`: gradients without the frozen parameters'."""
         absent = set(names)
         arrays = {name: own for name, own in self._arrays.items() if name not in absent}
-        return Views(arrays, self._joined, absent)
+        views: Views = self._part_class(arrays, self._joined, absent)
+        return views
 
     def __repr__(self) -> str:
         """Return the tree of names with shapes and counts."""

@@ -133,6 +133,7 @@ ORDER = [
     {"functional"},
     {"specs"},
     {"parameters"},
+    {"gradients"},
     {"layers"},
     {"models"},
     {"tokenization"},

@@ -40,7 +40,12 @@ from minibert.functional.embedding import (
     gather_backward,
     gather_forward,
 )
-from minibert.functional.linear import linear_backward, linear_forward
+from minibert.functional.linear import (
+    Unwritten,
+    add_product,
+    linear_backward,
+    linear_forward,
+)
 from minibert.functional.loss import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,
@@ -65,10 +70,12 @@ __all__ = [
     "AttentionCache",
     "DropoutMask",
     "NormCache",
+    "Unwritten",
     "activate_backward",
     "activate_forward",
     "add_norm_backward",
     "add_norm_forward",
+    "add_product",
     "attention_backward",
     "attention_forward",
     "binary_cross_entropy_backward",

@@ -32,12 +32,28 @@ def linear_backward(
     Args:
         dout (N, O): the gradient of out.
         x, weight: as in the forward.
-        dweight (O, I): the gradient of W so far; None: W is frozen.
+        dweight (O, I): the gradient of W so far, perhaps `Unwritten`; None: W is frozen.
         dbias (O,): the gradient of b so far.
     """
     # out = ... + b, once in every row: dout.sum(axis=0), as a matmul in half the time.
     dbias += np.ones(len(dout), dout.dtype) @ dout  # (N,) @ (N, O) -> (O,)
     if dweight is not None:
-        dweight += dout.T @ x  # (O, N) @ (N, I) -> (O, I)
+        add_product(dweight, dout.T, x)  # dweight += dout.T @ x; (O, N) @ (N, I) -> (O, I)
     dx: Array = dout @ weight  # (N, O) @ (O, I) -> (N, I)
     return dx
+
+
+class Unwritten(np.ndarray):
+    """A gradient that counts as zeros, whatever is in its memory, until `add_product` writes it."""
+
+
+def add_product(total: Array, left: Array, right: Array) -> None:
+    """Add a product: total (O, I) += left (O, N) @ right (N, I).
+
+    An `Unwritten` total is written by the product itself, which saves memory for the product,
+    zeros, and the addition: for short texts as much time as a tenth of the products.
+    """
+    if isinstance(total, Unwritten):
+        np.matmul(left, right, out=total)
+    else:
+        total += left @ right

@@ -107,7 +107,7 @@ class SelfAttention:
             dkey = positions.turn_backward(dkey, site.keys, site.tables)
             if dscores is not None:
                 positions.scores_backward(dscores, site, dsite)
-        weight, dweight, dbias = params[self.weight], grads[self.weight], grads[self.bias]
+        weight, dweight, dbias = params[self.weight], grads.unwritten(self.weight), grads[self.bias]
         if asking is None:
             return _unproject((dquery, dkey, dvalue), x, weight, dweight, dbias)
         assert site.rows is not None

@@ -121,4 +121,4 @@ class Embeddings:
         embedding_backward(dx, cache.types, grads[SEGMENTS])
         if self.positions is not None:
             self.positions.backward(dx, grads)
-        embedding_backward(dx, cache.ids, grads[WORDS])
+        embedding_backward(dx, cache.ids, grads.rows(WORDS, cache.ids))

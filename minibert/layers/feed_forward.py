@@ -63,5 +63,6 @@ class FeedForward:
         drows = dout.reshape(len(cache.rows), -1)  # (..., D) -> (N, D)
         dactive = self.down.backward(drows, cache.active, params, grads)
         dz = activate_backward(dactive, cache.slope)
-        dx = linear_backward(dz, cache.rows, params[self.up.weight], *self.up.of(grads))
+        dweight, dbias = grads.unwritten(self.up.weight), grads[self.up.bias]
+        dx = linear_backward(dz, cache.rows, params[self.up.weight], dweight, dbias)
         return dx.reshape(dout.shape)  # (N, D) -> (..., D)

@@ -84,9 +84,11 @@ class MaskedLMHead:
         """
         rows, slope, norm_cache, h = cache
         drows = dlogits.reshape(len(rows), self.vocab_size)  # (..., V) -> (M, V)
-        dh = linear_backward(drows, h, params[self.table], grads.get(self.table), grads[self.bias])
+        dtable = grads.unwritten(self.table) if self.table in grads else None
+        dh = linear_backward(drows, h, params[self.table], dtable, grads[self.bias])
         norm, dense = self.norm, self.dense
         dactive = layer_norm_backward(dh, norm_cache, params[norm.weight], *norm.of(grads))
         dz = activate_backward(dactive, slope)
-        dx = linear_backward(dz, rows, params[dense.weight], *dense.of(grads))
+        dweight, dbias = grads.unwritten(dense.weight), grads[dense.bias]
+        dx = linear_backward(dz, rows, params[dense.weight], dweight, dbias)
         return dx.reshape(*dlogits.shape[:-1], dense.inputs)  # (M, D) -> (..., D)

@@ -1,7 +1,7 @@
 """AdamW on the flat parameter vector."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -9,6 +9,10 @@ import numpy as np
 from minibert.optim.base import Job, Piece, load_arrays, pieces, run_jobs, spans
 from minibert.parameters import Parameters
 from minibert.typing import Array
+
+# A table is updated by rows while more than this share of them is idle: to gather rows and to write
+# them back takes as long as half of an update.
+MOSTLY_IDLE = 0.5
 
 
 class AdamW:
@@ -34,6 +38,8 @@ class AdamW:
         step: t, the number of updates so far.
     """
 
+    takes_rows = True
+
     def __init__(
         self,
         params: Parameters,
@@ -47,19 +53,40 @@ class AdamW:
         self.first = np.zeros_like(params.vector)
         self.second = np.zeros_like(params.vector)
         self.step = 0
-        self.spans = list(spans(params, rates or {}))
+        self.rates = dict(rates or {})
+        self.spans = list(spans(params, self.rates))
+        self._idle: dict[str, Array] = {}  # by table: the rows without moments (V,)
 
-    def jobs(self, gradient: Array, rate: float, scale: float = 1.0) -> list[Job]:
+    def jobs(
+        self,
+        gradient: Array,
+        rate: float,
+        scale: float = 1.0,
+        rows: Mapping[str, Array] | None = None,
+    ) -> list[Job]:
         """Begin one update: add 1 to `step`, return its independent parts.
+
+        A row without gradient and moments only decays. So a table that is given by `rows` is
+        updated faster, with the same result in every bit.
 
         Args:
             gradient (P,): g, the gradient of the loss.
             rate: η, the learning rate.
             scale: factor of g; see `clip_scale`.
+            rows: for tables most of whose rows have no gradient, the numbers of the rows with one.
         """
         self.step += 1
-        own = (piece._replace(rate=piece.rate * rate) for piece in pieces(self.spans))
-        return [partial(self._update, gradient, scale, piece) for piece in own]
+        tables = self._idle_rows(rows or {})
+        jobs: list[Job] = []
+        for span in self.spans:
+            idle = tables.get(span.where.start)  # (V,)
+            width = 1 if idle is None else (span.where.stop - span.where.start) // len(idle)
+            for piece in pieces([span._replace(rate=span.rate * rate)], width):
+                first = (piece.where.start - span.where.start) // width
+                last = (piece.where.stop - span.where.start) // width
+                own = None if idle is None else np.flatnonzero(~idle[first:last])
+                jobs.append(partial(self._update, gradient, scale, piece, own, width))
+        return jobs
 
     def update(self, gradient: Array, rate: float, scale: float = 1.0, threads: int = 1) -> None:
         """Take one step against the gradient.
@@ -72,27 +99,68 @@ class AdamW:
         """
         run_jobs(self.jobs(gradient, rate, scale), threads)
 
-    def _update(self, gradient: Array, scale: float, piece: Piece) -> None:
-        """Update one piece of the vector; η and both bias corrections make two factors."""
+    def _idle_rows(self, rows: Mapping[str, Array]) -> dict[int, Array]:
+        """Return which rows have no moments (V,), of the tables where it pays, by their start."""
+        slices = self.params.slices
+        if rows.keys() != self._idle.keys():
+            self._idle = {
+                name: self._idle[name] if name in self._idle else self._without_moments(name)
+                for name in rows
+            }
+            self.spans = list(spans(self.params, self.rates, alone=rows))
+        for name, ids in rows.items():
+            self._idle[name][ids] = False
+        mostly_idle = {name for name, idle in self._idle.items() if idle.mean() > MOSTLY_IDLE}
+        return {slices[name].start: self._idle[name] for name in mostly_idle}
+
+    def _without_moments(self, name: str) -> Array:
+        """Return which rows of a table have moments that are zero, (V,)."""
+        rows = len(self.params[name])
+        moments = (each[self.params.slices[name]] for each in (self.first, self.second))
+        # (V·D,) -> (V, D) -> (V,)
+        first, second = (each.reshape(rows, -1).any(axis=1) for each in moments)
+        return np.asarray(~(first | second))
+
+    def _update(
+        self, gradient: Array, scale: float, piece: Piece, rows: Array | None, width: int
+    ) -> None:
+        """Update one piece of the vector: all of it, or some rows of this width.
+
+        The other rows only decay.
+        """
         where, decays, rate = piece
-        beta1, beta2 = self.betas
-        root = math.sqrt(1 - beta2**self.step)
-        m, v, p = self.first[where], self.second[where], self.params.vector[where]
-        g, change = np.empty((2, m.size), m.dtype)
-        np.multiply(gradient[where], scale, out=g)
+        every = [each[where] for each in (gradient, self.first, self.second, self.params.vector)]
+        if decays:
+            every[-1] *= 1 - rate * self.weight_decay
+        if rows is None:
+            self._move(every, scale, rate)
+            return
+        tables = [each.reshape(-1, width) for each in every]  # (n·D,) -> (n, D)
+        own = [table[rows] for table in tables]
+        self._move(own, scale, rate)
+        for table, changed in zip(tables[1:], own[1:], strict=True):
+            table[rows] = changed
+
+    def _move(self, arrays: Sequence[Array], scale: float, rate: float) -> None:
+        """Update m and v, and then p, which has already decayed.
+
+        Factors are put together, because each is a pass over the piece: η and both bias corrections
+        are one factor, and g is multiplied by √(1 - β₂) before it is squared.
+        """
+        (gradient, m, v, p), (beta1, beta2) = arrays, self.betas
+        root, share = math.sqrt(1 - beta2**self.step), math.sqrt(1 - beta2)
+        g, change = np.empty((2, *m.shape), m.dtype)
+        np.multiply(gradient, scale * (1 - beta1), out=change)
         m *= beta1
-        np.multiply(g, 1 - beta1, out=change)
         m += change
-        v *= beta2
+        np.multiply(gradient, scale * share, out=g)
         g *= g
-        g *= 1 - beta2
+        v *= beta2
         v += g
         np.sqrt(v, out=g)
         g += self.eps * root  # √v̂ + ε, except for the factor √(1 - β₂ᵗ)
         np.divide(m, g, out=change)
         change *= rate * root / (1 - beta1**self.step)
-        if decays:
-            p *= 1 - rate * self.weight_decay
         p -= change
 
     def state(self) -> dict[str, Array]:
@@ -106,3 +174,4 @@ class AdamW:
             ValueError: an array is missing, unknown or of another shape or dtype; nothing changed.
         """
         load_arrays(self, self.state(), state)
+        self._idle = {}

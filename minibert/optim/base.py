@@ -1,18 +1,17 @@
 """The optimizer's protocol, and helpers for optimizers that work on the flat vector."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from minibert.parameters import Parameters
-from minibert.runtime.threads import ordered_map
+from minibert.runtime.threads import Team
 from minibert.typing import Array
 
 # An update is several passes over a piece of this many numbers, which a core's cache holds.
-PIECE = 131_072
+PIECE = 262_144
 
 Job: TypeAlias = Callable[[], None]
 
@@ -23,6 +22,8 @@ class Optimizer(Protocol):
 
     The engine runs the jobs of an update on its threads, in any order. Checkpoints store the arrays
     of `state` and the class's name.
+
+    If an optimizer has `takes_rows = True`, its `jobs` is also given `rows`, as that of `AdamW`.
 
     Attributes:
         step: the number of updates so far.
@@ -90,36 +91,47 @@ class Piece(NamedTuple):
     rate: float
 
 
-def spans(params: Parameters, rates: Mapping[str, float]) -> Iterator[Piece]:
+def spans(
+    params: Parameters, rates: Mapping[str, float], alone: Container[str] = ()
+) -> Iterator[Piece]:
     """Yield the spans of the vector that learn, in order.
 
-    Adjacent parameters with equal decay and rate are one span.
+    Adjacent parameters with equal decay and rate are one span, except those in `alone`.
 
     Args:
         params: the parameters.
         rates: factors of the learning rate by parameter name; 1 where none is given. A parameter
             with the factor 0 is left out.
+        alone: names of parameters that are spans of their own.
     """
-    kinds = {name: (params.specs[name].decay, rates.get(name, 1.0)) for name in params}
-    for (decay, rate), names in groupby(params, key=kinds.__getitem__):
+    kinds = {
+        name: (params.specs[name].decay, rates.get(name, 1.0), name if name in alone else "")
+        for name in params
+    }
+    for (decay, rate, _), names in groupby(params, key=kinds.__getitem__):
         slices = [params.slices[name] for name in names]
         if rate:
             yield Piece(slice(slices[0].start, slices[-1].stop), decay, rate)
 
 
-def pieces(whole: Iterable[Piece]) -> list[Piece]:
-    """Cut spans into cache-sized pieces, on a grid that does not depend on threads."""
+def pieces(whole: Iterable[Piece], width: int = 1) -> list[Piece]:
+    """Cut spans into cache-sized pieces, on a grid that does not depend on threads.
+
+    Args:
+        whole: the spans.
+        width: every piece is a multiple of this many numbers, the rows of a table.
+    """
+    step = max(PIECE // width, 1) * width
     return [
-        Piece(slice(start, min(start + PIECE, where.stop)), decay, rate)
+        Piece(slice(start, min(start + step, where.stop)), decay, rate)
         for where, decay, rate in whole
-        for start in range(where.start, where.stop, PIECE)
+        for start in range(where.start, where.stop, step)
     ]
 
 
 def run_jobs(jobs: Iterable[Job], threads: int) -> None:
     """Run the jobs of an update, `threads` of them at a time."""
-    every = list(jobs)
-    deque(ordered_map(lambda job: job(), every, threads, ahead=len(every)), maxlen=0)
+    Team(threads).run_all(list(jobs))
 
 
 def load_arrays(owner: object, places: Mapping[str, Array], state: Mapping[str, Array]) -> None:

@@ -1,12 +1,12 @@
-"""Thread counts, and maps over a thread pool that keep the order of the items."""
+"""Thread counts, maps over a thread pool that keep the order of the items, and teams of threads."""
 
 import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,53 +78,113 @@ def bounded_map(
         yield waiting.popleft().result()
 
 
-def ordered_reduce(
-    work: Callable[[int], Result],
-    consume: Callable[[int, Result], None],
-    count: int,
-    threads: int,
-) -> None:
-    """Run `work(i)` for i in range(count) on threads; `consume(i, result)` in order.
+class Team:
+    """The thread of the caller and `threads - 1` others, which do one piece of work together.
 
-    A thread takes the next index as soon as it is free. It consumes its own result, after all
-    earlier results have been consumed. So at most `threads` results exist at a time, and no result
-    is handed from one thread to another.
+    The others wait for the next piece of work until `rest`.
 
     Args:
-        work (callable): computes a result; calls run in parallel.
-        consume (callable): takes an index and its result; calls never overlap.
-        count (int): number of indices.
         threads (int): number of threads.
-
-    Raises:
-        Exception: raised by `work` or `consume`; no later result is consumed.
     """
-    indices, turn = iter(range(count)), threading.Condition()
-    consumed, failed = 0, False
 
-    def run(_: int) -> None:
-        nonlocal consumed, failed
-        while True:
-            with turn:
-                i = next(indices, None)
-            if i is None or failed:
-                return
+    def __init__(self, threads: int):
+        self.threads = threads
+        self._others: Executor | None = None
+        self._process = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the number alone; the threads are made again."""
+        return type(self), (self.threads,)
+
+    def run(self, work: Callable[[], None], most: int | None = None) -> None:
+        """Call `work()` once on each thread, on `most` of them at most; wait until all are done.
+
+        Raises:
+            Exception: the first one of any thread, this one's before those of others.
+        """
+        number = min(self.threads, most or self.threads) - 1
+        if number <= 0:
+            work()
+            return
+        if self._process != os.getpid():  # the threads do not exist in a fork
+            self._others, self._process = ThreadPoolExecutor(self.threads - 1), os.getpid()
+        assert self._others is not None
+        futures = [self._others.submit(work) for _ in range(number)]
+        try:
+            work()
+        finally:
+            wait(futures)
+        for future in futures:
+            future.result()
+
+    def rest(self) -> None:
+        """End the other threads; they are started again when there is work."""
+        if self._others is not None and self._process == os.getpid():
+            self._others.shutdown()
+        self._others, self._process = None, 0
+
+    def run_all(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+        """Call independent functions, and return their results in order.
+
+        Raises:
+            Exception: raised by a function; no further one is started.
+        """
+        results: dict[int, Result] = {}
+        numbers = iter(range(len(jobs)))
+
+        def work() -> None:
             try:
-                result = work(i)
-                with turn:
-                    while consumed != i and not failed:
-                        turn.wait()
-                if failed:
-                    return
-                consume(i, result)
+                for i in numbers:  # each number goes to one thread
+                    results[i] = jobs[i]()
             except BaseException:
-                with turn:
-                    failed = True
-                    turn.notify_all()
+                deque(numbers, maxlen=0)
                 raise
-            with turn:
-                consumed += 1
-                turn.notify_all()
 
-    for _ in ordered_map(run, range(threads), threads):
-        pass
+        self.run(work, len(jobs))
+        return [results[i] for i in range(len(jobs))]
+
+    def reduce(
+        self, work: Callable[[int], Result], consume: Callable[[int, Result], None], count: int
+    ) -> None:
+        """Call `work(i)` for i in range(count), and `consume(i, result)` in order.
+
+        A thread takes the next index as soon as it is free. It consumes its own result, after all
+        earlier results have been consumed. So there are at most as many results at a time as
+        threads, and no result is handed from one thread to another.
+
+        Args:
+            work (callable): computes a result; calls run in parallel.
+            consume (callable): takes an index and its result; calls never overlap.
+            count (int): number of indices.
+
+        Raises:
+            Exception: raised by `work` or `consume`; no later result is consumed.
+        """
+        indices, turn = iter(range(count)), threading.Condition()
+        consumed, failed = 0, False
+
+        def run() -> None:
+            nonlocal consumed, failed
+            while True:
+                with turn:
+                    i = next(indices, None)
+                if i is None or failed:
+                    return
+                try:
+                    result = work(i)
+                    with turn:
+                        while consumed != i and not failed:
+                            turn.wait()
+                    if failed:
+                        return
+                    consume(i, result)
+                except BaseException:
+                    with turn:
+                        failed = True
+                        turn.notify_all()
+                    raise
+                with turn:
+                    consumed += 1
+                    turn.notify_all()
+
+        self.run(run, count)

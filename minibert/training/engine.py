@@ -1,29 +1,25 @@
 """The engine: one training step, from shards through one gradient vector to one update."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minibert.data.rng import generator
+from minibert.gradients import Gradients
 from minibert.models import PreTrained
 from minibert.objectives.base import ModelObjective, Objective, Trainable, quiet
 from minibert.objectives.shards import Labels, Shard, split_batch
-from minibert.optim import Optimizer, clip_scale, run_jobs
-from minibert.parameters import Parameters
+from minibert.optim import Optimizer, clip_scale
 from minibert.runtime.blas import one_blas_thread
 from minibert.runtime.malloc import keep_freed_memory
-from minibert.runtime.threads import number_of_threads, ordered_reduce
+from minibert.runtime.threads import Team, number_of_threads
 from minibert.training.ranks import ALONE, Ranks
 from minibert.typing import Array, Rng
 
 __all__ = ["Engine", "Labels", "Shard", "StepResult", "split_batch"]
-
-# A smaller vector is updated faster by one thread: the passes over its pieces are so short that two
-# threads wait for each other. An update of tiny takes one thread 3.3 ms and two 5.2, of mini 11.2
-# and 12.2, of small 33 and 26.
-SHARED_UPDATE = 16_000_000  # parameters
 
 
 @dataclass(frozen=True)
@@ -76,9 +72,10 @@ class Engine:
         self.objective = _loss_of(model) if objective is None else objective
         self.ranks = ranks
         self.threads = number_of_threads(threads, ranks.neighbours)
+        self._team = Team(self.threads)
         keep_freed_memory()
-        self.grads = model.params.zeros_like()
-        self._spare: list[Parameters] = []  # buffers of the same layout
+        self.grads = Gradients(model.params.layout, dtype=model.params.vector.dtype)
+        self._spare: list[Gradients] = []  # buffers of the same layout
 
     def step(self, shards: Sequence[Any], rate: float) -> StepResult:
         """Compute the gradient of a batch in shards, and update the parameters.
@@ -95,9 +92,11 @@ class Engine:
         own = self.ranks.part_of(len(shards))  # all of them, except with several ranks
         with one_blas_thread(), quiet():
             extras = self._exchange(shards, own)
-            loss = self._accumulate(shards, extras, own)
-            loss = self.ranks.sum_up(self.grads.vector, loss)
-            norm, scale = clip_scale(self.grads.vector, self.clip)
+            squared: float | None
+            loss, squared = self._accumulate(shards, extras, own)
+            if self.ranks.size > 1:
+                loss, squared = self.ranks.sum_up(self.grads.vector, loss), None
+            norm, scale = clip_scale(self.grads.pieces(), self.clip, squared)
         if not np.isfinite(loss) or not np.isfinite(norm):
             raise FloatingPointError(
                 f"step {number + 1}: the loss is {loss:.4g} and the gradient norm {norm:.4g}; "
@@ -105,6 +104,15 @@ class Engine:
             )
         self._update(rate, scale)
         return StepResult(loss, norm)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Keep the threads and the limit of BLAS during a run, instead of a step, in a `with`."""
+        with one_blas_thread():
+            try:
+                yield
+            finally:
+                self._team.rest()
 
     def dropout_rng(self, shard: int) -> Rng:
         """Return the dropout generator of one shard in the current step."""
@@ -121,7 +129,7 @@ class Engine:
             with quiet():
                 return self.objective.first(shards[own[place]], self.dropout_rng(own[place]))
 
-        ordered_reduce(work, lambda _, part: parts.append(part), len(own), self.threads)
+        self._team.reduce(work, lambda _, part: parts.append(part), len(own))
         extras = self.objective.between(self.ranks.gather(parts))
         if len(extras) != len(shards):
             raise ValueError(
@@ -130,45 +138,50 @@ class Engine:
             )
         return extras
 
-    def _accumulate(self, shards: Sequence[Any], extras: list[Any], own: range) -> float:
-        """Write the sum of the own shards' gradients to `self.grads`, return that of the losses."""
+    def _accumulate(
+        self, shards: Sequence[Any], extras: list[Any], own: range
+    ) -> tuple[float, float]:
+        """Write the sum of the own shards' gradients to `self.grads`.
+
+        Returns:
+            the sum of the losses, and the sum of the squares of the gradient.
+        """
         denominator = self._denominator(shards)
         free = [self.grads, *self._spare]  # buffers; those of a failed step are not lost
-        total: list[Parameters] = []
+        grads: list[Gradients] = []  # the sum so far, and the last shard's gradient
         losses: list[float] = []
 
         @one_blas_thread()
-        def work(place: int) -> tuple[float, Parameters]:
+        def work(place: int) -> tuple[float, Gradients]:
             i = own[place]
-            grads = self._zeros(free)
+            room = self._room(free)
             with quiet():
                 loss = self.objective.loss_and_grads(
-                    shards[i], extras[i], self.dropout_rng(i), grads, denominator
+                    shards[i], extras[i], self.dropout_rng(i), room, denominator
                 )
-            return loss, grads
+            return loss, room
 
-        def add(_: int, result: tuple[float, Parameters]) -> None:
-            loss, grads = result
-            losses.append(loss)
-            if not total:
-                total.append(grads)  # the others are added to the first
-                return
-            with quiet():
-                total[0].vector += grads.vector
-            free.append(grads)
+        def add(place: int, result: tuple[float, Gradients]) -> None:
+            losses.append(result[0])
+            grads.append(result[1])
+            if len(grads) == 2 and place + 1 < len(own):  # the last one is added by all threads
+                with quiet():
+                    grads[0].add(grads[1])
+                free.append(grads.pop())
 
-        ordered_reduce(work, add, len(own), self.threads)
-        self.grads = total[0] if total else self.model.params.zeros_like()
-        self._spare = free
-        return sum(losses)
+        self._team.reduce(work, add, len(own))
+        self.grads = grads[0] if grads else self._room(free)
+        squares = self._team.run_all(self.grads.addition(grads[1] if len(grads) > 1 else None))
+        self._spare = free + grads[1:]
+        return sum(losses), sum(squares)
 
-    def _zeros(self, free: list[Parameters]) -> Parameters:
-        """Return zeros to add gradients to, in a free buffer if there is one."""
+    def _room(self, free: list[Gradients]) -> Gradients:
+        """Return a gradient to which nothing was added, in a free buffer if there is one."""
         try:
             grads = free.pop()  # several threads take buffers, so the list is not asked first
         except IndexError:
-            return self.model.params.zeros_like()
-        grads.vector[:] = 0
+            return self.grads.zeros_like()
+        grads.reset()
         return grads
 
     def _denominator(self, shards: Sequence[Any]) -> Array:
@@ -178,9 +191,11 @@ class Engine:
 
     def _update(self, rate: float, scale: float) -> None:
         """Run the optimizer's jobs on the threads."""
-        vector, number = self.grads.vector, self.optimizer.step
-        threads = self.threads if vector.size >= SHARED_UPDATE else 1
-        run_jobs(self.optimizer.jobs(vector, rate, scale), threads)
+        optimizer, number = self.optimizer, self.optimizer.step
+        rows: dict[str, Any] = {}
+        if getattr(optimizer, "takes_rows", False):
+            rows["rows"] = self.grads.nonzero_rows()
+        self._team.run_all(list(optimizer.jobs(self.grads.filled(), rate, scale, **rows)))
         if self.optimizer.step != number + 1:
             raise ValueError(
                 f"{type(self.optimizer).__name__}.jobs: expected step {number + 1} after an "

@@ -138,6 +138,7 @@ def train(
     loop = _Loop(engine, settings, tokenizer, run if reports else None, reports)
     with (
         closing(loop.history),
+        engine.running(),
         _stop_request() as stop,
         _progress_bar(last, first, title, progress and reports) as bar,
     ):

@@ -166,12 +166,13 @@ def steps_in(
     optimizer = optimizer_for(model, settings)
     engine = Engine(model, optimizer, seed=settings.seed, threads=threads, objective=objective)
     times: list[float] = []
-    while len(times) < WARM_UP_STEPS + TIMED_STEPS or (
-        sum(times) < TIMED_SECONDS and len(times) < MAX_TIMED_STEPS
-    ):
-        start = time.perf_counter()
-        engine.step(objective.shards(len(times)), 0.0)
-        times.append(time.perf_counter() - start)
+    with engine.running():
+        while len(times) < WARM_UP_STEPS + TIMED_STEPS or (
+            sum(times) < TIMED_SECONDS and len(times) < MAX_TIMED_STEPS
+        ):
+            start = time.perf_counter()
+            engine.step(objective.shards(len(times)), 0.0)
+            times.append(time.perf_counter() - start)
     model.params.vector[:] = before
     return max(round(60 * minutes / statistics.median(times[WARM_UP_STEPS:])), 1)
 

@@ -202,7 +202,9 @@ def test_a_changed_second_text_changes_the_result(name):
     before, again, after = (CONSUMERS[name](pairs) for pairs in (PAIRS, list(PAIRS), OTHER))
     assert_equal(before, again)
     if isinstance(before, np.ndarray) and before.shape == after.shape and len(before) == 4:
-        changed = (before != after).reshape(4, -1).any(axis=1)
+        # Not bits: another length gives the other rows other places in a product, and with some
+        # processors' BLAS the place decides the last digit.
+        changed = (abs(before - after) > 1e-6 * abs(before).max()).reshape(4, -1).any(axis=1)
         assert changed.tolist() == [False, False, True, False]
     else:
         with pytest.raises(AssertionError):

@@ -1,16 +1,19 @@
-"""Thread counts, ordered maps and ordered reduction."""
+"""Thread counts, ordered maps, and teams of threads."""
 
+import os
+import pickle
 import sys
 import threading
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minibert.runtime.threads import (
+    Team,
     number_of_threads,
     ordered_map,
-    ordered_reduce,
     threads_of_worker,
     usable_cores,
 )
@@ -72,7 +75,7 @@ def test_ordered_map_yields_in_order_with_at_most_threads_items_in_progress():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_ordered_reduce_consumes_in_order_on_the_thread_of_the_work(threads):
+def test_reduce_consumes_in_order_on_the_thread_of_the_work(threads):
     rng = np.random.default_rng(0)
     sizes = rng.integers(0, 400, 30)
     order, makers, in_progress, most = [], {}, set(), []
@@ -90,14 +93,14 @@ def test_ordered_reduce_consumes_in_order_on_the_thread_of_the_work(threads):
         order.append(i)
         in_progress.discard(i)
 
-    ordered_reduce(work, consume, 30, threads)
+    Team(threads).reduce(work, consume, 30)
     assert order == list(range(30))
     assert max(most) <= threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("where", ["work", "consume"])
-def test_ordered_reduce_stops_at_an_exception_and_raises_it(threads, where):
+def test_reduce_stops_at_an_exception_and_raises_it(threads, where):
     consumed = []
 
     def work(i):
@@ -109,7 +112,51 @@ def test_ordered_reduce_stops_at_an_exception_and_raises_it(threads, where):
             raise ArithmeticError("four")
         consumed.append(i)
 
+    team = Team(threads)
     with pytest.raises(ArithmeticError, match="four"):
-        ordered_reduce(work, consume, 20, threads)
+        team.reduce(work, consume, 20)
     assert consumed == [0, 1, 2, 3]
-    ordered_reduce(work, consume, 0, threads)
+    team.reduce(work, consume, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_run_all_returns_results_in_order_and_stops_at_an_exception(threads):
+    team, called = Team(threads), []
+
+    def job(i):
+        called.append(i)
+        if i == 4:
+            raise ArithmeticError("four")
+        return i * i
+
+    assert team.run_all([partial(job, i) for i in range(4)]) == [0, 1, 4, 9]
+    with pytest.raises(ArithmeticError, match="four"):
+        team.run_all([partial(job, i) for i in range(100)])
+    assert len(called) < 104
+    assert team.run_all([]) == []
+
+
+def test_a_team_uses_the_same_threads_again():
+    team, threads = Team(3), []
+    barrier = threading.Barrier(3)
+
+    def work():
+        barrier.wait()
+        threads.append(threading.get_ident())
+
+    for _ in range(4):
+        team.run(work)
+    assert len(set(threads)) == 3
+
+
+def test_a_team_and_its_copy_and_its_fork_have_threads_of_their_own():
+    team = Team(2)
+    assert team.run_all([threading.get_ident] * 2)
+    copied = pickle.loads(pickle.dumps(team))
+    assert copied.threads == 2
+    assert copied.run_all([lambda: 1] * 3) == [1, 1, 1]
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if not child:
+            os._exit(0 if team.run_all([lambda: 1] * 3) == [1, 1, 1] else 1)
+        assert os.waitpid(child, 0)[1] == 0
