@@ -126,10 +126,7 @@ class Parameters(Views):
     def __init__(
         self, layout: Layout, vector: Array | None = None, *, dtype: DTypeLike = np.float32
     ):
-        specs = {
-            name: ParameterSpec(spec) if isinstance(spec, tuple) else spec
-            for name, spec in layout.items()
-        }
+        specs = {n: ParameterSpec(s) if isinstance(s, tuple) else s for n, s in layout.items()}
         self.layout: dict[str, Spec] = specs
         self.specs = {n: s for n, s in specs.items() if isinstance(s, ParameterSpec)}
         self.shapes = {name: spec.shape for name, spec in self.specs.items()}

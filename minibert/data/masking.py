@@ -54,7 +54,7 @@ def mask_tokens(
     is_target = ranks < num_targets[:, None]
     labels = np.where(is_target, ids, IGNORED)
     draw = rng.random(ids.shape)
-    candidates = np.setdiff1d(np.arange(vocab_size), special_ids)
+    candidates = np.flatnonzero(~np.isin(np.arange(vocab_size), special_ids))
     noise = candidates[rng.integers(0, len(candidates), ids.shape)]
     input_ids = np.where(is_target & (draw < MASK_BELOW), mask_id, ids)
     input_ids = np.where(is_target & (draw >= MASK_BELOW) & (draw < NOISE_BELOW), noise, input_ids)

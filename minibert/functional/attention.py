@@ -1,6 +1,7 @@
 """Scaled dot-product attention, and the masked softmax inside it."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -126,22 +127,22 @@ def attention_forward(
 
 
 def attention_backward(
-    dout: Array, cache: AttentionCache, dscores: Array | None = None
-) -> tuple[Array, Array, Array]:
-    """Gradient of `attention_forward`: dquery, dkey and dvalue, in memory as (B, ·, K, H).
+    dout: Array, cache: AttentionCache, dscores: Array | None = None,
+    gradients: Sequence[Array] | None = None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Gradient of `attention_forward`: dquery, dkey and dvalue.
 
     Args:
         dout (B, K, R, H): the gradient of out.
         cache: of the forward.
         dscores (B, K, R, T): filled with the gradient of Q Kᵀ / √H, which is that of `bias`; None:
             not asked for.
+        gradients: memory for dquery, dkey and dvalue, (B, K, ·, H) each; None: new memory.
     """
     weights, mask, query, key, value = cache
     B, K, R, T = weights.shape
     H, scale = query.shape[-1], query.dtype.type(1 / math.sqrt(query.shape[-1]))
-    dquery, dkey, dvalue = (
-        np.empty((B, length, K, H), query.dtype).transpose(0, 2, 1, 3) for length in (R, T, T)
-    )
+    dquery, dkey, dvalue = gradients or [np.empty((B, K, n, H), query.dtype) for n in (R, T, T)]
     step = max(PIECE_ELEMENTS // (K * R * T), 1)
     for start in range(0, B, step):
         rows = slice(start, start + step)

@@ -17,7 +17,7 @@ IGNORED = -100  # the label of a position that does not count
 class CrossEntropyCache(NamedTuple):
     """What `cross_entropy_backward` needs."""
 
-    exponentials: Array  # (M, C), exp(logit - the row's largest)
+    exponentials: Array  # (M, C), exp(logit), or exp(logit - the row's largest)
     totals: Array  # (M,), their sums
     counted: Array  # the rows whose label counts
     labels: Array  # the labels of these
@@ -54,12 +54,16 @@ def cross_entropy_forward(
     scale = np.zeros(len(flat_labels))
     scale[counted] = own / denominator
     flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
-    largest = flat.max(axis=-1, keepdims=True)  # (M, 1); subtracted, so that exp can't overflow
+    # Where the sum over- or underflows, the row's largest logit is subtracted before exp.
+    largest = np.zeros(len(flat), flat.dtype)  # (M,)
     with np.errstate(over="ignore"):  # so far below the largest, -inf has the right share: 0
-        exponentials = flat - largest
-    picked = flat[counted, targets].astype(np.float64) - largest[counted, 0]
-    np.exp(exponentials, out=exponentials)
-    totals = exponentials.sum(axis=-1)  # (M,)
+        exponentials = np.exp(flat)
+        totals = exponentials.sum(axis=-1)  # (M,)
+        shifted = np.flatnonzero(~((totals > 1e-20) & (totals < 1e20)))
+        largest[shifted] = flat[shifted].max(axis=-1)
+        exponentials[shifted] = np.exp(flat[shifted] - largest[shifted, None])
+        totals[shifted] = exponentials[shifted].sum(axis=-1)
+    picked = flat[counted, targets].astype(np.float64) - largest[counted]
     loss = float((np.log(totals[counted]) - picked) @ scale[counted])
     return loss, CrossEntropyCache(exponentials, totals, counted, targets, scale, logits.shape)
 

@@ -85,7 +85,8 @@ class FeatureExtractor:
         self.skipped = 0  # tokens of each text that are not pooled: [CLS] and the prompt
         if prompt and not include_prompt:
             self.skipped = len(tokenizer.encode(prompt, max_length=self.max_length).input_ids) - 1
-        self.width = self._project(np.ones((1, self._pooled_width), np.float32)).shape[-1]
+        with np.errstate(all="ignore"):  # broken weights are reported when there are texts
+            self.width = self._project(np.ones((1, self._pooled_width), np.float32)).shape[-1]
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **options: Any) -> Self:

@@ -99,7 +99,10 @@ class Dense:
 
 def unit_length(x: Array) -> Array:
     """Return vectors (B, D) scaled to length 1; a vector of zeros stays as it is."""
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12).astype(x.dtype)
+    lengths = np.linalg.norm(
+        x.astype(np.float64), axis=-1, keepdims=True
+    )  # in float32 it overflows
+    return (x / np.maximum(lengths, 1e-12)).astype(x.dtype)
 
 
 def read_sentence_folder(folder: Path) -> SentenceFolder:

@@ -75,13 +75,13 @@ class SelfAttention:
             asking = gather_forward(x, site.rows)  # (B, R, D)
             (query,) = self._project(asking, weight[:D], bias[:D])
             key, value = self._project(x, weight[D:], bias[D:])
-        score_bias: Array | None = None
+        relative: Array | None = None
         if positions is not None:
             query = positions.turn(query, site.queries, site.tables)
             key = positions.turn(key, site.keys, site.tables)
-            score_bias = positions.scores(site)
+            relative = positions.scores(site)
         heads, cache = attention_forward(
-            query, key, value, site.mask, score_bias, self.rate, rng, keep
+            query, key, value, site.mask, relative, self.rate, rng, keep
         )
         merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
         out, _ = self.output.forward(params, merged)
@@ -101,18 +101,25 @@ class SelfAttention:
         # (B·R, D) -> (B, K, R, H)
         dheads = dmerged.reshape(B, R, K, D // K).transpose(0, 2, 1, 3)
         dscores = None if dsite is None else np.empty((B, K, R, T), dout.dtype)
-        dquery, dkey, dvalue = attention_backward(dheads, heads_cache, dscores)
+        # The gradients of roles that were projected together lie side by side: (B, ·, n, K, H).
+        lengths = [(T, 3)] if asking is None else [(R, 1), (T, 2)]
+        dprojected = [np.empty((B, length, n, K, D // K), dout.dtype) for length, n in lengths]
+        dquery, dkey, _ = droles = [
+            each[:, :, i].transpose(0, 2, 1, 3)  # (B, ·, K, H) -> (B, K, ·, H)
+            for each in dprojected for i in range(each.shape[2])
+        ]  # fmt: skip
+        attention_backward(dheads, heads_cache, dscores, droles)
         if positions is not None:
-            dquery = positions.turn_backward(dquery, site.queries, site.tables)
-            dkey = positions.turn_backward(dkey, site.keys, site.tables)
+            dquery[...] = positions.turn_backward(dquery, site.queries, site.tables)
+            dkey[...] = positions.turn_backward(dkey, site.keys, site.tables)
             if dscores is not None:
                 positions.scores_backward(dscores, site, dsite)
         weight, dweight, dbias = params[self.weight], grads.unwritten(self.weight), grads[self.bias]
         if asking is None:
-            return _unproject((dquery, dkey, dvalue), x, weight, dweight, dbias)
+            return _unproject(dprojected[0], x, weight, dweight, dbias)
         assert site.rows is not None
-        dx = _unproject((dkey, dvalue), x, weight[D:], dweight[D:], dbias[D:])
-        dasking = _unproject((dquery,), asking, weight[:D], dweight[:D], dbias[:D])
+        dx = _unproject(dprojected[1], x, weight[D:], dweight[D:], dbias[D:])
+        dasking = _unproject(dprojected[0], asking, weight[:D], dweight[:D], dbias[:D])
         gather_backward(dasking, site.rows, dx)
         return dx
 
@@ -133,14 +140,8 @@ class SelfAttention:
         return out.reshape(B, T, -1, self.count, D // self.count).transpose(2, 0, 3, 1, 4)
 
 
-def _unproject(
-    dheads: tuple[Array, ...], x: Array, weight: Array, dweight: Array, dbias: Array
-) -> Array:
-    """Gradient of `SelfAttention._project`, given (B, K, T, H) for each role: dx (B, T, D)."""
+def _unproject(dout: Array, x: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+    """Gradient of `SelfAttention._project`, given (B, T, n, K, H) of n roles: dx (B, T, D)."""
     B, T, D = x.shape
-    # (B, K, T, H) each -> (B, T, n, K, H)
-    dout = np.stack([dhead.transpose(0, 2, 1, 3) for dhead in dheads], axis=2)
-    dx = linear_backward(
-        dout.reshape(B * T, -1), x.reshape(B * T, D), weight, dweight, dbias
-    )  # (B·T, n·D) -> (B·T, D)
-    return dx.reshape(B, T, D)
+    rows, drows = x.reshape(B * T, D), dout.reshape(B * T, -1)  # (B·T, D), (B·T, n·D)
+    return linear_backward(drows, rows, weight, dweight, dbias).reshape(B, T, D)

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from minibert.functional import activate_backward, activate_forward, linear_backward, linear_forward
+from minibert.functional import activate_backward, activate_forward, linear_forward
 from minibert.layers.base import Site
 from minibert.layers.linear import Linear
 from minibert.parameters import Views
@@ -63,6 +63,5 @@ class FeedForward:
         drows = dout.reshape(len(cache.rows), -1)  # (..., D) -> (N, D)
         dactive = self.down.backward(drows, cache.active, params, grads)
         dz = activate_backward(dactive, cache.slope)
-        dweight, dbias = grads.unwritten(self.up.weight), grads[self.up.bias]
-        dx = linear_backward(dz, cache.rows, params[self.up.weight], dweight, dbias)
+        dx = self.up.backward(dz, cache.rows, params, grads)
         return dx.reshape(dout.shape)  # (N, D) -> (..., D)

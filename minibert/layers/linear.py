@@ -52,8 +52,8 @@ class Linear(WeightAndBias):
     def backward(self, dout: Array, cache: Array, params: Views, grads: Views) -> Array:
         """Gradient of `forward`: dx (..., I)."""
         rows = dout.reshape(-1, self.outputs)  # (..., O) -> (N, O)
-        dweight, dbias = grads.unwritten(self.weight), grads[self.bias]
-        dx = linear_backward(rows, cache, params[self.weight], dweight, dbias)
+        sums = grads.unwritten(self.weight), grads[self.bias]
+        dx = linear_backward(rows, cache, params[self.weight], *sums)
         return dx.reshape(*dout.shape[:-1], self.inputs)  # (N, I) -> (..., I)
 
 

@@ -6,7 +6,6 @@ from minibert.functional import (
     NormCache,
     activate_backward,
     activate_forward,
-    layer_norm_backward,
     layer_norm_forward,
     linear_backward,
     linear_forward,
@@ -86,9 +85,7 @@ class MaskedLMHead:
         drows = dlogits.reshape(len(rows), self.vocab_size)  # (..., V) -> (M, V)
         dtable = grads.unwritten(self.table) if self.table in grads else None
         dh = linear_backward(drows, h, params[self.table], dtable, grads[self.bias])
-        norm, dense = self.norm, self.dense
-        dactive = layer_norm_backward(dh, norm_cache, params[norm.weight], *norm.of(grads))
+        dactive = self.norm.backward(dh, norm_cache, params, grads)
         dz = activate_backward(dactive, slope)
-        dweight, dbias = grads.unwritten(dense.weight), grads[dense.bias]
-        dx = linear_backward(dz, rows, params[dense.weight], dweight, dbias)
-        return dx.reshape(*dlogits.shape[:-1], dense.inputs)  # (M, D) -> (..., D)
+        dx = self.dense.backward(dz, rows, params, grads)
+        return dx.reshape(*dlogits.shape[:-1], self.dense.inputs)  # (M, D) -> (..., D)

@@ -51,15 +51,16 @@ def unmerged(*arguments, **options):
     return heads.reshape(B, R, K, H).transpose(0, 2, 1, 3), cache
 
 
-def unmerged_backward(dheads, cache, dscores=None):
+def unmerged_backward(dheads, *arguments):
     """Return the right gradient of the wrong forward above."""
     B, K, R, H = dheads.shape
-    return attention_backward(dheads.transpose(0, 2, 1, 3).reshape(B, K, R, H), cache, dscores)
+    return attention_backward(dheads.transpose(0, 2, 1, 3).reshape(B, K, R, H), *arguments)
 
 
 def query_left_out(dheads, *arguments):
-    if len(dheads) == 3:
-        dheads = (0 * dheads[0], *dheads[1:])
+    if dheads.shape[2] == 3:
+        dheads = dheads.copy()
+        dheads[:, :, 0] = 0
     return RIGHT_UNPROJECT(dheads, *arguments)
 
 
