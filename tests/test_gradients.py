@@ -145,3 +145,38 @@ def test_the_gradient_of_a_tied_table_is_whole_and_of_other_tables_by_rows():
         engine = Engine(model, AdamW(model.params))
         engine.step(shards(2), 1e-3)
         assert len(engine.grads.nonzero_rows()) == expected
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan, 1e30, 1e-30, 1e-40])
+def test_hostile_gradients_have_the_norm_of_the_plain_vector(number):
+    grads, other = Gradients(LAYOUT), Gradients(LAYOUT)
+    plain = Parameters(LAYOUT)
+    for name, place in (("table", (2, 1)), ("bias", (0,))):
+        for each in (grads, other, plain):
+            target = each.rows(name, np.array([2])) if name == "table" else each[name]
+            with np.errstate(all="ignore"):
+                target[place] += number * (2 if each is plain else 1)
+    squares = sum(job() for job in grads.addition(other))
+    with np.errstate(all="ignore"):
+        found = clip_scale(grads.pieces(), 1.0, squares)
+        rtol = 1e-6 if number != 1e-40 else 1e-4  # a denormal number has few digits
+        np.testing.assert_allclose(found, clip_scale(plain.vector, 1.0), rtol=rtol)
+
+
+def test_a_loss_that_is_not_finite_leaves_parameters_and_the_next_step_as_they_are():
+    """The buffers of a failed step hold anything; nothing of it reaches the next step."""
+    results = []
+    for fails in (False, True):
+        model, shards = model_and_shards(BertForSequenceClassification)
+        engine = Engine(model, AdamW(model.params), threads=2)
+        engine.step(shards(3), 1e-2)
+        if fails:
+            table = model.params["bert.embeddings.word_embeddings.weight"]
+            before = table.copy()
+            table[...] = np.nan
+            with pytest.raises(FloatingPointError):
+                engine.step(shards(3), 1e-2)
+            table[...] = before
+        engine.step(shards(3), 1e-2)
+        results.append(model.params.vector.copy())
+    assert (results[0] == results[1]).all()
