@@ -12,21 +12,33 @@ order of the texts, is the same on all sides.
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.finetune --batch 16
     python -m benchmarks.finetune --long
+    python -m benchmarks.finetune --fit --rate 2e-4
 """
 
 import logging
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.harness import alternate, options, parse, ratios, report, spread, table, workers
+from benchmarks.harness import (
+    alternate,
+    elapsed,
+    options,
+    parse,
+    ratios,
+    report,
+    spread,
+    table,
+    workers,
+)
 from benchmarks.peers import about_numpy, about_torch, fused_adam, on_torch, update, use_torch
 from benchmarks.texts import labelled, minilm
-from minibert import BertForSequenceClassification, WordPieceTokenizer
+from minibert import BertForSequenceClassification, TextClassifier, WordPieceTokenizer
 from minibert.data.sampling import batch_indices, length_bucketed_batch, steps_per_epoch
 from minibert.data.tables import read_records
 from minibert.runtime.threads import usable_cores
@@ -51,9 +63,12 @@ def main() -> None:
         "--rate", type=float, default=1e-4, help="largest learning rate (default: %(default)s)"
     )
     parser.add_argument("--batch", type=int, default=32, help="texts in a step (%(default)s)")
+    parser.add_argument(
+        "--fit", action="store_true", help="TextClassifier.fit against three epochs"
+    )
     parser.add_argument("--long", action="store_true", help="long texts")
     o = parse(parser)
-    work = Work(o.long, o.texts or (64 if o.quick else None), o.batch, o.rate)
+    work = Work(o.long, o.texts or (64 if o.quick else None), o.batch, o.rate, o.fit)
     jobs = {
         "minibert": (ours, work),
         "PyTorch": (theirs, work),
@@ -89,25 +104,29 @@ class Work(NamedTuple):
         texts (int): number of training texts; None: all.
         batch (int): texts in a step.
         rate (float): largest learning rate.
+        fit (bool): minibert is `TextClassifier.fit` with its defaults, PyTorch a loop of three
+            epochs.
     """
 
     long: bool
     texts: int | None
     batch: int
     rate: float
+    fit: bool = False
 
     def examples(self) -> tuple[Examples, Examples]:
         """Return training examples in random order, and test examples."""
-        train, test = (
-            labelled(split) if self.long else short(split) for split in ("train", "test")
-        )
+        texts = labelled if self.long or self.fit else short
+        train, test = texts("train"), texts("test")
+        if self.fit:  # more texts than `short` has
+            train, test = beginnings(train), beginnings(test)
         order = np.random.default_rng(0).permutation(len(train))  # a file may be sorted by label
         return first(train.select(order), self.texts), test
 
     def settings(self, examples: Examples, tokens: float, seed: int) -> FineTuning:
         """Return the settings of one epoch over examples of some mean number of tokens."""
         return FineTuning(
-            steps=steps_per_epoch(len(examples), self.batch),
+            steps=steps_per_epoch(len(examples), self.batch) * (3 if self.fit else 1),
             batch_size=self.batch,
             learning_rate=self.rate,
             seed=seed,
@@ -123,8 +142,8 @@ def describe(work: Work) -> str:
     return (
         f"{len(train):,} training texts, {len(test):,} test texts, {len(set(train.labels))} "
         f"classes; {np.mean(tokens):.0f} tokens per text, from {min(tokens)} to {max(tokens)}; "
-        f"batches of {work.batch}, one epoch, warm-up to a learning rate of {work.rate:g} and "
-        "linear decay."
+        f"batches of {work.batch}{' (PyTorch), three epochs' if work.fit else ', one epoch'}, "
+        f"warm-up to a learning rate of {work.rate:g} and linear decay."
     )
 
 
@@ -135,7 +154,7 @@ def ours(work: Work) -> Iterator:
     tokenizer = WordPieceTokenizer.from_pretrained(minilm())
 
     def epoch(examples, seed):
-        model = classifier(task, seed)
+        model = new_classifier(task, seed)
         start = time.perf_counter()
         tokens = mean_tokens(task, examples, tokenizer, model)
         fine_tune(model, tokenizer, task, examples, work.settings(examples, tokens, seed))
@@ -144,8 +163,13 @@ def ours(work: Work) -> Iterator:
     epoch(first(train, 2 * work.batch), 0)  # warm-up
     yield about_numpy(usable_cores())
     for seed in count():
-        model, speed = epoch(train, seed)
-        yield speed, evaluate(model, tokenizer, task, test).figures()["accuracy"]
+        if work.fit:
+            classifier = TextClassifier("minilm", random_state=seed)
+            seconds = elapsed(partial(classifier.fit, train.texts, train.labels))
+            yield len(train) / seconds, classifier.score(test.texts, test.labels)
+        else:
+            model, speed = epoch(train, seed)
+            yield speed, evaluate(model, tokenizer, task, test).figures()["accuracy"]
 
 
 def theirs(work: Work, by_length: bool = False) -> Iterator:
@@ -164,7 +188,7 @@ def theirs(work: Work, by_length: bool = False) -> Iterator:
 
     def epoch(examples, seed):
         torch.manual_seed(seed)
-        model, how = on_torch(classifier(task, seed)), work.settings(examples, 0, seed)
+        model, how = on_torch(new_classifier(task, seed)), work.settings(examples, 0, seed)
         labels = torch.as_tensor([task.encode_label(label) for label in examples.labels])
         start = time.perf_counter()
         adam = fused_adam(torch, model)
@@ -200,9 +224,14 @@ def theirs(work: Work, by_length: bool = False) -> Iterator:
 def short(split: str) -> Examples:
     """Return the first words of one split of `corpora/situations` (Examples)."""
     rows = read_records(SITUATIONS / f"{split}.tsv", labelled=True)
+    return beginnings(Examples([row.text for row in rows], None, [row.label for row in rows]))
+
+
+def beginnings(examples: Examples) -> Examples:
+    """Return examples with the first words of each text only (Examples)."""
     lengths = cycle(WORDS)
-    texts = [" ".join(row.text.split()[: next(lengths)]) for row in rows]
-    return Examples(texts, None, [row.label for row in rows])
+    texts = [" ".join(text.split()[: next(lengths)]) for text in examples.texts]
+    return Examples(texts, None, examples.labels)
 
 
 def first(examples: Examples, count: int | None) -> Examples:
@@ -210,7 +239,7 @@ def first(examples: Examples, count: int | None) -> Examples:
     return examples.select(range(len(examples))[:count])
 
 
-def classifier(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
+def new_classifier(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
     """Return the checkpoint with a new classifier."""
     logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
     return BertForSequenceClassification.from_pretrained(minilm(), seed=seed, **task.config())
