@@ -94,7 +94,7 @@ def _add_execution_arguments(group: argparse._ArgumentGroup, evaluate_every: str
         "--shards",
         type=int,
         help="parts of a batch that are computed in parallel; fastest: one per core; more shards "
-        "need less memory (default: 4, or 2 for steps of fewer than 512 tokens)",
+        "need less memory (default: 4, or 2 for steps of fewer than 1,024 tokens)",
     )
     group.add_argument(
         "--threads",

@@ -322,12 +322,12 @@ def test_freeze_refuses_more_blocks_than_the_model_has(tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("words", "batch_size", "shards"), [(3, 16, 2), (29, 16, 2), (30, 16, 4), (60, 1, 1)]
+    ("words", "batch_size", "shards"), [(3, 16, 2), (61, 16, 2), (62, 16, 4), (60, 1, 1)]
 )
 def test_default_number_of_shards_follows_the_tokens_of_a_step(
     words, batch_size, shards, monkeypatch
 ):
-    """`[CLS]`, 30 words and `[SEP]` make 512 tokens of 16 texts; cores have no influence."""
+    """`[CLS]`, 62 words and `[SEP]` make 1,024 tokens of 16 texts; cores have no influence."""
     examples = Examples([" ".join(["red"] * words)] * 20, None, ["a", "b"] * 10)
     source = ModelSource(max_length=64)
     recipe = SimpleNamespace(batch_size=batch_size)
