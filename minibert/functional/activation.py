@@ -82,8 +82,8 @@ def activate_backward(dout: Array, slope: Array | None) -> Array:
 def _gelu(x: Array, slope: Array | None, work: Array) -> None:
     """Write gelu(x) over x, and gelu'(x) = Φ(x) + x · φ(x) over slope; φ is the density.
 
-    With a = |x|, x · Φ(x) = max(x, 0) - a · Q(a), which keeps its relative accuracy on the left,
-    where 1 + erf(x) would cancel.
+    With a = |x|, Φ(x) is Q(a) on the left, which keeps its relative accuracy, and 1 - Q(a) on the
+    right; both are |[x > 0] - Q(a)|.
     """
     k, coefficients = _TAIL_FLOAT32 if x.dtype.itemsize < 8 else _TAIL_FLOAT64
     a, tail, density = work
@@ -99,15 +99,13 @@ def _gelu(x: Array, slope: Array | None, work: Array) -> None:
     density *= a
     np.exp(density, out=density)  # exp(-x²/2), which Q and φ share
     tail *= density  # Q(a)
+    np.subtract(x > 0, tail, out=tail)
+    np.abs(tail, out=tail)  # Φ(x)
     if slope is not None:
         density *= 1 / math.sqrt(2 * math.pi)  # φ(x)
         density *= x
-        np.subtract(x > 0, tail, out=slope)
-        np.abs(slope, out=slope)  # Φ(x): |1 - Q| on the right, |0 - Q| on the left
-        slope += density
-    tail *= a
-    np.maximum(x, 0, out=x)
-    x -= tail
+        np.add(tail, density, out=slope)
+    x *= tail
 
 
 def _gelu_new(x: Array, slope: Array | None, work: Array) -> None:

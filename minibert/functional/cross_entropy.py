@@ -64,7 +64,7 @@ def cross_entropy_forward(
         exponentials[shifted] = np.exp(flat[shifted] - largest[shifted, None])
         totals[shifted] = exponentials[shifted].sum(axis=-1)
     picked = flat[counted, targets].astype(np.float64) - largest[counted]
-    loss = float((np.log(totals[counted]) - picked) @ scale[counted])
+    loss = float((np.log(totals[counted].astype(np.float64)) - picked) @ scale[counted])
     return loss, CrossEntropyCache(exponentials, totals, counted, targets, scale, logits.shape)
 
 
