@@ -7,7 +7,7 @@ texts document a module, which is to be predicted. minibert buckets texts by len
 does. PyTorch, with transformers' model and tokenizer, shuffles the texts and pads each batch to its
 longest text, as transformers' Trainer does by default; "PyTorch, sorted" uses minibert's batches. A
 round is one epoch from the checkpoint. Its seed, which decides the new classifier's weights and the
-order of the texts, is the same on all sides.
+order of the texts, is the same on all sides. `--avx2` keeps all sides from using AVX-512.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.finetune --batch 16
@@ -43,7 +43,7 @@ HEADS = ("side", "texts/s", "minibert / side", "accuracy")
 
 def main() -> None:
     """Fine-tune on all sides alternately and print the table."""
-    parser = options(__doc__)
+    parser = options(__doc__, can_limit=True)
     parser.add_argument(
         "--texts", type=int, help="number of training texts (default: all; --quick: 64)"
     )
@@ -52,8 +52,11 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=32, help="texts in a step (%(default)s)")
     parser.add_argument("--long", action="store_true", help="long texts")
+    parser.add_argument("--dropout", type=float, default=0.1, help="(default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="of every side (default: one per core)")
     o = parse(parser)
-    work = Work(o.long, o.texts or (64 if o.quick else None), o.batch, o.rate)
+    texts, threads = o.texts or (64 if o.quick else None), o.threads or usable_cores()
+    work = Work(o.long, texts, o.batch, o.rate, o.dropout, threads)
     jobs = {
         "minibert": (ours, work),
         "PyTorch": (theirs, work),
@@ -74,7 +77,7 @@ def main() -> None:
     ]
     report(
         o,
-        "Fine-tuning a real checkpoint",
+        f"Fine-tuning a real checkpoint, {'long' if o.long else 'short'} texts",
         table(HEADS, rows),
         describe(work),
         table(("side", ""), about.items()),
@@ -89,12 +92,16 @@ class Work(NamedTuple):
         texts (int): number of training texts; None: all.
         batch (int): texts in a step.
         rate (float): largest learning rate.
+        dropout (float): dropout rate of training.
+        threads (int): threads of every side.
     """
 
     long: bool
     texts: int | None
     batch: int
     rate: float
+    dropout: float
+    threads: int
 
     def examples(self) -> tuple[Examples, Examples]:
         """Return training examples in random order, and test examples."""
@@ -114,6 +121,14 @@ class Work(NamedTuple):
             shards=default_shards(self.batch, tokens),
         )
 
+    def model(self, task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
+        """Return the checkpoint with a new classifier."""
+        logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
+        rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), self.dropout)
+        return BertForSequenceClassification.from_pretrained(
+            minilm(), seed=seed, **rates, **task.config()
+        )
+
 
 def describe(work: Work) -> str:
     """Return a description of the texts (str)."""
@@ -124,7 +139,7 @@ def describe(work: Work) -> str:
         f"{len(train):,} training texts, {len(test):,} test texts, {len(set(train.labels))} "
         f"classes; {np.mean(tokens):.0f} tokens per text, from {min(tokens)} to {max(tokens)}; "
         f"batches of {work.batch}, one epoch, warm-up to a learning rate of {work.rate:g} and "
-        "linear decay."
+        f"linear decay, dropout {work.dropout:g}."
     )
 
 
@@ -135,14 +150,15 @@ def ours(work: Work) -> Iterator:
     tokenizer = WordPieceTokenizer.from_pretrained(minilm())
 
     def epoch(examples, seed):
-        model = classifier(task, seed)
+        model = work.model(task, seed)
         start = time.perf_counter()
         tokens = mean_tokens(task, examples, tokenizer, model)
-        fine_tune(model, tokenizer, task, examples, work.settings(examples, tokens, seed))
+        settings = work.settings(examples, tokens, seed)
+        fine_tune(model, tokenizer, task, examples, settings, threads=work.threads)
         return model, len(examples) / (time.perf_counter() - start)
 
     epoch(first(train, 2 * work.batch), 0)  # warm-up
-    yield about_numpy(usable_cores())
+    yield about_numpy(work.threads)
     for seed in count():
         model, speed = epoch(train, seed)
         yield speed, evaluate(model, tokenizer, task, test).figures()["accuracy"]
@@ -150,7 +166,7 @@ def ours(work: Work) -> Iterator:
 
 def theirs(work: Work, by_length: bool = False) -> Iterator:
     """PyTorch: yield a description, then texts/s and the accuracy of each round."""
-    torch = use_torch()
+    torch = use_torch(work.threads)
     from transformers import AutoTokenizer
 
     (train, test), B = work.examples(), work.batch
@@ -164,7 +180,7 @@ def theirs(work: Work, by_length: bool = False) -> Iterator:
 
     def epoch(examples, seed):
         torch.manual_seed(seed)
-        model, how = on_torch(classifier(task, seed)), work.settings(examples, 0, seed)
+        model, how = on_torch(work.model(task, seed)), work.settings(examples, 0, seed)
         labels = torch.as_tensor([task.encode_label(label) for label in examples.labels])
         start = time.perf_counter()
         adam = fused_adam(torch, model)
@@ -208,12 +224,6 @@ def short(split: str) -> Examples:
 def first(examples: Examples, count: int | None) -> Examples:
     """Return the first examples, all if `count` is None."""
     return examples.select(range(len(examples))[:count])
-
-
-def classifier(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
-    """Return the checkpoint with a new classifier."""
-    logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
-    return BertForSequenceClassification.from_pretrained(minilm(), seed=seed, **task.config())
 
 
 if __name__ == "__main__":

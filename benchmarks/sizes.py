@@ -25,11 +25,15 @@ B, T, MASKED, V = 4, 128, 20, 30522
 def main():
     """Run each size in new processes and print the rows of the table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("sizes", nargs="*", default=["base", "large"])
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--processes", type=int, default=2, help="per side (default: %(default)s)")
+    options.add_argument("sizes", nargs="*", help="(default: base large; --quick: base)")
+    options.add_argument("--quick", action="store_true", help="a short run, as a test")
+    options.add_argument("--rounds", type=int, help="(default: 5; --quick: 1)")
+    options.add_argument("--processes", type=int, help="per side (default: 2; --quick: 1)")
     options.add_argument("--side", choices=SIDES, help="measure this side in this process")
     o = options.parse_args()
+    o.sizes = o.sizes or (["base"] if o.quick else ["base", "large"])
+    o.rounds = o.rounds or (1 if o.quick else 5)
+    o.processes = o.processes or (1 if o.quick else 2)
     if o.side:
         print(*measure(SIDES[o.side], o.sizes[0], o.rounds))
         return
