@@ -271,6 +271,7 @@ def parse(parser: argparse.ArgumentParser, rounds: int = 5) -> argparse.Namespac
 
 def report(o: argparse.Namespace, title: str, *parts: str, method: str = METHOD) -> None:
     """Print the parts of a result below a title, and write them to `--out`."""
+    title += ", limited to AVX2" * o.avx2
     warning = ["A quick run, as a test of the script: its figures mean nothing."] * o.quick
     limit = ["NumPy, OpenBLAS and PyTorch were limited to AVX2."] * o.avx2
     others = f"Other processes used {spread(o.others, '.0%')} of the machine."
