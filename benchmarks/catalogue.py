@@ -18,10 +18,11 @@ class Benchmark(NamedTuple):
     quick: str = ""
     module: str = ""
 
-    def command(self) -> list[str]:
-        """Return the arguments of Python for a quick run (list of str)."""
+    def command(self, is_quick: bool = True) -> list[str]:
+        """Return the arguments of Python for a quick run, or for a full one (list of str)."""
         module = f"benchmarks.{self.module or self.name}"
-        return ["-m", module, *self.arguments.split(), *self.quick.split(), "--quick"]
+        quick = [*self.quick.split(), "--quick"] * is_quick
+        return ["-m", module, *self.arguments.split(), *quick]
 
 
 TINY = "--models tiny"

@@ -25,9 +25,14 @@ class Ratio(NamedTuple):
     high: float
 
 
+def path_of(name: str) -> Path:
+    """Return the file of a stored result (Path)."""
+    return FOLDER / f"{name}.md"
+
+
 def stored_result(name: str) -> str | None:
     """Return the text of a stored result, None if there is none."""
-    path = FOLDER / f"{name}.md"
+    path = path_of(name)
     return path.read_text("utf-8") if path.exists() else None
 
 

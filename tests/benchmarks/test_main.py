@@ -33,13 +33,14 @@ def test_compare_shows_both_ratios_and_whether_they_are_near():
 def test_command_of_a_quick_run():
     benchmark = Benchmark("a", "--b 1", "--c 2", "d")
     assert benchmark.command() == ["-m", "benchmarks.d", "--b", "1", "--c", "2", "--quick"]
+    assert benchmark.command(is_quick=False) == ["-m", "benchmarks.d", "--b", "1"]
     assert Benchmark("a").command() == ["-m", "benchmarks.a", "--quick"]
 
 
 class Script(Benchmark):
     """A benchmark whose script is given as code."""
 
-    def command(self):
+    def command(self, is_quick=True):
         return ["-c", self.arguments]
 
 
@@ -67,6 +68,14 @@ def test_a_script_that_fails_is_shown_and_named(scripts, capsys):
     assert "broken" in out
     assert "bad failed with exit status 1" in out
     assert out.splitlines()[-1] == "failed: bad"
+
+
+def test_store_replaces_the_result_of_a_script_that_ran(scripts, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "path_of", lambda name: tmp_path / name)
+    assert main(["--only", "good"]) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert main(["--store"]) == 1
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"good": result(A=1.0)}
 
 
 def test_an_unknown_name_is_refused(scripts, capsys):

@@ -69,7 +69,11 @@ def test_the_catalogue_contains_every_script_that_measures():
 
 def has_quick_run(path: Path) -> bool:
     source = path.read_text("utf-8")
-    return "def main(" in source and ("o.quick" in source or "options(__doc__)" in source)
+    return (
+        "def main(" in source
+        and path.stem != "__main__"
+        and ("o.quick" in source or "options(__doc__" in source)
+    )
 
 
 def test_every_result_with_ratios_belongs_to_a_benchmark():
