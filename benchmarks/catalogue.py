@@ -39,7 +39,7 @@ BENCHMARKS = (
     Benchmark("memory"),
     Benchmark("ranks"),
     Benchmark("scaling"),
-    Benchmark("sizes"),
+    Benchmark("sizes", quick="--rounds 1"),
     Benchmark("tokenizer"),
     Benchmark("train_step", quick=TINY),
     Benchmark("train_step_avx2", "--avx2", EAGER, "train_step"),

@@ -55,8 +55,9 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=0.1, help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, help="of every side (default: one per core)")
     o = parse(parser)
-    texts, threads = o.texts or (64 if o.quick else None), o.threads or usable_cores()
-    work = Work(o.long, texts, o.batch, o.rate, o.dropout, threads)
+    few = 64 if o.quick else None
+    threads = o.threads or usable_cores()
+    work = Work(o.long, o.texts or few, few, o.batch, o.rate, o.dropout, threads)
     jobs = {
         "minibert": (ours, work),
         "PyTorch": (theirs, work),
@@ -90,6 +91,7 @@ class Work(NamedTuple):
     Attributes:
         long (bool): long texts instead of short ones.
         texts (int): number of training texts; None: all.
+        tests (int): number of test texts; None: all.
         batch (int): texts in a step.
         rate (float): largest learning rate.
         dropout (float): dropout rate of training.
@@ -98,6 +100,7 @@ class Work(NamedTuple):
 
     long: bool
     texts: int | None
+    tests: int | None
     batch: int
     rate: float
     dropout: float
@@ -109,7 +112,7 @@ class Work(NamedTuple):
             labelled(split) if self.long else short(split) for split in ("train", "test")
         )
         order = np.random.default_rng(0).permutation(len(train))  # a file may be sorted by label
-        return first(train.select(order), self.texts), test
+        return first(train.select(order), self.texts), first(test, self.tests)
 
     def settings(self, examples: Examples, tokens: float, seed: int) -> FineTuning:
         """Return the settings of one epoch over examples of some mean number of tokens."""
