@@ -11,12 +11,11 @@ trained from scratch for each number of steps, with its own learning-rate schedu
 """
 
 import argparse
-import os
-import platform
 import time
 
 import numpy as np
 
+from benchmarks.harness import machine
 from benchmarks.markov import HiddenMarkov
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
@@ -59,8 +58,7 @@ def main():
     ids, labels = mask_sentences(words, generator(SEED, "evaluation", 1))
     masked = labels[:, 1:-1] != IGNORED
     limit = LANGUAGE.best_loss(words, masked)
-    print(f"{platform.python_implementation()} {platform.python_version()}, "
-          f"NumPy {np.__version__}, {os.cpu_count()} cores")  # fmt: skip
+    print("# Distance to the Bayes-optimal loss\n")
     print(f"{masked.sum():,} masked words in {HELD_OUT:,} sentences\n")
     print("| prediction from | loss | above the limit |\n|---|---|---|")
     for name, loss in {**baselines(words, masked), "all visible words": limit}.items():
@@ -77,7 +75,7 @@ def main():
         gaps = " | ".join(f"{loss - limit:.3f}" for loss in losses)
         print(f"| {layers} × {width} | {model.params.vector.size:,} | {gaps} | {losses[-1]:.3f} | "
               f"{time.perf_counter() - begun:.0f} |", flush=True)  # fmt: skip
-    print(f"\n{time.perf_counter() - start:.0f} s in total")
+    print(f"\n{time.perf_counter() - start:.0f} s in total; NumPy {np.__version__}.\n\n{machine()}")
 
 
 def trained(layers, width, steps, peak):

@@ -36,7 +36,7 @@ CORPUS = Path(__file__).parents[1] / "corpora" / "situations"
 
 def main() -> None:
     """Train all sides alternately and print both tables."""
-    o = parse(options(__doc__))
+    o = parse(options(__doc__, can_limit=True))
     train, test = sentences("train"), sentences("test")
     sizes = [16, 24] if o.quick else [50, 100, 300, len(train)]
     epochs = 1 if o.quick else None

@@ -7,7 +7,7 @@ texts document a module, which is to be predicted. minibert buckets texts by len
 does. PyTorch, with transformers' model and tokenizer, shuffles the texts and pads each batch to its
 longest text, as transformers' Trainer does by default; "PyTorch, sorted" uses minibert's batches. A
 round is one epoch from the checkpoint. Its seed, which decides the new classifier's weights and the
-order of the texts, is the same on all sides.
+order of the texts, is the same on all sides. `--avx2` keeps all sides from using AVX-512.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.finetune --batch 16
@@ -55,7 +55,7 @@ HEADS = ("side", "texts/s", "minibert / side", "accuracy")
 
 def main() -> None:
     """Fine-tune on all sides alternately and print the table."""
-    parser = options(__doc__)
+    parser = options(__doc__, can_limit=True)
     parser.add_argument(
         "--texts", type=int, help="number of training texts (default: all; --quick: 64)"
     )
@@ -67,8 +67,12 @@ def main() -> None:
         "--fit", action="store_true", help="TextClassifier.fit against three epochs"
     )
     parser.add_argument("--long", action="store_true", help="long texts")
+    parser.add_argument("--dropout", type=float, default=0.1, help="(default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="of every side (default: one per core)")
     o = parse(parser)
-    work = Work(o.long, o.texts or (64 if o.quick else None), o.batch, o.rate, o.fit)
+    few = 64 if o.quick else None
+    threads = o.threads or usable_cores()
+    work = Work(o.long, o.texts or few, few, o.batch, o.rate, o.dropout, threads, o.fit)
     jobs = {
         "minibert": (ours, work),
         "PyTorch": (theirs, work),
@@ -89,7 +93,7 @@ def main() -> None:
     ]
     report(
         o,
-        "Fine-tuning a real checkpoint",
+        f"Fine-tuning a real checkpoint, {'long' if o.long else 'short'} texts",
         table(HEADS, rows),
         describe(work),
         table(("side", ""), about.items()),
@@ -102,16 +106,22 @@ class Work(NamedTuple):
     Attributes:
         long (bool): long texts instead of short ones.
         texts (int): number of training texts; None: all.
+        tests (int): number of test texts; None: all.
         batch (int): texts in a step.
         rate (float): largest learning rate.
+        dropout (float): dropout rate of training.
+        threads (int): threads of every side.
         fit (bool): minibert is `TextClassifier.fit` with its defaults, PyTorch a loop of three
             epochs.
     """
 
     long: bool
     texts: int | None
+    tests: int | None
     batch: int
     rate: float
+    dropout: float
+    threads: int
     fit: bool = False
 
     def examples(self) -> tuple[Examples, Examples]:
@@ -121,7 +131,7 @@ class Work(NamedTuple):
         if self.fit:  # more texts than `short` has
             train, test = beginnings(train), beginnings(test)
         order = np.random.default_rng(0).permutation(len(train))  # a file may be sorted by label
-        return first(train.select(order), self.texts), test
+        return first(train.select(order), self.texts), first(test, self.tests)
 
     def settings(self, examples: Examples, tokens: float, seed: int) -> FineTuning:
         """Return the settings of one epoch over examples of some mean number of tokens."""
@@ -131,6 +141,14 @@ class Work(NamedTuple):
             learning_rate=self.rate,
             seed=seed,
             shards=default_shards(self.batch, tokens),
+        )
+
+    def model(self, task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
+        """Return the checkpoint with a new classifier."""
+        logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
+        rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), self.dropout)
+        return BertForSequenceClassification.from_pretrained(
+            minilm(), seed=seed, **rates, **task.config()
         )
 
 
@@ -143,7 +161,7 @@ def describe(work: Work) -> str:
         f"{len(train):,} training texts, {len(test):,} test texts, {len(set(train.labels))} "
         f"classes; {np.mean(tokens):.0f} tokens per text, from {min(tokens)} to {max(tokens)}; "
         f"batches of {work.batch}{' (PyTorch), three epochs' if work.fit else ', one epoch'}, "
-        f"warm-up to a learning rate of {work.rate:g} and linear decay."
+        f"warm-up to a learning rate of {work.rate:g} and linear decay, dropout {work.dropout:g}."
     )
 
 
@@ -154,17 +172,18 @@ def ours(work: Work) -> Iterator:
     tokenizer = WordPieceTokenizer.from_pretrained(minilm())
 
     def epoch(examples, seed):
-        model = new_classifier(task, seed)
+        model = work.model(task, seed)
         start = time.perf_counter()
         tokens = mean_tokens(task, examples, tokenizer, model)
-        fine_tune(model, tokenizer, task, examples, work.settings(examples, tokens, seed))
+        settings = work.settings(examples, tokens, seed)
+        fine_tune(model, tokenizer, task, examples, settings, threads=work.threads)
         return model, len(examples) / (time.perf_counter() - start)
 
     epoch(first(train, 2 * work.batch), 0)  # warm-up
-    yield about_numpy(usable_cores())
+    yield about_numpy(work.threads)
     for seed in count():
         if work.fit:
-            classifier = TextClassifier("minilm", random_state=seed)
+            classifier = TextClassifier("minilm", random_state=seed, threads=work.threads)
             seconds = elapsed(partial(classifier.fit, train.texts, train.labels))
             yield len(train) / seconds, classifier.score(test.texts, test.labels)
         else:
@@ -174,7 +193,7 @@ def ours(work: Work) -> Iterator:
 
 def theirs(work: Work, by_length: bool = False) -> Iterator:
     """PyTorch: yield a description, then texts/s and the accuracy of each round."""
-    torch = use_torch()
+    torch = use_torch(work.threads)
     from transformers import AutoTokenizer
 
     (train, test), B = work.examples(), work.batch
@@ -188,7 +207,7 @@ def theirs(work: Work, by_length: bool = False) -> Iterator:
 
     def epoch(examples, seed):
         torch.manual_seed(seed)
-        model, how = on_torch(new_classifier(task, seed)), work.settings(examples, 0, seed)
+        model, how = on_torch(work.model(task, seed)), work.settings(examples, 0, seed)
         labels = torch.as_tensor([task.encode_label(label) for label in examples.labels])
         start = time.perf_counter()
         adam = fused_adam(torch, model)
@@ -237,12 +256,6 @@ def beginnings(examples: Examples) -> Examples:
 def first(examples: Examples, count: int | None) -> Examples:
     """Return the first examples, all if `count` is None."""
     return examples.select(range(len(examples))[:count])
-
-
-def new_classifier(task: SingleLabelTask, seed: int) -> BertForSequenceClassification:
-    """Return the checkpoint with a new classifier."""
-    logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
-    return BertForSequenceClassification.from_pretrained(minilm(), seed=seed, **task.config())
 
 
 if __name__ == "__main__":

@@ -20,9 +20,12 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks import avx2
 from minibert.runtime.threads import usable_cores
 
 PAUSE = 0.5  # seconds between two rounds, until the threads of the last one sleep
+METHOD = """Medians, with minimum and maximum; ratios are computed within a round. Each side runs in
+its own process, one at a time, alternately, {} rounds."""
 
 
 class Missing(Exception):
@@ -76,12 +79,14 @@ def _serve(pipe, job, args):
     try:
         before = clocks()
         for found in job(*args):
+            if avx2.is_limited():
+                avx2.check()
             pipe.send((found, busy_share(before)))
             pipe.recv()
             before = clocks()
     except EOFError:  # the pipe was closed: no more rounds
         pass
-    except ImportError as error:
+    except (ImportError, Missing) as error:
         pipe.send((Missing(str(error)), 0))
     except Exception as error:
         pipe.send((RuntimeError(f"{type(error).__name__}: {error}"), 0))
@@ -206,9 +211,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence]) -> str:
 
 
 def processor() -> str:
-    """Return the name of the processor (str)."""
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return found[1].strip() if found else "an unknown processor"
+    """Return the name of the processor, and whether it has AVX-512 (str)."""
+    text = Path("/proc/cpuinfo").read_text()
+    found = re.search(r"model name\s*: (.*)", text)
+    name = found[1].strip() if found else "an unknown processor"
+    return f"{name} {'with' if ' avx512f ' in text else 'without'} AVX-512"
 
 
 def memory_mib(field: str = "VmHWM") -> float:
@@ -235,12 +242,20 @@ def machine() -> str:
     )
 
 
-def options(doc: str) -> argparse.ArgumentParser:
-    """Return the parser of a script with this docstring (ArgumentParser)."""
+def options(doc: str, can_limit: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of a script (ArgumentParser).
+
+    Args:
+        doc (str): the script's docstring.
+        can_limit (bool): offer `--avx2`; all processes that count must be a `Worker`.
+    """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a short run, as a test of the script")
     parser.add_argument("--out", type=Path, help="also write the result to this file")
     parser.add_argument("--rounds", type=int, help="number of rounds (--quick: 2)")
+    if can_limit:
+        parser.add_argument("--avx2", action="store_true", help="use no AVX-512, on any side")
+    parser.set_defaults(avx2=False)
     return parser
 
 
@@ -249,18 +264,26 @@ def parse(parser: argparse.ArgumentParser, rounds: int = 5) -> argparse.Namespac
     o = parser.parse_args()
     o.rounds = o.rounds or (2 if o.quick else rounds)
     o.others = []
+    if o.avx2:
+        avx2.limit()
     return o
 
 
-def report(o: argparse.Namespace, title: str, *parts: str) -> None:
+def report(o: argparse.Namespace, title: str, *parts: str, method: str = METHOD) -> None:
     """Print the parts of a result below a title, and write them to `--out`."""
+    title += ", limited to AVX2" * o.avx2
     warning = ["A quick run, as a test of the script: its figures mean nothing."] * o.quick
-    method = (
-        "Medians, with minimum and maximum; ratios are computed within a round. Each side runs in "
-        f"its own process, one at a time, alternately, {o.rounds} rounds."
-    )
+    limit = ["NumPy, OpenBLAS and PyTorch were limited to AVX2."] * o.avx2
     others = f"Other processes used {spread(o.others, '.0%')} of the machine."
-    paragraphs = (f"# {title}", *warning, *parts, method, others, machine())
+    paragraphs = (
+        f"# {title}",
+        *warning,
+        *parts,
+        *limit,
+        method.format(o.rounds),
+        others,
+        machine(),
+    )
     text = "\n\n".join(part.strip() for part in paragraphs) + "\n"
     print(text)
     if o.out:

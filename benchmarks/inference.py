@@ -2,31 +2,46 @@
 
 All three run the same real checkpoint with 6 layers of hidden size 384 on the same 1,000 sentences
 of Python's and NumPy's documentation, tokenization included, and must compute the same vectors.
-They alternate in one process, with a pause after each. PyTorch runs sentence-transformers with its
-defaults; ONNX Runtime runs the exported graph with its fastest batch size, on ids by `tokenizers`.
-Then each side loads the checkpoint in a new process, to measure time and memory.
+PyTorch runs sentence-transformers with its defaults; ONNX Runtime runs the exported graph with its
+fastest batch size, on ids by `tokenizers`. Then each side loads the checkpoint in a new process, to
+measure time and memory. `--avx2` keeps all sides from using AVX-512; it leaves out ONNX Runtime,
+which cannot be limited.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     pip install sentence-transformers onnx onnxscript onnxruntime
     python -m benchmarks.inference
 """
 
-import argparse
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import warnings
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import PAUSE, elapsed, ratios, spread
+from benchmarks import avx2
+from benchmarks.harness import (
+    Missing,
+    alternate,
+    elapsed,
+    options,
+    parse,
+    ratios,
+    report,
+    spread,
+    table,
+    workers,
+)
+from benchmarks.peers import about_numpy, about_torch, use_torch
+from benchmarks.texts import minilm
+from minibert.runtime.threads import usable_cores
 
 SENTENCES = 1000
+SPEED_HEADS = ("side", "sentences/s", "minibert / side")
+LOADING_HEADS = ("side", "seconds", "peak, MiB", "MiB before")
 LOAD = {
     "minibert": "from minibert.inference.features import FeatureExtractor as F; start(); "
     "run = F.from_pretrained(FOLDER)",
@@ -45,14 +60,18 @@ def peak():
 FOLDER, ONNX = {paths!r}
 {load}
 run(["one sentence"])
-print(time.perf_counter() - clock, before, peak())
+found = time.perf_counter() - clock, before, peak()
+from benchmarks import avx2
+if avx2.is_limited():
+    avx2.check()
+print(*found)
 """
 
 
 class Onnx:
     """Embeds texts with ONNX Runtime: `tokenizers`, length-sorted batches, mean pooling."""
 
-    def __init__(self, folder, graph, batch_size=32):
+    def __init__(self, folder, graph, batch_size=32, threads=0):
         import onnxruntime
         from tokenizers import Tokenizer
 
@@ -60,7 +79,9 @@ class Onnx:
         self.tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
         self.tokenizer.enable_truncation(256)
         self.tokenizer.no_padding()
-        self.session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        how = onnxruntime.SessionOptions()
+        how.intra_op_num_threads = threads  # 0: one per core
+        self.session = onnxruntime.InferenceSession(graph, how, providers=["CPUExecutionProvider"])
 
     def __call__(self, texts):
         encodings = self.tokenizer.encode_batch(texts)
@@ -80,30 +101,56 @@ class Onnx:
         return vectors
 
 
-def main():
-    """Run the rounds and print the results."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--only", nargs="+", choices=LOAD, default=list(LOAD))
-    o = options.parse_args()
-    warnings.simplefilter("ignore")
-    from benchmarks.texts import minilm
-
-    folder = str(minilm())
-    texts = sentences()
+def main() -> None:
+    """Embed on all sides alternately, load on each, and print both tables."""
+    parser = options(__doc__, can_limit=True)
+    parser.add_argument("--sides", nargs="+", choices=LOAD, default=list(LOAD))
+    parser.add_argument("--threads", type=int, help="of every side (default: one per core)")
+    o = parse(parser, rounds=7)
+    o.threads = o.threads or usable_cores()
+    texts = sentences()[:: 10 if o.quick else 1]
     with tempfile.TemporaryDirectory() as temporary:
-        graph = str(Path(temporary) / "model.onnx")
-        if "ONNX Runtime" in o.only:
-            export(folder, graph)
-        paths = (folder, graph)
-        compare({name: side(name, folder, graph, texts) for name in o.only}, texts, o.rounds)
-        for name in o.only:
-            found = [load_once(name, paths) for _ in range(3)]
-            seconds, before, peak = (
-                statistics.median(values) for values in zip(*found, strict=True)
-            )
-            print(f"{name:13} loads the checkpoint and embeds a sentence in {seconds:5.2f} s; "
-                  f"peak memory {peak:4.0f} MiB, before loading {before:4.0f} MiB")  # fmt: skip
+        paths = (str(minilm()), str(Path(temporary) / "model.onnx"))
+        jobs = {side: (embed, side, paths, texts, o.threads) for side in o.sides}
+        with workers(jobs) as (running, missing):
+            check_equal({side: worker.ready[1] for side, worker in running.items()})
+            about = {side: worker.ready[0] for side, worker in running.items()} | missing
+            speeds = alternate(o, running)
+        loaded = {side: [load(side, paths) for _ in range(2 if o.quick else 3)] for side in speeds}
+    words = sum(len(text.split()) for text in texts)
+    note = f"all-MiniLM-L6-v2, {len(texts):,} sentences of {words:,} words, with tokenization."
+    report(
+        o,
+        "Embedding sentences",
+        table(SPEED_HEADS, compare(speeds)),
+        note,
+        "Loading the checkpoint and embedding one sentence, imports excluded:",
+        table(LOADING_HEADS, loading(loaded)),
+        table(("side", ""), about.items()),
+    )
+
+
+def compare(speeds: dict[str, list[float]]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table of speeds."""
+    for side, values in speeds.items():
+        own = side == "minibert" or "minibert" not in speeds
+        ratio = "" if own else spread(ratios(speeds["minibert"], values))
+        yield side, spread(values, ",.0f"), ratio
+
+
+def loading(loaded: dict[str, list[Sequence[float]]]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table of loading."""
+    for side, rounds in loaded.items():
+        seconds, before, peak = zip(*rounds, strict=True)
+        yield side, spread(seconds), spread(peak, ",.0f"), spread(before, ",.0f")
+
+
+def check_equal(vectors: dict[str, np.ndarray]) -> None:
+    """Check that all sides computed the same vectors (texts, D)."""
+    first = next(iter(vectors.values()))
+    for side, theirs in vectors.items():
+        cosine = (first * theirs).sum(axis=-1).min()
+        assert cosine > 0.99999, f"{side}: expected equal vectors, got a cosine of {cosine}"
 
 
 def sentences():
@@ -116,39 +163,48 @@ def sentences():
     return distinct[:: len(distinct) // SENTENCES][:SENTENCES]
 
 
-def side(name, folder, graph, texts):
-    """Return the function that embeds texts, by the name of a side."""
-    if name == "minibert":
-        from minibert.inference.features import FeatureExtractor
+def embed(side: str, paths: tuple[str, str], texts: list[str], threads: int) -> Iterator:
+    """One side: yield a description and the vectors, then the sentences/s of each round."""
+    about, run = SIDES[side](*paths, texts, threads)
+    yield about, run(texts)  # also a warm-up
+    while True:
+        yield len(texts) / elapsed(partial(run, texts))
 
-        return FeatureExtractor.from_pretrained(folder)
-    if name == "PyTorch":
-        from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(folder, device="cpu").encode
+def ours(folder, _, __, threads):
+    """minibert: return a description and the function that embeds texts."""
+    from minibert.inference.features import FeatureExtractor
+
+    return about_numpy(threads), partial(FeatureExtractor.from_pretrained(folder), threads=threads)
+
+
+def on_torch(folder, _, __, threads):
+    """sentence-transformers on PyTorch: return as `ours`."""
+    torch = use_torch(threads)
+    from sentence_transformers import SentenceTransformer
+
+    return about_torch(torch), SentenceTransformer(folder, device="cpu").encode
+
+
+def on_onnx(folder, graph, texts, threads):
+    """ONNX Runtime with its fastest batch size: return as `ours`."""
+    if avx2.is_limited():
+        raise Missing("it has no option that limits it to AVX2")
+    use_torch(threads)
+    export(folder, graph)
+    import onnxruntime
+
     seconds = {}
     for size in (4, 8, 16, 32, 64):
-        run = Onnx(folder, graph, size)
+        run = Onnx(folder, graph, size, threads)
         run(texts[:100])
         seconds[size] = elapsed(partial(run, texts))
-    return Onnx(folder, graph, min(seconds, key=seconds.get))
+    size = min(seconds, key=seconds.get)
+    about = f"ONNX Runtime {onnxruntime.__version__}, {threads} threads, batches of {size}"
+    return about, Onnx(folder, graph, size, threads)
 
 
-def compare(runs, texts, rounds):
-    """Embed the texts on all sides alternately; print sentences/s and ratios to the first."""
-    vectors = {name: run(texts) for name, run in runs.items()}  # also a warm-up
-    first = next(iter(runs))
-    for name, theirs in vectors.items():
-        cosine = (vectors[first] * theirs).sum(axis=-1).min()
-        assert cosine > 0.99999, f"{name}: expected equal vectors, got a cosine of {cosine}"
-    speeds = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            time.sleep(PAUSE)  # until the threads of the last side sleep
-            speeds[name].append(len(texts) / elapsed(partial(run, texts)))
-    for name, values in speeds.items():
-        print(f"{name:13} {statistics.median(values):6.0f} sentences/s; {first} is "
-              f"{spread(ratios(speeds[first], values))} times as fast")  # fmt: skip
+SIDES = {"minibert": ours, "PyTorch": on_torch, "ONNX Runtime": on_onnx}
 
 
 def export(folder, graph):
@@ -173,13 +229,13 @@ def export(folder, graph):
                       output_names=["x"], dynamic_axes=axes, dynamo=False)  # fmt: skip
 
 
-def load_once(name, paths):
+def load(side, paths):
     """Load in a new process; return seconds, MiB before loading, and peak MiB."""
-    code = MEASURE.format(paths=paths, load=LOAD[name])
+    code = MEASURE.format(paths=paths, load=LOAD[side])
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
-    return map(float, done.stdout.split()[-3:])
+    return tuple(map(float, done.stdout.split()[-3:]))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Once:
 
 def main() -> None:
     """Measure each model and print the table."""
-    parser = options(__doc__)
+    parser = options(__doc__, can_limit=True)
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     o = parse(parser)
     rows = []

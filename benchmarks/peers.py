@@ -6,10 +6,13 @@ whether the sides compute the same. A peer's packages are imported when it is ma
 process imports them.
 """
 
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from benchmarks import avx2
+from benchmarks.harness import Missing
 from minibert import BertConfig, BertForMaskedLM
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
@@ -108,6 +111,8 @@ class HuggingFace(PyTorch):
 
 def jax(config, seed=0, threads=None):
     """Return a `jax_bert.Jax`, whose module imports JAX; it chooses its threads itself."""
+    if avx2.is_limited():
+        raise Missing("nothing shows whether JAX is limited to AVX2")
     from benchmarks.jax_bert import Jax
 
     return Jax(config, seed)
@@ -128,10 +133,12 @@ def about_numpy(threads):
 
 
 def use_torch(threads=None):
-    """Import PyTorch and set its threads; None: one per core."""
+    """Import PyTorch and set its threads and those of `tokenizers`; None: one per core."""
     import torch
 
-    torch.set_num_threads(threads or usable_cores())
+    threads = threads or usable_cores()
+    os.environ["RAYON_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     return torch
 

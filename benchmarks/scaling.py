@@ -64,7 +64,7 @@ THREADED = (Size(64, 2, 128), Size(), Size(D=512))
 
 def main() -> None:
     """Measure all sizes and thread counts alternately and print both tables."""
-    parser = options(__doc__)
+    parser = options(__doc__, can_limit=True)
     parser.add_argument(
         "--seconds", type=float, help="length of a round (default: 3; --quick: 0.3)"
     )

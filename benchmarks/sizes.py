@@ -1,60 +1,78 @@
 """Do BERT-base and BERT-large run on this machine, and what do they need, compared with PyTorch?
 
 For each size, a forward pass of the body and a masked-LM training step with 4 sequences of 128
-tokens, 20 of them masked: seconds (the median of some rounds after the first), and the peak memory
-of a process that does nothing else. As in `embed`, the forward pass runs one part of the batch per
-core. Both sides draw random weights, use dropout 0.1, clip, and update with AdamW; their processes
-alternate.
+tokens, 20 of them masked: seconds (the median of some runs after the first), and the peak
+memory of a process that does nothing else; each round is a new process. As in `embed`, the forward
+pass runs one part of the batch per core. Both sides draw random weights, use dropout 0.1, clip, and
+update with AdamW.
 
     pip install torch==2.13.0 && pip install '.[parity]'
     python -m benchmarks.sizes base large
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 
 import numpy as np
 
-from benchmarks.harness import elapsed, memory_mib
+from benchmarks.harness import (
+    alternate,
+    busy_share,
+    clocks,
+    elapsed,
+    memory_mib,
+    options,
+    parse,
+    report,
+    spread,
+    table,
+)
 
 B, T, MASKED, V = 4, 128, 20, 30522
+HEADS = ("model", "side", "parameters", "forward, s", "training step, s", "peak, MiB")
+
+
+class Once:
+    """One side that runs each round in a new process, as a side of the harness."""
+
+    others = 0.0
+
+    def __init__(self, side: str, size: str, repeats: int):
+        words = ("-W", "ignore", "-m", "benchmarks.sizes", size, "--side", side)
+        self.command = [sys.executable, *words, "--repeats", str(repeats)]
+
+    def round(self) -> list[float]:
+        """Return the parameter count, the seconds of both passes, and the peak in MiB."""
+        before = clocks()
+        done = subprocess.run(self.command, stdout=subprocess.PIPE, text=True, check=True)
+        self.others = busy_share(before)
+        return [float(word) for word in done.stdout.split()[-4:]]
 
 
 def main():
-    """Run each size in new processes and print the rows of the table."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("sizes", nargs="*", default=["base", "large"])
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--processes", type=int, default=2, help="per side (default: %(default)s)")
-    options.add_argument("--side", choices=SIDES, help="measure this side in this process")
-    o = options.parse_args()
+    """Run each size in new processes and print the table."""
+    parser = options(__doc__)
+    parser.add_argument("sizes", nargs="*", help="(default: base large; --quick: base)")
+    parser.add_argument("--repeats", type=int, help="per process (default: 5; --quick: 1)")
+    parser.add_argument("--side", choices=SIDES, help="measure this side in this process")
+    o = parse(parser, rounds=2)
+    o.repeats = o.repeats or (1 if o.quick else 5)
     if o.side:
-        print(*measure(SIDES[o.side], o.sizes[0], o.rounds))
+        print(*measure(SIDES[o.side], o.sizes[0], o.repeats))
         return
-    print("| model | side | parameters | forward, s | training step, s | peak, MiB |")
-    print("|---|---|---|---|---|---|")
-    for size in o.sizes:
-        found = {side: [] for side in SIDES}
-        for _ in range(o.processes):
-            for side, rows in found.items():
-                rows.append(in_new_process(side, size, o.rounds))
-        for side, rows in found.items():
-            count, forward, step, peak = (statistics.median(v) for v in zip(*rows, strict=True))
-            print(f"| {size} | {side} | {count:,.0f} | {forward:.2f} | {step:.2f} | {peak:,.0f} |",
-                  flush=True)  # fmt: skip
+    rows = []
+    for size in o.sizes or (["base"] if o.quick else ["base", "large"]):
+        found = alternate(o, {side: Once(side, size, o.repeats) for side in SIDES})
+        for side, rounds in found.items():
+            count, forward, step, peak = zip(*rounds, strict=True)
+            rows.append((size, side, f"{count[0]:,.0f}", spread(forward), spread(step),
+                         spread(peak, ",.0f")))  # fmt: skip
+    note = f"Batches of {B} x {T} tokens, {MASKED} masked per sequence; vocabulary {V:,}; float32."
+    report(o, "BERT-base and BERT-large", table(HEADS, rows), note)
 
 
-def in_new_process(side, size, rounds):
-    """Measure one side in a new process; return four floats."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.sizes", size]
-    command += ["--side", side, "--rounds", str(rounds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return map(float, done.stdout.split()[-4:])
-
-
-def measure(side, size, rounds):
+def measure(side, size, repeats):
     """Return the parameter count, the seconds of both passes, and the peak in MiB."""
     rng = np.random.default_rng(0)
     ids = rng.integers(1000, V, (B, T))
@@ -63,7 +81,7 @@ def measure(side, size, rounds):
     batch = {"input_ids": ids, "token_type_ids": np.zeros_like(ids)}
     batch["attention_mask"] = np.ones_like(ids)
     count, forward, step = side(size, batch, labels)
-    seconds = [statistics.median(elapsed(run) for _ in range(rounds)) for run in (forward, step)]
+    seconds = [statistics.median(elapsed(run) for _ in range(repeats)) for run in (forward, step)]
     return count, *seconds, memory_mib()
 
 

@@ -1,9 +1,8 @@
 """How fast is the tokenizer, compared with Hugging Face's in Rust?
 
 Encodes English text to ids and to encodings with offsets, with a cold and a warm cache; learns a
-vocabulary; and measures the peak memory for a long file. The two sides alternate, and both may use
-all cores (minibert uses one, `encode_batch` all). Prints the median times of the rounds, and the
-ratio of the two in each round.
+vocabulary; and measures the peak memory for a long file. The two sides alternate in one process,
+and both may use all cores (minibert uses one, `encode_batch` all).
 
 The text is the documentation of all installed packages, each paragraph once, unless files are
 given; the vocabulary is that of a real checkpoint, unless another one is given.
@@ -12,23 +11,37 @@ given; the vocabulary is that of a real checkpoint, unless another one is given.
     python -m benchmarks.tokenizer
 """
 
-import argparse
 import gc
-import statistics
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import tokenizers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from benchmarks.harness import elapsed, ratios, spread
+from benchmarks.harness import (
+    busy_share,
+    clocks,
+    elapsed,
+    options,
+    parse,
+    ratios,
+    report,
+    spread,
+    table,
+)
 from benchmarks.texts import minilm
 from minibert import WordPieceTokenizer
 from minibert.data.builtin.docstrings import read_documents
 
+SIZE = 8192  # of a learned vocabulary
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+HEADS = ("job", "minibert, MB/s", "Rust, MB/s", "minibert / Rust")
+METHOD = "Medians, with minimum and maximum; both sides alternate in one process, {} rounds."
 # Runs a command and prints its own peak resident memory in KiB.
 PEAK = r"""
 import re, sys
@@ -38,76 +51,108 @@ print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1], file=sy
 """
 
 
-def main():
-    """Run the rounds and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
+class Job(NamedTuple):
+    """The same work on both sides.
+
+    Attributes:
+        name: what it does.
+        megabytes: size of its text.
+        ours: minibert's function.
+        theirs: that of `tokenizers`.
+        before: called before each run of `ours`, without counting its time.
+    """
+
+    name: str
+    megabytes: float
+    ours: Callable[[], object]
+    theirs: Callable[[], object]
+    before: Callable[[], object] = gc.collect
+
+
+def main() -> None:
+    """Run all jobs alternately and print the table."""
+    parser = options(__doc__)
     parser.add_argument("files", nargs="*", type=Path, help="English text, one paragraph per line")
     parser.add_argument("--vocabulary", type=Path, help="vocab.txt (default: all-MiniLM-L6-v2's)")
     parser.add_argument(
-        "--megabytes", type=float, default=10, help="of text to encode (default: %(default)s)"
+        "--megabytes", type=float, help="of text to encode (default: 10; --quick: 0.5)"
     )
     parser.add_argument(
         "--to-learn-from",
         type=float,
-        default=4,
-        help="megabytes of text for the vocabulary (default: %(default)s)",
+        help="megabytes of text for the vocabulary (default: 4; --quick: 1)",
     )
-    parser.add_argument("--rounds", type=int, default=5)
-    o = parser.parse_args()
+    o = parse(parser)
     texts = english(o.files)
     pieces = lines(o.vocabulary or minilm() / "vocab.txt")
-    size = sum(len(text.encode()) for text in texts) / 1e6
-    encoded, learned = take(texts, o.megabytes), take(texts[::3], o.to_learn_from)
-    print(f"{size:.1f} MB of English, {len(texts):,} paragraphs; {len(pieces):,} pieces")
+    encoded = take(texts, o.megabytes or (0.5 if o.quick else 10))
+    learned = take(texts[::3], o.to_learn_from or (1 if o.quick else 4))
+    jobs = [*encoding(pieces, encoded), *learning(learned)]
+    rows = [compare(o, job) for job in jobs]
+    note = (
+        f"{megabytes(texts):.1f} MB of English in {len(texts):,} paragraphs; {len(pieces):,} "
+        f"pieces. Rust: tokenizers {tokenizers.__version__}; it learns by frequency only."
+    )
+    peaks = memory(pieces, texts[:: 20 if o.quick else 1])
+    report(o, "The tokenizer, compared with Hugging Face's in Rust", table(HEADS, rows), note,
+           "\n".join(peaks), method=METHOD)  # fmt: skip
 
-    theirs, ours = in_rust(pieces), WordPieceTokenizer(pieces)
-    for text in encoded[:: len(encoded) // 1000]:
-        assert ours.encode(text).input_ids == theirs.encode(text).ids
+
+def encoding(pieces: list[str], texts: list[str]) -> Iterator[Job]:
+    """Yield the jobs that encode texts."""
+    theirs, tokenizer = in_rust(pieces), WordPieceTokenizer(pieces)
+    for text in texts[:: max(len(texts) // 1000, 1)]:
+        assert tokenizer.encode(text).input_ids == theirs.encode(text).ids
 
     def rust():
-        theirs.encode_batch(encoded)  # all at once is a tenth faster than in batches of 1,000
+        theirs.encode_batch(texts)  # all at once is a tenth faster than in batches of 1,000
 
-    tokenizer = None
-
-    def fresh():
+    def renew():
         nonlocal tokenizer
         tokenizer = WordPieceTokenizer(pieces)
+        gc.collect()
 
     def ids():
-        for text in encoded:
+        for text in texts:
             tokenizer.ids_of(text)
 
     def encodings():
-        for text in encoded:
+        for text in texts:
             tokenizer.encode(text)
 
-    for name, job in ("ids", ids), ("encodings with offsets", encodings):
-        for start in "cold", "warm":
-            before = fresh if start == "cold" else None
-            compare(f"{name}, {start} cache", job, rust, o.rounds, before)
+    for name, run in ("ids", ids), ("encodings with offsets", encodings):
+        yield Job(f"{name}, cold cache", megabytes(texts), run, rust, renew)
+        yield Job(f"{name}, warm cache", megabytes(texts), run, rust)
 
-    trainer = {"vocab_size": 8192, "special_tokens": SPECIAL, "show_progress": False}
 
-    def learn_in_rust():
+def learning(texts: list[str]) -> Iterator[Job]:
+    """Yield the jobs that learn a vocabulary."""
+    how = {"vocab_size": SIZE, "special_tokens": SPECIAL, "show_progress": False}
+
+    def rust():
         in_rust(SPECIAL).train_from_iterator(
-            learned, trainers.WordPieceTrainer(min_frequency=2, **trainer)
+            texts, trainers.WordPieceTrainer(min_frequency=2, **how)
         )
 
     for score in "frequency", "likelihood":
 
         def learn(score=score):
-            WordPieceTokenizer.train(learned, 8192, score=score)
+            WordPieceTokenizer.train(texts, SIZE, score=score)
 
-        compare(f"a vocabulary of 8,192 by {score}", learn, learn_in_rust, o.rounds)
-    memory(pieces, texts)
+        yield Job(f"a vocabulary of {SIZE:,} by {score}", megabytes(texts), learn, rust)
 
 
-def lines(path):
+def megabytes(texts: list[str]) -> float:
+    """Return the size of texts in UTF-8 (float)."""
+    return sum(len(text.encode()) for text in texts) / 1e6
+
+
+def lines(path: Path) -> list[str]:
     """Return the lines of a UTF-8 file (list of str)."""
     return path.read_text("utf-8").removesuffix("\n").split("\n")
 
 
-def english(files):
+def english(files: list[Path]) -> list[str]:
     """Return paragraphs of the files, or of the installed documentation (list of str)."""
     if files:
         return [line for file in files for line in lines(file) if line.strip()]
@@ -117,7 +162,7 @@ def english(files):
     return [text for document in documents for text in document.paragraphs]
 
 
-def take(texts, megabytes):
+def take(texts: list[str], megabytes: float) -> list[str]:
     """Return the first texts up to a size (list of str)."""
     taken, size = [], 0
     for text in texts:
@@ -128,7 +173,7 @@ def take(texts, megabytes):
     raise SystemExit(f"expected at least {megabytes} MB of English, got {size / 1e6:.1f}")
 
 
-def in_rust(pieces):
+def in_rust(pieces: list[str]) -> Tokenizer:
     """Return Hugging Face's tokenizer with these pieces."""
     tokenizer = Tokenizer(
         models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
@@ -141,27 +186,23 @@ def in_rust(pieces):
     return tokenizer
 
 
-def compare(name, job, peer, rounds, before=None):
-    """Run two jobs alternately; print their median times and the ratio of the two."""
-    times = {job: [], peer: []}
-    for number in range(rounds + 1):
-        for run in times:
-            if before and run is job:
-                before()
-            gc.collect()
-            seconds = elapsed(run)
+def compare(o, job: Job) -> tuple[str, ...]:
+    """Run a job on both sides alternately, after a warm-up; return its row of the table."""
+    speeds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for number in range(o.rounds + 1):
+        for side, found in speeds.items():
+            (job.before if side == "ours" else gc.collect)()
+            before = clocks()
+            seconds = elapsed(getattr(job, side))
             if number:  # the first round is a warm-up
-                times[run].append(seconds)
-    ours, theirs = (statistics.median(times[run]) for run in times)
-    print(
-        f"{name:37} {ours:6.2f} s, Rust {theirs:6.2f} s: "
-        f"{spread(ratios(times[peer], times[job]))} times as fast",
-        flush=True,
-    )
+                found.append(job.megabytes / seconds)
+                o.others.append(busy_share(before))
+    ratio = spread(ratios(speeds["ours"], speeds["theirs"]))
+    return job.name, spread(speeds["ours"]), spread(speeds["theirs"]), ratio
 
 
-def memory(pieces, texts):
-    """Print the peak memory of `minibert tokenize` for a file and one of four times its size."""
+def memory(pieces: list[str], texts: list[str]) -> Iterator[str]:
+    """Yield the peak memory of `minibert tokenize` for a file and one of four times its size."""
     with tempfile.TemporaryDirectory() as folder:
         WordPieceTokenizer(pieces).save_pretrained(folder)
         path = Path(folder) / "long.txt"
@@ -174,9 +215,8 @@ def memory(pieces, texts):
             output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
             run = subprocess.run(command, check=True, **output)
             peak = int(run.stderr) / 1024
-            print(
-                f"a file of {path.stat().st_size / 1e6:,.0f} MB to ids: peak memory {peak:.0f} MiB"
-            )
+            size = path.stat().st_size / 1e6
+            yield f"A file of {size:,.0f} MB to ids: peak memory {peak:.0f} MiB."
 
 
 if __name__ == "__main__":

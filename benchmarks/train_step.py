@@ -5,7 +5,8 @@ exact GELU, float32, without dropout as `minibert pretrain` by default (`--dropo
 own rate). The logits are computed at masked positions only, except by
 "Hugging Face", which is transformers as its documentation uses it. All sides start from the same
 weights and must compute the same loss. The flops of minibert's matrix products are counted too, and
-compared with the machine's speed of plain matrix products.
+compared with the machine's speed of plain matrix products. `--avx2` keeps all sides from using
+AVX-512; it leaves out JAX, whose limit could not be checked.
 
     pip install torch==2.13.0 && pip install '.[parity]' jax
     python -m benchmarks.train_step --models tiny mini
@@ -48,7 +49,7 @@ masked positions only."""
 
 def main() -> None:
     """Measure each model and print the table."""
-    parser = options(__doc__)
+    parser = options(__doc__, can_limit=True)
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument(

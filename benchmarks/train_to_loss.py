@@ -33,7 +33,7 @@ sequences, dropout {dropout}, {seconds:g} seconds of training per side and run, 
 
 def main() -> None:
     """Train on both sides several times and print the table."""
-    parser = options(__doc__)
+    parser = options(__doc__, can_limit=True)
     parser.add_argument(
         "--seconds", type=float, help="of training per side (default: 120; --quick: 4)"
     )

@@ -1,4 +1,4 @@
-"""The doctests of the package pass."""
+"""The doctests of the package and of the benchmarks pass."""
 
 import doctest
 import importlib
@@ -13,6 +13,7 @@ MODULES = [
     for module in pkgutil.walk_packages(minibert.__path__, "minibert.")
     if not module.name.endswith("__main__")  # its import runs the command line
 ]
+MODULES += ["benchmarks.avx2", "benchmarks.harness", "benchmarks.stored"]
 
 
 @pytest.mark.parametrize("name", MODULES)
