@@ -11,10 +11,12 @@ from minibert.tokenization.framing import (
     Encoding,
     Frame,
     Padding,
+    TokenArrays,
     Truncation,
     pad,
     padded_length,
     split_windows,
+    strings_of,
     text_room,
     truncated_lengths,
     with_pairs,
@@ -36,8 +38,8 @@ class TextEncoder:
     def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
         """Return the token ids (T,), int32, of a text, without [CLS] and [SEP].
 
-        This is the fastest way to tokenize a corpus: `map(tokenizer.ids_of, texts)` needs the
-        memory of one text at a time, and about 35 MB for the caches of English.
+        For many texts, `ids_of_batch` is faster. `map(tokenizer.ids_of, texts)` needs the memory of
+        one text at a time, and about 35 MB for the caches of English.
 
         Args:
             text: the text. The text of a special token, such as "[MASK]", becomes that token.
@@ -48,6 +50,52 @@ class TextEncoder:
             TypeError: the text is not a string.
         """
         return self._matcher.ids(text, not split_special_tokens)
+
+    def ids_of_batch(
+        self, texts: Sequence[str], *, split_special_tokens: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the token ids of texts, one text after the other, and the number of each text.
+
+        This is the fastest way to tokenize a corpus.
+
+        >>> from minibert.tokenization import WordPieceTokenizer
+        >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat"]
+        >>> ids, lengths = WordPieceTokenizer(pieces).ids_of_batch(["A cat", "Cat"])
+        >>> ids.tolist(), lengths.tolist()
+        ([5, 6, 6], [2, 1])
+
+        Args:
+            texts: B texts: a list, or a table with one column.
+            split_special_tokens (bool): as in `ids_of`.
+
+        Returns:
+            the ids (N,), int32, without [CLS] and [SEP], and the numbers of ids (B,), int.
+
+        Raises:
+            TypeError: a text is not a string.
+        """
+        return self._matcher.ids_of_batch(strings_of(texts, "texts"), not split_special_tokens)
+
+    def tokens_of_batch(
+        self, texts: Sequence[str], *, split_special_tokens: bool = False
+    ) -> TokenArrays:
+        """Return the ids, offsets and word ids of texts as arrays (TokenArrays).
+
+        >>> from minibert.tokenization import WordPieceTokenizer
+        >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat"]
+        >>> tokens = WordPieceTokenizer(pieces).tokens_of_batch(["A cat", "Cat"])
+        >>> tokens.ids.tolist(), tokens.offsets.tolist()
+        ([5, 6, 6], [[0, 1], [2, 5], [0, 3]])
+
+        Args:
+            texts: B texts: a list, or a table with one column.
+            split_special_tokens (bool): as in `ids_of`.
+
+        Raises:
+            TypeError: a text is not a string.
+        """
+        rows = strings_of(texts, "texts")
+        return TokenArrays(*self._matcher.tokens_of_batch(rows, not split_special_tokens))
 
     def words_of(self, text: str) -> list[str]:
         """Return the words and punctuation marks (list of str) of a text, not normalized.

@@ -5,7 +5,7 @@ The tokens of a text are an array (T, 4): id, start, end and word index.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -39,6 +39,51 @@ class Encoding:
     special_tokens_mask: list[int]
     offsets: list[tuple[int, int]]
     word_ids: list[int | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenArrays:
+    """The tokens of B texts, N in total, one text after the other, without [CLS] and [SEP].
+
+    >>> tokens = TokenArrays(np.array([[7, 0, 2, 0], [8, 2, 5, 0], [9, 0, 1, 0]]), np.array([2, 1]))
+    >>> tokens.ids.tolist(), tokens.offsets.tolist()
+    ([7, 8, 9], [[0, 2], [2, 5], [0, 1]])
+    >>> tokens.offset_lists()
+    [[(0, 2), (2, 5)], [(0, 1)]]
+
+    Args:
+        fields (N, 4), int32: id, start, end and word index of each token.
+        lengths (B,), int: number of tokens of each text.
+    """
+
+    fields: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The token ids (N,), int32."""
+        return self.fields[:, 0]
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Start and end of each token's characters `text[start:end]`: (N, 2), int32."""
+        return self.fields[:, 1:3]
+
+    @property
+    def word_ids(self) -> np.ndarray:
+        """The index of each token's word in its text: (N,), int32."""
+        return self.fields[:, 3]
+
+    def texts(self) -> list[np.ndarray]:
+        """Return the fields (T, 4) of each text; nothing is copied."""
+        ends = [0, *self.lengths.cumsum().tolist()]
+        return [self.fields[start:end] for start, end in pairwise(ends)]
+
+    def offset_lists(self) -> list[list[tuple[int, int]]]:
+        """Return the offsets of each text as a list of tuples, as in `Encoding`."""
+        pairs = list(zip(*self.offsets.T.tolist(), strict=True))
+        ends = [0, *self.lengths.cumsum().tolist()]
+        return [pairs[start:end] for start, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -235,7 +280,10 @@ def with_pairs(
             several columns.
         ValueError: `texts` is empty, or the number of pairs differs from the number of texts.
     """
-    firsts, seconds = _strings(texts, "texts"), None if pairs is None else _strings(pairs, "pairs")
+    firsts, seconds = (
+        strings_of(texts, "texts"),
+        None if pairs is None else strings_of(pairs, "pairs"),
+    )
     if not firsts:
         raise ValueError("texts: expected at least one")
     if seconds is None:
@@ -246,8 +294,16 @@ def with_pairs(
     yield from zip(firsts, seconds, strict=True)
 
 
-def _strings(texts: Sequence[str], name: str) -> list[str]:
-    """Return texts as a list; raise TypeError unless all are strings."""
+def strings_of(texts: Sequence[str], name: str) -> list[str]:
+    """Return texts as a list.
+
+    Args:
+        texts: a list, or a table with one column; see `rows_of`.
+        name: the argument's name, for messages.
+
+    Raises:
+        TypeError: a text is not a string, or a string is given instead of a list.
+    """
     if isinstance(texts, str):
         raise TypeError(f"{name}: expected several, got one string; put it in a list")
     rows = texts_of(texts, name)
