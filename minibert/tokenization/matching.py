@@ -15,6 +15,7 @@ from minibert.tokenization.fast import COLUMNS, INT32, FastPath, Split
 from minibert.tokenization.normalizer import Normalizer, Word, split_words
 from minibert.tokenization.vocabulary import Vocabulary
 
+FEW = 1000  # characters; shorter batches are faster text by text
 BLOCK_LENGTH = 1 << 17  # characters that are tokenized at once; more need more memory
 Ragged = tuple[np.ndarray, np.ndarray]  # the values of several texts, and their number for each
 
@@ -164,6 +165,9 @@ class Matcher:
         fast: Callable[[Sequence[str]], Ragged],
         single: Callable[[str], np.ndarray],
     ) -> Ragged:
+        if 0 < sum(map(len, texts)) < FEW:
+            rows = [single(text) for text in texts]
+            return np.concatenate(rows), np.array([len(row) for row in rows], np.intp)
         results = [self._block(block, fast, single) for block in blocks(texts)]
         values, lengths = zip(*results, strict=True)
         return np.concatenate(values), np.concatenate(lengths)

@@ -7,10 +7,10 @@ from subprocess import run
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibert.tokenization import Normalizer, WordPieceTokenizer
+from minibert.tokenization import Normalizer, WordPieceTokenizer, matching
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able ##a a b c ##b ##c , . ' s 中".split()
 ODD = "<p> a ##b b [ ] mask , ##a c d ? [CLS] [SEP] [MASK] [UNK]".split()
@@ -301,8 +301,17 @@ def test_ids_of_batch_is_equal_in_threads_and_pickled_copies(tokenizer):
 TEXTS_WITH_TOKENS = st.lists(st.text() | st.sampled_from(["a cab", "[MASK]  Unaffable!", "é"]))
 
 
+@pytest.fixture(params=[0, 1000])
+def few(request):
+    """Set the length of batches that are tokenized text by text."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "FEW", request.param)
+        yield request.param
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=TEXTS_WITH_TOKENS, plain=st.booleans())
-def test_tokens_of_batch_are_the_lists_of_encode(texts, plain):
+def test_tokens_of_batch_are_the_lists_of_encode(few, texts, plain):
     """Arrays of all texts contain what the Python objects of each text contain."""
     tokenizer = WordPieceTokenizer(PIECES)
     tokens = tokenizer.tokens_of_batch(texts, split_special_tokens=plain)
