@@ -72,7 +72,7 @@ class FastPath:
         self._word_ids = BoundedCache(self._ids_of_word)
         self._ids = BoundedCache(self._ids_of_chunk)
         self._tokens = BoundedCache(self._tokens_of_chunk)
-        self._ids_table = PartTable(self._ids.__getitem__, 1)
+        self._ids_table = PartTable(self._ids_of_part, 1)
         self._tokens_table = PartTable(self._tokens.__getitem__, COLUMNS)
 
     def ids(self, text: str) -> np.ndarray:
@@ -116,6 +116,11 @@ class FastPath:
         data = b"\n".join([*parts, b""])
         sizes = np.array([len(part) + 1 for part in parts], np.intp)
         return data.lower() if self._normalizer.do_lower_case else data, sizes
+
+    def _ids_of_part(self, part: str) -> bytes:
+        if part.isascii() and part.isprintable():  # it is a normalized word
+            return self._word_ids[part]
+        return self._ids[part]
 
     def _ids_of_chunk(self, chunk: str) -> bytes:
         return b"".join(map(self._word_ids.__getitem__, self._normalizer.words(chunk)))
