@@ -51,12 +51,14 @@ def test_tokens_and_ids_equal_plain_tokens(matcher, added, texts, keep_special):
     st.booleans(),
     st.sampled_from([1, 5, 1 << 17]),
     st.sampled_from([0, 10]),
+    st.sampled_from([1.3, 9]),
 )
-def test_batches_equal_single_texts(matcher, added, texts, keep_special, length, few):
+def test_batches_equal_single_texts(matcher, added, texts, keep_special, length, few, few_ascii):
     matcher.add(added)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "BLOCK_LENGTH", length)
         patch.setattr(matching, "FEW", few)
+        patch.setattr(module, "FEW_ASCII", few_ascii)
         for _ in range(2):  # with an empty table, then with a filled one
             for single, batch in (
                 (matcher.ids, matcher.ids_of_batch),
