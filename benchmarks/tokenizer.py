@@ -1,8 +1,11 @@
 """How fast is the tokenizer, compared with Hugging Face's in Rust?
 
-Encodes English text to ids and to encodings with offsets, with a cold and a warm cache; learns a
-vocabulary; and measures the peak memory for a long file. The two sides alternate in one process,
-and both may use all cores (minibert uses one, `encode_batch` all).
+Encodes English text to ids, to ids with offsets as arrays, and to encodings with offsets as Python
+lists, with a cold and a warm cache; learns a vocabulary; and measures the peak memory for a long
+file. The two sides alternate in one process, and both may use all cores (minibert uses one, the
+others all). CPU time is that of all threads, which other processes hardly change. Without offsets,
+the peer is `encode_batch_fast`; with offsets `encode_batch`, which keeps them in Rust until they are
+read. tokie, also in Rust, is a second peer for ids if it is installed.
 
 The text is the documentation of all installed packages, each paragraph once, unless files are
 given; the vocabulary is that of a real checkpoint, unless another one is given.
@@ -16,7 +19,9 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +45,7 @@ from minibert.data.builtin.docstrings import read_documents
 
 SIZE = 8192  # of a learned vocabulary
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-HEADS = ("job", "minibert, MB/s", "Rust, MB/s", "minibert / Rust")
+HEADS = ("job", "minibert, MB/s", "Rust, MB/s", "minibert / Rust", "of CPU time")
 METHOD = "Medians, with minimum and maximum; both sides alternate in one process, {} rounds."
 # Runs a command and prints its own peak resident memory in KiB.
 PEAK = r"""
@@ -58,8 +63,9 @@ class Job(NamedTuple):
         name: what it does.
         megabytes: size of its text.
         ours: minibert's function.
-        theirs: that of `tokenizers`.
+        theirs: that of `tokenizers`, or of another peer.
         before: called before each run of `ours`, without counting its time.
+        before_theirs: the same before each run of `theirs`.
     """
 
     name: str
@@ -67,6 +73,7 @@ class Job(NamedTuple):
     ours: Callable[[], object]
     theirs: Callable[[], object]
     before: Callable[[], object] = gc.collect
+    before_theirs: Callable[[], object] = gc.collect
 
 
 def main() -> None:
@@ -87,7 +94,7 @@ def main() -> None:
     pieces = lines(o.vocabulary or minilm() / "vocab.txt")
     encoded = take(texts, o.megabytes or (0.5 if o.quick else 10))
     learned = take(texts[::3], o.to_learn_from or (1 if o.quick else 4))
-    jobs = [*encoding(pieces, encoded), *learning(learned)]
+    jobs = [*encoding(pieces, encoded), *with_tokie(pieces, encoded), *learning(learned)]
     rows = [compare(o, job) for job in jobs]
     note = (
         f"{megabytes(texts):.1f} MB of English in {len(texts):,} paragraphs; {len(pieces):,} "
@@ -104,8 +111,11 @@ def encoding(pieces: list[str], texts: list[str]) -> Iterator[Job]:
     for text in texts[:: max(len(texts) // 1000, 1)]:
         assert tokenizer.encode(text).input_ids == theirs.encode(text).ids
 
+    def rust_ids():
+        theirs.encode_batch_fast(texts)  # all at once is a tenth faster than in batches of 1,000
+
     def rust():
-        theirs.encode_batch(texts)  # all at once is a tenth faster than in batches of 1,000
+        theirs.encode_batch(texts)
 
     def renew():
         nonlocal tokenizer
@@ -113,16 +123,62 @@ def encoding(pieces: list[str], texts: list[str]) -> Iterator[Job]:
         gc.collect()
 
     def ids():
+        tokenizer.ids_of_batch(texts)
+
+    def single_ids():
         for text in texts:
             tokenizer.ids_of(text)
+
+    def arrays():
+        tokenizer.tokens_of_batch(texts)
 
     def encodings():
         for text in texts:
             tokenizer.encode(text)
 
-    for name, run in ("ids", ids), ("encodings with offsets", encodings):
-        yield Job(f"{name}, cold cache", megabytes(texts), run, rust, renew)
-        yield Job(f"{name}, warm cache", megabytes(texts), run, rust)
+    for name, run, peer in (
+        ("ids", ids, rust_ids),
+        ("ids text by text", single_ids, rust_ids),
+        ("ids with offsets as arrays", arrays, rust),
+        ("encodings with offsets", encodings, rust),
+    ):
+        yield Job(f"{name}, cold cache", megabytes(texts), run, peer, renew)
+        yield Job(f"{name}, warm cache", megabytes(texts), run, peer)
+
+
+def with_tokie(pieces: list[str], texts: list[str]) -> Iterator[Job]:
+    """Yield the jobs that encode texts without special tokens to ids, if tokie is installed."""
+    if not find_spec("tokie"):
+        return
+    import tokie
+
+    plain = [text for text in texts if not any(token in text for token in SPECIAL)]
+    ours = theirs = None
+    with tempfile.TemporaryDirectory() as folder:
+        WordPieceTokenizer(pieces).save_pretrained(folder)
+
+        def renew():
+            nonlocal ours
+            ours = WordPieceTokenizer(pieces)
+            gc.collect()
+
+        def renew_tokie():
+            nonlocal theirs
+            theirs = tokie.Tokenizer.from_json(f"{folder}/tokenizer.json")
+            gc.collect()
+
+        def ids():
+            ours.ids_of_batch(plain)
+
+        def tokie_ids():
+            theirs.encode_batch(plain, add_special_tokens=False)
+
+        renew(), renew_tokie()
+        for text in plain[:: max(len(plain) // 1000, 1)]:
+            assert ours.ids_of(text).tolist() == theirs.encode(text, add_special_tokens=False).ids
+        size = megabytes(plain)
+        yield Job("ids, cold cache; the peer is tokie", size, ids, tokie_ids, renew, renew_tokie)
+        yield Job("ids, warm cache; the peer is tokie", size, ids, tokie_ids)
 
 
 def learning(texts: list[str]) -> Iterator[Job]:
@@ -188,17 +244,24 @@ def in_rust(pieces: list[str]) -> Tokenizer:
 
 def compare(o, job: Job) -> tuple[str, ...]:
     """Run a job on both sides alternately, after a warm-up; return its row of the table."""
-    speeds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    sides = {"ours": (job.ours, job.before), "theirs": (job.theirs, job.before_theirs)}
+    speeds: dict[str, list[float]] = {side: [] for side in sides}
+    cpu: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(o.rounds + 1):
-        for side, found in speeds.items():
-            (job.before if side == "ours" else gc.collect)()
-            before = clocks()
-            seconds = elapsed(getattr(job, side))
+        for side, (run, prepare) in sides.items():
+            prepare()
+            before, start = clocks(), time.process_time()
+            seconds = elapsed(run)
             if number:  # the first round is a warm-up
-                found.append(job.megabytes / seconds)
+                cpu[side].append(time.process_time() - start)
+                speeds[side].append(job.megabytes / seconds)
                 o.others.append(busy_share(before))
-    ratio = spread(ratios(speeds["ours"], speeds["theirs"]))
-    return job.name, spread(speeds["ours"]), spread(speeds["theirs"]), ratio
+    return (
+        job.name,
+        *map(spread, speeds.values()),
+        spread(ratios(speeds["ours"], speeds["theirs"])),
+        spread(ratios(cpu["theirs"], cpu["ours"])),
+    )
 
 
 def memory(pieces: list[str], texts: list[str]) -> Iterator[str]:

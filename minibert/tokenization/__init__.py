@@ -1,7 +1,7 @@
 """Tokenization: text to ids and back.
 
 - Normalize: `characters`, `normalizer`.
-- Match: `vocabulary`, `added`, `matching`, `fast`.
+- Match: `vocabulary`, `added`, `matching`, `fast`, `part_table`.
 - Learn: `trainer`.
 - `wordpiece` contains the tokenizer, which uses `encoding`, `framing` and `saved`.
 
@@ -29,9 +29,16 @@ reordered, if a Unicode after 18 adds them.
 """
 
 from minibert.tokenization.added import AddedToken
-from minibert.tokenization.framing import Encoding
+from minibert.tokenization.framing import Encoding, TokenArrays
 from minibert.tokenization.normalizer import Normalizer
 from minibert.tokenization.vocabulary import Vocabulary
 from minibert.tokenization.wordpiece import WordPieceTokenizer
 
-__all__ = ["AddedToken", "Encoding", "Normalizer", "Vocabulary", "WordPieceTokenizer"]
+__all__ = [
+    "AddedToken",
+    "Encoding",
+    "Normalizer",
+    "TokenArrays",
+    "Vocabulary",
+    "WordPieceTokenizer",
+]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -11,10 +10,12 @@ from minibert.tokenization.framing import (
     Encoding,
     Frame,
     Padding,
+    TokenArrays,
     Truncation,
-    pad,
     padded_length,
+    sides_of,
     split_windows,
+    strings_of,
     text_room,
     truncated_lengths,
     with_pairs,
@@ -36,8 +37,8 @@ class TextEncoder:
     def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
         """Return the token ids (T,), int32, of a text, without [CLS] and [SEP].
 
-        This is the fastest way to tokenize a corpus: `map(tokenizer.ids_of, texts)` needs the
-        memory of one text at a time, and about 35 MB for the caches of English.
+        For many texts, `ids_of_batch` is faster. `map(tokenizer.ids_of, texts)` needs the memory of
+        one text at a time, and about 35 MB for the caches of English.
 
         Args:
             text: the text. The text of a special token, such as "[MASK]", becomes that token.
@@ -48,6 +49,52 @@ class TextEncoder:
             TypeError: the text is not a string.
         """
         return self._matcher.ids(text, not split_special_tokens)
+
+    def ids_of_batch(
+        self, texts: Sequence[str], *, split_special_tokens: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the token ids of texts, one text after the other, and the number of each text.
+
+        This is the fastest way to tokenize a corpus. The caches of English need about 15 MB.
+
+        >>> from minibert.tokenization import WordPieceTokenizer
+        >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat"]
+        >>> ids, lengths = WordPieceTokenizer(pieces).ids_of_batch(["A cat", "Cat"])
+        >>> ids.tolist(), lengths.tolist()
+        ([5, 6, 6], [2, 1])
+
+        Args:
+            texts: B texts: a list, or a table with one column.
+            split_special_tokens (bool): as in `ids_of`.
+
+        Returns:
+            the ids (N,), int32, without [CLS] and [SEP], and the numbers of ids (B,), int.
+
+        Raises:
+            TypeError: a text is not a string.
+        """
+        return self._matcher.ids_of_batch(strings_of(texts, "texts"), not split_special_tokens)
+
+    def tokens_of_batch(
+        self, texts: Sequence[str], *, split_special_tokens: bool = False
+    ) -> TokenArrays:
+        """Return the ids, offsets and word ids of texts as arrays (TokenArrays).
+
+        >>> from minibert.tokenization import WordPieceTokenizer
+        >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat"]
+        >>> tokens = WordPieceTokenizer(pieces).tokens_of_batch(["A cat", "Cat"])
+        >>> tokens.ids.tolist(), tokens.offsets.tolist()
+        ([5, 6, 6], [[0, 1], [2, 5], [0, 3]])
+
+        Args:
+            texts: B texts: a list, or a table with one column.
+            split_special_tokens (bool): as in `ids_of`.
+
+        Raises:
+            TypeError: a text is not a string.
+        """
+        rows = strings_of(texts, "texts")
+        return TokenArrays(*self._matcher.tokens_of_batch(rows, not split_special_tokens))
 
     def words_of(self, text: str) -> list[str]:
         """Return the words and punctuation marks (list of str) of a text, not normalized.
@@ -92,10 +139,7 @@ class TextEncoder:
                 `truncation` does not truncate.
         """
         texts = self._match(text, pair, split_special_tokens)
-        if max_length is not None:
-            lengths = self._lengths(texts, max_length, truncation)
-            texts = [tokens[:length] for tokens, length in zip(texts, lengths, strict=False)]
-        return self._frame.encoding(*texts)
+        return self._frame.encoding(*self._truncate(texts, max_length, truncation))
 
     def encode_windows(
         self,
@@ -129,17 +173,8 @@ class TextEncoder:
                 tokens in a window.
         """
         texts = self._match(text, pair, split_special_tokens)
-        lengths = self._lengths(texts, max_length, truncation)
-        parts = [
-            split_windows(tokens, n, stride) for tokens, n in zip(texts, lengths, strict=False)
-        ]
-        if pair is None:
-            return [self._frame.encoding(window) for window in parts[0]]
-        # Hugging Face's order: the first windows of both texts, the other windows of the first
-        # text with all of the second, the other windows of the second text.
-        (first, *others), seconds = parts
-        combined = [(first, seconds[0]), *product(others, seconds), *product([first], seconds[1:])]
-        return [self._frame.encoding(*both) for both in combined]
+        windows = self._windows(texts, max_length, stride, truncation)
+        return [self._frame.encoding(*window) for window in windows]
 
     def encode_batch(
         self,
@@ -184,24 +219,20 @@ class TextEncoder:
                 as in `encode`.
         """
         length = padded_length(padding, max_length)
-        options: dict[str, Any] = {
-            "max_length": max_length,
-            "truncation": truncation,
-            "split_special_tokens": split_special_tokens,
-        }
-        encodings: list[Encoding] = []
+        sides = [self._rows(side, split_special_tokens) for side in sides_of(texts, pairs)]
+        windows: list[Sequence[np.ndarray]] = []
         samples: list[int] = []
-        for sample, (text, pair) in enumerate(with_pairs(texts, pairs)):
+        for sample, row in enumerate(zip(*sides, strict=True)):
             if return_overflowing_tokens:
-                windows = self.encode_windows(text, pair, stride=stride, **options)
+                found = self._windows(row, max_length, stride, truncation)
             else:
-                windows = [self.encode(text, pair, **options)]
-            encodings += windows
-            samples += [sample] * len(windows)
+                found = [self._truncate(row, max_length, truncation)]
+            windows += found
+            samples += [sample] * len(found)
         names = [*INPUTS]
         names += ["special_tokens_mask"] * return_special_tokens_mask
         names += ["offsets"] * return_offsets_mapping
-        batch = pad(encodings, self.pad_token_id, length, pad_to_multiple_of, names)
+        batch = self._frame.batch(windows, self.pad_token_id, length, pad_to_multiple_of, names)
         if return_offsets_mapping:
             batch["offset_mapping"] = batch.pop("offsets")  # Hugging Face's name
         if return_overflowing_tokens:
@@ -222,8 +253,40 @@ class TextEncoder:
         texts = [text] if pair is None else [text, pair]
         return [self._matcher.tokens(each, not split_special_tokens) for each in texts]
 
+    def _rows(self, texts: list[str], split_special_tokens: bool) -> list[np.ndarray]:
+        """Return the tokens (T, 4) of each text."""
+        return TokenArrays(*self._matcher.tokens_of_batch(texts, not split_special_tokens)).texts()
+
+    def _truncate(
+        self, texts: Sequence[np.ndarray], max_length: int | None, truncation: Truncation
+    ) -> Sequence[np.ndarray]:
+        """Truncate the tokens (T, 4) of one or two texts."""
+        if max_length is None:
+            return texts
+        lengths = self._lengths(texts, max_length, truncation)
+        return [tokens[:length] for tokens, length in zip(texts, lengths, strict=False)]
+
+    def _windows(
+        self,
+        texts: Sequence[np.ndarray],
+        max_length: int | None,
+        stride: int,
+        truncation: Truncation,
+    ) -> list[Sequence[np.ndarray]]:
+        """Split the tokens (T, 4) of one or two texts into windows, in Hugging Face's order."""
+        lengths = self._lengths(texts, max_length, truncation)
+        parts = [
+            split_windows(tokens, n, stride) for tokens, n in zip(texts, lengths, strict=False)
+        ]
+        if len(parts) == 1:
+            return [[window] for window in parts[0]]
+        # The first windows of both texts, the other windows of the first text with all of the
+        # second, the other windows of the second text.
+        (first, *others), seconds = parts
+        return [(first, seconds[0]), *product(others, seconds), *product([first], seconds[1:])]
+
     def _lengths(
-        self, texts: list[np.ndarray], max_length: int | None, truncation: Truncation
+        self, texts: Sequence[np.ndarray], max_length: int | None, truncation: Truncation
     ) -> tuple[int, int]:
         """Return the length of each text after truncation; the second is 0 without a pair."""
         first, second = len(texts[0]), len(texts[1]) if len(texts) > 1 else None

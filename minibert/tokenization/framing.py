@@ -5,13 +5,14 @@ The tokens of a text are an array (T, 4): id, start, end and word index.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Literal, get_args
 
 import numpy as np
 
 from minibert.io.rows import texts_of
 
+SPECIAL = -1  # word index of [CLS] and [SEP] in arrays
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 Truncation = Literal["longest_first", "only_first", "only_second"]
 Padding = Literal["longest", "max_length"]
@@ -39,6 +40,51 @@ class Encoding:
     special_tokens_mask: list[int]
     offsets: list[tuple[int, int]]
     word_ids: list[int | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenArrays:
+    """The tokens of B texts, N in total, one text after the other, without [CLS] and [SEP].
+
+    >>> tokens = TokenArrays(np.array([[7, 0, 2, 0], [8, 2, 5, 0], [9, 0, 1, 0]]), np.array([2, 1]))
+    >>> tokens.ids.tolist(), tokens.offsets.tolist()
+    ([7, 8, 9], [[0, 2], [2, 5], [0, 1]])
+    >>> tokens.offset_lists()
+    [[(0, 2), (2, 5)], [(0, 1)]]
+
+    Args:
+        fields (N, 4), int32: id, start, end and word index of each token.
+        lengths (B,), int: number of tokens of each text.
+    """
+
+    fields: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The token ids (N,), int32."""
+        return self.fields[:, 0]
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Start and end of each token's characters `text[start:end]`: (N, 2), int32."""
+        return self.fields[:, 1:3]
+
+    @property
+    def word_ids(self) -> np.ndarray:
+        """The index of each token's word in its text: (N,), int32."""
+        return self.fields[:, 3]
+
+    def texts(self) -> list[np.ndarray]:
+        """Return the fields (T, 4) of each text; nothing is copied."""
+        ends = [0, *self.lengths.cumsum().tolist()]
+        return [self.fields[start:end] for start, end in pairwise(ends)]
+
+    def offset_lists(self) -> list[list[tuple[int, int]]]:
+        """Return the offsets of each text as a list of tuples, as in `Encoding`."""
+        pairs = list(zip(*self.offsets.T.tolist(), strict=True))
+        ends = [0, *self.lengths.cumsum().tolist()]
+        return [pairs[start:end] for start, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -79,6 +125,56 @@ class Frame:
             words += [*text_words, None]
         tokens = [self.pieces[i] for i in ids]
         return Encoding(ids, types, [1] * len(ids), tokens, special, offsets, words)
+
+    def batch(
+        self,
+        rows: Sequence[Sequence[np.ndarray]],
+        pad_id: int,
+        length: int = 0,
+        multiple: int | None = None,
+        names: Sequence[str] = INPUTS,
+    ) -> dict[str, np.ndarray]:
+        """Return fields of `encoding` for B rows as arrays, padded to one length.
+
+        Args:
+            rows: one or two texts each, as arrays of tokens (T, 4).
+            pad_id (int): padding of `input_ids`; `special_tokens_mask` is padded with 1, other
+                fields with 0.
+            length (int): minimum of T.
+            multiple (int or None): T is rounded up to a multiple of this.
+            names: the fields: a model's inputs, `special_tokens_mask`, `offsets`.
+
+        Returns:
+            the fields by name, (B, T), int64; `offsets` (B, T, 2).
+
+        Raises:
+            ValueError: `multiple` is below 1.
+        """
+        if multiple is not None and multiple < 1:
+            raise ValueError(f"pad_to_multiple_of: expected at least 1, got {multiple}")
+        cls, sep = (np.array([[i, 0, 0, SPECIAL]], np.int32) for i in (self.cls_id, self.sep_id))
+        # One array for all rows, because NumPy calls for each row are slower.
+        parts = [[cls, *chain.from_iterable((text, sep) for text in texts)] for texts in rows]
+        tokens = np.concatenate(list(chain.from_iterable(parts)))  # (N, 4)
+        lengths = np.array([sum(map(len, row)) for row in parts])  # (B,)
+        first_lengths = np.array([len(texts[0]) + 2 for texts in rows])  # (B,), of segment 0
+        length = max(length, int(lengths.max()))
+        length += -length % (multiple or 1)
+        positions = np.arange(length)
+        is_inside = positions < lengths[:, None]  # (B, T), False for padding
+        fields = {  # the values of N tokens, and the value of padding
+            "input_ids": (tokens[:, 0], pad_id),
+            "token_type_ids": ((positions >= first_lengths[:, None])[is_inside], 0),
+            "attention_mask": (np.ones(len(tokens)), 0),
+            "special_tokens_mask": (tokens[:, 3] == SPECIAL, 1),
+            "offsets": (tokens[:, 1:3], 0),
+        }
+        batch = {}
+        for name in names:
+            values, fill = fields[name]
+            batch[name] = np.full((*is_inside.shape, *values.shape[1:]), fill, np.int64)
+            batch[name][is_inside] = values
+        return batch
 
 
 def text_room(max_length: int | None, texts: int) -> int:
@@ -182,46 +278,6 @@ def padded_length(padding: Padding, max_length: int | None) -> int:
     return max_length
 
 
-def pad(
-    encodings: Sequence[Encoding],
-    pad_id: int,
-    length: int = 0,
-    multiple: int | None = None,
-    names: Sequence[str] = INPUTS,
-) -> dict[str, np.ndarray]:
-    """Stack encodings to a model's batch, padded to one length.
-
-    Args:
-        encodings: B encodings.
-        pad_id (int): padding of `input_ids`; `special_tokens_mask` is padded with 1, other fields
-            with 0.
-        length (int): minimum of T.
-        multiple (int or None): T is rounded up to a multiple of this.
-        names: fields to stack: a model's inputs, `special_tokens_mask`, `offsets`.
-
-    Returns:
-        the fields by name, (B, T), int64; `offsets` (B, T, 2).
-
-    Raises:
-        ValueError: `multiple` is below 1.
-    """
-    if multiple is not None and multiple < 1:
-        raise ValueError(f"pad_to_multiple_of: expected at least 1, got {multiple}")
-    lengths = np.array([len(encoding.input_ids) for encoding in encodings])  # (B,)
-    length = max(length, int(lengths.max()))
-    length += -length % (multiple or 1)
-    is_inside = np.arange(length) < lengths[:, None]  # (B, T), False for padding
-    fills = {"input_ids": pad_id, "special_tokens_mask": 1}
-    batch = {}
-    for name in names:
-        # One array for all encodings, because a NumPy call per encoding is slower.
-        values = list(chain.from_iterable(getattr(encoding, name) for encoding in encodings))
-        flat = np.array(values, np.int64)  # (N,), or (N, 2)
-        batch[name] = np.full((*is_inside.shape, *flat.shape[1:]), fills.get(name, 0), np.int64)
-        batch[name][is_inside] = flat
-    return batch
-
-
 def with_pairs(
     texts: Sequence[str], pairs: Sequence[str] | None
 ) -> Iterator[tuple[str, str | None]]:
@@ -235,19 +291,33 @@ def with_pairs(
             several columns.
         ValueError: `texts` is empty, or the number of pairs differs from the number of texts.
     """
-    firsts, seconds = _strings(texts, "texts"), None if pairs is None else _strings(pairs, "pairs")
-    if not firsts:
+    sides = sides_of(texts, pairs)
+    yield from zip(sides[0], [None] * len(sides[0]) if pairs is None else sides[1], strict=True)
+
+
+def sides_of(texts: Sequence[str], pairs: Sequence[str] | None) -> list[list[str]]:
+    """Return the texts, and their second texts if any, as one or two lists; see `with_pairs`."""
+    sides = [strings_of(texts, "texts")]
+    if pairs is not None:
+        sides.append(strings_of(pairs, "pairs"))
+    count = len(sides[0])
+    if not count:
         raise ValueError("texts: expected at least one")
-    if seconds is None:
-        yield from ((text, None) for text in firsts)
-        return
-    if len(seconds) != len(firsts):
-        raise ValueError(f"pairs: expected {len(firsts)}, one for each text, got {len(seconds)}")
-    yield from zip(firsts, seconds, strict=True)
+    if len(sides[-1]) != count:
+        raise ValueError(f"pairs: expected {count}, one for each text, got {len(sides[-1])}")
+    return sides
 
 
-def _strings(texts: Sequence[str], name: str) -> list[str]:
-    """Return texts as a list; raise TypeError unless all are strings."""
+def strings_of(texts: Sequence[str], name: str) -> list[str]:
+    """Return texts as a list.
+
+    Args:
+        texts: a list, or a table with one column; see `rows_of`.
+        name: the argument's name, for messages.
+
+    Raises:
+        TypeError: a text is not a string, or a string is given instead of a list.
+    """
     if isinstance(texts, str):
         raise TypeError(f"{name}: expected several, got one string; put it in a list")
     rows = texts_of(texts, name)

@@ -3,7 +3,9 @@
 `plain_tokens` is the definition; `tokens` and `ids` return the same by the cached path in `fast`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +14,10 @@ from minibert.tokenization.added import AddedToken, Finder
 from minibert.tokenization.fast import COLUMNS, INT32, FastPath, Split
 from minibert.tokenization.normalizer import Normalizer, Word, split_words
 from minibert.tokenization.vocabulary import Vocabulary
+
+FEW = 1000  # characters; shorter batches are faster text by text
+BLOCK_LENGTH = 1 << 17  # characters that are tokenized at once; more need more memory
+Ragged = tuple[np.ndarray, np.ndarray]  # the values of several texts, and their number for each
 
 
 class Token(NamedTuple):
@@ -134,3 +140,66 @@ class Matcher:
         if self.in_normalized.tokens or self.in_text.found_in(text):
             return self.tokens(text, keep_special)[:, 0].copy()
         return self.fast.ids(text)
+
+    def ids_of_batch(self, texts: Sequence[str], keep_special: bool = True) -> Ragged:
+        """Return the token ids (N,), int32, of B texts, and the number of ids of each (B,)."""
+        single = partial(self.ids, keep_special=keep_special)
+        return self._batch(texts, self.fast.ids_of_batch, single)
+
+    def tokens_of_batch(self, texts: Sequence[str], keep_special: bool = True) -> Ragged:
+        """Return the `tokens` (N, 4), int32, of B texts, and the number of tokens of each (B,)."""
+        single = partial(self.tokens, keep_special=keep_special)
+        return self._batch(texts, self._fast_tokens, single)
+
+    def _fast_tokens(self, texts: Sequence[str]) -> Ragged:
+        """Return the tokens (N, 4) of texts without added tokens, and their numbers (B,)."""
+        tokens, lengths = self.fast.tokens_of_batch(texts)
+        words = tokens[:, 3].cumsum()  # of all texts
+        held = lengths[lengths > 0]
+        tokens[:, 3] = words - words[held.cumsum() - held].repeat(held)
+        return tokens, lengths
+
+    def _batch(
+        self,
+        texts: Sequence[str],
+        fast: Callable[[Sequence[str]], Ragged],
+        single: Callable[[str], np.ndarray],
+    ) -> Ragged:
+        if 0 < sum(map(len, texts)) < FEW:
+            rows = [single(text) for text in texts]
+            return np.concatenate(rows), np.array([len(row) for row in rows], np.intp)
+        results = [self._block(block, fast, single) for block in blocks(texts)]
+        values, lengths = zip(*results, strict=True)
+        return np.concatenate(values), np.concatenate(lengths)
+
+    def _block(
+        self,
+        texts: Sequence[str],
+        fast: Callable[[Sequence[str]], Ragged],
+        single: Callable[[str], np.ndarray],
+    ) -> Ragged:
+        """Return the result of `fast` for texts; of `single` for those with added tokens."""
+        is_normalized = bool(self.in_normalized.tokens)
+        if not is_normalized and not self.in_text.found_in("\n".join(texts)):
+            return fast(texts)
+        found = {
+            i: single(text)
+            for i, text in enumerate(texts)
+            if is_normalized or self.in_text.found_in(text)
+        }
+        values, lengths = fast(["" if i in found else text for i, text in enumerate(texts)])
+        parts = np.split(values, lengths.cumsum()[:-1])
+        for i, part in found.items():
+            parts[i], lengths[i] = part, len(part)
+        return np.concatenate(parts), lengths
+
+
+def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield texts in blocks of about `BLOCK_LENGTH` characters; at least one block.
+
+    >>> [len(block) for block in blocks(["a" * BLOCK_LENGTH, "b", "c"])]
+    [1, 2]
+    """
+    starts = np.array([0, *map(len, texts)]).cumsum()[:-1]
+    cuts = np.flatnonzero(np.diff(starts // BLOCK_LENGTH)) + 1
+    return (texts[start:end] for start, end in pairwise([0, *cuts.tolist(), len(texts)]))

@@ -3,6 +3,7 @@
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import add
 from typing import Any, Literal, TypeVar, get_args
 
@@ -113,11 +114,14 @@ def count_words(texts: Iterable[str], normalizer: Normalizer) -> Counter[str]:
     Raises:
         TypeError: a text is not a string.
     """
-    counts: Counter[str] = Counter()
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{index}]: expected a string, got {type(text).__name__}")
-        counts.update(normalizer.chunks(text))
+
+    def chunks() -> Iterator[list[str]]:
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"texts[{index}]: expected a string, got {type(text).__name__}")
+            yield normalizer.chunks(text)
+
+    counts = Counter(chain.from_iterable(chunks()))
     words: Counter[str] = Counter()
     for chunk, count in counts.items():
         for word in normalizer.words(chunk):
@@ -204,14 +208,10 @@ class _SpelledWords:
         self.symbols: dict[str, str] = {}  # by text of the piece
         for letter in sorted({word[0] for word in words}):
             self._symbol(letter)
-        for letter in sorted({letter for word in words for letter in word[1:]}):
-            self._symbol(prefix + letter)
+        letters = sorted(set().union(*(word[1:] for word in words)))
+        continuing = {ord(letter): self._symbol(prefix + letter) for letter in letters}
         self.texts = list(self.symbols)  # by code point of the symbol
-        symbols = self.symbols
-        self.words = [
-            symbols[word[0]] + "".join(symbols[prefix + letter] for letter in word[1:])
-            for word in words
-        ]
+        self.words = [self._symbol(word[0]) + word[1:].translate(continuing) for word in words]
         self.frequencies = list(words.values())
         self.pair_counts: Counter[str] = Counter()
         self.piece_counts: Counter[str] = Counter()
@@ -234,21 +234,37 @@ class _SpelledWords:
         piece = self._symbol(text)
         if len(self.symbols) > len(self.texts):
             self.texts.append(text)
-        words, uses = self.words, self.piece_counts
+        words, uses, words_with = self.words, self.piece_counts, self.words_with
         changes: defaultdict[str, int] = defaultdict(int)
-        for i in self.words_with.pop(pair):
+        total = 0  # how often the pair is merged
+        for i in words_with.pop(pair):
             before, frequency = words[i], self.frequencies[i]
             words[i] = after = before.replace(pair, piece)
-            merged = frequency * (len(before) - len(after))
-            uses[pair[0]] -= merged
-            uses[pair[1]] -= merged
-            uses[piece] += merged
+            merges = len(before) - len(after)
+            total += merges * frequency
+            if merges == 1:  # the usual case: only the neighbours of the pair change
+                start = before.index(pair)
+                changes[pair] -= frequency
+                if start:
+                    changes[before[start - 1 : start + 1]] -= frequency
+                    new = after[start - 1 : start + 1]
+                    changes[new] += frequency
+                    words_with[new].add(i)
+                if start + 1 < len(after):
+                    changes[before[start + 1 : start + 3]] -= frequency
+                    new = after[start : start + 2]
+                    changes[new] += frequency
+                    words_with[new].add(i)
+                continue
             for old in map(add, before, before[1:]):
                 changes[old] -= frequency
             for new in map(add, after, after[1:]):
                 changes[new] += frequency
                 if piece in new:  # the word is already stored for all other pairs
-                    self.words_with[new].add(i)
+                    words_with[new].add(i)
+        uses[pair[0]] -= total
+        uses[pair[1]] -= total
+        uses[piece] += total
         changed = {other for other, change in changes.items() if change}
         for other in changed:
             self.pair_counts[other] += changes[other]

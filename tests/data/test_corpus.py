@@ -1,10 +1,13 @@
 """Documents from files, the held-out split, and packing without loss."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibert.data import corpus
 from minibert.data.corpus import (
     MAX_FILES_OF_LINES,
     MIN_LAST_TOKENS,
@@ -112,6 +115,17 @@ def test_packed_sequences_index_in_any_order(tokenizer, documents, length, data)
     assert len(lazy) == len(packed)
     indices = data.draw(st.lists(st.integers(0, len(lazy) - 1), max_size=9))
     assert (lazy[np.array(indices, int)] == packed[indices]).all()
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 256])
+def test_ids_of_documents_are_those_of_each_text(tokenizer, monkeypatch, at_once):
+    monkeypatch.setattr(corpus, "DOCUMENTS_AT_ONCE", at_once)
+    documents = [["the cat", "a [MASK]"], [], ["the dog"], [""], ["a", "the tree", "the"]]
+    found = list(ids_of_documents(iter(documents), tokenizer))
+    for ids, document in zip(found, documents, strict=True):
+        texts = [tokenizer.ids_of(text, split_special_tokens=True) for text in document]
+        assert ids.tolist() == [*chain.from_iterable(texts), tokenizer.sep_token_id]
+        assert ids.dtype == np.int32
 
 
 def test_pack_treats_special_tokens_in_the_text_as_text(tokenizer):

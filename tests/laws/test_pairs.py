@@ -21,7 +21,7 @@ from minibert.models.config import PRESETS
 from minibert.objectives.supervised import Supervised, evaluate
 from minibert.tasks import Examples, MultiLabelTask, RegressionTask, SingleLabelTask
 from minibert.tasks.baselines import tfidf_logistic_regression, tfidf_ridge_regression
-from minibert.tokenization.framing import with_pairs
+from minibert.tokenization.framing import sides_of, with_pairs
 from minibert.training import FineTuning
 from minibert.training.finetuning import FineTuningRun, ModelSource, mean_tokens
 from tests.conftest import small_tokenizer
@@ -147,6 +147,7 @@ CONSUMERS = {
         TEXTS, pairs, max_length=9
     ),
     "with_pairs": lambda pairs: list(with_pairs(TEXTS, pairs)),
+    "sides_of": lambda pairs: sides_of(TEXTS, pairs),
     "map_texts": lambda pairs: map_texts(
         lambda batch: batch["input_ids"].sum(axis=1) + batch["token_type_ids"].sum(axis=1),
         TOKENIZER, TEXTS, pairs, max_length=10,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.tokenization import AddedToken, WordPieceTokenizer, matching
 from minibert.tokenization import fast as module
 from minibert.tokenization.fast import BoundedCache
 from minibert.tokenization.matching import Matcher
@@ -42,6 +42,33 @@ def test_tokens_and_ids_equal_plain_tokens(matcher, added, texts, keep_special):
         ids = matcher.ids(text, keep_special)
         assert ids.dtype == np.int32
         assert ids.tolist() == [token.id for token in plain]
+
+
+@given(
+    MATCHERS,
+    st.lists(st.sampled_from(ADDED)),
+    st.lists(WRITTEN, max_size=6),
+    st.booleans(),
+    st.sampled_from([1, 5, 1 << 17]),
+    st.sampled_from([0, 10]),
+    st.sampled_from([1.3, 9]),
+)
+def test_batches_equal_single_texts(matcher, added, texts, keep_special, length, few, few_ascii):
+    matcher.add(added)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "BLOCK_LENGTH", length)
+        patch.setattr(matching, "FEW", few)
+        patch.setattr(module, "FEW_ASCII", few_ascii)
+        for _ in range(2):  # with an empty table, then with a filled one
+            for single, batch in (
+                (matcher.ids, matcher.ids_of_batch),
+                (matcher.tokens, matcher.tokens_of_batch),
+            ):
+                expected = [single(text, keep_special) for text in texts]
+                found, lengths = batch(texts, keep_special)
+                assert found.dtype == np.int32
+                assert found.tolist() == [row for rows in expected for row in rows.tolist()]
+                assert lengths.tolist() == [len(rows) for rows in expected]
 
 
 def test_tokens_and_ids_find_special_tokens_if_kept():

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from minibert.tokenization.framing import (
     INPUTS,
     Frame,
-    pad,
     padded_length,
     split_windows,
     text_room,
@@ -145,9 +144,9 @@ IDS = st.lists(st.integers(5, 9), max_size=12).map(lambda ids: tokens_of(*ids))
     st.integers(0, 20),
     st.none() | st.integers(1, 9),
 )
-def test_pad_stacks_encodings_with_padding(texts, length, multiple):
+def test_batch_equals_padded_encodings(texts, length, multiple):
     encodings = [FRAME.encoding(*each) for each in texts]
-    batch = pad(encodings, PAD, length, multiple, [*INPUTS, "special_tokens_mask", "offsets"])
+    batch = FRAME.batch(texts, PAD, length, multiple, [*INPUTS, "special_tokens_mask", "offsets"])
     longest = max(len(encoding.input_ids) for encoding in encodings)
     width = batch["input_ids"].shape[1]
     assert width >= max(longest, length)
@@ -161,7 +160,7 @@ def test_pad_stacks_encodings_with_padding(texts, length, multiple):
         "offsets": [0, 0],
     }
     assert batch.keys() == fills.keys()
-    assert pad(encodings, PAD).keys() == set(INPUTS)
+    assert FRAME.batch(texts, PAD).keys() == set(INPUTS)
     for name, fill in fills.items():
         assert batch[name].shape[:2] == (len(texts), width)
         assert batch[name].dtype == np.int64
@@ -171,7 +170,7 @@ def test_pad_stacks_encodings_with_padding(texts, length, multiple):
             assert found == values + [fill] * (width - len(values))
 
 
-def test_padded_length_and_pad_refuse_invalid_options():
+def test_padded_length_and_batch_refuse_invalid_options():
     assert padded_length("longest", 9) == 0
     assert padded_length("max_length", 9) == 9
     with pytest.raises(ValueError, match=r"^padding: expected a max_length to pad to, got None$"):
@@ -179,8 +178,8 @@ def test_padded_length_and_pad_refuse_invalid_options():
     with pytest.raises(ValueError, match="padding: expected 'longest' or 'max_length', got True"):
         padded_length(True, 9)
     with pytest.raises(ValueError, match="pad_to_multiple_of: expected at least 1, got 0"):
-        pad([FRAME.encoding(tokens_of(5))], PAD, multiple=0)
-    assert pad([FRAME.encoding(tokens_of(5))], PAD, multiple=1)["input_ids"].tolist() == [[2, 5, 3]]
+        FRAME.batch([[tokens_of(5)]], PAD, multiple=0)
+    assert FRAME.batch([[tokens_of(5)]], PAD, multiple=1)["input_ids"].tolist() == [[2, 5, 3]]
 
 
 @pytest.mark.parametrize(

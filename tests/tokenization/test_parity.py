@@ -15,7 +15,7 @@ import regex
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from minibert.tokenization import AddedToken, Normalizer, WordPieceTokenizer
+from minibert.tokenization import AddedToken, Normalizer, WordPieceTokenizer, matching
 from minibert.tokenization.added import Finder
 from minibert.tokenization.characters import LATE, MARK
 
@@ -193,6 +193,12 @@ def test_encode_and_ids_of_any_text(both, text, pair, plain):
         assert found.tokens == expected.tokens
     ids = peer.encode(text, add_special_tokens=False).ids
     assert mine.ids_of(text, split_special_tokens=plain).tolist() == ids
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "FEW", 0)
+        tokens = mine.tokens_of_batch([text, "", text], split_special_tokens=plain)
+    offsets = peer.encode(text, add_special_tokens=False).offsets
+    assert tokens.ids.tolist() == ids * 2
+    assert tokens.offset_lists() == [offsets, [], offsets]
     assert mine.convert_tokens_to_ids(mine.convert_ids_to_tokens(ids)) == ids
 
 

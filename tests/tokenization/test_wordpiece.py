@@ -7,10 +7,10 @@ from subprocess import run
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibert.tokenization import Normalizer, WordPieceTokenizer
+from minibert.tokenization import Normalizer, WordPieceTokenizer, matching
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able ##a a b c ##b ##c , . ' s 中".split()
 ODD = "<p> a ##b b [ ] mask , ##a c d ? [CLS] [SEP] [MASK] [UNK]".split()
@@ -285,6 +285,53 @@ def test_ids_of_is_equal_in_threads_and_pickled_copies(tokenizer):
         assert [ids.tolist() for ids in pool.map(fresh.ids_of, texts)] == expected
     copy = pickle.loads(pickle.dumps(fresh))
     assert [copy.ids_of(text).tolist() for text in texts] == expected
+
+
+def test_ids_of_batch_is_equal_in_threads_and_pickled_copies(tokenizer):
+    batches = [[f"cab{i} a{j} unaffable [MASK]" for j in range(50)] for i in range(40)]
+    expected = [[i for text in texts for i in tokenizer.ids_of(text)] for texts in batches]
+    fresh = WordPieceTokenizer(PIECES)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(fresh.ids_of_batch, batches))
+    assert [ids.tolist() for ids, _ in found] == expected
+    copy = pickle.loads(pickle.dumps(fresh))
+    assert [copy.ids_of_batch(texts)[0].tolist() for texts in batches] == expected
+
+
+TEXTS_WITH_TOKENS = st.lists(st.text() | st.sampled_from(["a cab", "[MASK]  Unaffable!", "é"]))
+
+
+@pytest.fixture(params=[0, 1000])
+def few(request):
+    """Set the length of batches that are tokenized text by text."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "FEW", request.param)
+        yield request.param
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=TEXTS_WITH_TOKENS, plain=st.booleans())
+def test_tokens_of_batch_are_the_lists_of_encode(few, texts, plain):
+    """Arrays of all texts contain what the Python objects of each text contain."""
+    tokenizer = WordPieceTokenizer(PIECES)
+    tokens = tokenizer.tokens_of_batch(texts, split_special_tokens=plain)
+    encodings = [tokenizer.encode(text, split_special_tokens=plain) for text in texts]
+    assert tokens.offset_lists() == [encoding.offsets[1:-1] for encoding in encodings]
+    for values, name in (tokens.ids, "input_ids"), (tokens.word_ids, "word_ids"):
+        lists = (getattr(encoding, name)[1:-1] for encoding in encodings)
+        assert values.tolist() == [value for values in lists for value in values]
+    assert [len(fields) for fields in tokens.texts()] == tokens.lengths.tolist()
+    ids, lengths = tokenizer.ids_of_batch(texts, split_special_tokens=plain)
+    assert ids.tolist() == tokens.ids.tolist()
+    assert lengths.tolist() == tokens.lengths.tolist()
+
+
+def test_batches_refuse_what_is_not_a_list_of_texts(tokenizer):
+    for batch in tokenizer.ids_of_batch, tokenizer.tokens_of_batch:
+        with pytest.raises(TypeError, match="texts: expected several, got one string"):
+            batch("a cab")
+        with pytest.raises(TypeError, match=r"texts\[1\]: expected a string, got int"):
+            batch(["a", 3])
 
 
 @pytest.mark.parametrize(
