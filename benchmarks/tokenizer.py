@@ -4,13 +4,13 @@ Encodes English text to ids, to ids with offsets as arrays, and to encodings wit
 lists, with a cold and a warm cache; learns a vocabulary; and measures the peak memory for a long
 file. The two sides alternate in one process, and both may use all cores (minibert uses one, the
 others all). CPU time is that of all threads, which other processes hardly change. Without offsets,
-the peer is `encode_batch_fast`; with offsets `encode_batch`, which keeps them in Rust until they are
-read. tokie, also in Rust, is a second peer for ids if it is installed.
+the peer is `encode_batch_fast`; with offsets `encode_batch`, which keeps them in Rust until they
+are read. tokie, also in Rust, is a second peer for ids if it is installed.
 
 The text is the documentation of all installed packages, each paragraph once, unless files are
 given; the vocabulary is that of a real checkpoint, unless another one is given.
 
-    pip install torch==2.13.0 && pip install '.[parity]'
+    pip install torch==2.13.0 && pip install '.[parity]' tokie
     python -m benchmarks.tokenizer
 """
 
