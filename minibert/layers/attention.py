@@ -7,7 +7,6 @@ import numpy as np
 from minibert.functional import (
     AttentionCache,
     attention_backward,
-    attention_forward,
     gather_backward,
     gather_forward,
     linear_backward,
@@ -80,9 +79,7 @@ class SelfAttention:
             query = positions.turn(query, site.queries, site.tables)
             key = positions.turn(key, site.keys, site.tables)
             score_bias = positions.scores(site)
-        heads, cache = attention_forward(
-            query, key, value, site.mask, score_bias, self.rate, rng, keep
-        )
+        heads, cache = site.attend(query, key, value, site.mask, score_bias, self.rate, rng, keep)
         merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
         out, _ = self.output.forward(params, merged)
         out = out.reshape(len(x), -1, D)  # (B·R, D) -> (B, R, D)
