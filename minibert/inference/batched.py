@@ -15,7 +15,7 @@ from minibert.tokenization.framing import with_pairs
 # In a batch with padding. 1,000 sentences take as long with 1,024, longer with 2,048.
 MAX_BATCH_TOKENS = 512
 # In a batch without padding; see `even_batches`.
-MAX_PACKED_TOKENS, MIN_PACKED_TOKENS, CORES = 3_072, 512, 8
+MAX_UNPADDED_TOKENS, MIN_UNPADDED_TOKENS, CORES = 3_072, 512, 8
 
 
 def map_texts(
@@ -148,8 +148,8 @@ def even_batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
     """
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    number = CORES * -(-total // (CORES * MAX_PACKED_TOKENS))  # rounded up
-    number = min(number, -(-total // MIN_PACKED_TOKENS))
+    number = CORES * -(-total // (CORES * MAX_UNPADDED_TOKENS))  # rounded up
+    number = min(number, -(-total // MIN_UNPADDED_TOKENS))
     middles = ends - lengths / 2
     cuts = np.searchsorted(middles, total / max(number, 1) * np.arange(1, number))
     for indices in np.split(np.arange(len(lengths)), cuts):

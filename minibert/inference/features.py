@@ -19,7 +19,7 @@ from minibert.inference.sentence_folders import Projection, read_sentence_folder
 from minibert.io.rows import texts_of
 from minibert.models import Batch, BertBased, BertModel
 from minibert.models.hub import find_folder
-from minibert.models.packed import hidden_states_of, is_packable
+from minibert.models.unpadded import hidden_states_of, runs_unpadded
 from minibert.tokenization import WordPieceTokenizer
 
 Pooling = Literal[
@@ -162,7 +162,7 @@ class FeatureExtractor:
             pairs,
             max_length=self.max_length,
             threads=threads,
-            padded=not is_packable(self.model),
+            padded=not runs_unpadded(self.model),
             title="embedding",
             progress=progress,
         )
@@ -174,7 +174,7 @@ class FeatureExtractor:
         """Return the vectors of checked batches, one batch after the other (S, width).
 
         Args:
-            batches: of (B, T), each of its own B and T; several if `is_packable` alone.
+            batches: of (B, T), each of its own B and T; several only if the model runs unpadded.
         """
         pooled = []
         for batch, found in zip(batches, self._hidden_states(batches), strict=True):

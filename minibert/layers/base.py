@@ -6,7 +6,6 @@ calls: the cache is returned and handed back.
 
 from typing import Any, NamedTuple, Protocol
 
-from minibert.functional import attention_forward
 from minibert.parameters import Views
 from minibert.specs import Specs
 from minibert.typing import Array, Rng
@@ -21,7 +20,7 @@ class Site(NamedTuple):
         rows (B, R): the tokens to compute, the query positions; None: all, R = T.
         positions: relates query and key positions in attention; None: nothing does, as in BERT.
         tables: made by `positions.prepare` for this batch.
-        attend: `attention_forward`, or what does the same for several batches side by side.
+        attend: `attention_forward` for several batches side by side; None: there is one.
     """
 
     keys: Array
@@ -29,7 +28,7 @@ class Site(NamedTuple):
     rows: Array | None = None
     positions: Any = None  # a `layers.Positions`, whose methods take a site
     tables: Any = None
-    attend: Any = attention_forward
+    attend: Any = None
 
     @property
     def queries(self) -> Array:

@@ -19,7 +19,7 @@ from minibert.functional import softmax_forward
 from minibert.inference.batched import map_texts
 from minibert.io.text import sanitize
 from minibert.models import BertForSequenceClassification, PreTrained
-from minibert.models.packed import is_packable, logits_of
+from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import WordPieceTokenizer
@@ -216,7 +216,7 @@ class Task(ABC):
             texts,
             pairs,
             max_length=model.config.max_position_embeddings,
-            padded=not is_packable(model),
+            padded=not runs_unpadded(model),
             threads=threads,
             progress=progress,
         )

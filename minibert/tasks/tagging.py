@@ -10,7 +10,7 @@ from minibert.data.word_alignment import word_windows
 from minibert.functional import IGNORED, softmax_forward
 from minibert.inference.batched import map_sequences
 from minibert.models import BertForTokenClassification
-from minibert.models.packed import is_packable, logits_of
+from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tasks.base import (
     MAX_NAMES,
     Mistake,
@@ -194,7 +194,7 @@ class TaggingTask(Task):
             probabilities_of,
             RaggedSequences(encode_windows()),
             tokenizer.pad_token_id,
-            padded=not is_packable(model),
+            padded=not runs_unpadded(model),
             threads=threads,
             progress=progress,
         )

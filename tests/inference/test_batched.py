@@ -31,8 +31,8 @@ def test_length_bucketed_batches_contain_each_index_once(lengths, tokens):
 def test_even_batches_have_about_the_same_number_of_tokens(lengths, least, more, cores):
     lengths = -np.sort(-lengths)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batched, "MIN_PACKED_TOKENS", least)
-        patch.setattr(batched, "MAX_PACKED_TOKENS", least + more)
+        patch.setattr(batched, "MIN_UNPADDED_TOKENS", least)
+        patch.setattr(batched, "MAX_UNPADDED_TOKENS", least + more)
         patch.setattr(batched, "CORES", cores)
         batches = list(even_batches(lengths))
     assert [i for rows in batches for i in rows] == list(range(len(lengths)))
@@ -55,7 +55,7 @@ def test_the_number_of_even_batches_is_a_multiple_of_the_cores_if_there_are_enou
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_map_texts_keeps_the_order_of_the_texts(tokenizer, threads, padded, monkeypatch):
-    for name in ("MAX_BATCH_TOKENS", "MIN_PACKED_TOKENS", "MAX_PACKED_TOKENS"):
+    for name in ("MAX_BATCH_TOKENS", "MIN_UNPADDED_TOKENS", "MAX_UNPADDED_TOKENS"):
         monkeypatch.setattr(batched, name, 40)
     rng = np.random.default_rng(0)
     texts = [" ".join(["cat"] * n) for n in rng.integers(0, 20, 60)]

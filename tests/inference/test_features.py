@@ -115,14 +115,14 @@ def test_vectors_do_not_depend_on_order_threads_or_batch_size(tokenizer, monkeyp
     ids = [tuple(tokenizer.encode(text, max_length=extractor.max_length).input_ids)
            for text in texts]  # fmt: skip
     texts = list(dict(zip(ids, texts, strict=True)).values())
-    for name in ("MIN_PACKED_TOKENS", "MAX_PACKED_TOKENS"):
+    for name in ("MIN_UNPADDED_TOKENS", "MAX_UNPADDED_TOKENS"):
         monkeypatch.setattr(batched, name, 64)
     vectors = extractor(texts, threads=1)
     for threads in (2, 3, 8):
         assert (extractor(texts, threads=threads) == vectors).all()
     order = rng.permutation(len(texts))
     assert (extractor([texts[i] for i in order]) == vectors[order]).all()
-    for name in ("MIN_PACKED_TOKENS", "MAX_PACKED_TOKENS"):
+    for name in ("MIN_UNPADDED_TOKENS", "MAX_UNPADDED_TOKENS"):
         monkeypatch.setattr(batched, name, 4096)
     np.testing.assert_allclose(extractor(texts), vectors, atol=2e-6)
 
@@ -148,8 +148,8 @@ def test_vectors_without_padding_equal_those_with_padding(tokenizer, monkeypatch
     for texts in MANY.values():
         vectors = extractor(texts)
         with monkeypatch.context() as patch:
-            patch.setattr("minibert.inference.features.is_packable", lambda _: False)
-            patch.setattr("minibert.models.packed.is_packable", lambda _: False)
+            patch.setattr("minibert.inference.features.runs_unpadded", lambda _: False)
+            patch.setattr("minibert.models.unpadded.runs_unpadded", lambda _: False)
             padded = extractor(texts)
         np.testing.assert_allclose(vectors, padded, rtol=1e-12, atol=1e-12)
 

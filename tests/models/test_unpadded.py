@@ -7,7 +7,7 @@ import pytest
 
 import minibert as m
 from examples.pre_norm import pre_norm
-from minibert.models.packed import hidden_states_of, is_packable, logits_of
+from minibert.models.unpadded import hidden_states_of, logits_of, runs_unpadded
 
 CONFIG = m.BertConfig(
     vocab_size=40,
@@ -52,7 +52,7 @@ def batches_of(shapes, model=None):
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
 def test_hidden_states_equal_those_of_each_batch_alone(shapes, dtype):
     model = made(m.BertModel, dtype)
-    assert is_packable(model)
+    assert runs_unpadded(model)
     batches = batches_of(shapes, model)
     for count in range(1, 5):
         for numbers in combinations(range(4), count):
@@ -106,7 +106,7 @@ def test_logits_equal_those_of_each_batch_alone(kind, shapes, changes):
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
-def test_frozen_and_recomputed_blocks_are_packed_too(kind):
+def test_frozen_and_recomputed_blocks_run_unpadded_too(kind):
     model = made(kind)
     batches = batches_of(SHAPES["several"])
     expected = logits_of(model, batches)
@@ -118,7 +118,7 @@ def test_frozen_and_recomputed_blocks_are_packed_too(kind):
 
 def test_batches_of_a_model_with_parts_of_a_caller_are_computed_one_by_one():
     model = made(m.BertForSequenceClassification, block=pre_norm)
-    assert not is_packable(model)
+    assert not runs_unpadded(model)
     batches = batches_of(SHAPES["several"])
     batches[0]["attention_mask"] = np.array([[1] * 7, [1] * 4 + [0] * 3])  # it may be padded
     for found, batch in zip(logits_of(model, batches), batches, strict=True):

@@ -23,8 +23,8 @@ from minibert.typing import Array
 Shapes = list[tuple[int, ...]]  # of each batch: B and T, or B and R
 
 
-def is_packable(model: BertBased) -> bool:
-    """Return whether all parts are BERT's own; a caller's may depend on x being (B, T, D)."""
+def runs_unpadded(model: BertBased) -> bool:
+    """Return whether a model's parts are all BERT's own: a caller's may expect x (B, T, D)."""
     return not model.parts.given()
 
 
@@ -54,12 +54,12 @@ def hidden_states_of(
     """Return hidden states of each batch by number, as `BertBased.hidden_states` does.
 
     Args:
-        model: if it is not packable, its batches are computed one after the other.
-        batches: checked, of (B, T), each of its own B and T; without padding if it is packable.
+        model: unless it runs unpadded, its batches are computed one after the other.
+        batches: checked, of (B, T), each of its own B and T; without padding if it does.
         numbers: 0 for the embeddings, 1 to L for the blocks.
         rows: of each batch (B, R), R <= T, the only tokens to compute in the last block; None: all.
     """
-    if not is_packable(model):
+    if not runs_unpadded(model):
         at = repeat(None, len(batches)) if rows is None else rows
         pairs = zip(batches, at, strict=True)
         return [model.hidden_states(batch, numbers, each) for batch, each in pairs]
