@@ -7,7 +7,10 @@ import pytest
 
 import minibert as m
 from examples.pre_norm import pre_norm
+from minibert.data.ragged import RaggedSequences
+from minibert.inference.features import FeatureExtractor
 from minibert.models.unpadded import hidden_states_of, logits_of, runs_unpadded
+from minibert.tasks import SingleLabelTask, TaggingTask
 
 CONFIG = m.BertConfig(
     vocab_size=40,
@@ -114,6 +117,42 @@ def test_frozen_and_recomputed_blocks_run_unpadded_too(kind):
     model.gradient_checkpointing_enable()
     for one, other in zip(logits_of(model, batches), expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+PREDICTIONS = {
+    m.BertForSequenceClassification: (
+        SingleLabelTask(["a", "b"]).predict, ["the cat", "a dog sat under the tree", ""]
+    ),
+    m.BertForTokenClassification: (
+        TaggingTask(["B-a", "O"]).predict, [["the", "cat"], ["a"], ["a", "dog", "sat"]]
+    ),
+    m.BertModel: (
+        lambda *args: FeatureExtractor(*args[:2])(args[2]), ["the cat", "a dog sat", "cat"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", [{}, {"block": pre_norm}])
+@pytest.mark.parametrize("kind", PREDICTIONS)
+def test_only_models_with_parts_of_a_caller_predict_with_padding(
+    kind, parts, tokenizer, monkeypatch
+):
+    sizes = {**vars(CONFIG), "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    model = made(kind, config=m.BertConfig(**sizes), **parts)
+    predict, texts = PREDICTIONS[kind]
+    batch, whole = RaggedSequences.batch, []
+
+    def record(*args):
+        made = batch(*args)
+        whole.append(made["attention_mask"].all())
+        return made
+
+    monkeypatch.setattr(RaggedSequences, "batch", record)
+    together = predict(model, tokenizer, texts)
+    assert len(whole) == (1 if parts else 3)  # batches: of all texts, or of one length each
+    assert all(whole) == (not parts)
+    for text, output in zip(texts, together, strict=True):
+        np.testing.assert_allclose(predict(model, tokenizer, [text])[0], output, 0, 1e-12)
 
 
 def test_batches_of_a_model_with_parts_of_a_caller_are_computed_one_by_one():
