@@ -6,6 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import minibert.cli.arguments  # noqa: F401  before a test replaces PRESETS, which it reads
 from minibert.tokenization import WordPieceTokenizer
 
 # The deadline (200 ms per example by default) and the health check for slow generation are

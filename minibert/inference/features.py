@@ -19,6 +19,7 @@ from minibert.inference.sentence_folders import Projection, read_sentence_folder
 from minibert.io.rows import texts_of
 from minibert.models import Batch, BertBased, BertModel
 from minibert.models.hub import find_folder
+from minibert.models.unpadded import hidden_states_of, runs_unpadded
 from minibert.tokenization import WordPieceTokenizer
 
 Pooling = Literal[
@@ -156,12 +157,13 @@ class FeatureExtractor:
             rows = texts_of(texts, "texts")
             texts = [self.prompt + row if isinstance(row, str) else row for row in rows]
         vectors = map_texts(
-            lambda batch: self.vectors(self.model.check(**batch)),
+            lambda batches: self.vectors([self.model.check(**batch) for batch in batches]),
             self.tokenizer,
             texts,
             pairs,
             max_length=self.max_length,
             threads=threads,
+            padded=not runs_unpadded(self.model),
             title="embedding",
             progress=progress,
         )
@@ -169,17 +171,19 @@ class FeatureExtractor:
             raise FloatingPointError("a vector is not finite: the model's weights are broken")
         return vectors
 
-    def vectors(self, batch: Batch) -> np.ndarray:
-        """Return the vectors of a checked batch (B, width)."""
-        states = {
-            layer: self._pool(x, batch.attention_mask)
-            for layer, x in self._hidden_states(batch).items()
-        }
-        chosen = [states[layer] for layer in self.layers]  # (B, D) each
-        vectors = (
-            np.concatenate(chosen, axis=-1) if self.combine == "concat" else reduce(np.add, chosen)
-        )
-        return self._project(vectors)
+    def vectors(self, batches: Sequence[Batch]) -> np.ndarray:
+        """Return the vectors of checked batches, one batch after the other (S, width).
+
+        Args:
+            batches: of (B, T), each of its own B and T; several only if the model runs unpadded.
+        """
+        pooled = []
+        for batch, found in zip(batches, self._hidden_states(batches), strict=True):
+            states = {layer: self._pool(x, batch.attention_mask) for layer, x in found.items()}
+            chosen = [states[layer] for layer in self.layers]  # (B, D) each
+            concat = self.combine == "concat"
+            pooled.append(np.concatenate(chosen, axis=-1) if concat else reduce(np.add, chosen))
+        return self._project(np.concatenate(pooled))
 
     def _project(self, vectors: np.ndarray) -> np.ndarray:
         """Apply the projections and the normalization to pooled vectors (B, D)."""
@@ -187,15 +191,15 @@ class FeatureExtractor:
             vectors = project(vectors)
         return unit_length(vectors) if self.normalize else vectors
 
-    def _hidden_states(self, batch: Batch) -> dict[int, np.ndarray]:
-        """Return the hidden states of each chosen layer by its index, (B, T, D) or (B, 1, D).
+    def _hidden_states(self, batches: Sequence[Batch]) -> list[dict[int, np.ndarray]]:
+        """Return each batch's states of the chosen layers by index, (B, T, D) or (B, 1, D).
 
         Layers above the last chosen one are not computed. If only [CLS] is pooled, the last block
         is trimmed to it; the other blocks are not, because the next block reads all tokens.
         """
         first_only = not self.skipped and {*self.modes} <= {"cls", "pooler"}
-        rows = np.zeros((len(batch.input_ids), 1), np.int64) if first_only else None
-        return self.model.hidden_states(batch, {*self.layers}, rows)
+        rows = [np.zeros((len(batch.input_ids), 1), np.int64) for batch in batches]
+        return hidden_states_of(self.model, batches, {*self.layers}, rows if first_only else None)
 
     def _pool(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Pool hidden states x (B, T, D), or (B, 1, D) of [CLS], to vectors (B, modes · D)."""

@@ -66,7 +66,7 @@ class SelfAttention:
         self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True
     ) -> tuple[Array, SelfAttentionCache | None]:
         """Let each token at `site.rows` attend to every token of x; see `layers.Layer`."""
-        positions, D = site.positions, self.width
+        positions, D, attend = site.positions, self.width, site.attend or attention_forward
         weight, bias = params[self.weight], params[self.bias]  # (3D, D), (3D,)
         if site.rows is None:
             asking = None
@@ -80,9 +80,7 @@ class SelfAttention:
             query = positions.turn(query, site.queries, site.tables)
             key = positions.turn(key, site.keys, site.tables)
             relative = positions.scores(site)
-        heads, cache = attention_forward(
-            query, key, value, site.mask, relative, self.rate, rng, keep
-        )
+        heads, cache = attend(query, key, value, site.mask, relative, self.rate, rng, keep)
         merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
         out, _ = self.output.forward(params, merged)
         out = out.reshape(len(x), -1, D)  # (B·R, D) -> (B, R, D)

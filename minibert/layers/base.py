@@ -20,6 +20,7 @@ class Site(NamedTuple):
         rows (B, R): the tokens to compute, the query positions; None: all, R = T.
         positions: relates query and key positions in attention; None: nothing does, as in BERT.
         tables: made by `positions.prepare` for this batch.
+        attend: `attention_forward` for several batches side by side; None: there is one.
     """
 
     keys: Array
@@ -27,6 +28,7 @@ class Site(NamedTuple):
     rows: Array | None = None
     positions: Any = None  # a `layers.Positions`, whose methods take a site
     tables: Any = None
+    attend: Any = None
 
     @property
     def queries(self) -> Array:

@@ -19,6 +19,7 @@ from minibert.functional import softmax_forward
 from minibert.inference.batched import map_texts
 from minibert.io.text import sanitize
 from minibert.models import BertForSequenceClassification, PreTrained
+from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import WordPieceTokenizer
@@ -210,11 +211,12 @@ class Task(ABC):
             FloatingPointError: a logit is not finite.
         """
         logits = map_texts(
-            lambda batch: model(**batch).logits,
+            lambda batches: np.concatenate(logits_of(model, batches)),
             tokenizer,
             texts,
             pairs,
             max_length=model.config.max_position_embeddings,
+            padded=not runs_unpadded(model),
             threads=threads,
             progress=progress,
         )

@@ -10,6 +10,7 @@ from minibert.data.word_alignment import word_windows
 from minibert.functional import IGNORED, softmax_forward
 from minibert.inference.batched import map_sequences
 from minibert.models import BertForTokenClassification
+from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tasks.base import (
     MAX_NAMES,
     Mistake,
@@ -179,10 +180,12 @@ class TaggingTask(Task):
                     windows.append((text, first, places))
                     yield encoding
 
-        def probabilities_of(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-            logits = model(**batch).logits
-            require_finite(logits)  # here, because the softmax of minus infinity is finite
-            return softmax_forward(logits)[0]
+        def probabilities_of(batches: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
+            found = []
+            for logits in logits_of(model, batches):
+                require_finite(logits)  # here, because the softmax of minus infinity is finite
+                found += [*softmax_forward(logits)[0]]  # B arrays (T, C)
+            return found
 
         # A word without a token, a control character for example, is tagged O with certainty.
         outside = np.eye(len(self.names))[self.ids.get(OUTSIDE, 0)]
@@ -191,6 +194,7 @@ class TaggingTask(Task):
             probabilities_of,
             RaggedSequences(encode_windows()),
             tokenizer.pad_token_id,
+            padded=not runs_unpadded(model),
             threads=threads,
             progress=progress,
         )

@@ -1,13 +1,16 @@
 """FeatureExtractor: poolings computed by hand, layers, order, threads, folders, errors."""
 
 import json
+from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from examples.pre_norm import pre_norm
 from minibert import BertConfig, BertForMaskedLM, BertModel
 from minibert.inference import batched
-from minibert.inference.features import FeatureExtractor
+from minibert.inference.features import FeatureExtractor, Pooling
 from tests.io.test_rows import SEVERAL, tables
 
 TEXTS = [
@@ -112,14 +115,51 @@ def test_vectors_do_not_depend_on_order_threads_or_batch_size(tokenizer, monkeyp
     ids = [tuple(tokenizer.encode(text, max_length=extractor.max_length).input_ids)
            for text in texts]  # fmt: skip
     texts = list(dict(zip(ids, texts, strict=True)).values())
-    monkeypatch.setattr(batched, "MAX_BATCH_TOKENS", 64)
+    for name in ("MIN_UNPADDED_TOKENS", "MAX_UNPADDED_TOKENS"):
+        monkeypatch.setattr(batched, name, 64)
     vectors = extractor(texts, threads=1)
     for threads in (2, 3, 8):
         assert (extractor(texts, threads=threads) == vectors).all()
     order = rng.permutation(len(texts))
     assert (extractor([texts[i] for i in order]) == vectors[order]).all()
-    monkeypatch.setattr(batched, "MAX_BATCH_TOKENS", 4096)
+    for name in ("MIN_UNPADDED_TOKENS", "MAX_UNPADDED_TOKENS"):
+        monkeypatch.setattr(batched, name, 4096)
     np.testing.assert_allclose(extractor(texts), vectors, atol=2e-6)
+
+
+MANY = {
+    "different lengths": ["red " * n for n in (12, 3, 0, 7, 1)],
+    "several of a length": ["a cat", "the dog sat", "a dog", "", "red cat", "big and red", ""],
+    "one": ["the cat sat"],
+    "one empty": [""],
+}
+
+
+@pytest.mark.parametrize("layers", [-1, 0, -2, [3, 0, 1]])
+@pytest.mark.parametrize("pooling", [*get_args(Pooling), ["cls", "pooler"], ["max", "mean"]])
+def test_vectors_without_padding_equal_those_with_padding(tokenizer, monkeypatch, pooling, layers):
+    if "pooler" in pooling and layers != -1:
+        return  # refused
+    model = small(tokenizer).astype(np.float64)
+    options = {"pooling": pooling, "layers": layers}
+    if layers == -2:
+        options |= {"prompt": "big ", "include_prompt": False, "normalize": True}
+    extractor = FeatureExtractor(model, tokenizer, **options)
+    for texts in MANY.values():
+        vectors = extractor(texts)
+        with monkeypatch.context() as patch:
+            patch.setattr("minibert.inference.features.runs_unpadded", lambda _: False)
+            patch.setattr("minibert.models.unpadded.runs_unpadded", lambda _: False)
+            padded = extractor(texts)
+        np.testing.assert_allclose(vectors, padded, rtol=1e-12, atol=1e-12)
+
+
+def test_a_model_with_a_block_of_the_caller_is_padded(tokenizer):
+    model = small(tokenizer, partial(BertModel, block=pre_norm))
+    extractor = FeatureExtractor(model, tokenizer)
+    for text, vector in zip(TEXTS, extractor(TEXTS), strict=True):
+        expected = by_hand(model, tokenizer, text, "mean", [-1])[0]
+        np.testing.assert_allclose(vector, expected, atol=2e-6)
 
 
 def test_pairs_are_encoded_and_long_texts_are_cut(tokenizer):

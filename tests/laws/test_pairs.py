@@ -98,6 +98,12 @@ def predicted_by(kind, method):
     return outputs
 
 
+def sums_of_ids(batches):
+    return np.concatenate(
+        [batch["input_ids"].sum(axis=1) + batch["token_type_ids"].sum(axis=1) for batch in batches]
+    )
+
+
 def inspected(pairs):
     _, model = model_for(SingleLabelTask)
     seen = inspect_text(model, TOKENIZER, TEXTS[2], pairs[2], backward=True)
@@ -149,8 +155,7 @@ CONSUMERS = {
     "with_pairs": lambda pairs: list(with_pairs(TEXTS, pairs)),
     "sides_of": lambda pairs: sides_of(TEXTS, pairs),
     "map_texts": lambda pairs: map_texts(
-        lambda batch: batch["input_ids"].sum(axis=1) + batch["token_type_ids"].sum(axis=1),
-        TOKENIZER, TEXTS, pairs, max_length=10,
+        sums_of_ids, TOKENIZER, TEXTS, pairs, max_length=10,
     ),
     "FeatureExtractor.__call__": FeatureExtractor(BODY, TOKENIZER),
     "FeatureExtractor.__call__, [CLS]": FeatureExtractor(BODY, TOKENIZER, pooling="cls"),

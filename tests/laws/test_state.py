@@ -168,6 +168,10 @@ def evaluating(threads, count):
     return action, Broken if count == "broken" else None
 
 
+def sums_of_ids(batches):
+    return np.concatenate([batch["input_ids"].sum(axis=1) for batch in batches])
+
+
 def mapping(threads, function):
     def action(folder, patch):
         texts = TEXTS * 50
@@ -179,7 +183,7 @@ def mapping(threads, function):
 def abandoned(folder, patch):
     """Stop to iterate after the first batch."""
     sequences = RaggedSequences(TOKENIZER.encode(text) for text in TEXTS * 100)
-    iterator = map_sequences(lambda batch: batch["input_ids"][:, 0], sequences, 0, threads=2)
+    iterator = map_sequences(lambda batches: batches[0]["input_ids"][:, 0], sequences, 0, threads=2)
     next(iterator)
     iterator.close()
 
@@ -243,7 +247,7 @@ ACTIONS = {
     **{f"evaluate, {how}, {threads} threads": evaluating(threads, how)
        for how in ("works", "broken") for threads in (1, 2)},
     **{f"map_texts, {name}, {threads} threads": mapping(threads, function)
-       for name, function in (("works", lambda batch: batch["input_ids"].sum(axis=1)),
+       for name, function in (("works", sums_of_ids),
                               ("broken", broken))
        for threads in (1, 2)},
     "map_sequences, abandoned": (abandoned, None),

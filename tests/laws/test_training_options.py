@@ -29,7 +29,7 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
         "config.position_embedding_type": "sinusoidal", "weights": OTHER}),
     "dropout": (["--dropout", 0.25], {"config.hidden_dropout_prob": 0.25,
         "config.attention_probs_dropout_prob": 0.25}),
-    "batch_size": (["--batch-size", 7], {"settings.batch_size": 7, "settings.shards": OTHER}),
+    "batch_size": (["--batch-size", 100], {"settings.batch_size": 100, "settings.shards": OTHER}),
     "learning_rate": (["--learning-rate", 0.5], {"settings.learning_rate": 0.5}),
     "warmup": (["--warmup", 0.25], {"settings.warmup": 0.25}),
     "weight_decay": (["--weight-decay", 0.5], {"settings.weight_decay": 0.5}),

@@ -184,6 +184,6 @@ MUTATIONS = [
         "padding in the mean over the tokens",
         Place(FeatureExtractor, "_pool"),
         mean_over_padding_too,
-        example(test_features.test_each_pooling_equals_pooling_by_hand, pooling="mean"),
+        example(test_features.test_a_model_with_a_block_of_the_caller_is_padded),
     ),
 ]  # fmt: skip
