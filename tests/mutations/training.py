@@ -38,12 +38,12 @@ def norm_of_squares_that_underflow(gradient, max_norm):
     return norm, min(1.0, max_norm / norm) if norm > 0 else 1.0
 
 
-def no_clipping(gradient, max_norm):
-    return float(np.linalg.norm(gradient)), 1.0
+def no_clipping(pieces, max_norm, squared):
+    return float(np.sqrt(squared)), 1.0
 
 
-def spans_that_all_decay(params, rates):
-    return [span._replace(decays=True) for span in spans(params, rates)]
+def spans_that_all_decay(params, rates, alone=()):
+    return [span._replace(decays=True) for span in spans(params, rates, alone)]
 
 
 def frozen_spans_too(params, rates):
