@@ -180,3 +180,24 @@ def test_a_loss_that_is_not_finite_leaves_parameters_and_the_next_step_as_they_a
         engine.step(shards(3), 1e-2)
         results.append(model.params.vector.copy())
     assert (results[0] == results[1]).all()
+
+
+def test_loaded_moments_decide_which_rows_are_idle():
+    """An optimizer that has seen other rows continues from a state as a new one does."""
+    results = []
+    for rows_before in ([], [1, 2]):
+        params = Parameters({"table": (50, 3)})
+        params.vector[:] = 1
+        adam, gradient = AdamW(params), np.zeros(150, np.float32)
+        for job in adam.jobs(gradient, 0.1, rows={"table": np.array(rows_before, int)}):
+            job()
+        params.vector[:] = 1
+        state = {name: np.zeros_like(each) for name, each in adam.state().items()}
+        state["first"][30:33] = state["second"][30:33] = 1  # row 10
+        adam.load(state)
+        for job in adam.jobs(gradient, 0.1, rows={"table": np.array([4])}):
+            job()
+        results.append(params.vector.copy())
+    assert (results[0] == results[1]).all()
+    moved = params["table"][:, 0] != params["table"][0, 0]
+    assert np.flatnonzero(moved).tolist() == [10]
