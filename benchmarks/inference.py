@@ -209,6 +209,8 @@ SIDES = {"minibert": ours, "PyTorch": on_torch, "ONNX Runtime": on_onnx}
 
 def export(folder, graph):
     """Export the checkpoint's body as an ONNX graph."""
+    import onnx  # noqa: F401  PyTorch needs both, and would not raise an ImportError
+    import onnxscript  # noqa: F401
     import torch
     import transformers
 
