@@ -50,13 +50,13 @@ def frozen_spans_too(params, rates):
     return spans(params, {name: rate or 1.0 for name, rate in rates.items()})
 
 
-def pieces_that_all_decay(self, gradient, scale, piece):
-    RIGHT_UPDATE(self, gradient, scale, piece._replace(decays=True))
+def pieces_that_all_decay(self, gradient, scale, piece, *rows):
+    RIGHT_UPDATE(self, gradient, scale, piece._replace(decays=True), *rows)
 
 
-def moments_without_correction(self, gradient, scale, piece):
+def moments_without_correction(self, gradient, scale, piece, *rows):
     step, self.step = self.step, 10**9
-    RIGHT_UPDATE(self, gradient, scale, piece)
+    RIGHT_UPDATE(self, gradient, scale, piece, *rows)
     self.step = step
 
 
