@@ -107,31 +107,36 @@ def busy_share(before: np.ndarray) -> float:
     return max(busy - own, 0) / wall / os.cpu_count()
 
 
-class Peak:
-    """The machine's speed of matrix products: loops of one thread, each in its own process.
+class Processes:
+    """Several workers that run one job at the same time; their values are numbers, which are added.
 
     Args:
-        loops (int): number of processes.
-        seconds (float): length of a round.
+        count (int): number of processes.
+        job (function): the generator function.
+        args: its arguments.
     """
 
-    def __init__(self, loops: int, seconds: float):
-        self._workers = [Worker(sgemm, seconds) for _ in range(loops)]
+    def __init__(self, count: int, job: Callable, *args):
+        self._workers = [Worker(job, *args) for _ in range(count)]
 
     def round(self) -> float:
-        """Run all loops in parallel and return the sum of their GFLOP/s."""
+        """Run one round in all processes and return the sum of their values."""
         for worker in self._workers:
             worker.go()
-        speeds = [worker.answer() for worker in self._workers]
-        # Each loop counts the other loops as other processes.
-        known = (len(speeds) - 1) / os.cpu_count()
+        values = [worker.answer() for worker in self._workers]
+        known = (len(values) - 1) / os.cpu_count()  # each process counts the others
         self.others = max(statistics.mean(worker.others for worker in self._workers) - known, 0)
-        return sum(speeds)
+        return sum(values)
 
     def close(self) -> None:
         """End all processes."""
         for worker in self._workers:
             worker.close()
+
+
+def sgemm_loops(loops: int, seconds: float) -> Processes:
+    """Return processes that measure the machine's speed of matrix products, one thread each."""
+    return Processes(loops, sgemm, seconds)
 
 
 def sgemm(seconds: float, size: int = 1024) -> Iterator[float]:

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.harness import (
-    Peak,
     alternate,
     options,
     parse,
     ratios,
     report,
+    sgemm_loops,
     spread,
     table,
     workers,
@@ -74,7 +74,7 @@ def main() -> None:
     varied = [(name, Size(**{name: value})) for name in VARIED for value in VARIED[name]]
     keys = {(size, cores) for _, size in varied} | {(size, n) for size in THREADED for n in counts}
     with workers({key: (train, *key, seconds) for key in sorted(keys)}) as (running, _):
-        loops = {n: Peak(n, seconds / 3) for n in counts}
+        loops = {n: sgemm_loops(n, seconds / 3) for n in counts}
         found = alternate(o, {**running, **loops})
         for peak in loops.values():
             peak.close()

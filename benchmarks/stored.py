@@ -1,7 +1,7 @@
 """Read results: the tables that `harness.report` writes, their ratios, and the processor.
 
-A ratio column is one whose head begins with `minibert / `. Its row is named by the cells of the
-columns in `KEYS`, which say what was measured.
+A ratio column is one whose head begins with `minibert / `. Its row is named by its
+cells in the columns of `KEYS`: the model, the job and the side that were measured.
 """
 
 import re

@@ -10,13 +10,22 @@ wait for each other nor add gradients.
     python -m benchmarks.threads
 """
 
-import statistics
 import time
 from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.harness import Worker, alternate, options, parse, ratios, report, spread, table
+from benchmarks.harness import (
+    Processes,
+    Worker,
+    alternate,
+    options,
+    parse,
+    ratios,
+    report,
+    spread,
+    table,
+)
 from benchmarks.peers import Minibert
 from benchmarks.train_step import SIZES, config_of, steps
 from minibert.runtime.threads import Team, usable_cores
@@ -28,7 +37,12 @@ class Clock:
     """Measures a team: seconds of its pieces of work, and of each thread's work in them."""
 
     def __init__(self) -> None:
-        self.together = self.busy = 0.0
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin again."""
+        self.together: list[float] = []
+        self.busy: list[float] = []  # several threads append to it
 
     def watch(self, team: Team) -> None:
         """Let the team's `run` be measured."""
@@ -40,41 +54,15 @@ class Clock:
                 try:
                     work()
                 finally:
-                    self.busy += time.perf_counter() - start
+                    self.busy.append(time.perf_counter() - start)
 
             start = time.perf_counter()
             try:
                 run(piece, most)
             finally:
-                self.together += time.perf_counter() - start
+                self.together.append(time.perf_counter() - start)
 
         team.run = timed
-
-
-class Processes:
-    """One process per core, which train at the same time on a part of the batch each.
-
-    Args:
-        model (str): a key of `SIZES`.
-        seconds (float): length of a round.
-    """
-
-    def __init__(self, model: str, seconds: float):
-        self._workers = [Worker(alone, model, seconds) for _ in range(usable_cores())]
-
-    def round(self) -> float:
-        """Train in all processes and return the sum of their tokens/s."""
-        for worker in self._workers:
-            worker.go()
-        speeds = [worker.answer() for worker in self._workers]
-        known = (len(speeds) - 1) / usable_cores()  # each process counts the others
-        self.others = max(statistics.mean(worker.others for worker in self._workers) - known, 0)
-        return sum(speeds)
-
-    def close(self) -> None:
-        """End all processes."""
-        for worker in self._workers:
-            worker.close()
 
 
 def main() -> None:
@@ -89,7 +77,7 @@ def main() -> None:
     for model in o.models:
         sides = {
             "threads": Worker(together, model, seconds),
-            "processes": Processes(model, seconds),
+            "processes": Processes(usable_cores(), alone, model, seconds),
         }
         found = alternate(o, sides)
         for side in sides.values():
@@ -119,11 +107,11 @@ def together(model: str, seconds: float) -> Iterator:
         speeds = steps(trained, config_of(model), B, T, seconds)
         yield next(speeds)
         while True:
-            clock.together = clock.busy = 0.0
+            clock.clear()
             start = time.perf_counter()
             speed = next(speeds)
             wall = time.perf_counter() - start
-            yield speed, 1 - clock.together / wall, clock.busy / wall / threads
+            yield speed, 1 - sum(clock.together) / wall, sum(clock.busy) / wall / threads
 
 
 if __name__ == "__main__":

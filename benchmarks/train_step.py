@@ -19,13 +19,13 @@ from itertools import cycle, islice
 import numpy as np
 
 from benchmarks.harness import (
-    Peak,
     alternate,
     options,
     parse,
     ratios,
     repeat,
     report,
+    sgemm_loops,
     spread,
     table,
     workers,
@@ -80,7 +80,7 @@ def measure(o: argparse.Namespace, model: str, about: dict[str, str]) -> dict[st
             f"expected equal losses, got {losses}"
         )
         about |= {side: worker.ready[0] for side, worker in running.items()} | missing
-        peak = Peak(o.threads, seconds / 3)
+        peak = sgemm_loops(o.threads, seconds / 3)
         found = alternate(o, {**running, SGEMM: peak})
         peak.close()
     return found

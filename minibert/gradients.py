@@ -9,7 +9,7 @@ array is set to zero only if something is added to it before it is written.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,7 +19,8 @@ from minibert.parameters import Parameters, Views
 from minibert.specs import Joined, Layout
 from minibert.typing import Array
 
-PIECE = 262_144  # numbers that are added at a time
+# Numbers that are added at a time; as many as `optim.base.PIECE`, for the same reason.
+PIECE = 262_144
 
 SquareJob: TypeAlias = Callable[[], float]  # returns a sum of squares
 
@@ -127,9 +128,7 @@ class GradientViews(Views):
         return self._sum(name).rows(ids)
 
     def _sum(self, name: str) -> "Sum | JoinedSum":
-        found: Any = super().__getitem__(name)
-        each: Sum | JoinedSum = found
-        return each
+        return cast("Sum | JoinedSum", super().__getitem__(name))
 
 
 class Gradients(GradientViews, Parameters):
@@ -212,8 +211,8 @@ class Gradients(GradientViews, Parameters):
     def addition(self, other: "Gradients | None") -> list[SquareJob]:
         """Begin to add another gradient; return the independent parts of what is left to do.
 
-        Each part adds a piece, finds it in the core's cache, and returns the sum of the squares of
-        the result. The parts do not depend on threads.
+        Each part adds a piece, and returns the sum of the squares of the result, which is still in
+        the cache. The parts do not depend on threads.
 
         Args:
             other: of the same layout; None: nothing is added, only the squares are asked for.

@@ -51,7 +51,7 @@ def add_product(total: Array, left: Array, right: Array) -> None:
     """Add a product: total (O, I) += left (O, N) @ right (N, I).
 
     An `Unwritten` total is written by the product itself, which saves memory for the product,
-    zeros, and the addition: for short texts as much time as a tenth of the products.
+    zeros, and the addition; see `docs/performance.md`.
     """
     if isinstance(total, Unwritten):
         np.matmul(left, right, out=total)

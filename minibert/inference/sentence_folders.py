@@ -99,9 +99,8 @@ class Dense:
 
 def unit_length(x: Array) -> Array:
     """Return vectors (B, D) scaled to length 1; a vector of zeros stays as it is."""
-    lengths = np.linalg.norm(
-        x.astype(np.float64), axis=-1, keepdims=True
-    )  # in float32 it overflows
+    # In float64, because the squares of large float32 numbers overflow.
+    lengths = np.linalg.norm(x.astype(np.float64), axis=-1, keepdims=True)  # (B, 1)
     return (x / np.maximum(lengths, 1e-12)).astype(x.dtype)
 
 

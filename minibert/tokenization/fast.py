@@ -96,8 +96,7 @@ class FastPath:
         """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
         data, sizes = self._encode(texts)
         if len(data) > FEW_ASCII * (sum(map(len, texts)) + len(texts)):
-            rows = [self.ids(text) for text in texts]
-            return np.concatenate(rows), np.array([len(row) for row in rows], np.intp)
+            return joined([self.ids(text) for text in texts])
         starts, ends = part_bounds(data)
         ids, counts = self._ids_table.lookup(data, starts, ends)
         return ids[:, 0], _counts_of_texts(sizes, starts, counts)[1]
@@ -148,6 +147,11 @@ class FastPath:
             for token in self._match(self._normalizer.located_words(chunk)):
                 fields += token
         return array("i", fields).tobytes()
+
+
+def joined(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of B texts one after the other, and their number for each (B,)."""
+    return np.concatenate(rows), np.array([len(row) for row in rows], np.intp)
 
 
 def _counts_of_texts(

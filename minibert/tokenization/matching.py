@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert.tokenization.added import AddedToken, Finder
-from minibert.tokenization.fast import COLUMNS, INT32, FastPath, Split
+from minibert.tokenization.fast import COLUMNS, INT32, FastPath, Split, joined
 from minibert.tokenization.normalizer import Normalizer, Word, split_words
 from minibert.tokenization.vocabulary import Vocabulary
 
@@ -166,8 +166,7 @@ class Matcher:
         single: Callable[[str], np.ndarray],
     ) -> Ragged:
         if 0 < sum(map(len, texts)) < FEW:
-            rows = [single(text) for text in texts]
-            return np.concatenate(rows), np.array([len(row) for row in rows], np.intp)
+            return joined([single(text) for text in texts])
         results = [self._block(block, fast, single) for block in blocks(texts)]
         values, lengths = zip(*results, strict=True)
         return np.concatenate(values), np.concatenate(lengths)
