@@ -1,8 +1,8 @@
 """One job of `benchmarks.against_version`, in one process: prints its speed and its peak memory.
 
 This file runs with both versions of minibert, so it uses only public names: those of
-`minibert.__all__`, and `Engine`, `AdamW` and `split_batch` of `minibert.training`. It imports
-nothing from this repository.
+`minibert.__all__`, `Engine`, `AdamW` and `split_batch` of `minibert.training`, and its default
+number of shards where there is one. It imports nothing from this repository.
 
     PYTHONPATH=FOLDER python -P benchmarks/version_worker.py FOLDER JOB SECONDS DROPOUT
 """
@@ -13,6 +13,7 @@ import logging
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,18 @@ import numpy as np
 import minibert
 from minibert.training import AdamW, Engine, split_batch
 
+try:
+    from minibert.training.defaults import default_shards
+except ImportError:  # version 1
+    default_shards = None
+
 V, MASK, IGNORED = 8192, 4, -100
 PRETRAINING = {"tiny": (32, 64), "mini": (32, 128)}  # B, T
 MASKED_SHARE = 0.15
-TEXTS, TEXTS_PER_STEP, MAX_LENGTH = 128, 16, 64
+TEXTS, TRAINING_TEXTS, MAX_LENGTH, SHORT = 1000, 128, 64, 10  # SHORT: words
+TOKENS = {"short": 13.5, "long": 36.7}  # mean of a text
 RATE = 1e-4
+VERSION_1_SHARDS = 4  # the default of its fine-tuning
 SENTENCES = Path(__file__).parents[1] / "corpora" / "situations" / "train.tsv"
 
 
@@ -50,9 +58,17 @@ def pretraining(size, dropout):
     return lambda: engine.step(shards, RATE).loss, B * T
 
 
-def finetuning(dropout):
-    """Return a function that tokenizes texts and trains one step, and its texts."""
+def finetuning(size, kind, dropout):
+    """Return a function that tokenizes texts and trains one step, and its texts.
+
+    The texts are sentences of at most 10 words ("short"), or two sentences each ("long").
+    """
     rows = read_sentences()
+    if kind == "short":
+        rows = [(label, text) for label, text in rows if len(text.split()) <= SHORT]
+    else:
+        rows = [(label, f"{text} {rows[i - 1][1]}") for i, (label, text) in enumerate(rows)]
+    rows = rows[:TRAINING_TEXTS]
     names = sorted({label for label, _ in rows})
     model = minibert.BertForSequenceClassification.from_pretrained(
         "minilm",
@@ -65,36 +81,39 @@ def finetuning(dropout):
     tokenizer = minibert.WordPieceTokenizer.from_pretrained("minilm")
     engine = Engine(model, AdamW(model.params), seed=0)
     numbers = np.array([names.index(label) for label, _ in rows])
+    shards = default_shards(size, TOKENS[kind]) if default_shards else VERSION_1_SHARDS
     start = 0
 
     def step():
         nonlocal start
-        part = slice(start, start + TEXTS_PER_STEP)
-        start = (start + TEXTS_PER_STEP) % TEXTS
+        part = slice(start, start + size)
+        start = (start + size) % TRAINING_TEXTS
         batch = tokenizer.encode_batch([text for _, text in rows[part]], max_length=MAX_LENGTH)
-        return engine.step(split_batch(batch, numbers[part], engine.threads, trim=True), RATE).loss
+        return engine.step(split_batch(batch, numbers[part], shards, trim=True), RATE).loss
 
-    return step, TEXTS_PER_STEP
+    return step, size
 
 
 def embedding(_):
     """Return a function that embeds texts, and their number."""
     extractor = minibert.FeatureExtractor.from_pretrained("minilm")
-    texts = [text for _, text in read_sentences()]
+    texts = [text for _, text in read_sentences()[:TEXTS]]
     return lambda: abs(extractor(texts)).mean(), TEXTS
 
 
 def read_sentences():
-    """Return pairs of label and text (list)."""
+    """Return the pairs of label and text (list)."""
     with SENTENCES.open(encoding="utf-8", newline="") as file:
-        return [(row["label"], row["text"]) for row in csv.DictReader(file, delimiter="\t")][:TEXTS]
+        return [(row["label"], row["text"]) for row in csv.DictReader(file, delimiter="\t")]
 
 
 JOBS = {
-    "pre-training, BERT-tiny, 32 x 64": lambda dropout: pretraining("tiny", dropout),
-    "pre-training, BERT-mini, 32 x 128": lambda dropout: pretraining("mini", dropout),
-    f"fine-tuning MiniLM, {TEXTS_PER_STEP} texts per step": finetuning,
-    f"embedding {TEXTS} texts with MiniLM": embedding,
+    "pre-training, BERT-tiny, 32 x 64": partial(pretraining, "tiny"),
+    "pre-training, BERT-mini, 32 x 128": partial(pretraining, "mini"),
+    "fine-tuning MiniLM, 16 texts of 13 tokens": partial(finetuning, 16, "short"),
+    "fine-tuning MiniLM, 32 texts of 13 tokens": partial(finetuning, 32, "short"),
+    "fine-tuning MiniLM, 16 texts of 37 tokens": partial(finetuning, 16, "long"),
+    f"embedding {TEXTS:,} texts with MiniLM": embedding,
 }
 
 
