@@ -10,7 +10,7 @@ each ratio of its tables a line shows the stored one, the new one, and whether t
 factor of 2. A quick run is noisy, so this is a check for gross changes, and a ratio that has
 changed does not fail. The exit status is 1 only if a script fails. `--store` measures fully instead
 and replaces the stored results by what the scripts print. `--chart` runs nothing: it draws
-`docs/speed.svg` from the stored results.
+`docs/figures/speed.svg` from the stored results.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [one.name for one in BENCHMARKS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", default=names)
     parser.add_argument("--store", action="store_true", help="measure fully and store the results")
-    parser.add_argument("--chart", action="store_true", help="draw docs/speed.svg")
+    parser.add_argument("--chart", action="store_true", help="draw docs/figures/speed.svg")
     o = parser.parse_args(arguments)
     if o.chart:
         chart.FILE.write_text(chart.draw_stored(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Draw the README's chart, `docs/speed.svg`, from the stored results.
+"""Draw the README's chart, `docs/figures/speed.svg`, from the stored results.
 
 A horizontal bar per ratio, with a thin line from its minimum to its maximum, in groups. The chart
 has its own background, so it is readable on any page, and follows the reader's dark mode. The same
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.stored import Ratio, processor, ratios, stored_result, title
 
-FILE = Path(__file__).parents[1] / "docs" / "speed.svg"
+FILE = Path(__file__).parents[1] / "docs" / "figures" / "speed.svg"
 RESULTS = ("train_step", "finetune", "finetune_long", "inference", "tokenizer")
 LEFT, SCALE, RIGHT = 250, 440, 60  # widths in pixels: labels, bars, figures
 TOP, ROW, GAP, BOTTOM = 54, 18, 10, 34  # heights: above the bars, a line, before a group, below

@@ -1,0 +1,38 @@
+"""Write what is generated in `docs/`, or compute the data of a figure again.
+
+    python -m docs.make
+    python -m docs.make --pages docs/course/02-linear.md
+    python -m docs.make --record NAME
+"""
+
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from docs.make import figures, pages
+
+DOCS = Path(__file__).parents[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the outputs of pages and all figures."""
+    parser = argparse.ArgumentParser(prog="python -m docs.make", description=__doc__)
+    parser.add_argument("--pages", nargs="+", type=Path, help="only refresh these pages")
+    records = figures.table("RECORDS")
+    parser.add_argument("--record", choices=records, help="compute these data; may train models")
+    o = parser.parse_args(arguments)
+    if o.record:
+        figures.record(o.record)
+    if not o.pages:
+        figures.draw_all()
+    for path in o.pages or sorted(DOCS.rglob("*.md")):
+        page = path.resolve()
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            if pages.refresh(page):
+                print(f"{path}: output refreshed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The pages of `docs/`: code runs, output and numbers are true, links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.make import figures, pages
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+CHAPTERS = sorted((DOCS / "course").glob("*.md"))
+FIGURES = figures.table("FIGURES")
+MAX_LINES = 250  # of a chapter
+SECTIONS = ("The idea", "Forward", "Backward", "By hand", "In the package")  # of most chapters
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def name_of(path):
+    """Return a page's path in the repository (str)."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def links(text):
+    """Return the targets of the links outside code (list of str)."""
+    return LINK.findall(pages.FENCE.sub("", text))
+
+
+def anchors(text):
+    """Return the anchors of a page's headings, as GitHub and MkDocs make them (set of str)."""
+    headings = re.findall(r"^#+ (.*)$", pages.FENCE.sub("", text), re.MULTILINE)
+    plain = (re.sub(r"[^\w\s-]", "", heading.lower()) for heading in headings)
+    return {re.sub(r"\s", "-", heading.strip()) for heading in plain}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_output_is_what_the_code_prints(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = path.read_text("utf-8")
+    assert pages.refreshed(page, str(path)) == page
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
+def test_every_number_of_a_chapter_is_computed(path):
+    assert pages.unexplained_numbers(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md"], ids=name_of)
+def test_links_lead_to_files_and_headings(path):
+    for link in links(path.read_text("utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        target, _, anchor = link.partition("#")
+        file = path.parent / target if target else path
+        assert file.exists(), f"{link}: no such file"
+        if anchor:
+            assert anchor in anchors(file.read_text("utf-8")), f"{link}: no such heading"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
+def test_chapters_are_short_and_complete(path):
+    page = path.read_text("utf-8")
+    assert len(page.splitlines()) <= MAX_LINES
+    assert page.startswith(f"# {int(path.name[:2])}. ")
+    assert any(block.language == "python" for block in pages.blocks(page))
+    assert "../figures/" in page
+    headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    assert headings[0] == "The idea"
+    assert "In the package" in headings
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_what_their_data_give(name):
+    assert figures.path_of(name).read_text("utf-8") == FIGURES[name]()
+
+
+def test_every_figure_is_drawn_and_shown():
+    files = {path.stem for path in figures.FOLDER.glob("*.svg")}
+    assert files == set(FIGURES)
+    shown = {Path(link).stem for path in [*PAGES, ROOT / "README.md"]
+             for link in links(path.read_text("utf-8")) if link.endswith(".svg")}  # fmt: skip
+    assert set(FIGURES) <= shown
+
+
+# The tests of the pages can fail.
+
+
+def test_refreshed_replaces_output_only():
+    page = "```python\nprint(1)\n```\n\n```output\n2\n```\n\n```python\nprint(3)\n```\n"
+    assert pages.refreshed(page, "page") == page.replace("2\n", "1\n")
+
+
+def test_blocks_share_a_namespace_and_the_page_s_line_numbers():
+    page = "a\n\n```python\nx = 1\n```\n\n```python\ny = x\nraise ValueError(y)\n```\n"
+    with pytest.raises(ValueError, match="1") as caught:
+        pages.refreshed(page, "page")
+    assert caught.traceback[-1].lineno + 1 == 9
+
+
+@pytest.mark.parametrize(
+    ("prose", "wrong"),
+    [("0.67", []), ("−0.667", []), ("66.7 %", []), ("0.66", ["0.66"]), ("1,234.5", []), ("7", [])],
+)
+def test_numbers_of_the_prose_must_be_computed(prose, wrong):
+    page = f"The value {prose}, as in section 3.1.\n\n```output\n0.66667 1234.5\n```\n"
+    assert pages.unexplained_numbers(page) == wrong
