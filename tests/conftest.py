@@ -1,6 +1,8 @@
 """Shared fixtures: a small tokenizer, restored logging, and Hypothesis without time limits."""
 
 import logging
+import os
+import shutil
 from pathlib import Path
 
 import hypothesis
@@ -29,6 +31,20 @@ def logging_as_it_was():
     yield
     package.setLevel(level)
     root.handlers[:] = handlers
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return a Chromium; without one the test is skipped, but not in CI."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if not found and not os.environ.get("CI"):
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

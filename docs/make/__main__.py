@@ -3,6 +3,7 @@
     python -m docs.make
     python -m docs.make --pages docs/course/02-linear.md
     python -m docs.make --record NAME
+    python -m docs.make --notebooks FOLDER
 """
 
 import argparse
@@ -11,22 +12,29 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from docs.make import figures, pages
+from docs.make import figures, notebooks, pages, reference
 
 DOCS = Path(__file__).parents[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the outputs of pages and all figures."""
-    parser = argparse.ArgumentParser(prog="python -m docs.make", description=__doc__)
+    """Write the reference, all figures, and the outputs of pages."""
+    parser = argparse.ArgumentParser(
+        prog="python -m docs.make", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--pages", nargs="+", type=Path, help="only refresh these pages")
     records = figures.table("RECORDS")
     parser.add_argument("--record", choices=records, help="compute these data; may train models")
+    parser.add_argument("--notebooks", type=Path, help="write the chapters as notebooks")
     o = parser.parse_args(arguments)
+    if o.notebooks:
+        notebooks.write(o.notebooks)
+        return
     if o.record:
         figures.record(o.record)
     if not o.pages:
         figures.draw_all()
+        reference.write()
     for path in o.pages or sorted(DOCS.rglob("*.md")):
         page = path.resolve()
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.make import figures, pages
+from docs.make import figures, notebooks, pages, reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -81,6 +81,18 @@ def test_every_figure_is_drawn_and_shown():
     shown = {Path(link).stem for path in [*PAGES, ROOT / "README.md"]
              for link in links(path.read_text("utf-8")) if link.endswith(".svg")}  # fmt: skip
     assert set(FIGURES) <= shown
+
+
+def test_the_reference_is_what_docstrings_and_parsers_say():
+    stored = {path.name: path.read_text("utf-8") for path in reference.FOLDER.iterdir()}
+    assert stored == reference.pages()
+
+
+def test_a_notebook_has_the_cells_of_its_page():
+    page = "# A\n\n```python\nx = 1\n```\n\n```output\n2\n```\n\nB\n\n```text\nc\n```\n"
+    cells = notebooks.notebook(page)["cells"]
+    assert [cell["cell_type"] for cell in cells] == ["markdown", "code", "markdown"]
+    assert [cell["source"] for cell in cells] == ["# A", "x = 1", "B\n\n```text\nc\n```"]
 
 
 # The tests of the pages can fail.

@@ -4,9 +4,6 @@ Needs the extra `browser` and a Chromium; where there is none the tests are skip
 A failure leaves a screenshot in `artefacts`.
 """
 
-import os
-import shutil
-
 import numpy as np
 import pytest
 
@@ -24,19 +21,6 @@ TEXT = 'the <cat> & "dog" ran'
 def seen():
     model, tokenizer = made(BertForSequenceClassification, np.float32)
     return inspect_text(model, tokenizer, TEXT, backward=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if not found and not os.environ.get("CI"):
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=[1280, 400])

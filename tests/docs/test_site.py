@@ -1,0 +1,78 @@
+"""The site that MkDocs builds from `docs/`: it is small, loads nothing from elsewhere, and works by
+keyboard and at a narrow width.
+
+Needs the extras `docs` and `browser`, and a Chromium.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ARTEFACTS
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parents[2]
+MAX_BYTES = 5_000_000
+PAGES = ("index", "course/00-map", "course/06-attention", "performance", "reference/minibert")
+LOADED = re.compile(r'<(?:script|img|link|iframe)[^>]*(?:src|href)="((?:https?:)?//[^"]*)"')
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build the site; a warning, for example of a broken link, is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", folder]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(params=[1280, 360])
+def page(request, browser, site):
+    """Open an empty page of a wide or narrow window; afterwards check what it has loaded."""
+    page = browser.new_page(viewport={"width": request.param, "height": 800})
+    complaints, loaded = [], []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda asked: loaded.append(asked.url))
+    yield page
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"{request.node.name}.png", full_page=True)
+    page.close()
+    assert not complaints
+    assert [url for url in loaded if not url.startswith(site.as_uri())] == []
+
+
+def test_the_site_is_small_and_loads_nothing_from_elsewhere(site):
+    files = [path for path in site.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MAX_BYTES
+    for path in site.rglob("*.html"):
+        assert LOADED.findall(path.read_text("utf-8")) == [], path
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_fit_into_the_window(page, site, name):
+    page.goto((site / f"{name}.html").as_uri())
+    widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert widths[0] <= widths[1]
+    broken = page.evaluate(
+        "[...document.images].filter(one => !one.naturalWidth).map(one => one.src)"
+    )
+    assert broken == []
+
+
+def test_the_first_link_of_the_text_is_reached_by_keyboard(page, site):
+    page.goto((site / "index.html").as_uri())
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.getAttribute('href')")
+        if focused == "course/00-map.html" and page.evaluate(
+            "document.activeElement.closest('[role=main]') !== null"
+        ):
+            break
+    else:
+        raise AssertionError("the link to chapter 0 was not reached within 60 tabs")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/00-map.html")
