@@ -237,10 +237,16 @@ def elapsed(call: Callable) -> float:
 
 
 def machine() -> str:
-    """Describe the machine, Python and the commit of this repository (str)."""
+    """Describe the machine, Python and the commit of this repository (str).
+
+    The commit is "-dirty" if code has changed since; stored results may have.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
+    git = ["git", "-C", str(Path(__file__).parent)]
+    described = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True)
+    code = [*git, "diff", "--quiet", "HEAD", "--", "../minibert", "*.py"]
+    is_dirty = subprocess.run(code, capture_output=True).returncode == 1
+    commit = (described.stdout.strip() or "unknown") + "-dirty" * is_dirty
     return (
         f"{usable_cores()} cores of {processor()}, {memory:.0f} GiB; "
         f"Python {platform.python_version()}; minibert at {commit}."

@@ -1,6 +1,8 @@
-"""The reference of the Python names, from their docstrings.
+"""The reference of the Python names, from their docstrings and `examples/ROOM.md`.
 
-The pages do not depend on the version of Python, because signatures are unparsed from the source.
+A docstring may contain an example itself. `examples/ROOM.md` has those of the other names, each
+below a heading with the name. The pages do not depend on the version of Python, because signatures
+are unparsed from the source.
 """
 
 import ast
@@ -17,6 +19,7 @@ from typing import Any
 from docs.make import commands
 
 FOLDER = Path(__file__).parents[1] / "reference"
+EXAMPLES = Path(__file__).with_name("examples")
 ROOMS = {  # page: what the room is for
     "minibert": "Models, tokenizer, feature extraction and estimators: the names most people need.",
     "minibert.models": "Configuration, task models and checkpoints.",
@@ -74,6 +77,14 @@ def public(room: str) -> list[tuple[str, Any]]:
     return [(name, getattr(module, name)) for name in sorted(set(module.__all__) - repeated)]
 
 
+def examples(room: str) -> dict[str, str]:
+    """Return the examples of a room by name (dict of str, Markdown)."""
+    path = EXAMPLES / f"{room}.md"
+    text = path.read_text("utf-8") if path.exists() else ""
+    sections = (section.partition("\n") for section in text.split("\n## ")[1:])
+    return {name.strip(): body.strip() for name, _, body in sections}
+
+
 @cache
 def documented() -> dict[Any, str]:
     """Return the link to each public class (dict)."""
@@ -89,8 +100,11 @@ def room_page(room: str) -> str:
     """Return the page of a room (str)."""
     module = import_module(room)
     parts = [f"# {room}", rendered(docstring(module))]
+    shown = examples(room)
     for name, value in public(room):
         parts += [f"## {name}", *described(name, value)]
+        if name in shown:
+            parts += ["**Example**", shown[name]]
         for method_name, method in methods(value):
             parts += [f"### {name}.{method_name}", *described(method_name, method)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -88,6 +88,20 @@ def test_the_reference_is_what_docstrings_and_parsers_say():
     assert stored == reference.pages()
 
 
+def test_every_public_name_has_an_example():
+    without = []
+    for room in reference.ROOMS:
+        shown = reference.examples(room)
+        names = {name for name, _ in reference.public(room)}
+        assert shown.keys() <= names, room
+        without += [
+            f"{room}.{name}"
+            for name, value in reference.public(room)
+            if name not in shown and ">>>" not in reference.docstring(value)
+        ]
+    assert without == []
+
+
 def test_a_notebook_has_the_cells_of_its_page():
     page = "# A\n\n```python\nx = 1\n```\n\n```output\n2\n```\n\nB\n\n```text\nc\n```\n"
     cells = notebooks.notebook(page)["cells"]
