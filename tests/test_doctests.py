@@ -13,7 +13,13 @@ MODULES = [
     for module in pkgutil.walk_packages(minibert.__path__, "minibert.")
     if not module.name.endswith("__main__")  # its import runs the command line
 ]
-MODULES += ["benchmarks.avx2", "benchmarks.harness", "benchmarks.stored"]
+MODULES += [
+    "docs.make.pages",
+    "docs.make.reference",
+    "benchmarks.avx2",
+    "benchmarks.harness",
+    "benchmarks.stored",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

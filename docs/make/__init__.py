@@ -1,4 +1,4 @@
 """Write what is generated in `docs/`: outputs of code blocks, figures, reference, notebooks.
 
-    python -m docs.make
+python -m docs.make
 """

@@ -9,6 +9,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +74,7 @@ def refreshed(page: str, name: str) -> str:
     """
     following = {}
     found = blocks(page)
-    for block, after in zip(found, found[1:], strict=False):
+    for block, after in pairwise(found):
         if after.language == "output" and not page[block.end : after.start].strip():
             following[block.start] = after
     parts, end = [], 0
@@ -85,12 +86,12 @@ def refreshed(page: str, name: str) -> str:
 
 
 def unexplained_numbers(page: str) -> list[str]:
-    """Return the decimal numbers of the prose that neither code nor output contains (list of str).
+    r"""Return the decimal numbers of the prose that neither code nor output has (list of str).
 
     A number may be rounded, be without its sign, or be a percentage of the computed one.
 
-    >>> unexplained_numbers("It is 0.33 or 33.3 %, not 0.34; [1] section 3.1.\\n\\n"
-    ...                     "```output\\n0.3333\\n```")
+    >>> unexplained_numbers("It is 0.33 or 33.3 %, not 0.34; [1] section 3.1.\n\n"
+    ...                     "```output\n0.3333\n```")
     ['0.34']
     """
     computed = [

@@ -25,7 +25,7 @@ ROOMS = {  # page: what the room is for
     "minibert.models": "Configuration, task models and checkpoints.",
     "minibert.functional": "The mathematics: each forward with its backward.",
     "minibert.layers": "Layers with the interface `specs`, `forward`, `backward`.",
-    "minibert.tokenization": "WordPiece: learning a vocabulary, splitting texts, Hugging Face's files.",
+    "minibert.tokenization": "WordPiece: learning a vocabulary, splitting texts, files.",
     "minibert.objectives": "What is trained: shards of each step, loss, evaluation.",
     "minibert.optim": "AdamW, clipping and schedules.",
     "minibert.training": "The engine, the loop, pre-training and fine-tuning.",
@@ -56,7 +56,12 @@ def write() -> None:
 
 def index_page() -> str:
     """Return the page that lists all public names (str)."""
-    lines = ["# Reference", "", "Generated from the docstrings and the parsers by `python -m docs.make`.", ""]
+    lines = [
+        "# Reference",
+        "",
+        "Generated from the docstrings and the parsers by `python -m docs.make`.",
+        "",
+    ]
     lines += ["- [Commands](commands.md): the command line."]
     lines += [f"- [`{room}`]({room}.md): {text}" for room, text in ROOMS.items()]
     lines += ["", "| name | content |", "|---|---|"]
@@ -225,10 +230,10 @@ def rendered(text: str) -> str:
 
 
 def entries(text: str) -> str:
-    """Return the entries of a section as a Markdown list (str).
+    r"""Return the entries of a section as a Markdown list (str).
 
-    >>> entries("    x (N, I): the rows,\\n        in order.\\n    dx, dy: gradients.")
-    '- `x` (N, I): the rows, in order.\\n- `dx`, `dy`: gradients.'
+    >>> entries("    x (N, I): the rows,\n        in order.\n    dx, dy: gradients.")
+    '- `x` (N, I): the rows, in order.\n- `dx`, `dy`: gradients.'
     """
     items: list[str] = []
     for line in textwrap.dedent(text).splitlines():

@@ -55,9 +55,7 @@ class Drawing:
         self.parts: list[str] = []
         self.text(16, 22, title, "title")
 
-    def text(
-        self, x: float, y: float, words: str, kind: str = "", anchor: str = "start"
-    ) -> None:
+    def text(self, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
         """Add one line of text; y is its base line, `anchor` start, middle or end."""
         self.parts.append(
             f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'

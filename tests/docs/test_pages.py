@@ -109,6 +109,16 @@ def test_a_notebook_has_the_cells_of_its_page():
     assert [cell["source"] for cell in cells] == ["# A", "x = 1", "B\n\n```text\nc\n```"]
 
 
+def test_the_figures_of_comparisons_are_stored_results():
+    results = [path.read_text("utf-8") for path in (ROOT / "benchmarks" / "results").glob("*.md")]
+    stored = "\n```output\n" + "\n".join(results).replace("```", "") + "\n```\n"
+    page = (DOCS / "performance.md").read_text("utf-8")
+    compared = page.split("\n## Compared with other libraries\n")[1].split("\n## ")[0]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    known = {"0.66"}  # measured on another processor
+    assert {*pages.unexplained_numbers(compared + readme + stored)} <= known
+
+
 # The tests of the pages can fail.
 
 

@@ -1,5 +1,4 @@
-"""The site that MkDocs builds from `docs/`: it is small, loads nothing from elsewhere, and works by
-keyboard and at a narrow width.
+"""The site that MkDocs builds: small, loads nothing else, works by keyboard and when narrow.
 
 Needs the extras `docs` and `browser`, and a Chromium.
 """
