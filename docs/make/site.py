@@ -4,6 +4,7 @@ The pages link to files of the repository, such as `../../minibert/by_hand.py`. 
 these files becomes a page of its own.
 """
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -17,6 +18,11 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<=\]\()(\.\.?/[^)#\s]+)")
 LANGUAGES = {".py": "python", ".sh": "sh", ".toml": "toml", ".yml": "yaml"}
+OWN_STYLE = """
+pre, table { overflow-x: auto; }
+table { display: block; }
+img { max-width: 100%; height: auto; }
+"""
 THEMES = {"light": "default", "dark": "github-dark"}  # of the site and of Pygments
 
 
@@ -41,14 +47,21 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Write the style sheet of the code blocks, for the light and the dark theme."""
+    """Write the style sheet, and remove what readers do not need."""
+    site = Path(config.site_dir)
     rules = [
         HtmlFormatter(style=style).get_style_defs(f'[data-bs-theme="{theme}"] .codehilite')
         for theme, style in THEMES.items()
     ]
-    own = "pre { overflow-x: auto; } img { max-width: 100%; height: auto; }"
-    table = "table { display: block; overflow-x: auto; }"
-    (Path(config.site_dir) / "style.css").write_text("\n".join([own, table, *rules]), "utf-8")
+    (site / "style.css").write_text("\n".join([OWN_STYLE, *rules]), "utf-8")
+    # Every browser that the theme supports takes the fonts as woff2.
+    for path in [*site.rglob("*.map"), *site.rglob("*.ttf")]:
+        path.unlink()
+    # The code is not searched for words; its pages would be half of the index.
+    path = site / "search" / "search_index.json"
+    index = json.loads(path.read_text("utf-8"))
+    index["docs"] = [one for one in index["docs"] if not one["location"].startswith("source/")]
+    path.write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
 def linked(markdown: str, page: str) -> set[str]:
