@@ -13,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXECUTED = {"python", "output"}
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?![\d])")
@@ -57,14 +59,15 @@ def run(page: str, name: str) -> Iterator[tuple[Block, str]]:
         name (str): the file's name, for tracebacks.
     """
     namespace: dict[str, Any] = {"__name__": "page"}
-    for block in blocks(page):
-        if block.language == "python":
-            printed = io.StringIO()
-            # Empty lines first, so that tracebacks have the line numbers of the page.
-            source = "\n" * block.line + block.text
-            with contextlib.redirect_stdout(printed):
-                exec(compile(source, name, "exec"), namespace)
-            yield block, printed.getvalue()
+    with np.printoptions():  # what the page sets ends with it
+        for block in blocks(page):
+            if block.language == "python":
+                printed = io.StringIO()
+                # Empty lines first, so that tracebacks have the line numbers of the page.
+                source = "\n" * block.line + block.text
+                with contextlib.redirect_stdout(printed):
+                    exec(compile(source, name, "exec"), namespace)
+                yield block, printed.getvalue()
 
 
 def refreshed(page: str, name: str) -> str:
