@@ -43,7 +43,7 @@ def gradients() -> str:
         corner=(285, 84),
     )
     drawing.text(*axes.place(-13.6, -9), "too short: rounding", "halo")
-    drawing.text(*axes.place(-0.3, -12), "too long: truncation", "halo", "end")
+    drawing.text(*axes.place(-0.3, -14.2), "too long: truncation", "halo", "end")
     return drawing.svg()
 
 
