@@ -1,0 +1,1 @@
+"""The files that `minibert exercises` writes: tasks to complete, and the test of each."""
