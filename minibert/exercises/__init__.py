@@ -38,12 +38,18 @@ results of usual mistakes, so read it after you have solved the task.
 """
 SETTINGS = """\
 [pytest]
-addopts = -q -rN --no-header
+addopts = -q -rN --no-header --tb=no -p no:randomly
 """
 CONFTEST = '''\
-"""Print the number of solved tasks after the tests."""
+"""Print a line for each task after the tests: solved, not solved yet, or wrong with a hint."""
+
+import os
+from pathlib import Path
 
 from minibert.exercises.grading import pytest_terminal_summary  # noqa: F401
+
+# Hypothesis writes its files here, not into the current folder.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).with_name(".hypothesis")))
 '''
 
 

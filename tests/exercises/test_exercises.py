@@ -151,9 +151,13 @@ def test_the_folder_is_graded_by_pytest(tmp_path):
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stdout.rstrip().endswith(f"1 of {len(NAMES)} tasks are solved"), done.stdout
+    assert f"\n1 of {len(NAMES)} tasks are solved\n" in done.stdout, done.stdout
     assert done.stdout.count("not solved yet") == len(NAMES) - 2
     assert done.stdout.count("Hint: ") == 1
+    lines = done.stdout.splitlines()
+    assert f"{NAMES[2]}.py: solved" in lines
+    order = [line.split(".py")[0] for line in lines if line.startswith("ex")]
+    assert order == NAMES
     assert "Traceback" not in done.stdout + done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"new"}
 

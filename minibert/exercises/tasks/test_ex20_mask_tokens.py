@@ -9,32 +9,18 @@ B, T, V, SPECIAL, MASK, IGNORED = 400, 100, 50, 4, 3, -100
 ORDINARY = "ordinary tokens have the ids from 4 to V - 1"
 
 
-@exercise({"seed": 1}, seed=st.integers(0, 1000), examples=3)
-def test_mask_tokens(task, seed):
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(0, V, (B, T))
-    before = ids.copy()
-    shown, labels = map(np.asarray, several(task.mask_tokens(ids, V, rng), "shown", "labels"))
-    require(np.array_equal(ids, before), "ids: it was changed; mask a copy")
-    for name, array in (("shown", shown), ("labels", labels)):
-        require(np.shape(array) == (B, T), f"{name}: expected the shape {(B, T)}")
+def check_targets(ids, shown, labels):
+    """Check the choice of targets, and their labels."""
     require(
         not np.array_equal(labels, ids),
         "labels: every token has one",
         "the label of a token that is not a target is -100",
     )
     is_target = labels != IGNORED
-    own = np.where(is_target, ids, IGNORED)
-    grade(
-        labels,
-        own,
-        {
-            "the label is the original id, not what the model sees": np.where(
-                is_target, shown, IGNORED
-            ),
-        },
-        name="labels",
-    )
+    wrong = {
+        "the label is the original id, not what the model sees": np.where(is_target, shown, IGNORED)
+    }
+    grade(labels, np.where(is_target, ids, IGNORED), wrong, name="labels")
     require(not (is_target & (ids < SPECIAL)).any(), "a special token is a target", ORDINARY)
     require(
         not (~is_target & (shown != ids)).any(),
@@ -49,10 +35,12 @@ def test_mask_tokens(task, seed):
     )
     share = is_target.sum() / (ids >= SPECIAL).sum()
     require(abs(share - 0.15) < 0.01, f"{share:.1%} of the ordinary tokens are targets, not 15 %")
-    is_masked = is_target & (shown == MASK)
-    is_random = is_target & (shown != MASK) & (shown != ids)
-    masked, random = is_masked.sum() / is_target.sum(), is_random.sum() / is_target.sum()
-    shares = f"[MASK] is shown at {masked:.1%} of the targets, another token at {random:.1%}"
+
+
+def check_shown(ids, shown):
+    """Check what the model sees at the targets, which are given alone."""
+    is_random = (shown != MASK) & (shown != ids)
+    masked, random = (shown == MASK).mean(), is_random.mean()
     hints = {
         "targets are never shown unchanged or as a random token": masked > 0.97,
         "no target is shown as a random token": random < 0.02,
@@ -60,17 +48,29 @@ def test_mask_tokens(task, seed):
         "it at 0.8 and 0.9": abs(masked - 0.72) < 0.02,
         "no target is shown unchanged": masked + random > 0.97,
     }
-    hint = next((hint for hint, fits in hints.items() if fits), None)
-    is_right = abs(masked - 0.8) < 0.02 and abs(random - 0.098) < 0.015
-    require(is_right, f"{shares}; expected 80 % and about 10 %", hint)
-    noise = shown[is_random]
     require(
-        bool((noise >= SPECIAL).all()),
-        "a special token is shown as a random token",
-        ORDINARY,
+        abs(masked - 0.8) < 0.02 and abs(random - 0.098) < 0.015,
+        f"[MASK] is shown at {masked:.1%} of the targets, another token at {random:.1%}; expected "
+        "80 % and about 10 %",
+        next((hint for hint, fits in hints.items() if fits), None),
     )
+    noise = np.unique(shown[is_random])
+    require(noise.min() >= SPECIAL, "a special token is shown as a random token", ORDINARY)
     require(
-        len(np.unique(noise)) > V // 2,
-        f"only {len(np.unique(noise))} different random tokens are shown",
+        len(noise) > V // 2,
+        f"only {len(noise)} different random tokens are shown",
         "draw a token for each target, from all ordinary ones",
     )
+
+
+@exercise({"seed": 1}, seed=st.integers(0, 1000), examples=3)
+def test_mask_tokens(task, seed):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, V, (B, T))
+    before = ids.copy()
+    shown, labels = map(np.asarray, several(task.mask_tokens(ids, V, rng), "shown", "labels"))
+    require(np.array_equal(ids, before), "ids: it was changed; mask a copy")
+    for name, array in (("shown", shown), ("labels", labels)):
+        require(array.shape == (B, T), f"{name}: expected the shape {(B, T)}, got {array.shape}")
+    check_targets(ids, shown, labels)
+    check_shown(ids[labels != IGNORED], shown[labels != IGNORED])

@@ -21,7 +21,7 @@ WORDS = st.dictionaries(st.text("ab", min_size=2, max_size=6), st.integers(1, 4)
 
 def most_frequent(words, pieces, weigh=True, repeats=True, by_age=True):
     """Return the best pair, or what a wrong way to count gives."""
-    counts = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for word, count in words.items():
         pairs = list(pairwise(word))
         for pair in pairs if repeats else dict.fromkeys(pairs):

@@ -16,7 +16,8 @@ PIECES = st.lists(st.text("ab", min_size=1, max_size=3), max_size=4)
 
 def split(word, pieces, ends=reversed, prefix="##", unknown=lambda found: ["[UNK]"]):
     """Return the split, or what a wrong way to match gives."""
-    found, start = [], 0
+    found: list[str] = []
+    start = 0
     while start < len(word):
         mark = prefix if start else ""
         stops = ends(range(start + 1, len(word) + 1))

@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from minibert import BertConfig
 from minibert.exercises.grading import exercise, grade
+from minibert.models import BertConfig
 from minibert.testing import batches
 
 D = 5
