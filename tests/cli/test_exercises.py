@@ -43,3 +43,10 @@ def test_exercises_names_the_extra_when_pytest_or_hypothesis_is_missing(
         error = capsys.readouterr().err
         assert error == f"minibert: the exercises need {names}: the extra minibert[test]\n"
     assert not (tmp_path / "new").exists()
+
+
+def test_exercises_fills_the_current_folder_if_it_is_empty(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["exercises", "."]) == 0
+    assert (tmp_path / "ex01_false_pass_cotangent.py").is_file()
+    assert "pytest ." in capsys.readouterr().out

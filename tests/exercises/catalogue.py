@@ -271,7 +271,14 @@ CATALOGUE = {
                 "(counted * own).sum()", "own.sum()"
             ).replace("max(counted.sum(), 1)", "len(own)"),
             "divide by 1": CROSS_ENTROPY.replace("max(counted.sum(), 1)", "counted.sum()"),
-            "overflows": CROSS_ENTROPY.replace(" - logits.max(axis=-1, keepdims=True)", ""),
+            "overflows: subtract": CROSS_ENTROPY.replace(
+                " - logits.max(axis=-1, keepdims=True)", ""
+            ),
+            "inf / inf": CROSS_ENTROPY.replace(
+                "log_softmax = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))",
+                "exp = np.exp(logits)\n"
+                "    log_softmax = np.log(exp / exp.sum(axis=-1, keepdims=True))",
+            ),
             "rounded to 0": CROSS_ENTROPY.replace(
                 "log_softmax = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))",
                 "exp = np.exp(shifted)\n"

@@ -14,7 +14,7 @@ from tests.exercises.catalogue import CATALOGUE, complete
 
 NAMES = [task.path.stem for task in read_tasks()]
 MISTAKES = [(name, hint) for name in NAMES for hint in CATALOGUE[name].mistakes]
-SAMPLE = {"ex03_linear_forward", "ex06_softmax_backward", "ex26_merge_pair"}
+SAMPLE = [(name, next(iter(CATALOGUE[name].mistakes))) for name in NAMES]  # of the default run
 FEW = 2  # examples of Hypothesis in the default run
 
 
@@ -82,13 +82,13 @@ def test_a_solution_passes(name, tmp_path):
     assert failure(name, attempt(name, CATALOGUE[name].solution, tmp_path)) is None
 
 
-@pytest.mark.parametrize(("name", "hint"), [pair for pair in MISTAKES if pair[0] in SAMPLE])
+@pytest.mark.parametrize(("name", "hint"), SAMPLE)
 def test_a_mistake_gets_its_hint(name, hint, tmp_path):
     check_mistake(name, hint, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "hint"), [pair for pair in MISTAKES if pair[0] not in SAMPLE])
+@pytest.mark.parametrize(("name", "hint"), [pair for pair in MISTAKES if pair not in SAMPLE])
 def test_every_other_mistake_gets_its_hint(name, hint, tmp_path):
     check_mistake(name, hint, tmp_path)
 
