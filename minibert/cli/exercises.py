@@ -7,7 +7,7 @@ from pathlib import Path
 from minibert.exercises import write_exercises
 
 DESCRIPTION = """
-Each task is a Python file to complete, with a test beside it. `pytest DIR` reports which tasks are
+Each exercise is a Python file to complete, with a test beside it. `pytest DIR` reports which are
 solved, and gives a hint for each mistake (extra: test).
 """
 EXAMPLE = "minibert exercises exercises"
@@ -16,11 +16,11 @@ NEEDED = ("pytest", "hypothesis")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert exercises`."""
-    parser.add_argument("dir", metavar="DIR", type=Path, help="new folder for the tasks")
+    parser.add_argument("dir", metavar="DIR", type=Path, help="new folder for the exercises")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the tasks and print how to grade them.
+    """Write the exercises and print how to grade them.
 
     Raises:
         ModuleNotFoundError: pytest or Hypothesis is missing.
@@ -30,6 +30,6 @@ def run(options: argparse.Namespace) -> None:
     if missing:
         names = " and ".join(missing)
         raise ModuleNotFoundError(f"the exercises need {names}: the extra minibert[test]")
-    tasks = write_exercises(options.dir)
-    print(f"{options.dir}: {len(tasks)} tasks, the first is {tasks[0].path}")
+    exercises = write_exercises(options.dir)
+    print(f"{options.dir}: {len(exercises)} exercises, the first is {exercises[0].path}")
     print(f"Grade them: pytest {options.dir}")

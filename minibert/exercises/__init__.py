@@ -1,7 +1,7 @@
 """Exercises that grade themselves: `minibert exercises DIR` writes them, `pytest DIR` grades them.
 
-Each task is a file to complete, such as `ex04_linear_backward.py`, and the test beside it. The
-files in `tasks` are what a learner gets, unchanged. `grading` compares a learner's result with the
+Each exercise is a file to complete, such as `ex04_linear_backward.py`, and the test beside it. The
+files in `files` are what a learner gets, unchanged. `grading` compares a learner's result with the
 right one and names the mistake. The tests need pytest and Hypothesis (extra: test).
 """
 
@@ -15,24 +15,24 @@ from typing import NamedTuple
 from minibert.io.atomic import atomic_dir
 from minibert.io.locks import ensure_writable
 
-__all__ = ["TASKS", "Task", "read_tasks", "write_exercises"]
+__all__ = ["FILES", "Exercise", "read_exercises", "write_exercises"]
 
-TASKS = Path(__file__).with_name("tasks")  # the folder with the files of all tasks
+FILES = Path(__file__).with_name("files")  # the folder with the files of all exercises
 
 README = """\
 # Exercises
 
-Each task is a file to complete and a test. Read the file, replace `raise NotImplementedError`, or
-repair the planted bug, and run
+Each exercise is a file to complete and a test. Read the file, replace `raise NotImplementedError`,
+or repair the planted bug, and run
 
     pytest {name}
 
-A task that passes is solved. A wrong one gets a hint that depends on the mistake. One task alone:
-`pytest {name} -k ex04`. The formulas and their derivations are in the chapters of the course
+An exercise that passes is solved. A wrong one gets a hint that depends on the mistake. To grade one
+alone: `pytest {name} -k ex04`. The formulas and their derivations are in the chapters of the course
 (`docs/course`); the notation is that of `minibert/by_hand.py`. A test file compares with the
-results of usual mistakes, so read it after you have solved the task.
+results of usual mistakes, so read it after you have solved the exercise.
 
-| chapter | file | task |
+| chapter | file | exercise |
 |---|---|---|
 {rows}
 """
@@ -41,7 +41,7 @@ SETTINGS = """\
 addopts = -q -rN --no-header --tb=no -p no:randomly
 """
 CONFTEST = '''\
-"""Print a line for each task after the tests: solved, not solved yet, or wrong with a hint."""
+"""Print a line for each exercise after the tests: solved, not solved yet, or wrong with a hint."""
 
 import os
 from pathlib import Path
@@ -53,8 +53,8 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).with_na
 '''
 
 
-class Task(NamedTuple):
-    """A task.
+class Exercise(NamedTuple):
+    """An exercise.
 
     Attributes:
         path: the file that the learner completes.
@@ -67,27 +67,27 @@ class Task(NamedTuple):
     title: str
 
 
-def read_tasks(folder: Path = TASKS) -> list[Task]:
-    """Return the tasks in a folder (list), in the order of the course.
+def read_exercises(folder: Path = FILES) -> list[Exercise]:
+    """Return the exercises in a folder (list), in the order of the course.
 
-    >>> task = read_tasks()[3]
-    >>> task.path.name, task.chapter, task.title
+    >>> exercise = read_exercises()[3]
+    >>> exercise.path.name, exercise.chapter, exercise.title
     ('ex04_linear_backward.py', 2, 'write the backward of a linear map')
 
     Args:
-        folder: contains the tasks' files.
+        folder: contains the exercises' files.
     """
-    tasks = []
+    exercises = []
     for path in sorted(folder.glob("ex*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         # "Chapter 2: write the backward of a linear map."
         chapter, title = docstring.splitlines()[0].removeprefix("Chapter ").split(": ", 1)
-        tasks.append(Task(path, int(chapter), title.removesuffix(".")))
-    return tasks
+        exercises.append(Exercise(path, int(chapter), title.removesuffix(".")))
+    return exercises
 
 
-def write_exercises(folder: str | os.PathLike[str]) -> list[Task]:
-    """Write all tasks, their tests and a README to a folder; return the tasks (list).
+def write_exercises(folder: str | os.PathLike[str]) -> list[Exercise]:
+    """Write all exercises, their tests and a README to a folder; return the exercises (list).
 
     Args:
         folder: missing or empty.
@@ -101,17 +101,17 @@ def write_exercises(folder: str | os.PathLike[str]) -> list[Task]:
     ensure_writable(folder)
     # An empty folder is filled, not replaced, because it may be the shell's current one.
     with nullcontext(folder) if folder.exists() else atomic_dir(folder) as temporary:
-        for task in read_tasks():
-            for path in (task.path, task.path.with_name(f"test_{task.path.name}")):
+        for exercise in read_exercises():
+            for path in (exercise.path, exercise.path.with_name(f"test_{exercise.path.name}")):
                 shutil.copyfile(path, temporary / path.name)
-        written = read_tasks(temporary)
+        written = read_exercises(temporary)
         rows = [f"| {chapter} | `{path.name}` | {title} |" for path, chapter, title in written]
         readme = README.format(name=folder.name or ".", rows="\n".join(rows))
         for name, text in (
             ("README.md", readme), ("pytest.ini", SETTINGS), ("conftest.py", CONFTEST)
         ):  # fmt: skip
             (temporary / name).write_text(text, encoding="utf-8")
-    return [task._replace(path=folder / task.path.name) for task in written]
+    return [exercise._replace(path=folder / exercise.path.name) for exercise in written]
 
 
 def _require_empty(folder):

@@ -1,8 +1,8 @@
 """Grade a learner's function: right, not solved yet, or wrong with a hint.
 
-A wrong result is compared with the results of usual mistakes, which the test of the task computes,
-and then tested for the structure of common errors: transposed, a lost sum, one factor, ... The hint
-is that of the first that fits. The source text is never read.
+A wrong result is compared with the results of usual mistakes, which an exercise's test computes,
+and then tested for the structure of common errors: transposed, a lost sum, one factor, ... The hint is
+that of the first that fits. The source text is never read.
 
 >>> x, weight = np.ones((2, 3)), np.arange(12.0).reshape(4, 3)
 >>> grade(weight @ x.T, x @ weight.T)
@@ -21,6 +21,7 @@ import copy
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from minibert.gradcheck.values import float_arrays_of
 from minibert.testing import parameters
 
 TOLERANCE = 1e-7  # relative to the largest number of an array
-EXAMPLES = 10  # drawn by Hypothesis, for each task
+EXAMPLES = 10  # drawn by Hypothesis, for each exercise
 SCALE = 4  # `parameters` draws from N(0, 0.3²), or 1.2² if multiplied by this
 UNTOUCHED = "the planted bug is still there"  # the hint of a bug that nobody has repaired
 ERRORS = (  # hints for exceptions: a part of NumPy's or Python's message, and the hint
@@ -55,7 +56,7 @@ class Wrong(AssertionError):
 
 
 class Unsolved(AssertionError):
-    """A task that is as it was written."""
+    """An exercise that is as it was written."""
 
 
 class Functions:
@@ -88,7 +89,7 @@ class Functions:
 def exercise(
     *first: Mapping[str, Any], examples: int = EXAMPLES, **strategies: st.SearchStrategy[Any]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that makes a pytest test of `test(task, **inputs)`.
+    """Return a decorator that makes a pytest test of `test(learner, **inputs)`.
 
     The test fails with the file's name and a hint, without a traceback.
 
@@ -103,7 +104,8 @@ def exercise(
         beside = own.with_name(own.name.removeprefix("test_"))
 
         def run(path: Path = beside, examples: int = examples) -> None:
-            failure = verdict(path, lambda task: _try(test, task, first, strategies, examples))
+            run_test = partial(_try, test, first, strategies, examples)
+            failure = verdict(path, run_test)
             if failure is not None:
                 pytest.fail(failure, pytrace=False)
 
@@ -121,13 +123,13 @@ def verdict(path: Path, test: Callable[[Functions], None]) -> str | None:
         test: raises an error if its functions are wrong.
     """
     try:
-        task = Functions(path)
+        learner = Functions(path)
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                test(task)
+                test(learner)
             except (NotImplementedError, Unsolved):
-                return f"{path.name}: not solved yet. {task._title}"
+                return f"{path.name}: not solved yet. {learner._title}"
     except Wrong as error:
         return f"{path.name}: {error}"
     except Flaky:
@@ -137,15 +139,15 @@ def verdict(path: Path, test: Callable[[Functions], None]) -> str | None:
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         if not lines:  # not the learner's error
             raise
-        message = f"{path.name}:{lines[-1]}: {type(error).__name__}: {error}"
+        message = f"{path.name}:{lines[-1]}: {type(error).__name__}: {str(error).strip()}"
         return message + _hint(next((hint for part, hint in ERRORS if part in str(error)), None))
     return None
 
 
-def _try(test, task, first, strategies, examples):
+def _try(test, first, strategies, examples, learner):
     """Run a test on the given inputs, then on drawn ones, the same in every run."""
     for inputs in first:
-        test(task, **copy.deepcopy(inputs))
+        test(learner, **copy.deepcopy(inputs))
 
     @settings(
         max_examples=examples, derandomize=True, database=None, deadline=None,
@@ -154,7 +156,7 @@ def _try(test, task, first, strategies, examples):
     )  # fmt: skip
     @given(st.fixed_dictionaries(strategies))
     def run(inputs):
-        test(task, **inputs)
+        test(learner, **inputs)
 
     run()
 
@@ -209,7 +211,9 @@ def grade(got: Any, expected: Any, mistakes: Mistakes | None = None, name: str =
 
 def _hint(hint):
     """Return the line of a hint (str), empty if there is none."""
-    return "" if hint is None else f"\nHint: {hint}."
+    if hint is None:
+        return ""
+    return f"\nHint: {hint}" if hint.endswith("?") else f"\nHint: {hint}."
 
 
 def same(one: Any, other: Any) -> bool:
@@ -362,11 +366,11 @@ def numeric_gradients(
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print a line for each task, in their order, and the number of solved ones."""
+    """Print a line for each exercise, in their order, and the number of solved ones."""
     kinds = ("passed", "failed", "error")
     reports = [report for kind in kinds for report in terminalreporter.getreports(kind)]
     for report in sorted(reports, key=lambda report: report.nodeid):
         name = Path(report.nodeid.split("::")[0]).name.removeprefix("test_")
         terminalreporter.write_line(f"{name}: solved" if report.passed else report.longreprtext)
     solved = sum(report.passed for report in reports)
-    terminalreporter.write_line(f"{solved} of {len(reports)} tasks are solved")
+    terminalreporter.write_line(f"{solved} of {len(reports)} exercises are solved")

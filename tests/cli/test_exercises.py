@@ -2,15 +2,15 @@
 
 import importlib.util
 
-from minibert.exercises import read_tasks
+from minibert.exercises import read_exercises
 from tests.cli.helpers import assert_refused, run
 
 
-def test_exercises_writes_the_tasks_and_says_how_to_grade_them(tmp_path, capsys):
+def test_exercises_writes_the_exercises_and_says_how_to_grade_them(tmp_path, capsys):
     folder = tmp_path / "new"
     assert run(["exercises", folder]) == 0
     printed = capsys.readouterr().out
-    assert f"{folder}: {len(read_tasks())} tasks" in printed
+    assert f"{folder}: {len(read_exercises())} exercises" in printed
     assert f"pytest {folder}" in printed
     assert (folder / "ex04_linear_backward.py").is_file()
     assert (folder / "test_ex04_linear_backward.py").is_file()

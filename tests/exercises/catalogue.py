@@ -1,12 +1,12 @@
-"""A solution and the usual mistakes of each task: code that replaces `raise NotImplementedError`.
+"""A solution and the usual mistakes of each exercise: code for `raise NotImplementedError`.
 
-A task with several functions has a tuple of codes. A planted bug is the code that is replaced.
+An exercise with several functions has a tuple of codes. A planted bug is the code that is replaced.
 """
 
 from dataclasses import dataclass
 from textwrap import dedent, indent
 
-from minibert.exercises import TASKS
+from minibert.exercises import FILES
 
 Code = str | tuple[str, ...]
 STUB = "raise NotImplementedError"
@@ -14,12 +14,12 @@ STUB = "raise NotImplementedError"
 
 @dataclass(frozen=True)
 class Entry:
-    """A task's solution and mistakes.
+    """A exercise's solution and mistakes.
 
     Attributes:
         solution: the right code.
         mistakes: wrong code by a part of the hint that it gets.
-        replaces: the code in the task's file that they replace.
+        replaces: the code in the exercise's file that they replace.
     """
 
     solution: Code
@@ -28,8 +28,8 @@ class Entry:
 
 
 def complete(name: str, code: Code) -> str:
-    """Return the text of a task's file (str) with the code in place."""
-    text = (TASKS / f"{name}.py").read_text(encoding="utf-8")
+    """Return the text of an exercise's file (str) with the code in place."""
+    text = (FILES / f"{name}.py").read_text(encoding="utf-8")
     replaces = CATALOGUE[name].replaces
     codes = code if isinstance(code, tuple) else (code,)
     assert text.count(replaces) == len(codes), name

@@ -1,4 +1,4 @@
-"""`minibert.exercises`: solutions pass, tasks as written are unsolved, mistakes get their hints."""
+"""`minibert.exercises`: solutions pass, untouched files are unsolved, mistakes get their hints."""
 
 import importlib
 import re
@@ -9,18 +9,18 @@ from textwrap import dedent
 
 import pytest
 
-from minibert.exercises import TASKS, read_tasks, write_exercises
+from minibert.exercises import FILES, read_exercises, write_exercises
 from tests.exercises.catalogue import CATALOGUE, complete
 
-NAMES = [task.path.stem for task in read_tasks()]
+NAMES = [exercise.path.stem for exercise in read_exercises()]
 MISTAKES = [(name, hint) for name in NAMES for hint in CATALOGUE[name].mistakes]
 SAMPLE = [(name, next(iter(CATALOGUE[name].mistakes))) for name in NAMES]  # of the default run
 FEW = 2  # examples of Hypothesis in the default run
 
 
 def grading_of(name):
-    """Return the test of a task (function), which is called with the path of the learner's file."""
-    module = importlib.import_module(f"minibert.exercises.tasks.test_{name}")
+    """Return the test of an exercise (function); it is called with the learner's path."""
+    module = importlib.import_module(f"minibert.exercises.files.test_{name}")
     [test] = [value for key, value in vars(module).items() if key.startswith("test_")]
     return test
 
@@ -35,7 +35,7 @@ def failure(name, path, **options):
 
 
 def attempt(name, code, folder):
-    """Write a task's file with the code in place, and return its path (Path)."""
+    """Write an exercise's file with the code in place, and return its path (Path)."""
     path = folder / f"{name}.py"
     path.write_text(complete(name, code), encoding="utf-8")
     return path
@@ -50,22 +50,22 @@ def check_mistake(name, hint, folder):
     assert len(message.splitlines()) <= 2, message
 
 
-def test_every_task_has_a_test_a_solution_and_at_least_two_mistakes():
-    assert {path.stem.removeprefix("test_") for path in TASKS.glob("*ex*.py")} == {*NAMES}
+def test_every_exercise_has_a_test_a_solution_and_at_least_two_mistakes():
+    assert {path.stem.removeprefix("test_") for path in FILES.glob("*ex*.py")} == {*NAMES}
     assert {*CATALOGUE} == {*NAMES}
     assert all(len(entry.mistakes) >= 2 for entry in CATALOGUE.values())
 
 
-def test_tasks_are_in_the_order_of_the_chapters():
-    chapters = [task.chapter for task in read_tasks()]
+def test_exercises_are_in_the_order_of_the_chapters():
+    chapters = [exercise.chapter for exercise in read_exercises()]
     assert chapters == sorted(chapters)
     assert {*chapters} == {*range(1, 16)}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_task_as_written_is_not_solved_yet(name):
-    message = failure(name, TASKS / f"{name}.py")
-    title = next(task for task in read_tasks() if task.path.stem == name).title
+def test_an_exercise_as_written_is_not_solved_yet(name):
+    message = failure(name, FILES / f"{name}.py")
+    title = next(exercise for exercise in read_exercises() if exercise.path.stem == name).title
     assert message.startswith(f"{name}.py: not solved yet. Chapter ")
     assert title in message
     assert len(message.splitlines()) == 1
@@ -137,13 +137,13 @@ def test_an_error_of_the_grading_itself_keeps_its_traceback(tmp_path):
 
     path = attempt("ex03_linear_forward", "return x", tmp_path)
     with pytest.raises(ZeroDivisionError):
-        verdict(path, lambda task: 1 / 0)
+        verdict(path, lambda learner: 1 / 0)
 
 
 def test_the_folder_is_graded_by_pytest(tmp_path):
     folder = tmp_path / "new"
-    tasks = write_exercises(folder)
-    assert [task.path for task in tasks] == [folder / f"{name}.py" for name in NAMES]
+    exercises = write_exercises(folder)
+    assert [exercise.path for exercise in exercises] == [folder / f"{name}.py" for name in NAMES]
     attempt(NAMES[2], CATALOGUE[NAMES[2]].solution, folder)
     attempt(NAMES[3], CATALOGUE[NAMES[3]].mistakes["it is transposed"], folder)
     done = subprocess.run(
@@ -151,7 +151,7 @@ def test_the_folder_is_graded_by_pytest(tmp_path):
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
-    assert f"\n1 of {len(NAMES)} tasks are solved\n" in done.stdout, done.stdout
+    assert f"\n1 of {len(NAMES)} exercises are solved\n" in done.stdout, done.stdout
     assert done.stdout.count("not solved yet") == len(NAMES) - 2
     assert done.stdout.count("Hint: ") == 1
     lines = done.stdout.splitlines()
@@ -172,14 +172,14 @@ def test_a_folder_of_solutions_passes(tmp_path):
         [sys.executable, "-m", "pytest", folder], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
-    assert f"{len(NAMES)} of {len(NAMES)} tasks are solved" in done.stdout
+    assert f"{len(NAMES)} of {len(NAMES)} exercises are solved" in done.stdout
 
 
-def test_the_readme_lists_every_task(tmp_path):
+def test_the_readme_lists_every_exercise(tmp_path):
     write_exercises(tmp_path / "new")
     readme = (tmp_path / "new" / "README.md").read_text(encoding="utf-8")
-    for task in read_tasks():
-        assert f"| {task.chapter} | `{task.path.name}` | {task.title} |" in readme
+    for exercise in read_exercises():
+        assert f"| {exercise.chapter} | `{exercise.path.name}` | {exercise.title} |" in readme
 
 
 def test_a_folder_with_content_and_a_file_are_refused(tmp_path):
