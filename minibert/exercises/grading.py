@@ -1,8 +1,8 @@
 """Grade a learner's function: right, not solved yet, or wrong with a hint.
 
 A wrong result is compared with the results of usual mistakes, which an exercise's test computes,
-and then tested for the structure of common errors: transposed, a lost sum, one factor, ... The hint is
-that of the first that fits. The source text is never read.
+and then tested for the structure of common errors: transposed, a lost sum, one factor, ... The hint
+is that of the first that fits. The source text is never read.
 
 >>> x, weight = np.ones((2, 3)), np.arange(12.0).reshape(4, 3)
 >>> grade(weight @ x.T, x @ weight.T)
