@@ -144,6 +144,7 @@ ORDER = [
     {"training"},
     {"estimators"},
     {"inspection", "gradcheck", "testing"},
+    {"exercises"},
     {"cli"},
 ]
 RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -240,7 +241,8 @@ CORE = [
 ]
 CORE_FILES = sorted({path for pattern in CORE for path in PACKAGE.glob(pattern)})
 CORE_LINES = 3000
-PERIPHERY = {"data", "inference", "tasks", "training", "estimators", "inspection", "testing", "cli"}
+PERIPHERY = {"data", "inference", "tasks", "training", "estimators", "inspection", "testing"}
+PERIPHERY |= {"exercises", "cli"}
 ALLOWED = (
     "minibert.data.masking",
     "minibert.data.rng",

@@ -72,6 +72,10 @@ COMMANDS = {  # name: (module, first line of the help)
         "minibert.cli.gradcheck",
         "Check every hand-written gradient against finite differences of the forward pass.",
     ),
+    "exercises": (
+        "minibert.cli.exercises",
+        "Write exercises that grade themselves: forwards, backwards, bugs to find (extra: test).",
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from tests.cli.helpers import assert_refused, run
 def test_every_command_has_a_help_page_with_an_example(capsys):
     commands = next(a for a in build_parser()._actions if a.choices).choices
     known = """corpus train-tokenizer pretrain finetune evaluate predict demo fill-mask embed
-        similar tokenize gradcheck inspect plot"""
+        similar tokenize gradcheck exercises inspect plot"""
     assert set(known.split()) == set(commands)
     for name in commands:
         with pytest.raises(SystemExit) as leave:
