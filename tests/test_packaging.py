@@ -163,14 +163,15 @@ def test_first_commands_run_from_the_wheel(installed):
     assert "all gradients agree" in command(program, "gradcheck", folder=folder)
     trained = command(python, "-m", "minibert.by_hand", folder=folder)
     assert "Step  500: loss" in trained
-    command(program, "corpus", "--out", "corpus", folder=folder, **cache)
+    text = "\n\n".join(f"the cat sat on mat {i}\nand a dog ran under tree {i}" for i in range(60))
+    (folder / "corpus.txt").write_text(text + "\n", "utf-8")
     command(
-        program, "train-tokenizer", "corpus/held_out.txt", "--vocab-size", 600, "--out", "words",
+        program, "train-tokenizer", "corpus.txt", "--vocab-size", 80, "--out", "words",
         folder=folder, **cache,
     )  # fmt: skip
     command(
-        program, "pretrain", "corpus/held_out.txt", "--tokenizer", "words", "--size", "tiny",
-        "--steps", 2, "--out", "model", folder=folder, **cache,
+        program, "pretrain", "corpus.txt", "--tokenizer", "words", "--size", "tiny",
+        "--length", 16, "--steps", 2, "--out", "model", folder=folder, **cache,
     )  # fmt: skip
     command(
         program, "inspect", "model", "the array is copied", "--html", "look.html",
