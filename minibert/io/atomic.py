@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,6 +81,9 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with _path_in_errors(folder):
             yield temporary
+            if sys.platform == "win32":  # which does not rename over an empty folder
+                with suppress(OSError):
+                    folder.rmdir()
             try:
                 temporary.replace(folder)
             except OSError:  # the error of a folder that is not empty depends on the system

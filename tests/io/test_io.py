@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,28 @@ def test_atomic_dir_creates_the_complete_folder_or_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         half_written(atomic_dir(folder))
     assert list((tmp_path / "a").iterdir()) == []
+    with atomic_dir(folder) as temporary:
+        (temporary / "file").write_text("whole")
+    assert (folder / "file").read_text() == "whole"
+    with pytest.raises(FileExistsError, match="exists already"), atomic_dir(folder):
+        pass
+    assert (folder / "file").read_text() == "whole"
+
+
+@pytest.mark.parametrize("system", ["linux", "win32"])
+def test_atomic_dir_replaces_an_empty_folder_also_on_windows(tmp_path, monkeypatch, system):
+    replace = Path.replace
+
+    def windows_replace(self, target):
+        if Path(target).is_dir():
+            raise PermissionError(13, "Access is denied")
+        return replace(self, target)
+
+    if system == "win32":
+        monkeypatch.setattr(sys, "platform", system)
+        monkeypatch.setattr(Path, "replace", windows_replace)
+    folder = tmp_path / "folder"
+    folder.mkdir()
     with atomic_dir(folder) as temporary:
         (temporary / "file").write_text("whole")
     assert (folder / "file").read_text() == "whole"
