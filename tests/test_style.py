@@ -53,7 +53,8 @@ FIELDS = re.compile(r"yardstick_loss")  # stored in files of version 1
 def english_files():
     """Return the files whose English is checked: code, tests, README and docs (list of paths)."""
     found = [*SOURCES, *python_files(ROOT / "tests"), *python_files(ROOT / "benchmarks")]
-    found += [*python_files(ROOT / "examples"), ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    found += [*python_files(ROOT / "examples"), *python_files(ROOT / "docs"), ROOT / "README.md"]
+    found += (ROOT / "docs").rglob("*.md")
     # This file lists the phrases; the built-in corpus is data.
     own = {"tests/test_style.py"}
     return [
