@@ -121,7 +121,10 @@ def test_the_attempts_in_the_documentation_get_the_messages_shown_there(tmp_path
     codes = re.findall(r"```python\n(.*?)\n```", page, re.DOTALL)
     messages = re.findall(r"```text\n(.*?)\n```", page, re.DOTALL)
     name = "ex06_softmax_backward"
-    got = [failure(name, attempt(name, code, tmp_path)) for code in codes]
+    path, got = tmp_path / f"{name}.py", []
+    for code in codes:  # the later definition of a function replaces the earlier one
+        path.write_text((FILES / path.name).read_text("utf-8") + "\n\n" + code, "utf-8")
+        got.append(failure(name, path))
     assert got == [*messages, None]
 
 
