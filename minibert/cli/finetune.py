@@ -55,7 +55,7 @@ Reads texts and labels from TSV, CSV or JSON Lines files with named columns, and
 CoNLL files or lists in JSON Lines. Labels are classes, several classes per text (a list, commas,
 or columns of 0 and 1), numbers, or a tag for each word.
 Without --model, a vocabulary and a tiny BERT are learned from the texts alone. The number of texts
-decides the epochs, the batch size and the learning rate. The metric on the held-out texts decides
+decides the epochs and the batch size, the model's width the learning rate. The metric on the held-out texts decides
 which weights are kept and when training stops early. The table, the most confident errors and the
 baselines are printed at the end.
 """
@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = add_training_arguments(
         parser,
         batch_size=None,
-        learning_rate="chosen by the number of texts",
+        learning_rate="chosen by the model's width",
         evaluate_every="an epoch, but at most 500",
     )
     _add_finetuning_arguments(group)

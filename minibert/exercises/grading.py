@@ -18,6 +18,7 @@ Hint: every number is 0.5 times what it should be: one factor is wrong.
 """
 
 import copy
+import runpy
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -70,9 +71,8 @@ class Functions:
     """
 
     def __init__(self, path: Path):
-        self._names: dict[str, Any] = {"__name__": path.stem}
         try:
-            exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), self._names)
+            self._names = runpy.run_path(str(path), run_name=path.stem)
         except FileNotFoundError:
             raise Wrong("no such file; `minibert exercises` writes it") from None
         except SyntaxError as error:

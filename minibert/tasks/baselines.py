@@ -60,13 +60,18 @@ def tfidf_ridge_regression(
 
 
 def _tfidf_features(examples: Examples, held_out: Examples) -> tuple[Any, Any]:
-    """Return sparse matrices of both texts, each weighted by the examples' frequencies."""
+    """Return sparse matrices of both texts, each weighted by the examples' frequencies.
+
+    Texts without a word of two letters have no features: both matrices are then a column of zeros.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(ngram_range=NGRAMS, sublinear_tf=True)
-    return vectorizer.fit_transform(_join_pairs(examples)), vectorizer.transform(
-        _join_pairs(held_out)
-    )
+    train, test = _join_pairs(examples), _join_pairs(held_out)
+    try:
+        return vectorizer.fit_transform(train), vectorizer.transform(test)
+    except ValueError:  # "empty vocabulary"
+        return np.zeros((len(train), 1)), np.zeros((len(test), 1))
 
 
 def _join_pairs(examples: Examples) -> list[str]:

@@ -242,3 +242,11 @@ def test_run_start_builds_model_recipe_and_settings(tokenizer, tmp_path):
     again = FineTuningRun.start(task, examples, source, seed=3, overrides=run.recipe)
     assert again.settings.steps == 3 * 20  # 40 texts are 3 batches of 16
     assert (again.model.params.vector == run.model.params.vector).all()
+
+
+def test_the_baseline_of_texts_without_words_is_the_most_frequent_class():
+    pytest.importorskip("sklearn")
+    examples = Examples(["a", "b", "! ?", "c"], None, ["x", "y", "y", "y"])
+    name, metrics = SingleLabelTask(["x", "y"]).baseline(examples, examples)
+    assert "TF-IDF" in name
+    assert metrics.accuracy == 0.75
