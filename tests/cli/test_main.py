@@ -77,7 +77,7 @@ def test_options_are_read_in_any_place_between_the_positional_arguments():
         "tokenize": (["M", "one", "two"], [["--offsets"], ["--split-special-tokens"]]),
         "fill-mask": (["M", "a [MASK]", "b [MASK]"], [["--top", "2"]]),
         "similar": (["M", "a query", "one.txt", "two.txt"], [["--top", "2"], ["--pooling", "max"]]),
-        "inspect": (["M", "a text"], [["--backward"], ["--pair", "b"]]),
+        "inspect": (["M", "a text"], [["--values"], ["--pair", "b"]]),
         "estimate": ([], [["--size", "mini"], ["--length", "9"]]),
         "pretrain": (["one.txt", "two.txt"], [["--out", "o"], ["--tokenizer", "t"], ["--resume"]]),
         "train-tokenizer": (["one.txt", "two.txt"], [["--out", "o"], ["--cased"]]),
