@@ -134,7 +134,7 @@ def _sizes(step: TrainingStep) -> Iterator[str]:
     yield _row("  parameters", _mib(memory.parameters))
     yield _row(f"  gradients, {memory.buffers} buffers", _mib(memory.gradients))
     yield _row("  AdamW's moments", _mib(memory.moments))
-    yield _row(f"  activations of {step.at_once} shards", _mib(memory.activations))
+    yield _row(f"  activations of {_counted(step.at_once, 'shard')}", _mib(memory.activations))
     yield ""
     yield _row("FLOPs of a step", _giga(step_flops(step)))
     yield _row("FLOPs of its forward pass", _giga(forward_flops(step)))
@@ -150,8 +150,8 @@ def _time(step: TrainingStep, timing: Timing, steps: int | None) -> Iterator[str
     if steps is not None:
         yield _row(f"time of {steps:,} steps", _duration(steps * seconds))
     yield ""
-    small, count = timing.measured, f"{timing.steps} step{'s' * (timing.steps > 1)}"
-    how = f"{count} with {small.at_once} thread{'s' * (small.at_once > 1)}"
+    small = timing.measured
+    how = f"{_counted(timing.steps, 'step')} with {_counted(small.at_once, 'thread')}"
     if small == step:
         yield f"The time is the median of {how}, after one that does not count."
     else:
@@ -164,6 +164,10 @@ def _time(step: TrainingStep, timing: Timing, steps: int | None) -> Iterator[str
 
 def _row(name: str, value: str) -> str:
     return f"{name:<34}{value:>16}"
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count > 1)}"
 
 
 def _mib(count: float) -> str:

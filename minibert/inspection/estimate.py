@@ -282,7 +282,7 @@ def time_step(step: TrainingStep, budget: float = BUDGET) -> Timing:
     """
     measured, part = step, 1.0  # of the budget
     if not _fits(step, SLOW_FLOPS * step.at_once, budget):
-        measured, part = _smaller(step, budget / 4), 0.25
+        measured, part = _smaller(step, budget / 4), 0.5
     seconds = _measure(measured, part * budget)
     speed = step_flops(measured) / statistics.median(seconds)
     if measured is not step and _fits(step, speed, budget):

@@ -63,7 +63,10 @@ def test_the_text_its_tokens_and_its_classes_are_shown(page, seen):
     assert page.title() == TEXT
     first = page.locator("section").first
     assert page.locator("h1").all_inner_texts() == [TEXT]
-    assert page.locator("h2").count() == 0  # it would say the same
+    assert (
+        first.locator("h2").inner_text() == "BertForSequenceClassification"
+    )  # not the title again
+    assert page.get_by_text(TEXT, exact=True).count() == 1
     tokens = first.locator(".token").all_inner_texts()
     assert [token.splitlines()[0] for token in tokens] == seen.tokens
     numbers = [float(token.splitlines()[1]) for token in tokens]
