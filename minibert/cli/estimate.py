@@ -27,7 +27,8 @@ LENGTH, BATCH_SIZE, VOCABULARY = 32, 64, 8192  # defaults, as those of `pretrain
 MIB, GIGA = 2**20, 1e9
 
 DESCRIPTION = """
-The step is one of masked language modelling, as pretrain runs it, on sequences without padding.
+The step is one of masked language modelling, as pretrain runs it, or with --classes of fine-tuning
+a classifier of texts, on sequences without padding.
 Parameters, memory and FLOPs are computed from the sizes; the time is measured on this machine in
 about two seconds, and for a large model extrapolated from a smaller one. --model reads the sizes of
 a model and none of its weights.
@@ -54,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sequences per step (default: %(default)s)",
     )
     group.add_argument("--steps", type=int, help="number of updates, to tell the time of a run")
+    group.add_argument(
+        "--classes",
+        type=int,
+        help="fine-tune a classifier of texts with this number of classes (default: train a masked "
+        "language model)",
+    )
     add_shard_arguments(group)
 
 
@@ -71,6 +78,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _step(options: argparse.Namespace) -> TrainingStep:
     """Return the step that the options describe."""
+    if options.classes is not None and options.classes < 2:
+        raise ValueError(f"classes: expected at least 2, got {options.classes}")
     length = LENGTH if options.length is None else options.length
     config = _known(options) if options.model else _new(options, length)
     rate = options.dropout
@@ -83,6 +92,7 @@ def _step(options: argparse.Namespace) -> TrainingStep:
         else options.shards,
         number_of_threads(options.threads),
         options.gradient_checkpointing,
+        0 if options.classes is None else options.classes,
     )
 
 
@@ -114,15 +124,20 @@ def _known(options: argparse.Namespace) -> BertConfig:
 
 def _sizes(step: TrainingStep) -> Iterator[str]:
     """Yield the lines about parameters, memory and FLOPs."""
-    config, counts, memory = step.config, count_parameters(step.config), memory_of(step)
-    L, count = config.num_hidden_layers, total_parameters(config)
+    config, counts, memory = (
+        step.config,
+        count_parameters(step.config, step.classes),
+        memory_of(step),
+    )
+    L, count = config.num_hidden_layers, total_parameters(config, step.classes)
     yield (
         f"model: {L} layers, width {config.hidden_size}, {config.num_attention_heads} heads, "
         f"{config.vocab_size:,} tokens in the vocabulary"
     )
+    task = f"{step.classes} classes" if step.classes else f"{step.read} of them masked"
     yield (
-        f"step: {step.batch_size} sequences of {step.length} tokens, {step.masked} of them masked; "
-        f"{step.shards} shards, {step.at_once} at once"
+        f"step: {step.batch_size} sequences of {step.length} tokens, {task}; "
+        f"{_counted(step.shards, 'shard')}, {step.at_once} at once"
     )
     yield ""
     yield _row("parameters", f"{count:,}")

@@ -1,22 +1,25 @@
 """Estimates before a run: parameters, memory and FLOPs of a training step, and its time.
 
-The step is one of masked language modelling on sequences without padding, as `pretrain` runs it:
-the batch is cut into shards, of which as many are computed at once as there are threads, and the
-last block and the head compute the masked tokens alone. All but the time follows from the sizes.
-The letters are those of `minibert.functional`; b is the number of sequences of the largest shard,
-R the number of masked tokens of a sequence.
+The step is one of masked language modelling as `pretrain` runs it, or of a classifier of texts as
+`finetune` does, on sequences without padding: the batch is cut into shards, of which as many are
+computed at once as there are threads, and the last block and the head compute the tokens alone that
+the head reads. All but the time follows from the sizes. The letters are those of
+`minibert.functional`; b is the number of sequences of the largest shard, R the number of tokens of
+a sequence that the head reads: the masked ones, or [CLS].
 """
 
 import statistics
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
-from minibert.models import BertForMaskedLM
+from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
+from minibert.models.task_model import BertWithHead
 from minibert.optim import AdamW
 from minibert.parameters import Parameters
 from minibert.specs import ParameterSpec
@@ -36,7 +39,7 @@ MAX_STEPS = 50  # measured at most
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A step of masked language modelling.
+    """A step of masked language modelling, or of a classifier of texts.
 
     Args:
         config: the sizes and dropout rates of the model.
@@ -45,6 +48,7 @@ class TrainingStep:
         shards: parts of the batch.
         threads: shards that are computed at once, at most.
         checkpointing: whether each block is computed again in the backward instead of kept.
+        classes: C, of a classifier; 0: masked language modelling.
 
     Raises:
         ValueError: a number is out of its range, there are more shards than sequences, or the model
@@ -57,12 +61,15 @@ class TrainingStep:
     shards: int
     threads: int = 1
     checkpointing: bool = False
+    classes: int = 0
 
     def __post_init__(self) -> None:
         """Check the numbers; the message names the argument."""
         Settings(steps=1, batch_size=self.batch_size, shards=self.shards)
         if self.threads < 1:
             raise ValueError(f"threads: expected at least 1, got {self.threads}")
+        if self.classes and self.classes < 2:
+            raise ValueError(f"classes: expected at least 2, got {self.classes}")
         longest = self.config.max_position_embeddings
         if not 3 <= self.length <= longest:
             raise ValueError(
@@ -71,9 +78,9 @@ class TrainingStep:
             )
 
     @property
-    def masked(self) -> int:
-        """R, the number of masked tokens of a sequence: 15 % of those that are not special."""
-        return max(round(MASKED_SHARE * (self.length - 2)), 1)
+    def read(self) -> int:
+        """R, the tokens of a sequence that the head reads: 15 % of the ordinary ones, or [CLS]."""
+        return 1 if self.classes else max(round(MASKED_SHARE * (self.length - 2)), 1)
 
     @property
     def at_once(self) -> int:
@@ -86,23 +93,37 @@ class TrainingStep:
         return -(-self.batch_size // self.shards)
 
 
-def count_parameters(config: BertConfig) -> dict[str, int]:
-    """Return the number of parameters of each part of a masked language model.
+def make_model(config: BertConfig, classes: int = 0, **options: Any) -> BertWithHead:
+    """Return a masked language model, or a classifier of texts.
+
+    Args:
+        config: the sizes.
+        classes: C; 0: a masked language model.
+        options: of the model's class.
+    """
+    if not classes:
+        return BertForMaskedLM(config, **options)
+    names = {i: f"LABEL_{i}" for i in range(classes)}
+    return BertForSequenceClassification(replace(config, id2label=names), **options)
+
+
+def count_parameters(config: BertConfig, classes: int = 0) -> dict[str, int]:
+    """Return the number of parameters of each part of a model.
 
     The parts are `embeddings`, `block` (each of the L blocks) and `head`.
 
     >>> count_parameters(BertConfig.preset("tiny", vocab_size=1000, max_position_embeddings=32))
     {'embeddings': 132608, 'block': 198272, 'head': 17768}
     """
-    specs = BertForMaskedLM(config, params=Parameters({})).specs().values()
+    specs = make_model(config, classes, params=Parameters({})).specs().values()
     sizes = [(s.depth, int(np.prod(s.shape))) for s in specs if isinstance(s, ParameterSpec)]
     depths = {"embeddings": 0, "block": 1, "head": None}
     return {part: sum(n for at, n in sizes if at == depth) for part, depth in depths.items()}
 
 
-def total_parameters(config: BertConfig) -> int:
-    """Return P, the number of all parameters of a masked language model."""
-    counts = count_parameters(config)
+def total_parameters(config: BertConfig, classes: int = 0) -> int:
+    """Return P, the number of all parameters of a model."""
+    counts = count_parameters(config, classes)
     return counts["embeddings"] + config.num_hidden_layers * counts["block"] + counts["head"]
 
 
@@ -122,20 +143,23 @@ def block_products(config: BertConfig, length: int, queries: int) -> int:
     return 2 * length * D * D + queries * (2 * D * D + 2 * length * D + 2 * D * F)
 
 
-def head_products(config: BertConfig, queries: int) -> int:
-    """Return the multiply-adds of the matrix products of the head, R (D² + D V)."""
-    D, V = config.hidden_size, config.vocab_size
-    return queries * (D * D + D * V)
+def head_products(step: TrainingStep) -> int:
+    """Return the multiply-adds of the products of the head for one sequence, R (D² + D V).
+
+    The head of a classifier, pooler and linear map, has D² + D C.
+    """
+    D, outputs = step.config.hidden_size, step.classes or step.config.vocab_size
+    return step.read * (D * D + D * outputs)
 
 
 def forward_flops(step: TrainingStep) -> int:
     """Return the FLOPs of the forward pass of a step: two for each multiply-add of a product.
 
-        2 B ((L - 1) block(T, T) + block(T, R) + head(R))
+        2 B ((L - 1) block(T, T) + block(T, R) + head)
 
     Sums that the code computes as products with ones, and everything elementwise, do not count.
     """
-    return 2 * step.batch_size * (_all_blocks(step) + head_products(step.config, step.masked))
+    return 2 * step.batch_size * (_all_blocks(step) + head_products(step))
 
 
 def step_flops(step: TrainingStep) -> int:
@@ -151,7 +175,7 @@ def step_flops(step: TrainingStep) -> int:
 def _all_blocks(step: TrainingStep) -> int:
     """Return the multiply-adds of all blocks for one sequence."""
     whole = block_products(step.config, step.length, step.length)
-    last = block_products(step.config, step.length, step.masked)
+    last = block_products(step.config, step.length, step.read)
     return (step.config.num_hidden_layers - 1) * whole + last
 
 
@@ -188,7 +212,7 @@ def memory_of(step: TrainingStep) -> Memory:
     Each shard that is being computed adds into a gradient buffer of its own, and the sum so far is
     one more, unless all shards are computed at once.
     """
-    vector = FLOAT * total_parameters(step.config)
+    vector = FLOAT * total_parameters(step.config, step.classes)
     buffers = min(step.at_once + 1, step.shards)
     activations = step.at_once * activation_bytes(step)
     return Memory(vector, buffers * vector, buffers, MOMENTS * vector, activations)
@@ -201,11 +225,11 @@ def activation_bytes(step: TrainingStep) -> int:
     logits. On top of that it needs the logits while the loss is computed, or what the backward of
     one block needs, whichever is larger; with gradient checkpointing, also the block's caches.
     """
-    config, b, T, R = step.config, step.shard_size, step.length, step.masked
+    config, b, T, R = step.config, step.shard_size, step.length, step.read
     D, N, n = config.hidden_size, b * T, b * R
     embeddings = FLOAT * (2 * N * D + N) + _mask_bytes(config.hidden_dropout_prob, N * D)
-    head = FLOAT * (3 * n * D + n)
-    logits = FLOAT * n * config.vocab_size
+    head = FLOAT * (3 * n * D + n)  # a pooler keeps less, but then n is b
+    logits = FLOAT * n * (step.classes or config.vocab_size)
     queries = [T] * (config.num_hidden_layers - 1) + [R]
     kept = [block_cache_bytes(config, b, T, each) for each in queries]
     needed = [_block_backward_bytes(config, b, T, each) for each in queries]
@@ -293,7 +317,7 @@ def time_step(step: TrainingStep, budget: float = BUDGET) -> Timing:
 
 def _fits(step: TrainingStep, speed: float, budget: float) -> bool:
     """Return whether two steps can be computed in some seconds at a speed in FLOPs per second."""
-    parameters = SECONDS_PER_PARAMETER * total_parameters(step.config)
+    parameters = SECONDS_PER_PARAMETER * total_parameters(step.config, step.classes)
     return 2 * step_flops(step) / speed + parameters <= budget
 
 
@@ -318,15 +342,16 @@ def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
 
 def _measure(step: TrainingStep, budget: float) -> list[float]:
     """Return the seconds of some steps on random tokens; the first step is not among them."""
-    model = BertForMaskedLM(step.config)
+    model = make_model(step.config, step.classes)
     if step.checkpointing:
         model.gradient_checkpointing_enable()
     engine = Engine(model, AdamW(model.params), threads=step.threads)
     shape = step.batch_size, step.length
     ids = np.random.default_rng(0).integers(0, step.config.vocab_size, shape)  # (B, T)
-    labels = np.full(shape, IGNORED)
-    masked = np.linspace(1, step.length - 2, step.masked).astype(int)  # (R,)
-    labels[:, masked] = ids[:, masked]
+    labels = np.zeros(step.batch_size, np.int64) if step.classes else np.full(shape, IGNORED)
+    if not step.classes:
+        masked = np.linspace(1, step.length - 2, step.read).astype(int)  # (R,)
+        labels[:, masked] = ids[:, masked]
     shards = split_batch({"input_ids": ids}, labels, step.shards)
     begin, seconds = time.perf_counter(), list[float]()
     with engine.running():

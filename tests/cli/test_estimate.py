@@ -46,6 +46,10 @@ def test_estimate_prints_what_is_computed_from_the_sizes(capsys):
     assert number(printed, "tokens per second") == 8 * 64 / 0.25
     assert re.search(r"^time of 100 steps +25.0 s$", printed, re.M)
     assert "the median of 2 steps with 2 threads" in printed
+    classifier = lines_of(capsys, *words, "--classes", 3)
+    assert "8 sequences of 64 tokens, 3 classes; 4 shards, 2 at once" in classifier
+    assert number(classifier, "parameters") == total_parameters(config, 3)
+    assert number(classifier, "FLOPs of a step") < number(printed, "FLOPs of a step")
     again = lines_of(capsys, *words, "--gradient-checkpointing")
     assert number(again, "activations of 2 shards") < activations
     assert number(again, "FLOPs of a step") > number(printed, "FLOPs of a step")
@@ -86,6 +90,7 @@ def test_estimate_refuses_contradictions_in_one_line(capsys):
         (["--vocab-size", 0], "vocab_size: expected"),
         (["--steps", 0], "steps: expected at least 1"),
         (["--threads", 0], "threads: expected at least 1"),
+        (["--classes", 1], "classes: expected at least 2, got 1"),
         (["--dropout", 1], "hidden_dropout_prob: expected"),
         (["--model", "no-such-folder"], "no-such-folder"),
     ):

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minibert import BertConfig, BertForMaskedLM
+from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
 from minibert.inspection import estimate
 from minibert.inspection.estimate import (
     TrainingStep,
     activation_bytes,
     count_parameters,
     forward_flops,
+    make_model,
     memory_of,
     step_flops,
     time_step,
@@ -37,8 +38,10 @@ def batch_of(step):
     """Return random ids and labels, with as many masked tokens as a step has."""
     rng = np.random.default_rng(0)
     ids = rng.integers(5, step.config.vocab_size, (step.batch_size, step.length))
+    if step.classes:
+        return {"input_ids": ids}, rng.integers(0, step.classes, step.batch_size)
     labels = np.full(ids.shape, -100)
-    labels[:, 1 : step.masked + 1] = ids[:, 1 : step.masked + 1]
+    labels[:, 1 : step.read + 1] = ids[:, 1 : step.read + 1]
     return {"input_ids": ids}, labels
 
 
@@ -55,6 +58,9 @@ def test_parameters_are_counted_by_part(positions):
         own = [array.size for name, array in params.items() if name.startswith(prefix)]
         assert counts[part] == sum(own), part
     assert total_parameters(config) == params.vector.size
+    classifier = BertForSequenceClassification(replace(config, id2label={0: "a", 1: "b", 2: "c"}))
+    assert total_parameters(config, 3) == classifier.params.vector.size
+    assert count_parameters(config, 3)["block"] == counts["block"]
 
 
 # FLOPs.
@@ -78,12 +84,15 @@ class Counted(np.ndarray):
         return result.view(Counted) if isinstance(result, np.ndarray) else result
 
 
+@pytest.mark.parametrize("classes", [0, 5])
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(("layers", "length", "batch"), [(1, 16, 2), (3, 16, 4), (2, 5, 3)])
-def test_flops_are_those_of_the_products_that_are_executed(layers, length, batch, checkpointing):
+def test_flops_are_those_of_the_products_that_are_executed(
+    layers, length, batch, checkpointing, classes
+):
     config = config_of(num_hidden_layers=layers)
-    step = TrainingStep(config, batch, length, 1, checkpointing=checkpointing)
-    model = BertForMaskedLM(config, dtype=np.float64)
+    step = TrainingStep(config, batch, length, 1, checkpointing=checkpointing, classes=classes)
+    model = make_model(config, classes, dtype=np.float64)
     model.params = Parameters(model.specs(), model.params.vector.view(Counted))
     if checkpointing:
         model.gradient_checkpointing_enable()
@@ -119,6 +128,10 @@ STEPS = {
     "checkpointing": TrainingStep(
         config_of(vocab_size=300, hidden_size=96, intermediate_size=384, num_hidden_layers=6,
                   max_position_embeddings=64), 16, 64, 2, checkpointing=True),
+    "classifier": TrainingStep(
+        config_of(vocab_size=900, hidden_size=96, intermediate_size=384, hidden_dropout_prob=0.1,
+                  attention_probs_dropout_prob=0.1, max_position_embeddings=64), 16, 64, 2,
+        classes=3),
 }  # fmt: skip
 
 
@@ -127,7 +140,7 @@ def peak_of(step, steps=2):
     batch, labels = batch_of(step)
     tracemalloc.start()
     try:
-        model = BertForMaskedLM(step.config)
+        model = make_model(step.config, step.classes)
         if step.checkpointing:
             model.gradient_checkpointing_enable()
         engine = Engine(model, AdamW(model.params), threads=step.threads)
@@ -179,7 +192,7 @@ config = BertConfig.preset(size, vocab_size=30522, max_position_embeddings=lengt
 step = TrainingStep(config, batch, length, 4, threads)
 ids = np.random.default_rng(0).integers(5, 30522, (batch, length))
 labels = np.full(ids.shape, -100)
-labels[:, 1 : step.masked + 1] = ids[:, 1 : step.masked + 1]
+labels[:, 1 : step.read + 1] = ids[:, 1 : step.read + 1]
 before = status("VmRSS")
 model = BertForMaskedLM(config)
 engine = Engine(model, AdamW(model.params), threads=threads)
@@ -212,6 +225,7 @@ def test_contradictory_steps_are_refused():
         ((4, 16, 5), "shards: expected at most the 4 sequences of a batch, got 5"),
         ((0, 16, 1), "batch_size: expected at least 1, got 0"),
         ((4, 16, 2, 0), "threads: expected at least 1, got 0"),
+        ((4, 16, 2, 1, False, 1), "classes: expected at least 2, got 1"),
     ):
         with pytest.raises(ValueError, match=message):
             TrainingStep(config, *arguments)
@@ -220,8 +234,9 @@ def test_contradictory_steps_are_refused():
 # Time.
 
 
-def test_a_small_step_is_measured_itself():
-    step = TrainingStep(config_of(), 4, 16, 2, 2)
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_small_step_is_measured_itself(classes):
+    step = TrainingStep(config_of(), 4, 16, 2, 2, classes=classes)
     timing = time_step(step, budget=0.05)
     assert timing.measured is step
     assert 1 <= timing.steps <= estimate.MAX_STEPS
