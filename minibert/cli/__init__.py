@@ -63,6 +63,10 @@ COMMANDS = {  # name: (module, first line of the help)
         "minibert.cli.similar",
         "Find the lines of a file that are most similar to a query, by cosine.",
     ),
+    "estimate": (
+        "minibert.cli.estimate",
+        "Tell the parameters, memory, FLOPs and time of a training step, before a run.",
+    ),
     "inspect": (
         "minibert.cli.inspect",
         "Show a text's activations in a model, with the shape and norm of each.",

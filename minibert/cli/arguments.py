@@ -89,7 +89,8 @@ def add_training_arguments(
     return group
 
 
-def _add_execution_arguments(group: argparse._ArgumentGroup, evaluate_every: str) -> None:
+def add_shard_arguments(group: argparse._ArgumentGroup) -> None:
+    """Add the arguments that decide how the shards of a step are computed."""
     group.add_argument(
         "--shards",
         type=int,
@@ -107,6 +108,10 @@ def _add_execution_arguments(group: argparse._ArgumentGroup, evaluate_every: str
         action="store_true",
         help="save memory: recompute activations in the backward pass instead of storing them",
     )
+
+
+def _add_execution_arguments(group: argparse._ArgumentGroup, evaluate_every: str) -> None:
+    add_shard_arguments(group)
     group.add_argument(
         "--evaluate-every",
         type=int,

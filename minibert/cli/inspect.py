@@ -3,14 +3,27 @@
 import argparse
 from pathlib import Path
 
-from minibert.inspection import inspect_text, inspectable_models, printed, write_page
+import numpy as np
+
+from minibert.inspection import (
+    inspect_text,
+    inspectable_models,
+    printed,
+    printed_values,
+    values_of,
+    write_page,
+)
+from minibert.inspection.values import MAX_NUMBERS
 from minibert.models.checkpoints import read_architectures
 from minibert.tokenization import WordPieceTokenizer
 
 DESCRIPTION = """
 For a model with a head, also prints its prediction; with --backward, also the norm of the gradient
 of the predicted label's score with respect to each activation and each token. --html writes a page
-that shows attention, hidden states and gradients in a browser, in a single file.
+that shows attention, hidden states and gradients in a browser, in a single file. --values prints
+every number of a model of a few units, forward and back, with its formula: a masked language model
+or a classifier of texts. Its loss is that of the label; in a text without [MASK] it is that of each
+token, whose label is the token itself.
 """
 EXAMPLE = 'minibert inspect classifier "My train is an hour behind." --html look.html'
 
@@ -26,9 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         help="label whose score is differentiated; implies --backward (default: the most probable "
-        "class, or the most probable token at the first [MASK])",
+        "class, or the most probable token at the first [MASK]); with --values, the label of the "
+        "loss: a class, or a token for each [MASK], separated by spaces",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page to this file")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--html", type=Path, metavar="FILE", help="also write a page to this file")
+    form.add_argument(
+        "--values",
+        action="store_true",
+        help="print every number of the forward pass, the loss and the backward pass; for models "
+        f"with at most {MAX_NUMBERS} numbers in each tensor",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -41,9 +62,16 @@ def run(options: argparse.Namespace) -> None:
             f"{options.model}: expected one of {', '.join(known)}, "
             f"got {', '.join(names) or 'a model of an unknown kind'}"
         )
+    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+    if options.values:
+        exact = kind.from_pretrained(options.model, strict=True, dtype=np.float64)
+        values = values_of(exact, tokenizer, options.text, options.pair, label=options.label)
+        for line in printed_values(values):
+            print(line)
+        return
     inspection = inspect_text(
         kind.from_pretrained(options.model, strict=True),
-        WordPieceTokenizer.from_pretrained(options.model),
+        tokenizer,
         options.text,
         options.pair,
         label=options.label,
@@ -53,5 +81,5 @@ def run(options: argparse.Namespace) -> None:
     for line in printed(inspection):
         print(line)
     if options.html:
-        write_page(options.html, options.text, [inspection])
+        write_page(options.html, inspection.text, [inspection])
         print(f"{options.html}: open it in a browser")

@@ -4,6 +4,7 @@ A model's own layers compute. Each layer that is shown is wrapped in a `Recorder
 activations from the layer's cache after the forward, and their gradients before the backward.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -176,10 +177,13 @@ def _attention_values(
     layer: Any, cache: SelfAttentionCache, params: Any, x: Any, out: Any
 ) -> Arrays:
     heads = cache.heads
+    H = heads.key.shape[-1]
     return {
         "query": heads.query,
         "key": heads.key,
         "value": heads.value,
+        # (B, K, R, H) @ (B, K, H, T) -> (B, K, R, T)
+        "attention scores": heads.query @ heads.key.swapaxes(-1, -2) / math.sqrt(H),
         "attention weights": heads.weights,
         "heads' output": cache.merged.reshape(out.shape),  # (B·R, D) -> (B, R, D)
         "attention output": out,
@@ -191,11 +195,13 @@ def _attention_gradients(layer: Any, cache: SelfAttentionCache, params: Any, dou
     B, K, R, H = heads.query.shape
     dmerged = dout @ params[layer.output.weight]  # (B, R, D) @ (D, D) -> (B, R, D)
     dheads = dmerged.reshape(B, R, K, H).transpose(0, 2, 1, 3)  # (B, R, D) -> (B, K, R, H)
-    dquery, dkey, dvalue = attention_backward(dheads, heads)
+    dscores = np.empty_like(heads.weights)
+    dquery, dkey, dvalue = attention_backward(dheads, heads, dscores)
     return {
         "query": dquery,
         "key": dkey,
         "value": dvalue,
+        "attention scores": dscores,
         # (B, K, R, H) @ (B, K, H, T) -> (B, K, R, T)
         "attention weights": dheads @ heads.value.swapaxes(-1, -2),
         "heads' output": dmerged,

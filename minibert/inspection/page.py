@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from minibert.inspection.chapters import chapter_of
 from minibert.inspection.walk import Inspection
 from minibert.io.atomic import atomic_write
 
-# Attention weights, from 0 to 1, are stored as uint16 and cosines, from -1 to 1, as int16. With 128
-# tokens, 12 blocks and 12 heads the page is 7 MB.
+# Attention weights, from 0 to 1, are stored as uint16; cosines, and hidden states as parts of the
+# largest number, from -1 to 1, as int16. With 128 tokens, 12 blocks, 12 heads and 768 units the
+# page is 11 MB.
 WEIGHT, COSINE = 65_535, 32_767
+# The address of the folder docs/course, with a slash at its end, to which the names of chapters are
+# links; empty: they are text.
+COURSE_URL = ""
 
 
 def write_page(
@@ -47,6 +52,9 @@ def write_page(
 def _data(inspection: Inspection) -> dict[str, Any]:
     """Return the data (dict) for the page's script."""
     saliency = inspection.saliency
+    predicts_tokens = any(a.name == "transform" for a in inspection.activations)
+    scales = [float(np.abs(state).max()) or 1.0 for state in inspection.hidden_states]
+    states = inspection.hidden_states / np.reshape(scales, (-1, 1, 1))  # (L+1, T, D)
     return {
         "kind": inspection.kind,
         "text": inspection.text,
@@ -57,13 +65,27 @@ def _data(inspection: Inspection) -> dict[str, Any]:
         "score": inspection.score,
         "saliency": None if saliency is None else [_short(value) for value in saliency],
         "activations": [
-            [a.part, a.name, list(a.shape), _short(a.norm), _short(a.gradient_norm)]
+            [
+                *(a.part, a.name, list(a.shape), _short(a.norm), _short(a.gradient_norm)),
+                _chapter(a.name, predicts_tokens),
+            ]
             for a in inspection.activations
         ],
         "heads": inspection.attentions.shape[1],
         "attentions": _packed(inspection.attentions, WEIGHT, "<u2"),
         "similarities": _packed(inspection.similarities().clip(-1, 1), COSINE, "<i2"),
+        "states": _packed(states, COSINE, "<i2"),
+        "scales": [_short(scale) for scale in scales],
     }
+
+
+def _chapter(name: str, predicts_tokens: bool) -> tuple[str, str]:
+    """Return the name of the chapter that explains an activation, and its address."""
+    chapter = chapter_of(name, predicts_tokens=predicts_tokens)
+    if chapter is None:
+        return "", ""
+    address = COURSE_URL + chapter.file if COURSE_URL else ""
+    return f"chapter {chapter.number}, {chapter.title}", address
 
 
 def _short(number: float | None) -> float | None:

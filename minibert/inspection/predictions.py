@@ -41,7 +41,7 @@ def predictions_of(
         return task_for(model).describe_logits(tokens, logits.copy())
     return [
         (f"token {place}", probable_tokens(tokenizer, logits[place], TOP))
-        for place in _mask_positions(tokenizer, tokens)
+        for place in mask_positions(tokenizer, tokens)
     ]
 
 
@@ -63,7 +63,7 @@ def select_score(
     """
     if not model.predicts_tokens:
         return task_for(model).select_score(logits, label)
-    masks = _mask_positions(tokenizer, tokens)
+    masks = mask_positions(tokenizer, tokens)
     if not masks:
         raise ValueError(
             f"expected a {tokenizer.mask_token} in the text, whose score is differentiated"
@@ -79,5 +79,6 @@ def select_score(
     return f"{name!r} at token {place}", gradient
 
 
-def _mask_positions(tokenizer: WordPieceTokenizer, tokens: list[str]) -> list[int]:
+def mask_positions(tokenizer: WordPieceTokenizer, tokens: list[str]) -> list[int]:
+    """Return the positions of [MASK]."""
     return [i for i, token in enumerate(tokens) if token == tokenizer.mask_token]

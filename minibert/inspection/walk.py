@@ -12,6 +12,7 @@ from minibert.layers import unwrapped
 from minibert.layers.embeddings import WORDS
 from minibert.models.output import attention_weights
 from minibert.objectives.base import quiet
+from minibert.parameters import Parameters
 from minibert.tokenization import WordPieceTokenizer
 
 
@@ -86,7 +87,7 @@ def inspect_text(
     encoding = tokenizer.encode(text, pair, max_length=longest)
     cut = len(tokenizer.encode(text, pair).input_ids) - len(encoding.input_ids)
     batch = model.check([encoding.input_ids], [encoding.token_type_ids], [encoding.attention_mask])
-    recorded = _RecordedModel(model)
+    recorded = RecordedModel(model)
     with quiet():
         logits = recorded.forward(batch)
     recorded.require_finite(logits)
@@ -119,7 +120,7 @@ def inspect_text(
     )
 
 
-class _RecordedModel:
+class RecordedModel:
     """A copy of a model that shares its parameters, whose layers are recorded.
 
     Neither frozen nor recomputed blocks keep a cache, so the copy's are not.
@@ -167,12 +168,14 @@ class _RecordedModel:
             if not np.isfinite(values).all():
                 raise FloatingPointError(f"{name}: not finite: the model's weights are broken")
 
-    def backward(self, dlogits: np.ndarray) -> None:
-        """Run the backward from the gradient of the logits."""
+    def backward(self, dlogits: np.ndarray) -> Parameters:
+        """Run the backward from the gradient of the logits; return those of the parameters."""
         douts: Any = dlogits
         if isinstance(self.out, tuple):
             douts = (dlogits, np.zeros_like(self.out[1]))
-        self.model.backward(douts, self.cache, self.model.params.zeros_like())
+        grads: Parameters = self.model.params.zeros_like()
+        self.model.backward(douts, self.cache, grads)
+        return grads
 
     def saliency(self, ids: np.ndarray) -> np.ndarray | None:
         """Return gradient times input of each token (T,); None: unknown embeddings."""

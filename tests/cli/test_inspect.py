@@ -1,5 +1,8 @@
 """`minibert inspect`."""
 
+import pytest
+
+from minibert import BertConfig, BertForMaskedLM, WordPieceTokenizer
 from tests.cli.helpers import assert_refused, run
 
 
@@ -30,3 +33,45 @@ def test_inspect_prints_activations_and_gradients_and_writes_a_page(workspace, t
         capsys, ["inspect", workspace / "classifier", "x", "--label", "z", "--html", page], "cats"
     )
     assert page.read_text() == "old"
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Return the folder of a masked language model of a few units."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "sat"]
+    WordPieceTokenizer(pieces).save_pretrained(tmp_path / "small")
+    config = BertConfig(
+        vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=6, max_position_embeddings=8,
+    )  # fmt: skip
+    BertForMaskedLM(config).save_pretrained(tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_inspect_values_prints_every_number_of_a_small_model(small, capsys):
+    assert run(["inspect", small, "a [MASK] sat", "--values", "--label", "cat"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("BertForMaskedLM: a [MASK] sat\ntokens: [CLS] a [MASK] sat [SEP]\n")
+    assert "label: 'cat' at token 2" in printed
+    order = ["forward: embeddings", "forward: block 1", "  query (2 x 5 x 2)", "forward: head",
+             "forward: loss", "backward: head", "backward: block 1", "backward: embeddings",
+             "  d bert.embeddings.word_embeddings.weight (8 x 4)"]  # fmt: skip
+    places = [printed.index(each) for each in order]
+    assert places == sorted(places)
+
+
+def test_inspect_values_refuses_a_large_model_and_a_page(workspace, small, tmp_path, capsys):
+    assert_refused(
+        capsys, ["inspect", workspace / "model", "the cat", "--values"],
+        "values: expected at most 400 numbers in a tensor, got",
+        "in bert.embeddings.word_embeddings.weight (",
+    )  # fmt: skip
+    assert_refused(
+        capsys,
+        ["inspect", small, "a cat", "--values", "--label", "sat"],
+        "label: expected a [MASK]",
+    )
+    with pytest.raises(SystemExit) as leave:
+        run(["inspect", small, "a cat", "--values", "--html", tmp_path / "page.html"])
+    assert leave.value.code == 2
+    assert "not allowed with argument" in capsys.readouterr().err

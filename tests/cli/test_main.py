@@ -14,7 +14,7 @@ from tests.cli.helpers import assert_refused, run
 def test_every_command_has_a_help_page_with_an_example(capsys):
     commands = next(a for a in build_parser()._actions if a.choices).choices
     known = """corpus train-tokenizer pretrain finetune evaluate predict demo fill-mask embed
-        similar tokenize gradcheck exercises inspect plot"""
+        similar tokenize gradcheck exercises inspect plot estimate"""
     assert set(known.split()) == set(commands)
     for name in commands:
         with pytest.raises(SystemExit) as leave:
@@ -77,7 +77,8 @@ def test_options_are_read_in_any_place_between_the_positional_arguments():
         "tokenize": (["M", "one", "two"], [["--offsets"], ["--split-special-tokens"]]),
         "fill-mask": (["M", "a [MASK]", "b [MASK]"], [["--top", "2"]]),
         "similar": (["M", "a query", "one.txt", "two.txt"], [["--top", "2"], ["--pooling", "max"]]),
-        "inspect": (["M", "a text"], [["--backward"], ["--pair", "b"]]),
+        "inspect": (["M", "a text"], [["--values"], ["--pair", "b"]]),
+        "estimate": ([], [["--size", "mini"], ["--length", "9"]]),
         "pretrain": (["one.txt", "two.txt"], [["--out", "o"], ["--tokenizer", "t"], ["--resume"]]),
         "train-tokenizer": (["one.txt", "two.txt"], [["--out", "o"], ["--cased"]]),
         "finetune": (["rows.tsv"], [["--out", "o"], ["--seeds", "2"]]),

@@ -23,7 +23,7 @@ def seen():
     return inspect_text(model, tokenizer, TEXT, backward=True)
 
 
-@pytest.fixture(params=[1280, 400])
+@pytest.fixture(params=[1400, 360])
 def page(request, browser, seen, tmp_path):
     """Open the page; afterwards see that nothing was complained of and nothing else loaded."""
     path = tmp_path / "look.html"
@@ -46,7 +46,11 @@ def page(request, browser, seen, tmp_path):
 def test_the_text_its_tokens_and_its_classes_are_shown(page, seen):
     assert page.title() == TEXT
     first = page.locator("section").first
-    assert first.locator("h2").inner_text() == TEXT
+    assert page.locator("h1").all_inner_texts() == [TEXT]
+    assert (
+        first.locator("h2").inner_text() == "BertForSequenceClassification"
+    )  # not the title again
+    assert page.get_by_text(TEXT, exact=True).count() == 1
     tokens = first.locator(".token").all_inner_texts()
     assert [token.splitlines()[0] for token in tokens] == seen.tokens
     numbers = [float(token.splitlines()[1]) for token in tokens]
@@ -93,13 +97,52 @@ def test_pointing_at_a_cell_tells_its_weight_and_its_cosine(page, seen):
         (".similarity", seen.similarities()[0], ".similarity-value", "{:.3f}"),
     ):
         canvas = page.locator(f"{view} canvas").first
-        column = int(canvas.get_attribute("data-column"))
+        column, top, width, height = (
+            int(canvas.get_attribute(f"data-{name}"))
+            for name in ("column", "top", "width", "height")
+        )
         for t, u in ((0, 0), (2, 3)):
-            canvas.hover(position={"x": column + 22 * u + 10, "y": 22 * t + 10})
+            canvas.hover(position={"x": column + width * u + 8, "y": top + height * t + 8})
             said = page.locator(where).first.inner_text()
             assert f"({t})" in said
             assert f"({u}): " in said
             assert said.endswith(form.format(values[t, u]))
+
+
+def test_the_arrow_keys_go_from_cell_to_cell(page, seen):
+    for view, where, value in (
+        (".similarity", ".similarity-value", f"{seen.similarities()[-1][1, 1]:.3f}"),
+        (".states", ".states-value", f"{seen.hidden_states[-1][1, 1]:.4g}"),
+    ):
+        page.locator(f"{view} canvas").first.focus()
+        for key in ("ArrowUp", "ArrowDown", "ArrowRight"):  # no row is above the first
+            page.keyboard.press(key)
+        said = page.locator(where).first.inner_text()
+        assert said.startswith(f"{seen.tokens[1]} (1)")
+        assert float(said.split(": ")[-1]) == pytest.approx(float(value), rel=2e-3, abs=2e-3)
+
+
+def test_every_grid_has_axes_and_a_legend(page, seen):
+    page.locator("select.form").first.select_option("grid")
+    for name, low, high in (("attention", "0", "1"), ("similarity", "-1", "1")):
+        assert "rows: " in page.locator(f".{name}-axes").first.inner_text()
+        assert "columns: " in page.locator(f".{name}-axes").first.inner_text()
+        words = page.locator(f".{name}-legend").first.inner_text().split()
+        assert words[:2] == [low, high]
+    largest = np.abs(seen.hidden_states[-1]).max()
+    words = page.locator(".states-legend").first.inner_text().split()
+    assert [float(word) for word in words[:2]] == pytest.approx([-largest, largest], rel=6e-3)
+    assert "hidden units" in page.locator(".states-axes").first.inner_text()
+
+
+def test_a_wide_window_is_used(page):
+    first = page.locator("section").first.bounding_box()
+    width = page.viewport_size["width"]
+    assert first["width"] > 0.94 * width
+    left, right = (
+        page.locator(f".{name}").first.bounding_box() for name in ("attention", "similarity")
+    )
+    assert (left["y"] < right["y"]) == (width < 700)  # below each other, or side by side
 
 
 def test_the_activations_are_a_table(page, seen):
@@ -107,7 +150,8 @@ def test_the_activations_are_a_table(page, seen):
     rows = page.locator("table.activations").first.locator("tr:not(.part)").all_inner_texts()[1:]
     assert len(rows) == len(seen.activations)
     for row, activation in zip(rows, seen.activations, strict=True):
-        name, shape, norm, gradient = row.split("\t")
+        name, shape, norm, gradient, chapter = row.split("\t")
+        assert chapter.startswith("chapter ")
         assert name == activation.name
         assert shape == " × ".join(map(str, activation.shape))
         assert float(norm) == pytest.approx(activation.norm, rel=1e-3)

@@ -272,8 +272,8 @@ def test_a_users_block_shows_its_known_parts_and_its_output():
     model = m.BertForMaskedLM(config, dtype=np.float64, block=PreNorm)
     seen = inspect_text(model, tokenizer, TEXT, backward=True)
     names = [a.name for a in seen.activations if a.part == "block 2"]
-    assert names == ["query", "key", "value", "attention weights", "heads' output",
-                     "attention output", "block output"]  # fmt: skip
+    assert names == ["query", "key", "value", "attention scores", "attention weights",
+                     "heads' output", "attention output", "block output"]  # fmt: skip
     out = model(**tokenizer.encode_batch([TEXT]), output_hidden_states=True, output_attentions=True)
     np.testing.assert_allclose(seen.hidden_states, np.concatenate(out.hidden_states), atol=1e-12)
     np.testing.assert_allclose(seen.attentions, np.concatenate(out.attentions), atol=1e-12)

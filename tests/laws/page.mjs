@@ -18,7 +18,10 @@ class Element {
   choices() { return this.children.map(option => option.attributes.value ?? option.text); }
   getContext() {
     const cells = this.cells = [];
-    return { fillText() {}, fillRect(x, y) { cells.push([x, y, this.fillStyle]); } };
+    const nothing = () => {};
+    return { fillText: nothing, save: nothing, restore: nothing, translate: nothing,
+      rotate: nothing, scale: nothing, clearRect: nothing, strokeRect: nothing,
+      fillRect(x, y) { cells.push([x, y, this.fillStyle]); } };
   }
 }
 class Fragment {
@@ -34,10 +37,12 @@ const script = html.match(/<script>(.*?)<\/script>/s)[1];
 const shown = [];
 const main = { append: fragment => shown.push(fragment) };
 globalThis.innerWidth = 1280;
+globalThis.addEventListener = () => {};
+const heading = { textContent: "a title" };
 globalThis.getComputedStyle = () => ({ getPropertyValue: name => name });
 globalThis.document = {
   documentElement: {}, createElement: name => new Element(name),
-  createElementNS: (_, name) => new Element(name), querySelector: () => main,
+  createElementNS: (_, name) => new Element(name), querySelector: selector => selector === "h1" ? heading : main,
   getElementById: id => id === "data" ? { textContent: data }
     : { content: { cloneNode: () => new Fragment() } },
 };
@@ -45,20 +50,25 @@ globalThis.document = {
 
 const [page] = shown, find = selector => page.querySelector(selector);
 const layer = find(".layer"), head = find(".head"), form = find(".form"), depth = find(".depth");
-const T = JSON.parse(data)[0].tokens.length, CELL = 22;
-function hovered(box, note) {  // the text of each cell of a grid, and its colour
-  const [canvas] = find(box).children, column = Number(canvas.attributes["data-column"]), rows = [];
-  for (let t = 0; t < T; t++) for (let u = 0; u < T; u++) {
-    canvas.fire("mousemove", { offsetX: column + CELL * (u + 0.5), offsetY: CELL * (t + 0.5) });
-    const [x, y, colour] = canvas.cells[t * T + u];
-    rows.push([find(note).text, colour, (x - column) / CELL, y / CELL]);
+const state = find(".state"), T = JSON.parse(data)[0].tokens.length, legends = {}, axes = {};
+function hovered(name, columns) {  // the text of each cell of a grid, and its colour
+  const [canvas] = find(`.${name}`).children, rows = [];
+  const [column, top, width, height] = ["column", "top", "width", "height"]
+    .map(name => Number(canvas.attributes[`data-${name}`]));
+  for (let t = 0; t < T; t++) for (let u = 0; u < columns; u++) {
+    canvas.fire("mousemove", { offsetX: column + width * (u + 0.5),
+      offsetY: top + height * (t + 0.5) });
+    const [x, y, colour] = canvas.cells[t * columns + u];
+    rows.push([find(`.${name}-value`).text, colour, (x - column) / width, (y - top) / height]);
   }
+  legends[name] = find(`.${name}-legend`).children.map(part => part.text);
+  axes[name] = find(`.${name}-axes`).text;
   return rows;
 }
-const attention = {}, lines = {}, pointed = {}, similarity = {};
+const attention = {}, lines = {}, pointed = {}, similarity = {}, states = {};
 for (const l of layer.choices()) for (const k of head.choices()) {
   layer.value = l; head.value = k; form.value = "grid"; form.fire("change");
-  attention[`${l} ${k}`] = hovered(".attention", ".attention-value");
+  attention[`${l} ${k}`] = hovered("attention", T);
   form.value = "lines"; form.fire("change");
   const [svg] = find(".attention").children, [drawings, ...texts] = svg.children;
   lines[`${l} ${k}`] = drawings.children.map(line => line.attributes);
@@ -69,7 +79,13 @@ for (const l of layer.choices()) for (const k of head.choices()) {
 }
 for (const d of depth.choices()) {
   depth.value = d; depth.fire("change");
-  similarity[d] = hovered(".similarity", ".similarity-value");
+  similarity[d] = hovered("similarity", T);
+}
+const units = JSON.parse(data)[0].activations[0][2][1];
+for (const d of state.choices()) {
+  state.value = d; state.fire("change");
+  const rows = hovered("states", units);
+  states[d] = { rows, legend: legends.states };
 }
 console.log(JSON.stringify({
   title: find("h2").text, what: find(".what").text, saliency: find(".saliency").text,
@@ -79,5 +95,5 @@ console.log(JSON.stringify({
   tokens: find(".tokens").children.map(chip =>
     [chip.text, chip.attributes.title, chip.children[0].text, chip.style.background]),
   activations: find(".activations").children.map(row => row.children.map(cell => cell.text)),
-  attention, lines, pointed, similarity,
+  attention, lines, pointed, similarity, states, legends, axes,
 }));

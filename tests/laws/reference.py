@@ -102,7 +102,7 @@ class Reference:
             )
             for role in ("query", "key", "value")
         )
-        scores = query @ key.swapaxes(2, 3) / math.sqrt(D // K)
+        scores = note("attention scores", query @ key.swapaxes(2, 3) / math.sqrt(D // K))
         weights = softmax(np.where(mask[:, None, None, :] == 1, scores, -np.inf))
         weights = note("attention weights", weights)
         merged = (weights * self.attention @ value).transpose(0, 2, 1, 3).reshape(B, T, D)

@@ -1,5 +1,6 @@
 """Every option of the commands that train nothing, and of the tokenizer, changes what it names."""
 
+import dataclasses
 import inspect
 import json
 
@@ -99,6 +100,7 @@ OPTIONS = {
         "backward": ([*BASE["inspect"], "--backward"], contains("gradient x input")),
         "label": ([*BASE["inspect"], "--label", "cats"], contains("the score of 'cats'")),
         "html": ([*BASE["inspect"], "--html", "NEW/page.html"], contains("page.html")),
+        "values": (["inspect", "small", TEXT, "--values"], contains("backward: head", "d logits")),
     },
     "tokenize": {
         "tokenizer": (["tokenize", "cased", "The [MASK]"], contains("[UNK]")),
@@ -117,7 +119,7 @@ BEFORE = {("embed", "combine"): [*BASE["embed"], "--layers", "-1", "0"],
           ("predict", "pair"): ["predict", "classifier", "--file", "rows.jsonl"]}  # fmt: skip
 ELSEWHERE = {
     "pretrain", "finetune",  # test_training_options
-    "plot", "corpus", "demo", "gradcheck", "exercises",  # tests/cli
+    "plot", "corpus", "demo", "gradcheck", "exercises", "estimate",  # tests/cli
 }  # fmt: skip
 CASES = [(command, name) for command, table in OPTIONS.items() for name in table]
 
@@ -139,6 +141,9 @@ def folder(small_workspace):
     for name, kind in kinds.items():
         small_tokenizer().save_pretrained(small_workspace / name)
         kind(CONFIG, seed=9).save_pretrained(small_workspace / name)
+    small_tokenizer().save_pretrained(small_workspace / "small")
+    few = dataclasses.replace(CONFIG, hidden_size=4)
+    m.BertForSequenceClassification(few).save_pretrained(small_workspace / "small")
     return small_workspace
 
 

@@ -168,7 +168,7 @@ def test_every_field_of_the_page_is_the_inspections(seen, tmp_path):
         "predictions": [[place, [list(pair) for pair in answers]]
                         for place, answers in seen.predictions],
     }  # fmt: skip
-    compared = {"saliency", "activations", "attentions", "similarities"}
+    compared = {"saliency", "activations", "attentions", "similarities", "states", "scales"}
     assert {*data} == {*shown} | compared
     assert {name: data[name] for name in shown} == shown
     np.testing.assert_allclose(data["saliency"], seen.saliency, rtol=1e-4)
@@ -183,6 +183,9 @@ def test_every_field_of_the_page_is_the_inspections(seen, tmp_path):
     cosines = numbers(data["similarities"], "<i2", (L + 1, T, T), 32767)
     np.testing.assert_allclose(cosines, seen.similarities(), atol=4e-5)
     assert "const WEIGHT = 65535, COSINE = 32767" in page
+    states = numbers(data["states"], "<i2", seen.hidden_states.shape, 32767)
+    scales = np.reshape(data["scales"], (-1, 1, 1))
+    np.testing.assert_allclose(states * scales, seen.hidden_states, atol=1e-4 * scales.max())
 
 
 LINES = {

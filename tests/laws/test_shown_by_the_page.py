@@ -72,7 +72,7 @@ def assert_colour(colour, value):
 
 def test_activations(page):
     seen, (header, *rows) = page[0], page[1]["activations"]
-    assert header == ["", "shape", "norm", "gradient norm"]
+    assert header == ["", "shape", "norm", "gradient norm", "chapter"]
     expected, before = [], None
     for a in seen.activations:
         if a.part != before:
@@ -82,7 +82,13 @@ def test_activations(page):
     assert [row[:2] for row in rows] == [row[:2] for row in expected]
     for row, (_, *rest) in zip(rows, expected, strict=True):
         if rest:
-            assert [float(cell) for cell in row[2:]] == pytest.approx(rest[1:], rel=6e-4)
+            assert [float(cell) for cell in row[2:4]] == pytest.approx(rest[1:], rel=6e-4)
+    chapters = {row[0]: row[4] for row in rows if len(row) > 1}
+    assert chapters["key"] == "chapter 6, attention"
+    assert chapters["residual sum (attention)"] == "chapter 9, block"
+    last = "10, masked LM" if "transform" in chapters else "14, fine-tuning"
+    assert chapters["logits"] == f"chapter {last}"
+    assert all(re.fullmatch(r"chapter \d+, .+", chapter) for chapter in chapters.values())
 
 
 def weights_of(seen, choice):
@@ -151,3 +157,32 @@ def test_similarities(page):
                 assert start == f"{seen.tokens[t]} ({t}) and {seen.tokens[u]} ({u})"
                 assert float(value) == pytest.approx(cosines[t, u], abs=6e-4)
                 assert_colour(colour, cosines[t, u])
+
+
+def test_hidden_states(page):
+    seen, shown = page
+    assert {*shown["states"]} == {str(depth) for depth in range(len(seen.hidden_states))}
+    for depth, vectors in enumerate(seen.hidden_states):
+        largest = np.abs(vectors).max()
+        drawn = shown["states"][str(depth)]
+        low, _, high, _ = drawn["legend"]
+        assert [float(low), float(high)] == pytest.approx([-largest, largest], rel=6e-3)
+        rows = iter(drawn["rows"])
+        for (t, u), value in np.ndenumerate(vectors):
+            text, colour, x, y = next(rows)
+            assert (x, y) == (u, t)
+            start, number = text.rsplit(": ", 1)
+            assert start == f"{seen.tokens[t]} ({t}), unit {u}"
+            assert float(number) == pytest.approx(value, rel=1e-3, abs=1e-4 * largest)
+            assert_colour(colour, value / largest)
+
+
+def test_grids_name_their_axes_and_have_a_legend(page):
+    shown = page[1]
+    assert shown["legends"]["attention"] == ["0", "", "1", "attention weight"]
+    assert shown["legends"]["similarity"] == ["-1", "", "1", "cosine"]
+    assert shown["axes"] == {
+        "attention": "↓ rows: the token that attends; → columns: the token attended to",
+        "similarity": "↓ rows: tokens; → columns: tokens",
+        "states": "↓ rows: tokens; → columns: hidden units",
+    }

@@ -1,0 +1,365 @@
+"""Estimates before a run: parameters, memory and FLOPs of a training step, and its time.
+
+The step is one of masked language modelling as `pretrain` runs it, or of a classifier of texts as
+`finetune` does, on sequences without padding: the batch is cut into shards, of which as many are
+computed at once as there are threads, and the last block and the head compute the tokens alone that
+the head reads. All but the time follows from the sizes. The letters are those of
+`minibert.functional`; b is the number of sequences of the largest shard, R the number of tokens of
+a sequence that the head reads: the masked ones, or [CLS].
+"""
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from minibert.functional import IGNORED
+from minibert.functional.attention import PIECE_ELEMENTS
+from minibert.models import BertForMaskedLM, BertForSequenceClassification
+from minibert.models.config import BertConfig
+from minibert.models.task_model import BertWithHead
+from minibert.optim import AdamW
+from minibert.parameters import Parameters
+from minibert.specs import ParameterSpec
+from minibert.training import Engine, Settings, split_batch
+
+MASKED_SHARE = 0.15  # of the ordinary tokens; as in `data.masking`
+FLOAT = np.dtype(np.float32).itemsize  # bytes of a number
+MOMENTS = 2  # numbers that AdamW keeps for each parameter
+BUDGET = 2.0  # seconds for measuring
+# What most machines reach, to choose what is measured first; and the time in which a parameter is
+# drawn, its gradients are added, and it is updated.
+SLOW_FLOPS = 2e10  # per second and thread
+SECONDS_PER_PARAMETER = 3e-8
+SMALL_LAYERS, SMALL_VOCABULARY = 2, 1024  # of the model that is measured before a large one
+MAX_STEPS = 50  # measured at most
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """A step of masked language modelling, or of a classifier of texts.
+
+    Args:
+        config: the sizes and dropout rates of the model.
+        batch_size: B, sequences of the batch.
+        length: T, tokens of each sequence, [CLS] and [SEP] included.
+        shards: parts of the batch.
+        threads: shards that are computed at once, at most.
+        checkpointing: whether each block is computed again in the backward instead of kept.
+        classes: C, of a classifier; 0: masked language modelling.
+
+    Raises:
+        ValueError: a number is out of its range, there are more shards than sequences, or the model
+            has fewer positions than tokens.
+    """
+
+    config: BertConfig
+    batch_size: int
+    length: int
+    shards: int
+    threads: int = 1
+    checkpointing: bool = False
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers; the message names the argument."""
+        Settings(steps=1, batch_size=self.batch_size, shards=self.shards)
+        if self.threads < 1:
+            raise ValueError(f"threads: expected at least 1, got {self.threads}")
+        if self.classes and self.classes < 2:
+            raise ValueError(f"classes: expected at least 2, got {self.classes}")
+        longest = self.config.max_position_embeddings
+        if not 3 <= self.length <= longest:
+            raise ValueError(
+                f"length: expected from 3 to {longest} tokens (max_position_embeddings), "
+                f"got {self.length}"
+            )
+
+    @property
+    def read(self) -> int:
+        """R, the tokens of a sequence that the head reads: 15 % of the ordinary ones, or [CLS]."""
+        return 1 if self.classes else max(round(MASKED_SHARE * (self.length - 2)), 1)
+
+    @property
+    def at_once(self) -> int:
+        """The number of shards that are computed at the same time."""
+        return min(self.threads, self.shards)
+
+    @property
+    def shard_size(self) -> int:
+        """The number of sequences of the largest shard."""
+        return -(-self.batch_size // self.shards)
+
+
+def make_model(config: BertConfig, classes: int = 0, **options: Any) -> BertWithHead:
+    """Return a masked language model, or a classifier of texts.
+
+    Args:
+        config: the sizes.
+        classes: C; 0: a masked language model.
+        options: of the model's class.
+    """
+    if not classes:
+        return BertForMaskedLM(config, **options)
+    names = {i: f"LABEL_{i}" for i in range(classes)}
+    return BertForSequenceClassification(replace(config, id2label=names), **options)
+
+
+def count_parameters(config: BertConfig, classes: int = 0) -> dict[str, int]:
+    """Return the number of parameters of each part of a model.
+
+    The parts are `embeddings`, `block` (each of the L blocks) and `head`.
+
+    >>> count_parameters(BertConfig.preset("tiny", vocab_size=1000, max_position_embeddings=32))
+    {'embeddings': 132608, 'block': 198272, 'head': 17768}
+    """
+    specs = make_model(config, classes, params=Parameters({})).specs().values()
+    sizes = [(s.depth, int(np.prod(s.shape))) for s in specs if isinstance(s, ParameterSpec)]
+    depths = {"embeddings": 0, "block": 1, "head": None}
+    return {part: sum(n for at, n in sizes if at == depth) for part, depth in depths.items()}
+
+
+def total_parameters(config: BertConfig, classes: int = 0) -> int:
+    """Return P, the number of all parameters of a model."""
+    counts = count_parameters(config, classes)
+    return counts["embeddings"] + config.num_hidden_layers * counts["block"] + counts["head"]
+
+
+# FLOPs.
+
+
+def block_products(config: BertConfig, length: int, queries: int) -> int:
+    """Return the multiply-adds of the matrix products of a block, forward, for one sequence.
+
+        2 T D²  +  R (2 D² + 2 T D + 2 D F)
+
+    Key and value of all T tokens; then for each of R query positions: query and attention output,
+    scores and heads, and both maps of the feed-forward sublayer. With R = T it is
+    4 T D² + 2 T² D + 2 T D F.
+    """
+    D, F = config.hidden_size, config.intermediate_size
+    return 2 * length * D * D + queries * (2 * D * D + 2 * length * D + 2 * D * F)
+
+
+def head_products(step: TrainingStep) -> int:
+    """Return the multiply-adds of the products of the head for one sequence, R (D² + D V).
+
+    The head of a classifier, pooler and linear map, has D² + D C.
+    """
+    D, outputs = step.config.hidden_size, step.classes or step.config.vocab_size
+    return step.read * (D * D + D * outputs)
+
+
+def forward_flops(step: TrainingStep) -> int:
+    """Return the FLOPs of the forward pass of a step: two for each multiply-add of a product.
+
+        2 B ((L - 1) block(T, T) + block(T, R) + head)
+
+    Sums that the code computes as products with ones, and everything elementwise, do not count.
+    """
+    return 2 * step.batch_size * (_all_blocks(step) + head_products(step))
+
+
+def step_flops(step: TrainingStep) -> int:
+    """Return the FLOPs of a training step: three times those of the forward.
+
+    The backward of out = a b is da = dout bᵀ and db = aᵀ dout, two products of the same size. With
+    gradient checkpointing the blocks are computed once more.
+    """
+    again = 2 * step.batch_size * _all_blocks(step) if step.checkpointing else 0
+    return 3 * forward_flops(step) + again
+
+
+def _all_blocks(step: TrainingStep) -> int:
+    """Return the multiply-adds of all blocks for one sequence."""
+    whole = block_products(step.config, step.length, step.length)
+    last = block_products(step.config, step.length, step.read)
+    return (step.config.num_hidden_layers - 1) * whole + last
+
+
+# Memory.
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of a training step in bytes, at its peak.
+
+    Attributes:
+        parameters: P numbers.
+        gradients: P numbers for each buffer.
+        buffers: the number of gradient buffers.
+        moments: 2 P numbers of AdamW.
+        activations: of all shards that are computed at once.
+    """
+
+    parameters: int
+    gradients: int
+    buffers: int
+    moments: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """The sum; Python, NumPy and the data need more."""
+        return self.parameters + self.gradients + self.moments + self.activations
+
+
+def memory_of(step: TrainingStep) -> Memory:
+    """Return the memory of a step in float32.
+
+    Each shard that is being computed adds into a gradient buffer of its own, and the sum so far is
+    one more, unless all shards are computed at once.
+    """
+    vector = FLOAT * total_parameters(step.config, step.classes)
+    buffers = min(step.at_once + 1, step.shards)
+    activations = step.at_once * activation_bytes(step)
+    return Memory(vector, buffers * vector, buffers, MOMENTS * vector, activations)
+
+
+def activation_bytes(step: TrainingStep) -> int:
+    """Return the bytes of the activations of the largest shard, at the peak of its step.
+
+    Until its backward is finished, a shard keeps the caches of all layers and the gradient of the
+    logits. On top of that it needs the logits while the loss is computed, or what the backward of
+    one block needs, whichever is larger; with gradient checkpointing, also the block's caches.
+    """
+    config, b, T, R = step.config, step.shard_size, step.length, step.read
+    D, N, n = config.hidden_size, b * T, b * R
+    embeddings = FLOAT * (2 * N * D + N) + _mask_bytes(config.hidden_dropout_prob, N * D)
+    head = FLOAT * (3 * n * D + n)  # a pooler keeps less, but then n is b
+    logits = FLOAT * n * (step.classes or config.vocab_size)
+    queries = [T] * (config.num_hidden_layers - 1) + [R]
+    kept = [block_cache_bytes(config, b, T, each) for each in queries]
+    needed = [_block_backward_bytes(config, b, T, each) for each in queries]
+    if step.checkpointing:
+        needed = [sum(pair) for pair in zip(kept, needed, strict=True)]
+        kept = [FLOAT * b * each * D for each in queries]  # the output, which the next one reads
+    return embeddings + sum(kept) + head + logits + max(logits, *needed)
+
+
+def block_cache_bytes(config: BertConfig, sequences: int, length: int, queries: int) -> int:
+    """Return the bytes that a block's forward keeps for its backward.
+
+    Per query position: query, merged heads, both normalized sums and both outputs of the norms
+    (6 D), activation and slope (2 F), both standard deviations; the tokens themselves (D) if they
+    are not all. Per token: key and value (2 D). And K R T attention weights for each sequence. With
+    dropout, a byte for each unit and weight that it may drop.
+    """
+    D, F, K = config.hidden_size, config.intermediate_size, config.num_attention_heads
+    N, n = sequences * length, sequences * queries
+    weights = sequences * K * queries * length
+    asking = n * D if queries < length else 0
+    numbers = n * (6 * D + 2 * F + 2) + asking + 2 * N * D + weights
+    hidden, attention = config.hidden_dropout_prob, config.attention_probs_dropout_prob
+    return FLOAT * numbers + _mask_bytes(hidden, 2 * n * D) + _mask_bytes(attention, weights)
+
+
+def _block_backward_bytes(config: BertConfig, sequences: int, length: int, queries: int) -> int:
+    """Return the bytes that a block's backward needs besides its caches.
+
+    In the feed-forward sublayer: the gradients of its output, of the residual sum, of activation
+    and up-projection, and of its input. In attention: those of both outputs, of the residual sum
+    and of the heads, of query, key and value, and of the input; and of the weights of a few
+    sequences at a time, twice.
+    """
+    D, F = config.hidden_size, config.intermediate_size
+    N, n = sequences * length, sequences * queries
+    weights = config.num_attention_heads * queries * length  # of a sequence
+    piece = min(max(PIECE_ELEMENTS // weights, 1), sequences) * weights
+    copies = 4 if config.attention_probs_dropout_prob else 2
+    attention = 5 * n * D + 3 * N * D + copies * piece
+    dropped = n * D if config.hidden_dropout_prob else 0  # the gradient before the dropout
+    return FLOAT * (dropped + max(n * (3 * D + 2 * F), attention))
+
+
+def _mask_bytes(rate: float, units: int) -> int:
+    return units if rate else 0
+
+
+# Time.
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The time of a step on this machine.
+
+    Attributes:
+        seconds: of a step.
+        steps: the number of steps that were measured.
+        measured: the step that was measured: the same one, or a smaller one, whose time is
+            multiplied by the ratio of the FLOPs.
+    """
+
+    seconds: float
+    steps: int
+    measured: TrainingStep
+
+
+def time_step(step: TrainingStep, budget: float = BUDGET) -> Timing:
+    """Measure a step of the engine, or extrapolate from a smaller one if it takes too long.
+
+    Args:
+        step: its threads are used.
+        budget: seconds, about the most that is measured.
+    """
+    measured, part = step, 1.0  # of the budget
+    if not _fits(step, SLOW_FLOPS * step.at_once, budget):
+        measured, part = _smaller(step, budget / 4), 0.5
+    seconds = _measure(measured, part * budget)
+    speed = step_flops(measured) / statistics.median(seconds)
+    if measured is not step and _fits(step, speed, budget):
+        measured, seconds = step, _measure(step, budget)
+    ratio = step_flops(step) / step_flops(measured)
+    return Timing(statistics.median(seconds) * ratio, len(seconds), measured)
+
+
+def _fits(step: TrainingStep, speed: float, budget: float) -> bool:
+    """Return whether two steps can be computed in some seconds at a speed in FLOPs per second."""
+    parameters = SECONDS_PER_PARAMETER * total_parameters(step.config, step.classes)
+    return 2 * step_flops(step) / speed + parameters <= budget
+
+
+def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
+    """Return a step of two blocks, and of so few sequences that it probably fits."""
+    config = step.config
+    small = replace(
+        step,
+        config=replace(
+            config,
+            num_hidden_layers=min(config.num_hidden_layers, SMALL_LAYERS),
+            vocab_size=min(config.vocab_size, SMALL_VOCABULARY),
+            pad_token_id=0,
+        ),
+    )
+    while not _fits(small, SLOW_FLOPS * small.at_once, budget) and small.shard_size > 1:
+        shards = min(small.shards, small.at_once)
+        size = max(small.batch_size // 2, shards)
+        small = replace(small, batch_size=size, shards=shards)
+    return small
+
+
+def _measure(step: TrainingStep, budget: float) -> list[float]:
+    """Return the seconds of some steps on random tokens; the first step is not among them."""
+    model = make_model(step.config, step.classes)
+    if step.checkpointing:
+        model.gradient_checkpointing_enable()
+    engine = Engine(model, AdamW(model.params), threads=step.threads)
+    shape = step.batch_size, step.length
+    ids = np.random.default_rng(0).integers(0, step.config.vocab_size, shape)  # (B, T)
+    labels = np.zeros(step.batch_size, np.int64) if step.classes else np.full(shape, IGNORED)
+    if not step.classes:
+        masked = np.linspace(1, step.length - 2, step.read).astype(int)  # (R,)
+        labels[:, masked] = ids[:, masked]
+    shards = split_batch({"input_ids": ids}, labels, step.shards)
+    begin, seconds = time.perf_counter(), list[float]()
+    with engine.running():
+        for _ in range(MAX_STEPS + 1):
+            start = time.perf_counter()
+            engine.step(shards, 1e-4)
+            end = time.perf_counter()
+            seconds.append(end - start)
+            if len(seconds) > 1 and end - begin + seconds[-1] > budget:
+                break
+    return seconds[1:]
