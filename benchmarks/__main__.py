@@ -19,9 +19,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from benchmarks import chart
 from benchmarks.catalogue import BENCHMARKS, Benchmark
 from benchmarks.stored import path_of, ratios, stored_result
+from docs.make import figures
+from docs.make.figures.speed import speed
 
 FACTOR = 2  # larger changes are pointed out
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--chart", action="store_true", help="draw docs/figures/speed.svg")
     o = parser.parse_args(arguments)
     if o.chart:
-        chart.FILE.write_text(chart.draw_stored(), encoding="utf-8")
+        figures.path_of("speed").write_text(speed(), "utf-8")
         return 0
     failed = [one.name for one in BENCHMARKS if one.name in o.only and not run(one, o.store)]
     if failed:

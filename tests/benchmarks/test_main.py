@@ -5,10 +5,11 @@ import sys
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import chart
 from benchmarks.__main__ import compare, main
 from benchmarks.catalogue import Benchmark
 from benchmarks.harness import table
+from docs.make import figures
+from docs.make.figures.speed import speed
 
 
 def result(**medians):
@@ -85,7 +86,7 @@ def test_an_unknown_name_is_refused(scripts, capsys):
 
 
 def test_chart_writes_the_file_and_runs_nothing(scripts, tmp_path, monkeypatch):
-    monkeypatch.setattr(chart, "FILE", tmp_path / "speed.svg")
+    monkeypatch.setattr(figures, "FOLDER", tmp_path)
     monkeypatch.setattr(sys, "executable", "nothing")
     assert main(["--chart"]) == 0
-    assert chart.FILE.read_text("utf-8") == chart.draw_stored()
+    assert (tmp_path / "speed.svg").read_text("utf-8") == speed()

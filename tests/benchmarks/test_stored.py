@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import chart
 from benchmarks.catalogue import BENCHMARKS
 from benchmarks.harness import spread, table
 from benchmarks.stored import FOLDER, Ratio, processor, ratios, rows, stored_result, title
+from docs.make.figures.speed import RESULTS
 from tests.style import ROOT
 
 HEADS = ("model", "batch", "side", "tokens/s", "minibert / side", "minibert's share of the peak")
@@ -49,7 +49,7 @@ def test_a_ratio_in_another_form_is_refused(cell):
         ratios(RESULT.replace("1.50 (1.25 to 1,234.50)", cell))
 
 
-@pytest.mark.parametrize("name", [*chart.RESULTS, "memory"])
+@pytest.mark.parametrize("name", [*RESULTS, "memory"])
 def test_stored_results_contain_ratios_and_a_processor(name):
     text = stored_result(name)
     if text is None:
