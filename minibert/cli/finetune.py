@@ -55,9 +55,9 @@ Reads texts and labels from TSV, CSV or JSON Lines files with named columns, and
 CoNLL files or lists in JSON Lines. Labels are classes, several classes per text (a list, commas,
 or columns of 0 and 1), numbers, or a tag for each word.
 Without --model, a vocabulary and a tiny BERT are learned from the texts alone. The number of texts
-decides the epochs and the batch size, the model's width the learning rate. The metric on the held-out texts decides
-which weights are kept and when training stops early. The table, the most confident errors and the
-baselines are printed at the end.
+decides the epochs and the batch size, the model's width the learning rate. The metric on the
+held-out texts decides which weights are kept and when training stops early. The table, the most
+confident errors and the baselines are printed at the end.
 """
 EXAMPLE = (
     "minibert finetune corpora/situations/train.tsv --dev corpora/situations/dev.tsv "

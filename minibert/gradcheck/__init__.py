@@ -31,11 +31,11 @@ With random weights, the default, it finds the element:
 >>> check_pair(forward, backward, {"x": x})  # doctest: +ELLIPSIS
 Traceback (most recent call last):
     ...
-minibert...GradientError: x at [0, 0]: analytic -0.015..., numeric -0.069..., error 7.8...
+minibert...GradientError: x at [1, 1]: analytic -0.114..., numeric 0.013..., error 1.1...
 
-The sign is right and the size is wrong, by a factor that is not 2 or the number of columns. So the
-backward subtracts something from dout, but not the right thing: it must be the mean weighted by
-`out`, not the plain mean:
+The sign is wrong, but not everywhere, and no common factor explains the size. So the backward
+subtracts something from dout, but not the right thing: it must be the mean weighted by `out`, not
+the plain mean:
 
 >>> def backward(dout, out, x):
 ...     return out * (dout - (dout * out).sum(axis=-1, keepdims=True))

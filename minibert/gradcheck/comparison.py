@@ -34,7 +34,7 @@ class GradientResult:
             numerator.
         tolerance: the largest error that passes.
         half_step_estimate: for a failure at a kink of the forward, a one-sided (forward) difference
-            with half the step; None: the slopes of both sides agree.
+            with a shorter step; None: the slopes of both sides agree.
         uncertainty: of the numeric slope; 0: the first step agreed, so it was not estimated.
         inconclusive: whether the slopes from several steps disagree too much to tell a wrong
             gradient from a right one.
@@ -70,7 +70,7 @@ class GradientResult:
         )
         if self.half_step_estimate is not None:
             text += (
-                f"; but half the step gives {self.half_step_estimate:.10g} on one side: a kink of "
+                f"; but a shorter step gives {self.half_step_estimate:.10g} on one side: a kink of "
                 "the forward"
             )
         if not self.inconclusive:
@@ -233,8 +233,9 @@ class Comparison:
 
         At a kink, every gradient between the slopes of both sides is right.
         """
-        right, left = self._sides(direction, slope.step / 2)
-        near_right, near_left = self._sides(direction, slope.step / 8)
+        # A one-sided difference reaches four steps ahead, and must not reach another kink.
+        right, left = self._sides(direction, slope.step / 8)
+        near_right, near_left = self._sides(direction, slope.step / 32)
         gap, near_gap = abs(right - left), abs(near_right - near_left)
         apart = abs(result.analytic - result.numeric)
         if not (gap > 0.1 * apart + slope.uncertainty and 0.5 * gap < near_gap < 2 * gap):

@@ -777,7 +777,7 @@ def test_still_arrays_may_contain_infinities():
 def test_the_message_names_a_kink_exactly_at_the_input():
     x = X.copy()
     x[1, 1] = 0
-    kink = r"x at \[1, 1\].*; but half the step gives .*: a kink"
+    kink = r"x at \[1, 1\].*; but a shorter step gives .*: a kink"
 
     def relu(x):
         return np.maximum(x, 0), x
@@ -786,8 +786,22 @@ def test_the_message_names_a_kink_exactly_at_the_input():
         with pytest.raises(InconclusiveError, match=kink + ".*; inconclusive"):
             check_pair(relu, lambda d, c, x, s=slope: d * np.where(x, x > 0, s), {"x": x})
     with pytest.raises(GradientError, match=kink) as error:
-        check_pair(relu, lambda d, c, x: d * np.where(x, x > 0, -2), {"x": x})
+        check_pair(relu, lambda d, c, x: d * np.where(x, x > 0, -2), {"x": x}, directions=0)
     assert "inconclusive" not in str(error.value)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_kink_on_a_random_direction_is_not_called_wrong(seed):
+    x = X.copy()
+    x[1, 1] = 0  # other elements are within a long step of 0
+    with pytest.raises(InconclusiveError):
+        check_pair(
+            lambda x: (np.maximum(x, 0), x),
+            lambda d, c, x: d * np.where(x, x > 0, 0.3),
+            {"x": x},
+            entries=0,
+            seed=seed,
+        )
 
 
 def test_a_forward_that_is_not_defined_within_a_step_raises_no_false_alarm():
@@ -1028,3 +1042,21 @@ def test_nan_counts_as_the_worst_error():
 
     with pytest.raises(GradientError, match=r"x at \[1, 2\]: .* error nan"):
         check_pair(forward, right, {"x": X}, directions=0)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_inputs_from_the_generator_of_the_seed_do_not_equal_the_cotangents(seed):
+    x = np.random.default_rng(seed).standard_normal((3, 4))
+
+    def forward(x):
+        std = x.std(axis=1, keepdims=True)
+        return (x - x.mean(axis=1, keepdims=True)) / std, std
+
+    def backward(dout, std, x):  # without / std; right, 0 and unseen if dout is x
+        normed = (x - x.mean(axis=1, keepdims=True)) / std
+        along = (dout * normed).mean(axis=1, keepdims=True)
+        return dout - dout.mean(axis=1, keepdims=True) - normed * along
+
+    with pytest.raises(GradientError) as error:
+        check_pair(forward, backward, {"x": x}, seed=seed)
+    assert abs(float(str(error.value).split("numeric ")[1].split(",")[0])) > 1e-3
