@@ -1,6 +1,7 @@
 """The figures of chapter 14: where the gradient of [CLS] flows, and accuracy with few labels."""
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,89 +11,79 @@ from docs.make.data import load
 from docs.make.svg import Axes, Drawing
 
 CORPUS = Path(__file__).parents[3] / "corpora" / "situations"
-SIZES = (50, 100, 300, 1469)  # sentences to train on
+BENCHMARK = CORPUS.parents[1] / "benchmarks" / "results" / "few_labels.md"  # five seeds
 WATCHED = 300  # sentences of the run whose course is stored
-FROZEN = (3, 6)  # numbers of frozen blocks; the embeddings are frozen too
 REGULARIZATION = (1, 10, 100)  # C of the logistic regression, chosen on dev.tsv
 
 
 def few_labels_record() -> dict[str, Any]:
-    """Fine-tune MiniLM on few sentences of corpora/situations, and do without (dict)."""
+    """Collect accuracies with few sentences of corpora/situations, and follow a run (dict)."""
     from minibert.data.tables import read_records
-    from minibert.tasks import Examples, SingleLabelTask
-    from minibert.training import ModelSource
+    from minibert.tasks import Examples
 
     def sentences(split: str) -> Examples:
         rows = read_records(CORPUS / f"{split}.tsv", labelled=True)
         return Examples([row.text for row in rows], None, [row.label for row in rows])
 
     train, dev, test = (sentences(split) for split in ("train", "dev", "test"))
-    task = SingleLabelTask.from_labels(train.labels)
-    minilm = ModelSource("minilm")
-    curve: dict[str, list[float]] = {"labels": list(SIZES)}
-    for size in SIZES:
-        part = train.select(range(size))
-        accuracies = {
-            "fine-tuned": fine_tuned(task, part, test, minilm),
-            "from scratch": fine_tuned(task, part, test, ModelSource()),
-            "features": of_features(task, part, dev, test),
-            "TF-IDF": task.baseline(part, test)[1].figures()["accuracy"],
-        }
-        for name, accuracy in accuracies.items():
-            curve.setdefault(name, []).append(round(accuracy, 4))
-    watched = train.select(range(WATCHED))
-    frozen = [fine_tuned(task, watched, test, minilm, freeze=count) for count in FROZEN]
+    found = measured()
+    parts = [train.select(range(size)) for size in found["sentences"]]
+    found["features"] = of_features(parts, dev, test)
+    found["run"] = course(train.select(range(WATCHED)), dev)
+    return found
+
+
+def measured() -> dict[str, Any]:
+    """Return the medians in the stored result of `benchmarks.few_labels` (dict of lists)."""
+    rows = [line.split("|")[1:5] for line in BENCHMARK.read_text("utf-8").splitlines()]
+    cells = [[cell.split()[0] for cell in row] for row in rows if row and row[0].strip().isdigit()]
+    sizes, tuned, scratch, tfidf = zip(*cells, strict=True)
     return {
-        "curve": curve,
-        "frozen": {"blocks": list(FROZEN), "accuracy": [round(value, 4) for value in frozen]},
-        "run": course(task, watched, dev, minilm),
-        "test sentences": len(test),
+        "sentences": [int(size) for size in sizes],
+        "fine-tuned": [float(share.rstrip("%")) for share in tuned],
+        "from scratch": [float(share.rstrip("%")) for share in scratch],
+        "TF-IDF": [float(share.rstrip("%")) for share in tfidf],
     }
 
 
-def fine_tuned(task: Any, part: Any, test: Any, source: Any, **settings: Any) -> float:
-    """Return the test accuracy of a model after the default recipe (float)."""
-    from minibert.training import FineTuningRun, evaluate
-
-    run = FineTuningRun.start(task, part, source, settings=settings)
-    run.train()
-    return evaluate(run.model, run.tokenizer, task, test).figures()["accuracy"]
-
-
-def of_features(task: Any, part: Any, dev: Any, test: Any) -> float:
-    """Return the test accuracy of logistic regression on sentence vectors (float)."""
+def of_features(parts: list[Any], dev: Any, test: Any) -> list[float]:
+    """Return the test accuracies of logistic regression on sentence vectors (list of float)."""
     from sklearn.linear_model import LogisticRegression
 
     from minibert import FeatureExtractor
 
     extract = FeatureExtractor.from_pretrained("minilm")
-    vectors = [extract(each.texts) for each in (part, dev, test)]
-    labels = [[task.encode_label(label) for label in each.labels] for each in (part, dev, test)]
-    models = [
-        LogisticRegression(C=c, max_iter=1000).fit(vectors[0], labels[0]) for c in REGULARIZATION
-    ]
-    best = max(models, key=lambda model: model.score(vectors[1], labels[1]))
-    return float(best.score(vectors[2], labels[2]))
+    longest = max(parts, key=len)  # the others are its beginning
+    vectors = extract(longest.texts)
+    held_out = [(extract(each.texts), list(each.labels)) for each in (dev, test)]
+    found = []
+    for part in parts:
+        models = [
+            LogisticRegression(C=c, max_iter=1000).fit(vectors[: len(part)], part.labels)
+            for c in REGULARIZATION
+        ]
+        best = max(models, key=lambda model: model.score(*held_out[0]))
+        found.append(round(100 * float(best.score(*held_out[1])), 1))
+    return found
 
 
-def course(task: Any, part: Any, dev: Any, source: Any) -> dict[str, list[float]]:
-    """Return the training loss and the dev accuracy of each epoch of a run (dict of lists)."""
-    from minibert.training import FineTuningRun
+def course(part: Any, dev: Any) -> dict[str, list[float]]:
+    """Return the training loss and the dev accuracy by epoch, fine-tuning MiniLM (dict)."""
+    from minibert.tasks import SingleLabelTask
+    from minibert.training.finetuning import FineTuningRun, ModelSource
     from minibert.training.history import read_history
 
-    run = FineTuningRun.start(task, part, source)
+    run = FineTuningRun.start(SingleLabelTask.from_labels(part.labels), part, ModelSource("minilm"))
     with tempfile.TemporaryDirectory() as folder:
         run.train(held_out=dev, run=Path(folder))
         lines = read_history(folder)
     evaluated = [line for line in lines if "held_out_accuracy" in line]
-    steps = [0, *(line["step"] for line in evaluated)]
     losses = {line["step"]: line["loss"] for line in lines if "loss" in line}
     means = [
         np.mean([losses[step] for step in range(first + 1, last + 1)])
-        for first, last in zip(steps, steps[1:], strict=False)
+        for first, last in pairwise([0, *(line["step"] for line in evaluated)])
     ]
     return {
-        "steps": steps[1:],
         "training loss": [round(float(mean), 4) for mean in means],
         "dev accuracy": [round(line["held_out_accuracy"], 4) for line in evaluated],
         "dev macro-F1": [round(line["held_out_macro_f1"], 4) for line in evaluated],
@@ -142,20 +133,20 @@ def few_labels() -> str:
     """Return the accuracies by number of labels, and the course of one run (SVG)."""
     data = load("few_labels")
     drawing = Drawing(680, 330, "Few labels: six classes of everyday sentences, MiniLM")
-    curve, run = data["curve"], data["run"]
-    x = np.log10(curve["labels"])
-    left = Axes(drawing, (52, 62, 270, 210), (float(x[0]), float(x[-1])), (0, 1))
-    left.ticks([], [0, 0.2, 0.4, 0.6, 0.8, 1], ("labelled sentences", "test accuracy"))
-    for count, at in zip(curve["labels"], x, strict=True):
+    run = data["run"]
+    x = np.log10(data["sentences"])
+    left = Axes(drawing, (52, 62, 270, 210), (float(x[0]), float(x[-1])), (0, 100))
+    left.ticks([], [0, 20, 40, 60, 80, 100], ("labelled sentences", "test accuracy, %"))
+    for count, at in zip(data["sentences"], x, strict=True):
         place, bottom = left.place(float(at), 0)
         drawing.line(place, 62, place, bottom, "grid")
         drawing.text(place, bottom + 16, f"{count:,}", "small", "middle")
     names = ("fine-tuned", "features", "TF-IDF", "from scratch")
-    lines = {name: list(zip(map(float, x), curve[name], strict=True)) for name in names}
-    left.curves(lines, (212, 190))
-    epochs = range(1, len(run["steps"]) + 1)
+    lines = {name: list(zip(map(float, x), data[name], strict=True)) for name in names}
+    left.curves(lines, (222, 220))
+    epochs = range(1, len(run["training loss"]) + 1)
     right = Axes(drawing, (390, 62, 270, 210), (1, len(epochs)), (0, 2))
-    right.ticks([1, 5, 9, 13], [0, 0.5, 1, 1.5, 2], ("epoch", f"one run on {WATCHED} sentences"))
+    right.ticks([1, 5, 9, 13], [0, 0.5, 1, 1.5, 2], ("epoch", f"a run on {WATCHED} sentences"))
     right.curves(
         {
             "training loss (nats)": list(zip(epochs, run["training loss"], strict=True)),

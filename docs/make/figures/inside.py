@@ -8,7 +8,7 @@ from docs.make.data import load
 from docs.make.svg import Drawing
 
 SENTENCE = "The dog didn't cross the street because it was too tired."
-SHOWN = ("previous token", "[SEP]")  # the heads of the figure
+SHOWN = ("previous token", "[CLS]")  # the heads of the figure
 BANKS = (  # the first two are about rivers, the others about money
     "She sat down on the bank of the river.",
     "Reeds grew along the muddy bank.",
@@ -19,7 +19,7 @@ WORDS = ("monday", "red", "doctor", "##ing")
 TRAINING = 300  # sentences for the classifier whose gradients are stored
 EXPLAINED = "Everyone's already singing, and the cake isn't out of the oven yet."
 DIGITS = 3
-CELL = 21  # pixels of an attention weight
+CELL = 17  # pixels of an attention weight
 
 
 def inside_record() -> dict[str, Any]:
@@ -40,14 +40,17 @@ def attention_results(model: Any, tokenizer: Any) -> dict[str, Any]:
     """Return the heads with the most regular patterns, and their weights on a sentence (dict)."""
     from minibert.inspection import inspect_text
 
-    texts = sentences("dev").texts
-    encodings = [inspect_text(model, tokenizer, text) for text in texts]
+    found = []  # (L, K, T, T) of each sentence
+    for text in sentences("dev").texts:
+        out = model([tokenizer.encode(text).input_ids], output_attentions=True)
+        found.append(np.concatenate(out.attentions))
+    lengths = [each.shape[-1] for each in found]
     patterns = {
-        "itself": [np.eye(len(each.tokens)) for each in encodings],
-        "previous token": [np.eye(len(each.tokens), k=-1) for each in encodings],
-        "next token": [np.eye(len(each.tokens), k=1) for each in encodings],
-        "[CLS]": [column(len(each.tokens), 0) for each in encodings],
-        "[SEP]": [column(len(each.tokens), -1) for each in encodings],
+        "itself": [np.eye(length) for length in lengths],
+        "previous token": [np.eye(length, k=-1) for length in lengths],
+        "next token": [np.eye(length, k=1) for length in lengths],
+        "[CLS]": [column(length, 0) for length in lengths],
+        "[SEP]": [column(length, -1) for length in lengths],
     }
     shown = inspect_text(model, tokenizer, SENTENCE)
     heads = {}
@@ -55,8 +58,8 @@ def attention_results(model: Any, tokenizer: Any) -> dict[str, Any]:
         # (L, K): the mean weight of this pattern, over all tokens between [CLS] and [SEP]
         shares = np.mean(
             [
-                (each.attentions * target).sum(axis=-1)[..., 1:-1].mean(axis=-1)
-                for each, target in zip(encodings, targets, strict=True)
+                (each * target).sum(axis=-1)[..., 1:-1].mean(axis=-1)
+                for each, target in zip(found, targets, strict=True)
             ],
             axis=0,
         )
@@ -69,7 +72,7 @@ def attention_results(model: Any, tokenizer: Any) -> dict[str, Any]:
         }
         if name in SHOWN:
             heads[name]["weights"] = rounded(shown.attentions[block, head])
-    block, head = heads["[SEP]"]["block"], heads["[SEP]"]["head"]
+    block, head = heads["[CLS]"]["block"], heads["[CLS]"]["head"]
     values = next(
         each.value[head - 1]
         for each in shown.activations
@@ -80,9 +83,9 @@ def attention_results(model: Any, tokenizer: Any) -> dict[str, Any]:
     return {
         "tokens": shown.tokens,
         "heads": heads,
-        "[SEP] in the sentence": {
-            "share of the weights": rounded(weights[:, -1].mean()),
-            "share of the added lengths": rounded((parts[:, -1] / parts.sum(axis=-1)).mean()),
+        "[CLS] in the sentence": {
+            "share of the weights": rounded(weights[:, 0].mean()),
+            "share of the added lengths": rounded((parts[:, 0] / parts.sum(axis=-1)).mean()),
         },
     }
 
@@ -119,9 +122,7 @@ def neighbours(model: Any, tokenizer: Any) -> dict[str, list[str]]:
         cosines = table @ table[tokenizer.vocab[word]]  # (V, D) @ (D,) -> (V,)
         nearest = np.argsort(-cosines)[1:5].tolist()  # without the token itself
         names = tokenizer.convert_ids_to_tokens(nearest)
-        found[word] = [
-            f"{name} {cosines[i]:.2f}" for name, i in zip(names, nearest, strict=True)
-        ]
+        found[word] = [f"{name} {cosines[i]:.2f}" for name, i in zip(names, nearest, strict=True)]
     return found
 
 
@@ -137,7 +138,8 @@ def probe() -> dict[str, Any]:
     for layer in range(7):
         extract = FeatureExtractor.from_pretrained("minilm", layers=layer, normalize=False)
         vectors, held_out = extract(train.texts), extract(dev.texts)
-        mean, std = vectors.mean(axis=0), vectors.std(axis=0)
+        # A layer norm's weight may be 0, and the feature then constant.
+        mean, std = vectors.mean(axis=0), np.maximum(vectors.std(axis=0), 1e-6)
         for name, labels in (("class", train.labels), ("shuffled labels", shuffled)):
             model = LogisticRegression(C=0.01, max_iter=2000).fit((vectors - mean) / std, labels)
             found[name].append(rounded(model.score((held_out - mean) / std, dev.labels)))
@@ -148,7 +150,7 @@ def token_results() -> dict[str, Any]:
     """Return each token's gradient x input, and the loss of probability without it (dict)."""
     from minibert.inspection import inspect_text
     from minibert.tasks import SingleLabelTask
-    from minibert.training import FineTuningRun, ModelSource
+    from minibert.training.finetuning import FineTuningRun, ModelSource
 
     examples = sentences("train").select(range(TRAINING))
     task = SingleLabelTask.from_labels(examples.labels)
@@ -190,19 +192,18 @@ def attention_sentence() -> str:
     data = load("inside")["attention"]
     tokens = data["tokens"]
     size = CELL * len(tokens)
-    drawing = Drawing(2 * size + 260, size + 130, "Attention on a real sentence: two heads of MiniLM")
-    for i, name in enumerate(SHOWN):
+    drawing = Drawing(
+        2 * size + 156, size + 120, "Attention on a real sentence: two heads of MiniLM"
+    )
+    numbers = [str(i) for i in range(len(tokens))]
+    named = [f"{token} {i}" for i, token in enumerate(tokens)]
+    for name, left, rows in zip(SHOWN, (92.0, size + 136.0), (named, numbers), strict=True):
         head = data["heads"][name]
-        left, top = 96.0 + (size + 122) * i, 92.0
         drawing.text(left, 50, f"block {head['block']}, head {head['head']}: {name}", "strong")
-        rows = [f"{token} {j}" for j, token in enumerate(tokens)]
-        columns = [str(j) for j in range(len(tokens))]
-        drawing.grid(
-            left, top, head["weights"], rows, columns, (CELL, CELL), form="", largest=1.0
-        )  # fmt: skip
+        drawing.grid(left, 82, head["weights"], rows, numbers, (CELL, CELL), form="", largest=1.0)
     drawing.text(
-        16, size + 116,
-        "Row: the token that reads. Column: the token that is read. Each row adds up to 1.", "small",
+        16, size + 106,
+        "Row: the token that reads. Column: the token that is read. A row adds up to 1.", "small",
     )  # fmt: skip
     return drawing.svg()
 

@@ -1,8 +1,7 @@
 """The figure of chapter 13: five words in pieces, after each merge."""
 
-from minibert.tokenization.trainer import merge_pairs
-
 from docs.make.svg import Drawing
+from minibert.tokenization.trainer import merge_pairs
 
 COUNTS = {"play": 5, "plays": 3, "played": 2, "stay": 3, "stayed": 2}  # the chapter's words
 MERGES = 6
