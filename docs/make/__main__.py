@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--pages", nargs="+", type=Path, help="only refresh these pages")
     records = figures.table("RECORDS")
-    parser.add_argument("--record", choices=records, help="compute these data; may train models")
+    parser.add_argument("--record", choices=records, help="only compute these data; may train models")
     parser.add_argument("--notebooks", type=Path, help="write the chapters as notebooks")
     o = parser.parse_args(arguments)
     if o.notebooks:
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if o.record:
         figures.record(o.record)
+        return
     if not o.pages:
         figures.draw_all()
         reference.write()

@@ -13,8 +13,9 @@ PAGES = sorted(DOCS.rglob("*.md"))
 CHAPTERS = sorted((DOCS / "course").glob("*.md"))
 FIGURES = figures.table("FIGURES")
 MAX_LINES = 250  # of a chapter
+MAX_GUIDE_LINES = 150
 SECTIONS = ("The idea", "Forward", "Backward", "By hand", "In the package")  # of most chapters
-LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")  # the text may contain [CLS]
 
 
 def name_of(path):
@@ -70,6 +71,11 @@ def test_chapters_are_short_and_complete(path):
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert headings[0] == "The idea"
     assert "In the package" in headings
+
+
+@pytest.mark.parametrize("path", (DOCS / "guides").glob("*.md"), ids=name_of)
+def test_guides_are_short(path):
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_GUIDE_LINES
 
 
 @pytest.mark.parametrize("name", FIGURES)
