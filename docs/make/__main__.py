@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--pages", nargs="+", type=Path, help="only refresh these pages")
     records = figures.table("RECORDS")
-    parser.add_argument("--record", choices=records, help="only compute these data; may train models")
+    parser.add_argument(
+        "--record", choices=records, help="only compute these data; may train models"
+    )
     parser.add_argument("--notebooks", type=Path, help="write the chapters as notebooks")
     o = parser.parse_args(arguments)
     if o.notebooks:

@@ -1,12 +1,13 @@
 """Hooks of MkDocs: pages for the source files that the documentation links to, and colours of code.
 
 The pages link to files of the repository, such as `../../minibert/by_hand.py`. On the site each of
-these files becomes a page of its own.
+these files is a plain page of its own.
 """
 
 import json
 import posixpath
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,25 @@ from pygments.formatters import HtmlFormatter
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<=\]\()(\.\.?/[^)#\s]+)")
-LANGUAGES = {".py": "python", ".sh": "sh", ".toml": "toml", ".yml": "yaml"}
 OWN_STYLE = """
 pre, table { overflow-x: auto; }
 table { display: block; }
+h1, h2, h3, li, p { overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; }
 """
-THEMES = {"light": "default", "dark": "github-dark"}  # of the site and of Pygments
+STYLES = {"light": "default", "dark": "github-dark"}  # of Pygments by mode of the site
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Make the anchors of headings as GitHub does."""
+    config.mdx_configs["toc"]["slugify"] = slugify
+    return config
+
+
+def slugify(heading: str, separator: str) -> str:
+    """Return the anchor of a heading (str); a selector may not begin with a chapter's number."""
+    words = re.sub(r"[^\w\s-]", "", heading.lower()).strip()
+    return re.sub(r"\s", separator, re.sub(r"^\d+\s*", "", words))
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -47,20 +60,22 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Write the style sheet, and remove what readers do not need."""
+    """Write the style sheets, and remove what readers do not need."""
     site = Path(config.site_dir)
-    rules = [
-        HtmlFormatter(style=style).get_style_defs(f'[data-bs-theme="{theme}"] .codehilite')
-        for theme, style in THEMES.items()
-    ]
-    (site / "style.css").write_text("\n".join([OWN_STYLE, *rules]), "utf-8")
+    for theme, style in STYLES.items():
+        colours = HtmlFormatter(style=style).get_style_defs(".codehilite")
+        (site / f"{theme}.css").write_text(colours + OWN_STYLE, "utf-8")
     # Every browser that the theme supports takes the fonts as woff2.
     for path in [*site.rglob("*.map"), *site.rglob("*.ttf")]:
         path.unlink()
-    # The code is not searched for words; its pages would be half of the index.
+    # The code is not searched, and the reference only for names: they would be most of the index.
     path = site / "search" / "search_index.json"
     index = json.loads(path.read_text("utf-8"))
-    index["docs"] = [one for one in index["docs"] if not one["location"].startswith("source/")]
+    index["docs"] = [
+        one | {"text": ""} if one["location"].startswith("reference/") else one
+        for one in index["docs"]
+        if not one["location"].startswith("source/")
+    ]
     path.write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
@@ -77,16 +92,20 @@ def outside(link: str, page: str) -> str | None:
 
 def source_page(path: str) -> str:
     """Return the page of a file of the repository (str)."""
-    return f"source/{path}.md"
+    return f"source/{path}.html"
 
 
 def content(path: str) -> str:
-    """Return the Markdown of a source file's page (str); a folder's page lists its files."""
+    """Return the HTML page of a source file (str); that of a folder lists its files."""
     file = ROOT / path
     if file.is_dir():
         names = sorted(one.name for one in file.iterdir() if not one.name.startswith(("_", ".")))
-        return f"# {path}/\n\n" + "\n".join(f"- `{name}`" for name in names) + "\n"
-    text = file.read_text("utf-8")
-    if file.suffix == ".md":
-        return re.sub(r"\]\((?!https?:)[^)]*\)", "]", text)  # its links lead from another folder
-    return f"# {path}\n\n````{LANGUAGES.get(file.suffix, 'text')}\n{text}````\n"
+        text = "\n".join(names)
+    else:
+        text = file.read_text("utf-8")
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(path)}</title>\n'
+        '<meta name="viewport" content="width=device-width">'
+        "<style>:root { color-scheme: light dark; } pre { white-space: pre-wrap; }</style>\n"
+        f"<h1>{escape(path)}</h1>\n<pre>{escape(text, quote=False)}</pre></html>\n"
+    )

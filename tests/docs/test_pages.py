@@ -73,7 +73,7 @@ def test_chapters_are_short_and_complete(path):
     assert "In the package" in headings
 
 
-@pytest.mark.parametrize("path", (DOCS / "guides").glob("*.md"), ids=name_of)
+@pytest.mark.parametrize("path", sorted((DOCS / "guides").glob("*.md")), ids=name_of)
 def test_guides_are_short(path):
     assert len(path.read_text("utf-8").splitlines()) <= MAX_GUIDE_LINES
 
