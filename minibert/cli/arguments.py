@@ -7,6 +7,11 @@ from typing import Any
 from minibert.models.config import ACTIVATIONS, POSITIONS, PRESETS
 from minibert.training import FineTuning
 
+# Help of an argument that names a pre-trained model.
+MODEL_HELP = (
+    "folder of a model, its name on the hub, tiny (pre-trained, part of minibert) or minilm"
+)
+
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, dropout: float, length: int) -> None:
     """Add the arguments that describe a new model.
@@ -19,7 +24,10 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, dropout: float, leng
     """
     group = parser.add_argument_group("a new model")
     group.add_argument(
-        "--size", choices=list(PRESETS), help="number of layers, width and heads (default: tiny)"
+        "--size",
+        choices=list(PRESETS),
+        help="number of layers, width and heads of a model that is trained from scratch (default: "
+        "tiny)",
     )
     group.add_argument(
         "--length",

@@ -26,6 +26,7 @@ from minibert.training import (
     fine_tune,
     pretrain,
 )
+from minibert.training.card import Card, write_card
 from minibert.training.checkpoint import finish_run
 from minibert.training.history import read_history
 from minibert.training.pretraining import guess
@@ -40,6 +41,7 @@ VOCABULARY, LENGTH = 4096, 32  # tokens in the vocabulary; tokens per sequence
 STEPS, BATCH, SHARDS, RATE = 2400, 64, 2, 2e-3  # of pre-training; BATCH and SHARDS of both
 TEXTS, EPOCHS, TEXT_RATE, DROPOUT = 600, 12, 5e-4, 0.1  # of fine-tuning
 STARTS = ("pre-trained", "from scratch")  # of the two classifiers
+DOCUMENTATION = "the documentation installed with Python and NumPy"  # in the model cards
 
 DESCRIPTION = """
 Learns a vocabulary, pre-trains a tiny BERT, shows its predictions for masked words before and after
@@ -137,6 +139,12 @@ def _pretrain(
     print(f"   unigram baseline:       {objective.baseline}")
     tokenizer.save_pretrained(out / "model")
     model.save_pretrained(out / "model")
+    data = {
+        "training text": f"{DOCUMENTATION}: {rows.size:,} tokens",
+        "held-out text": f"other documents: {held_out.size:,} tokens",
+    }
+    card = Card.of_pretraining(model, settings, data, objective)
+    write_card(out / "model", card.text("model"))
     finish_run(out / "model")
     for text, untrained in zip(SENTENCES, before, strict=True):
         print(f"   {text}")
@@ -184,13 +192,21 @@ def _finetune(
         scores[title] = evaluate(classifier, tokenizer, task, test)
     tokenizer.save_pretrained(out / "classifier")
     pretrained.save_pretrained(out / "classifier")
+    data = {
+        "training texts": f"{DOCUMENTATION}: {len(train):,} texts, labelled with their module",
+        "held-out texts": f"other documents: {len(test):,} texts",
+    }
+    metrics, others = scores["pre-trained"], {"from scratch": scores["from scratch"]}
+    recipe = {"task": task.name, "start": "model", "epochs": EPOCHS}
+    card = Card.of_finetuning(pretrained, schedule, data, metrics, others, recipe)
+    write_card(out / "classifier", card.text("classifier"))
     for title in STARTS:
         finish_run(out / "fine-tuning" / title)
     best, scratch = (scores[title].figures() for title in STARTS)
     print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(task.names)} classes")
     print(f"   accuracy, pre-trained:  {best['accuracy']:.1%} (macro-F1 {best['macro_f1']:.1%})")
     print(f"   accuracy, from scratch: {scratch['accuracy']:.1%}")
-    print(f"   {scores['pre-trained'].trivial_baseline()}")
+    print(f"   {metrics.trivial_baseline()}")
     return pretrained, test.texts[0]
 
 

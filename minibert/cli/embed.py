@@ -11,6 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
+from minibert.cli.arguments import MODEL_HELP
 from minibert.cli.output import is_interactive
 from minibert.cli.text_input import add_text_arguments, read_texts
 from minibert.cli.vectors import add_vector_arguments, make_extractor
@@ -26,13 +27,13 @@ Without fine-tuning, the vector of [CLS] represents a sentence badly; the mean o
 the second-to-last layer (--layers -2) is better. The files of a sentence-transformers model name
 the pooling that it was trained with, which is then the default.
 """
-EXAMPLE = "minibert embed model --file corpus/held_out.txt --layers -2 --out vectors.npy"
+EXAMPLE = "minibert embed tiny --file corpus/held_out.txt --layers -2 --out vectors.npy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert embed`."""
     parser.set_defaults(log="stderr")
-    parser.add_argument("model", type=Path, help="folder of a model, or its name on the hub")
+    parser.add_argument("model", type=Path, help=MODEL_HELP)
     add_text_arguments(parser)
     parser.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
     parser.add_argument(

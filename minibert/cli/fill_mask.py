@@ -10,12 +10,16 @@ from minibert.training.pretraining import guess
 DESCRIPTION = """
 Prints each text, and below it one line per [MASK]: tokens with their probabilities.
 """
-EXAMPLE = 'minibert fill-mask model "Return a copy of the [MASK] in lower case."'
+EXAMPLE = 'minibert fill-mask tiny "Return a copy of the [MASK] in lower case."'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert fill-mask`."""
-    parser.add_argument("model", type=Path, help="folder of a pre-trained model")
+    parser.add_argument(
+        "model",
+        type=Path,
+        help="folder of a pre-trained model, its name on the hub, or tiny (part of minibert)",
+    )
     parser.add_argument("texts", nargs="+", help="texts that contain at least one [MASK]")
     parser.add_argument(
         "--top", type=int, default=5, help="predictions per [MASK] (default: %(default)s)"

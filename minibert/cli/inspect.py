@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.cli.arguments import MODEL_HELP
 from minibert.inspection import (
     inspect_text,
     inspectable_models,
@@ -30,7 +31,7 @@ EXAMPLE = 'minibert inspect classifier "My train is an hour behind." --html look
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert inspect`."""
-    parser.add_argument("model", help="folder of a model, its name on the hub, or minilm")
+    parser.add_argument("model", help=MODEL_HELP)
     parser.add_argument("text", help="a text; for a masked language model, with a [MASK]")
     parser.add_argument("--pair", help="a second text")
     parser.add_argument(

@@ -26,13 +26,15 @@ from minibert.data.token_cache import (
     tokenize_corpus,
 )
 from minibert.io.locks import run_lock
-from minibert.models import BertForMaskedLM, BertForPreTraining
+from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.models.config import BertConfig
+from minibert.objectives import MaskedLM
 from minibert.objectives.text_warnings import warn_of_text
 from minibert.optim import Optimizer
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import Interrupted, Settings, pretrain
+from minibert.training.card import Card, describe_files, write_card
 from minibert.training.checkpoint import (
     finish_run,
     read_state,
@@ -100,6 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "updates that this machine computes in that time",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "float16"],
+        help="format of the weights in --out; float16 halves the file (default: float32)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
 
 
@@ -161,19 +168,73 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
             ranks=ranks,
             progress=is_interactive(),
         )
-        result = objective.result()
     except Interrupted as stop:
         raise Interrupted(f"{stop}; the same command with --resume continues") from None
-    if ranks.rank:
-        return
+    if not ranks.rank:
+        data = _describe_data(options, corpus, len(held_out))
+        _save(options, model, tokenizer, objective, settings, data)
+
+
+def _save(
+    options: argparse.Namespace,
+    model: PreTrained,
+    tokenizer: WordPieceTokenizer,
+    objective: MaskedLM,
+    settings: Settings,
+    data: dict[str, str],
+) -> None:
+    """Save a trained model with its tokenizer and card, and print its metrics.
+
+    Args:
+        options (Namespace): options of the command.
+        model (PreTrained): the model.
+        tokenizer (WordPieceTokenizer): its tokenizer.
+        objective (MaskedLM): evaluates the model.
+        settings (Settings): settings of the run.
+        data (dict): texts of the run by their role.
+
+    Raises:
+        FloatingPointError: the held-out loss is not finite.
+        ValueError: a weight is too large for `options.dtype`.
+    """
+    result = objective.result()
     tokenizer.save_pretrained(options.out)
-    model.save_pretrained(options.out)
+    model.save_pretrained(options.out, dtype=options.dtype)
+    if options.dtype:  # the metrics of the weights in the file, which are rounded
+        model.params.vector[:] = model.params.vector.astype(options.dtype)
+        objective.latest = result = objective.metrics()
+    card = Card.of_pretraining(model, settings, data, objective)
+    write_card(options.out, card.text(options.out))
     print(f"held out:          {result}")
     print(f"unigram baseline:  {objective.baseline}")
     draw_curves(options.out)
     if not options.keep_checkpoints:
         finish_run(options.out)
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
+
+
+def _describe_data(
+    options: argparse.Namespace, corpus: TokenizedCorpus, evaluated: int
+) -> dict[str, str]:
+    """Return the texts of a run by their role (dict of str).
+
+    Args:
+        options (Namespace): options of the command.
+        corpus (TokenizedCorpus): ids of both parts.
+        evaluated (int): number of held-out sequences that are evaluated.
+    """
+    files = describe_files(expand(options.files))
+    held_out = f"{HELD_OUT_FRACTION:.0%} of {files}"
+    if options.held_out:
+        held_out = describe_files(expand(options.held_out))
+    sizes = [
+        f"{max(len(part.ends), 1):,} documents, {len(part.stream):,} tokens"
+        for part in (corpus.train, corpus.held_out)
+    ]
+    return {
+        "training text": f"{files}: {sizes[0]}",
+        "held-out text": f"{held_out}: {sizes[1]}; {evaluated:,} sequences are evaluated",
+    }
 
 
 def _new_config(options: argparse.Namespace, tokenizer: WordPieceTokenizer) -> BertConfig:

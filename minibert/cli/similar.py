@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.cli.arguments import MODEL_HELP
 from minibert.cli.output import is_interactive
 from minibert.cli.text_input import read_texts
 from minibert.cli.vectors import add_vector_arguments, make_extractor
@@ -12,12 +13,12 @@ from minibert.cli.vectors import add_vector_arguments, make_extractor
 DESCRIPTION = """
 Prints the cosine similarity and the line, most similar first.
 """
-EXAMPLE = 'minibert similar model "how to sort a list" corpus/held_out.txt --layers -2'
+EXAMPLE = 'minibert similar tiny "how to sort a list" corpus/held_out.txt --layers -2'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert similar`."""
-    parser.add_argument("model", type=Path, help="folder of a model, or its name on the hub")
+    parser.add_argument("model", type=Path, help=MODEL_HELP)
     parser.add_argument("query", help="a text")
     parser.add_argument("file", type=Path, nargs="+", help="text files, one text per line")
     parser.add_argument(

@@ -17,7 +17,7 @@ EXAMPLE = 'minibert tokenize tokenizer "An unforgettable example." --offsets'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert tokenize`."""
-    parser.add_argument("tokenizer", type=Path, help="folder of a tokenizer or a model")
+    parser.add_argument("tokenizer", type=Path, help="folder of a tokenizer or a model, or tiny")
     add_text_arguments(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument(

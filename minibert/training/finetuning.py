@@ -90,9 +90,9 @@ class ModelSource:
     """The source of a model to fine-tune: a pre-trained checkpoint, or sizes of a new model.
 
     Args:
-        model: a folder or a name on the hub of a pre-trained model; None: a new model.
+        model: a pre-trained model, by a name that `models.hub.find_folder` finds; None: a new one.
         tokenizer: the folder of a new model's tokenizer; None: it is trained on the examples.
-        size: the preset of a new model; None: "tiny".
+        size: the preset of a new, untrained model; None: "tiny".
         max_length: in tokens; longer texts are cut. None: the positions of a pre-trained model, or
             64 of a new one.
         dropout: the dropout probability of hidden states and attention.

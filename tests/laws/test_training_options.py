@@ -45,7 +45,8 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
     "steps": (["--steps", 7], {"settings.steps": 7}),
     "minutes": (["--minutes", 3], {"settings.steps": 333}),
     "out": ({"out": "elsewhere"}, {"run": OTHER}),
-    "keep_checkpoints": None,  # see tests/cli
+    "dtype": None,  # see tests/cli
+    "keep_checkpoints": None,
     "resume": None,  # see test_resume
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 import minibert
 from minibert import BertConfig, BertForMaskedLM, BertModel, WordPieceTokenizer
 from minibert.functional import sinusoidal_positions
+from minibert.models.hub import checkpoint_folder
 
 pytestmark = [
     pytest.mark.parity,
@@ -219,6 +220,49 @@ def test_half_precision_and_shards_of_transformers_are_loaded(tmp_path, dtype, s
     model = BertForMaskedLM.from_pretrained(tmp_path / "half", strict=True)
     for name, tensor in hf.named_parameters():
         assert (model.params[name] == tensor.detach().float().numpy()).all(), name
+
+
+@pytest.mark.parametrize("name", ["BertModel", "BertForMaskedLM"])
+def test_transformers_opens_a_float16_checkpoint_of_minibert(tmp_path, name):
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    model = getattr(minibert, name)(BertConfig(**SIZES), seed=3)
+    model.save_pretrained(tmp_path / "ours", dtype="float16")
+    auto = getattr(transformers, AUTO[name])
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "ours")
+    assert config.dtype == torch.float16
+    hf = auto.from_pretrained(tmp_path / "ours", dtype="auto")
+    assert {tensor.dtype for tensor in hf.parameters()} == {torch.float16}
+    for key, tensor in hf.named_parameters():
+        assert (tensor.detach().numpy() == model.params[key].astype(np.float16)).all(), key
+    hf.save_pretrained(tmp_path / "theirs")
+    fields = [
+        json.loads((tmp_path / who / "config.json").read_text()) for who in ("ours", "theirs")
+    ]
+    assert [each["dtype"] for each in fields] == ["float16", "float16"]  # the same key
+    wide = auto.from_pretrained(tmp_path / "ours", dtype=torch.float32).eval()
+    back = getattr(minibert, name).from_pretrained(tmp_path / "ours", strict=True)
+    same_outputs(wide, back, batch_for(name))
+
+
+def test_transformers_opens_the_model_of_this_package():
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    folder = checkpoint_folder("tiny")
+    hf = transformers.AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32).eval()
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer = WordPieceTokenizer.from_pretrained("tiny")
+    texts = ["Return a copy of the [MASK] in lower case.", "Raises [MASK] if x is negative."]
+    batch = tokenizer.encode_batch(texts)
+    assert batch["input_ids"].tolist() == reference(texts, padding=True)["input_ids"]
+    with torch.no_grad():
+        theirs = hf(**tensors(batch)).logits.numpy()
+    mine = BertForMaskedLM.from_pretrained("tiny", strict=True)(**batch).logits
+    assert np.abs(mine - theirs)[batch["attention_mask"] == 1].max() <= 1e-4
 
 
 def test_checkpoint_folder_finds_a_hub_name_in_the_cache(tmp_path, monkeypatch):

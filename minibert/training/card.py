@@ -1,0 +1,259 @@
+"""Model cards: `README.md` in the folder of a run, as Hugging Face's hub shows it.
+
+A card states how the model was made (data, recipe, seed, versions), its scores next to those of the
+baselines, and how to load it. It contains no date, no path and no time, so a resumed run writes the
+same card as an uninterrupted one.
+
+`minibert pretrain`, `finetune` and `demo` write a card when a run is finished, after its model.
+Code that trains and saves a model itself calls `write_card`. The last line of a card is a checksum
+of the lines above it, by which `write_card` recognizes a card that was edited: it does not
+overwrite one. What no run knows, such as the license of the data, is added by hand.
+"""
+
+import json
+import logging
+import os
+import platform
+import shlex
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+import minibert
+from minibert.io.atomic import atomic_write
+from minibert.io.text import sanitize
+from minibert.models import PreTrained
+from minibert.objectives import MaskedLM
+from minibert.tasks.metrics import Metrics
+from minibert.training.loop import Settings
+
+log = logging.getLogger("minibert")
+
+CARD, OTHER_CARD = "README.md", "README.new.md"  # the second one beside an edited card
+MARK = "<!-- written by minibert, checksum "  # begins the last line
+CHECKSUMS = ("tokenizer", "data")  # fields of the settings
+THIS = "this model"  # in the table of scores
+MAX_NAMES = 5  # of files that are listed
+
+# What the hub calls a model's task, by the name of its class.
+PIPELINES = {
+    "BertForMaskedLM": "fill-mask",
+    "BertForPreTraining": "fill-mask",
+    "BertForSequenceClassification": "text-classification",
+    "BertForTokenClassification": "token-classification",
+    "BertForQuestionAnswering": "question-answering",
+    "BertForMultipleChoice": "multiple-choice",
+    "BertModel": "feature-extraction",
+}
+# The command that uses a model of a task; other tasks have none.
+COMMANDS = {
+    "fill-mask": 'minibert fill-mask {} "A [MASK] of words."',
+    "text-classification": 'minibert predict {} "Some text."',
+    "token-classification": 'minibert predict {} "Some text."',
+    "feature-extraction": 'minibert embed {} "Some text."',
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """The content of a model card.
+
+    Args:
+        model: the trained model.
+        settings: the settings of the run; checksums of data and tokenizer are part of the data.
+        data: the texts of the run by their role, such as `{"training texts": "a.tsv: 90 texts"}`.
+        scores: the scores on held-out texts by model, that of the run first, then the baselines.
+        recipe: further settings by name.
+    """
+
+    model: PreTrained
+    settings: Settings
+    data: Mapping[str, str]
+    scores: Mapping[str, str]
+    recipe: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of_pretraining(
+        cls,
+        model: PreTrained,
+        settings: Settings,
+        data: Mapping[str, str],
+        objective: MaskedLM,
+    ) -> Self:
+        """Return the card of a pre-trained model.
+
+        Args:
+            model, settings, data: as in `Card`.
+            objective: the objective of the run, with held-out sequences; its latest evaluation is
+                that of the trained model.
+        """
+        scores = {THIS: str(objective.result()), "unigram baseline": str(objective.baseline)}
+        return cls(model, settings, data, scores, {"optimizer": "AdamW"})
+
+    @classmethod
+    def of_finetuning(
+        cls,
+        model: PreTrained,
+        settings: Settings,
+        data: Mapping[str, str],
+        metrics: Metrics,
+        others: Mapping[str, Metrics],
+        recipe: Mapping[str, object],
+    ) -> Self:
+        """Return the card of a fine-tuned model.
+
+        Args:
+            model, settings, data, recipe: as in `Card`.
+            metrics: the metrics of the model on the held-out texts; they name the trivial baseline.
+            others: the metrics of baselines and other models on the same texts, by name.
+        """
+        trivial, _, value = metrics.trivial_baseline().partition(": ")
+        scores = {THIS: str(metrics), trivial: value}
+        scores |= {name: str(each) for name, each in others.items()}
+        return cls(model, settings, data, scores, {**recipe, "optimizer": "AdamW"})
+
+    def text(self, name: str | os.PathLike[str]) -> str:
+        """Return the card in Markdown with a YAML header (str).
+
+        Args:
+            name (str or path): the model's folder, whose last part names the model.
+        """
+        title = sanitize(Path(name).resolve().name) or "model"
+        data = {**self.data, **self._checksums()}
+        lines = [
+            *self._header(),
+            f"# {title}",
+            "",
+            self._architecture(),
+            *_section("Use", self._usage(title)),
+            *_section("Data", _table(("part", "content"), data)),
+            *_section("Recipe", _table(("setting", "value"), self._recipe())),
+            *_section("Scores", _table(("model", "held-out texts"), self.scores)),
+            *_section("Versions", [_versions()]),
+        ]
+        body = "\n".join(lines) + "\n\n"
+        return f"{body}{MARK}{_checksum(body)} -->\n"
+
+    @property
+    def _pipeline(self) -> str | None:
+        names = [kind.__name__ for kind in type(self.model).__mro__]
+        return next((PIPELINES[name] for name in names if name in PIPELINES), None)
+
+    def _header(self) -> list[str]:
+        task = [f"pipeline_tag: {self._pipeline}"] if self._pipeline else []
+        return ["---", "library_name: minibert", *task, "tags:", "- bert", "---", ""]
+
+    def _architecture(self) -> str:
+        config = self.model.config
+        return (
+            f"`{type(self.model).__name__}`: {config.num_hidden_layers} layers, hidden size "
+            f"{config.hidden_size}, {config.num_attention_heads} heads, feed-forward size "
+            f"{config.intermediate_size}, {config.vocab_size:,} tokens, at most "
+            f"{config.max_position_embeddings} of them in a text; "
+            f"{self.model.params.vector.size:,} parameters."
+        )
+
+    def _usage(self, name: str) -> list[str]:
+        """Return a command and code that load the model; a caller's own parts are arguments."""
+        kind, quoted = type(self.model).__name__, json.dumps(name, ensure_ascii=False)
+        parts = self.model.parts.names()
+        arguments = ", ".join([quoted, *(f"{part}={made}" for part, made in parts.items())])
+        command = COMMANDS.get(self._pipeline or "")
+        shell = ["```sh", command.format(shlex.quote(name)), "```", ""] if command else []
+        lines = [
+            *([] if parts else shell),
+            "```python",
+            f"from minibert import {kind}, WordPieceTokenizer",
+            "",
+            f"model = {kind}.from_pretrained({arguments})",
+            f"tokenizer = WordPieceTokenizer.from_pretrained({quoted})",
+            "```",
+        ]
+        return lines if parts else [*lines, "", "`transformers` opens the folder, too."]
+
+    def _checksums(self) -> dict[str, str]:
+        values = {f"checksum of the {name}": getattr(self.settings, name) for name in CHECKSUMS}
+        return {name: f"`{value}`" for name, value in values.items() if value}
+
+    def _recipe(self) -> dict[str, object]:
+        """Return the settings that decide the run's numbers, by their names."""
+        config, left_out = self.model.config, {*self.settings.free, *CHECKSUMS}
+        stated = {
+            one.name.replace("_", " "): getattr(self.settings, one.name)
+            for one in fields(self.settings)
+            if one.name not in left_out
+        }
+        dropout = {
+            "dropout of hidden states": config.hidden_dropout_prob,
+            "dropout of attention weights": config.attention_probs_dropout_prob,
+        }
+        recipe = {**self.recipe, **stated, **dropout}
+        return {name: value for name, value in recipe.items() if value is not None}
+
+
+def write_card(folder: str | os.PathLike[str], text: str) -> None:
+    """Write a card to a model's folder, but never over a card that was edited.
+
+    In that case the new card is written beside it, as `README.new.md`, and a warning names both.
+
+    Args:
+        folder (path): the folder of the model.
+        text (str): the card, as `Card.text` returns it.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    path = Path(folder) / CARD
+    if path.exists() and not is_generated(path.read_text("utf-8", errors="replace")):
+        other = path.with_name(OTHER_CARD)
+        log.warning("%s was edited and stays unchanged; the card of this run is %s", path, other)
+        path = other
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, "utf-8", newline="\n")
+
+
+def is_generated(text: str) -> bool:
+    """Return whether a card is unchanged since `Card.text` made it (bool)."""
+    body, mark, end = text.rpartition(MARK)
+    return bool(mark) and end == f"{_checksum(body)} -->\n"
+
+
+def describe_files(paths: Iterable[str | os.PathLike[str]]) -> str:
+    """Return the names of files without their folders, as text (str).
+
+    >>> describe_files(["texts/a.txt", "-"])
+    'a.txt, standard input'
+    """
+    names = ["standard input" if str(path) == "-" else Path(path).name for path in paths]
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more:,} more files" if more > 0 else "")
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    return ["", f"## {title}", "", *lines]
+
+
+def _table(header: tuple[str, str], entries: Mapping[str, object]) -> list[str]:
+    """Return the lines of a table of names and values."""
+    pairs = [header, ("---", "---"), *entries.items()]
+    return [f"| {_cell(name)} | {_cell(value)} |" for name, value in pairs]
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else sanitize(value)
+    return text.replace("|", "\\|")
+
+
+def _versions() -> str:
+    return (
+        f"minibert {minibert.__version__}, NumPy {np.__version__}, "
+        f"Python {platform.python_version()}."
+    )
+
+
+def _checksum(body: str) -> str:
+    return f"{zlib.crc32(body.encode()):08x}"

@@ -1,0 +1,125 @@
+"""Model cards: their content, and cards that were edited."""
+
+import logging
+import platform
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import minibert
+from examples.pre_norm import pre_norm
+from minibert import BertForMaskedLM, BertForSequenceClassification
+from minibert.tasks.metrics import ClassificationMetrics
+from minibert.testing.cases.examples import CONFIG
+from minibert.training import FineTuning, Settings
+from minibert.training.card import Card, describe_files, is_generated, write_card
+
+SETTINGS = Settings(steps=1200, learning_rate=2e-3, seed=7, tokenizer="abc", data="3-def", keep=9)
+DATA = {"training text": "corpus.txt: 90 documents, 1,234 tokens"}
+SCORES = {"this model": "loss 3.210, accuracy 40.0%", "unigram baseline": "loss 6.100"}
+
+
+def card(model=None, **changes):
+    made = Card(model or BertForMaskedLM(CONFIG), SETTINGS, DATA, SCORES, {"optimizer": "AdamW"})
+    return replace(made, **changes)
+
+
+def entries(text):
+    """Return the rows of all tables of a card (dict)."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {name: value for name, value in rows if name != "---"}
+
+
+def test_a_card_states_data_recipe_seed_versions_and_scores():
+    text = card().text("runs/my model")
+    assert text == card().text("elsewhere/my model")
+    header, body = text.removeprefix("---\n").split("\n---\n")
+    assert header.splitlines() == [
+        "library_name: minibert", "pipeline_tag: fill-mask", "tags:", "- bert",
+    ]  # fmt: skip
+    found = entries(body)
+    expected = {
+        **DATA, **SCORES, "checksum of the data": "`3-def`", "checksum of the tokenizer": "`abc`",
+        "steps": "1200", "learning rate": "0.002", "batch size": "32", "seed": "7",
+        "optimizer": "AdamW", "warmup": "0.1", "clip": "1",
+        "dropout of hidden states": f"{CONFIG.hidden_dropout_prob:g}",
+    }  # fmt: skip
+    assert found | expected == found
+    assert not {"keep", "save every", "evaluate every"} & {*found}  # no number depends on them
+    assert f"minibert {minibert.__version__}, NumPy {np.__version__}, " in body
+    assert f"Python {platform.python_version()}." in body
+    assert "\n# my model\n" in body
+    assert "minibert fill-mask 'my model' " in body
+    assert 'BertForMaskedLM.from_pretrained("my model")' in body
+    assert "`transformers` opens the folder, too." in body
+    assert not re.search(r"20\d\d-\d\d", body)
+
+
+def test_a_card_of_finetuning_names_the_trivial_baseline_and_the_others():
+    settings = FineTuning(steps=5, freeze=1, patience=None, evaluate_every=3)
+    metrics, other = (
+        ClassificationMetrics(["a", "b"], np.array(table))
+        for table in ([[3, 1], [0, 2]], [[4, 0], [2, 0]])
+    )
+    made = Card.of_finetuning(
+        BertForSequenceClassification(CONFIG), settings, {}, metrics, {"TF-IDF": other},
+        {"task": "classification"},
+    )  # fmt: skip
+    found = entries(made.text("x"))
+    assert found["this model"] == str(metrics)
+    assert found["always the commonest class"] == "66.7%"
+    assert found["TF-IDF"] == str(other)
+    assert (found["task"], found["freeze"], found["evaluate every"]) == ("classification", "1", "3")
+    assert "patience" not in found
+    assert "pipeline_tag: text-classification" in made.text("x")
+    assert "minibert predict x " in made.text("x")
+
+
+def test_names_stay_in_their_cells_and_lines():
+    text = card(data={"a|b": "x\ny.txt: 3 texts"}).text("a\nb")
+    assert "| a\\|b | x\\ny.txt: 3 texts |" in text
+    assert "\n# a\\nb\n" in text
+
+
+def test_a_card_of_a_model_with_parts_of_a_caller_names_them():
+    text = card(BertForMaskedLM(CONFIG, block=pre_norm)).text("x")
+    assert 'from_pretrained("x", block=pre_norm)' in text
+    assert "transformers" not in text
+    assert "minibert fill-mask" not in text
+
+
+def test_files_are_listed_without_folders():
+    assert describe_files(["/home/me/a.txt"]) == "a.txt"
+    many = describe_files(f"x/{i}.txt" for i in range(9))
+    assert many == "0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more files"
+
+
+def test_a_card_is_written_again_unless_it_was_edited(tmp_path, caplog):
+    first, second = card().text("x"), card(scores={"this model": "loss 1"}).text("x")
+    assert is_generated(first)
+    assert is_generated(second)
+    write_card(tmp_path, first)
+    write_card(tmp_path, second)
+    path = tmp_path / "README.md"
+    assert path.read_text("utf-8") == second
+    for edited in (second.replace("loss 1", "loss 0"), second + "More.\n", "Mine.\n", ""):
+        path.write_text(edited, "utf-8")
+        assert not is_generated(edited)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            write_card(tmp_path, first)
+        assert path.read_text("utf-8") == edited
+        assert (tmp_path / "README.new.md").read_text("utf-8") == first
+        assert "README.md was edited and stays unchanged" in caplog.text
+    path.write_bytes(b"\xff")
+    write_card(tmp_path, second)
+    assert path.read_bytes() == b"\xff"
+
+
+@pytest.mark.parametrize("kind", ["BertForNextSentencePrediction", "BertForMultipleChoice"])
+def test_a_card_of_a_model_without_a_command_has_the_code(kind):
+    text = card(getattr(minibert, kind)(CONFIG)).text("x")
+    assert f"from minibert import {kind}, WordPieceTokenizer" in text
+    assert "```sh" not in text
