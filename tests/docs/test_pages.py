@@ -1,5 +1,6 @@
 """The pages of `docs/`: code runs, output and numbers are true, links lead somewhere."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def anchors(text):
 )
 def test_output_is_what_the_code_prints(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # A command of another test may have left its handler, which prints.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     page = path.read_text("utf-8")
     assert pages.refreshed(page, str(path)) == page
 
