@@ -155,7 +155,7 @@ def test_platforms_names_every_file_that_uses_posix():
     sources = {relative(path): path.read_text("utf-8") for path in python_files(PACKAGE)}
     users = {name for name, source in sources.items() if any(word in source for word in POSIX)}
     assert users <= set(named_files(PAGES["docs/platforms.md"]))
-    assert len(users) == 5
+    assert len(users) >= 5
     assert [name for name, text in sources.items() if any(w in text for w in UNGUARDED)] == []
 
 
