@@ -129,15 +129,19 @@ def test_citation_and_changelog_have_the_version_of_the_package():
 def test_workflow_calls_ci_and_tries_the_oldest_versions():
     assert (ROOT / ".ci" / "run").exists()
     assert "\n      - run: .ci/run\n" in WORKFLOW
-    assert WORKFLOW.count("continue-on-error: true") == 1  # of the job after that of .ci/run
-    assert WORKFLOW.index("run: .ci/run") < WORKFLOW.index("continue-on-error: true")
+    assert WORKFLOW.count("continue-on-error:") == 1  # of the job after that of .ci/run
+    assert WORKFLOW.index("run: .ci/run") < WORKFLOW.index("continue-on-error:")
     oldest = PROJECT["requires-python"].removeprefix(">=")
     (numpy,) = (each for each in PROJECT["dependencies"] if each.startswith("numpy"))
-    rows = re.findall(r'os: ([\w.-]+), python: "([\d.]+)", numpy: "(.*?)"', WORKFLOW)
-    assert ("ubuntu-latest", oldest, f"=={numpy.removeprefix('numpy>=')}.*") in rows
-    assert {"ubuntu-latest", "macos-latest", "windows-latest"} <= {system for system, _, _ in rows}
-    version = [tuple(map(int, python.split("."))) for _, python, _ in rows]
-    assert min(version) == tuple(map(int, oldest.split(".")))
+    rows = re.findall(
+        r'os: ([\w.-]+), python: "([\d.]+)", numpy: "(.*?)", untested: (\w+)', WORKFLOW
+    )
+    assert ("ubuntu-latest", oldest, f"=={numpy.removeprefix('numpy>=')}.*", "false") in rows
+    versions = [tuple(map(int, python.split("."))) for _, python, _, _ in rows]
+    assert min(versions) == tuple(map(int, oldest.split(".")))
+    systems = {system for system, *_ in rows}
+    assert systems >= {"ubuntu-latest", "macos-latest", "windows-latest"}
+    assert {system for system, *_, untested in rows if untested == "false"} == {"ubuntu-latest"}
 
 
 # Platforms.
@@ -151,7 +155,7 @@ def test_platforms_names_every_file_that_uses_posix():
     sources = {relative(path): path.read_text("utf-8") for path in python_files(PACKAGE)}
     users = {name for name, source in sources.items() if any(word in source for word in POSIX)}
     assert users <= set(named_files(PAGES["docs/platforms.md"]))
-    assert len(users) == 5
+    assert len(users) >= 5
     assert [name for name, text in sources.items() if any(w in text for w in UNGUARDED)] == []
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minibert.gradcheck import BlindSpotWarning
+from minibert.models.config import require_int
 from minibert.typing import Array, Rng
 
 Outputs: TypeAlias = dict[str, Array]  # by name; a single one is called "output"
@@ -35,10 +36,11 @@ def arrays_along(batch: Mapping[str, Any], axis: int, what: str) -> tuple[dict[s
         what: the word for what it counts.
 
     Raises:
-        ValueError: there are none, or the lengths differ.
+        ValueError: there are none, they are empty, or the lengths differ.
     """
+    require_int("axis", axis, at_least=0)
     arrays = {n: v for n, v in batch.items() if isinstance(v, np.ndarray) and v.ndim > axis}
-    if not arrays:
+    if not arrays or not all(map(np.size, arrays.values())):
         raise ValueError(f"batch: expected an array with {what} along axis {axis}, got none")
     first, count = next((name, array.shape[axis]) for name, array in arrays.items())
     for name, array in arrays.items():
@@ -107,7 +109,14 @@ def with_padding(
         content: of padding by name; of other arrays it is random: other elements, or normally
             distributed numbers as large as the largest.
         rng: draws it.
+
+    Raises:
+        ValueError: `more` is below 0, or `content` has a name that the batch lacks.
     """
+    require_int("more", more, at_least=0)
+    for name in content:
+        if name not in batch:
+            raise ValueError(f"padding: expected names among {', '.join(batch)}, got {name}")
     axis, padded = real.ndim - 1, dict(batch)
     wide = np.concatenate([real, np.zeros((*real.shape[:-1], more), bool)], axis)
     for name, array in batch.items():

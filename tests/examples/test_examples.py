@@ -19,6 +19,11 @@ from examples.shared_layers import factorised, shared
 from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 from minibert.gradcheck import away_from_initial, check_model, check_objective
 from minibert.parameters import Parameters
+from minibert.testing import (
+    assert_batch_invariant,
+    assert_deterministic,
+    assert_padding_invariant,
+)
 from minibert.training import AdamW, Engine, split_batch
 
 FOLDER = Path(examples.__file__).parent
@@ -88,6 +93,20 @@ def test_composition_has_the_same_loss_in_training_and_prediction(name):
     model32 = model.astype(np.float32)
     loss, _ = model32.loss_and_grads(BATCH, LABELS)
     assert model32(**BATCH, labels=LABELS).loss == pytest.approx(loss, rel=1e-6)
+
+
+@each_composition
+def test_composition_is_independent_of_padding_neighbours_and_earlier_calls(name):
+    model = model_of(name)
+    assert_padding_invariant(model, BATCH)
+    assert_padding_invariant(model, BATCH, more=0, tolerance=0)
+    assert_batch_invariant(model, BATCH)
+
+    def trained(rng, **batch):
+        loss, grads = model.loss_and_grads(batch, LABELS, rng)
+        return {"loss": loss, **grads}
+
+    assert_deterministic(trained, {**BATCH, "rng": np.random.default_rng(0)})
 
 
 @each_composition
