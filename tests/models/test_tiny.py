@@ -77,7 +77,8 @@ def test_the_name_is_found_from_any_folder_and_a_folder_takes_precedence(tmp_pat
 
 def test_a_package_without_the_files_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("minibert.models.hub.PRETRAINED", tmp_path / "package.zip")
-    with pytest.raises(FileNotFoundError, match=r"package.zip/tiny: no such folder; install mini"):
+    expected = r"package.zip/tiny: no such folder; install minibert as unpacked files"
+    with pytest.raises(FileNotFoundError, match=expected):
         checkpoint_folder("tiny")
 
 
