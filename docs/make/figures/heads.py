@@ -1,23 +1,29 @@
 """The figure of chapter 7: splitting and merging heads, and the joined product."""
 
+from collections.abc import Sequence
+
 from docs.make.svg import Drawing
 
 T, D, K = 3, 4, 2  # the sizes of the drawing
 H = D // K
 CELL, UNIT = 26, 13  # pixels of a numbered cell, and of a cell of the joined product
 KINDS = ("accent", "warm")  # of the heads
+NUMBERS = [str(i) for i in range(T * D)]
+OUTPUTS = "abcdefghijkl"  # other labels, because attention changes the numbers
 ROLES = (("query", "accent"), ("key", "warm"), ("value", "box"))
 
 
-def numbered(drawing: Drawing, x: float, y: float, heads: tuple[int, ...]) -> None:
-    """Draw these heads' numbers of all tokens, side by side, coloured by head."""
+def labelled(
+    drawing: Drawing, x: float, y: float, heads: tuple[int, ...], labels: Sequence[str] = NUMBERS
+) -> None:
+    """Draw these heads' cells of all tokens, side by side, coloured by head."""
     for t in range(T):
         for column in range(H * len(heads)):
             head = heads[column // H]
             left, top = x + CELL * column, y + CELL * t
             drawing.rectangle(left, top, CELL, CELL, KINDS[head])
-            number = str(t * D + head * H + column % H)
-            drawing.text(left + CELL / 2, top + CELL / 2 + 4, number, "", "middle")
+            label = labels[t * D + head * H + column % H]
+            drawing.text(left + CELL / 2, top + CELL / 2 + 4, label, "", "middle")
 
 
 def cells(drawing: Drawing, x: float, y: float, shape: tuple[int, int], kind: str) -> None:
@@ -29,21 +35,21 @@ def cells(drawing: Drawing, x: float, y: float, shape: tuple[int, int], kind: st
 
 def moves(drawing: Drawing) -> None:
     """Draw the split and the merge of three tokens of four numbers."""
-    numbered(drawing, 40, 86, (0, 1))
+    labelled(drawing, 40, 86, (0, 1))
     drawing.text(92, 78, "(T, D)", "small", "middle")
     drawing.arrow((154, 125), (206, 125))
     drawing.text(180, 116, "split", "small", "middle")
-    numbered(drawing, 220, 60, (0,))
-    numbered(drawing, 220, 154, (1,))
+    labelled(drawing, 220, 60, (0,))
+    labelled(drawing, 220, 154, (1,))
     drawing.text(246, 52, "(K, T, H)", "small", "middle")
     for y, words in ((99, "attention of head 0"), (193, "attention of head 1")):
         drawing.arrow((282, y), (404, y))
         drawing.text(340, y - 9, words, "small", "middle")
-    numbered(drawing, 416, 60, (0,))
-    numbered(drawing, 416, 154, (1,))
+    labelled(drawing, 416, 60, (0,), OUTPUTS)
+    labelled(drawing, 416, 154, (1,), OUTPUTS)
     drawing.arrow((478, 125), (524, 125))
     drawing.text(501, 116, "merge", "small", "middle")
-    numbered(drawing, 532, 86, (0, 1))
+    labelled(drawing, 532, 86, (0, 1), OUTPUTS)
     drawing.text(584, 78, "(T, D)", "small", "middle")
 
 
