@@ -88,6 +88,16 @@ def test_every_kind_of_output_is_compared():
         assert_padding_invariant(lambda x, mask: (x, x.sum(axis=1)), PADDED, mask="mask")
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_integers_that_are_the_same_float_differ(dtype):
+    def numbered(x):
+        return np.array([2**60 + len(x)] * len(x), dtype)
+
+    with violation("output: expected .* at sequence 0, got .* alone; the difference is 1.0e"):
+        assert_batch_invariant(numbered, {"x": X})
+    assert_batch_invariant(lambda x: np.full(len(x), 2**60 + 1, dtype), {"x": X})
+
+
 def without_mask(x, mask):
     return attention(x, np.ones_like(mask))
 
