@@ -76,7 +76,8 @@ class Functions:
         except FileNotFoundError:
             raise Wrong("no such file; `minibert exercises` writes it") from None
         except SyntaxError as error:
-            raise Wrong(f"line {error.lineno}: {type(error).__name__}: {error.msg}") from None
+            place = f"line {error.lineno}: " if error.lineno else ""  # a NUL byte has none
+            raise Wrong(f"{place}{type(error).__name__}: {error.msg}") from None
         self._title = str(self._names.get("__doc__") or "").split("\n")[0]
 
     def __getattr__(self, name: str) -> Any:
@@ -134,7 +135,7 @@ def verdict(path: Path, test: Callable[[Functions], None]) -> str | None:
         return f"{path.name}: {error}"
     except Flaky:
         return f"{path.name}: two calls with the same inputs gave different results"
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # `exit()` ends the function, not the tests
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         if not lines:  # not the learner's error

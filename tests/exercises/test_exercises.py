@@ -101,6 +101,12 @@ def test_files_that_cannot_be_graded_get_one_line(tmp_path):
     assert failure(name, path).startswith(f"{name}.py: line 1: SyntaxError: ")
     path.write_text("x = 1 / 0\n")
     assert failure(name, path) == f"{name}.py:1: ZeroDivisionError: division by zero"
+    path.write_text("import sys\nsys.exit('done')\n")
+    assert failure(name, path) == f"{name}.py:2: SystemExit: done"
+    path.write_text("def linear_forward(x, weight, bias):\n    exit()\n")
+    assert failure(name, path) == f"{name}.py:2: SystemExit: None"
+    path.write_text("x = '\0'\n")
+    assert failure(name, path).startswith(f"{name}.py: SyntaxError: source code ")
     path.write_text("def linear(x, weight, bias):\n    return x\n")
     assert failure(name, path) == f"{name}.py: expected a function linear_forward, found none"
     path.write_text("def linear_forward(x, weight, bias):\n    return [1.0]\n")

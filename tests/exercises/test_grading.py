@@ -32,7 +32,7 @@ def message(got, expected, **options):
     ],
 )
 def test_a_hint_follows_from_the_structure_of_the_error(got, expected, hint):
-    assert f"\nHint: {hint}" in message(got, expected) or hint in message(got, expected)
+    assert hint in message(got, expected).split("\nHint: ")[1]
 
 
 def test_an_error_without_structure_has_no_hint():
