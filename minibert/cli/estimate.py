@@ -168,8 +168,9 @@ def _time(step: TrainingStep, timing: Timing, steps: int | None) -> Iterator[str
     if small == step:
         yield f"The time is the median of {how}, after one that does not count."
     else:
+        sequences = _counted(small.batch_size, "sequence")
         yield (
-            f"The time is extrapolated by the FLOPs from {how}, of {_counted(small.batch_size, 'sequence')} in "
+            f"The time is extrapolated by the FLOPs from {how}, of {sequences} in "
             f"a model of {small.config.num_hidden_layers} such blocks and "
             f"a vocabulary of {small.config.vocab_size:,} tokens."
         )

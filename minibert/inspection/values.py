@@ -208,7 +208,7 @@ def _choose_labels(
         chosen = [ids[t] for t in places]
     if not places:
         raise ValueError(
-            "values: expected a text with a token that is not special, got none; its id is the label"
+            "values: expected a text with a token that is not special, whose id is the label"
         )
     targets = np.full((1, len(ids)), IGNORED)
     targets[0, places] = chosen

@@ -335,6 +335,6 @@ def test_what_is_too_large_or_has_no_such_loss_is_refused_in_one_line():
     )
     refused(r"label: expected 2 tokens, one for each \[MASK\], got 1", model, TEXT, label="cat")
     refused("label: expected a token of the vocabulary, got 'dog'", model, TEXT, label="a dog")
-    refused("values: expected a text with a token that is not special, got none", model, "")
+    refused("values: expected a text with a token that is not special, whose id", model, "")
     refused("label: expected one of dry, wet, ice, got 'hot'",
             made(m.BertForSequenceClassification), label="hot")  # fmt: skip
