@@ -126,7 +126,9 @@ def with_padding(
         if name in content:
             new = np.full(shape, content[name])
         elif array.dtype.kind == "f":
-            new = rng.normal(0, np.abs(array[np.isfinite(array)]).max(initial=1), shape)
+            largest = np.abs(array[np.isfinite(array)]).max(initial=1)
+            limit = np.finfo(array.dtype).max  # the content is finite in the array's dtype
+            new = rng.normal(0, largest, shape).clip(-limit, limit)
         else:
             new = rng.choice(array.ravel(), shape)  # for example ids, which stay valid
         padded[name] = new.astype(array.dtype)
