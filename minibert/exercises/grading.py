@@ -241,7 +241,8 @@ def difference(got: Any, expected: Any, name: str) -> str:
         return f"{name}: expected {expected!r}, got {got!r}"
     if not is_numeric(got):
         kind = "an array" if np.ndim(expected) else "a number"
-        return f"{name}: expected {kind}, got {type(got).__name__}"
+        dtype = f" of {got.dtype}" if isinstance(got, np.ndarray) else ""
+        return f"{name}: expected {kind}, got {type(got).__name__}{dtype}"
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     if got.shape != expected.shape:
         return f"{name}: expected the shape {expected.shape}, got {got.shape}"

@@ -39,6 +39,9 @@ def test_an_error_without_structure_has_no_hint():
     noise = np.random.default_rng(1).normal(size=(3, 4))
     assert "Hint" not in message(RIGHT + noise, RIGHT)
     assert "expected the shape (3, 4), got (3, 3)" in message(SQUARE, RIGHT)
+    for dtype in (object, complex):
+        expected = f"expected an array, got ndarray of {np.dtype(dtype)}"
+        assert expected in message(RIGHT.astype(dtype), RIGHT)
 
 
 def test_a_named_mistake_precedes_the_structure_unless_it_is_right_for_this_input():
