@@ -220,7 +220,10 @@ def _hint(hint):
 def same(one: Any, other: Any) -> bool:
     """Return whether two results are equal (bool): numbers to the rounding error."""
     if not is_numeric(other):
-        return bool((one.tolist() if isinstance(one, np.ndarray) else one) == other)
+        try:
+            return bool((one.tolist() if isinstance(one, np.ndarray) else one) == other)
+        except ValueError:  # a list of arrays has no truth value
+            return False
     if not is_numeric(one) or np.shape(one) != np.shape(other):
         return False
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)

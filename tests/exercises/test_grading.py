@@ -64,6 +64,8 @@ def test_rounding_errors_and_nan_are_equal_and_other_types_are_compared():
     assert same(["a"], ["a"])
     assert not same(np.array(["b"]), ["a"])
     assert not same(["a"], RIGHT)
+    assert not same([RIGHT], ["a"])
+    assert "expected ['a'], got [array([1., 1.])]" in message([np.ones(2)], ["a"])
 
 
 def test_several_results_are_a_tuple():
