@@ -222,7 +222,7 @@ def same(one: Any, other: Any) -> bool:
     if not is_numeric(other):
         try:
             return bool((one.tolist() if isinstance(one, np.ndarray) else one) == other)
-        except ValueError:  # a list of arrays has no truth value
+        except ValueError:  # arrays in a list are ambiguous in a condition
             return False
     if not is_numeric(one) or np.shape(one) != np.shape(other):
         return False
