@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from minibert.cli.arguments import add_model_arguments, add_shard_arguments
+from minibert.cli.arguments import MODEL_HELP, add_model_arguments, add_shard_arguments
 from minibert.inspection.estimate import (
     Timing,
     TrainingStep,
@@ -38,9 +38,7 @@ EXAMPLE = "minibert estimate --size mini --length 128 --batch-size 32"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert estimate`."""
-    parser.add_argument(
-        "--model", help="folder of a model, its name on the hub, or minilm: use its sizes"
-    )
+    parser.add_argument("--model", help=f"{MODEL_HELP}: use its sizes")
     add_model_arguments(parser, dropout=0.0, length=LENGTH)
     parser.add_argument(
         "--vocab-size",
@@ -136,7 +134,7 @@ def _sizes(step: TrainingStep) -> Iterator[str]:
     )
     task = f"{step.classes} classes" if step.classes else f"{step.read} of them masked"
     yield (
-        f"step: {step.batch_size} sequences of {step.length} tokens, {task}; "
+        f"step: {_counted(step.batch_size, 'sequence')} of {step.length} tokens, {task}; "
         f"{_counted(step.shards, 'shard')}, {step.at_once} at once"
     )
     yield ""
@@ -147,7 +145,7 @@ def _sizes(step: TrainingStep) -> Iterator[str]:
     yield ""
     yield _row("memory, besides Python and NumPy", _mib(memory.total))
     yield _row("  parameters", _mib(memory.parameters))
-    yield _row(f"  gradients, {memory.buffers} buffers", _mib(memory.gradients))
+    yield _row(f"  gradients, {_counted(memory.buffers, 'buffer')}", _mib(memory.gradients))
     yield _row("  AdamW's moments", _mib(memory.moments))
     yield _row(f"  activations of {_counted(step.at_once, 'shard')}", _mib(memory.activations))
     yield ""
@@ -170,8 +168,9 @@ def _time(step: TrainingStep, timing: Timing, steps: int | None) -> Iterator[str
     if small == step:
         yield f"The time is the median of {how}, after one that does not count."
     else:
+        sequences = _counted(small.batch_size, "sequence")
         yield (
-            f"The time is extrapolated by the FLOPs from {how}, of {small.batch_size} sequences in "
+            f"The time is extrapolated by the FLOPs from {how}, of {sequences} in "
             f"a model of {small.config.num_hidden_layers} such blocks and "
             f"a vocabulary of {small.config.vocab_size:,} tokens."
         )

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import shlex
 from pathlib import Path
 
 from minibert.exercises import write_exercises
@@ -32,4 +33,4 @@ def run(options: argparse.Namespace) -> None:
         raise ModuleNotFoundError(f"the exercises need {names}: the extra minibert[test]")
     exercises = write_exercises(options.dir)
     print(f"{options.dir}: {len(exercises)} exercises, the first is {exercises[0].path}")
-    print(f"Grade them: pytest {options.dir}")
+    print(f"Grade them: pytest {shlex.quote(str(options.dir))}")

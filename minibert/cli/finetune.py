@@ -336,7 +336,8 @@ def _make_card(
         baseline (tuple): name and metrics of the baseline; None without one.
     """
     file = describe_files([options.file])
-    share = f"{options.dev_share:.0%} of {file}, chosen with the split seed {options.split_seed}"
+    share = f"{100 * options.dev_share:g}% of {file}"
+    share += f", chosen with the split seed {options.split_seed}"
     evaluated = describe_files([options.dev]) if options.dev else share
     data = {
         "training texts": f"{file}: {len(run.examples):,} texts",
@@ -349,7 +350,7 @@ def _make_card(
     start = "new weights"
     if options.model:
         folder = Path(options.model)
-        start = folder.name if folder.exists() else options.model
+        start = folder.resolve().name if folder.exists() else options.model
     return Card.of_finetuning(
         run.model,
         run.settings,

@@ -200,7 +200,7 @@ def _save(
     result = objective.result()
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out, dtype=options.dtype)
-    if options.dtype:  # the metrics of the weights in the file, which are rounded
+    if options.dtype == "float16":  # the metrics of the weights in the file, which are rounded
         model.params.vector[:] = model.params.vector.astype(options.dtype)
         objective.latest = result = objective.metrics()
     card = Card.of_pretraining(model, settings, data, objective)

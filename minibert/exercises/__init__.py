@@ -7,12 +7,14 @@ right one and names the mistake. The tests need pytest and Hypothesis (extra: te
 
 import ast
 import os
+import shlex
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from minibert.io.atomic import atomic_dir
+from minibert.io.atomic import atomic_dir, remove
 from minibert.io.locks import ensure_writable
 
 __all__ = ["FILES", "Exercise", "read_exercises", "write_exercises"]
@@ -99,19 +101,33 @@ def write_exercises(folder: str | os.PathLike[str]) -> list[Exercise]:
     folder = Path(folder)
     _require_empty(folder)
     ensure_writable(folder)
-    # An empty folder is filled, not replaced, because it may be the shell's current one.
-    with nullcontext(folder) if folder.exists() else atomic_dir(folder) as temporary:
+    with _filled(folder) if folder.exists() else atomic_dir(folder) as temporary:
         for exercise in read_exercises():
             for path in (exercise.path, exercise.path.with_name(f"test_{exercise.path.name}")):
                 shutil.copyfile(path, temporary / path.name)
         written = read_exercises(temporary)
         rows = [f"| {chapter} | `{path.name}` | {title} |" for path, chapter, title in written]
-        readme = README.format(name=folder.name or ".", rows="\n".join(rows))
+        name = shlex.quote(folder.name or ".")
+        readme = README.format(name=name, rows="\n".join(rows))
         for name, text in (
             ("README.md", readme), ("pytest.ini", SETTINGS), ("conftest.py", CONFTEST)
         ):  # fmt: skip
             (temporary / name).write_text(text, encoding="utf-8")
     return [exercise._replace(path=folder / exercise.path.name) for exercise in written]
+
+
+@contextmanager
+def _filled(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, and empty it again after an error.
+
+    It is not replaced by another one, because it may be the shell's current folder.
+    """
+    try:
+        yield folder
+    except BaseException:
+        for path in list(folder.iterdir()):
+            remove(path)
+        raise
 
 
 def _require_empty(folder):

@@ -76,7 +76,8 @@ class Functions:
         except FileNotFoundError:
             raise Wrong("no such file; `minibert exercises` writes it") from None
         except SyntaxError as error:
-            raise Wrong(f"line {error.lineno}: {type(error).__name__}: {error.msg}") from None
+            place = f"line {error.lineno}: " if error.lineno else ""  # a NUL byte has none
+            raise Wrong(f"{place}{type(error).__name__}: {error.msg}") from None
         self._title = str(self._names.get("__doc__") or "").split("\n")[0]
 
     def __getattr__(self, name: str) -> Any:
@@ -134,7 +135,7 @@ def verdict(path: Path, test: Callable[[Functions], None]) -> str | None:
         return f"{path.name}: {error}"
     except Flaky:
         return f"{path.name}: two calls with the same inputs gave different results"
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # `exit()` ends the function, not the tests
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         if not lines:  # not the learner's error
@@ -219,7 +220,10 @@ def _hint(hint):
 def same(one: Any, other: Any) -> bool:
     """Return whether two results are equal (bool): numbers to the rounding error."""
     if not is_numeric(other):
-        return bool((one.tolist() if isinstance(one, np.ndarray) else one) == other)
+        try:
+            return bool((one.tolist() if isinstance(one, np.ndarray) else one) == other)
+        except ValueError:  # arrays in a list are ambiguous in a condition
+            return False
     if not is_numeric(one) or np.shape(one) != np.shape(other):
         return False
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
@@ -240,7 +244,8 @@ def difference(got: Any, expected: Any, name: str) -> str:
         return f"{name}: expected {expected!r}, got {got!r}"
     if not is_numeric(got):
         kind = "an array" if np.ndim(expected) else "a number"
-        return f"{name}: expected {kind}, got {type(got).__name__}"
+        dtype = f" of {got.dtype}" if isinstance(got, np.ndarray) else ""
+        return f"{name}: expected {kind}, got {type(got).__name__}{dtype}"
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     if got.shape != expected.shape:
         return f"{name}: expected the shape {expected.shape}, got {got.shape}"

@@ -33,7 +33,7 @@ class GradientResult:
             that is provably zero max(|a|, |n|) itself. The uncertainty of n is subtracted from the
             numerator.
         tolerance: the largest error that passes.
-        half_step_estimate: for a failure at a kink of the forward, a one-sided (forward) difference
+        one_sided_slope: for a failure at a kink of the forward, a one-sided (forward) difference
             with a shorter step; None: the slopes of both sides agree.
         uncertainty: of the numeric slope; 0: the first step agreed, so it was not estimated.
         inconclusive: whether the slopes from several steps disagree too much to tell a wrong
@@ -46,7 +46,7 @@ class GradientResult:
     numeric: float
     error: float
     tolerance: float
-    half_step_estimate: float | None = None
+    one_sided_slope: float | None = None
     uncertainty: float = 0.0
     inconclusive: bool = False
 
@@ -68,14 +68,14 @@ class GradientResult:
             f"{self.name} at {where}: analytic {self.analytic:.10g}, numeric {self.numeric:.10g}, "
             f"error {self.error:.2e} (at most {self.tolerance:.0e})"
         )
-        if self.half_step_estimate is not None:
+        if self.one_sided_slope is not None:
             text += (
-                f"; but a shorter step gives {self.half_step_estimate:.10g} on one side: a kink of "
+                f"; but a shorter step gives {self.one_sided_slope:.10g} on one side: a kink of "
                 "the forward"
             )
         if not self.inconclusive:
             return text
-        if self.half_step_estimate is None:
+        if self.one_sided_slope is None:
             text += f"; but steps of other lengths differ by up to {self.uncertainty:.1e}"
         return text + "; inconclusive: give another input, or `step`"
 
@@ -242,7 +242,7 @@ class Comparison:
             return result  # the gap of a smooth function vanishes, that of rounding grows
         margin = self.tolerance * max(abs(right), abs(left)) + slope.uncertainty
         between = min(right, left) - margin <= result.analytic <= max(right, left) + margin
-        return replace(result, half_step_estimate=right, inconclusive=between)
+        return replace(result, one_sided_slope=right, inconclusive=between)
 
     def _sides(self, direction, h):
         """Return the slopes ahead and behind (two floats)."""

@@ -333,7 +333,7 @@ def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
             pad_token_id=0,
         ),
     )
-    while not _fits(small, SLOW_FLOPS * small.at_once, budget) and small.shard_size > 1:
+    while not _fits(small, SLOW_FLOPS * small.at_once, budget) and small.batch_size > small.at_once:
         shards = min(small.shards, small.at_once)
         size = max(small.batch_size // 2, shards)
         small = replace(small, batch_size=size, shards=shards)

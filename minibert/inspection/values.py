@@ -25,6 +25,7 @@ from minibert.inspection.formulas import (
 )
 from minibert.inspection.predictions import mask_positions
 from minibert.inspection.walk import RecordedModel
+from minibert.io.text import sanitize
 from minibert.layers.embeddings import WORDS
 from minibert.objectives.base import quiet
 from minibert.parameters import Parameters
@@ -201,12 +202,14 @@ def _choose_labels(
         chosen = own if label is None else _ids_of(tokenizer, label, len(places))
     else:
         if label is not None:
-            raise ValueError(f"label: expected a {tokenizer.mask_token} in the text, which it is "
-                             "the token of")  # fmt: skip
+            raise ValueError(f"label: expected a {tokenizer.mask_token} in the text, got none; "
+                             "the label is its token")  # fmt: skip
         places = [t for t, each in enumerate(ids) if each not in tokenizer.all_special_ids]
         chosen = [ids[t] for t in places]
     if not places:
-        raise ValueError("values: expected a text with a token, whose id is the label")
+        raise ValueError(
+            "values: expected a text with a token that is not special, whose id is the label"
+        )
     targets = np.full((1, len(ids)), IGNORED)
     targets[0, places] = chosen
     names = [f"{token!r} at token {t}" for t, token in
@@ -357,14 +360,14 @@ def _matrix(matrix: np.ndarray, tensor: Tensor) -> Iterator[str]:
         part = matrix[:, start : start + WIDTH]
         if tensor.columns:
             names = tensor.columns[start : start + WIDTH]
-            yield " " * (NAME + 4) + "".join(f"{name[:9]:>10}" for name in names)
+            yield " " * (NAME + 4) + "".join(f" {sanitize(name)[:9]:>9}" for name in names)
         for name, numbers in zip(rows, part, strict=True):
-            yield f"    {name[:NAME]:<{NAME}}" + "".join(map(_number, numbers))
+            yield f"    {sanitize(name)[:NAME]:<{NAME}}" + "".join(map(_number, numbers))
 
 
 def _number(value: Any) -> str:
     """Return a number with four decimals (str); no zero has a sign."""
-    shown = f"{value:10.4f}"
+    shown = f" {value:9.4f}"  # separated from the one before, also if it is wider
     return shown.replace("-0.0000", " 0.0000") if shown.endswith("-0.0000") else shown
 
 

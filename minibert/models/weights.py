@@ -84,7 +84,7 @@ def convert_tensors(arrays: Mapping[str, Array], dtype: DTypeLike) -> dict[str, 
     converted = {}
     for key, array in arrays.items():
         try:
-            with np.errstate(over="raise"):
+            with np.errstate(over="raise", under="ignore"):
                 converted[key] = array.astype(name)
         except FloatingPointError:
             raise ValueError(

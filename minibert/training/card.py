@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shlex
 import zlib
 from collections.abc import Iterable, Mapping
@@ -38,6 +39,9 @@ MARK = "<!-- written by minibert, checksum "  # begins the last line
 CHECKSUMS = ("tokenizer", "data")  # fields of the settings
 THIS = "this model"  # in the table of scores
 MAX_NAMES = 5  # of files that are listed
+# What Markdown reads as markup inside a line. A backslash is markup only before punctuation, and an
+# underscore only at the start or end of a word.
+MARKUP = re.compile(r"\\(?=[!-/:-@\[-`{-~])|[*<\[|~]|(?<![^\W_])_|_(?![^\W_])")
 
 # What the hub calls a model's task, by the name of its class.
 PIPELINES = {
@@ -126,7 +130,7 @@ class Card:
         data = {**self.data, **self._checksums()}
         lines = [
             *self._header(),
-            f"# {title}",
+            f"# {_escape(title)}",
             "",
             self._architecture(),
             *_section("Use", self._usage(title)),
@@ -158,16 +162,23 @@ class Card:
         )
 
     def _usage(self, name: str) -> list[str]:
-        """Return a command and code that load the model; a caller's own parts are arguments."""
+        """Return a command and code that load the model.
+
+        A caller's own parts are arguments, and a caller's own class is imported from its module.
+        """
         kind, quoted = type(self.model).__name__, json.dumps(name, ensure_ascii=False)
         parts = self.model.parts.names()
         arguments = ", ".join([quoted, *(f"{part}={made}" for part, made in parts.items())])
         command = COMMANDS.get(self._pipeline or "")
+        imports = [f"from minibert import {kind}, WordPieceTokenizer"]
+        if kind not in minibert.__all__:
+            module = type(self.model).__module__
+            imports = [f"from {module} import {kind}", "from minibert import WordPieceTokenizer"]
         shell = ["```sh", command.format(shlex.quote(name)), "```", ""] if command else []
         lines = [
             *([] if parts else shell),
             "```python",
-            f"from minibert import {kind}, WordPieceTokenizer",
+            *imports,
             "",
             f"model = {kind}.from_pretrained({arguments})",
             f"tokenizer = WordPieceTokenizer.from_pretrained({quoted})",
@@ -198,7 +209,8 @@ class Card:
 def write_card(folder: str | os.PathLike[str], text: str) -> None:
     """Write a card to a model's folder, but never over a card that was edited.
 
-    In that case the new card is written beside it, as `README.new.md`, and a warning names both.
+    In that case the new card is written beside it, as `README.new.md`, and a warning names both. If
+    that one was edited, too, no card is written.
 
     Args:
         folder (path): the folder of the model.
@@ -208,12 +220,19 @@ def write_card(folder: str | os.PathLike[str], text: str) -> None:
         OSError: the file can't be written.
     """
     path = Path(folder) / CARD
-    if path.exists() and not is_generated(path.read_text("utf-8", errors="replace")):
+    if _is_edited(path):
         other = path.with_name(OTHER_CARD)
+        if _is_edited(other):
+            log.warning("%s and %s were edited and stay unchanged; no card is written", path, other)
+            return
         log.warning("%s was edited and stays unchanged; the card of this run is %s", path, other)
         path = other
     with atomic_write(path) as temporary:
         temporary.write_text(text, "utf-8", newline="\n")
+
+
+def _is_edited(path: Path) -> bool:
+    return path.exists() and not is_generated(path.read_text("utf-8", errors="replace"))
 
 
 def is_generated(text: str) -> bool:
@@ -244,8 +263,12 @@ def _table(header: tuple[str, str], entries: Mapping[str, object]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else sanitize(value)
-    return text.replace("|", "\\|")
+    return f"{value:g}" if isinstance(value, float) else _escape(sanitize(value))
+
+
+def _escape(text: str) -> str:
+    """Return a line of text in Markdown."""
+    return MARKUP.sub(r"\\\g<0>", text)
 
 
 def _versions() -> str:

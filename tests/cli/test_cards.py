@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 import minibert
 from minibert import BertForMaskedLM
+from minibert.objectives import MaskedLM
 from minibert.training import loop
 from minibert.training.card import is_generated
 from tests.cli.helpers import finetune_arguments, pretrain_arguments, run
@@ -74,6 +75,17 @@ def test_finetune_writes_a_card_with_the_baselines(workspace):
     assert str(workspace) not in text
 
 
+def test_the_card_states_the_exact_share_and_the_name_of_the_current_folder(workspace, monkeypatch):
+    monkeypatch.chdir(workspace / "model")
+    words = ["finetune", workspace / "labelled.tsv", "--dev-share", 0.125, "--epochs", 1,
+             "--batch-size", 8, "--model", ".", "--out", workspace / "shared"]  # fmt: skip
+    assert run(words) == 0
+    found = entries(card(workspace / "shared"))
+    expected = "12.5% of labelled.tsv, chosen with the split seed 0: 2 texts, which"
+    assert found["held-out texts"].startswith(expected)
+    assert found["start"] == "model"
+
+
 def test_the_card_of_the_best_seed_is_copied_unless_one_was_edited(workspace, capsys):
     arguments = finetune_arguments(workspace, "cards", "--seeds", 2, "--epochs", 1)
     assert run(arguments) == 0
@@ -104,6 +116,17 @@ def test_pretrain_saves_float16_and_states_the_scores_of_the_rounded_weights(wor
     assert f"held out:          {scores[0]}" in printed
     assert run([*pretrain_arguments(workspace, "half", "--dtype", "float16"), "--resume"]) == 0
     assert "this run is finished" in capsys.readouterr().out
+
+
+def test_only_rounded_weights_are_evaluated_again(workspace, monkeypatch):
+    seen, original = [], MaskedLM.metrics
+    monkeypatch.setattr(MaskedLM, "metrics", lambda self: seen.append(self) or original(self))
+    counts = []
+    for dtype in ("float32", "float16"):
+        words = pretrain_arguments(workspace, f"as-{dtype}", "--dtype", dtype, "--steps", 2)
+        assert run(words) == 0
+        counts.append(len(seen))
+    assert counts[1] == 2 * counts[0] + 1
 
 
 @pytest.mark.slow

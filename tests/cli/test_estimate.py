@@ -82,6 +82,12 @@ def test_estimate_says_that_a_large_model_is_extrapolated(capsys):
     assert "in a model of 2 such blocks and a vocabulary of 1,024 tokens" in printed
 
 
+def test_estimate_counts_one_in_the_singular_and_knows_the_name_tiny(capsys):
+    printed = lines_of(capsys, "--model", "tiny", "--batch-size", 1)
+    assert "step: 1 sequence of 32 tokens, 4 of them masked; 1 shard, 1 at once" in printed
+    assert "gradients, 1 buffer  " in printed
+
+
 def test_estimate_refuses_contradictions_in_one_line(capsys):
     for words, message in (
         (["--batch-size", 2, "--shards", 3], "shards: expected at most the 2 sequences"),

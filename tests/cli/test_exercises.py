@@ -7,11 +7,11 @@ from tests.cli.helpers import assert_refused, run
 
 
 def test_exercises_writes_the_exercises_and_says_how_to_grade_them(tmp_path, capsys):
-    folder = tmp_path / "new"
+    folder = tmp_path / "my files"
     assert run(["exercises", folder]) == 0
     printed = capsys.readouterr().out
     assert f"{folder}: {len(read_exercises())} exercises" in printed
-    assert f"pytest {folder}" in printed
+    assert f"pytest '{folder}'" in printed
     assert (folder / "ex04_linear_backward.py").is_file()
     assert (folder / "test_ex04_linear_backward.py").is_file()
 

@@ -1,7 +1,9 @@
 """`minibert.exercises`: solutions pass, untouched files are unsolved, mistakes get their hints."""
 
+import errno
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +103,12 @@ def test_files_that_cannot_be_graded_get_one_line(tmp_path):
     assert failure(name, path).startswith(f"{name}.py: line 1: SyntaxError: ")
     path.write_text("x = 1 / 0\n")
     assert failure(name, path) == f"{name}.py:1: ZeroDivisionError: division by zero"
+    path.write_text("import sys\nsys.exit('done')\n")
+    assert failure(name, path) == f"{name}.py:2: SystemExit: done"
+    path.write_text("def linear_forward(x, weight, bias):\n    exit()\n")
+    assert failure(name, path) == f"{name}.py:2: SystemExit: None"
+    path.write_text("x = '\0'\n")
+    assert failure(name, path).startswith(f"{name}.py: SyntaxError: source code ")
     path.write_text("def linear(x, weight, bias):\n    return x\n")
     assert failure(name, path) == f"{name}.py: expected a function linear_forward, found none"
     path.write_text("def linear_forward(x, weight, bias):\n    return [1.0]\n")
@@ -183,6 +191,32 @@ def test_the_readme_lists_every_exercise(tmp_path):
     readme = (tmp_path / "new" / "README.md").read_text(encoding="utf-8")
     for exercise in read_exercises():
         assert f"| {exercise.chapter} | `{exercise.path.name}` | {exercise.title} |" in readme
+
+
+def test_the_readme_quotes_the_name_of_the_folder(tmp_path):
+    write_exercises(tmp_path / "my {0} files")
+    readme = (tmp_path / "my {0} files" / "README.md").read_text(encoding="utf-8")
+    assert "\n    pytest 'my {0} files'\n" in readme
+    assert "`pytest 'my {0} files' -k ex04`" in readme
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_failed_write_leaves_no_part_of_the_exercises(tmp_path, monkeypatch, exists):
+    folder, copied, original = tmp_path / "new", [], shutil.copyfile
+    if exists:
+        folder.mkdir()
+
+    def copy_five(source, target):
+        if len(copied) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copied.append(original(source, target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", copy_five)
+        with pytest.raises(OSError, match="No space left"):
+            write_exercises(folder)
+    assert list(tmp_path.rglob("*")) == [folder] * exists
+    assert len(write_exercises(folder)) == len(NAMES)
 
 
 def test_a_folder_with_content_and_a_file_are_refused(tmp_path):

@@ -265,6 +265,14 @@ def test_the_time_of_a_large_step_is_extrapolated_by_its_flops(monkeypatch):
     assert small.batch_size < 64
 
 
+def test_a_large_step_with_a_shard_for_each_sequence_is_measured_on_fewer(monkeypatch):
+    seen = []
+    monkeypatch.setattr(estimate, "_measure", lambda step, budget: seen.append(step) or [1.0])
+    time_step(TrainingStep(BertConfig.preset("base", vocab_size=8192), 64, 128, 64, 2))
+    (small,) = seen
+    assert (small.batch_size, small.shards, small.at_once) == (2, 2, 2)
+
+
 def test_a_step_is_measured_itself_if_the_smaller_one_is_fast(monkeypatch):
     seen = []
 

@@ -8,7 +8,7 @@ import pytest
 from minibert import BertConfig, WordPieceTokenizer, by_hand
 from minibert import models as m
 from minibert.inspection import printed_values, values_of
-from minibert.inspection.values import MAX_NUMBERS
+from minibert.inspection.values import MAX_NUMBERS, Tensor, Values
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "sat", "on", "mat", "the", "."]
 TOKENIZER = WordPieceTokenizer(PIECES)
@@ -267,6 +267,17 @@ def test_printed_rows_and_columns_have_names():
     assert "= gelu(up-projection)" in text
 
 
+def test_printed_numbers_are_separated_and_names_are_sanitized():
+    vocabulary = ["two\nlines", "\x1b[2J"]
+    wide = Tensor("head", "wide", "", np.full((2, 2), -12345.67891), vocabulary, vocabulary)
+    values = Values("BertModel", "a", ["a"], ["a"], [wide], [])
+    assert list(printed_values(values))[-3:] == [
+        " " * 16 + " two\\nline   \\x1b[2J",
+        "    two\\nlines   -12345.6789 -12345.6789",
+        "    \\x1b[2J      -12345.6789 -12345.6789",
+    ]
+
+
 @pytest.mark.parametrize("activation", ["relu", "gelu_new"])
 def test_the_formulas_name_the_activation(activation):
     values = values_of(made(m.BertForMaskedLM, hidden_act=activation), TOKENIZER, "the cat")
@@ -317,9 +328,13 @@ def test_what_is_too_large_or_has_no_such_loss_is_refused_in_one_line():
     model = m.BertForMaskedLM(made(m.BertForMaskedLM).config, **own)
     refused("values: expected the parts of BERT, got embeddings", model)
     model = made(m.BertForMaskedLM)
-    refused(r"label: expected a \[MASK\] in the text", model, label="cat")
+    refused(
+        r"label: expected a \[MASK\] in the text, got none; the label is its token",
+        model,
+        label="cat",
+    )
     refused(r"label: expected 2 tokens, one for each \[MASK\], got 1", model, TEXT, label="cat")
     refused("label: expected a token of the vocabulary, got 'dog'", model, TEXT, label="a dog")
-    refused("values: expected a text with a token", model, "")
+    refused("values: expected a text with a token that is not special, whose id", model, "")
     refused("label: expected one of dry, wet, ice, got 'hot'",
             made(m.BertForSequenceClassification), label="hot")  # fmt: skip

@@ -56,9 +56,21 @@ def test_the_largest_float16_infinity_and_nan_are_saved(tmp_path):
     model = BertForMaskedLM(CONFIG, seed=3)
     values = [65504.0, -65519.0, np.inf, np.nan, 1e-30]  # 65519 is rounded to 65504
     model.params[TENSOR][: len(values)] = values
-    model.save_pretrained(tmp_path, dtype="float16")
+    with np.errstate(all="raise"):  # of the caller; 1e-30 is not too large
+        model.save_pretrained(tmp_path, dtype="float16")
     back = BertForMaskedLM.from_pretrained(tmp_path).params[TENSOR][: len(values)]
     np.testing.assert_array_equal(back, [65504, -65504, np.inf, np.nan, 0])
+
+
+def test_small_weights_keep_fewer_bits_in_float16(tmp_path):
+    model = BertForMaskedLM(CONFIG, seed=3)
+    values = [7e-5, 1e-6, 4e-8, 2.9e-8]
+    model.params[TENSOR][: len(values)] = values
+    model.save_pretrained(tmp_path, dtype="float16")
+    back = BertForMaskedLM.from_pretrained(tmp_path).params[TENSOR][: len(values)]
+    errors = np.abs(back / values - 1)
+    assert errors[0] < 2**-11 < errors[1] < errors[2] < 1
+    assert back[2] > back[3] == 0
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8", "half\n", object()])

@@ -64,6 +64,19 @@ def test_padding_invariant_functions_pass(function):
     assert_padding_invariant(function, {"x": X, "mask": np.ones((3, 4), bool)}, mask="mask", more=1)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_content_of_padding_is_finite_also_next_to_the_largest_number(dtype):
+    x = np.where(X > 0, np.finfo(dtype).max, 0).astype(dtype)
+    seen = []
+
+    def masked(x, mask):
+        seen.append(x)
+        return (x / 64 * mask[..., None]).sum(axis=1)
+
+    assert_padding_invariant(masked, PADDED | {"x": x}, mask="mask")
+    assert all(np.isfinite(each).all() for each in seen)
+
+
 def test_one_sequence_without_a_batch_passes():
     def weighted(x, mask):
         return np.cumsum(x * mask), x[mask == 1].sum()
@@ -86,6 +99,16 @@ def test_every_kind_of_output_is_compared():
         )
     with violation(r"output\[1\]: expected .* at sequence"):
         assert_padding_invariant(lambda x, mask: (x, x.sum(axis=1)), PADDED, mask="mask")
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_integers_that_are_the_same_float_differ(dtype):
+    def numbered(x):
+        return np.array([2**60 + len(x)] * len(x), dtype)
+
+    with violation("output: expected .* at sequence 0, got .* alone; the difference is 1.0e"):
+        assert_batch_invariant(numbered, {"x": X})
+    assert_batch_invariant(lambda x: np.full(len(x), 2**60 + 1, dtype), {"x": X})
 
 
 def without_mask(x, mask):

@@ -1,9 +1,11 @@
 """Model cards: their content, and cards that were edited."""
 
+import errno
 import logging
 import platform
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +85,32 @@ def test_names_stay_in_their_cells_and_lines():
     assert "\n# a\\nb\n" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<none>", r"\<none>"),
+        ("*a* [b](c) ~~d~~", r"\*a\* \[b](c) \~\~d\~\~"),
+        ("__init__ held_out.txt _x", r"\_\_init\_\_ held_out.txt \_x"),
+        (r"C:\x a\|b \* \\", r"C:\x a\\\|b \\\* \\" "\\"),
+        ("3-5% (a+b): `c` #1 --- é", "3-5% (a+b): `c` #1 --- é"),
+    ],
+)
+def test_names_of_classes_and_files_are_no_markup(name, shown):
+    text = card(data={name: f"{name} 3"}).text(f"runs/{name.replace('/', '')}")
+    assert f"| {shown} | {shown} 3 |" in text
+    assert f"\n# {shown}\n" in text
+
+
+class Mine(BertForMaskedLM):
+    """A class that minibert doesn't export."""
+
+
+def test_the_card_of_a_class_of_the_caller_imports_it_from_its_module():
+    text = card(Mine(CONFIG)).text("x")
+    assert f"from {__name__} import Mine\nfrom minibert import WordPieceTokenizer\n" in text
+    assert 'model = Mine.from_pretrained("x")' in text
+
+
 def test_a_card_of_a_model_with_parts_of_a_caller_names_them():
     text = card(BertForMaskedLM(CONFIG, block=pre_norm)).text("x")
     assert 'from_pretrained("x", block=pre_norm)' in text
@@ -116,6 +144,37 @@ def test_a_card_is_written_again_unless_it_was_edited(tmp_path, caplog):
     path.write_bytes(b"\xff")
     write_card(tmp_path, second)
     assert path.read_bytes() == b"\xff"
+
+
+def test_no_card_is_written_over_two_edited_ones(tmp_path, caplog):
+    names = "README.md", "README.new.md"
+    for name in names:
+        (tmp_path / name).write_text("Mine.\n", "utf-8")
+    with caplog.at_level(logging.WARNING):
+        write_card(tmp_path, card().text("x"))
+    assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == dict.fromkeys(
+        names, "Mine.\n"
+    )
+    assert "README.new.md were edited and stay unchanged; no card is written" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.new.md"])
+def test_a_failed_write_leaves_the_old_card(tmp_path, monkeypatch, name):
+    """The disk is full after half of the text."""
+    old, original = card(scores={"this model": "loss 1"}).text("x"), Path.write_text
+    (tmp_path / "README.md").write_text("Mine.\n" if name == "README.new.md" else old, "utf-8")
+    (tmp_path / name).write_text(old, "utf-8")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def write_half(self, text, *args, **options):
+        original(self, text[: len(text) // 2], *args, **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", write_half)
+        with pytest.raises(OSError, match=name):
+            write_card(tmp_path, card().text("x"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("kind", ["BertForNextSentencePrediction", "BertForMultipleChoice"])
