@@ -15,6 +15,7 @@ from tests.exercises.catalogue import CATALOGUE, complete
 NAMES = [exercise.path.stem for exercise in read_exercises()]
 MISTAKES = [(name, hint) for name in NAMES for hint in CATALOGUE[name].mistakes]
 SAMPLE = [(name, next(iter(CATALOGUE[name].mistakes))) for name in NAMES]  # of the default run
+PAGE = Path(__file__).parents[2] / "docs" / "exercises.md"
 FEW = 2  # examples of Hypothesis in the default run
 
 
@@ -117,7 +118,7 @@ def test_a_function_that_is_not_repeatable_is_named(tmp_path):
 
 
 def test_the_attempts_in_the_documentation_get_the_messages_shown_there(tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "exercises.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     codes = re.findall(r"```python\n(.*?)\n```", page, re.DOTALL)
     messages = re.findall(r"```text\n(.*?)\n```", page, re.DOTALL)
     name = "ex06_softmax_backward"
@@ -183,6 +184,14 @@ def test_the_readme_lists_every_exercise(tmp_path):
     readme = (tmp_path / "new" / "README.md").read_text(encoding="utf-8")
     for exercise in read_exercises():
         assert f"| {exercise.chapter} | `{exercise.path.name}` | {exercise.title} |" in readme
+
+
+def test_the_documentation_lists_every_exercise_beside_its_chapter():
+    page = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(\d+)\]\(course/(\d+)-\S+\) \| (ex\d+) \| (.*) \|$", page, re.M)
+    assert [(int(number), int(file), stem, title) for number, file, stem, title in rows] == [
+        (each.chapter, each.chapter, each.path.stem[:4], each.title) for each in read_exercises()
+    ]
 
 
 def test_a_folder_with_content_and_a_file_are_refused(tmp_path):
