@@ -161,6 +161,9 @@ def test_first_commands_run_from_the_wheel(installed):
     helped = command(program, "--help", folder=folder)
     assert "finetune" in helped
     assert "all gradients agree" in command(program, "gradcheck", folder=folder)
+    assert "exception" in command(
+        program, "fill-mask", "tiny", "raises an [MASK] if the file does not exist.", folder=folder
+    )
     trained = command(python, "-m", "minibert.by_hand", folder=folder)
     assert "Step  500: loss" in trained
     text = "\n\n".join(f"the cat sat on mat {i}\nand a dog ran under tree {i}" for i in range(60))

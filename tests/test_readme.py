@@ -11,7 +11,7 @@ import pytest
 
 import minibert
 from minibert import BertConfig, BertForMaskedLM
-from minibert.cli import build_parser
+from minibert.cli import build_parser, main
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(minibert.__file__).parent
@@ -114,6 +114,12 @@ def test_the_two_commands_come_first():
     assert "minibert demo" in COMMANDS[2]
     assert COMMANDS[5] == ".venv/bin/pytest"
     assert len(PYTHON) == 1
+
+
+def test_fill_mask_finds_the_tokens_that_the_readme_names(capsys):
+    named = re.search(r"command finds `(\w+)` and `(\w+)` most probable", README).groups()
+    main(shlex.split(COMMANDS[6])[1:])
+    assert re.findall(r"(\w+) [\d.]+%", capsys.readouterr().out)[:2] == list(named)
 
 
 def test_ci_finds_the_test_command():

@@ -17,6 +17,7 @@ from tests.exercises.catalogue import CATALOGUE, complete
 NAMES = [exercise.path.stem for exercise in read_exercises()]
 MISTAKES = [(name, hint) for name in NAMES for hint in CATALOGUE[name].mistakes]
 SAMPLE = [(name, next(iter(CATALOGUE[name].mistakes))) for name in NAMES]  # of the default run
+PAGE = Path(__file__).parents[2] / "docs" / "exercises.md"
 FEW = 2  # examples of Hypothesis in the default run
 
 
@@ -125,7 +126,7 @@ def test_a_function_that_is_not_repeatable_is_named(tmp_path):
 
 
 def test_the_attempts_in_the_documentation_get_the_messages_shown_there(tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "exercises.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     codes = re.findall(r"```python\n(.*?)\n```", page, re.DOTALL)
     messages = re.findall(r"```text\n(.*?)\n```", page, re.DOTALL)
     name = "ex06_softmax_backward"
@@ -217,6 +218,14 @@ def test_a_failed_write_leaves_no_part_of_the_exercises(tmp_path, monkeypatch, e
             write_exercises(folder)
     assert list(tmp_path.rglob("*")) == [folder] * exists
     assert len(write_exercises(folder)) == len(NAMES)
+
+
+def test_the_documentation_lists_every_exercise_beside_its_chapter():
+    page = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(\d+)\]\(course/(\d+)-\S+\) \| (ex\d+) \| (.*) \|$", page, re.M)
+    assert [(int(number), int(file), stem, title) for number, file, stem, title in rows] == [
+        (each.chapter, each.chapter, each.path.stem[:4], each.title) for each in read_exercises()
+    ]
 
 
 def test_a_folder_with_content_and_a_file_are_refused(tmp_path):
