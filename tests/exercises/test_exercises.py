@@ -228,6 +228,15 @@ def test_the_documentation_lists_every_exercise_beside_its_chapter():
     ]
 
 
+def test_every_chapter_names_its_exercises_at_its_end():
+    for path in sorted((PAGE.parent / "course").glob("*.md"))[1:]:
+        last = path.read_text(encoding="utf-8").splitlines()[-1]
+        own = [
+            each.path.stem[:4] for each in read_exercises() if each.chapter == int(path.name[:2])
+        ]
+        assert f"Exercises: [{', '.join(own)}](../exercises.md#the-exercises)." in last, path.name
+
+
 def test_a_folder_with_content_and_a_file_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     write_exercises(tmp_path / "empty")
