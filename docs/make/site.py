@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 from pygments.formatters import HtmlFormatter
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-LINK = re.compile(r"(?<=\]\()(\.\.?/[^)#\s]+)")
+LINK = re.compile(r"(?<=\]\()(\.\.?/[^)#\s]+)(#[^)\s]*)?")
+NOT_ON_THE_SITE = "docs/make/"  # the only folder of docs/ that pages link to and MkDocs leaves out
 OWN_STYLE = """
 pre, table { overflow-x: auto; }
 table { display: block; }
@@ -40,21 +41,26 @@ def slugify(heading: str, separator: str) -> str:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page for each file outside `docs/` that a page links to."""
+    """Add a page for each file that a page links to and that MkDocs does not copy."""
     pages = [file.src_uri for file in files.documentation_pages()]
     targets = {path for page in pages for path in linked((DOCS / page).read_text("utf-8"), page)}
     for path in sorted(targets):
-        files.append(File.generated(config, source_page(path), content=content(path)))
+        file = File.generated(config, source_page(path), content=content(path))
+        file.inclusion = InclusionLevel.INCLUDED  # although exclude_docs names make/
+        files.append(file)
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Return the page with links to files of the repository replaced by links to their pages."""
+    """Return the page with links to files of the repository replaced by links to their pages.
+
+    These pages show the plain file, so they have no anchors.
+    """
     here = posixpath.dirname(page.file.src_uri)
 
     def replace(found: re.Match[str]) -> str:
         path = outside(found[1], page.file.src_uri)
-        return posixpath.relpath(source_page(path), here) if path else found[1]
+        return posixpath.relpath(source_page(path), here) if path else found[0]
 
     return LINK.sub(replace, markdown)
 
@@ -80,14 +86,15 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 
 def linked(markdown: str, page: str) -> set[str]:
-    """Return the files of the repository outside `docs/` that a page links to (set of str)."""
-    return {path for link in LINK.findall(markdown) if (path := outside(link, page))}
+    """Return the files that a page links to and that MkDocs does not copy (set of str)."""
+    return {path for link, _ in LINK.findall(markdown) if (path := outside(link, page))}
 
 
 def outside(link: str, page: str) -> str | None:
-    """Return the path in the repository of a link's target outside `docs/`, else None."""
+    """Return the path in the repository of a link's target, or None if MkDocs copies it."""
     path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), link))
-    return path if not path.startswith("docs/") and (ROOT / path).exists() else None
+    is_copied = path.startswith("docs/") and not path.startswith(NOT_ON_THE_SITE)
+    return path if not is_copied and (ROOT / path).exists() else None
 
 
 def source_page(path: str) -> str:

@@ -24,6 +24,8 @@ from minibert.runtime.threads import number_of_threads
 from minibert.training.defaults import default_shards
 
 LENGTH, BATCH_SIZE, VOCABULARY = 32, 64, 8192  # defaults, as those of `pretrain`
+MIN_LENGTH = 3  # [CLS], a token and [SEP]
+SPECIAL_TOKENS = 5  # [PAD], [UNK], [CLS], [SEP] and [MASK]
 MIB, GIGA = 2**20, 1e9
 
 DESCRIPTION = """
@@ -96,9 +98,16 @@ def _step(options: argparse.Namespace) -> TrainingStep:
 
 def _new(options: argparse.Namespace, length: int) -> BertConfig:
     """Return the configuration of a new model of a preset size."""
+    if length < MIN_LENGTH:
+        raise ValueError(f"length: expected at least {MIN_LENGTH} tokens, got {length}")
+    tokens = VOCABULARY if options.vocab_size is None else options.vocab_size
+    if tokens < SPECIAL_TOKENS:
+        raise ValueError(
+            f"vocab_size: expected at least the {SPECIAL_TOKENS} special tokens, got {tokens}"
+        )
     return BertConfig.preset(
         options.size or "tiny",
-        vocab_size=VOCABULARY if options.vocab_size is None else options.vocab_size,
+        vocab_size=tokens,
         max_position_embeddings=length,
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",
@@ -132,7 +141,7 @@ def _sizes(step: TrainingStep) -> Iterator[str]:
         f"model: {L} layers, width {config.hidden_size}, {config.num_attention_heads} heads, "
         f"{config.vocab_size:,} tokens in the vocabulary"
     )
-    task = f"{step.classes} classes" if step.classes else f"{step.read} of them masked"
+    task = f"{step.classes:,} classes" if step.classes else f"{step.read} of them masked"
     yield (
         f"step: {_counted(step.batch_size, 'sequence')} of {step.length} tokens, {task}; "
         f"{_counted(step.shards, 'shard')}, {step.at_once} at once"
@@ -161,7 +170,7 @@ def _time(step: TrainingStep, timing: Timing, steps: int | None) -> Iterator[str
     yield _row("  tokens per second", f"{tokens / seconds:,.0f}")
     yield _row("  FLOPs per second", _giga(step_flops(step) / seconds))
     if steps is not None:
-        yield _row(f"time of {steps:,} steps", _duration(steps * seconds))
+        yield _row(f"time of {_counted(steps, 'step')}", _duration(steps * seconds))
     yield ""
     small = timing.measured
     how = f"{_counted(timing.steps, 'step')} with {_counted(small.at_once, 'thread')}"
@@ -169,10 +178,13 @@ def _time(step: TrainingStep, timing: Timing, steps: int | None) -> Iterator[str
         yield f"The time is the median of {how}, after one that does not count."
     else:
         sequences = _counted(small.batch_size, "sequence")
+        if small.length < step.length:
+            sequences += f" of {small.length:,} tokens"
+        classes = f" and {small.classes:,} classes" if small.classes < step.classes else ""
         yield (
             f"The time is extrapolated by the FLOPs from {how}, of {sequences} in "
             f"a model of {small.config.num_hidden_layers} such blocks and "
-            f"a vocabulary of {small.config.vocab_size:,} tokens."
+            f"a vocabulary of {small.config.vocab_size:,} tokens{classes}."
         )
 
 
@@ -181,7 +193,7 @@ def _row(name: str, value: str) -> str:
 
 
 def _counted(count: int, name: str) -> str:
-    return f"{count} {name}{'s' * (count > 1)}"
+    return f"{count:,} {name}{'s' * (count > 1)}"
 
 
 def _mib(count: float) -> str:

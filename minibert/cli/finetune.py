@@ -401,7 +401,7 @@ def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: in
         print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")
     recipe = run.recipe
     print(
-        f"{recipe.epochs} epochs, {recipe.batch_size} texts per step, "
+        f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, {recipe.batch_size} texts per step, "
         f"learning rate {recipe.learning_rate:.2g}",
         flush=True,
     )

@@ -109,9 +109,11 @@ def guess_columns(
         label = only([column for column in columns if column not in (text, pair)])
     for name, found, is_required in (("text", text, True), ("label", label, needs_label)):
         if found is None and is_required:
+            has_header = not str(path).lower().endswith((".jsonl", ".json"))
             raise ValueError(
                 f"{path}: which column is the {name}? There are: {join_names(columns)}; "
-                f"name it with --{name}, or add the header line if it is missing"
+                f"name it with --{name}"
+                f"{', or add the header line if it is missing' if has_header else ''}"
             )
     assert text is not None
     is_usual = text == "text" and label in ("label", None) and pair is None

@@ -33,7 +33,10 @@ BUDGET = 2.0  # seconds for measuring
 # drawn, its gradients are added, and it is updated.
 SLOW_FLOPS = 2e10  # per second and thread
 SECONDS_PER_PARAMETER = 3e-8
-SMALL_LAYERS, SMALL_VOCABULARY = 2, 1024  # of the model that is measured before a large one
+# Of the model that is measured before a large one.
+SMALL_LAYERS, SMALL_VOCABULARY, SMALL_CLASSES = 2, 1024, 1024
+SHORT = 16  # tokens of a sequence; none is made shorter
+MAX_MEMORY = 2**31  # bytes of a step that is measured
 MAX_STEPS = 50  # measured at most
 
 
@@ -115,10 +118,13 @@ def count_parameters(config: BertConfig, classes: int = 0) -> dict[str, int]:
     >>> count_parameters(BertConfig.preset("tiny", vocab_size=1000, max_position_embeddings=32))
     {'embeddings': 132608, 'block': 198272, 'head': 17768}
     """
-    specs = make_model(config, classes, params=Parameters({})).specs().values()
+    few = min(classes, 2)  # because a model names its classes, which needs memory for each
+    specs = make_model(config, few, params=Parameters({})).specs().values()
     sizes = [(s.depth, int(np.prod(s.shape))) for s in specs if isinstance(s, ParameterSpec)]
     depths = {"embeddings": 0, "block": 1, "head": None}
-    return {part: sum(n for at, n in sizes if at == depth) for part, depth in depths.items()}
+    counts = {part: sum(n for at, n in sizes if at == depth) for part, depth in depths.items()}
+    counts["head"] += (classes - few) * (config.hidden_size + 1)  # a row of the map and its bias
+    return counts
 
 
 def total_parameters(config: BertConfig, classes: int = 0) -> int:
@@ -316,13 +322,18 @@ def time_step(step: TrainingStep, budget: float = BUDGET) -> Timing:
 
 
 def _fits(step: TrainingStep, speed: float, budget: float) -> bool:
-    """Return whether two steps can be computed in some seconds at a speed in FLOPs per second."""
+    """Return whether two steps fit into memory, and at a speed in FLOPs/s into some seconds."""
+    if memory_of(step).total > MAX_MEMORY:
+        return False
     parameters = SECONDS_PER_PARAMETER * total_parameters(step.config, step.classes)
     return 2 * step_flops(step) / speed + parameters <= budget
 
 
 def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
-    """Return a step of two blocks, and of so few sequences that it probably fits."""
+    """Return a step of two blocks, of few classes, and of so few sequences that it probably fits.
+
+    If one sequence for each thread needs too much memory, they are shorter.
+    """
     config = step.config
     small = replace(
         step,
@@ -332,11 +343,17 @@ def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
             vocab_size=min(config.vocab_size, SMALL_VOCABULARY),
             pad_token_id=0,
         ),
+        classes=min(step.classes, SMALL_CLASSES),
     )
     while not _fits(small, SLOW_FLOPS * small.at_once, budget) and small.batch_size > small.at_once:
         shards = min(small.shards, small.at_once)
         size = max(small.batch_size // 2, shards)
         small = replace(small, batch_size=size, shards=shards)
+    while memory_of(small).total > MAX_MEMORY and small.length > SHORT:
+        length = max(small.length // 2, SHORT)
+        small = replace(
+            small, config=replace(small.config, max_position_embeddings=length), length=length
+        )
     return small
 
 

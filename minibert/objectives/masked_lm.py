@@ -124,10 +124,13 @@ class MaskedLM(ModelObjective):
         late = step >= LEARNED_BY * self.settings.steps
         if late and not self.warned and metrics.loss >= self.baseline.loss:
             self.warned = True
+            config = self.model.config
+            drops = config.hidden_dropout_prob or config.attention_probs_dropout_prob
             log.warning(
                 "warning: after %d of %d steps the held-out loss, %.3f, is not lower than that of "
-                "counting tokens, %.3f; another learning rate, a longer warm-up, shorter sequences "
-                "or no dropout may help",
+                "counting tokens, %.3f; more steps, another learning rate, a longer warm-up%s "
+                "shorter sequences%s may help",
                 step, self.settings.steps, metrics.loss, self.baseline.loss,
+                *((",", " or no dropout") if drops else (" or", "")),
             )  # fmt: skip
         return f"held-out {metrics}", metrics.figures() | {"yardstick_loss": self.baseline.loss}

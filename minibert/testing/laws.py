@@ -268,21 +268,50 @@ def assert_gradients(
 
     Raises:
         GradientError: an AssertionError: a gradient is wrong, or a layer breaks its contract.
+        ValueError: an argument is missing, or the layer lacks one of the attributes.
     """
     if attributes is not None:
+        _require_attributes(subject, attributes)
         subject, backward, inputs = _pair_of(copy.copy(subject), attributes, inputs)
     if backward is not None:
         check_pair(subject, backward, inputs, **options)
     elif hasattr(subject, "loss_and_grads"):
         check_model(subject, inputs, labels, **options)
     elif hasattr(subject, "backward"):
+        if params is None and not _declares_parameters(subject):
+            raise ValueError(
+                f"{type(subject).__name__}: expected a method specs(), found none; if the layer "
+                "holds its parameters, name them and their gradients by attributes="
+            )
         check_layer(subject, inputs, params, **options)
     else:
         raise ValueError(f"backward: expected that of {type(subject).__name__}, got none")
 
 
+def _declares_parameters(layer):
+    """Return whether a layer has the method of minibert's contract (bool), or that of version 1."""
+    return hasattr(layer, "specs") or hasattr(layer, "shapes")
+
+
+def _require_attributes(layer, attributes):
+    """Refuse attributes that are not names by name, or that name parameters the layer lacks."""
+    if not isinstance(attributes, Mapping):
+        raise ValueError(
+            "attributes: expected the names of gradients by those of parameters, got "
+            f"{type(attributes).__name__}"
+        )
+    for name, gradient in attributes.items():
+        if not (isinstance(name, str) and isinstance(gradient, str)):
+            raise ValueError(f"attributes: expected names, got {name!r}: {gradient!r}")
+        if not hasattr(layer, name):
+            raise ValueError(
+                f"attributes: expected the parameter {name} on {type(layer).__name__}, found none"
+            )
+
+
 def _pair_of(layer, attributes, inputs):
     """Return forward, backward and inputs of a layer that holds parameters and gradients."""
+    new = {gradient for gradient in attributes.values() if getattr(layer, gradient, None) is None}
 
     def forward(**inputs):
         for name in attributes:
@@ -290,9 +319,16 @@ def _pair_of(layer, attributes, inputs):
         return layer.forward(**inputs), None
 
     def backward(dout, _, **inputs):
-        for name, gradient in attributes.items():
-            setattr(layer, gradient, np.zeros_like(inputs.pop(name)))  # which it may add to
+        zeros = {own: np.zeros_like(inputs.pop(name)) for name, own in attributes.items()}
+        for gradient, array in zeros.items():
+            setattr(layer, gradient, array)  # which it may add to
         dinputs = gradients_by_name(layer.backward(dout), inputs)
+        for gradient in new:
+            if getattr(layer, gradient) is zeros[gradient] and not zeros[gradient].any():
+                raise ValueError(
+                    f"attributes: expected the gradient {gradient} on {type(layer).__name__}, "
+                    "found none"
+                )
         return dinputs | {name: getattr(layer, own) for name, own in attributes.items()}
 
     return forward, backward, {**inputs, **{name: getattr(layer, name) for name in attributes}}

@@ -86,14 +86,26 @@ def test_estimate_counts_one_in_the_singular_and_knows_the_name_tiny(capsys):
     printed = lines_of(capsys, "--model", "tiny", "--batch-size", 1)
     assert "step: 1 sequence of 32 tokens, 4 of them masked; 1 shard, 1 at once" in printed
     assert "gradients, 1 buffer  " in printed
+    printed = lines_of(capsys, "--batch-size", 1, "--steps", 1)
+    assert re.search(r"^time of 1 step +250.0 ms$", printed, re.M)
+
+
+def test_estimate_of_many_classes_or_long_texts_needs_little_memory(capsys):
+    printed = lines_of(capsys, "--classes", 10**8, "--batch-size", 2000)
+    assert "2,000 sequences of 32 tokens, 100,000,000 classes; " in printed
+    assert number(printed, "head, .*?embeddings") == 128 * 129 + 129 * 10**8
+    assert "a vocabulary of 1,024 tokens and 1,024 classes" in printed
+    printed = lines_of(capsys, "--length", 10**6)
+    assert re.search(r"from 2 steps with \d+ threads?, of \d sequences? of [\d,]+ tokens", printed)
 
 
 def test_estimate_refuses_contradictions_in_one_line(capsys):
     for words, message in (
         (["--batch-size", 2, "--shards", 3], "shards: expected at most the 2 sequences"),
         (["--batch-size", 0], "batch_size: expected at least 1"),
-        (["--length", 2], "length: expected from 3"),
+        (["--length", 2], "length: expected at least 3 tokens, got 2"),
         (["--vocab-size", 0], "vocab_size: expected"),
+        (["--vocab-size", 4], "vocab_size: expected at least the 5 special tokens, got 4"),
         (["--steps", 0], "steps: expected at least 1"),
         (["--threads", 0], "threads: expected at least 1"),
         (["--classes", 1], "classes: expected at least 2, got 1"),

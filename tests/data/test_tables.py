@@ -338,6 +338,14 @@ def test_a_missing_header_is_never_taken_as_the_name_of_a_column(tmp_path, name,
             read_records(write(tmp_path, name, content), labelled=labelled)
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "t.JSON"])
+def test_a_misspelled_key_of_json_lines_is_not_a_missing_header(tmp_path, name):
+    path = write(tmp_path, name, '{"txet": "a", "label": "x", "n": 1}\n')
+    expected = r"which column is the text\? There are: txet, label, n; name it with --text$"
+    with pytest.raises(ValueError, match=expected):
+        read_records(path, labelled=True)
+
+
 def test_a_label_that_is_the_name_of_its_column_is_refused_unless_named(tmp_path):
     for first in ("text", "great"):
         path = write(tmp_path, "t.csv", f"{first},y\na,n\nb,y\n")

@@ -1,15 +1,18 @@
 """The site that MkDocs builds: small, loads nothing else, works by keyboard and when narrow.
 
-Needs the extras `docs` and `browser`, and a Chromium.
+Needs the extras `docs` and `browser`, and a Chromium; the test of the links needs no browser.
 """
 
 import re
 import subprocess
 import sys
 from functools import partial
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from os.path import normpath
 from pathlib import Path
 from threading import Thread
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -70,6 +73,42 @@ def test_the_site_is_small_and_loads_nothing_from_elsewhere(site):
     assert sum(path.stat().st_size for path in files) < MAX_BYTES
     for path in site.rglob("*.html"):
         assert LOADED.findall(path.read_text("utf-8")) == [], path
+
+
+class Links(HTMLParser):
+    """Collects the targets of the links of a page, and its anchors."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.targets, self.anchors = set(), set()
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        """Keep the attributes that are links or anchors."""
+        for name, value in attributes:
+            if name in ("href", "src"):
+                self.targets.add(urlsplit(value))
+            elif name in ("id", "name"):
+                self.anchors.add(value)
+
+
+def test_every_link_leads_to_a_file_and_an_anchor_of_the_site(site):
+    pages = {path: Links(path) for path in site.rglob("*.html")}
+    relative = {
+        (path, link)
+        for path, page in pages.items()
+        for link in page.targets
+        if not (link.scheme or link.netloc or link.path.startswith("/"))
+    }
+    assert len(relative) > 1000
+    broken = []
+    for path, link in sorted(relative):
+        # normpath, because a browser takes ".." off the address, which may name no folder
+        target = Path(normpath(path.parent / unquote(link.path))) if link.path else path
+        anchors = pages[target].anchors | {""} if target in pages else {""}
+        if not target.is_file() or unquote(link.fragment) not in anchors:
+            broken.append(f"{path.relative_to(site)}: {link.geturl()}")
+    assert broken == []
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -273,6 +273,21 @@ def test_a_large_step_with_a_shard_for_each_sequence_is_measured_on_fewer(monkey
     assert (small.batch_size, small.shards, small.at_once) == (2, 2, 2)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"classes": 10**8}, {"length": 10**6}, {"batch_size": 10**7, "shards": 10**5}]
+)
+def test_what_is_measured_needs_little_memory(monkeypatch, changes):
+    seen = []
+    monkeypatch.setattr(estimate, "_measure", lambda step, budget: seen.append(step) or [1.0])
+    config = BertConfig.preset("tiny", vocab_size=8192, max_position_embeddings=10**6)
+    step = replace(TrainingStep(config, 64, 32, 4, 2), **changes)
+    timing = time_step(step)
+    (small,) = seen
+    assert memory_of(small).total <= estimate.MAX_MEMORY
+    assert small.classes <= 1024
+    assert timing.seconds == pytest.approx(step_flops(step) / step_flops(small))
+
+
 def test_a_step_is_measured_itself_if_the_smaller_one_is_fast(monkeypatch):
     seen = []
 

@@ -409,6 +409,37 @@ def test_wrong_gradient_of_a_layer_that_holds_its_parameters_is_found():
         assert_gradients(layer, {"x": X}, attributes=ATTRIBUTES)
 
 
+class LinearWithAnotherName(Linear):
+    """Has no gradient before the backward, which names it otherwise than the caller expects."""
+
+    def __init__(self):
+        self.weight, self.bias, self.dweight = WEIGHT, BIAS, None
+
+    def backward(self, dout):
+        self.weight_grad = np.einsum("btd,btf->df", self.x, dout)
+        self.bias_grad = dout.sum(axis=(0, 1))
+        return dout @ self.weight.T
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"weight": "dW"}, "attributes: expected the gradient dW on LinearWithAnotherName, found"),
+        ({"weight": "dweight"}, "attributes: expected the gradient dweight on LinearWith"),
+        ({"w": "weight_grad"}, "attributes: expected the parameter w on LinearWithAnotherName, f"),
+        (["weight"], "attributes: expected the names of gradients by those of parameters, got li"),
+        ({"weight": 3}, "attributes: expected names, got 'weight': 3"),
+        (None, r"LinearWithAnotherName: expected a method specs\(\), found none; if the layer "
+         "holds its parameters, name them and their gradients by attributes="),
+    ],
+)  # fmt: skip
+def test_attributes_that_the_layer_lacks_are_named(attributes, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        assert_gradients(LinearWithAnotherName(), {"x": X}, attributes=attributes)
+    names = {"weight": "weight_grad", "bias": "bias_grad"}
+    assert_gradients(LinearWithAnotherName(), {"x": X}, attributes=names)
+
+
 def test_gradients_of_functions_layers_and_models_are_checked_by_gradcheck():
     def forward(x):
         return np.tanh(x), np.tanh(x)

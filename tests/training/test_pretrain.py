@@ -1,9 +1,11 @@
 """Pre-training: models learn from context, and settings and budgets reach the run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from minibert import BertForPreTraining
+from minibert import BertForMaskedLM, BertForPreTraining
 from minibert.data.masking import mask_sequences
 from minibert.data.next_sentence import next_sentence_pairs
 from minibert.objectives import MaskedLM
@@ -33,6 +35,12 @@ def test_masked_lm_warns_once_of_a_model_no_better_than_the_baseline(tokenizer, 
     warnings = [record.message for record in caplog.records if "warning" in record.message]
     assert len(warnings) == 1
     assert "after 5 of 10 steps the held-out loss" in warnings[0]
+    advice = "; more steps, another learning rate, a longer warm-up"
+    assert warnings[0].endswith(f"{advice} or shorter sequences may help")
+    caplog.clear()
+    dropping = BertForMaskedLM(replace(small(tokenizer).config, hidden_dropout_prob=0.1))
+    train_masked_lm(dropping, tokenizer, rows, held_out, settings)
+    assert f"{advice}, shorter sequences or no dropout may help" in caplog.text
 
 
 def test_steps_in_converts_minutes_and_does_not_change_the_model(tokenizer, packed, monkeypatch):
