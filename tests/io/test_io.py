@@ -262,5 +262,8 @@ def test_checkpoint_folder_finds_minilm_or_names_the_package(monkeypatch, tmp_pa
     found = SimpleNamespace(origin=str(tmp_path / "package/__init__.py"))
     monkeypatch.setattr("minibert.models.hub.find_spec", lambda name: found)
     assert checkpoint_folder("minilm") == tmp_path / "package/model"
-    (tmp_path / "minilm").mkdir()  # a folder of that name comes first
+    (tmp_path / "minilm").mkdir()
+    with pytest.raises(FileNotFoundError, match="minilm is here, so it is not the pre-trained"):
+        checkpoint_folder("minilm")
+    (tmp_path / "minilm/config.json").write_text("{}")  # a checkpoint of that name comes first
     assert checkpoint_folder("minilm") == Path("minilm")
