@@ -1,4 +1,1 @@
-"""Write what is generated in `docs/`: outputs of code blocks, figures, reference, notebooks.
-
-python -m docs.make
-"""
+"""Write what is generated in `docs/`: outputs of code blocks, figures, reference, notebooks."""

@@ -1,9 +1,8 @@
 """Write what is generated in `docs/`, or compute the data of a figure again.
 
-python -m docs.make
-python -m docs.make --pages docs/course/02-linear.md
-python -m docs.make --record NAME
-python -m docs.make --notebooks FOLDER
+`python -m docs.make` writes the reference, all figures and the outputs of all pages; `--pages FILE`
+refreshes these pages alone, `--record NAME` computes stored data, and `--notebooks FOLDER` writes
+the chapters as notebooks.
 """
 
 import argparse

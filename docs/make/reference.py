@@ -122,12 +122,13 @@ def methods(value: Any) -> Iterator[tuple[str, Any]]:
     names = {name for base in own for name in vars(base) if base.__module__.startswith("minibert")}
     for name in sorted(names):
         member = getattr(value, name)
-        function = inspect.unwrap(getattr(member, "__func__", member))
-        is_property = isinstance(member, property)
-        if not name.startswith("_") and (is_property or inspect.isfunction(function)):
-            described_function = member.fget if is_property else function
-            if described_function.__doc__ and described_function.__name__ == name:
-                yield name, member if is_property else function
+        if not isinstance(member, property):
+            member = inspect.unwrap(getattr(member, "__func__", member))
+        function = member.fget if isinstance(member, property) else member
+        if name.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
+            continue
+        if function.__name__ == name:  # otherwise it is another method's name
+            yield name, member
 
 
 def described(name: str, value: Any) -> Iterator[str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from docs.make import data
+
 FOLDER = Path(__file__).parents[2] / "figures"
 MODULES = [import_module(f"{__name__}.{one.name}") for one in iter_modules(__path__)]
 
@@ -43,4 +45,4 @@ def record(name: str) -> None:
         name (str): a key of a module's `RECORDS`.
     """
     text = json.dumps(table("RECORDS")[name](), indent=1, ensure_ascii=False)
-    (FOLDER / "data" / f"{name}.json").write_text(text + "\n", "utf-8")
+    (data.FOLDER / f"{name}.json").write_text(text + "\n", "utf-8")
