@@ -10,6 +10,8 @@ from minibert.tokenization import WordPieceTokenizer
 # token itself.
 MASK_BELOW, NOISE_BELOW = 0.8, 0.9
 
+MASKED_SHARE = 0.15  # of the ordinary tokens; Devlin et al. (2019), section 3.1
+
 
 def mask_tokens(
     ids: ArrayLike,
@@ -17,7 +19,7 @@ def mask_tokens(
     mask_id: int,
     vocab_size: int,
     rng: np.random.Generator,
-    share: float = 0.15,
+    share: float = MASKED_SHARE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return masked input ids (B, T) and labels (B, T) for masked language modelling.
 

@@ -5,7 +5,7 @@ activations from the layer's cache after the forward, and their gradients before
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -127,6 +127,11 @@ class Recorder:
         for name, value in self.values.items():
             gradient = self.gradients.get(name)
             yield Activation(name, self.part, value[0], None if gradient is None else gradient[0])
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as it is printed, such as "4 x 128" (str)."""
+    return " x ".join(map(str, shape))
 
 
 def record_block(block: Any, part: str, records: list[Recorder]) -> Recorder:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert.data.masking import MASKED_SHARE
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
@@ -25,7 +26,6 @@ from minibert.parameters import Parameters
 from minibert.specs import ParameterSpec
 from minibert.training import Engine, Settings, split_batch
 
-MASKED_SHARE = 0.15  # of the ordinary tokens; as in `data.masking`
 FLOAT = np.dtype(np.float32).itemsize  # bytes of a number
 MOMENTS = 2  # numbers that AdamW keeps for each parameter
 BUDGET = 2.0  # seconds for measuring

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from minibert.inspection.activations import Activation
+from minibert.inspection.activations import shape_text
 from minibert.inspection.walk import Inspection
 from minibert.tasks.metrics import format_table
 
@@ -25,7 +25,7 @@ def printed(inspection: Inspection) -> Iterator[str]:
     yield from _tokens(inspection)
     yield ""
     header = ["", "shape", "norm"]
-    rows = [[a.name, _shape(a), f"{a.norm:.4g}"] for a in inspection.activations]
+    rows = [[a.name, shape_text(a.shape), f"{a.norm:.4g}"] for a in inspection.activations]
     yield from _by_part(header, rows, [a.part for a in inspection.activations])
     yield ""
     yield "attention weights of [CLS], mean of the heads, by block:"
@@ -37,16 +37,12 @@ def printed(inspection: Inspection) -> Iterator[str]:
         yield ""
         yield f"gradients, output to input, of the score of {inspection.score}:"
         back = inspection.activations[::-1]
-        rows = [[a.name, _shape(a), _number(a.gradient_norm)] for a in back]
+        rows = [[a.name, shape_text(a.shape), _number(a.gradient_norm)] for a in back]
         yield from _by_part(["", "shape", "gradient norm"], rows, [a.part for a in back])
 
 
 def _number(norm: float | None) -> str:
     return "-" if norm is None else f"{norm:.4g}"
-
-
-def _shape(activation: Activation) -> str:
-    return " x ".join(map(str, activation.shape))
 
 
 def _tokens(inspection: Inspection) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert.functional import IGNORED
-from minibert.inspection.activations import Activation
+from minibert.inspection.activations import Activation, shape_text
 from minibert.inspection.formulas import (
     BLOCK,
     EMBEDDINGS,
@@ -181,7 +181,7 @@ def _check_sizes(shapes: Mapping[str, tuple[int, ...]]) -> None:
         if count > MAX_NUMBERS:
             raise ValueError(
                 f"values: expected at most {MAX_NUMBERS} numbers in a tensor, got {count:,} in "
-                f"{name} ({_size(shape)}); a model of a few units and a short text can be read"
+                f"{name} ({shape_text(shape)}); a model of a few units and a short text can be read"
             )
 
 
@@ -343,7 +343,7 @@ def _lines(tensor: Tensor) -> Iterator[str]:
     if tensor.value.ndim == 0:
         yield f"  {tensor.name}{formula}: {_number(tensor.value).strip()}"
         return
-    yield f"  {tensor.name} ({_size(tensor.value.shape)}){formula}"
+    yield f"  {tensor.name} ({shape_text(tensor.value.shape)}){formula}"
     matrices: Any = tensor.value if tensor.value.ndim == 3 else [tensor.value]
     for head, matrix in enumerate(matrices, start=1):
         if tensor.value.ndim == 3:
@@ -369,7 +369,3 @@ def _number(value: Any) -> str:
     """Return a number with four decimals (str); no zero has a sign."""
     shown = f" {value:9.4f}"  # separated from the one before, also if it is wider
     return shown.replace("-0.0000", " 0.0000") if shown.endswith("-0.0000") else shown
-
-
-def _size(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
