@@ -26,6 +26,7 @@ from minibert.data.token_cache import (
     tokenize_corpus,
 )
 from minibert.io.locks import run_lock
+from minibert.io.text import sanitize
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.models.config import BertConfig
 from minibert.objectives import MaskedLM
@@ -126,9 +127,9 @@ def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--recipe",
         choices=list(RECIPES),
-        default=DEFAULT_RECIPE,
         help="the choices below that no option states: 2, what learns most in a few minutes; 1, "
-        "the default of version 1; bert, near the original paper (default: %(default)s)",
+        "the default of version 1; bert, near the original paper (default: "
+        f"{DEFAULT_RECIPE}; with --resume that of the run)",
     )
     group.add_argument(
         "--optimizer",
@@ -175,7 +176,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     if ranks.rank:
         logging.disable()  # only rank 0 prints
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    recipe = RECIPES[options.recipe]
+    known = read_state(found)["settings"] if found else {}
+    recipe = _recipe(options.recipe, known.get("recipe"))
     config = _new_config(options, tokenizer, recipe)
     stated = {"steps": STEPS, **stated_settings(options, PreTraining)}
     if "masked_share" in stated:
@@ -184,8 +186,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     # Defaults may differ between versions, and minutes were converted when the run started.
     own = {"shards": options.shards is None, "steps": options.minutes is not None}
     settings = with_own(settings, found, [name for name, wanted in own.items() if wanted])
-    known = read_state(found)["settings"].get("data") if found else None
-    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known))
+    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
     corpus = _with_held_out(corpus, options, config.max_position_embeddings)
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
@@ -223,6 +224,18 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     if not ranks.rank:
         data = _describe_data(options, corpus, len(held_out))
         _save(options, model, tokenizer, objective, settings, data)
+
+
+def _recipe(stated: str | None, known: str | None) -> PretrainingRecipe:
+    """Return the recipe of a name, that of a resumed run where no option states one.
+
+    Raises:
+        ValueError: the run's recipe is from another version of minibert.
+    """
+    name = stated or known or DEFAULT_RECIPE
+    if name not in RECIPES:
+        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {sanitize(name)}")
+    return RECIPES[name]
 
 
 def _save(

@@ -54,14 +54,20 @@ def cosine_schedule(step: int, total: int, warmup: int, peak: float) -> float:
     return peak * (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
 
 
+# Tiny with recipe 2, held-out loss after 500 steps: 4.257 with this share of the steps, 4.313 with
+# the linear schedule, whose share is 0.97 (one seed, on documentation).
+COOLDOWN = 0.6
+
+
 def trapezoid_schedule(
-    step: int, total: int, warmup: int, peak: float, *, cooldown: float = 0.2
+    step: int, total: int, warmup: int, peak: float, *, cooldown: float = COOLDOWN
 ) -> float:
     """Return the learning rate of one step: linear warm-up, constant, linear cool-down to 0.
 
     A run can be continued from any step before the cool-down, because the rates until then do not
     depend on the total. Zhai et al. (2022) call it a constant rate with a cool-down; Hägele et al.
-    (2024), section 3, find it as good as a cosine, with a cool-down of a fifth of the steps.
+    (2024), section 3, find it as good as a cosine, with a cool-down of a fifth of the steps. A short
+    run of a small model wants a longer one: see `COOLDOWN`.
 
     >>> [trapezoid_schedule(step, 8, 2, 1.0, cooldown=0.5) for step in range(8)]
     [0.5, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]

@@ -2,7 +2,6 @@
 
 | constant | unit | role |
 |---|---|---|
-| `PRETRAIN_RATE_TIMES_WIDTH` | learning rate · D | learning rate of pre-training |
 | `INIT_STD_TIMES_ROOT_WIDTH` | standard deviation · √D | initial weights of a new model |
 | `FINETUNE_RATE` | learning rate at `FINETUNE_RATE_WIDTH` | learning rate of fine-tuning |
 | `FINETUNE_RATE_WIDTH` | D | the width that `FINETUNE_RATE` is for |
@@ -21,13 +20,10 @@ from typing import Any, Self
 from minibert.models.config import BertConfig
 from minibert.tokenization import WordPieceTokenizer
 
-# Narrow models learn faster with larger initial weights and tolerate a higher learning rate.
-# Measured as held-out loss on the built-in corpus: tiny with 64 tokens a sequence, after 800 steps,
-# had a loss 0.10 lower with a standard deviation of 0.06 (0.68 / √128) than with 0.02; with a
-# learning rate of 0.005 it was no better than the unigram baseline after 600 steps. mini, after 800
-# steps of 64 x 32 tokens, had 5.61 with these constants and 6.18 with twice the learning rate, no
-# better than the unigram baseline (6.17). For wide models both come near BERT's own 0.02 and 1e-4.
-PRETRAIN_RATE_TIMES_WIDTH = 0.256
+# Narrow models learn faster with larger initial weights. Measured as held-out loss on the built-in
+# corpus: tiny with 64 tokens a sequence, after 800 steps of version 1's recipe, had a loss 0.10
+# lower with a standard deviation of 0.06 (0.68 / √128) than with 0.02. For wide models it comes
+# near BERT's own 0.02.
 INIT_STD_TIMES_ROOT_WIDTH = 0.68
 
 # On 100, 300 and 701 sentences of a first version of corpora/situations, from MiniLM (D = 384):
@@ -39,11 +35,6 @@ FINETUNE_BATCHES, MIN_EPOCHS, MAX_EPOCHS = 250, 3, 20
 BATCH_SIZE, LARGE_BATCH_SIZE, LARGE_DATA = 16, 32, 5000
 SHARDS, LARGE_SHARDS, LARGE_STEP = 2, 4, 1024
 DROPOUT = 0.1
-
-
-def pretraining_rate(config: BertConfig) -> float:
-    """Return the learning rate (float) for pre-training a new model."""
-    return PRETRAIN_RATE_TIMES_WIDTH / config.hidden_size
 
 
 def fresh_config(

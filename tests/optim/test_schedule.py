@@ -14,6 +14,7 @@ from minibert.optim import (
     trapezoid_schedule,
     triangle_schedule,
 )
+from minibert.optim.schedule import COOLDOWN
 
 TOTALS, SHARES = st.integers(1, 200), st.floats(0, 1)
 
@@ -46,7 +47,7 @@ def test_cosine_schedule_rises_in_a_line_and_falls_as_half_a_cosine(total, share
 def test_trapezoid_schedule_rises_stays_and_falls(total, share, cooldown):
     warmup, options = round(share * total), {} if cooldown is None else {"cooldown": cooldown}
     rates = rates_of(trapezoid_schedule, total, warmup, **options)
-    falling = min(round(options.get("cooldown", 0.2) * total), total - warmup)
+    falling = min(round(options.get("cooldown", COOLDOWN) * total), total - warmup)
     np.testing.assert_allclose(rates[:warmup], 2.0 * np.arange(1, warmup + 1) / max(warmup, 1))
     assert rates[warmup : total - falling] == [2.0] * (total - falling - warmup)
     np.testing.assert_allclose(
@@ -74,7 +75,7 @@ def test_schedules_are_positive_continuous_and_reach_the_peak(name, total, share
     assert (rates <= peak * (1 + 1e-12)).all()
     # Rising and then falling, without a jump: no change is larger than the steepest line's.
     falling = {"linear": total - warmup, "cosine": (total - warmup) / (math.pi / 2),
-               "trapezoid": min(round(0.2 * total), total - warmup),
+               "trapezoid": min(round(COOLDOWN * total), total - warmup),
                "triangle": total - 3 * total // 4}[name]  # fmt: skip
     rising = warmup if name != "triangle" else total
     steepest = peak / max(min(rising or total, falling or total), 1)

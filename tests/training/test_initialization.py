@@ -92,7 +92,9 @@ def test_a_token_that_never_occurs_has_no_vector_and_keeps_its_random_one(tokeni
     model, before = (BertForMaskedLM(config(), seed=3) for _ in range(2))
     initialize_from_text(model, ids, tokenizer)
     changed = (model.params[WORD] != before.params[WORD]).any(axis=1)
-    assert changed[18] and not changed[17] and not changed[tokenizer.pad_token_id]
+    assert changed[18]
+    assert not changed[17]
+    assert not changed[tokenizer.pad_token_id]
 
 
 @pytest.mark.parametrize("limit", [V * 7, V * V, 1])
@@ -108,7 +110,7 @@ def test_a_long_text_is_sampled_evenly(monkeypatch):
     monkeypatch.setattr(initialization, "BLOCK", 10)
     ids = np.arange(10_007, dtype=np.int32)
     sample = initialization._sample(ids)
-    assert len(sample) == 100 and sample[0] == 0 and sample[-1] == 10_006
+    assert (len(sample), sample[0], sample[-1]) == (100, 0, 10_006)
     assert np.ptp(np.diff(sample.reshape(10, 10)[:, 0])) <= 1
     np.testing.assert_array_equal(np.diff(sample.reshape(10, 10), axis=1), 1)
     assert len(initialization._sample(ids[:99])) == 99
@@ -116,7 +118,8 @@ def test_a_long_text_is_sampled_evenly(monkeypatch):
 
 def test_sinusoids_have_wavelengths_from_two_pi_to_the_length():
     table, frequencies = sinusoids(12, 16)
-    assert frequencies[0] == 1 and frequencies[-1] == pytest.approx(12 ** (-14 / 16))
+    assert frequencies[0] == 1
+    assert frequencies[-1] == pytest.approx(12 ** (-14 / 16))
     np.testing.assert_allclose(
         table[5, 6:8], [np.sin(5 * frequencies[3]), np.cos(5 * frequencies[3])]
     )
