@@ -14,10 +14,10 @@ import pytest
 from minibert import BertForMaskedLM, BertForPreTraining
 from minibert.data.token_cache import fingerprint
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training import Settings
 from minibert.training.checkpoint import read_state
 from minibert.training.defaults import default_shards
 from minibert.training.history import read_history
+from minibert.training.recipes import PreTraining
 from tests.cli.helpers import assert_refused, pretrain_arguments, run, write_lines
 
 
@@ -73,7 +73,7 @@ def test_pretrain_resumed_after_ctrl_c_gives_the_weights_of_an_unbroken_run(
         capsys,
         pretrain_arguments(workspace, "broken", "--resume", "--learning-rate", 0.5),
         "learning_rate: the run",
-        "has 0.002, got 0.5",
+        "has 0.004, got 0.5",
     )
     (workspace / "other.txt").write_text("a dog\n\n" * 40 + (workspace / "corpus.txt").read_text())
     other = [
@@ -311,7 +311,7 @@ def test_pretrain_continues_a_run_for_more_steps(workspace, capsys):
     assert "had 4 steps and has 8 now: after step 4 the learning rate follows" in printed
     rates = [line["rate"] for line in read_history(workspace / "longer") if "loss" in line]
     settings = read_state(workspace / "longer" / "checkpoint-8")["settings"]
-    before, now = (Settings(**{**settings, "steps": steps}) for steps in (4, 8))
+    before, now = (PreTraining(**{**settings, "steps": steps}) for steps in (4, 8))
     assert rates == [*map(before.rate, range(4)), *map(now.rate, range(4, 8))]
 
 
