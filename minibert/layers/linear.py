@@ -18,9 +18,13 @@ class WeightAndBias:
     def __init__(self, name: str):
         self.weight, self.bias = f"{name}.weight", f"{name}.bias"
 
-    def of(self, views: Views) -> tuple[Array, Array]:
+    def of(self, views: Views) -> tuple[Array, Array | None]:
         """Return the weight and the bias among parameters or gradients."""
         return views[self.weight], views[self.bias]
+
+    def sums(self, grads: Views) -> tuple[Array, Array | None]:
+        """Return both gradients, that of the weight to add products to."""
+        return grads.unwritten(self.weight), grads[self.bias]
 
 
 class Linear(WeightAndBias):
@@ -46,14 +50,13 @@ class Linear(WeightAndBias):
     def forward(self, params: Views, x: Array) -> tuple[Array, Array]:
         """Map the last axis of x; the cache is x as rows (N, I)."""
         rows = x.reshape(-1, self.inputs)  # (..., I) -> (N, I)
-        out, cache = linear_forward(rows, params[self.weight], params[self.bias])
+        out, cache = linear_forward(rows, *self.of(params))
         return out.reshape(*x.shape[:-1], self.outputs), cache  # (N, O) -> (..., O)
 
     def backward(self, dout: Array, cache: Array, params: Views, grads: Views) -> Array:
         """Gradient of `forward`: dx (..., I)."""
         rows = dout.reshape(-1, self.outputs)  # (..., O) -> (N, O)
-        sums = grads.unwritten(self.weight), grads[self.bias]
-        dx = linear_backward(rows, cache, params[self.weight], *sums)
+        dx = linear_backward(rows, cache, params[self.weight], *self.sums(grads))
         return dx.reshape(*dout.shape[:-1], self.inputs)  # (N, I) -> (..., I)
 
 
