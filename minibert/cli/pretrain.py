@@ -26,8 +26,9 @@ from minibert.data.token_cache import (
     tokenize_corpus,
 )
 from minibert.io.locks import run_lock
-from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
+from minibert.models import PreTrained
 from minibert.models.config import BertConfig
+from minibert.models.table import family_class
 from minibert.objectives import MaskedLM
 from minibert.objectives.text_warnings import warn_of_text
 from minibert.optim import Optimizer
@@ -48,6 +49,7 @@ from minibert.training.ranks import Ranks
 
 log = logging.getLogger("minibert")
 
+ARCHITECTURES = {"bert": "bert", "modern": "modernbert"}  # the model_type of each
 STEPS = 2400  # default number of updates
 LENGTH = 32  # default maximum sequence length, in tokens
 HELD_OUT_FRACTION = 0.05  # of the documents, if no held-out files are given
@@ -88,6 +90,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         evaluate_every="500",
     )
     parser.add_argument(
+        "--architecture",
+        choices=list(ARCHITECTURES),
+        default="bert",
+        help="bert, or modern: ModernBERT, with pre-norm, rotary positions and a gate, and "
+        "as many FLOPs and without --activation, --positions and --next-sentence (default: bert)",
+    )
+    parser.add_argument(
         "--next-sentence",
         action="store_true",
         help="also train next sentence prediction: whether a text follows another "
@@ -112,6 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
+    _require_applicable(options)
     ranks = launched_ranks()
     with ending_together(ranks):
         if options.resume and resume_point(options.out) is None:
@@ -119,6 +129,16 @@ def run(options: argparse.Namespace) -> None:
         # Only rank 0 writes files.
         with nullcontext() if ranks.rank else run_lock(options.out, resume=options.resume):
             _pretrain(options, ranks)
+
+
+def _require_applicable(options: argparse.Namespace) -> None:
+    """Raise ValueError if an option has no meaning for the architecture."""
+    for name in ("activation", "positions", "next_sentence"):
+        if options.architecture != "bert" and getattr(options, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')}: leave it out; "
+                f"--architecture {options.architecture} determines it"
+            )
 
 
 def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
@@ -243,6 +263,7 @@ def _new_config(options: argparse.Namespace, tokenizer: WordPieceTokenizer) -> B
         options.size or "tiny",
         tokenizer,
         LENGTH if options.length is None else options.length,
+        family_class(ARCHITECTURES[options.architecture], "Config"),
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=options.dropout,
@@ -340,7 +361,8 @@ def _start(
     options: argparse.Namespace, config: BertConfig, settings: Settings, found: Path | None
 ) -> tuple[Any, Optimizer | None]:
     """Return a new model, or the model of an earlier run with the optimizer of a checkpoint."""
-    kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
+    use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
+    kind = family_class(config.model_type, use)
     optimizer = None
     if found:
         model = resumed_model(options.out, found, kind, config, settings)
