@@ -26,6 +26,8 @@ MASK[0, 3] = MASK[3, 5] = 0  # padding inside a text
 IDS = np.where(MASK, RNG.integers(1, V, (B, T)), 0)
 BATCH = {"input_ids": IDS, "attention_mask": MASK}
 LABELS = np.where(MASK & (RNG.random((B, T)) < 0.4), IDS, -100)
+# Of models that transformers makes; its padding token is 50283.
+SIZES = {"vocab_size": 50300, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-6}
 
 
@@ -133,9 +135,8 @@ def test_checkpoint_saved_by_transformers_is_bitwise_equal(tmp_path, kind):
 def test_new_model_of_transformers_is_opened(tmp_path):
     import transformers
 
-    fields = {"vocab_size": 60000, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
-              "intermediate_size": 8, "layer_types": ["full_attention"] * 2}  # fmt: skip
-    theirs = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**fields)).eval()
+    sizes = {**SIZES, "num_hidden_layers": 2, "layer_types": ["full_attention"] * 2}
+    theirs = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes)).eval()
     theirs.save_pretrained(tmp_path)
     model = ModernBertForMaskedLM.from_pretrained(tmp_path, strict=True)
     assert model.config.pad_token_id == 50283
@@ -150,9 +151,8 @@ def test_new_model_of_transformers_is_opened(tmp_path):
 def test_local_attention_is_refused(tmp_path):
     import transformers
 
-    fields = {"vocab_size": 60000, "hidden_size": 8, "num_hidden_layers": 4, "num_attention_heads": 2,
-              "intermediate_size": 8}  # fmt: skip
-    transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**fields)).save_pretrained(
+    sizes = {**SIZES, "num_hidden_layers": 4}
+    transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes)).save_pretrained(
         tmp_path
     )
     message = "layer_types: expected full_attention in every layer, got 'sliding_attention'"
