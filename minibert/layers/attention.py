@@ -84,9 +84,7 @@ class SelfAttention:
         merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
         out, _ = self.output.forward(params, merged)
         out = out.reshape(len(x), -1, D)  # (B·R, D) -> (B, R, D)
-        if cache is None:
-            return out, None
-        return out, SelfAttentionCache(cache, x, asking, merged, site)
+        return out, None if cache is None else SelfAttentionCache(cache, x, asking, merged, site)
 
     def backward(
         self, dout: Array, cache: SelfAttentionCache, params: Views, grads: Views, dsite: Any

@@ -50,13 +50,14 @@ class Linear(WeightAndBias):
     def forward(self, params: Views, x: Array) -> tuple[Array, Array]:
         """Map the last axis of x; the cache is x as rows (N, I)."""
         rows = x.reshape(-1, self.inputs)  # (..., I) -> (N, I)
-        out, cache = linear_forward(rows, *self.of(params))
+        out, cache = linear_forward(rows, params[self.weight], params[self.bias])
         return out.reshape(*x.shape[:-1], self.outputs), cache  # (N, O) -> (..., O)
 
     def backward(self, dout: Array, cache: Array, params: Views, grads: Views) -> Array:
         """Gradient of `forward`: dx (..., I)."""
         rows = dout.reshape(-1, self.outputs)  # (..., O) -> (N, O)
-        dx = linear_backward(rows, cache, params[self.weight], *self.sums(grads))
+        sums = grads.unwritten(self.weight), grads[self.bias]
+        dx = linear_backward(rows, cache, params[self.weight], *sums)
         return dx.reshape(*dout.shape[:-1], self.inputs)  # (N, I) -> (..., I)
 
 

@@ -4,6 +4,7 @@ They have the names, the order and the computation of the layers with biases, an
 out: Raffel et al. (2020), section 2.1, and ModernBERT (Warner et al., 2024), section 2.1.1.
 """
 
+from minibert.functional import linear_backward, linear_forward
 from minibert.layers.attention import SelfAttention
 from minibert.layers.linear import LayerNorm, Linear
 from minibert.parameters import Views
@@ -26,6 +27,18 @@ class LinearWithoutBias(Linear):
     def specs(self) -> dict[str, Spec]:
         """Return the declaration of the weight (O, I)."""
         return {self.weight: ParameterSpec((self.outputs, self.inputs), gain=self.gain)}
+
+    def forward(self, params: Views, x: Array) -> tuple[Array, Array]:
+        """Map the last axis of x; the cache is x as rows (N, I)."""
+        rows = x.reshape(-1, self.inputs)  # (..., I) -> (N, I)
+        out, cache = linear_forward(rows, params[self.weight], None)
+        return out.reshape(*x.shape[:-1], self.outputs), cache  # (N, O) -> (..., O)
+
+    def backward(self, dout: Array, cache: Array, params: Views, grads: Views) -> Array:
+        """Gradient of `forward`: dx (..., I)."""
+        rows = dout.reshape(-1, self.outputs)  # (..., O) -> (N, O)
+        dx = linear_backward(rows, cache, params[self.weight], *self.sums(grads))
+        return dx.reshape(*dout.shape[:-1], self.inputs)  # (N, I) -> (..., I)
 
     def of(self, views: Views) -> tuple[Array, None]:
         """Return the weight, and None for the bias."""
