@@ -336,9 +336,10 @@ def fields(**changes):
         ({"hidden_activation": "silu"}, "hidden_act: expected one of gelu, gelu_new, relu"),
         ({"rope_parameters": {"full_attention": {"rope_type": "a"}}}, "rope_parameters: expected"),
         ({"rope_parameters": 3}, "rope_parameters: expected"),
+        ({"layer_types": 5}, "layer_types: expected full_attention in every layer, got 5"),
+        ({"global_rope_theta": "x", "rope_parameters": {}}, "rope_theta: expected more than 0"),
         ({"global_rope_theta": 0, "rope_parameters": None}, "rope_theta: expected more than 0"),
         ({"model_type": "bert"}, "model_type: expected one of modernbert, got 'bert'"),
-        ({"hidden_size": 14, "num_attention_heads": 2}, "hidden_size 14: .* even width"),
         ({"pad_token_id": V}, "pad_token_id: expected less than vocab_size 31"),
     ],
 )  # fmt: skip
@@ -368,6 +369,9 @@ def test_parts_and_configurations_of_others_are_refused():
         m.ModernBertForMaskedLM(CONFIG, block=lambda config: None)
     with pytest.raises(TypeError, match="config: expected a ModernBertConfig, got BertConfig"):
         m.ModernBertModel(m.BertConfig.preset("tiny", vocab_size=9))
+    odd = m.ModernBertConfig.preset("tiny", vocab_size=9, hidden_size=14, num_attention_heads=2)
+    with pytest.raises(ValueError, match=r"head_width: expected an even number, .* got 7"):
+        m.ModernBertModel(odd)
     with pytest.raises(ValueError, match="position_embedding_type: leave it out"):
         m.ModernBertConfig(position_embedding_type="sinusoidal")
 

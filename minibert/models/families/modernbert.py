@@ -17,7 +17,7 @@ has none. `transformers` opens what is saved.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from minibert import layers
@@ -34,27 +34,23 @@ FULL = "full_attention"
 THETA, PADDING = 160000.0, 50283  # of a file that does not state them
 # Fields of a config.json with other names than BERT's.
 RENAMED = {
-    "hidden_act": "hidden_activation",
-    "hidden_dropout_prob": "mlp_dropout",
-    "attention_probs_dropout_prob": "attention_dropout",
-    "layer_norm_eps": "norm_eps",
-}
+    "hidden_act": "hidden_activation", "hidden_dropout_prob": "mlp_dropout",
+    "attention_probs_dropout_prob": "attention_dropout", "layer_norm_eps": "norm_eps",
+}  # fmt: skip
 # Fields with one value here, which is also that of a file without them.
 FIXED: dict[str, Any] = {
     "norm_bias": False, "attention_bias": False, "mlp_bias": False, "classifier_bias": False,
     "decoder_bias": True, "classifier_activation": "gelu", "tie_word_embeddings": True,
 }  # fmt: skip
 _LAYER, _TRANSFORM = "bert.encoder.layer.*.", "cls.predictions.transform."
+_ROLES = " + ".join(f"{_LAYER}attention.self.{role}." for role in ("query", "key", "value"))
 FILE_NAMES = Names(
     "model.",
     (
         ("bert.embeddings.word_embeddings.", "model.embeddings.tok_embeddings."),
         ("bert.embeddings.LayerNorm.", "model.embeddings.norm."),
         (f"{_LAYER}attention.LayerNorm.", "model.layers.*.attn_norm."),
-        (
-            " + ".join(f"{_LAYER}attention.self.{role}." for role in ("query", "key", "value")),
-            "model.layers.*.attn.Wqkv.",
-        ),
+        (_ROLES, "model.layers.*.attn.Wqkv."),
         (f"{_LAYER}attention.output.dense.", "model.layers.*.attn.Wo."),
         (f"{_LAYER}intermediate.LayerNorm.", "model.layers.*.mlp_norm."),
         (f"{_LAYER}intermediate.dense. + {_LAYER}intermediate.gate.", "model.layers.*.mlp.Wi."),
@@ -93,16 +89,10 @@ class ModernBertConfig(BertConfig):
     def _check_choices(self) -> None:
         super()._check_choices()
         if self.position_embedding_type != "absolute":
-            raise ValueError(
-                "position_embedding_type: leave it out; the positions of a ModernBERT are rotary"
-            )
-        if self.head_width % 2:
-            raise ValueError(
-                f"hidden_size {self.hidden_size}: expected heads of an even width, because rotary "
-                f"positions pair their units, got {self.head_width}"
-            )
-        if not 0 < self.rope_theta < math.inf:
-            raise ValueError(f"rope_theta: expected more than 0, got {self.rope_theta!r}")
+            raise ValueError("position_embedding_type: leave it out; a ModernBERT's are rotary")
+        theta = self.rope_theta
+        if not isinstance(theta, int | float) or not 0 < theta < math.inf:
+            raise ValueError(f"rope_theta: expected more than 0, got {theta!r}")
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
@@ -111,18 +101,15 @@ class ModernBertConfig(BertConfig):
         >>> ModernBertConfig.preset("tiny", vocab_size=8192).intermediate_size
         344
         """
-        inner = BertConfig.preset(name).intermediate_size
-        same_flops = 8 * round(2 * inner / 3 / 8)  # three maps of this width, instead of two
-        defaults = {"intermediate_size": same_flops, "pad_token_id": 0}
-        return super().preset(name, **{**defaults, **changes})
+        F = 8 * round(BertConfig.preset(name).intermediate_size / 12)  # 2/3, a multiple of 8
+        return super().preset(name, **{"intermediate_size": F, "pad_token_id": 0, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of a Hugging Face `config.json`, for `transformers` 4 and 5."""
         values = super().to_dict()
         del values["position_embedding_type"], values["rope_theta"]
-        values = {RENAMED.get(name, name): value for name, value in values.items()}
         return {
-            **values,
+            **{RENAMED.get(name, name): value for name, value in values.items()},
             **FIXED,
             "embedding_dropout": self.hidden_dropout_prob,
             "classifier_dropout": self.classifier_rate,
@@ -143,6 +130,7 @@ class ModernBertConfig(BertConfig):
         """
         every = values.get("global_attn_every_n_layers", 3)
         kinds = values.get("layer_types") or [FULL, FULL if every == 1 else "sliding_attention"]
+        kinds = kinds if isinstance(kinds, list) else [kinds]
         other = next((kind for kind in kinds if kind != FULL), None)
         if other is not None:
             raise ValueError(f"layer_types: expected {FULL} in every layer, got {other!r}")
@@ -150,8 +138,7 @@ class ModernBertConfig(BertConfig):
         for name, only in {**FIXED, "embedding_dropout": rate}.items():
             if values.get(name, only) != only:
                 raise ValueError(f"{name}: expected {only!r}, got {values[name]!r}")
-        own = {one.name for one in fields(cls)} - RENAMED.keys() | {"model_type"}
-        kept = {name: value for name, value in values.items() if name in own | {"num_labels"}}
+        kept = {name: value for name, value in values.items() if name not in RENAMED}
         kept |= {ours: values[theirs] for ours, theirs in RENAMED.items() if theirs in values}
         theta = _rope(values).get("rope_theta", values.get("global_rope_theta", THETA))
         return super().from_dict({"pad_token_id": PADDING, **kept, "rope_theta": theta})
@@ -160,7 +147,7 @@ class ModernBertConfig(BertConfig):
 def _rope(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of the rotary positions in a config.json of `transformers` 5."""
     kinds = values.get("rope_parameters") or {}
-    rope = kinds.get(FULL) or {} if isinstance(kinds, dict) else kinds
+    rope = (kinds.get(FULL) or {}) if isinstance(kinds, dict) else kinds
     if not isinstance(rope, dict) or rope.get("rope_type", "default") != "default":
         raise ValueError(f"rope_parameters: expected the type default for {FULL}, got {rope!r}")
     return rope
@@ -186,14 +173,11 @@ def modern_block(config: BertConfig, *, is_first: bool = False) -> layers.Block:
 
     The first block has no norm before attention, because the embeddings end with one.
     """
-    width, rate = config.hidden_size, config.attention_probs_dropout_prob
+    D, K, F = config.hidden_size, config.num_attention_heads, config.intermediate_size
+    rate, inner_rate = config.attention_probs_dropout_prob, config.hidden_dropout_prob
     gain = _output_gain(config)
-    attention = layers.SelfAttentionWithoutBias(
-        "attention", width, config.num_attention_heads, rate, gain
-    )
-    feed_forward = layers.GatedFeedForward(
-        width, config.intermediate_size, config.hidden_act, config.hidden_dropout_prob, gain
-    )
+    attention = layers.SelfAttentionWithoutBias("attention", D, K, rate, gain)
+    feed_forward = layers.GatedFeedForward(D, F, config.hidden_act, inner_rate, gain)
     norm = None if is_first else _norm("attention.LayerNorm", config)
     return layers.Block(
         layers.PreNormResidual(attention, norm, rate),
@@ -222,9 +206,8 @@ class ModernBertBased(BertBased):
             TypeError: a caller gives a part, or another family's configuration.
         """
         if not isinstance(self.config, ModernBertConfig):
-            raise TypeError(
-                f"config: expected a ModernBertConfig, got {type(self.config).__name__}"
-            )
+            got = type(self.config).__name__
+            raise TypeError(f"config: expected a ModernBertConfig, got {got}")
         if given := Parts(**parts).given():
             raise TypeError(f"{next(iter(given))}: leave it out; a ModernBERT has its own")
         super().build(embeddings=modern_embeddings, encoder=modern_encoder)
@@ -266,9 +249,8 @@ class ModernBertForMaskedLM(ModernBertBased, BertForMaskedLM):
     def build(self, **parts: Any) -> None:
         """Make the body and the head, whose map and norm have no biases."""
         super().build(**parts)
-        config, width = self.config, self.config.hidden_size
-        head = layers.MaskedLMHead(config.vocab_size, width, "gelu", config.layer_norm_eps)
-        name, gain = f"{_TRANSFORM}dense", _output_gain(config)
-        head.dense = layers.LinearWithoutBias(name, width, width, gain)
+        config, D = self.config, self.config.hidden_size
+        head = layers.MaskedLMHead(config.vocab_size, D, "gelu", config.layer_norm_eps)
+        head.dense = layers.LinearWithoutBias(f"{_TRANSFORM}dense", D, D, _output_gain(config))
         head.norm = _norm(f"{_TRANSFORM}LayerNorm", config)
         self.head = head
