@@ -130,12 +130,10 @@ class ModernBertConfig(BertConfig):
         """
         every = values.get("global_attn_every_n_layers", 3)
         kinds = values.get("layer_types") or [FULL, FULL if every == 1 else "sliding_attention"]
-        kinds = kinds if isinstance(kinds, list) else [kinds]
-        other = next((kind for kind in kinds if kind != FULL), None)
-        if other is not None:
-            raise ValueError(f"layer_types: expected {FULL} in every layer, got {other!r}")
-        rate = values.get("mlp_dropout", 0.0)
-        for name, only in {**FIXED, "embedding_dropout": rate}.items():
+        for kind in kinds if isinstance(kinds, list) else [kinds]:
+            if kind != FULL:
+                raise ValueError(f"layer_types: expected {FULL} in every layer, got {kind!r}")
+        for name, only in {**FIXED, "embedding_dropout": values.get("mlp_dropout", 0.0)}.items():
             if values.get(name, only) != only:
                 raise ValueError(f"{name}: expected {only!r}, got {values[name]!r}")
         kept = {name: value for name, value in values.items() if name not in RENAMED}
