@@ -19,6 +19,11 @@ if TYPE_CHECKING:
         BertForTokenClassification,
         BertModel,
     )
+    from minibert.models.families.modernbert import (
+        ModernBertConfig,
+        ModernBertForMaskedLM,
+        ModernBertModel,
+    )
     from minibert.parameters import Parameters
     from minibert.tokenization import WordPieceTokenizer
 
@@ -29,6 +34,7 @@ _MODULES = {
     **MODELS,
     "BertConfig": "minibert.models.config",
     "FeatureExtractor": "minibert.inference.features",
+    "ModernBertConfig": "minibert.models.families.modernbert",
     "Parameters": "minibert.parameters",
     "TextClassifier": "minibert.estimators",
     "TextRegressor": "minibert.estimators",
@@ -47,6 +53,9 @@ __all__ = [
     "BertForTokenClassification",
     "BertModel",
     "FeatureExtractor",
+    "ModernBertConfig",
+    "ModernBertForMaskedLM",
+    "ModernBertModel",
     "Parameters",
     "TextClassifier",
     "TextRegressor",

@@ -19,6 +19,7 @@ class ParameterSpec:
         depth: how far up it works: 0 for the embeddings, 1 to L for a block, L + 1 for a head;
             containers set it, because a layer does not know where it is used.
         zero_row: the row that is initially 0, which is the padding token's embedding; None: none.
+        gain: the factor of the standard deviation of normal initial values.
     """
 
     shape: tuple[int, ...]
@@ -26,6 +27,7 @@ class ParameterSpec:
     decay: bool = True
     depth: int | None = None
     zero_row: int | None = None
+    gain: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,9 @@ def _known(options: argparse.Namespace) -> BertConfig:
             raise ValueError(f"--{option}: leave it out; {options.model} determines it")
     folder = checkpoint_folder(options.model)
     config = read_config(folder)
+    if config.model_type != BertConfig.model_type:
+        raise ValueError(f"{options.model}: expected a BERT, got a {config.model_type}, whose "
+                         "memory and FLOPs are not estimated yet")  # fmt: skip
     parts = read_json(Path(folder) / CONFIG).get(PARTS)
     if parts:
         names = ", ".join(map(str, parts.values() if isinstance(parts, dict) else [parts]))

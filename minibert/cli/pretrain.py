@@ -27,8 +27,9 @@ from minibert.data.token_cache import (
 )
 from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
-from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
+from minibert.models import PreTrained
 from minibert.models.config import BertConfig
+from minibert.models.table import family_class
 from minibert.objectives import MaskedLM
 from minibert.objectives.text_warnings import warn_of_text
 from minibert.optim import SCHEDULES, Optimizer
@@ -58,6 +59,7 @@ from minibert.training.recipes import (
 
 log = logging.getLogger("minibert")
 
+ARCHITECTURES = {"bert": "bert", "modern": "modernbert"}  # the model_type of each
 STEPS = 2400  # default number of updates
 HELD_OUT_FRACTION = 0.05  # of the documents, if no held-out files are given
 MAX_HELD_OUT_ROWS = 4096  # sequences of the held-out text that are evaluated
@@ -100,6 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         others=dict.fromkeys(("warmup", "weight_decay", "clip"), chosen),
     )
     _add_recipe_arguments(group)
+    parser.add_argument(
+        "--architecture",
+        choices=list(ARCHITECTURES),
+        default="bert",
+        help="bert, or modern: ModernBERT, with pre-norm, rotary positions and a gate, and "
+        "as many FLOPs and without --activation, --positions and --next-sentence (default: bert)",
+    )
     parser.add_argument(
         "--next-sentence",
         action="store_true",
@@ -162,6 +171,7 @@ def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
+    _require_applicable(options)
     ranks = launched_ranks()
     with ending_together(ranks):
         if options.resume and resume_point(options.out) is None:
@@ -169,6 +179,16 @@ def run(options: argparse.Namespace) -> None:
         # Only rank 0 writes files.
         with nullcontext() if ranks.rank else run_lock(options.out, resume=options.resume):
             _pretrain(options, ranks)
+
+
+def _require_applicable(options: argparse.Namespace) -> None:
+    """Raise ValueError if an option has no meaning for the architecture."""
+    for name in ("activation", "positions", "next_sentence"):
+        if options.architecture != "bert" and getattr(options, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')}: leave it out; "
+                f"--architecture {options.architecture} determines it"
+            )
 
 
 def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
@@ -309,6 +329,7 @@ def _new_config(
         options.size or "tiny",
         tokenizer,
         recipe.length if options.length is None else options.length,
+        family_class(ARCHITECTURES[options.architecture], "Config"),
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=dropout,
@@ -406,7 +427,8 @@ def _start(
     options: argparse.Namespace, config: BertConfig, settings: PreTraining, found: Path | None
 ) -> tuple[Any, Optimizer | None]:
     """Return a new model, or the model of an earlier run with the optimizer of a checkpoint."""
-    kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
+    use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
+    kind = family_class(config.model_type, use)
     optimizer = None
     if found:
         model = resumed_model(options.out, found, kind, config, settings)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minibert.io.text import sanitize
-from minibert.models import PreTrained
+from minibert.models import PreTrained, read_config
 from minibert.models.checkpoints import read_architectures
 from minibert.models.config import BertConfig
 from minibert.training import Settings
@@ -36,7 +36,11 @@ def resumed_model(
     """
     state = read_state(found)
     saved = state["settings"]
-    names = read_architectures(found)
+    names, family = read_architectures(found), read_config(found).model_type
+    if family != config.model_type:
+        raise ValueError(
+            f"architecture: the run in {run} has {sanitize(family)}, got {config.model_type}"
+        )
     if names != [kind.__name__]:
         had = sanitize(" and ".join(map(str, names)) or "a model of an unknown kind")
         raise ValueError(f"model: the run in {run} has {had}, got {kind.__name__}")

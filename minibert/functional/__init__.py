@@ -40,6 +40,7 @@ from minibert.functional.embedding import (
     gather_backward,
     gather_forward,
 )
+from minibert.functional.gate import gate_backward, gate_forward
 from minibert.functional.linear import (
     Unwritten,
     add_product,
@@ -60,6 +61,7 @@ from minibert.functional.normalization import (
     layer_norm_backward,
     layer_norm_forward,
 )
+from minibert.functional.rotary import rotary_table, rotate_backward, rotate_forward
 from minibert.functional.sinusoidal import sinusoidal_positions
 from minibert.functional.tanh import tanh_backward, tanh_forward
 
@@ -87,6 +89,8 @@ __all__ = [
     "dropout_forward",
     "embedding_backward",
     "embedding_forward",
+    "gate_backward",
+    "gate_forward",
     "gather_backward",
     "gather_forward",
     "layer_norm_backward",
@@ -94,6 +98,9 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "padding_mask",
+    "rotary_table",
+    "rotate_backward",
+    "rotate_forward",
     "sinusoidal_positions",
     "softmax_backward",
     "softmax_forward",

@@ -25,7 +25,7 @@ def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, 
 
 
 def linear_backward(
-    dout: Array, x: Array, weight: Array, dweight: Array | None, dbias: Array
+    dout: Array, x: Array, weight: Array, dweight: Array | None, dbias: Array | None
 ) -> Array:
     """Gradient of `linear_forward`: dx (N, I); adds into `dweight` and `dbias`.
 
@@ -33,10 +33,10 @@ def linear_backward(
         dout (N, O): the gradient of out.
         x, weight: as in the forward.
         dweight (O, I): the gradient of W so far, perhaps `Unwritten`; None: W is frozen.
-        dbias (O,): the gradient of b so far.
+        dbias (O,): the gradient of b so far; None: there is no b.
     """
-    # out = ... + b, once in every row: dout.sum(axis=0), as a matmul in half the time.
-    dbias += np.ones(len(dout), dout.dtype) @ dout  # (N,) @ (N, O) -> (O,)
+    if dbias is not None:  # b is in every row: dout.sum(axis=0), as a matmul in half the time
+        dbias += np.ones(len(dout), dout.dtype) @ dout  # (N,) @ (N, O) -> (O,)
     if dweight is not None:
         add_product(dweight, dout.T, x)  # dweight += dout.T @ x; (O, N) @ (N, I) -> (O, I)
     dx: Array = dout @ weight  # (N, O) @ (O, I) -> (N, I)

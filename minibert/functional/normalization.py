@@ -7,7 +7,7 @@ import numpy as np
 from minibert.functional.dropout import DropoutMask, draw_mask
 from minibert.typing import Array, Rng
 
-# Elements of a piece in `add_norm_forward`: the passes over it find it in the core's cache.
+# Elements of a piece of rows in `add_norm_forward`, which each pass finds in the core's cache.
 PIECE_ELEMENTS = 98_304
 
 
@@ -19,7 +19,7 @@ class NormCache(NamedTuple):
 
 
 def layer_norm_forward(
-    x: Array, weight: Array, bias: Array, eps: float,
+    x: Array, weight: Array, bias: Array | None, eps: float,
     normed: Array | None = None, out: Array | None = None,
 ) -> tuple[Array, NormCache]:  # fmt: skip
     """Normalize each row of x, then scale and shift it.
@@ -30,8 +30,7 @@ def layer_norm_forward(
 
     Args:
         x (N, D): the rows.
-        weight (D,): the scale.
-        bias (D,): the shift.
+        weight, bias (D,): the scale and the shift; bias None: there is no shift.
         eps: added to the variance.
         normed (N, D): memory for x̂, which may be that of x; None: new memory.
         out (N, D): memory for out, which may be that of x̂ if no backward follows; None: new memory.
@@ -46,12 +45,13 @@ def layer_norm_forward(
     inv_std = 1 / np.sqrt(variance + eps)  # (N, 1)
     normed *= inv_std
     out = np.multiply(normed, weight, out=out)
-    out += bias
+    if bias is not None:
+        out += bias
     return out, NormCache(normed, inv_std)
 
 
 def layer_norm_backward(
-    dout: Array, cache: NormCache, weight: Array, dweight: Array, dbias: Array
+    dout: Array, cache: NormCache, weight: Array, dweight: Array, dbias: Array | None
 ) -> Array:
     """Gradient of `layer_norm_forward`: dx (N, D); adds into `dweight` and `dbias`.
 
@@ -63,7 +63,8 @@ def layer_norm_backward(
     from g its mean and its component along x̂.
     """
     normed, inv_std = cache
-    dbias += np.ones(len(dout), dout.dtype) @ dout  # out = ... + bias; (N,) @ (N, D) -> (D,)
+    if dbias is not None:
+        dbias += np.ones(len(dout), dout.dtype) @ dout  # out = ... + bias; (N,) @ (N, D) -> (D,)
     dweight += np.einsum("nd,nd->d", dout, normed)  # out = x̂ · weight
     dx = dout * weight  # g
     along = np.einsum("nd,nd->n", dx, normed)[:, None] / dx.shape[-1]  # (N, 1), mean(g · x̂)
@@ -81,15 +82,12 @@ class AddNormCache(NamedTuple):
 
 
 def add_norm_forward(
-    y: Array, residual: Array, weight: Array, bias: Array, eps: float,
+    y: Array, residual: Array, weight: Array, bias: Array | None, eps: float,
     rate: float = 0.0, rng: Rng | None = None, keep: bool = True,
 ) -> tuple[Array, AddNormCache]:  # fmt: skip
     """Apply dropout to y, add the residual, and normalize each row.
 
         out = layer_norm(residual + dropout(y))
-
-    It is done to one piece of rows after the other, so that each pass finds the piece in the core's
-    cache, which three separate operations on all rows would not.
 
     Args:
         y (N, D): a sublayer's output; consumed.
@@ -119,7 +117,7 @@ def add_norm_forward(
 
 
 def add_norm_backward(
-    dout: Array, cache: AddNormCache, weight: Array, dweight: Array, dbias: Array
+    dout: Array, cache: AddNormCache, weight: Array, dweight: Array, dbias: Array | None
 ) -> tuple[Array, Array]:
     """Gradient of `add_norm_forward`: dy and dresidual, (N, D) each; adds into the parameters'.
 

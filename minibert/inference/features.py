@@ -17,8 +17,9 @@ import numpy as np
 from minibert.inference.batched import map_texts
 from minibert.inference.sentence_folders import Projection, read_sentence_folder, unit_length
 from minibert.io.rows import texts_of
-from minibert.models import Batch, BertBased, BertModel
+from minibert.models import Batch, BertBased, read_config
 from minibert.models.hub import find_folder
+from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, runs_unpadded
 from minibert.tokenization import WordPieceTokenizer
 
@@ -110,7 +111,8 @@ class FeatureExtractor:
         stated = read_sentence_folder(folder)
         # The body alone unless the pooler is used, because the checkpoint may not contain one.
         has_pooler = "pooler" in options.get("pooling", ())  # the name, or a list with it
-        kind = BertModel if has_pooler else BertBased
+        family = read_config(stated.transformer).model_type
+        kind = family_class(family, "Model" if has_pooler else "Based")
         model = kind.from_pretrained(stated.transformer, strict=True)
         tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer)
         normalizer, longest = tokenizer.normalizer, model.config.max_position_embeddings

@@ -23,19 +23,26 @@ from minibert.layers import (
     Block,
     Embeddings,
     FeedForward,
+    GatedFeedForward,
     MaskedLMHead,
     Pooler,
+    PreNormResidual,
     Residual,
     SelfAttention,
+    WordEmbeddings,
 )
 from minibert.layers.attention import SelfAttentionCache
 from minibert.layers.block import ResidualCache
 from minibert.layers.embeddings import SEGMENTS, WORDS, EmbeddingsCache
 from minibert.layers.feed_forward import FeedForwardCache
+from minibert.layers.gated import GatedFeedForwardCache
 from minibert.layers.heads import PoolerCache
 from minibert.layers.masked_lm import MaskedLMCache
+from minibert.layers.word_embeddings import WordEmbeddingsCache
 
 Arrays = dict[str, np.ndarray]
+RESIDUALS = Residual, PreNormResidual
+FEED_FORWARDS = FeedForward, GatedFeedForward
 
 
 @dataclass(frozen=True)
@@ -149,12 +156,12 @@ def record_block(block: Any, part: str, records: list[Recorder]) -> Recorder:
 def _record_inside(layer: Any, part: str, records: list[Recorder]) -> None:
     """Replace the attributes that are shown, at any depth, by recorders of them."""
     for name, inner in list(getattr(layer, "__dict__", {}).items()):
-        if name == "sublayer" and isinstance(layer, Residual):
+        if name == "sublayer" and isinstance(layer, RESIDUALS):
             _record_inside(inner, part, records)
             setattr(layer, name, Recorder(inner, part, records, unknown="sublayer output"))
-        elif isinstance(inner, Block | Residual | SelfAttention | FeedForward):
+        elif isinstance(inner, (Block, SelfAttention, *FEED_FORWARDS, *RESIDUALS)):
             _record_inside(inner, part, records)
-            kind = f" ({_kind(inner.sublayer)})" if isinstance(inner, Residual) else ""
+            kind = f" ({_kind(inner.sublayer)})" if isinstance(inner, RESIDUALS) else ""
             setattr(layer, name, Recorder(inner, part, records, name=kind))
 
 
@@ -163,7 +170,7 @@ def _kind(sublayer: Any) -> str:
     layer = sublayer.layer if isinstance(sublayer, Recorder) else sublayer
     if isinstance(layer, SelfAttention):
         return "attention"
-    return "feed-forward" if isinstance(layer, FeedForward) else type(layer).__name__
+    return "feed-forward" if isinstance(layer, FEED_FORWARDS) else type(layer).__name__
 
 
 class Reader(NamedTuple):
@@ -246,6 +253,26 @@ def _residual_gradients(layer: Any, cache: ResidualCache, params: Any, dout: Any
     return {"residual sum": dsum, "normalized": dout}
 
 
+def _gated_values(
+    layer: Any, cache: GatedFeedForwardCache, params: Any, x: Any, out: Any
+) -> Arrays:
+    product = cache.product.reshape(*out.shape[:-1], -1)  # (N, F) -> (B, R, F)
+    return {"gated activation": product, "down-projection": out}
+
+
+def _gated_gradients(layer: Any, cache: GatedFeedForwardCache, params: Any, dout: Any) -> Arrays:
+    dproduct = dout @ params[layer.down.weight]  # (B, R, D) @ (D, F) -> (B, R, F)
+    return {"gated activation": dproduct, "down-projection": dout}
+
+
+def _pre_norm_values(layer: Any, cache: Any, params: Any, x: Any, out: Any) -> Arrays:
+    return {"residual sum": out}
+
+
+def _pre_norm_gradients(layer: Any, cache: Any, params: Any, dout: Any) -> Arrays:
+    return {"residual sum": dout}
+
+
 def _norm_input_gradient(dout: Any, cache: Any, weight: Any) -> Any:
     """Return the gradient of a layer norm's input (..., D)."""
     unused = np.zeros_like(weight)
@@ -271,6 +298,16 @@ def _embeddings_gradients(layer: Any, cache: EmbeddingsCache, params: Any, dout:
     return {**dict.fromkeys(summands, dsum), "normalized": dout}
 
 
+def _words_values(layer: Any, cache: WordEmbeddingsCache, params: Any, x: Any, out: Any) -> Arrays:
+    words, _ = embedding_forward(cache.ids, params[WORDS])  # (B, T, D)
+    return {"word embedding": words, "normalized": out}
+
+
+def _words_gradients(layer: Any, cache: WordEmbeddingsCache, params: Any, dout: Any) -> Arrays:
+    dwords = _norm_input_gradient(dout, cache.norm, params[layer.norm.weight])
+    return {"word embedding": dwords, "normalized": dout}
+
+
 def _pooler_values(layer: Any, cache: PoolerCache, params: Any, x: Any, out: Any) -> Arrays:
     return {"pooler": out}
 
@@ -280,8 +317,7 @@ def _pooler_gradients(layer: Any, cache: PoolerCache, params: Any, dout: Any) ->
 
 
 def _masked_lm_values(layer: Any, cache: MaskedLMCache, params: Any, x: Any, out: Any) -> Arrays:
-    weight, bias = params[layer.dense.weight], params[layer.dense.bias]
-    z, _ = linear_forward(cache.rows, weight, bias)  # (M, D) -> (M, E)
+    z, _ = linear_forward(cache.rows, *layer.dense.of(params))  # (M, D) -> (M, E)
     active, _ = activate_forward(z.copy(), None, layer.activation, keep=False)
     values = {"transform": z, "activation": active, "normalized": cache.h}
     return {name: value.reshape(*x.shape[:-1], -1) for name, value in values.items()}
@@ -304,6 +340,9 @@ READERS: dict[type, Reader] = {
     SelfAttention: Reader(_attention_values, _attention_gradients),
     FeedForward: Reader(_feed_forward_values, _feed_forward_gradients),
     Embeddings: Reader(_embeddings_values, _embeddings_gradients),
+    PreNormResidual: Reader(_pre_norm_values, _pre_norm_gradients),
+    GatedFeedForward: Reader(_gated_values, _gated_gradients),
+    WordEmbeddings: Reader(_words_values, _words_gradients),
     Pooler: Reader(_pooler_values, _pooler_gradients),
     MaskedLMHead: Reader(_masked_lm_values, _masked_lm_gradients),
 }

@@ -1,7 +1,8 @@
 """The layers: `functional` with parameters' names.
 
 Read `linear`, then `base` (what a layer is), `attention`, `feed_forward`, `block`, `encoder`,
-`embeddings`, `masked_lm`, `heads`; and `positions` for the positions of BERT's relatives.
+`embeddings`, `masked_lm`, `heads`; and for BERT's relatives `positions`, `rotary`, `pre_norm`,
+`gated`, `without_bias` and `word_embeddings`.
 """
 
 from minibert.layers.attention import SelfAttention
@@ -10,6 +11,7 @@ from minibert.layers.block import Block, Residual
 from minibert.layers.embeddings import Embeddings, LearnedPositions
 from minibert.layers.encoder import Encoder
 from minibert.layers.feed_forward import FeedForward
+from minibert.layers.gated import GatedFeedForward
 from minibert.layers.heads import (
     ClassifierHead,
     Head,
@@ -19,7 +21,15 @@ from minibert.layers.heads import (
 from minibert.layers.linear import LayerNorm, Linear
 from minibert.layers.masked_lm import MaskedLMHead
 from minibert.layers.positions import Positions
+from minibert.layers.pre_norm import PreNormEncoder, PreNormResidual
+from minibert.layers.rotary import RotaryPositions
 from minibert.layers.sinusoidal import SinusoidalPositions
+from minibert.layers.without_bias import (
+    LayerNormWithoutBias,
+    LinearWithoutBias,
+    SelfAttentionWithoutBias,
+)
+from minibert.layers.word_embeddings import WordEmbeddings
 from minibert.layers.wrappers import Frozen, Recomputed, frozen, recomputed, unwrapped
 
 __all__ = [
@@ -29,20 +39,28 @@ __all__ = [
     "Encoder",
     "FeedForward",
     "Frozen",
+    "GatedFeedForward",
     "Head",
     "Layer",
     "LayerNorm",
+    "LayerNormWithoutBias",
     "LearnedPositions",
     "Linear",
+    "LinearWithoutBias",
     "MaskedLMHead",
     "PooledClassifierHead",
     "Pooler",
     "Positions",
+    "PreNormEncoder",
+    "PreNormResidual",
     "Recomputed",
     "Residual",
+    "RotaryPositions",
     "SelfAttention",
+    "SelfAttentionWithoutBias",
     "SinusoidalPositions",
     "Site",
+    "WordEmbeddings",
     "frozen",
     "recomputed",
     "unwrapped",

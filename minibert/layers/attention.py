@@ -47,7 +47,7 @@ class SelfAttention:
 
     def __init__(self, name: str, width: int, heads: int, rate: float = 0.0):
         self.name, self.width, self.count, self.rate = name, width, heads, rate
-        self.weight, self.bias = f"{name}.self.weight", f"{name}.self.bias"
+        self.roles = Linear(f"{name}.self", width, 3 * width)  # query, key and value
         self.output = Linear(f"{name}.output.dense", width, width)
 
     def specs(self) -> dict[str, Spec]:
@@ -58,7 +58,7 @@ class SelfAttention:
             self,
             dict.fromkeys(weights, ParameterSpec((self.width, self.width))),
             dict.fromkeys(biases, ParameterSpec((self.width,), init="zeros", decay=False)),
-            {self.weight: Joined(weights), self.bias: Joined(biases)},
+            {self.roles.weight: Joined(weights), self.roles.bias: Joined(biases)},
             self.output.specs(),
         )
 
@@ -67,14 +67,14 @@ class SelfAttention:
     ) -> tuple[Array, SelfAttentionCache | None]:
         """Let each token at `site.rows` attend to every token of x; see `layers.Layer`."""
         positions, D, attend = site.positions, self.width, site.attend or attention_forward
-        weight, bias = params[self.weight], params[self.bias]  # (3D, D), (3D,)
+        roles = self.roles.of(params)  # (3D, D), (3D,)
         if site.rows is None:
             asking = None
-            query, key, value = self._project(x, weight, bias)
+            query, key, value = self._project(x, slice(3 * D), *roles)
         else:  # queries from R tokens only, keys and values from all
             asking = gather_forward(x, site.rows)  # (B, R, D)
-            (query,) = self._project(asking, weight[:D], bias[:D])
-            key, value = self._project(x, weight[D:], bias[D:])
+            (query,) = self._project(asking, slice(D), *roles)
+            key, value = self._project(x, slice(D, 3 * D), *roles)
         relative: Array | None = None
         if positions is not None:
             query = positions.turn(query, site.queries, site.tables)
@@ -84,9 +84,7 @@ class SelfAttention:
         merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
         out, _ = self.output.forward(params, merged)
         out = out.reshape(len(x), -1, D)  # (B·R, D) -> (B, R, D)
-        if cache is None:
-            return out, None
-        return out, SelfAttentionCache(cache, x, asking, merged, site)
+        return out, None if cache is None else SelfAttentionCache(cache, x, asking, merged, site)
 
     def backward(
         self, dout: Array, cache: SelfAttentionCache, params: Views, grads: Views, dsite: Any
@@ -112,34 +110,36 @@ class SelfAttention:
             dkey[...] = positions.turn_backward(dkey, site.keys, site.tables)
             if dscores is not None:
                 positions.scores_backward(dscores, site, dsite)
-        weight, dweight, dbias = params[self.weight], grads.unwritten(self.weight), grads[self.bias]
+        roles = params[self.roles.weight], *self.roles.sums(grads)
         if asking is None:
-            return _unproject(dprojected[0], x, weight, dweight, dbias)
+            return _unproject(dprojected[0], x, slice(3 * D), *roles)
         assert site.rows is not None
-        dx = _unproject(dprojected[1], x, weight[D:], dweight[D:], dbias[D:])
-        dasking = _unproject(dprojected[0], asking, weight[:D], dweight[:D], dbias[:D])
+        dx = _unproject(dprojected[1], x, slice(D, 3 * D), *roles)
+        dasking = _unproject(dprojected[0], asking, slice(D), *roles)
         gather_backward(dasking, site.rows, dx)
         return dx
 
-    def _project(self, x: Array, weight: Array, bias: Array) -> Array:
+    def _project(self, x: Array, part: slice, weight: Array, bias: Array | None) -> Array:
         """Map the tokens with one matmul, and cut the result into heads.
 
         Args:
             x (B, T, D): the tokens.
-            weight (n·D, D): of n adjacent roles among query, key and value.
-            bias (n·D,): theirs.
+            part: the rows of n adjacent roles among query, key and value.
+            weight (3D, D), bias (3D,): of all three roles; bias None: there is none.
 
         Returns:
             (n, B, K, T, H).
         """
         B, T, D = x.shape
-        out, _ = linear_forward(x.reshape(B * T, D), weight, bias)  # (B·T, n·D)
+        own = None if bias is None else bias[part]
+        out, _ = linear_forward(x.reshape(B * T, D), weight[part], own)  # (B·T, n·D)
         # (B·T, n·D) -> (n, B, K, T, H)
         return out.reshape(B, T, -1, self.count, D // self.count).transpose(2, 0, 3, 1, 4)
 
 
-def _unproject(dout: Array, x: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+def _unproject(dout: Array, x: Array, part: slice, weight: Array, *sums: Array | None) -> Array:
     """Gradient of `SelfAttention._project`, given (B, T, n, K, H) of n roles: dx (B, T, D)."""
     B, T, D = x.shape
     rows, drows = x.reshape(B * T, D), dout.reshape(B * T, -1)  # (B·T, D), (B·T, n·D)
-    return linear_backward(drows, rows, weight, dweight, dbias).reshape(B, T, D)
+    dweight, dbias = (None if each is None else each[part] for each in sums)
+    return linear_backward(drows, rows, weight[part], dweight, dbias).reshape(B, T, D)

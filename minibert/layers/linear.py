@@ -18,9 +18,13 @@ class WeightAndBias:
     def __init__(self, name: str):
         self.weight, self.bias = f"{name}.weight", f"{name}.bias"
 
-    def of(self, views: Views) -> tuple[Array, Array]:
+    def of(self, views: Views) -> tuple[Array, Array | None]:
         """Return the weight and the bias among parameters or gradients."""
         return views[self.weight], views[self.bias]
+
+    def sums(self, grads: Views) -> tuple[Array, Array | None]:
+        """Return both gradients, that of the weight to add products to."""
+        return grads.unwritten(self.weight), grads[self.bias]
 
 
 class Linear(WeightAndBias):

@@ -67,7 +67,7 @@ class MaskedLMHead:
         """Return logits (..., V) for x (..., D), and the cache."""
         rows = x.reshape(-1, x.shape[-1])  # (..., D) -> (M, D)
         z, _ = linear_forward(rows, params[self.dense.weight], None)  # (M, E)
-        active, slope = activate_forward(z, params[self.dense.bias], self.activation)
+        active, slope = activate_forward(z, self.dense.of(params)[1], self.activation)
         h, norm_cache = layer_norm_forward(
             active, *self.norm.of(params), self.norm.eps, normed=active
         )

@@ -1,5 +1,6 @@
 """What all BERT models share, and BertModel: the body and the pooler."""
 
+import copy
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Self
@@ -196,9 +197,9 @@ class BertBased(PreTrained):
 
     def _unwrapped_body(self) -> Bert:
         """Return the body with blocks that keep their caches, neither frozen nor recomputed."""
-        encoder = self.bert.encoder
-        blocks = [unwrapped(block) for block in encoder.blocks]
-        return Bert(self.bert.embeddings, Encoder(blocks, encoder.scopes, encoder.positions))
+        encoder = copy.copy(self.bert.encoder)
+        encoder.blocks = [unwrapped(block) for block in encoder.blocks]
+        return Bert(self.bert.embeddings, encoder)
 
     def __call__(
         self,

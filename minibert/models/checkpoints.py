@@ -19,7 +19,9 @@ from minibert.models.base import Model
 from minibert.models.config import CUSTOM, BertConfig, read_labels
 from minibert.models.hub import checkpoint_folder
 from minibert.models.initialization import initialize
+from minibert.models.names import BODY, SAME, Names
 from minibert.models.parts import Parts
+from minibert.models.table import family_class
 from minibert.models.unit import SAVE, check_same_save, save_fields
 from minibert.models.weights import (
     WEIGHTS,
@@ -44,7 +46,6 @@ HISTORIC = {
     "LayerNorm.bias": "LayerNorm.beta",
     "cls.predictions.bias": "cls.predictions.decoder.bias",
 }
-BODY = "bert."  # prefix of the body's parameters
 TABLE, POSITIONS = (f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.bias"
 PARTS = "parts"  # field of config.json: the names of parts that are not from BERT
@@ -61,8 +62,12 @@ class PreTrained(Model):
         parts: the factories of the parts that are not from BERT.
         vocabulary: the checksum of the vocabulary in the folder from which the model was loaded.
         label_fault: the fault of the class names in its `config.json`; None without one.
+        config_class: the class of the configurations of the family.
+        file_names: the names of the family's parameters in files.
     """
 
+    config_class: type[BertConfig] = BertConfig
+    file_names: Names = SAME
     parts: Parts
     vocabulary: str | None = None
     label_fault: str | None = None
@@ -98,7 +103,7 @@ class PreTrained(Model):
                 the parameter.
         """
         folder, kind = Path(folder), type(self).__name__
-        arrays = {**self.params, **self.constants()}
+        arrays = {**self.file_names.outward(self.params), **self.constants()}
         stated = {"architectures": [kind], **self.part_fields()}
         if dtype is not None:
             arrays = convert_tensors(arrays, dtype)
@@ -149,10 +154,16 @@ class PreTrained(Model):
         """
         folder = checkpoint_folder(folder)
         saved, classes, fields = _read_config(folder)
+        if saved.model_type != cls.config_class.model_type:
+            raise ValueError(
+                f"{folder / CONFIG}: model_type: expected {cls.config_class.model_type} for "
+                f"{cls.__name__}, got {saved.model_type}"
+            )
         parts = Parts(block, embeddings, positions, encoder)
         _check_parts(folder, fields, parts)
-        with open_weights(folder) as tensors:
-            vocabulary = check_same_save(folder, fields, save_checksums(tensors))
+        with open_weights(folder) as found:
+            vocabulary = check_same_save(folder, fields, save_checksums(found))
+            tensors = cls.file_names.inward(found)
             saved = _match_positions(saved, tensors)
             config = dataclasses.replace(saved, **changes)
             layers = saved.num_hidden_layers
@@ -259,7 +270,7 @@ def _read_config(folder: Path) -> tuple[BertConfig, list[str], dict[str, Any]]:
         raise FileNotFoundError(f"{path}: no such file; expected the folder of a checkpoint")
     fields = read_json(path)
     try:
-        config = BertConfig.from_dict(fields)
+        config: BertConfig = family_class(str(fields.get("model_type")), "Config").from_dict(fields)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     classes = fields.get("architectures")

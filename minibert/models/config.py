@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from minibert.io.json import parse_json
 
@@ -95,6 +95,7 @@ class BertConfig:
     classifier_dropout: float | None = None
     problem_type: str | None = None
     id2label: Mapping[int, str] | None = field(default=None, hash=False)
+    model_type: ClassVar[str] = "bert"
 
     def __post_init__(self) -> None:
         """Check all fields; an error names the field, the expected value and the given one."""
@@ -178,7 +179,7 @@ class BertConfig:
         # Other programs read the fixed positions as a learned table from the weights.
         fixed = self.position_embedding_type == "sinusoidal"
         positions = {"position_embedding_type": "absolute", FIXED: "sinusoidal"} if fixed else {}
-        return {"model_type": "bert", **values, **labels, **positions}
+        return {"model_type": self.model_type, **values, **labels, **positions}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -188,7 +189,8 @@ class BertConfig:
             ValueError: the fields describe another kind of model, or an invalid one.
         """
         if values.get("model_type") != CUSTOM:
-            _require_choice("model_type", values.get("model_type", "bert"), ("bert",))
+            own = cls.model_type
+            _require_choice("model_type", values.get("model_type", own), (own,))
         for switch in ("is_decoder", "add_cross_attention"):
             if values.get(switch):
                 raise ValueError(f"{switch}: expected false, an encoder, got {values[switch]!r}")

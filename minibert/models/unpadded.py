@@ -71,6 +71,7 @@ def hidden_states_of(
     whole: Shapes = [each.input_ids.shape for each in batches]
     asked: Shapes = whole if rows is None else [each.shape for each in rows]
     numbering = np.arange(x.shape[1])
+    positions = _join([np.broadcast_to(np.arange(T), (B, T)) for B, T in whole])  # (N,)
     flat = None  # (1, Q), `rows` as numbers of the N tokens
     if rows is not None:
         inside = zip(_cut(numbering, whole), rows, strict=True)  # (B, T), (B, R)
@@ -78,7 +79,7 @@ def hidden_states_of(
     states: dict[int, Array] = dict.fromkeys(numbers, np.empty(0))
     if 0 in states:
         states[0] = x
-    site = Site(numbering, rows=flat, attend=partial(_attend, whole, asked))
+    site = Site(positions, rows=flat, attend=partial(_attend, whole, asked))
     encoder.forward(params.scope("encoder."), x, site, keep=False, states=states)
     last = len(encoder.blocks)
     cut = [_cut(x[0], asked if number == last else whole) for number, x in states.items()]

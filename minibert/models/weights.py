@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ class Tensor:
         shape: the tensor's shape.
         dtype: the tensor's dtype in the notation of safetensors, such as `F32` or `BF16`.
         file: the open file.
+        rows: the rows of a tensor in the file that are this one; None: all.
     """
 
     path: Path
@@ -39,6 +40,22 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str
     file: Any
+    rows: slice | None = None
+
+    def part(self, i: int, count: int) -> "Tensor":
+        """Return the i-th of `count` equal parts of the rows.
+
+        Raises:
+            ValueError: the rows are not a multiple of the count.
+        """
+        if not self.shape or self.shape[0] % count:
+            raise ValueError(
+                f"{self.path}: {self.name}: expected a multiple of {count} rows, "
+                f"got the shape {self.shape}"
+            )
+        size = self.shape[0] // count
+        rows = slice(i * size, (i + 1) * size)
+        return replace(self, shape=(size, *self.shape[1:]), rows=rows)
 
     def read(self) -> Array:
         """Return the tensor (array); bfloat16 becomes float32, other dtypes are unchanged.
@@ -52,10 +69,13 @@ class Tensor:
                 f"{self.path}: {self.name}: expected one of {expected}, got {self.dtype}"
             )
         if self.dtype == "BF16":  # not in NumPy: the upper half of a float32
-            words = np.memmap(self.path, "<u2", "r", _start(self.path, self.name), self.shape)
-            wide = words.astype(np.uint32)
+            shape = tuple(self.file.get_slice(self.name).get_shape())
+            words = np.memmap(self.path, "<u2", "r", _start(self.path, self.name), shape)
+            wide = words[... if self.rows is None else self.rows].astype(np.uint32)
             wide <<= 16
             return wide.view(np.float32)
+        if self.rows is not None:
+            return cast(Array, self.file.get_slice(self.name)[self.rows])
         return cast(Array, self.file.get_tensor(self.name))
 
 

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
-from minibert.models import BertForMaskedLM, BertForNextSentencePrediction
+from minibert.models import BertForNextSentencePrediction
 from minibert.models.bert import BertBased
+from minibert.models.table import family_class
 from minibert.objectives.base import quiet
 from minibert.runtime.blas import one_blas_thread
 from minibert.runtime.threads import number_of_threads, ordered_map
@@ -56,7 +57,7 @@ def masked_lm_metrics(
         pad_id: id of the padding token.
         threads: number of batches computed at a time; None: one per core.
     """
-    head = BertForMaskedLM.sharing(model)
+    head = family_class(model.config.model_type, "ForMaskedLM").sharing(model)
     count = max(int((labels != IGNORED).sum()), 1)
 
     def work(part: slice) -> tuple[float, int]:

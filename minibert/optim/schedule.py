@@ -66,8 +66,8 @@ def trapezoid_schedule(
 
     A run can be continued from any step before the cool-down, because the rates until then do not
     depend on the total. Zhai et al. (2022) call it a constant rate with a cool-down; Hägele et al.
-    (2024), section 3, find it as good as a cosine, with a cool-down of a fifth of the steps. A short
-    run of a small model wants a longer one: see `COOLDOWN`.
+    (2024), section 3, find it as good as a cosine, with a cool-down of a fifth of the steps. A
+    short run of a small model wants a longer one: see `COOLDOWN`.
 
     >>> [trapezoid_schedule(step, 8, 2, 1.0, cooldown=0.5) for step in range(8)]
     [0.5, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]

@@ -148,8 +148,9 @@ class Card:
         return next((PIPELINES[name] for name in names if name in PIPELINES), None)
 
     def _header(self) -> list[str]:
+        family = self.model.config.model_type
         task = [f"pipeline_tag: {self._pipeline}"] if self._pipeline else []
-        return ["---", "library_name: minibert", *task, "tags:", "- bert", "---", ""]
+        return ["---", "library_name: minibert", *task, "tags:", f"- {family}", "---", ""]
 
     def _architecture(self) -> str:
         config = self.model.config

@@ -38,7 +38,11 @@ DROPOUT = 0.1
 
 
 def fresh_config(
-    size: str, tokenizer: WordPieceTokenizer, length: int, **changes: Any
+    size: str,
+    tokenizer: WordPieceTokenizer,
+    length: int,
+    family: type[BertConfig] = BertConfig,
+    **changes: Any,
 ) -> BertConfig:
     """Return the configuration (`BertConfig`) of a new model of a preset size.
 
@@ -46,6 +50,7 @@ def fresh_config(
         size: the name of the preset.
         tokenizer: the model's tokenizer, which decides the vocabulary.
         length: the longest sequence, in tokens.
+        family: the class of the configuration.
         changes: fields with other values; `initializer_range` depends on the width otherwise.
 
     Raises:
@@ -53,7 +58,7 @@ def fresh_config(
     """
     if length < 3:
         raise ValueError(f"length: expected at least 3 tokens, got {length}")
-    config = BertConfig.preset(
+    config = family.preset(
         size,
         vocab_size=len(tokenizer),
         max_position_embeddings=length,

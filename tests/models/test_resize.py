@@ -5,16 +5,27 @@ import pytest
 
 from minibert import BertConfig, BertForMaskedLM
 from minibert.models.table import MODELS, model_class
-from minibert.testing.cases.examples import BATCH, CONFIG, MASKED_LABELS, TWO_CLASSES, D, V
+from minibert.testing.cases.examples import (
+    BATCH,
+    CONFIG,
+    MASKED_LABELS,
+    MODERN_CONFIG,
+    TWO_CLASSES,
+    D,
+    V,
+)
 from minibert.training import AdamW, Engine
 
 TABLE, BIAS = "bert.embeddings.word_embeddings.weight", "cls.predictions.bias"
 POSITIONS = "bert.embeddings.position_embeddings.weight"
 
+CONFIGS = {"BertForQuestionAnswering": TWO_CLASSES, "ModernBertModel": MODERN_CONFIG,
+           "ModernBertForMaskedLM": MODERN_CONFIG}  # fmt: skip
+
 
 def model_of(name="BertForMaskedLM", dtype=np.float64, config=CONFIG):
     """Return a model with parameters away from their initial values."""
-    config = TWO_CLASSES if name == "BertForQuestionAnswering" else config
+    config = CONFIGS.get(name, config)
     model = model_class(name)(config, dtype=dtype)
     rng = np.random.default_rng(7)
     model.params.vector[:] += rng.normal(size=model.params.vector.shape)

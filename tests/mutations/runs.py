@@ -10,12 +10,19 @@ from minibert import (
     BertForPreTraining,
     BertModel,
     FeatureExtractor,
+    ModernBertForMaskedLM,
 )
 from minibert.data.corpus import pack
 from minibert.data.token_cache import tokenize_corpus
 from minibert.optim import Muon
 from minibert.tasks import Examples, MultiLabelTask, RegressionTask, SingleLabelTask, TaggingTask
-from minibert.testing.cases.examples import BATCH, CONFIG, MASKED_LABELS, labelled_models
+from minibert.testing.cases.examples import (
+    BATCH,
+    CONFIG,
+    MASKED_LABELS,
+    MODERN_CONFIG,
+    labelled_models,
+)
 from minibert.training import Engine, FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
@@ -45,6 +52,8 @@ def run_models(folder: Path) -> None:
     model.loss_and_grads(BATCH, MASKED_LABELS, np.random.default_rng(0))
     model.save_pretrained(folder)
     BertForMaskedLM.from_pretrained(folder)
+    ModernBertForMaskedLM(MODERN_CONFIG).save_pretrained(folder)
+    ModernBertForMaskedLM.from_pretrained(folder)
 
 
 def run_pretraining(path: Path) -> None:

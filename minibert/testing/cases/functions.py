@@ -25,6 +25,8 @@ def function_cases() -> Iterator[Case]:
     yield from _add_norm_cases()
     yield from _lookup_cases()
     yield from _activation_cases()
+    yield from _gate_cases()
+    yield from _rotary_cases()
     yield from _dropout_cases()
     yield from _softmax_cases()
     yield from _attention_cases()
@@ -93,8 +95,11 @@ def _affine_cases() -> Iterator[Case]:
     )
 
     def without_bias(dout, cache, x, weight):
-        gradients = backward(dout, cache, weight=weight, bias=np.zeros(F))
-        return {"x": gradients["x"], "weight": gradients["weight"]}
+        dx, grads = _accumulated(
+            {"weight": weight},
+            lambda grads: f.linear_backward(dout, cache, weight, grads["weight"], None),
+        )
+        return {"x": dx, **grads}
 
     def frozen_weight(dout, cache, x, bias):
         dx, grads = _accumulated(
@@ -114,6 +119,19 @@ def _affine_cases() -> Iterator[Case]:
         x=2 * normal(T, D), bias=shift,
     )  # fmt: skip
     scale, shift = 1 + 0.3 * normal(D, seed=1), normal(D, seed=2)
+
+    def without_shift(dout, cache, x, weight):
+        dx, grads = _accumulated(
+            {"weight": weight},
+            lambda grads: f.layer_norm_backward(dout, cache, weight, grads["weight"], None),
+        )
+        return {"x": dx, **grads}
+
+    yield _pair(
+        "layer_norm", "no shift",
+        lambda x, weight: f.layer_norm_forward(x, weight, None, 1e-5), without_shift,
+        x=2 * normal(T, D), weight=scale,
+    )  # fmt: skip
     for variant, x, eps in _rows_to_normalize():
         yield _pair(
             "layer_norm", variant,
@@ -209,6 +227,33 @@ def _activation_cases() -> Iterator[Case]:
             has_keep=True, x=away, bias=bias,
         )  # fmt: skip
     yield _pair("tanh", "", f.tanh_forward, lambda d, out, x: {"x": f.tanh_backward(d, out)}, x=x)
+
+
+def _gate_cases() -> Iterator[Case]:
+    x = 2 * normal(T, 2 * F)
+    x[np.abs(x) < 0.05] = 0.5  # away from the kink of relu
+    for kind in f.ACTIVATIONS:
+        yield _pair(
+            "gate", kind,
+            lambda x, keep=True, kind=kind: f.gate_forward(x.copy(), kind, keep),
+            lambda dout, slopes, x: {"x": f.gate_backward(dout, slopes)},
+            has_keep=True, x=x,
+        )  # fmt: skip
+
+
+def _rotary_cases() -> Iterator[Case]:
+    width = 2 * H
+    table = f.rotary_table(T, width, 7.0, np.float64)  # (T, H)
+    for variant, turns, shape in (
+        ("", table, (B, K, T, width)),
+        ("some rows", table[ROWS][:, None], (B, K, R, width)),  # (B, 1, R, H)
+    ):
+        yield _pair(
+            "rotate", variant,
+            lambda x, turns=turns: (f.rotate_forward(x, turns), turns),
+            lambda dout, turns, x: {"x": f.rotate_backward(dout, turns)},
+            x=normal(*shape),
+        )  # fmt: skip
 
 
 def _dropout_cases() -> Iterator[Case]:

@@ -45,7 +45,7 @@ def markdown(results: Results) -> str:
 
 
 def _is_model(case: Case) -> bool:
-    return case.subject.startswith("Bert")
+    return "Bert" in case.subject
 
 
 def _by_array(results: Results) -> str:

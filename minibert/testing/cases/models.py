@@ -18,7 +18,14 @@ from minibert.gradcheck import (
 from minibert.gradcheck.checks import MODEL_TOLERANCE, accumulated_gradients
 from minibert.models.config import ACTIVATIONS, BertConfig
 from minibert.models.table import model_class
-from minibert.testing.cases.examples import CLASS_LABELS, C, ModelCase, labelled_models
+from minibert.testing.cases.examples import (
+    CLASS_LABELS,
+    CONFIG,
+    MODERN_CONFIG,
+    C,
+    ModelCase,
+    labelled_models,
+)
 from minibert.testing.cases.records import ZEROS, Case, dropout_rng
 
 
@@ -66,14 +73,20 @@ OPTIONS = [
     Option("a part of a batch", part=True),
 ]
 WEIGHTS = Option("class weights", weights=True)
+# The bodies alone; and the options that have no meaning for a model whose name begins so.
+BODIES = {"BertModel": CONFIG, "ModernBertModel": MODERN_CONFIG}
+INAPPLICABLE = {"ModernBert": ("one segment", "sinusoidal", "relu")}
 
 
 def model_cases() -> Iterator[Case]:
     """Yield a case for each model and option."""
-    body = ModelCase("BertModel", model_class("BertModel"), {})
-    for each in [body, *labelled_models()]:
+    bodies = [ModelCase(name, model_class(name), {}, config) for name, config in BODIES.items()]
+    for each in [*bodies, *labelled_models()]:
+        front = each.name.partition("For")[0].removesuffix("Model")
         for option in OPTIONS:
-            if each is not body or not option.part:  # its batch has no labels to count
+            if option.part and each.name in BODIES:  # its batch has no labels to count
+                continue
+            if option.name not in INAPPLICABLE.get(front, ()):
                 yield Case(each.name, option.name, partial(_check, each, option))
         if each.labels is CLASS_LABELS:
             yield Case(each.name, WEIGHTS.name, partial(_check, each, WEIGHTS))
@@ -96,7 +109,7 @@ def _check(case: ModelCase, option: Option, entries: int = 4) -> list[GradientRe
         if option.place is not None or "attention_mask" in option.batch:
             # Nothing is padded or no id repeats; the other options see what these cannot.
             warnings.simplefilter("ignore", BlindSpotWarning)
-        if case.name == "BertModel":
+        if case.name in BODIES:
             return _check_body(model, batch, option.dropout, **how)
         denominator = 2 * np.asarray(model.count(labels)) + 1 if option.part else None
         seed = 5 if option.dropout else None
@@ -152,7 +165,7 @@ def _zeros(case: ModelCase, option: Option) -> tuple[str, ...]:
 def _check_body(
     model: Any, batch: Mapping[str, np.ndarray], dropout: bool, **how: Any
 ) -> list[GradientResult]:
-    """Check the model without a head: both outputs, each with a cotangent of its own."""
+    """Check the model without a head: all outputs, each with a cotangent of its own."""
     checked = model.check(**batch)
 
     def forward(params):

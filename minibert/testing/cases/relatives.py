@@ -1,0 +1,93 @@
+"""Cases of the layers of BERT's relatives: without biases, gated, with pre-norm and rotary."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minibert import layers
+from minibert.layers import Site
+from minibert.testing.cases.examples import B, D, F, T, V
+from minibert.testing.cases.helpers import (
+    SOME,
+    EmbeddedBatch,
+    Positioned,
+    encoder_case,
+    layer_case,
+    new_params,
+    site_case,
+    sites,
+)
+from minibert.testing.cases.records import Case, normal
+
+HEADS = 5  # so that a head has an even width, 2; not the K of the other cases
+WIDTH, WIDE_HEADS = 20, 2  # of the cases with heads of a width of 10
+
+
+def relative_cases() -> Iterator[Case]:
+    """Yield a case for each layer, with its options."""
+    yield from _small_cases()
+    yield from _sublayer_cases()
+    yield from _encoder_cases()
+
+
+def _norm(name: str, width: int = D) -> layers.LayerNormWithoutBias:
+    return layers.LayerNormWithoutBias(name, width, 1e-5)
+
+
+def _small_cases() -> Iterator[Case]:
+    x = normal(B, T, D)
+    yield layer_case(layers.LinearWithoutBias("dense", D, F), x=x)
+    yield layer_case(_norm("LayerNorm"), x=x)
+    words = EmbeddedBatch(layers.WordEmbeddings(V, D, 0, _norm("LayerNorm"), 0.3))
+    yield layer_case(words, "dropout", subject="WordEmbeddings")
+
+
+def _attention() -> layers.SelfAttentionWithoutBias:
+    return layers.SelfAttentionWithoutBias("attention", WIDTH, WIDE_HEADS, rate=0.2)
+
+
+def _sublayer_cases() -> Iterator[Case]:
+    anywhere = Site(np.arange(T))
+    for kind in ("gelu", "gelu_new"):
+        yield site_case(layers.GatedFeedForward(D, F, kind), kind, anywhere)
+    gated = layers.GatedFeedForward(D, F, "gelu", 0.3)
+    yield site_case(gated, "dropout", anywhere, dropout=True)
+    for norm, name in ((_norm("LayerNorm"), ""), (None, ", no norm")):
+        residual = layers.PreNormResidual(gated, norm, 0.2)
+        yield site_case(residual, f"feed-forward, dropout{name}", anywhere, dropout=True)
+    x = normal(B, T, WIDTH)
+    for which, site in sites():
+        attention = layers.SelfAttentionWithoutBias("attention", D, HEADS, rate=0.2)
+        yield site_case(attention, f"{which}, masked, dropout", site, dropout=True)
+        residual = layers.PreNormResidual(attention, _norm("LayerNorm"), 0.3)
+        variant = f"attention, {which}, masked, dropout"
+        yield site_case(residual, variant, site, dropout=True, entries=SOME)
+        rotary = Positioned(_attention(), layers.RotaryPositions(WIDTH // WIDE_HEADS, 7.0), site)
+        variant = f"{which}, rotary, masked, dropout"
+        yield layer_case(rotary, variant, subject="SelfAttentionWithoutBias", entries=SOME, x=x)
+
+
+def _encoder_cases() -> Iterator[Case]:
+    def blocks() -> list[layers.Layer]:
+        return [
+            layers.Block(
+                layers.PreNormResidual(_attention(), norm, 0.3),
+                layers.PreNormResidual(
+                    layers.GatedFeedForward(WIDTH, F, "gelu", 0.2), _norm("LayerNorm", WIDTH)
+                ),
+            )
+            for norm in (None, _norm("attention.LayerNorm", WIDTH))
+        ]
+
+    positions = layers.RotaryPositions(WIDTH // WIDE_HEADS, 7.0)
+    x, last = normal(B, T, WIDTH), _norm("LayerNorm", WIDTH)
+    recomputed = [layers.recomputed(block) for block in blocks()]
+    for which, site in sites():
+        for name, own in (("", blocks()), ("recomputed, ", recomputed)):
+            encoder = layers.PreNormEncoder(own, last, positions)
+            yield encoder_case(encoder, f"{which}, {name}rotary, masked, dropout", site, x=x)
+        lowest, highest = blocks()
+        encoder = layers.PreNormEncoder([layers.frozen(lowest), highest], last, positions)
+        still = [name for name in new_params(encoder.specs()) if name.startswith("layer.0.")]
+        variant = f"{which}, one frozen block, rotary, masked, dropout"
+        yield encoder_case(encoder, variant, site, fixed=x, still=still)
