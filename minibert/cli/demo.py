@@ -127,8 +127,10 @@ def _pretrain(
 ) -> BertForMaskedLM:
     """Pre-train a model, print its predictions before and after, and save it."""
     print("3. Pre-training: BERT-tiny predicts masked tokens", flush=True)
-    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model = BertForMaskedLM(fresh_config("tiny", tokenizer, LENGTH, **rates))
+    config = fresh_config(
+        "tiny", tokenizer, LENGTH, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    model = BertForMaskedLM(config)
     initialize_from_text(model, rows[:, 1:-1].reshape(-1), tokenizer)  # (S, T - 2) -> (N,)
     before = [guess(model, tokenizer, text, 5)[0] for text in SENTENCES]
     objective = MaskedLM(model, tokenizer, rows, held_out, settings)
