@@ -402,10 +402,19 @@ def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: in
     recipe = run.recipe
     print(
         f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, {recipe.batch_size} texts per step, "
-        f"learning rate {recipe.learning_rate:.2g}",
+        f"learning rate {recipe.learning_rate:.2g}{_describe_scratch(run, options)}",
         flush=True,
     )
     return run
+
+
+def _describe_scratch(run: FineTuningRun, options: argparse.Namespace) -> str:
+    """Return why a new model is trained as it is (str); "" for a pre-trained one."""
+    if options.model:
+        return ""
+    splits = run.recipe.split_pieces if run.task.input_kind == "texts" else 0
+    pieces = f", {splits:.0%} of the pieces split at random" if splits else ""
+    return f"{pieces}: {run.settings.steps:,} steps, because all weights are new"
 
 
 def _print_spread(results: Sequence[Metrics]) -> None:

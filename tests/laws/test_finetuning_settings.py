@@ -29,6 +29,7 @@ CHANGES = {
     "freeze": [0, 1],
     "class_weight": [(1.0, 5.0), "balanced"],
     "patience": [1, 2],
+    "split_pieces": [0.5],
 }
 INHERITED = {field.name for field in dataclasses.fields(Settings)}
 
@@ -158,7 +159,9 @@ def started(tokenizer, tmp_path, source=None, **options):
     return FineTuningRun.start(TASK, EXAMPLES, source, **options)
 
 
-RECIPE = Recipe(batch_size=5, epochs=7, learning_rate=0.25, layer_decay=0.75)
+RECIPE = Recipe(
+    batch_size=5, epochs=7, learning_rate=0.125, layer_decay=0.75, split_pieces=0.5
+)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
@@ -183,9 +186,10 @@ def test_the_recipe_depends_on_each_of_its_arguments():
     arguments = inspect.signature(finetuning_recipe).parameters
     assert list(arguments) == ["examples", "config", "pretrained"]
     assert finetuning_recipe(400, config, pretrained=True) == Recipe(16, 10, 5e-4, 0.8)
-    assert finetuning_recipe(400, config, pretrained=False) == Recipe(16, 10, 5e-4, 1.0)
-    assert finetuning_recipe(100, config, pretrained=False).epochs == 20
-    assert finetuning_recipe(9000, config, pretrained=False) == Recipe(32, 3, 5e-4, 1.0)
+    assert finetuning_recipe(9000, config, pretrained=True) == Recipe(32, 3, 5e-4, 0.8)
+    assert finetuning_recipe(400, config, pretrained=False) == Recipe(32, 64, 2e-3, 1.0, 0.25)
+    assert finetuning_recipe(100, config, pretrained=False).epochs == 100
+    assert finetuning_recipe(9000, config, pretrained=False).epochs == 5
     base = BertConfig.preset("base")
     assert finetuning_recipe(400, base, pretrained=True).learning_rate == pytest.approx(5e-5)
 

@@ -24,7 +24,7 @@ from minibert.tasks import (
 from minibert.tasks.classification import balanced_class_weights
 from minibert.training import FineTuning, evaluate, fine_tune, optimizer_for
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.defaults import finetuning_recipe
+from minibert.training.defaults import Recipe, finetuning_recipe
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.finetuning import FineTuningRun, ModelSource, steps_for
 from minibert.training.history import read_history
@@ -468,7 +468,23 @@ def test_finetuning_recipe_depends_on_examples_and_width():
     assert recipe_fields(100, 384) == (16, 20, 2e-4, 0.8)
     assert recipe_fields(500, 768) == (16, 8, 5e-5, 0.8)
     assert recipe_fields(4999, 128) == (16, 3, 5e-4, 0.8)
-    assert recipe_fields(5000, 128, pretrained=False) == (32, 3, 5e-4, 1.0)
+    assert recipe_fields(5000, 128) == (32, 3, 5e-4, 0.8)
+
+
+def test_finetuning_recipe_of_new_weights_is_longer_and_faster():
+    def recipe_of(examples, width=128):
+        config = BertConfig.preset("tiny", vocab_size=50, hidden_size=width)
+        return finetuning_recipe(examples, config, pretrained=False)
+
+    assert recipe_of(1600) == Recipe(32, 16, 2e-3, 1.0, split_pieces=0.25)
+    assert recipe_of(1600, width=256).learning_rate == 1e-3
+    sizes = [1, 50, 256, 300, 1000, 3000, 5120, 9000, 10**6]
+    epochs = [recipe_of(size).epochs for size in sizes]
+    assert epochs == sorted(epochs, reverse=True)
+    assert (epochs[0], epochs[2], epochs[6], epochs[-1]) == (100, 100, 5, 5)
+    steps = [steps_for(size, 32, count) for size, count in zip(sizes, epochs, strict=True)]
+    assert steps == sorted(steps)
+    assert all(steps_for(size, 32, recipe_of(size).epochs) >= 790 for size in (300, 1000, 3000))
 
 
 def test_depths_orders_blocks_with_two_digits(tokenizer):
