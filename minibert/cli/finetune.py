@@ -40,6 +40,7 @@ from minibert.training.card import CARD, Card, describe_files, write_card
 from minibert.training.checkpoint import (
     STATE,
     finish_run,
+    read_state,
     restore_optimizer,
     resume_point,
 )
@@ -294,7 +295,12 @@ def _train_one(
     run = _start(options, task, examples, seed)
     found = resume_point(folder) if options.resume else None
     if found:
-        run.settings = with_own(run.settings, found, ["shards"] * (options.shards is None))
+        own = ["shards"] * (options.shards is None)
+        if (
+            found and read_state(found)["format"] == 1
+        ):  # version 1 had another recipe for new weights
+            own += ["split_pieces", *["learning_rate"] * (options.learning_rate is None)]
+        run.settings = with_own(run.settings, found, own)
         run.model = resumed_model(folder, found, type(run.model), run.model.config, run.settings)
     if found == folder:
         print(f"{folder}: this run is finished; nothing is left to train")

@@ -30,7 +30,7 @@ STATE, OPTIMIZER = "trainer_state.json", "optimizer.safetensors"
 FORMAT = 2  # of the state; version 1 wrote none
 # Fields that later formats added, with the values by which version 1 worked.
 VERSION_1_STATE: dict[str, Any] = {"format": 1, "optimizer": "AdamW"}
-VERSION_1_SETTINGS: dict[str, Any] = {}
+VERSION_1_SETTINGS: dict[str, Any] = {"split_pieces": 0.0}
 
 
 def save_checkpoint(

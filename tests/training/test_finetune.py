@@ -483,8 +483,9 @@ def test_finetuning_recipe_of_new_weights_is_longer_and_faster():
     assert epochs == sorted(epochs, reverse=True)
     assert (epochs[0], epochs[2], epochs[6], epochs[-1]) == (100, 100, 5, 5)
     steps = [steps_for(size, 32, count) for size, count in zip(sizes, epochs, strict=True)]
-    assert steps == sorted(steps)
-    assert all(steps_for(size, 32, recipe_of(size).epochs) >= 790 for size in (300, 1000, 3000))
+    assert steps[:3] == [100, 200, 800]
+    assert all(780 <= count <= 850 for count in steps[3:7])  # an epoch's last batch is smaller
+    assert steps[7:] == [1410, 156_250]
 
 
 def test_depths_orders_blocks_with_two_digits(tokenizer):
@@ -519,7 +520,8 @@ def test_from_labels_refuses_labels_without_variety():
         RegressionTask.from_labels([3, 3])
     with pytest.raises(ValueError, match="unknown label 'cow', expected one of cat, dog"):
         SingleLabelTask(["cat", "dog"]).encode_label("cow")
-    for bad in ({"layer_decay": 0}, {"class_weight": "even"}, {"patience": 0}):
+    for bad in ({"layer_decay": 0}, {"class_weight": "even"}, {"patience": 0},
+                {"split_pieces": 1}, {"split_pieces": -0.1}):  # fmt: skip
         with pytest.raises(ValueError, match=f"{next(iter(bad))}: expected"):
             FineTuning(steps=1, **bad)
 
