@@ -46,17 +46,17 @@ BATCH_SIZE, LARGE_BATCH_SIZE, LARGE_DATA = 16, 32, 5000
 SHARDS, LARGE_SHARDS, LARGE_STEP = 2, 4, 1024
 DROPOUT = 0.1
 
-# Test accuracy for the language, of 50, of a message of Django (`benchmarks.from_nothing` makes such
-# sets) after training on 1,700 messages of 20 tokens, one seed. TF-IDF of letters on all 2,000 had
-# 91.2 %, and the former rule (3 epochs of 16 texts, 5e-4, without accents) 28.7 %.
-#   tiny, 800 batches of 32: 77.9 % with 1e-3, 78.5 % with 2e-3; 2,000 of 16 with 5e-4: 79.2 %
-#   2,300 pieces instead of 4,096, and accents: 82.2 %
-#   accents, and [MASK] for up to half of the pieces: 81.3 %; with a dropout of 0.3: 77.9 %
-#   pre-training on the messages first, 500 batches of 16: 76.4 % instead of 77.9 %
-# With accents, one layer of 64 and 4e-3: 82.4 %; pieces split with a probability of 0.25: 84.1 %; of
-# 0.5: 82.0 %; 0.25 into letters alone: 81.3 %; 0.25 with 2,300 pieces: 82.7 %. One layer of 64 was
-# as good as tiny (81.2 and 81.3 %, with [MASK]) in a third of the time. Splits were not compared for
-# tiny, nor on other sets. Differences of a point mean little with one seed.
+# Test accuracy for the language, of 50, of a message of Django (`benchmarks.from_nothing` makes
+# such sets) after training on 1,700 messages of 20 tokens, one seed. TF-IDF of letters on all
+# 2,000 had 91.2 %, and the former rule (3 epochs of 16 texts, 5e-4, without accents) 28.7 %. tiny,
+# 800 batches of 32: 77.9 % with 1e-3, 78.5 % with 2e-3; 2,000 of 16 with 5e-4: 79.2 %; 2,300
+# pieces instead of 4,096, and accents: 82.2 %; accents, and [MASK] for up to half of the pieces:
+# 81.3 %; with a dropout of 0.3: 77.9 %; pre-training on the messages first, 500 batches of 16:
+# 76.4 % instead of 77.9 % With accents, one layer of 64 and 4e-3: 82.4 %; pieces split with a
+# probability of 0.25: 84.1 %; of 0.5: 82.0 %; 0.25 into letters alone: 81.3 %; 0.25 with 2,300
+# pieces: 82.7 %. One layer of 64 was as good as tiny (81.2 and 81.3 %, with [MASK]) in a third of
+# the time. Splits were not compared for tiny, nor on other sets. Differences of a point mean
+# little with one seed.
 SCRATCH_RATE_TIMES_WIDTH = 0.256
 SCRATCH_BATCH_SIZE, SCRATCH_BATCHES = 32, 800
 SCRATCH_MIN_EPOCHS, SCRATCH_MAX_EPOCHS = 5, 100
