@@ -52,7 +52,7 @@ DROPOUT = 0.1
 # 800 batches of 32: 77.9 % with 1e-3, 78.5 % with 2e-3; 2,000 of 16 with 5e-4: 79.2 %; 2,300
 # pieces instead of 4,096, and accents: 82.2 %; accents, and [MASK] for up to half of the pieces:
 # 81.3 %; with a dropout of 0.3: 77.9 %; pre-training on the messages first, 500 batches of 16:
-# 76.4 % instead of 77.9 % With accents, one layer of 64 and 4e-3: 82.4 %; pieces split with a
+# 76.4 % instead of 77.9 %. With accents, one layer of 64 and 4e-3: 82.4 %; pieces split with a
 # probability of 0.25: 84.1 %; of 0.5: 82.0 %; 0.25 into letters alone: 81.3 %; 0.25 with 2,300
 # pieces: 82.7 %. One layer of 64 was as good as tiny (81.2 and 81.3 %, with [MASK]) in a third of
 # the time. Splits were not compared for tiny, nor on other sets. Differences of a point mean
