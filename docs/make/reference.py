@@ -27,7 +27,7 @@ ROOMS = {  # page: what the room is for
     "minibert.layers": "Layers with the interface `specs`, `forward`, `backward`.",
     "minibert.tokenization": "WordPiece: learning a vocabulary, splitting texts, files.",
     "minibert.objectives": "What is trained: shards of each step, loss, evaluation.",
-    "minibert.optim": "AdamW, clipping and schedules.",
+    "minibert.optim": "AdamW, Muon, clipping and schedules.",
     "minibert.training": "The engine, the loop, pre-training and fine-tuning.",
     "minibert.tasks": "Classification, regression and tagging: labels and metrics.",
     "minibert.inspection": "Activations, attention and gradients of one text.",

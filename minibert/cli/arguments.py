@@ -1,11 +1,12 @@
 """Arguments that several commands share, and the settings made from them."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from minibert.models.config import ACTIVATIONS, POSITIONS, PRESETS
-from minibert.training import FineTuning
+from minibert.training.loop import Settings
 
 # Help of an argument that names a pre-trained model.
 MODEL_HELP = (
@@ -13,12 +14,14 @@ MODEL_HELP = (
 )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, *, dropout: float, length: int) -> None:
+def add_model_arguments(
+    parser: argparse.ArgumentParser, *, dropout: float | None, length: int
+) -> None:
     """Add the arguments that describe a new model.
 
     Args:
         parser (ArgumentParser): parser of a command.
-        dropout (float): default dropout rate.
+        dropout (float): default dropout rate; None: the recipe decides.
         length (int): default length of the longest sequence, for the help text; the value of an
             option that is not given is None, because `finetune --model` refuses these options.
     """
@@ -48,31 +51,31 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, dropout: float, leng
         "--dropout",
         type=float,
         default=dropout,
-        help="dropout rate of hidden states and attention weights (default: %(default)s)",
+        help="dropout rate of hidden states and attention weights (default: "
+        f"{'chosen by the recipe' if dropout is None else dropout})",
     )
 
 
 def add_training_arguments(
     parser: argparse.ArgumentParser,
     *,
-    batch_size: int | None,
+    batch_size: str,
     learning_rate: str,
     evaluate_every: str,
+    others: Mapping[str, str],
 ) -> argparse._ArgumentGroup:
     """Add the arguments of training and return their group.
 
     Args:
         parser (ArgumentParser): parser of a command.
-        batch_size (int): default; None: the number of texts decides.
-        learning_rate (str): description of the default.
-        evaluate_every (str): description of the default.
+        batch_size, learning_rate, evaluate_every (str): descriptions of the defaults.
+        others (dict): those of `warmup`, `weight_decay` and `clip`.
     """
     group = parser.add_argument_group("training")
     group.add_argument(
         "--batch-size",
         type=int,
-        default=batch_size,
-        help=f"sequences per step (default: {batch_size or 'chosen by the number of texts'})",
+        help=f"sequences per step (default: {batch_size})",
     )
     group.add_argument(
         "--learning-rate", type=float, help=f"peak learning rate (default: {learning_rate})"
@@ -80,17 +83,16 @@ def add_training_arguments(
     group.add_argument(
         "--warmup",
         type=float,
-        default=0.1,
-        help="fraction of the steps in which the learning rate rises (default: %(default)s)",
+        help="fraction of the steps in which the learning rate rises (default: "
+        f"{others['warmup']})",
     )
     group.add_argument(
         "--weight-decay",
         type=float,
-        default=0.01,
-        help="weight decay of AdamW (default: %(default)s)",
+        help=f"weight decay (default: {others['weight_decay']})",
     )
     group.add_argument(
-        "--clip", type=float, default=1.0, help="maximum gradient norm (default: %(default)s)"
+        "--clip", type=float, help=f"maximum gradient norm (default: {others['clip']})"
     )
     group.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     _add_execution_arguments(group, evaluate_every)
@@ -160,8 +162,8 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pair", help=f"column that contains a second text {detected}")
 
 
-def stated_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `FineTuning` that the options set (dict)."""
-    names = {field.name for field in fields(FineTuning)} - {"tokenizer", "data"}
+def stated_settings(options: argparse.Namespace, kind: type[Settings]) -> dict[str, Any]:
+    """Return the fields of a class of settings that the options set (dict)."""
+    names = {field.name for field in fields(kind)} - {"tokenizer", "data"}
     given = {name: getattr(options, name, None) for name in names}
     return {name: value for name, value in given.items() if value is not None}

@@ -21,15 +21,17 @@ from minibert.tasks import Examples, SingleLabelTask
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training import (
     FineTuning,
-    Settings,
     evaluate,
     fine_tune,
     pretrain,
 )
 from minibert.training.card import Card, write_card
 from minibert.training.checkpoint import finish_run
+from minibert.training.defaults import fresh_config
 from minibert.training.history import read_history
+from minibert.training.initialization import initialize_from_text
 from minibert.training.pretraining import guess
+from minibert.training.recipes import DEFAULT_RECIPE, RECIPES, PreTraining
 
 SENTENCES = (
     "return a copy of the [MASK] with all characters converted to lower case.",
@@ -38,7 +40,8 @@ SENTENCES = (
     "if [MASK] is true, the result is returned as a list.",
 )
 VOCABULARY, LENGTH = 4096, 32  # tokens in the vocabulary; tokens per sequence
-STEPS, BATCH, SHARDS, RATE = 2400, 64, 2, 2e-3  # of pre-training; BATCH and SHARDS of both
+STEPS = 1000  # of pre-training
+BATCH, SHARDS = 64, 2  # of both trainings
 TEXTS, EPOCHS, TEXT_RATE, DROPOUT = 600, 12, 5e-4, 0.1  # of fine-tuning
 STARTS = ("pre-trained", "from scratch")  # of the two classifiers
 DOCUMENTATION = "the documentation installed with Python and NumPy"  # in the model cards
@@ -71,7 +74,9 @@ def run(options: argparse.Namespace) -> None:
         ValueError: the number of steps is below 1.
     """
     steps = STEPS if options.steps is None else options.steps
-    settings = Settings(steps=steps, batch_size=BATCH, shards=SHARDS, learning_rate=RATE)
+    settings = RECIPES[DEFAULT_RECIPE].settings(
+        BertConfig.preset("tiny"), steps, batch_size=BATCH, shards=SHARDS
+    )
     out = options.out or _new_folder()
     ensure_writable(out)
     corpus = _write_corpus(out)
@@ -118,20 +123,13 @@ def _pretrain(
     tokenizer: WordPieceTokenizer,
     rows: np.ndarray,
     held_out: np.ndarray,
-    settings: Settings,
+    settings: PreTraining,
 ) -> BertForMaskedLM:
     """Pre-train a model, print its predictions before and after, and save it."""
     print("3. Pre-training: BERT-tiny predicts masked tokens", flush=True)
-    config = BertConfig.preset(
-        "tiny",
-        vocab_size=len(tokenizer),
-        max_position_embeddings=LENGTH,
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.06,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    model = BertForMaskedLM(config)
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = BertForMaskedLM(fresh_config("tiny", tokenizer, LENGTH, **rates))
+    initialize_from_text(model, rows[:, 1:-1].reshape(-1), tokenizer)  # (S, T - 2) -> (N,)
     before = [guess(model, tokenizer, text, 5)[0] for text in SENTENCES]
     objective = MaskedLM(model, tokenizer, rows, held_out, settings)
     pretrain(model, objective, settings, tokenizer, run=out / "model", progress=is_interactive())

@@ -44,7 +44,7 @@ from minibert.training.checkpoint import (
     restore_optimizer,
     resume_point,
 )
-from minibert.training.finetuning import FineTuningRun, ModelSource, optimizer_for
+from minibert.training.finetuning import FineTuning, FineTuningRun, ModelSource, optimizer_for
 from minibert.training.history import read_history
 from minibert.training.loop import Interrupted
 
@@ -106,9 +106,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_column_arguments(parser)
     group = add_training_arguments(
         parser,
-        batch_size=None,
+        batch_size="chosen by the number of texts",
         learning_rate="chosen by the model's width",
         evaluate_every="an epoch, but at most 500",
+        others={"warmup": "0.1", "weight_decay": "0.01", "clip": "1.0"},
     )
     _add_finetuning_arguments(group)
     parser.add_argument(
@@ -296,9 +297,7 @@ def _train_one(
     found = resume_point(folder) if options.resume else None
     if found:
         own = ["shards"] * (options.shards is None)
-        if (
-            found and read_state(found)["format"] == 1
-        ):  # version 1 had another recipe for new weights
+        if found and read_state(found)["format"] < 3:  # another recipe for new weights
             own += ["split_pieces", *["learning_rate"] * (options.learning_rate is None)]
         run.settings = with_own(run.settings, found, own)
         run.model = resumed_model(folder, found, type(run.model), run.model.config, run.settings)
@@ -401,7 +400,7 @@ def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: in
         seed=seed,
         overrides=options,
         evaluate_at_most=MAX_STEPS_BETWEEN_EVALUATIONS,
-        settings=stated_settings(options),
+        settings=stated_settings(options, FineTuning),
     )
     if source.trains_tokenizer:
         print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")

@@ -26,14 +26,15 @@ from minibert.data.token_cache import (
     tokenize_corpus,
 )
 from minibert.io.locks import run_lock
+from minibert.io.text import sanitize
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.models.config import BertConfig
 from minibert.objectives import MaskedLM
 from minibert.objectives.text_warnings import warn_of_text
-from minibert.optim import Optimizer
+from minibert.optim import SCHEDULES, Optimizer
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
-from minibert.training import Interrupted, Settings, pretrain
+from minibert.training import Interrupted, pretrain
 from minibert.training.card import Card, describe_files, write_card
 from minibert.training.checkpoint import (
     finish_run,
@@ -41,15 +42,23 @@ from minibert.training.checkpoint import (
     restore_optimizer,
     resume_point,
 )
-from minibert.training.defaults import default_shards, fresh_config, pretraining_rate
+from minibert.training.defaults import fresh_config
+from minibert.training.initialization import initialize_from_text
 from minibert.training.mpi import ending_together, launched_ranks
 from minibert.training.pretraining import objective_for, optimizer_for, steps_in
 from minibert.training.ranks import Ranks
+from minibert.training.recipes import (
+    DEFAULT_RECIPE,
+    OPTIMIZERS,
+    RECIPES,
+    STARTS,
+    PreTraining,
+    PretrainingRecipe,
+)
 
 log = logging.getLogger("minibert")
 
 STEPS = 2400  # default number of updates
-LENGTH = 32  # default maximum sequence length, in tokens
 HELD_OUT_FRACTION = 0.05  # of the documents, if no held-out files are given
 MAX_HELD_OUT_ROWS = 4096  # sequences of the held-out text that are evaluated
 MIN_PARALLEL_BYTES = 8e6  # starting processes takes a second; smaller files are tokenized in one
@@ -80,13 +89,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what ends a document: a blank line, or each line (default: a blank line; each line "
         f"if there is no blank line in at most {MAX_FILES_OF_LINES} files)",
     )
-    add_model_arguments(parser, dropout=0.0, length=LENGTH)
-    add_training_arguments(
+    recipe = RECIPES[DEFAULT_RECIPE]
+    add_model_arguments(parser, dropout=None, length=recipe.length)
+    chosen = "chosen by the recipe"
+    group = add_training_arguments(
         parser,
-        batch_size=64,
-        learning_rate="0.256 / width: 0.002 for tiny, 0.00025 for large",
+        batch_size=f"{chosen}: {recipe.batch_size}",
+        learning_rate=f"{chosen}: {recipe.rate_times_width} / width",
         evaluate_every="500",
+        others=dict.fromkeys(("warmup", "weight_decay", "clip"), chosen),
     )
+    _add_recipe_arguments(group)
     parser.add_argument(
         "--next-sentence",
         action="store_true",
@@ -110,6 +123,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
 
 
+def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--recipe",
+        choices=list(RECIPES),
+        help="the choices below that no option states: 2, what learns most in a few minutes; 1, "
+        "the default of version 1; bert, near the original paper (default: "
+        f"{DEFAULT_RECIPE}; with --resume that of the run)",
+    )
+    group.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        help="of the blocks' matrices; AdamW updates the others (default: chosen by the recipe)",
+    )
+    group.add_argument(
+        "--schedule",
+        choices=list(SCHEDULES),
+        help="shape of the learning rate over the steps (default: chosen by the recipe)",
+    )
+    group.add_argument("--beta2", type=float, help="of AdamW (default: chosen by the recipe)")
+    group.add_argument(
+        "--masked-share",
+        type=float,
+        help="share of the tokens that are masked in the first step; held-out texts are masked "
+        "by 15 %% always (default: chosen by the recipe)",
+    )
+    group.add_argument(
+        "--last-masked-share",
+        type=float,
+        help="the same in the last step (default: that of the first one, or chosen by the recipe)",
+    )
+    group.add_argument(
+        "--initialization",
+        choices=STARTS,
+        help="random weights, or from the counts of the text (default: chosen by the recipe)",
+    )
+
+
 def run(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
     ranks = launched_ranks()
@@ -126,22 +176,23 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     if ranks.rank:
         logging.disable()  # only rank 0 prints
     tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
-    config = _new_config(options, tokenizer)
-    defaults: dict[str, Any] = {
-        "steps": STEPS,
-        "learning_rate": pretraining_rate(config),
-        "shards": default_shards(options.batch_size, config.max_position_embeddings),
-    }
-    settings = Settings(**defaults | stated_settings(options))
+    known = read_state(found)["settings"] if found else {}
+    recipe = _recipe(options.recipe, known.get("recipe"))
+    config = _new_config(options, tokenizer, recipe)
+    stated = {"steps": STEPS, **stated_settings(options, PreTraining)}
+    if "masked_share" in stated:
+        stated.setdefault("last_masked_share", stated["masked_share"])
+    settings = recipe.settings(config, **stated)
     # Defaults may differ between versions, and minutes were converted when the run started.
     own = {"shards": options.shards is None, "steps": options.minutes is not None}
     settings = with_own(settings, found, [name for name, wanted in own.items() if wanted])
-    known = read_state(found)["settings"].get("data") if found else None
-    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known))
+    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
     corpus = _with_held_out(corpus, options, config.max_position_embeddings)
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     model, optimizer = _start(options, config, settings, found)
+    if not found and settings.initialization == "text":
+        initialize_from_text(model, corpus.train.stream, tokenizer, settings.seed)
     if found == options.out:
         log.info("%s: this run is finished; nothing is left to train", options.out)
         return
@@ -175,12 +226,24 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
         _save(options, model, tokenizer, objective, settings, data)
 
 
+def _recipe(stated: str | None, known: str | None) -> PretrainingRecipe:
+    """Return the recipe of a name, that of a resumed run where no option states one.
+
+    Raises:
+        ValueError: the run's recipe is from another version of minibert.
+    """
+    name = stated or known or DEFAULT_RECIPE
+    if name not in RECIPES:
+        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {sanitize(name)}")
+    return RECIPES[name]
+
+
 def _save(
     options: argparse.Namespace,
     model: PreTrained,
     tokenizer: WordPieceTokenizer,
     objective: MaskedLM,
-    settings: Settings,
+    settings: PreTraining,
     data: dict[str, str],
 ) -> None:
     """Save a trained model with its tokenizer and card, and print its metrics.
@@ -190,7 +253,7 @@ def _save(
         model (PreTrained): the model.
         tokenizer (WordPieceTokenizer): its tokenizer.
         objective (MaskedLM): evaluates the model.
-        settings (Settings): settings of the run.
+        settings (PreTraining): settings of the run.
         data (dict): texts of the run by their role.
 
     Raises:
@@ -237,16 +300,19 @@ def _describe_data(
     }
 
 
-def _new_config(options: argparse.Namespace, tokenizer: WordPieceTokenizer) -> BertConfig:
+def _new_config(
+    options: argparse.Namespace, tokenizer: WordPieceTokenizer, recipe: PretrainingRecipe
+) -> BertConfig:
     """Return the configuration of the model (BertConfig) that the options describe."""
+    dropout = recipe.dropout if options.dropout is None else options.dropout
     return fresh_config(
         options.size or "tiny",
         tokenizer,
-        LENGTH if options.length is None else options.length,
+        recipe.length if options.length is None else options.length,
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",
-        hidden_dropout_prob=options.dropout,
-        attention_probs_dropout_prob=options.dropout,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
     )
 
 
@@ -337,7 +403,7 @@ def _pack(
 
 
 def _start(
-    options: argparse.Namespace, config: BertConfig, settings: Settings, found: Path | None
+    options: argparse.Namespace, config: BertConfig, settings: PreTraining, found: Path | None
 ) -> tuple[Any, Optimizer | None]:
     """Return a new model, or the model of an earlier run with the optimizer of a checkpoint."""
     kind = BertForPreTraining if options.next_sentence else BertForMaskedLM

@@ -64,7 +64,10 @@ def mask_tokens(
 
 
 def mask_sequences(
-    ids: np.ndarray, tokenizer: WordPieceTokenizer, rng: np.random.Generator
+    ids: np.ndarray,
+    tokenizer: WordPieceTokenizer,
+    rng: np.random.Generator,
+    share: float = MASKED_SHARE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return masked input ids (B, T) and labels (B, T); see `mask_tokens`.
 
@@ -72,5 +75,7 @@ def mask_sequences(
         ids (B, T), int: token ids of `tokenizer`.
         tokenizer: supplies the special ids, the id of [MASK] and V.
         rng: random generator.
+        share (float): fraction of the ordinary tokens that become targets.
     """
-    return mask_tokens(ids, tokenizer.all_special_ids, tokenizer.mask_token_id, len(tokenizer), rng)
+    special, mask_id = tokenizer.all_special_ids, tokenizer.mask_token_id
+    return mask_tokens(ids, special, mask_id, len(tokenizer), rng, share)

@@ -1,6 +1,7 @@
 """Masked language modelling: predict masked tokens from their context."""
 
 import logging
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +22,13 @@ log = logging.getLogger("minibert")
 LEARNED_BY = 0.5  # share of the steps after which a model should be better than the baseline
 
 
+class MaskingSettings(BatchSettings, Protocol):
+    """The settings that decide the masked batches of a run; `training.Settings` has them."""
+
+    def masked_share_at(self, step: int) -> float:
+        """Return the share of the ordinary tokens that are masked in a step."""
+
+
 class MaskedLM(ModelObjective):
     """Trains a model to predict masked tokens, with other tokens masked each time.
 
@@ -31,7 +39,7 @@ class MaskedLM(ModelObjective):
         tokenizer: its special tokens are never masked.
         rows (S, T): packed sequences to train on; `PackedSequences` if they are larger than memory.
         held_out (S', T): packed sequences to evaluate on; None: no evaluation.
-        settings: batch size, shards, steps and seed.
+        settings: batch size, shards, steps, seed and masked share. Evaluations mask 15 %.
         threads: number of batches evaluated at a time; None: one per core.
 
     Attributes:
@@ -51,7 +59,7 @@ class MaskedLM(ModelObjective):
         tokenizer: WordPieceTokenizer,
         rows: PackedSequences | Array,
         held_out: Array | None,
-        settings: BatchSettings,
+        settings: MaskingSettings,
         threads: int | None = None,
     ):
         super().__init__(model)
@@ -92,7 +100,8 @@ class MaskedLM(ModelObjective):
     def masked_batch(self, numbers: Array, step: int) -> tuple[dict[str, Array], Labels]:
         """Return the batch (B, T) of some sequences, masked, and its labels."""
         masking = generator(self.settings.seed, "masking", step)
-        ids, labels = mask_sequences(self.rows[numbers], self.tokenizer, masking)
+        share = self.settings.masked_share_at(step)
+        ids, labels = mask_sequences(self.rows[numbers], self.tokenizer, masking, share)
         return as_batch(ids, self.tokenizer.pad_token_id), labels
 
     def metrics(self) -> MaskedLMMetrics:

@@ -28,7 +28,7 @@ from minibert.tokenization.framing import with_pairs
 log = logging.getLogger("minibert")
 
 MAX_NAMES = 10  # of unseen labels in a warning
-VOCABULARY_SIZE = 4096  # of a tokenizer that is trained on labelled texts, at most
+VOCABULARY_SIZE = 8000  # of a tokenizer that is trained on labelled texts, at most
 
 InputKind = Literal["texts", "words"]
 ClassWeight = Sequence[float] | Literal["balanced"] | None

@@ -96,7 +96,7 @@ class Card:
                 that of the trained model.
         """
         scores = {THIS: str(objective.result()), "unigram baseline": str(objective.baseline)}
-        return cls(model, settings, data, scores, {"optimizer": "AdamW"})
+        return cls(model, settings, data, scores, {"optimizer": "adamw"})
 
     @classmethod
     def of_finetuning(
@@ -118,7 +118,7 @@ class Card:
         trivial, _, value = metrics.trivial_baseline().partition(": ")
         scores = {THIS: str(metrics), trivial: value}
         scores |= {name: str(each) for name, each in others.items()}
-        return cls(model, settings, data, scores, {**recipe, "optimizer": "AdamW"})
+        return cls(model, settings, data, scores, {**recipe, "optimizer": "adamw"})
 
     def text(self, name: str | os.PathLike[str]) -> str:
         """Return the card in Markdown with a YAML header (str).

@@ -27,10 +27,19 @@ log = logging.getLogger("minibert")
 
 BEST = "best-"  # and the step: the folder of the best weights; see `early_stopping`
 STATE, OPTIMIZER = "trainer_state.json", "optimizer.safetensors"
-FORMAT = 2  # of the state; version 1 wrote none
-# Fields that later formats added, with the values by which version 1 worked.
+FORMAT = 3  # of the state; version 1 wrote none
+# Fields that later formats added, with the values by which the earlier versions worked.
 VERSION_1_STATE: dict[str, Any] = {"format": 1, "optimizer": "AdamW"}
-VERSION_1_SETTINGS: dict[str, Any] = {"split_pieces": 0.0}
+SETTINGS_BEFORE_3: dict[str, Any] = {
+    "recipe": "1",
+    "optimizer": "adamw",
+    "schedule": "linear",
+    "beta2": 0.999,
+    "masked_share": 0.15,
+    "last_masked_share": 0.15,
+    "initialization": "random",
+    "split_pieces": 0.0,
+}
 
 
 def save_checkpoint(
@@ -116,8 +125,8 @@ def read_state(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(state["optimizer"], str):
         raise ValueError(f"{path}: optimizer: expected the name of a class")
     assert isinstance(settings, dict)
-    if version == 1:
-        settings = VERSION_1_SETTINGS | settings
+    if version < 3:
+        settings = SETTINGS_BEFORE_3 | settings
     return {name: state[name] for name in VERSION_1_STATE} | {"step": step, "settings": settings}
 
 
@@ -147,7 +156,7 @@ def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) 
     except ValueError as error:
         raise ValueError(f"{path}: not this model's moments: {sanitize(error)}") from None
     optimizer.step = state["step"]
-    if state["format"] < FORMAT:
+    if state["format"] == 1:
         log.warning(
             "warning: %s is a checkpoint of version 1; the resumed run's last digits will differ "
             "from those of version 1", checkpoint,

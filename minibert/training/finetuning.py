@@ -28,6 +28,7 @@ from minibert.training.defaults import (
 )
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.engine import Engine
+from minibert.training.initialization import initialize_from_texts
 from minibert.training.loop import Settings, train
 
 __all__ = [
@@ -222,7 +223,12 @@ class FineTuningRun:
         ).override(overrides)
         steps = steps_for(len(examples), recipe.batch_size, recipe.epochs)
         between = steps_for(len(examples), recipe.batch_size, 1)
-        if source.model is None:  # many short epochs: patience would run out before the first gain
+        if source.model is None:
+            if task.input_kind == "texts":
+                length = model.config.max_position_embeddings
+                sequences, _ = task.tokenize_examples(tokenizer, examples, length)
+                initialize_from_texts(model, list(sequences), tokenizer, seed)
+            # Many short epochs: patience would run out before the first gain.
             between = max(between, math.ceil(steps / SCRATCH_EVALUATIONS))
         defaults = {
             "steps": steps,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minibert.data.masking import MASKED_SHARE
 from minibert.objectives.base import Objective
 from minibert.objectives.trial import checked_evaluation, try_objective
 from minibert.optim.schedule import linear_schedule
@@ -90,6 +91,10 @@ class Settings:
         """Return the learning rate of a step."""
         warmup = round(self.warmup * self.steps)
         return linear_schedule(step, self.steps, warmup, self.learning_rate)
+
+    def masked_share_at(self, step: int) -> float:
+        """Return the share of the tokens that a masked LM masks in a step."""
+        return MASKED_SHARE
 
 
 class Interrupted(KeyboardInterrupt):

@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective
 from minibert.objectives.base import quiet
 from minibert.objectives.evaluation import MaskedLMMetrics
-from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
+from minibert.optim import AdamW, Muon, Optimizer, OptimizerFactory, made_optimizer
 from minibert.tasks.base import require_finite
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.engine import Engine
 from minibert.training.loop import Settings, train
 from minibert.training.ranks import ALONE, Ranks
+from minibert.training.recipes import PreTraining
 from minibert.typing import Array
 
 WARM_UP_STEPS = 3  # not timed
@@ -46,9 +48,14 @@ def objective_for(model: PreTrained | type[PreTrained]) -> type[MaskedLM]:
     raise TypeError(f"model: expected one of {known}, got {kind.__name__}")
 
 
-def optimizer_for(model: PreTrained, settings: Settings) -> AdamW:
-    """Return AdamW for a model's parameters, with the settings' weight decay."""
-    return AdamW(model.params, weight_decay=settings.weight_decay)
+def optimizer_for(model: PreTrained, settings: Settings) -> AdamW | Muon:
+    """Return the optimizer that the settings of pre-training name; AdamW for other settings."""
+    kind: type[AdamW | Muon] = AdamW
+    changes: dict[str, Any] = {}
+    if isinstance(settings, PreTraining):
+        kind = Muon if settings.optimizer == "muon" else AdamW
+        changes["betas"] = (0.9, settings.beta2)
+    return kind(model.params, weight_decay=settings.weight_decay, **changes)
 
 
 def pretrain(
@@ -72,7 +79,7 @@ def pretrain(
         settings: the settings of the run.
         tokenizer: stored in the checkpoints.
         optimizer: an optimizer, whose step is where the run continues; or a function that makes one
-            from the model and the settings; None: a new AdamW.
+            from the model and the settings; None: `optimizer_for`.
         run: folder for checkpoints and the history; None: none are written.
         threads: number of shards computed at a time; None: one per core.
         ranks: the processes that share the work.

@@ -13,9 +13,10 @@ from minibert import (
 )
 from minibert.data.corpus import pack
 from minibert.data.token_cache import tokenize_corpus
+from minibert.optim import Muon
 from minibert.tasks import Examples, MultiLabelTask, RegressionTask, SingleLabelTask, TaggingTask
 from minibert.testing.cases.examples import BATCH, CONFIG, MASKED_LABELS, labelled_models
-from minibert.training import FineTuning, Settings, evaluate, fine_tune, train_masked_lm
+from minibert.training import Engine, FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
 from tests.objectives.test_two_phase import model as two_phase_model
@@ -26,6 +27,7 @@ def run_everything(folder: Path) -> None:
     run_models(folder / "model")
     run_pretraining(folder / "corpus.txt")
     run_fine_tuning()
+    run_muon()
     one_step(InBatchNegatives(two_phase_model(), (3, 3)))
 
 
@@ -85,3 +87,11 @@ def run_fine_tuning() -> None:
         )  # fmt: skip
         task = fine_tune(model, tokenizer, task, examples, settings, held_out=examples, threads=1)
         evaluate(model, tokenizer, task, examples).figures()
+
+
+def run_muon() -> None:
+    """Take a step with Muon, and store its state."""
+    model = BertForMaskedLM(CONFIG)
+    muon = Muon(model.params)
+    Engine(model, muon).step([(BATCH, MASKED_LABELS)], 1e-3)
+    muon.state()

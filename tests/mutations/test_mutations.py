@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 import minibert.functional
-from tests.mutations import data, functional, layers, models, training
+from tests.mutations import data, functional, layers, models, optim, training
 from tests.mutations.checks import gradients
 from tests.mutations.mutation import Mutation, Place, count_calls, mutation
 from tests.mutations.runs import run_everything
 
-ROOMS = (functional, layers, models, training, data)
+ROOMS = (functional, layers, models, training, optim, data)
 MUTATIONS = {each.name: each for room in ROOMS for each in room.MUTATIONS}
 TABLE = Path(__file__).parents[2] / "benchmarks/results/mutations.md"
 CAUGHT = (AssertionError, ExceptionGroup, pytest.fail.Exception)
 
 # The mathematics in every run, the rest in the slow tests.
-SLOW = {each.name for room in (models, training, data) for each in room.MUTATIONS}
+SLOW = {each.name for room in (models, training, optim, data) for each in room.MUTATIONS}
 each_mutation = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in MUTATIONS],

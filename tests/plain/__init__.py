@@ -173,3 +173,31 @@ def dropout_add_norm(
     x = dropout(y, kept, rate) + residual
     normed = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
     return normed * weight + bias
+
+
+def orthogonalized(matrix: Array, steps: int = 5) -> Array:
+    """Return U φ(φ(…φ(Σ / ‖Σ‖))) Vᵀ of M = U Σ Vᵀ, with φ(σ) = 3.4445 σ - 4.7750 σ³ + 2.0315 σ⁵.
+
+    Jordan et al. (2024). M is not 0.
+    """
+    u, sigma, vt = np.linalg.svd(matrix, full_matrices=False)
+    sigma = sigma / math.sqrt((sigma**2).sum())
+    for _ in range(steps):
+        sigma = 3.4445 * sigma - 4.7750 * sigma**3 + 2.0315 * sigma**5
+    return u * sigma @ vt  # (m, r) @ (r, n) -> (m, n)
+
+
+def muon_update(
+    weight: Array,
+    gradient: Array,
+    momentum: Array,
+    rate: float,
+    mu: float = 0.95,
+    weight_decay: float = 0.01,
+    nesterov: bool = True,
+) -> tuple[Array, Array]:
+    """Return the weight and the momentum after a step; Liu et al. (2025), equations 1 and 4."""
+    momentum = mu * momentum + (1 - mu) * gradient
+    ahead = mu * momentum + (1 - mu) * gradient if nesterov else momentum
+    update = 0.2 * math.sqrt(max(weight.shape)) * orthogonalized(ahead)
+    return weight - rate * (update + weight_decay * weight), momentum

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from examples.lion import Lion
 from minibert import BertConfig
 from minibert.data.word_alignment import word_windows
+from minibert.layers.embeddings import WORDS as WORD_EMBEDDINGS
 from minibert.tasks import (
     Examples,
     MultiLabelTask,
@@ -537,3 +538,44 @@ def test_best_checkpoint_is_a_model_folder(tokenizer, tmp_path):
         task.model_class.__name__
     ]
     assert (task.model_class.from_pretrained(best).params.vector == model.params.vector).all()
+
+
+@pytest.mark.parametrize("task_class", [SingleLabelTask, MultiLabelTask, RegressionTask])
+def test_a_new_model_starts_from_the_counts_of_its_texts(task_class, tmp_path):
+    examples = labelled_examples(task_class, 60)
+    task = task_class.from_labels(examples.labels)
+    run = FineTuningRun.start(task, examples, ModelSource(), seed=2)
+    other = FineTuningRun.start(task, examples, ModelSource(), seed=2)
+    np.testing.assert_array_equal(run.model.params.vector, other.model.params.vector)
+    random = task.model_class(run.model.config, seed=2)
+    for name, value in run.model.params.items():
+        if name.endswith(WORD_EMBEDDINGS):
+            changed = (value != random.params[name]).any(axis=1)
+            ids = run.tokenizer.vocabulary.ids
+            assert changed[[ids[word] for word in WORDS if word in ids]].all()
+            assert not changed[run.tokenizer.all_special_ids].any()
+        else:
+            np.testing.assert_array_equal(value, random.params[name])
+    run.model.save_pretrained(tmp_path)
+    run.tokenizer.save_pretrained(tmp_path)
+    pretrained = FineTuningRun.start(task, examples, ModelSource(tmp_path), seed=2)
+    np.testing.assert_array_equal(pretrained.model.params.vector, run.model.params.vector)
+
+
+def test_a_new_model_of_pairs_counts_both_texts():
+    texts = labelled_examples(SingleLabelTask, 60)
+    pairs = Examples(["first"] * 60, texts.texts, texts.labels)
+    task = SingleLabelTask.from_labels(pairs.labels)
+    run = FineTuningRun.start(task, pairs, ModelSource())
+    (name,) = (name for name in run.model.params.specs if name.endswith(WORD_EMBEDDINGS))
+    changed = run.model.params[name] != task.model_class(run.model.config).params[name]
+    ids = run.tokenizer.vocabulary.ids
+    assert changed[[ids["first"], ids["cat"]]].any(axis=1).all()
+
+
+def test_a_new_tagger_starts_from_random_weights():
+    examples = labelled_examples(TaggingTask, 40)
+    task = TaggingTask.from_labels(examples.labels)
+    run = FineTuningRun.start(task, examples, ModelSource(), seed=1)
+    random = task.model_class(run.model.config, seed=1)
+    np.testing.assert_array_equal(run.model.params.vector, random.params.vector)

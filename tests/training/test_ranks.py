@@ -10,6 +10,7 @@ import pytest
 from minibert import BertForMaskedLM
 from minibert.cli import main
 from minibert.objectives import ModelObjective
+from minibert.optim import Muon
 from minibert.training import AdamW, Engine, Interrupted, Settings, split_batch, train
 from minibert.training.history import read_history
 from minibert.training.mpi import launched_ranks
@@ -152,6 +153,33 @@ if not ranks.rank:
     size, *figures = map(float, done.stdout.split())
     assert size == 2
     assert figures == pytest.approx([loss, abs(gradient).sum()], rel=1e-5)
+
+
+def test_muon_gives_the_same_losses_on_mpi_ranks(room):
+    """Less closely than with AdamW: rounding in small singular values is enlarged with them."""
+    losses = [step.loss for step in muon_steps(ALONE)]
+    code = """
+from minibert.training.mpi import launched_ranks
+from tests.training.test_ranks import muon_steps
+ranks = launched_ranks()
+losses = [step.loss for step in muon_steps(ranks)]
+if not ranks.rank:
+    print(ranks.size, *losses)
+"""
+    for count in (2, 4):
+        done = launch(count, (), ("-c", code))
+        assert done.returncode == 0, done.stderr
+        size, *together = map(float, done.stdout.split())
+        assert size == count
+        assert together == pytest.approx(losses, rel=1e-4)
+    assert losses[-1] < losses[0] - 0.1
+
+
+def muon_steps(ranks):
+    """Return the results of some steps with Muon, dropout and clipping."""
+    model = BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, Muon(model.params), clip=1.0, ranks=ranks)
+    return [engine.step(split_batch(*batch(step % 2), 4), 1e-2) for step in range(12)]
 
 
 def test_pretrain_resumes_after_a_rank_was_killed(room):

@@ -75,8 +75,8 @@ def test_read_state_gives_a_field_that_version_1_lacked_its_value(runs, monkeypa
     state = read_state(runs / "pretraining" / "checkpoint-3")
     assert {name: state[name] for name in ("step", "format", "optimizer")} == {
         "step": 3, "format": 1, "optimizer": "AdamW"}  # fmt: skip
-    monkeypatch.setitem(module.VERSION_1_SETTINGS, "field_of_a_later_version", 7)
-    monkeypatch.setitem(module.VERSION_1_SETTINGS, "clip", 99.0)
+    monkeypatch.setitem(module.SETTINGS_BEFORE_3, "field_of_a_later_version", 7)
+    monkeypatch.setitem(module.SETTINGS_BEFORE_3, "clip", 99.0)
     settings = read_state(runs / "pretraining" / "checkpoint-3")["settings"]
     assert settings["field_of_a_later_version"] == 7
     assert settings["clip"] == 1.0  # stored

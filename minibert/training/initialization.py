@@ -1,0 +1,293 @@
+"""The start of training from the counts of the text, instead of from random numbers alone.
+
+A new model spends most of a short run on what counting finds in seconds: how frequent each token
+is, which tokens have similar neighbours or occur in the same texts, and that neighbours matter. So
+this is written into its weights before the first step. The model remains an ordinary BERT, and
+every weight is trained.
+"""
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+
+from minibert.data.piece_splits import PieceSplitter
+from minibert.data.rng import generator
+from minibert.layers.embeddings import POSITIONS, WORDS
+from minibert.models import PreTrained
+from minibert.runtime.blas import one_blas_thread
+from minibert.tokenization import WordPieceTokenizer
+from minibert.typing import Array, Rng
+
+WINDOW = 2  # tokens on each side that are counted as neighbours
+MAX_COUNTS = 2**25  # numbers in the table of counts, 128 MiB in float32
+MAX_TOKENS = 4_000_000  # that are counted, in blocks spread evenly over the text
+BLOCK = 50_000  # tokens
+MAX_LABELLED_TOKENS = 200_000  # of the labelled texts that are counted, spread evenly over all
+READINGS, READING_SPLITS = 8, 0.5  # of a labelled text with random splits; their probability
+PAIRS_AT_ONCE = 2**23  # of tokens, counted together
+SMOOTHING = 0.75  # exponent of the neighbours' frequencies
+OVERSAMPLING, POWER_ITERATIONS = 16, 2  # of the randomized decomposition
+BIAS = "cls.predictions.bias"  # of the logits, (V,)
+TRANSFORM = "cls.predictions.transform.dense.weight"  # (D, D), below them
+
+
+@one_blas_thread()  # the bits depend on BLAS's threads
+def initialize_from_text(
+    model: PreTrained, stream: Array, tokenizer: WordPieceTokenizer, seed: int = 0
+) -> None:
+    """Set the initial weights of a masked-LM model from the counts of its training text, in place.
+
+    The word embeddings become those of `count_embeddings`, the bias of the logits the logarithm of
+    the tokens' frequencies, and the identity is added to the map below the logits, so that a vector
+    near that of a word predicts it. Learned positions become sinusoids, and the heads of every
+    block begin by attending to a neighbour: see `attend_to_neighbours`. A part that the model does
+    not have is left out. The standard deviation of the embeddings is that of the configuration.
+
+    Args:
+        model: a new model.
+        stream (N,), int: the ids of the training text.
+        tokenizer: the model's tokenizer.
+        seed: of the random draws.
+    """
+    params, std = model.params, model.config.initializer_range
+    ids = _sample(stream)
+    rng = generator(seed, "initialization")
+    for name in params.specs:
+        if name.endswith(WORDS):
+            size, width = params[name].shape
+            _set_embeddings(params[name], count_embeddings(ids, size, width, rng), std)
+            params[name][tokenizer.pad_token_id] = 0
+        elif name.endswith(POSITIONS):
+            table, _ = sinusoids(*params[name].shape)
+            params[name][:, : table.shape[1]] = table * math.sqrt(2) * std
+            attend_to_neighbours(model)
+        elif name == TRANSFORM:
+            params[name].flat[:: len(params[name]) + 1] += 1
+        elif name == BIAS:
+            counts = 1.0 + np.bincount(ids, minlength=len(params[name]))
+            params[name][:] = np.log(counts) - np.log(counts).mean()
+
+
+@one_blas_thread()
+def initialize_from_texts(
+    model: PreTrained, texts: Sequence[Array], tokenizer: WordPieceTokenizer, seed: int = 0
+) -> None:
+    """Set the initial word embeddings of a model from the texts it is fine-tuned on, in place.
+
+    The vectors are those of `text_embeddings`, with the standard deviation of the configuration. A
+    text counts as the set of its pieces, without the special tokens, and of the pieces in 8
+    readings with random splits; see `data.piece_splits`. So pieces that occur in the words of new
+    texts alone have vectors too. A piece without a vector keeps its random one.
+
+    Args:
+        model: a new model.
+        texts: S arrays (T,) of token ids.
+        tokenizer: the model's tokenizer.
+        seed: of the random draws.
+    """
+    rng = generator(seed, "initialization")
+    tokens = sum(map(len, texts))
+    count = min(len(texts), max(MAX_LABELLED_TOKENS * len(texts) // max(tokens, 1), 1))
+    chosen = np.linspace(0, len(texts) - 1, count).astype(int)
+    splitter = PieceSplitter(tokenizer, READING_SPLITS)
+    sets = []
+    for i in chosen:
+        ids = texts[i].tolist()
+        found = set(ids)
+        for _ in range(READINGS):
+            found.update(splitter.split(ids, room=sys.maxsize, rng=rng)[0])
+        sets.append(np.array(sorted(found.difference(tokenizer.all_special_ids)), int))
+    params, std = model.params, model.config.initializer_range
+    for name in params.specs:
+        if name.endswith(WORDS):
+            size, width = params[name].shape
+            _set_embeddings(params[name], text_embeddings(sets, size, width, rng), std)
+
+
+def count_embeddings(ids: Array, size: int, width: int, rng: Rng) -> Array:
+    """Return a vector for each token, such that tokens with similar neighbours are similar.
+
+        M[w, c] = max(0, log(P(w, c) / (P(w) P_α(c)))) ≈ U Σ Cᵀ,   E = U √Σ R
+
+    M is the positive pointwise mutual information of a token w and a token c at most two places
+    away, with P_α(c) ∝ count(c)^0.75; only the most frequent tokens are used as c. R is a random
+    rotation. Levy, Goldberg and Dagan (2015), "Improving distributional similarity with lessons
+    learned from word embeddings", sections 2 and 3; the decomposition is that of Halko, Martinsson
+    and Tropp (2011), algorithms 4.4 and 5.1.
+
+    Args:
+        ids (N,), int: a text.
+        size: V, the number of tokens.
+        width: D.
+        rng: random generator.
+
+    Returns:
+        E (V, D), float32; the vector of a token without neighbours is 0.
+    """
+    column = _columns(np.bincount(ids, minlength=size))
+    return _factors(_mutual_information(_count([_pairs(ids)], column)), width, rng)
+
+
+def text_embeddings(texts: Sequence[Array], size: int, width: int, rng: Rng) -> Array:
+    """Return a vector for each token, such that tokens of the same texts are similar.
+
+    As `count_embeddings`, but P(w, c) is the probability of two different tokens of one text. This
+    is nearer to latent semantic analysis (Deerwester et al., 1990), which decomposes the counts of
+    the tokens in each text; so the vectors tell subjects and languages apart.
+
+    Args:
+        texts: S arrays of distinct token ids.
+        size: V, the number of tokens.
+        width: D.
+        rng: random generator.
+
+    Returns:
+        E (V, D), float32; the vector of a token that no text contains is 0.
+    """
+    column = _columns(np.bincount(np.concatenate([np.zeros(0, int), *texts]), minlength=size))
+    return _factors(_mutual_information(_count(map(_pairs_within, texts), column)), width, rng)
+
+
+def _factors(table: Array, width: int, rng: Rng) -> Array:
+    """Return U √Σ R (V, D) of a table (V, C); see `count_embeddings`."""
+    rank = min(width + OVERSAMPLING, *table.shape)
+    basis = rng.normal(size=(table.shape[1], rank)).astype(np.float32)  # (C, k)
+    for _ in range(POWER_ITERATIONS):
+        left, _ = np.linalg.qr(table @ basis)  # (V, C) @ (C, k) -> (V, k)
+        basis, _ = np.linalg.qr(table.T @ left)  # (C, V) @ (V, k) -> (C, k)
+    left, values, _ = np.linalg.svd(table @ basis, full_matrices=False)  # (V, k), (k,)
+    kept = min(width, rank)
+    rotation, _ = np.linalg.qr(rng.normal(size=(width, width)))  # (D, D)
+    vectors = left[:, :kept] * np.sqrt(values[:kept])
+    # (V, d) @ (d, D) -> (V, D)
+    return np.asarray(vectors @ rotation[:kept].astype(np.float32))
+
+
+def _columns(occurrences: Array) -> Array:
+    """Return the column of each token in the table of counts (V,); -1: it is too rare for one."""
+    size = len(occurrences)
+    frequent = np.argsort(-occurrences, kind="stable")[: max(MAX_COUNTS // size, 1)]  # (C,)
+    column = np.full(size, -1)
+    column[frequent] = np.arange(len(frequent))
+    return column
+
+
+def _count(groups: Iterable[Iterable[tuple[Array, Array]]], column: Array) -> Array:
+    """Return how often each token is paired with each frequent one, (V, C), float32.
+
+    Args:
+        groups: pairs of arrays (n,): tokens, and the token that each of them is paired with.
+        column (V,): of `_columns`.
+    """
+    size, width = len(column), int(column.max()) + 1
+    counts = np.zeros(size * width, np.float32)
+    codes: list[Array] = []
+    waiting = 0
+    for word, near in chain.from_iterable(groups):
+        known = column[near] >= 0
+        codes.append(word[known] * width + column[near][known])
+        waiting += len(codes[-1])
+        if waiting >= PAIRS_AT_ONCE:
+            counts += np.bincount(np.concatenate(codes), minlength=len(counts))
+            codes, waiting = [], 0
+    if codes:
+        counts += np.bincount(np.concatenate(codes), minlength=len(counts))
+    return counts.reshape(size, width)  # (V·C,) -> (V, C)
+
+
+def _mutual_information(table: Array) -> Array:
+    """Return the positive mutual information of tokens and frequent ones, (V, C), in place."""
+    words = table.sum(axis=1, dtype=np.float64)  # (V,)
+    neighbours = table.sum(axis=0, dtype=np.float64) ** SMOOTHING  # (C,)
+    neighbours /= max(neighbours.sum(), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.log(table, out=table)  # -∞ where a pair never occurs
+        table -= np.log(words).astype(np.float32)[:, None]
+        table -= np.log(neighbours).astype(np.float32)
+    return np.maximum(np.nan_to_num(table, copy=False, nan=0.0, neginf=0.0), 0, out=table)
+
+
+def _pairs(ids: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the tokens (n,) and those at each distance of the window, before and after (n,)."""
+    for distance in range(1, WINDOW + 1):
+        yield ids[:-distance], ids[distance:]
+        yield ids[distance:], ids[:-distance]
+
+
+def _pairs_within(ids: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the tokens (n²-n,) of a text of n different ones, and another token for each."""
+    word, near = np.repeat(ids, len(ids)), np.tile(ids, len(ids))  # (n²,)
+    yield word[different := word != near], near[different]
+
+
+def _set_embeddings(table: Array, vectors: Array, std: float) -> None:
+    """Write vectors (V, D) of the usual length std √D; a token without one keeps its own."""
+    lengths = np.linalg.norm(vectors, axis=1)  # (V,)
+    known = lengths > 1e-6 * max(float(lengths.max(initial=0)), 1e-30)
+    unit = vectors[known] / lengths[known, None]
+    table[known] = unit * (std * math.sqrt(table.shape[1]))
+
+
+def sinusoids(length: int, width: int) -> tuple[Array, Array]:
+    """Return a sine and a cosine of the position for each frequency, and the frequencies.
+
+        table[t, 2f] = sin(ω_f t),   table[t, 2f + 1] = cos(ω_f t),   ω_f = T^(-2f / D)
+
+    The wavelengths go from 2π to the length T of the longest text, instead of to 10,000 as in
+    Vaswani et al. (2017), section 3.5, because slower waves are constant in a short text.
+
+    Args:
+        length: T.
+        width: D.
+
+    Returns:
+        table (T, 2 ⌊D/2⌋) and ω (⌊D/2⌋,).
+    """
+    pairs = width // 2
+    frequencies = float(length) ** (-np.arange(pairs) / max(pairs, 1))
+    angles = np.arange(length)[:, None] * frequencies  # (T, D/2)
+    # (T, D/2, 2) -> (T, D)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, -1), frequencies
+
+
+def attend_to_neighbours(model: PreTrained) -> None:
+    """Let each head of a model with sinusoidal positions begin by attending to one neighbour.
+
+    A rotation by δ ω_f takes the sine and cosine of position t to those of t + δ. So if a head's
+    key copies some of the pairs, and its query copies and rotates them, then their product is
+
+        q_t · k_s = Σ_f cos(ω_f (t + δ - s)) + noise,
+
+    which is largest at s = t + δ. The heads take δ = -1, 1, -2, 2 and so on, each with its own
+    share of the frequencies. Trockman and Kolter (2023), "Mimetic initialization of self-attention
+    layers", begin with correlated queries and keys too.
+
+    Args:
+        model: a model whose learned positions are `sinusoids`.
+    """
+    heads = model.config.num_attention_heads
+    length, width = next(a.shape for n, a in model.params.items() if n.endswith(POSITIONS))
+    _, frequencies = sinusoids(length, width)
+    for name, weight in model.params.items():
+        role = name.rpartition("self.")[2]
+        if role not in ("query.weight", "key.weight"):
+            continue
+        maps = weight.reshape(heads, -1, width)  # (D, D) -> (K, H, D)
+        for k, head in enumerate(maps):
+            shift = (k // 2 + 1) * (1 if k % 2 else -1) if role == "query.weight" else 0
+            for i in range(len(head) // 2):
+                f = i * heads + k  # this head's i-th frequency
+                sine, cosine = np.sin(shift * frequencies[f]), np.cos(shift * frequencies[f])
+                pair = slice(2 * i, 2 * i + 2), slice(2 * f, 2 * f + 2)
+                head[pair] += [[cosine, sine], [-sine, cosine]]
+
+
+def _sample(stream: Array) -> Array:
+    """Return at most `MAX_TOKENS` ids of a text, in blocks spread evenly over it."""
+    if len(stream) <= MAX_TOKENS:
+        return np.asarray(stream, np.int64)
+    starts = np.linspace(0, len(stream) - BLOCK, MAX_TOKENS // BLOCK).astype(int)
+    return np.concatenate([stream[start : start + BLOCK] for start in starts]).astype(np.int64)

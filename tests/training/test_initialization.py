@@ -1,0 +1,287 @@
+"""The start of pre-training from the counts of the text."""
+
+import numpy as np
+import pytest
+
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    WordPieceTokenizer,
+)
+from minibert.data.masking import mask_sequences
+from minibert.layers.embeddings import POSITIONS, WORDS
+from minibert.objectives.baselines import count_tokens, unigram_baseline
+from minibert.objectives.evaluation import masked_lm_metrics
+from minibert.training import initialization
+from minibert.training.initialization import (
+    attend_to_neighbours,
+    count_embeddings,
+    initialize_from_text,
+    initialize_from_texts,
+    sinusoids,
+    text_embeddings,
+)
+
+WORD, POSITION = f"bert.embeddings.{WORDS}", f"bert.embeddings.{POSITIONS}"
+V = 40
+
+
+@pytest.fixture
+def tokenizer():
+    """A tokenizer of `V` pieces."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return WordPieceTokenizer([*special, *(f"w{i}" for i in range(V - 5))])
+
+
+def config(**changes):
+    """A small configuration with as many tokens as the tokenizer."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+             "intermediate_size": 24, "max_position_embeddings": 12}  # fmt: skip
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return BertConfig(**{"vocab_size": V, **sizes, **rates, "initializer_range": 0.1, **changes})
+
+
+def text(count=4000, seed=0):
+    """Ids of a random text whose tokens have different frequencies and neighbours."""
+    rng = np.random.default_rng(seed)
+    ids = [5]
+    for draw in rng.random(count - 1):
+        ids.append(5 + (2 * (ids[-1] - 5) + int(3 * draw**2)) % (V - 5))
+    return np.array(ids)
+
+
+def plain_information(ids, size):
+    """The positive mutual information of all pairs, with one expression for each formula."""
+    counts = np.zeros((size, size))
+    for t, word in enumerate(ids):
+        for s in range(max(t - 2, 0), min(t + 3, len(ids))):
+            counts[word, ids[s]] += s != t
+    joint = counts / counts.sum()
+    smooth = counts.sum(axis=0) ** 0.75
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = joint / (joint.sum(axis=1)[:, None] * (smooth / smooth.sum()))
+        return np.where(joint > 0, np.maximum(np.log(ratio), 0), 0)
+
+
+def test_count_embeddings_factorize_the_mutual_information():
+    ids = text(600)
+    M = plain_information(ids, V)
+    E = count_embeddings(ids, V, V, np.random.default_rng(0)).astype(np.float64)
+    left, values, _ = np.linalg.svd(M)
+    np.testing.assert_allclose(E @ E.T, left * values @ left.T, atol=2e-4)
+
+
+def test_fewer_dimensions_keep_the_largest_singular_values():
+    ids = text(600)
+    left, values, _ = np.linalg.svd(plain_information(ids, V))
+    E = count_embeddings(ids, V, 6, np.random.default_rng(0)).astype(np.float64)
+    expected = left[:, :6] * values[:6] @ left[:, :6].T
+    assert np.linalg.norm(E @ E.T - expected) < 0.02 * np.linalg.norm(expected)
+
+
+def test_words_with_equal_neighbours_are_similar():
+    rng = np.random.default_rng(1)
+    ids = np.array(
+        [token for _ in range(2000) for token in (5 + rng.integers(5), 10, 15 + rng.integers(9))]
+    )
+    E = count_embeddings(ids, V, 8, rng)
+    E = E / np.maximum(np.linalg.norm(E, axis=1, keepdims=True), 1e-9)
+    same, other = E[5:10] @ E[5:10].T, E[5:10] @ E[15:24].T
+    assert same.min() > 1.5 * other.max()
+
+
+def test_a_token_that_never_occurs_has_no_vector_and_keeps_its_random_one(tokenizer):
+    ids = text()
+    ids = np.where(ids == 17, 18, ids)
+    absent = count_embeddings(ids, V, 8, np.random.default_rng(0))[17]
+    np.testing.assert_allclose(absent, 0, atol=1e-12)
+    model, before = (BertForMaskedLM(config(), seed=3) for _ in range(2))
+    initialize_from_text(model, ids, tokenizer)
+    changed = (model.params[WORD] != before.params[WORD]).any(axis=1)
+    assert changed[18]
+    assert not changed[17]
+    assert not changed[tokenizer.pad_token_id]
+
+
+@pytest.mark.parametrize("limit", [V * 7, V * V, 1])
+def test_only_the_most_frequent_neighbours_are_counted_in_a_large_vocabulary(monkeypatch, limit):
+    monkeypatch.setattr(initialization, "MAX_COUNTS", limit)
+    ids = text()
+    column = initialization._columns(np.bincount(ids, minlength=V))
+    table = initialization._count([initialization._pairs(ids)], column)
+    assert table.shape == (V, min(max(limit // V, 1), V))
+    assert np.isfinite(count_embeddings(text(), V, 16, np.random.default_rng(0))).all()
+
+
+def test_a_long_text_is_sampled_evenly(monkeypatch):
+    monkeypatch.setattr(initialization, "MAX_TOKENS", 100)
+    monkeypatch.setattr(initialization, "BLOCK", 10)
+    ids = np.arange(10_007, dtype=np.int32)
+    sample = initialization._sample(ids)
+    assert (len(sample), sample[0], sample[-1]) == (100, 0, 10_006)
+    assert np.ptp(np.diff(sample.reshape(10, 10)[:, 0])) <= 1
+    np.testing.assert_array_equal(np.diff(sample.reshape(10, 10), axis=1), 1)
+    assert len(initialization._sample(ids[:99])) == 99
+
+
+def test_sinusoids_have_wavelengths_from_two_pi_to_the_length():
+    table, frequencies = sinusoids(12, 16)
+    assert frequencies[0] == 1
+    assert frequencies[-1] == pytest.approx(12 ** (-14 / 16))
+    np.testing.assert_allclose(
+        table[5, 6:8], [np.sin(5 * frequencies[3]), np.cos(5 * frequencies[3])]
+    )
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_each_head_attends_most_to_its_neighbour(heads):
+    sizes = {"hidden_size": 64, "num_attention_heads": heads, "initializer_range": 1e-3}
+    model = BertForMaskedLM(config(**sizes), seed=0)
+    table, _ = sinusoids(12, 64)
+    attend_to_neighbours(model)
+    for layer in range(2):
+        query, key = (
+            table @ model.params[f"bert.encoder.layer.{layer}.attention.self.{role}.weight"].T
+            for role in ("query", "key")
+        )
+        for k in range(heads):
+            part, shift = slice(k * 64 // heads, (k + 1) * 64 // heads), (-1, 1, -2, 2)[k]
+            inside = np.arange(max(-shift, 0), 12 - max(shift, 0))
+            scores = query[inside, part] @ key[:, part].T
+            np.testing.assert_array_equal(scores.argmax(axis=1), inside + shift)
+
+
+def test_the_first_loss_is_about_that_of_counting(tokenizer):
+    ids = text()
+    rows = np.concatenate(
+        [np.full((300, 1), 2), ids[:3000].reshape(300, 10), np.full((300, 1), 3)], 1
+    )
+    held_out, labels = mask_sequences(rows, tokenizer, np.random.default_rng(0))
+    counting = unigram_baseline(count_tokens(rows, tokenizer), labels, tokenizer).loss
+    model = BertForMaskedLM(config(), seed=0)
+    random = masked_lm_metrics(model, held_out, labels, 0).loss
+    initialize_from_text(model, ids, tokenizer)
+    assert masked_lm_metrics(model, held_out, labels, 0).loss < counting + 0.5 * (random - counting)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": 15, "num_attention_heads": 1},
+        {"hidden_size": 15, "num_attention_heads": 3},
+        {"hidden_size": 12, "num_attention_heads": 4},
+        {"position_embedding_type": "sinusoidal"},
+        {"max_position_embeddings": 1},
+        {"hidden_size": 64},
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_any_sizes_and_any_text_give_finite_weights(tokenizer, changes, count):
+    model = BertForMaskedLM(config(**changes), seed=0)
+    initialize_from_text(model, text()[:count], tokenizer)
+    assert np.isfinite(model.params.vector).all()
+
+
+def test_the_embeddings_have_the_configured_spread(tokenizer):
+    model = BertForMaskedLM(config(), seed=0)
+    initialize_from_text(model, text(), tokenizer)
+    for name, rows in ((WORD, slice(5, V)), (POSITION, slice(None))):
+        lengths = np.linalg.norm(model.params[name][rows], axis=1)
+        np.testing.assert_allclose(lengths, 0.1 * np.sqrt(16), rtol=1e-5)
+
+
+def test_equal_seeds_give_equal_bits_and_others_do_not(tokenizer):
+    vectors = []
+    for seed in (0, 0, 1):
+        model = BertForMaskedLM(config(), seed=0)
+        initialize_from_text(model, text(), tokenizer, seed)
+        vectors.append(model.params.vector.tobytes())
+    assert vectors[0] == vectors[1] != vectors[2]
+
+
+def sets_of_ids(count=50, seed=0):
+    """Random sets of the tokens from 5 to 17, of different sizes."""
+    rng = np.random.default_rng(seed)
+    return [rng.choice(np.arange(5, 18), rng.integers(1, 9), replace=False) for _ in range(count)]
+
+
+@pytest.mark.parametrize("at_once", [1, 60, 10**6])
+def test_text_embeddings_factorize_the_mutual_information_of_tokens_of_a_text(monkeypatch, at_once):
+    monkeypatch.setattr(initialization, "PAIRS_AT_ONCE", at_once)
+    sets = sets_of_ids()
+    X = np.zeros((len(sets), V))
+    for row, ids in zip(X, sets, strict=True):
+        row[ids] = 1
+    counts = X.T @ X * (1 - np.eye(V))
+    smooth = counts.sum(axis=0) ** 0.75
+    with np.errstate(divide="ignore", invalid="ignore"):
+        joint, single = counts / counts.sum(), counts.sum(axis=1) / counts.sum()
+        ratio = joint / (single[:, None] * (smooth / smooth.sum()))
+        M = np.where(joint > 0, np.maximum(np.log(ratio), 0), 0)
+    left, values, _ = np.linalg.svd(M)
+    E = text_embeddings(sets, V, V, np.random.default_rng(0)).astype(np.float64)
+    np.testing.assert_allclose(E @ E.T, left * values @ left.T, atol=2e-4)
+    np.testing.assert_allclose(E[18:], 0, atol=1e-6)
+
+
+@pytest.fixture
+def splitting():
+    """A tokenizer whose longer words can be split, and a function that makes a new model."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = ["s", "##o", "##n", "so", "##on", "son", "m", "##a", "ma", "x"]
+    tokenizer = WordPieceTokenizer([*special, *pieces])
+    sizes = config(vocab_size=len(tokenizer), id2label={0: "a", 1: "b"})
+    return tokenizer, lambda: BertForSequenceClassification(sizes, seed=3)
+
+
+def test_pieces_of_the_words_have_vectors_and_special_tokens_keep_theirs(splitting):
+    tokenizer, make = splitting
+    texts = [np.array(tokenizer.encode(text).input_ids) for text in ("son", "ma", "son") * 4]
+    model, before = make(), make()
+    initialize_from_texts(model, texts, tokenizer)
+    ids = tokenizer.vocabulary.ids
+    changed = (model.params[WORD] != before.params[WORD]).any(axis=1)
+    assert {i for piece, i in ids.items() if piece not in ("x", *tokenizer.all_special_tokens)} == {
+        *np.flatnonzero(changed).tolist()
+    }
+    for name in model.params.specs:
+        if name != WORD:
+            np.testing.assert_array_equal(model.params[name], before.params[name])
+    E = model.params[WORD]
+    np.testing.assert_allclose(np.linalg.norm(E[changed], axis=1), 0.1 * np.sqrt(16), rtol=1e-5)
+    near, far = E[ids["s"]] @ E[ids["##n"]], E[ids["s"]] @ E[ids["##a"]]
+    assert near > far  # "s" and "##n" are in the same texts
+
+
+def test_texts_give_equal_bits_for_equal_seeds_only(splitting):
+    tokenizer, make = splitting
+    texts = [np.array(tokenizer.encode(text).input_ids) for text in ("son ma", "so", "son")]
+    vectors = []
+    for seed in (0, 0, 1):
+        model = make()
+        initialize_from_texts(model, texts, tokenizer, seed)
+        vectors.append(model.params.vector.tobytes())
+    assert vectors[0] == vectors[1] != vectors[2]
+
+
+def test_of_many_texts_some_are_counted(splitting, monkeypatch):
+    tokenizer, make = splitting
+    seen = []
+    monkeypatch.setattr(initialization, "MAX_LABELLED_TOKENS", 12)
+    monkeypatch.setattr(
+        initialization, "text_embeddings",
+        lambda sets, size, width, rng: seen.append(len(sets)) or np.zeros((size, width)),
+    )  # fmt: skip
+    initialize_from_texts(make(), [np.array([2, 5, 3])] * 100, tokenizer)
+    initialize_from_texts(make(), [np.array([2, 5, 3])] * 3, tokenizer)
+    initialize_from_texts(make(), [np.array([2, *[5] * 20, 3])] * 3, tokenizer)
+    assert seen == [4, 3, 1]
+
+
+@pytest.mark.parametrize("texts", [[[2, 3]], [[2, 5, 3]], [[2, 5, 3]] * 2, [[2, 7, 3], [2, 7, 3]]])
+def test_few_and_short_texts_give_finite_weights(splitting, texts):
+    tokenizer, make = splitting
+    model = make()
+    initialize_from_texts(model, [np.array(ids) for ids in texts], tokenizer)
+    assert np.isfinite(model.params.vector).all()
