@@ -24,8 +24,8 @@ class PieceSplitter:
     ...     ids, _ = splitter.split([2, 10, 3], room=2, rng=rng)
     ...     print(tokenizer.convert_ids_to_tokens(ids))
     ['[CLS]', 'son', '[SEP]']
-    ['[CLS]', 's', '##on', '[SEP]']
     ['[CLS]', 'son', '[SEP]']
+    ['[CLS]', 's', '##o', '##n', '[SEP]']
 
     Args:
         tokenizer: its vocabulary contains the pieces; special and added tokens are never split.
