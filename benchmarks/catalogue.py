@@ -37,6 +37,7 @@ BENCHMARKS = (
     Benchmark("finetune_32", "--batch 32", module="finetune"),
     Benchmark("finetune_fit", "--fit --rate 2e-4", module="finetune"),
     Benchmark("finetune_long", "--long", module="finetune"),
+    Benchmark("from_nothing"),
     Benchmark("inference"),
     Benchmark("inference_avx2", "--avx2", module="inference"),
     Benchmark("memory"),

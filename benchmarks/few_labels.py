@@ -113,6 +113,7 @@ def settings(examples: Examples, config, epochs: int | None, seed: int, **change
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         layer_decay=recipe.layer_decay,
+        split_pieces=recipe.split_pieces,
         seed=seed,
         shards=usable_cores(),
     )

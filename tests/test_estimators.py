@@ -106,7 +106,7 @@ def test_class_weight_raises_the_probability_of_a_rare_class():
     probabilities = []
     for weight in (None, "balanced", {"hen": 9}):
         classifier = TextClassifier(class_weight=weight, epochs=6, batch_size=10,
-                                    learning_rate=1e-3).fit(texts, y)  # fmt: skip
+                                    learning_rate=5e-4).fit(texts, y)  # fmt: skip
         probabilities.append(classifier.predict_proba(["a hen"])[0, 1])
     assert probabilities[0] < probabilities[1] - 0.1
     assert probabilities[1] == pytest.approx(probabilities[2], rel=1e-3)  # 10/18 : 10/2 = 1 : 9

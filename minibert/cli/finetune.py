@@ -40,6 +40,7 @@ from minibert.training.card import CARD, Card, describe_files, write_card
 from minibert.training.checkpoint import (
     STATE,
     finish_run,
+    read_state,
     restore_optimizer,
     resume_point,
 )
@@ -295,7 +296,10 @@ def _train_one(
     run = _start(options, task, examples, seed)
     found = resume_point(folder) if options.resume else None
     if found:
-        run.settings = with_own(run.settings, found, ["shards"] * (options.shards is None))
+        own = ["shards"] * (options.shards is None)
+        if found and read_state(found)["format"] < 3:  # another recipe for new weights
+            own += ["split_pieces", *["learning_rate"] * (options.learning_rate is None)]
+        run.settings = with_own(run.settings, found, own)
         run.model = resumed_model(folder, found, type(run.model), run.model.config, run.settings)
     if found == folder:
         print(f"{folder}: this run is finished; nothing is left to train")
@@ -403,10 +407,19 @@ def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: in
     recipe = run.recipe
     print(
         f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, {recipe.batch_size} texts per step, "
-        f"learning rate {recipe.learning_rate:.2g}",
+        f"learning rate {recipe.learning_rate:.2g}{_describe_scratch(run, options)}",
         flush=True,
     )
     return run
+
+
+def _describe_scratch(run: FineTuningRun, options: argparse.Namespace) -> str:
+    """Return why a new model is trained as it is (str); "" for a pre-trained one."""
+    if options.model:
+        return ""
+    splits = run.recipe.split_pieces if run.task.input_kind == "texts" else 0
+    pieces = f", {splits:.0%} of the pieces split at random" if splits else ""
+    return f"{pieces}: {run.settings.steps:,} steps, because all weights are new"
 
 
 def _print_spread(results: Sequence[Metrics]) -> None:

@@ -61,10 +61,12 @@ def with_own(settings: Kind, found: Path | None, names: Sequence[str]) -> Kind:
     Args:
         settings (Settings): the command's settings.
         found (Path or None): the folder that `resume_point` returns.
-        names: the fields to replace, all of them integers; another value is left to be refused.
+        names: the fields to replace; a value of another type is left to be refused.
     """
     saved = read_state(found)["settings"] if found else {}
-    return replace(settings, **{n: saved[n] for n in names if type(saved.get(n)) is int})
+    return replace(
+        settings, **{n: saved[n] for n in names if type(saved.get(n)) is type(getattr(settings, n))}
+    )
 
 
 def _require_steps(run: Path, found: Path, done: int, had: int, got: int) -> None:

@@ -1,6 +1,6 @@
 """Ragged storage of encoded texts: a few bytes per token, padded only when batched."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -37,6 +37,11 @@ class RaggedSequences:
     def __len__(self) -> int:
         """Return S."""
         return len(self.lengths)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the ids (T,) of each sequence."""
+        for start, length in zip(self._starts, self.lengths, strict=True):
+            yield self.ids[start : start + length]
 
     def longest_first(self) -> np.ndarray:
         """Return the indices (S,) of the sequences, longest first, ties ordered by their ids.

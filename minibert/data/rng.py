@@ -8,7 +8,9 @@ RandomState = int | np.random.RandomState | np.random.Generator | None
 MAX_SEED = 2**31 - 1  # of a drawn seed
 
 # A purpose's index is part of its seed: append new purposes, never reorder them.
-PURPOSES = ("order", "masking", "dropout", "evaluation", "pairs", "split", "initialization")
+PURPOSES = (
+    "order", "masking", "dropout", "evaluation", "pairs", "split", "initialization", "pieces",
+)  # fmt: skip
 
 
 def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:

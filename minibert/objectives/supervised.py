@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minibert.data.piece_splits import PieceSplitter
+from minibert.data.rng import generator
 from minibert.data.sampling import length_bucketed_batch
 from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
 from minibert.objectives.shards import Shard, split_batch
@@ -14,6 +16,14 @@ from minibert.tasks.metrics import Metrics
 from minibert.tokenization import WordPieceTokenizer
 
 SCORE = "held_out_score"  # the name of the metrics' main figure in a run's history
+
+
+class SupervisedSettings(BatchSettings, Protocol):
+    """The settings that decide the batches of labelled texts."""
+
+    @property
+    def split_pieces(self) -> float:
+        """The probability with which a piece is split; see `PieceSplitter`."""
 
 
 class ScoreKeeper(Protocol):
@@ -31,7 +41,8 @@ class Supervised(ModelObjective):
         tokenizer: the model's tokenizer; longer texts are cut at the model's positions.
         task: the meaning of the labels.
         examples: labelled texts to train on; texts of similar length share a batch.
-        settings: batch size, shards and random seed.
+        settings: batch size, shards, random seed and how often pieces are split; tagged words stay
+            whole, because a label belongs to the first piece of each.
         held_out: labelled texts to evaluate on, or None.
         best: receives the score of each evaluation, or None.
         threads: how many batches of the evaluation are computed at a time; None: one for each core.
@@ -43,7 +54,7 @@ class Supervised(ModelObjective):
         tokenizer: WordPieceTokenizer,
         task: Task,
         examples: Examples,
-        settings: BatchSettings,
+        settings: SupervisedSettings,
         *,
         held_out: Examples | None = None,
         best: ScoreKeeper | None = None,
@@ -54,8 +65,10 @@ class Supervised(ModelObjective):
         self.held_out, self.best, self.threads = held_out, best, threads
         if held_out is not None:
             report_unseen(task.count_unseen(held_out.labels), "the held-out texts")
-        longest = model.config.max_position_embeddings
-        self.sequences, self.labels_at = task.tokenize_examples(tokenizer, examples, longest)
+        self.longest = model.config.max_position_embeddings
+        self.sequences, self.labels_at = task.tokenize_examples(tokenizer, examples, self.longest)
+        splits = settings.split_pieces and task.input_kind == "texts"
+        self.splitter = PieceSplitter(tokenizer, settings.split_pieces) if splits else None
 
     def shards(self, step: int) -> Sequence[Shard]:
         """Return the shards of a step's batch: sequences of similar length, with their labels."""
@@ -63,7 +76,11 @@ class Supervised(ModelObjective):
         indices = length_bucketed_batch(
             step, self.sequences.lengths, settings.batch_size, settings.seed
         )
-        batch = self.sequences.batch(indices, self.tokenizer.pad_token_id)
+        pad_id = self.tokenizer.pad_token_id
+        batch = self.sequences.batch(indices, pad_id)
+        if self.splitter is not None:
+            rng = generator(settings.seed, "pieces", step)
+            batch = self.splitter.split_batch(batch, pad_id, self.longest, rng)
         # The indices are split instead of the labels, because labels (B, C) with C = T would be
         # trimmed like the labels of tokens.
         parts = split_batch(batch, indices, settings.shards, trim=True)

@@ -28,7 +28,7 @@ from minibert.tokenization.framing import with_pairs
 log = logging.getLogger("minibert")
 
 MAX_NAMES = 10  # of unseen labels in a warning
-VOCABULARY_SIZE = 4096  # of a tokenizer that is trained on labelled texts, at most
+VOCABULARY_SIZE = 8000  # of a tokenizer that is trained on labelled texts, at most
 
 InputKind = Literal["texts", "words"]
 ClassWeight = Sequence[float] | Literal["balanced"] | None
@@ -150,9 +150,14 @@ class Task(ABC):
     def train_tokenizer(
         self, texts: Sequence[Any], pairs: Sequence[str] | None = None
     ) -> WordPieceTokenizer:
-        """Train a tokenizer on labelled texts, for a model without pre-training."""
+        """Train a tokenizer on labelled texts, for a model without pre-training.
+
+        Capitals become lower case, but accents are kept, because they tell languages apart.
+        """
         lines = [text if isinstance(text, str) else " ".join(text) for text in texts]
-        return WordPieceTokenizer.train([*lines, *(pairs or ())], VOCABULARY_SIZE, exact=False)
+        return WordPieceTokenizer.train(
+            [*lines, *(pairs or ())], VOCABULARY_SIZE, exact=False, strip_accents=False
+        )
 
     def tokenize_examples(
         self, tokenizer: WordPieceTokenizer, examples: Examples, max_length: int

@@ -20,6 +20,7 @@ from minibert.tasks.examples import Examples
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.defaults import (
     DROPOUT,
+    SCRATCH_EVALUATIONS,
     Recipe,
     default_shards,
     finetuning_recipe,
@@ -27,6 +28,7 @@ from minibert.training.defaults import (
 )
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.engine import Engine
+from minibert.training.initialization import initialize_from_texts
 from minibert.training.loop import Settings, train
 
 __all__ = [
@@ -46,7 +48,7 @@ log = logging.getLogger("minibert")
 
 @dataclass(frozen=True)
 class FineTuning(Settings):
-    """The settings of a fine-tuning run: those of `Settings`, and four more.
+    """The settings of a fine-tuning run: those of `Settings`, and five more.
 
     Args:
         layer_decay: the learning rate of each block, divided by that of the block above; below 1,
@@ -55,6 +57,8 @@ class FineTuning(Settings):
         class_weight: the weight of each class in the loss (C,); or "balanced", as if all classes
             were equally frequent (King and Zeng, 2001, section 4.2); None: texts count alike.
         patience: the number of evaluations without improvement after which to stop; None: never.
+        split_pieces: the probability with which a piece of a text is split into smaller ones, other
+            pieces at each step; see `data.piece_splits`. Words with tags stay whole.
 
     Raises:
         ValueError: a setting is out of range.
@@ -67,6 +71,7 @@ class FineTuning(Settings):
     freeze: int | None = None
     class_weight: Sequence[float] | Literal["balanced"] | None = None
     patience: int | None = None
+    split_pieces: float = 0.0
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -81,6 +86,9 @@ class FineTuning(Settings):
             valid = all(0 <= weight < math.inf for weight in weights)
         if not valid:
             raise ValueError(f"class_weight: expected 'balanced', or numbers, got {weights!r}")
+        if not 0 <= self.split_pieces < 1:
+            raise ValueError(f"split_pieces: expected a probability from 0 to below 1, got "
+                             f"{self.split_pieces}")  # fmt: skip
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience: expected at least 1, got {self.patience}")
 
@@ -213,10 +221,18 @@ class FineTuningRun:
         recipe = finetuning_recipe(
             len(examples), model.config, pretrained=source.model is not None
         ).override(overrides)
-        epoch = steps_for(len(examples), recipe.batch_size, 1)
+        steps = steps_for(len(examples), recipe.batch_size, recipe.epochs)
+        between = steps_for(len(examples), recipe.batch_size, 1)
+        if source.model is None:
+            if task.input_kind == "texts":
+                length = model.config.max_position_embeddings
+                sequences, _ = task.tokenize_examples(tokenizer, examples, length)
+                initialize_from_texts(model, list(sequences), tokenizer, seed)
+            # Many short epochs: patience would run out before the first gain.
+            between = max(between, math.ceil(steps / SCRATCH_EVALUATIONS))
         defaults = {
-            "steps": steps_for(len(examples), recipe.batch_size, recipe.epochs),
-            "evaluate_every": min(epoch, evaluate_at_most),
+            "steps": steps,
+            "evaluate_every": min(between, evaluate_at_most),
             "shards": default_shards(
                 recipe.batch_size, mean_tokens(task, examples, tokenizer, model)
             ),
@@ -225,6 +241,7 @@ class FineTuningRun:
             "batch_size": recipe.batch_size,
             "learning_rate": recipe.learning_rate,
             "layer_decay": recipe.layer_decay,
+            "split_pieces": recipe.split_pieces,
             "seed": seed,
             "tokenizer": fingerprint(tokenizer),
             "data": examples.checksum(),

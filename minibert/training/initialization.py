@@ -1,15 +1,19 @@
-"""The start of pre-training from the counts of the text, instead of from random numbers alone.
+"""The start of training from the counts of the text, instead of from random numbers alone.
 
 A new model spends most of a short run on what counting finds in seconds: how frequent each token
-is, which tokens have similar neighbours, and that neighbours matter. So this is written into its
-weights before the first step. The model remains an ordinary BERT, and every weight is trained.
+is, which tokens have similar neighbours or occur in the same texts, and that neighbours matter. So
+this is written into its weights before the first step. The model remains an ordinary BERT, and
+every weight is trained.
 """
 
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
+from minibert.data.piece_splits import PieceSplitter
 from minibert.data.rng import generator
 from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.models import PreTrained
@@ -21,6 +25,9 @@ WINDOW = 2  # tokens on each side that are counted as neighbours
 MAX_COUNTS = 2**25  # numbers in the table of counts, 128 MiB in float32
 MAX_TOKENS = 4_000_000  # that are counted, in blocks spread evenly over the text
 BLOCK = 50_000  # tokens
+MAX_LABELLED_TOKENS = 200_000  # of the labelled texts that are counted, spread evenly over all
+READINGS, READING_SPLITS = 8, 0.5  # of a labelled text with random splits; their probability
+PAIRS_AT_ONCE = 2**23  # of tokens, counted together
 SMOOTHING = 0.75  # exponent of the neighbours' frequencies
 OVERSAMPLING, POWER_ITERATIONS = 16, 2  # of the randomized decomposition
 BIAS = "cls.predictions.bias"  # of the logits, (V,)
@@ -51,7 +58,10 @@ def initialize_from_text(
     for name in params.specs:
         if name.endswith(WORDS):
             size, width = params[name].shape
-            _set_embeddings(params[name], count_embeddings(ids, size, width, rng), std)
+            # A token that never occurs begins with 0, because a random vector would be noise: tiny,
+            # 390 of whose 8,192 tokens did not occur, [MASK] among them, had after 250 steps a
+            # held-out loss of 5.044 with random ones and 4.821 with 0.
+            params[name][:], _ = _scaled(count_embeddings(ids, size, width, rng), std)
             params[name][tokenizer.pad_token_id] = 0
         elif name.endswith(POSITIONS):
             table, _ = sinusoids(*params[name].shape)
@@ -62,6 +72,43 @@ def initialize_from_text(
         elif name == BIAS:
             counts = 1.0 + np.bincount(ids, minlength=len(params[name]))
             params[name][:] = np.log(counts) - np.log(counts).mean()
+
+
+@one_blas_thread()
+def initialize_from_texts(
+    model: PreTrained, texts: Sequence[Array], tokenizer: WordPieceTokenizer, seed: int = 0
+) -> None:
+    """Set the initial word embeddings of a model from the texts it is fine-tuned on, in place.
+
+    The vectors are those of `text_embeddings`, with the standard deviation of the configuration. A
+    text counts as the set of its pieces, without the special tokens, and of the pieces in 8
+    readings with random splits; see `data.piece_splits`. So pieces that occur in the words of new
+    texts alone have vectors too. A piece without a vector keeps its random one.
+
+    Args:
+        model: a new model.
+        texts: S arrays (T,) of token ids.
+        tokenizer: the model's tokenizer.
+        seed: of the random draws.
+    """
+    rng = generator(seed, "initialization")
+    tokens = sum(map(len, texts))
+    count = min(len(texts), max(MAX_LABELLED_TOKENS * len(texts) // max(tokens, 1), 1))
+    chosen = np.linspace(0, len(texts) - 1, count).astype(int)
+    splitter = PieceSplitter(tokenizer, READING_SPLITS)
+    sets = []
+    for i in chosen:
+        ids = texts[i].tolist()
+        found = set(ids)
+        for _ in range(READINGS):
+            found.update(splitter.split(ids, room=sys.maxsize, rng=rng)[0])
+        sets.append(np.array(sorted(found.difference(tokenizer.all_special_ids)), int))
+    params, std = model.params, model.config.initializer_range
+    for name in params.specs:
+        if name.endswith(WORDS):
+            size, width = params[name].shape
+            vectors, known = _scaled(text_embeddings(sets, size, width, rng), std)
+            params[name][known] = vectors[known]
 
 
 def count_embeddings(ids: Array, size: int, width: int, rng: Rng) -> Array:
@@ -84,7 +131,32 @@ def count_embeddings(ids: Array, size: int, width: int, rng: Rng) -> Array:
     Returns:
         E (V, D), float32; the vector of a token without neighbours is 0.
     """
-    table = _mutual_information(ids, size)  # (V, C)
+    column = _columns(np.bincount(ids, minlength=size))
+    return _factors(_mutual_information(_count([_pairs(ids)], column)), width, rng)
+
+
+def text_embeddings(texts: Sequence[Array], size: int, width: int, rng: Rng) -> Array:
+    """Return a vector for each token, such that tokens of the same texts are similar.
+
+    As `count_embeddings`, but P(w, c) is the probability of two different tokens of one text. This
+    is nearer to latent semantic analysis (Deerwester et al., 1990), which decomposes the counts of
+    the tokens in each text; so the vectors tell subjects and languages apart.
+
+    Args:
+        texts: S arrays of distinct token ids.
+        size: V, the number of tokens.
+        width: D.
+        rng: random generator.
+
+    Returns:
+        E (V, D), float32; the vector of a token that no text contains is 0.
+    """
+    column = _columns(np.bincount(np.concatenate([np.zeros(0, int), *texts]), minlength=size))
+    return _factors(_mutual_information(_count(map(_pairs_within, texts), column)), width, rng)
+
+
+def _factors(table: Array, width: int, rng: Rng) -> Array:
+    """Return U √Σ R (V, D) of a table (V, C); see `count_embeddings`."""
     rank = min(width + OVERSAMPLING, *table.shape)
     basis = rng.normal(size=(table.shape[1], rank)).astype(np.float32)  # (C, k)
     for _ in range(POWER_ITERATIONS):
@@ -98,16 +170,40 @@ def count_embeddings(ids: Array, size: int, width: int, rng: Rng) -> Array:
     return np.asarray(vectors @ rotation[:kept].astype(np.float32))
 
 
-def _mutual_information(ids: Array, size: int) -> Array:
-    """Return the positive mutual information of tokens and frequent neighbours, (V, C)."""
-    frequent = np.argsort(-np.bincount(ids, minlength=size), kind="stable")
-    frequent = frequent[: max(MAX_COUNTS // size, 1)]  # (C,)
+def _columns(occurrences: Array) -> Array:
+    """Return the column of each token in the table of counts (V,); -1: it is too rare for one."""
+    size = len(occurrences)
+    frequent = np.argsort(-occurrences, kind="stable")[: max(MAX_COUNTS // size, 1)]  # (C,)
     column = np.full(size, -1)
     column[frequent] = np.arange(len(frequent))
-    codes = np.concatenate([word[known := column[near] >= 0] * len(frequent) + column[near][known]
-                            for word, near in _pairs(ids)])  # fmt: skip
-    counts = np.bincount(codes, minlength=size * len(frequent))
-    table = counts.astype(np.float32).reshape(size, -1)  # (V·C,) -> (V, C)
+    return column
+
+
+def _count(groups: Iterable[Iterable[tuple[Array, Array]]], column: Array) -> Array:
+    """Return how often each token is paired with each frequent one, (V, C), float32.
+
+    Args:
+        groups: pairs of arrays (n,): tokens, and the token that each of them is paired with.
+        column (V,): of `_columns`.
+    """
+    size, width = len(column), int(column.max()) + 1
+    counts = np.zeros(size * width, np.float32)
+    codes: list[Array] = []
+    waiting = 0
+    for word, near in chain.from_iterable(groups):
+        known = column[near] >= 0
+        codes.append(word[known] * width + column[near][known])
+        waiting += len(codes[-1])
+        if waiting >= PAIRS_AT_ONCE:
+            counts += np.bincount(np.concatenate(codes), minlength=len(counts))
+            codes, waiting = [], 0
+    if codes:
+        counts += np.bincount(np.concatenate(codes), minlength=len(counts))
+    return counts.reshape(size, width)  # (V·C,) -> (V, C)
+
+
+def _mutual_information(table: Array) -> Array:
+    """Return the positive mutual information of tokens and frequent ones, (V, C), in place."""
     words = table.sum(axis=1, dtype=np.float64)  # (V,)
     neighbours = table.sum(axis=0, dtype=np.float64) ** SMOOTHING  # (C,)
     neighbours /= max(neighbours.sum(), 1.0)
@@ -125,16 +221,18 @@ def _pairs(ids: Array) -> Iterator[tuple[Array, Array]]:
         yield ids[distance:], ids[:-distance]
 
 
-def _set_embeddings(table: Array, vectors: Array, std: float) -> None:
-    """Write vectors (V, D) of the usual length std √D, and 0 for a token without neighbours.
+def _pairs_within(ids: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the tokens (n²-n,) of a text of n different ones, and another token for each."""
+    word, near = np.repeat(ids, len(ids)), np.tile(ids, len(ids))  # (n²,)
+    yield word[different := word != near], near[different]
 
-    A random vector in its place would be noise: tiny, 390 of whose 8,192 tokens never occur in the
-    text, [MASK] among them, had after 250 steps a held-out loss of 5.044 with it and 4.821 with 0.
-    """
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (V, 1)
+
+def _scaled(vectors: Array, std: float) -> tuple[Array, Array]:
+    """Return vectors (V, D) of the usual length std √D or 0, and which are not 0 (V,)."""
+    lengths = np.linalg.norm(vectors, axis=1)  # (V,)
     known = lengths > 1e-6 * max(float(lengths.max(initial=0)), 1e-30)
-    scale = np.where(known, std * math.sqrt(table.shape[1]) / np.where(known, lengths, 1), 0)
-    table[:] = vectors * scale
+    scale = np.where(known, std * math.sqrt(vectors.shape[1]) / np.where(known, lengths, 1), 0)
+    return vectors * scale[:, None], known
 
 
 def sinusoids(length: int, width: int) -> tuple[Array, Array]:

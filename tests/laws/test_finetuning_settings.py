@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minibert import BertConfig, BertForSequenceClassification
+from minibert import BertConfig, BertForSequenceClassification, WordPieceTokenizer
 from minibert.models.config import PRESETS
 from minibert.objectives.supervised import Supervised
-from minibert.tasks import Examples, SingleLabelTask
+from minibert.tasks import Examples, SingleLabelTask, TaggingTask
 from minibert.training import FineTuning, Settings, fine_tune
 from minibert.training.defaults import Recipe, finetuning_recipe, fresh_config
 from minibert.training.finetuning import FineTuningRun, ModelSource
@@ -29,6 +29,7 @@ CHANGES = {
     "freeze": [0, 1],
     "class_weight": [(1.0, 5.0), "balanced"],
     "patience": [1, 2],
+    "split_pieces": [0.5],
 }
 INHERITED = {field.name for field in dataclasses.fields(Settings)}
 
@@ -115,6 +116,27 @@ def test_patience_decides_the_number_of_steps_and_the_kept_weights(
     np.testing.assert_allclose(model.params.vector, plain.params.vector, rtol=1e-8, atol=1e-10)
 
 
+def test_texts_are_read_with_other_splits_at_each_step_and_words_with_tags_are_not():
+    tokenizer = WordPieceTokenizer.train(["catering dogma"] * 2, 99, exact=False)
+    splits = dataclasses.replace(BASE, split_pieces=0.9, shards=1)
+    texts = Examples(["catering dogma"] * 3, None, ["cat", "dog", "cat"])
+
+    def ids_at(task, examples, step, settings=splits):
+        model = made(tokenizer)
+        ((batch, _),) = Supervised(model, tokenizer, task, examples, settings).shards(step)
+        return batch["input_ids"]
+
+    whole = ids_at(TASK, texts, 0, dataclasses.replace(splits, split_pieces=0.0))
+    seen = [ids_at(TASK, texts, step) for step in range(6)]
+    assert len({ids.tobytes() for ids in seen}) > 1
+    assert all(9 >= ids.shape[1] > whole.shape[1] for ids in seen)  # 9 positions
+    assert (ids_at(TASK, texts, 3) == seen[3]).all()
+    other = dataclasses.replace(splits, seed=8)
+    assert ids_at(TASK, texts, 0, other).tobytes() != seen[0].tobytes()
+    tags = Examples([["catering", "dogma"]] * 3, None, [["O", "A"]] * 3)
+    assert (ids_at(TaggingTask(["O", "A"]), tags, 0) == whole).all()
+
+
 @pytest.mark.parametrize("seed", [0, 3])
 def test_every_generator_of_a_run_is_derived_from_its_seed(tokenizer, seed):
     settings = changed(BASE, "steps", 5)
@@ -158,7 +180,7 @@ def started(tokenizer, tmp_path, source=None, **options):
     return FineTuningRun.start(TASK, EXAMPLES, source, **options)
 
 
-RECIPE = Recipe(batch_size=5, epochs=7, learning_rate=0.25, layer_decay=0.75)
+RECIPE = Recipe(batch_size=5, epochs=7, learning_rate=0.125, layer_decay=0.75, split_pieces=0.5)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
@@ -168,12 +190,11 @@ def test_each_field_of_the_recipe_arrives_in_the_settings(small_tiny, tokenizer,
     run = started(tokenizer, tmp_path, overrides=SimpleNamespace(**{name: value}))
     assert getattr(run.recipe, name) == value
     after = run.settings
-    epochs = 2 if before.batch_size == 3 else 1  # batches in an epoch
     if name == "epochs":
-        assert after.steps == 7 * epochs
+        assert after.steps == 7  # a batch holds all examples
     elif name == "batch_size":
         assert (after.batch_size, after.steps) == (5, 2 * run.recipe.epochs)
-        assert (after.evaluate_every, after.shards) == (2, 2)
+        assert (after.evaluate_every, after.shards) == (2 * run.recipe.epochs / 20, 2)
     else:
         assert getattr(after, name) == value != getattr(before, name)
 
@@ -183,9 +204,10 @@ def test_the_recipe_depends_on_each_of_its_arguments():
     arguments = inspect.signature(finetuning_recipe).parameters
     assert list(arguments) == ["examples", "config", "pretrained"]
     assert finetuning_recipe(400, config, pretrained=True) == Recipe(16, 10, 5e-4, 0.8)
-    assert finetuning_recipe(400, config, pretrained=False) == Recipe(16, 10, 5e-4, 1.0)
-    assert finetuning_recipe(100, config, pretrained=False).epochs == 20
-    assert finetuning_recipe(9000, config, pretrained=False) == Recipe(32, 3, 5e-4, 1.0)
+    assert finetuning_recipe(9000, config, pretrained=True) == Recipe(32, 3, 5e-4, 0.8)
+    assert finetuning_recipe(400, config, pretrained=False) == Recipe(32, 64, 2e-3, 1.0, 0.25)
+    assert finetuning_recipe(100, config, pretrained=False).epochs == 100
+    assert finetuning_recipe(9000, config, pretrained=False).epochs == 5
     base = BertConfig.preset("base")
     assert finetuning_recipe(400, base, pretrained=True).learning_rate == pytest.approx(5e-5)
 
@@ -231,13 +253,17 @@ def test_each_argument_of_start_arrives(small_tiny, tokenizer, tmp_path):
     many = SimpleNamespace(batch_size=1)
     often = started(tokenizer, tmp_path, overrides=many, evaluate_at_most=4)
     assert often.settings.evaluate_every == 4
+    # A run of new weights is evaluated 20 times, or after each epoch if these are fewer.
+    assert started(tokenizer, tmp_path, overrides=many).settings.evaluate_every == 6 * 100 / 20
+    many.epochs = 5
     assert started(tokenizer, tmp_path, overrides=many).settings.evaluate_every == 6
     assert often.settings.shards == 1
     more = Examples(["zzz zzz"] * 9, None, ["cat"] * 9)
     own = started(tokenizer, tmp_path, ModelSource(), tokenizer_examples=more)
     assert "zzz" in own.tokenizer.vocab
     assert "zzz" not in started(tokenizer, tmp_path, ModelSource()).tokenizer.vocab
-    decided = {"batch_size", "learning_rate", "layer_decay", "seed", "tokenizer", "data"}
+    decided = {"batch_size", "learning_rate", "layer_decay", "split_pieces", "seed", "tokenizer",
+               "data"}  # fmt: skip
     values = {
         "steps": 9, "warmup": 0.2, "weight_decay": 0.3, "clip": 2.5, "shards": 3, "keep": 7,
         "evaluate_every": 8, "save_every": 6, "freeze": 1, "class_weight": "balanced",

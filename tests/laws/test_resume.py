@@ -26,7 +26,7 @@ VALUES = {
     "steps": 77, "batch_size": 77, "learning_rate": 0.77, "warmup": 0.77, "weight_decay": 0.77,
     "clip": 0.77, "seed": 77, "shards": 3, "tokenizer": "77", "data": "77", "evaluate_every": 77,
     "save_every": 77, "keep": 77, "layer_decay": 0.77, "freeze": 1, "class_weight": "balanced",
-    "patience": 77,
+    "patience": 77, "split_pieces": 0.77,
 }  # fmt: skip
 COMMANDS = {
     "pretrain": (Settings, pretraining, ["--steps", 3, "--batch-size", 4]),

@@ -235,12 +235,12 @@ def test_run_start_builds_model_recipe_and_settings(tokenizer, tmp_path):
     config = run.model.config
     assert (config.hidden_act, config.max_position_embeddings) == ("relu", 16)
     assert config.id2label == dict(enumerate(task.names))
-    assert (run.recipe.batch_size, run.recipe.epochs, run.recipe.layer_decay) == (16, 20, 1.0)
+    assert (run.recipe.batch_size, run.recipe.epochs, run.recipe.layer_decay) == (32, 100, 1.0)
     settings = run.settings
     assert (settings.steps, settings.evaluate_every, settings.seed) == (7, 2, 3)
     assert settings.data == examples.checksum()
     again = FineTuningRun.start(task, examples, source, seed=3, overrides=run.recipe)
-    assert again.settings.steps == 3 * 20  # 40 texts are 3 batches of 16
+    assert again.settings.steps == 2 * 100  # 40 texts are 2 batches of 32
     assert (again.model.params.vector == run.model.params.vector).all()
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from examples.lion import Lion
 from minibert import BertConfig
 from minibert.data.word_alignment import word_windows
+from minibert.layers.embeddings import WORDS as WORD_EMBEDDINGS
 from minibert.tasks import (
     Examples,
     MultiLabelTask,
@@ -24,7 +25,7 @@ from minibert.tasks import (
 from minibert.tasks.classification import balanced_class_weights
 from minibert.training import FineTuning, evaluate, fine_tune, optimizer_for
 from minibert.training.checkpoint import checkpoints, restore_optimizer
-from minibert.training.defaults import finetuning_recipe
+from minibert.training.defaults import Recipe, finetuning_recipe
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.finetuning import FineTuningRun, ModelSource, steps_for
 from minibert.training.history import read_history
@@ -468,7 +469,24 @@ def test_finetuning_recipe_depends_on_examples_and_width():
     assert recipe_fields(100, 384) == (16, 20, 2e-4, 0.8)
     assert recipe_fields(500, 768) == (16, 8, 5e-5, 0.8)
     assert recipe_fields(4999, 128) == (16, 3, 5e-4, 0.8)
-    assert recipe_fields(5000, 128, pretrained=False) == (32, 3, 5e-4, 1.0)
+    assert recipe_fields(5000, 128) == (32, 3, 5e-4, 0.8)
+
+
+def test_finetuning_recipe_of_new_weights_is_longer_and_faster():
+    def recipe_of(examples, width=128):
+        config = BertConfig.preset("tiny", vocab_size=50, hidden_size=width)
+        return finetuning_recipe(examples, config, pretrained=False)
+
+    assert recipe_of(1600) == Recipe(32, 16, 2e-3, 1.0, split_pieces=0.25)
+    assert recipe_of(1600, width=256).learning_rate == 1e-3
+    sizes = [1, 50, 256, 300, 1000, 3000, 5120, 9000, 10**6]
+    epochs = [recipe_of(size).epochs for size in sizes]
+    assert epochs == sorted(epochs, reverse=True)
+    assert (epochs[0], epochs[2], epochs[6], epochs[-1]) == (100, 100, 5, 5)
+    steps = [steps_for(size, 32, count) for size, count in zip(sizes, epochs, strict=True)]
+    assert steps[:3] == [100, 200, 800]
+    assert all(780 <= count <= 850 for count in steps[3:7])  # an epoch's last batch is smaller
+    assert steps[7:] == [1410, 156_250]
 
 
 def test_depths_orders_blocks_with_two_digits(tokenizer):
@@ -503,7 +521,8 @@ def test_from_labels_refuses_labels_without_variety():
         RegressionTask.from_labels([3, 3])
     with pytest.raises(ValueError, match="unknown label 'cow', expected one of cat, dog"):
         SingleLabelTask(["cat", "dog"]).encode_label("cow")
-    for bad in ({"layer_decay": 0}, {"class_weight": "even"}, {"patience": 0}):
+    for bad in ({"layer_decay": 0}, {"class_weight": "even"}, {"patience": 0},
+                {"split_pieces": 1}, {"split_pieces": -0.1}):  # fmt: skip
         with pytest.raises(ValueError, match=f"{next(iter(bad))}: expected"):
             FineTuning(steps=1, **bad)
 
@@ -519,3 +538,44 @@ def test_best_checkpoint_is_a_model_folder(tokenizer, tmp_path):
         task.model_class.__name__
     ]
     assert (task.model_class.from_pretrained(best).params.vector == model.params.vector).all()
+
+
+@pytest.mark.parametrize("task_class", [SingleLabelTask, MultiLabelTask, RegressionTask])
+def test_a_new_model_starts_from_the_counts_of_its_texts(task_class, tmp_path):
+    examples = labelled_examples(task_class, 60)
+    task = task_class.from_labels(examples.labels)
+    run = FineTuningRun.start(task, examples, ModelSource(), seed=2)
+    other = FineTuningRun.start(task, examples, ModelSource(), seed=2)
+    np.testing.assert_array_equal(run.model.params.vector, other.model.params.vector)
+    random = task.model_class(run.model.config, seed=2)
+    for name, value in run.model.params.items():
+        if name.endswith(WORD_EMBEDDINGS):
+            changed = (value != random.params[name]).any(axis=1)
+            ids = run.tokenizer.vocabulary.ids
+            assert changed[[ids[word] for word in WORDS if word in ids]].all()
+            assert not changed[run.tokenizer.all_special_ids].any()
+        else:
+            np.testing.assert_array_equal(value, random.params[name])
+    run.model.save_pretrained(tmp_path)
+    run.tokenizer.save_pretrained(tmp_path)
+    pretrained = FineTuningRun.start(task, examples, ModelSource(tmp_path), seed=2)
+    np.testing.assert_array_equal(pretrained.model.params.vector, run.model.params.vector)
+
+
+def test_a_new_model_of_pairs_counts_both_texts():
+    texts = labelled_examples(SingleLabelTask, 60)
+    pairs = Examples(["first"] * 60, texts.texts, texts.labels)
+    task = SingleLabelTask.from_labels(pairs.labels)
+    run = FineTuningRun.start(task, pairs, ModelSource())
+    (name,) = (name for name in run.model.params.specs if name.endswith(WORD_EMBEDDINGS))
+    changed = run.model.params[name] != task.model_class(run.model.config).params[name]
+    ids = run.tokenizer.vocabulary.ids
+    assert changed[[ids["first"], ids["cat"]]].any(axis=1).all()
+
+
+def test_a_new_tagger_starts_from_random_weights():
+    examples = labelled_examples(TaggingTask, 40)
+    task = TaggingTask.from_labels(examples.labels)
+    run = FineTuningRun.start(task, examples, ModelSource(), seed=1)
+    random = task.model_class(run.model.config, seed=1)
+    np.testing.assert_array_equal(run.model.params.vector, random.params.vector)

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from minibert import BertConfig, BertForMaskedLM, WordPieceTokenizer
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    WordPieceTokenizer,
+)
 from minibert.data.masking import mask_sequences
 from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.objectives.baselines import count_tokens, unigram_baseline
@@ -13,7 +18,9 @@ from minibert.training.initialization import (
     attend_to_neighbours,
     count_embeddings,
     initialize_from_text,
+    initialize_from_texts,
     sinusoids,
+    text_embeddings,
 )
 
 WORD, POSITION = f"bert.embeddings.{WORDS}", f"bert.embeddings.{POSITIONS}"
@@ -99,7 +106,9 @@ def test_a_token_that_never_occurs_has_the_vector_0(tokenizer):
 @pytest.mark.parametrize("limit", [V * 7, V * V, 1])
 def test_only_the_most_frequent_neighbours_are_counted_in_a_large_vocabulary(monkeypatch, limit):
     monkeypatch.setattr(initialization, "MAX_COUNTS", limit)
-    table = initialization._mutual_information(text(), V)
+    ids = text()
+    column = initialization._columns(np.bincount(ids, minlength=V))
+    table = initialization._count([initialization._pairs(ids)], column)
     assert table.shape == (V, min(max(limit // V, 1), V))
     assert np.isfinite(count_embeddings(text(), V, 16, np.random.default_rng(0))).all()
 
@@ -188,3 +197,90 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(tokenizer):
         initialize_from_text(model, text(), tokenizer, seed)
         vectors.append(model.params.vector.tobytes())
     assert vectors[0] == vectors[1] != vectors[2]
+
+
+def sets_of_ids(count=50, seed=0):
+    """Random sets of the tokens from 5 to 17, of different sizes."""
+    rng = np.random.default_rng(seed)
+    return [rng.choice(np.arange(5, 18), rng.integers(1, 9), replace=False) for _ in range(count)]
+
+
+@pytest.mark.parametrize("at_once", [1, 60, 10**6])
+def test_text_embeddings_factorize_the_mutual_information_of_tokens_of_a_text(monkeypatch, at_once):
+    monkeypatch.setattr(initialization, "PAIRS_AT_ONCE", at_once)
+    sets = sets_of_ids()
+    X = np.zeros((len(sets), V))
+    for row, ids in zip(X, sets, strict=True):
+        row[ids] = 1
+    counts = X.T @ X * (1 - np.eye(V))
+    smooth = counts.sum(axis=0) ** 0.75
+    with np.errstate(divide="ignore", invalid="ignore"):
+        joint, single = counts / counts.sum(), counts.sum(axis=1) / counts.sum()
+        ratio = joint / (single[:, None] * (smooth / smooth.sum()))
+        M = np.where(joint > 0, np.maximum(np.log(ratio), 0), 0)
+    left, values, _ = np.linalg.svd(M)
+    E = text_embeddings(sets, V, V, np.random.default_rng(0)).astype(np.float64)
+    np.testing.assert_allclose(E @ E.T, left * values @ left.T, atol=2e-4)
+    np.testing.assert_allclose(E[18:], 0, atol=1e-6)
+
+
+@pytest.fixture
+def splitting():
+    """A tokenizer whose longer words can be split, and a function that makes a new model."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = ["s", "##o", "##n", "so", "##on", "son", "m", "##a", "ma", "x"]
+    tokenizer = WordPieceTokenizer([*special, *pieces])
+    sizes = config(vocab_size=len(tokenizer), id2label={0: "a", 1: "b"})
+    return tokenizer, lambda: BertForSequenceClassification(sizes, seed=3)
+
+
+def test_pieces_of_the_words_have_vectors_and_special_tokens_keep_theirs(splitting):
+    tokenizer, make = splitting
+    texts = [np.array(tokenizer.encode(text).input_ids) for text in ("son", "ma", "son") * 4]
+    model, before = make(), make()
+    initialize_from_texts(model, texts, tokenizer)
+    ids = tokenizer.vocabulary.ids
+    changed = (model.params[WORD] != before.params[WORD]).any(axis=1)
+    assert {i for piece, i in ids.items() if piece not in ("x", *tokenizer.all_special_tokens)} == {
+        *np.flatnonzero(changed).tolist()
+    }
+    for name in model.params.specs:
+        if name != WORD:
+            np.testing.assert_array_equal(model.params[name], before.params[name])
+    E = model.params[WORD]
+    np.testing.assert_allclose(np.linalg.norm(E[changed], axis=1), 0.1 * np.sqrt(16), rtol=1e-5)
+    near, far = E[ids["s"]] @ E[ids["##n"]], E[ids["s"]] @ E[ids["##a"]]
+    assert near > far  # "s" and "##n" are in the same texts
+
+
+def test_texts_give_equal_bits_for_equal_seeds_only(splitting):
+    tokenizer, make = splitting
+    texts = [np.array(tokenizer.encode(text).input_ids) for text in ("son ma", "so", "son")]
+    vectors = []
+    for seed in (0, 0, 1):
+        model = make()
+        initialize_from_texts(model, texts, tokenizer, seed)
+        vectors.append(model.params.vector.tobytes())
+    assert vectors[0] == vectors[1] != vectors[2]
+
+
+def test_of_many_texts_some_are_counted(splitting, monkeypatch):
+    tokenizer, make = splitting
+    seen = []
+    monkeypatch.setattr(initialization, "MAX_LABELLED_TOKENS", 12)
+    monkeypatch.setattr(
+        initialization, "text_embeddings",
+        lambda sets, size, width, rng: seen.append(len(sets)) or np.zeros((size, width)),
+    )  # fmt: skip
+    initialize_from_texts(make(), [np.array([2, 5, 3])] * 100, tokenizer)
+    initialize_from_texts(make(), [np.array([2, 5, 3])] * 3, tokenizer)
+    initialize_from_texts(make(), [np.array([2, *[5] * 20, 3])] * 3, tokenizer)
+    assert seen == [4, 3, 1]
+
+
+@pytest.mark.parametrize("texts", [[[2, 3]], [[2, 5, 3]], [[2, 5, 3]] * 2, [[2, 7, 3], [2, 7, 3]]])
+def test_few_and_short_texts_give_finite_weights(splitting, texts):
+    tokenizer, make = splitting
+    model = make()
+    initialize_from_texts(model, [np.array(ids) for ids in texts], tokenizer)
+    assert np.isfinite(model.params.vector).all()
