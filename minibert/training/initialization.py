@@ -17,6 +17,7 @@ from minibert.data.piece_splits import PieceSplitter
 from minibert.data.rng import generator
 from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.models import PreTrained
+from minibert.objectives.base import quiet
 from minibert.runtime.blas import one_blas_thread
 from minibert.tokenization import WordPieceTokenizer
 from minibert.typing import Array, Rng
@@ -35,6 +36,7 @@ TRANSFORM = "cls.predictions.transform.dense.weight"  # (D, D), below them
 
 
 @one_blas_thread()  # the bits depend on BLAS's threads
+@quiet()
 def initialize_from_text(
     model: PreTrained, stream: Array, tokenizer: WordPieceTokenizer, seed: int = 0
 ) -> None:
@@ -75,6 +77,7 @@ def initialize_from_text(
 
 
 @one_blas_thread()
+@quiet()
 def initialize_from_texts(
     model: PreTrained, texts: Sequence[Array], tokenizer: WordPieceTokenizer, seed: int = 0
 ) -> None:
@@ -229,7 +232,8 @@ def _pairs_within(ids: Array) -> Iterator[tuple[Array, Array]]:
 
 def _scaled(vectors: Array, std: float) -> tuple[Array, Array]:
     """Return vectors (V, D) of the usual length std √D or 0, and which are not 0 (V,)."""
-    lengths = np.linalg.norm(vectors, axis=1)  # (V,)
+    # In float64, because the squares of what should be 0 underflow.
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)  # (V,)
     known = lengths > 1e-6 * max(float(lengths.max(initial=0)), 1e-30)
     scale = np.where(known, std * math.sqrt(vectors.shape[1]) / np.where(known, lengths, 1), 0)
     return vectors * scale[:, None], known

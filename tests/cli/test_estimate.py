@@ -118,10 +118,12 @@ def test_estimate_refuses_contradictions_in_one_line(capsys):
 def test_the_defaults_are_those_of_pretrain():
     estimated = build_parser().parse_args(["estimate"])
     trained = build_parser().parse_args(["pretrain", "x", "--tokenizer", "t", "--out", "o"])
-    for name in ("size", "length", "batch_size", "dropout", "shards", "threads",
-                 "gradient_checkpointing", "activation", "positions"):  # fmt: skip
+    for name in ("size", "length", "shards", "threads", "gradient_checkpointing", "activation",
+                 "positions"):  # fmt: skip
         assert getattr(estimated, name) == getattr(trained, name), name
     from minibert.cli import estimate as command
-    from minibert.cli import pretrain
+    from minibert.training.recipes import DEFAULT_RECIPE, RECIPES
 
-    assert pretrain.LENGTH == command.LENGTH
+    recipe = RECIPES[DEFAULT_RECIPE]
+    assert (estimated.batch_size, estimated.dropout) == (recipe.batch_size, recipe.dropout)
+    assert recipe.length == command.LENGTH

@@ -102,7 +102,7 @@ def test_pretrain_resumed_after_ctrl_c_gives_the_weights_of_an_unbroken_run(
     # The run continues with its own number of shards, whatever another version's default is.
     saved = read_state(workspace / "broken" / "checkpoint-5")["settings"]
     assert saved["shards"] == default_shards(4, 16) == 2
-    monkeypatch.setattr("minibert.cli.pretrain.default_shards", lambda *_: 3)
+    monkeypatch.setattr("minibert.training.recipes.default_shards", lambda *_: 3)
     assert run(pretrain_arguments(workspace, "broken", "--resume", "--save-every", 7)) == 0
     assert "going on after step 5" in capsys.readouterr().out
     whole = BertForMaskedLM.from_pretrained(workspace / "model")
