@@ -1,0 +1,599 @@
+"""Which recipe of pre-training learns most in the same time? A contest, which can be interrupted.
+
+    python -m benchmarks.recipe --minutes 2 --sizes tiny mini
+    python -m benchmarks.recipe --minutes 10 --candidates 2 1 linear pytorch-2
+    python -m benchmarks.recipe --text FILE --report
+
+The candidates are the named recipes, recipe 2 with one change each, and peers on PyTorch. All train
+on the same text: 12 MB of the documentation of installed packages, or a file. All are evaluated on
+the same held-out sequences of 32 tokens, of which the same 15 % are masked, without dropout; and a
+classifier of modules by their documentation is fine-tuned from each result.
+
+Equal seconds: minutes become a number of steps, from the time of a few steps, without the seconds
+in which weights are initialized from the text. All times are measured first, on a quiet machine
+(`--speeds` then stops), and stored. From there on a result depends on the steps alone, so the runs
+may share the machine. Candidates whose steps cost the same share one measurement.
+
+Every result is appended to a file when its run ends, and the same command skips the runs that it
+finds there. For successive halving, run it again with more minutes and fewer candidates.
+`run_mlm` is the default of transformers' script of this name, for information: it is made for
+longer runs, and for checkpoints that are trained further.
+
+    pip install torch==2.13.0 && pip install '.[parity]'
+"""
+
+import argparse
+import hashlib
+import logging
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import texts
+from benchmarks.harness import (
+    Missing,
+    Worker,
+    machine,
+    options,
+    parse,
+    processor,
+    repeat,
+    report,
+    spread,
+    table,
+)
+from benchmarks.peers import PyTorch, fused_adam, on_torch, update, use_torch
+from benchmarks.records import Records
+from benchmarks.stored import FOLDER
+from minibert import BertForMaskedLM, WordPieceTokenizer
+from minibert.data.corpus import PackedSequences, read_corpus
+from minibert.data.masking import mask_sequences
+from minibert.data.rng import generator
+from minibert.data.sampling import batch_indices
+from minibert.data.token_cache import TokenizedCorpus, fingerprint, tokenize_corpus
+from minibert.objectives import MaskedLM
+from minibert.objectives.evaluation import masked_lm_metrics
+from minibert.optim import hidden_matrices
+from minibert.runtime.threads import usable_cores
+from minibert.tasks import SingleLabelTask
+from minibert.training import evaluate, pretrain
+from minibert.training.defaults import fresh_config
+from minibert.training.finetuning import FineTuningRun, ModelSource
+from minibert.training.initialization import initialize_from_text
+from minibert.training.pretraining import steps_in
+from minibert.training.recipes import RECIPES, PreTraining, PretrainingRecipe
+
+MEGABYTES, BUILTIN_MINUTES = 12, 4  # of text; with the built-in corpus
+EVALUATED_LENGTH, EVALUATED_ROWS = 32, 4096
+TIMED_SECONDS = 3.0  # at least, for the time of a step of a peer
+HEADS = ("size", "candidate", "steps", "seeds", "loss", "minus recipe 1", "minus recipe 2",
+         "bits per character", "accuracy", "classifier")  # fmt: skip
+METHOD = "Medians, with minimum and maximum over the seeds; differences are those of equal seeds."
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe, and the side that trains by it.
+
+    Attributes:
+        recipe: the recipe; its name is not part of what is measured.
+        side: "minibert" or "PyTorch".
+        config: other fields of the model's configuration.
+        settings: other settings.
+    """
+
+    recipe: PretrainingRecipe
+    side: str = "minibert"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+RATE = RECIPES["2"].rate_times_width
+VARIANTS: dict[str, dict[str, Any]] = {  # what differs from recipe 2
+    "adamw": {"optimizer": "adamw"},
+    "adamw-half-rate": {"optimizer": "adamw", "rate_times_width": RATE / 2},
+    "random-start": {"initialization": "random"},
+    "masked-15": {"masked_share": 0.15, "last_masked_share": 0.15},
+    "masked-20": {"masked_share": 0.2, "last_masked_share": 0.2},
+    "masked-40": {"masked_share": 0.4, "last_masked_share": 0.4},
+    "masked-30-to-15": {"masked_share": 0.3, "last_masked_share": 0.15},
+    "linear": {"schedule": "linear"},
+    "cosine": {"schedule": "cosine"},
+    "triangle": {"schedule": "triangle"},
+    "beta2-999": {"beta2": 0.999},
+    "batch-32": {"batch_size": 32},
+    "batch-128": {"batch_size": 128},
+    "half-rate": {"rate_times_width": RATE / 2},
+    "double-rate": {"rate_times_width": RATE * 2},
+    "warmup-10": {"warmup": 0.1},
+    "dropout-10": {"dropout": 0.1},
+    "length-64": {"length": 64},
+    "no-decay": {"weight_decay": 0.0},
+}
+RUN_MLM = PretrainingRecipe(
+    "run_mlm", length=512, dropout=0.1, batch_size=8, warmup=0.0, weight_decay=0.0
+)
+CANDIDATES: dict[str, Candidate] = {
+    **{name: Candidate(recipe) for name, recipe in RECIPES.items()},
+    **{name: Candidate(replace(RECIPES["2"], **how)) for name, how in VARIANTS.items()},
+    **{f"pytorch-{name}": Candidate(RECIPES[name], "PyTorch") for name in ("1", "2")},
+    "run_mlm": Candidate(RUN_MLM, "PyTorch", {"initializer_range": 0.02}, {"learning_rate": 5e-5}),
+}
+QUICK = ["2", "1", "pytorch-2"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text to pre-train on: a folder with `train.txt` and `held_out.txt`, and its tokenizer.
+
+    Attributes:
+        folder: of the text.
+        vocabulary: number of the tokenizer's pieces.
+    """
+
+    folder: Path
+    vocabulary: int
+
+    @cached_property
+    def tokenizer(self) -> WordPieceTokenizer:
+        """The tokenizer, learned from the training text."""
+        return texts.tokenizer(self.vocabulary, self.folder)
+
+    @cached_property
+    def corpus(self) -> TokenizedCorpus:
+        """The ids of both parts."""
+        train, held_out = (self.folder / f"{name}.txt" for name in ("train", "held_out"))
+        return tokenize_corpus(
+            [train], self.tokenizer, held_out=[held_out], folder=texts.FOLDER / "tokens"
+        )
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Checksums of the text and of the tokenizer."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name in ("train", "held_out"):
+            digest.update((self.folder / f"{name}.txt").read_bytes())
+        return {"text": digest.hexdigest(), "tokenizer": fingerprint(self.tokenizer)}
+
+    def rows(self, part: str, length: int) -> PackedSequences:
+        """Return the full sequences of "train" or "held_out"; peers do not expect padding."""
+        stream = getattr(self.corpus, part).stream
+        full = (len(stream) - 1) // (length - 2) * (length - 2)
+        return PackedSequences(stream[: full + 1], self.tokenizer, length)
+
+    def masked(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids and labels (S, T) of the evaluation, equal for all candidates."""
+        rows = self.rows("held_out", EVALUATED_LENGTH)
+        count = min(len(rows), EVALUATED_ROWS)
+        chosen = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+        return mask_sequences(chosen, self.tokenizer, generator(0, "evaluation"))
+
+    def tokens_and_characters(self) -> tuple[int, int]:
+        """Return how many ordinary tokens and characters all held-out documents have."""
+        counts = self.corpus.held_out.counts
+        special = sum(int(counts[each]) for each in self.tokenizer.all_special_ids)
+        documents = read_corpus([self.folder / "held_out.txt"])
+        characters = sum(len(paragraph) for document in documents for paragraph in document)
+        return int(counts.sum()) - special, characters
+
+
+def bits_per_character(loss: float, tokens: int, characters: int) -> float:
+    """Return loss · tokens / characters / log 2 (float).
+
+    It compares tokenizers as well: the mean loss of a masked token, as if it were that of every
+    token of the held-out text. It is not the length of a code, because the other tokens are known.
+
+    >>> bits_per_character(math.log(16), 10, 40)
+    1.0
+
+    Args:
+        loss: of a masked token, in nats.
+        tokens: number of the held-out text's tokens, without special tokens.
+        characters: number of its characters, without line ends.
+    """
+    return loss * tokens / characters / math.log(2)
+
+
+class Torch(PyTorch):
+    """The peer with a recipe's optimizer, from the weights of minibert's model."""
+
+    def __init__(self, model: BertForMaskedLM, settings: PreTraining, threads: int | None):
+        self.torch = use_torch(threads)
+        self.torch.manual_seed(settings.seed)  # of dropout
+        self.model = on_torch(model)
+        decay, betas = settings.weight_decay, (0.9, settings.beta2)
+        if settings.optimizer == "adamw":
+            self.adam = fused_adam(self.torch, self.model, decay, betas)
+            return
+        names, tensors = hidden_matrices(model.params), dict(self.model.named_parameters())
+        muon = self.torch.optim.Muon([tensors[name] for name in names], weight_decay=decay,
+                                     adjust_lr_fn="match_rms_adamw")  # fmt: skip
+        self.adam = Both(muon, fused_adam(self.torch, self.model, decay, betas, without=names))
+
+    def train(self, objective: MaskedLM, step: int, rate: float) -> None:
+        """Train on the batch that minibert's objective makes for a step."""
+        how = objective.settings
+        numbers = batch_indices(step, len(objective.rows), how.batch_size, how.seed)
+        batch, labels = objective.masked_batch(numbers, step)
+        loss = self.masked_loss(*self.tensors(batch["input_ids"], labels))
+        update(self.torch, self.model, self.adam, loss, rate)
+
+    def copy_to(self, model: BertForMaskedLM) -> None:
+        """Write the weights into minibert's model."""
+        state = self.model.state_dict()
+        for name, array in model.params.items():
+            array[:] = state[name].numpy()
+
+
+class Both:
+    """Two optimizers of PyTorch as one."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+        self.param_groups = [group for part in parts for group in part.param_groups]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for part in self.parts:
+            part.zero_grad()
+
+    def step(self) -> None:
+        """Update all parameters."""
+        for part in self.parts:
+            part.step()
+
+
+def start(
+    candidate: Candidate, size: str, text: Text, threads: int | None, steps: int, seed: int = 0
+) -> tuple[BertForMaskedLM, MaskedLM, PreTraining]:
+    """Return a new model with random weights, its objective and its settings."""
+    recipe = candidate.recipe
+    dropout = {
+        "hidden_dropout_prob": recipe.dropout,
+        "attention_probs_dropout_prob": recipe.dropout,
+    }
+    config = fresh_config(size, text.tokenizer, recipe.length, **{**dropout, **candidate.config})
+    settings = recipe.settings(config, steps, seed=seed, **candidate.settings)
+    model = BertForMaskedLM(config, seed=seed)
+    rows = text.rows("train", recipe.length)
+    return model, MaskedLM(model, text.tokenizer, rows, None, settings, threads), settings
+
+
+def time_step(candidate: Candidate, size: str, text: Text, threads: int | None) -> Iterator:
+    """Yield nothing, then the seconds of a step."""
+    require(candidate.side)
+    yield
+    model, objective, settings = start(candidate, size, text, threads, steps=10**6)
+    if candidate.side == "minibert":
+        minutes = 60.0  # many, because the number of steps is rounded
+        yield 60 * minutes / steps_in(minutes, model, objective, settings, threads)
+    peer = Torch(model, settings, threads)
+    for step in range(3):  # a warm-up
+        peer.train(objective, step, 0.0)
+    count, spent = repeat(lambda: peer.train(objective, 3, 0.0), TIMED_SECONDS)
+    yield spent / count
+
+
+def time_initialization(
+    candidate: Candidate, size: str, text: Text, threads: int | None
+) -> Iterator:
+    """Yield nothing, then the seconds in which the weights are initialized from the text."""
+    yield
+    model, *_ = start(candidate, size, text, threads, steps=1)
+    begin = time.perf_counter()
+    initialize_from_text(model, text.corpus.train.stream, text.tokenizer)
+    yield time.perf_counter() - begin
+
+
+def run(candidate: Candidate, size: str, text: Text, threads: int | None, steps: int, seed: int,
+        labelled: int) -> Iterator:  # fmt: skip
+    """Train and evaluate: yield nothing, then the figures (dict).
+
+    Args:
+        candidate (Candidate): the recipe and the side.
+        size (str): a preset.
+        text (Text): the text.
+        threads (int): None: one per core.
+        steps (int): number of updates.
+        seed (int): of the weights, the order and the masks.
+        labelled (int): number of texts to fine-tune the classifier on.
+    """
+    require(candidate.side)
+    yield
+    logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
+    model, objective, settings = start(candidate, size, text, threads, steps, seed)
+    begin = time.perf_counter()
+    if settings.initialization == "text":
+        initialize_from_text(model, text.corpus.train.stream, text.tokenizer, seed)
+    try:
+        if candidate.side == "minibert":
+            pretrain(model, objective, settings, text.tokenizer, threads=threads)
+        else:
+            peer = Torch(model, settings, threads)
+            for step in range(steps):
+                peer.train(objective, step, settings.rate(step))
+            peer.copy_to(model)
+            if not np.isfinite(model.params.vector).all():
+                raise FloatingPointError
+    except FloatingPointError:  # a result too: this recipe diverges
+        yield {"loss": math.inf, "accuracy": 0.0, "bits": math.inf, "classifier": 0.0,
+               "seconds": time.perf_counter() - begin}  # fmt: skip
+        return
+    spent = time.perf_counter() - begin
+    pad = text.tokenizer.pad_token_id
+    metrics = masked_lm_metrics(model, *text.masked(), pad, threads=threads)
+    yield {
+        "loss": metrics.loss,
+        "accuracy": metrics.accuracy,
+        "bits": bits_per_character(metrics.loss, *text.tokens_and_characters()),
+        "classifier": classifier_accuracy(model, text, labelled, seed, threads),
+        "seconds": spent,
+    }
+
+
+def require(side: str) -> None:
+    """Raise ImportError if a side's packages are not installed."""
+    if side == "PyTorch":
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+
+
+def classifier_accuracy(
+    model: BertForMaskedLM, text: Text, labelled: int, seed: int, threads: int | None
+) -> float:
+    """Fine-tune a classifier with default options; return its accuracy on test texts (float)."""
+    train, test = (texts.labelled(split, text.folder) for split in ("train", "test"))
+    # Evenly spaced, because they are sorted by label.
+    train = train.select(np.linspace(0, len(train) - 1, min(labelled, len(train))).astype(int))
+    task = SingleLabelTask.from_labels(test.labels)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        text.tokenizer.save_pretrained(folder)
+        tuned = FineTuningRun.start(task, train, ModelSource(folder), seed=seed)
+    tuned.train(threads=threads)
+    return evaluate(tuned.model, tuned.tokenizer, task, test).figures()["accuracy"]
+
+
+@dataclass
+class Contest:
+    """The measurements of a contest: stored ones, and new ones where they are missing.
+
+    Attributes:
+        text: the text.
+        records: the stored measurements.
+        threads: of every measurement; None: one per core.
+        labelled: number of texts to fine-tune a classifier on.
+        others: for each measurement used, the share of the machine that other processes used.
+        only_stored: measure nothing.
+    """
+
+    text: Text
+    records: Records
+    threads: int | None = None
+    labelled: int = 300
+    others: list[float] = field(default_factory=list)
+    only_stored: bool = False
+
+    def measured(self, what: dict, name: str, job, *arguments) -> dict | None:
+        """Return a stored result, or measure it and store it; None if nothing may be measured.
+
+        Raises:
+            Missing: a package is not installed.
+        """
+        record = self.records.get(what)
+        if record is None:
+            if self.only_stored:
+                return None
+            print(f"{name}: {job.__name__} {what.get('size')}, seed {what.get('seed', 0)}",
+                  file=sys.stderr, flush=True)  # fmt: skip
+            with closing(Worker(job, *arguments)) as worker:
+                found, others = worker.round(), worker.others
+            found = found if isinstance(found, dict) else {"seconds": found}
+            self.records.add(what, found, {"name": name, "others": others, "machine": machine()})
+            record = self.records.get(what)
+        self.others.append(record["about"]["others"])
+        return record["found"]
+
+    def steps(self, name: str, size: str, minutes: float) -> int | None:
+        """Return the number of steps of a candidate in some minutes; None if it is not known."""
+        candidate = CANDIDATES[name]
+        recipe = candidate.recipe
+        share = (recipe.masked_share + recipe.last_masked_share) / 2
+        mean = replace(recipe, masked_share=share, last_masked_share=share)
+        here = {
+            "size": size,
+            "length": recipe.length,
+            "vocabulary": self.text.vocabulary,
+            "threads": self.threads,
+            "processor": f"{usable_cores()} cores of {processor()}",
+        }
+        what = {"time": "step", "side": candidate.side, **here, "masked_share": round(share, 4)}
+        # Whatever else differs between recipes does not change the time of a step.
+        what |= {each: getattr(recipe, each) for each in ("batch_size", "dropout", "optimizer")}
+        job = (time_step, replace(candidate, recipe=mean), size, self.text, self.threads)
+        step = self.measured(what, name, *job)
+        before: dict | None = {"seconds": 0.0}
+        if recipe.initialization == "text":
+            what = {"time": "initialization", **here, **self.text.names}
+            job = (time_initialization, candidate, size, self.text, self.threads)
+            before = self.measured(what, name, *job)
+        if step is None or before is None:
+            return None
+        return max(round((60 * minutes - before["seconds"]) / step["seconds"]), 1)
+
+    def result(self, name: str, size: str, steps: int, seed: int) -> dict | None:
+        """Return the figures of one run."""
+        candidate = CANDIDATES[name]
+        what = {"run": asdict(candidate), "size": size, "steps": steps, "seed": seed,
+                "labelled": self.labelled, **self.text.names}  # fmt: skip
+        del what["run"]["recipe"]["name"]
+        return self.measured(what, name, run, candidate, size, self.text, self.threads, steps,
+                             seed, self.labelled)  # fmt: skip
+
+
+def main() -> None:
+    """Measure what is missing and print the table."""
+    o = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        path = o.runs or (Path(folder) if o.quick else FOLDER) / "recipe_runs.jsonl"
+        contest = Contest(
+            Text(named_text(o.text), o.vocabulary),
+            Records(path),
+            o.threads,
+            labelled=24 if o.quick else 300,
+            only_stored=o.report,
+        )
+        steps, missing = budgets(contest, o)
+        if o.speeds:
+            print(*(f"{name}, {size}: {count:,} steps" for (name, size), count in steps.items()),
+                  sep="\n")  # fmt: skip
+            return
+        found: dict[tuple[str, str], dict[int, dict]] = {each: {} for each in steps}
+        for seed in range(o.seeds):
+            for (name, size), count in steps.items():
+                result = contest.result(name, size, count, seed)
+                if result is not None:
+                    found[name, size][seed] = result
+    o.others = contest.others or [0.0]
+    report(
+        o,
+        "Recipes of pre-training",
+        table(HEADS, [row for size in o.sizes for row in standings(size, found, steps)]),
+        describe(contest, o),
+        *(f"{name}: {reason}." for name, reason in missing.items()),
+        method=METHOD,
+    )
+
+
+def arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = options(__doc__)
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, metavar="NAME",
+                        help=f"(default: all; --quick: {' '.join(QUICK)}): "
+                        f"{', '.join(CANDIDATES)}")  # fmt: skip
+    parser.add_argument("--sizes", nargs="+", default=["tiny"], help="presets (default: tiny)")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, help="of training per run (default: 2)")
+    budget.add_argument("--steps", type=int, help="instead of minutes (--quick: 4)")
+    parser.add_argument("--seeds", type=int, help="from 0 upwards (default: 2; --quick: 1)")
+    parser.add_argument(
+        "--text",
+        help="a file, documentation, or builtin up to 4 minutes (default: documentation; "
+        "--quick: builtin)",
+    )
+    parser.add_argument("--vocabulary", type=int, help="(default: 8192; --quick: 1024)")
+    parser.add_argument("--threads", type=int, help="of each run (default: one per core)")
+    parser.add_argument("--runs", type=Path, help="the file of all results (default: "
+                        "recipe_runs.jsonl among the results; --quick: none)")  # fmt: skip
+    parser.add_argument("--speeds", action="store_true", help="measure the times of steps, stop")
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    o = parse(parser)
+    o.candidates = o.candidates or (QUICK if o.quick else list(CANDIDATES))
+    if o.quick and not o.minutes:
+        o.steps = o.steps or 4
+    if not o.steps:
+        o.minutes = o.minutes or 2.0
+    o.seeds = o.seeds or (1 if o.quick else 2)
+    o.text = o.text or ("builtin" if o.quick else "documentation")
+    o.vocabulary = o.vocabulary or (1024 if o.quick else 8192)
+    if o.text == "builtin" and (o.minutes or 0) > BUILTIN_MINUTES:
+        parser.error(f"--minutes: expected at most {BUILTIN_MINUTES} with the built-in corpus, "
+                     f"which is memorized later, got {o.minutes:g}")  # fmt: skip
+    return o
+
+
+def named_text(name: str) -> Path:
+    """Return the folder of a text (Path): "documentation", "builtin", or a file."""
+    match name:
+        case "documentation":
+            return texts.documentation(MEGABYTES)
+        case "builtin":
+            return texts.corpus()
+    return texts.of_file(Path(name))
+
+
+def budgets(
+    contest: Contest, o: argparse.Namespace
+) -> tuple[dict[tuple[str, str], int], dict[str, str]]:
+    """Return the steps of each candidate and size, and why other candidates cannot run."""
+    steps, missing = {}, {}
+    for size in o.sizes:
+        for name in o.candidates:
+            try:
+                require(CANDIDATES[name].side)
+                count = o.steps or contest.steps(name, size, o.minutes)
+            except (ImportError, Missing) as reason:
+                missing[name] = f"left out, {reason}"
+            else:
+                if count is not None:
+                    steps[name, size] = count
+    return steps, missing
+
+
+def standings(
+    size: str,
+    found: Mapping[tuple[str, str], Mapping[int, Mapping[str, float]]],
+    steps: Mapping[tuple[str, str], int],
+) -> list[tuple[str, ...]]:
+    """Return the rows of a size, the lowest median loss first.
+
+    Args:
+        size (str): a preset.
+        found (dict): figures by (candidate, size) and seed.
+        steps (dict): steps by (candidate, size).
+    """
+    runs = {name: seeds for (name, own), seeds in found.items() if own == size and seeds}
+
+    def values(name: str, figure: str) -> list[float]:
+        return [figures[figure] for figures in runs[name].values()]
+
+    def minus(name: str, other: str) -> str:
+        both = runs[name].keys() & runs.get(other, {}).keys()
+        gaps = [runs[name][seed]["loss"] - runs[other][seed]["loss"] for seed in sorted(both)]
+        return spread(gaps, "+.3f") if gaps and name != other else ""
+
+    return [
+        (
+            size,
+            name,
+            f"{steps[name, size]:,}",
+            f"{len(runs[name])}",
+            spread(values(name, "loss"), ".3f"),
+            minus(name, "1"),
+            minus(name, "2"),
+            spread(values(name, "bits"), ".3f"),
+            spread(values(name, "accuracy"), ".1%"),
+            spread(values(name, "classifier"), ".1%"),
+        )
+        for name in sorted(runs, key=lambda name: statistics.median(values(name, "loss")))
+    ]
+
+
+def describe(contest: Contest, o: argparse.Namespace) -> str:
+    """Describe budget, text and evaluation (str)."""
+    budget = f"{o.steps:,} steps" if o.steps else f"{o.minutes:g} minutes"
+    text = contest.text
+    tokens, characters = text.tokens_and_characters()
+    ids, _ = text.masked()
+    checksums = " and ".join(text.names.values())
+    name = o.text if o.text in ("documentation", "builtin") else Path(o.text).name
+    return (
+        f"{budget} of training per run. Text: {name}, {len(text.corpus.train.stream):,} tokens; "
+        f"vocabulary {o.vocabulary:,} (checksums {checksums}). {len(ids):,} held-out sequences of "
+        f"{EVALUATED_LENGTH} tokens are evaluated; the held-out text has {tokens:,} tokens and "
+        f"{characters:,} characters. The classifier learns from {contest.labelled} texts."
+    )
+
+
+if __name__ == "__main__":
+    main()
