@@ -61,6 +61,7 @@ from minibert.data.masking import mask_sequences
 from minibert.data.rng import generator
 from minibert.data.sampling import batch_indices
 from minibert.data.token_cache import TokenizedCorpus, fingerprint, tokenize_corpus
+from minibert.models.config import PRESETS
 from minibert.objectives import MaskedLM
 from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.optim import hidden_matrices
@@ -448,7 +449,7 @@ def main() -> None:
         path = o.runs or (Path(folder) if o.quick else FOLDER) / "recipe_runs.jsonl"
         contest = Contest(
             Text(named_text(o.text), o.vocabulary),
-            Records(path),
+            stored(path),
             o.threads,
             labelled=24 if o.quick else 300,
             only_stored=o.report,
@@ -475,13 +476,22 @@ def main() -> None:
     )
 
 
+def stored(path: Path) -> Records:
+    """Return the measurements in a file; end the program if it is damaged."""
+    try:
+        return Records(path)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+
+
 def arguments() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = options(__doc__)
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, metavar="NAME",
                         help=f"(default: all; --quick: {' '.join(QUICK)}): "
                         f"{', '.join(CANDIDATES)}")  # fmt: skip
-    parser.add_argument("--sizes", nargs="+", default=["tiny"], help="presets (default: tiny)")
+    parser.add_argument("--sizes", nargs="+", default=["tiny"], choices=PRESETS, metavar="SIZE",
+                        help="presets (default: tiny)")  # fmt: skip
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, help="of training per run (default: 2)")
     budget.add_argument("--steps", type=int, help="instead of minutes (--quick: 4)")
@@ -498,6 +508,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--speeds", action="store_true", help="measure the times of steps, stop")
     parser.add_argument("--report", action="store_true", help="measure nothing")
     o = parse(parser)
+    for name in ("minutes", "steps", "seeds"):
+        if getattr(o, name) is not None and not getattr(o, name) > 0:
+            parser.error(f"--{name}: expected more than 0, got {getattr(o, name):g}")
+    if o.text not in (None, "documentation", "builtin") and not Path(o.text).is_file():
+        parser.error(f"--text: expected a file, documentation or builtin, got {o.text}")
     o.candidates = o.candidates or (QUICK if o.quick else list(CANDIDATES))
     if o.quick and not o.minutes:
         o.steps = o.steps or 4

@@ -70,7 +70,10 @@ def smallest_checksums(documents: Iterable[Document], megabytes: float) -> list[
 
 
 def of_file(path: Path) -> Path:
-    """Return a folder with the training and the held-out documents of a text file (Path)."""
+    """Return a folder with the training and the held-out documents of a text file (Path).
+
+    A checksum of each document decides its part, as for `minibert pretrain`.
+    """
     with path.open("rb") as file:
         checksum = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
     folder = FOLDER / f"text-{checksum}"
@@ -80,9 +83,15 @@ def of_file(path: Path) -> Path:
                 stack.enter_context((temporary / f"{name}.txt").open("x", encoding="utf-8"))
                 for name in ("train", "held_out")
             )
+            counts = {train: 0, held_out: 0}
             for document in read_corpus([path], document_end=detect_document_end([path])):
                 side = held_out if is_held_out(document, HELD_OUT) else train
                 side.write("\n".join(document) + "\n\n")
+                counts[side] += 1
+            if not all(counts.values()):
+                raise SystemExit(
+                    f"{path}: expected some dozen documents, got {sum(counts.values())}"
+                )
     return folder
 
 
