@@ -79,7 +79,9 @@ EVALUATED_LENGTH, EVALUATED_ROWS = 32, 4096
 TIMED_SECONDS = 3.0  # at least, for the time of a step of a peer
 HEADS = ("size", "candidate", "steps", "seeds", "loss", "minus recipe 1", "minus recipe 2",
          "bits per character", "accuracy", "classifier")  # fmt: skip
-METHOD = "Medians, with minimum and maximum over the seeds; differences are those of equal seeds."
+METHOD = """Medians, with minimum and maximum over the seeds; differences are those of equal seeds.
+Other processes matter while the time of a step is measured, not to a run of stated steps."""
+BUSY = 0.1  # share of the machine by other processes above which a measured time is doubtful
 
 
 @dataclass(frozen=True)
@@ -374,16 +376,18 @@ class Contest:
         records: the stored measurements.
         threads: of every measurement; None: one per core.
         labelled: number of texts to fine-tune a classifier on.
-        others: for each measurement used, the share of the machine that other processes used.
         only_stored: measure nothing.
+        others: shares of the machine that other processes used, in the times and runs looked up.
+        machines: the machines and commits that these were measured with.
     """
 
     text: Text
     records: Records
     threads: int | None = None
     labelled: int = 300
-    others: list[float] = field(default_factory=list)
     only_stored: bool = False
+    others: dict[str, list[float]] = field(default_factory=lambda: {"time": [], "run": []})
+    machines: set[str] = field(default_factory=set)
 
     def measured(self, what: dict, name: str, job, *arguments) -> dict | None:
         """Return a stored result, or measure it and store it; None if nothing may be measured.
@@ -402,7 +406,12 @@ class Contest:
             found = found if isinstance(found, dict) else {"seconds": found}
             self.records.add(what, found, {"name": name, "others": others, "machine": machine()})
             record = self.records.get(what)
-        self.others.append(record["about"]["others"])
+            if "time" in what and others > BUSY:
+                print(f"{self.records.path}: a time was measured while other processes used "
+                      f"{others:.0%} of the machine; remove its line to measure again",
+                      file=sys.stderr, flush=True)  # fmt: skip
+        self.others["time" if "time" in what else "run"].append(record["about"]["others"])
+        self.machines.add(record["about"]["machine"])
         return record["found"]
 
     def steps(self, name: str, size: str, minutes: float) -> int | None:
@@ -465,12 +474,13 @@ def main() -> None:
                 result = contest.result(name, size, count, seed)
                 if result is not None:
                     found[name, size][seed] = result
-    o.others = contest.others or [0.0]
+    o.others = contest.others["time"] or contest.others["run"] or [0.0]
     report(
         o,
         "Recipes of pre-training",
         table(HEADS, [row for size in o.sizes for row in standings(size, found, steps)]),
         describe(contest, o),
+        "Measured on:\n\n" + "\n".join(f"- {each}" for each in sorted(contest.machines)),
         *(f"{name}: {reason}." for name, reason in missing.items()),
         method=METHOD,
     )

@@ -183,7 +183,6 @@ def test_records_refuse_a_damaged_line_and_name_it(line, tmp_path):
 class FakeWorker:
     """Counts its jobs, and returns what `answers` says for a job's name."""
 
-    others = 0.125
     answers: ClassVar = {"time_step": 0.5, "time_initialization": 20.0}
     jobs: ClassVar = []
     stop_after = 99
@@ -191,7 +190,7 @@ class FakeWorker:
     def __init__(self, job, *arguments):
         if len(self.jobs) >= self.stop_after:
             raise KeyboardInterrupt
-        self.job = job
+        self.job, self.others = job, 0.25 if job is recipe.run else 0.5
         self.jobs.append((job.__name__, *arguments))
 
     def round(self):
@@ -209,6 +208,7 @@ class FakeWorker:
 def worker(monkeypatch):
     """Replace the processes that train."""
     monkeypatch.setattr(recipe, "Worker", FakeWorker)
+    monkeypatch.setattr(recipe, "machine", lambda: "machine A, commit B")
     monkeypatch.setattr(FakeWorker, "jobs", [])
     return FakeWorker
 
@@ -222,6 +222,14 @@ def test_minutes_become_steps_without_the_time_of_the_initialization(contest):
     assert contest.steps("2", "tiny", 2) == (120 - 20) / 0.5
     assert contest.steps("1", "tiny", 2) == 120 / 0.5
     assert contest.steps("2", "tiny", 0.01) == 1
+
+
+def test_time_of_a_busy_machine_is_pointed_out_when_it_is_measured(contest, capsys):
+    for expected in (True, False):  # the second time it is stored
+        contest.steps("1", "tiny", 2)
+        assert ("used 50% of the machine; remove its line" in capsys.readouterr().err) is expected
+    contest.result("1", "tiny", 2, 0)
+    assert "of the machine" not in capsys.readouterr().err
 
 
 def test_candidates_whose_steps_cost_the_same_share_a_measurement(contest, worker):
@@ -274,7 +282,8 @@ def test_contest_resumes_where_it_stopped(text, tmp_path, worker, monkeypatch, c
     assert capsys.readouterr().out == first
     assert len(worker.jobs) == 7
     assert "| tiny | 2 | 200 | 2 |" in first
-    assert "Other processes used 12% (12% to 12%)" in first
+    assert "Other processes used 50% (50% to 50%)" in first  # while times were measured
+    assert "- machine A, commit B" in first
 
 
 def test_report_measures_nothing(text, tmp_path, worker, monkeypatch, capsys):
@@ -287,6 +296,7 @@ def test_report_measures_nothing(text, tmp_path, worker, monkeypatch, capsys):
     assert len(worker.jobs) == 1
     out = capsys.readouterr().out
     assert "| tiny | linear | 3 | 1 |" in out
+    assert "Other processes used 25%" in out
     assert "cosine" not in out
 
 
