@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks import recipe, texts
-from benchmarks.recipe import CANDIDATES, VARIANTS, Contest, Text, bits_per_character, standings
+from benchmarks.recipe import CANDIDATES, VARIANTS, Contest, standings
+from benchmarks.recipe_worker import Candidate, Text, bits_per_character, run
 from benchmarks.records import Records
 from minibert.data.builtin.docstrings import Document
 from minibert.functional import IGNORED
@@ -68,6 +70,13 @@ def test_evaluation_is_equal_for_every_length_of_a_recipe(text):
     assert (labels != IGNORED).mean() == pytest.approx(0.15 * 30 / 32, abs=0.02)
 
 
+def test_text_is_sent_to_a_process_without_its_ids(text):
+    assert len(text.corpus.train.stream) > 1000
+    sent = pickle.dumps(text)
+    assert len(sent) < 1000
+    assert pickle.loads(sent).names == text.names
+
+
 def test_rows_have_no_padding_and_lose_less_than_a_sequence(text):
     stream = text.corpus.train.stream
     for length in (7, 32):
@@ -111,7 +120,7 @@ def test_candidates_differ_from_recipe_2_and_make_settings(text):
 
 def test_run_trains_each_kind_of_candidate_and_evaluates_it(text):
     for name in ("2", "masked-30-to-15", "length-64"):
-        job = recipe.run(CANDIDATES[name], "tiny", text, 1, 2, 0, 4)
+        job = run(CANDIDATES[name], "tiny", text, 1, 2, 0, 4)
         next(job)
         figures = next(job)
         assert 0 < figures["loss"] < math.log(60) + 1
@@ -121,7 +130,7 @@ def test_run_trains_each_kind_of_candidate_and_evaluates_it(text):
 
 def test_run_of_a_recipe_that_diverges_has_an_infinite_loss(text):
     hot = replace(RECIPES["1"], rate_times_width=1e30)
-    job = recipe.run(recipe.Candidate(hot), "tiny", text, 1, 4, 0, 4)
+    job = run(Candidate(hot), "tiny", text, 1, 4, 0, 4)
     next(job)
     assert next(job)["loss"] == math.inf
 
@@ -133,10 +142,10 @@ def test_peer_trains_as_minibert_does(name, tolerance, text):
     pytest.importorskip("torch")
     losses = []
     for candidate in (CANDIDATES[name], CANDIDATES[f"pytorch-{name}"]):
-        job = recipe.run(candidate, "tiny", text, 1, 8, 0, 4)
+        job = run(candidate, "tiny", text, 1, 8, 0, 4)
         next(job)
         losses.append(next(job)["loss"])
-    job = recipe.run(CANDIDATES[name], "tiny", text, 1, 1, 0, 4)
+    job = run(CANDIDATES[name], "tiny", text, 1, 1, 0, 4)
     next(job)
     assert next(job)["loss"] - losses[0] > 10 * tolerance  # both have learned
     assert losses[0] == pytest.approx(losses[1], abs=tolerance)
@@ -164,7 +173,8 @@ def test_records_ignore_and_replace_the_line_of_a_killed_process(tmp_path):
     assert len(records.lines) == 1
     records.add({"steps": 9}, {"loss": 2.0}, ABOUT)
     assert path.read_bytes().startswith(whole)
-    assert [json.loads(line)["found"]["loss"] for line in path.open()] == [1.0, 2.0]
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["found"]["loss"] for line in lines] == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", '{"what": {}}', ""])
@@ -190,11 +200,11 @@ class FakeWorker:
     def __init__(self, job, *arguments):
         if len(self.jobs) >= self.stop_after:
             raise KeyboardInterrupt
-        self.job, self.others = job, 0.25 if job is recipe.run else 0.5
+        self.job, self.others = job, 0.25 if job is run else 0.5
         self.jobs.append((job.__name__, *arguments))
 
     def round(self):
-        if self.job is recipe.run:
+        if self.job is run:
             _, candidate, size, _, _, steps, seed, _ = self.jobs[-1]
             loss = 5 - steps / 1000 + seed / 10 + len(size) + candidate.recipe.warmup
             return {"loss": loss, "bits": 2.0, "accuracy": 0.5, "classifier": 0.25, "seconds": 1}
