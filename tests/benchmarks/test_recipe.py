@@ -26,14 +26,16 @@ WHAT, ABOUT = {"steps": 3, "recipe": {"rate": 0.1}}, {"others": 0.25, "machine":
 
 @pytest.fixture
 def text(tmp_path, monkeypatch):
-    """A text of a few hundred sentences, with labelled texts."""
+    """A text of sentences in which each word determines the next one, with labelled texts."""
     monkeypatch.setattr(texts, "FOLDER", tmp_path / "made")
     rng, folder = np.random.default_rng(0), tmp_path / "text"
     (folder / "labelled").mkdir(parents=True)
 
     def documents(count):
+        starts = rng.integers(len(WORDS), size=(count, 3))
         return "\n\n".join(
-            "\n".join(" ".join(rng.choice(WORDS, 12)) + "." for _ in range(3)) for _ in range(count)
+            "\n".join(" ".join(np.roll(WORDS, -start)[:12]) + "." for start in row)
+            for row in starts
         )
 
     (folder / "train.txt").write_text(documents(60) + "\n")
@@ -136,18 +138,18 @@ def test_run_of_a_recipe_that_diverges_has_an_infinite_loss(text):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(("name", "tolerance"), [("1", 1e-4), ("2", 0.02)])
+@pytest.mark.parametrize(("name", "tolerance"), [("1", 1e-6), ("2", 1e-3)])
 def test_peer_trains_as_minibert_does(name, tolerance, text):
-    """PyTorch orthogonalizes in bfloat16, so Muon's updates differ in the third digit."""
+    """PyTorch orthogonalizes in bfloat16, so Muon's updates differ in their third digit."""
     pytest.importorskip("torch")
     losses = []
     for candidate in (CANDIDATES[name], CANDIDATES[f"pytorch-{name}"]):
-        job = run(candidate, "tiny", text, 1, 8, 0, 4)
+        job = run(candidate, "tiny", text, 1, 15, 0, 4)
         next(job)
         losses.append(next(job)["loss"])
     job = run(CANDIDATES[name], "tiny", text, 1, 1, 0, 4)
     next(job)
-    assert next(job)["loss"] - losses[0] > 10 * tolerance  # both have learned
+    assert next(job)["loss"] - losses[0] > 0.2  # both have learned
     assert losses[0] == pytest.approx(losses[1], abs=tolerance)
 
 
