@@ -42,6 +42,7 @@ BENCHMARKS = (
     Benchmark("inference_avx2", "--avx2", module="inference"),
     Benchmark("memory"),
     Benchmark("ranks"),
+    Benchmark("recipe"),
     Benchmark("scaling"),
     Benchmark("sizes", quick="--rounds 1"),
     Benchmark("threads", quick=TINY),

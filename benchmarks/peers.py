@@ -164,14 +164,15 @@ def on_torch(ours):
     return model.train()
 
 
-def fused_adam(torch, model):
-    """Return an AdamW that decays the same parameters as minibert's."""
+def fused_adam(torch, model, decay=DECAY, betas=(0.9, 0.999), without=()):
+    """Return an AdamW that decays the same parameters as minibert's, without some of them."""
     decays = {True: [], False: []}
     for name, tensor in model.named_parameters():
-        decays[not name.endswith(("bias", "LayerNorm.weight"))].append(tensor)
-    groups = [{"params": decays[True], "weight_decay": DECAY},
+        if name not in without:
+            decays[not name.endswith(("bias", "LayerNorm.weight"))].append(tensor)
+    groups = [{"params": decays[True], "weight_decay": decay},
               {"params": decays[False], "weight_decay": 0.0}]  # fmt: skip
-    return torch.optim.AdamW(groups, fused=True)
+    return torch.optim.AdamW(groups, betas=betas, fused=True)
 
 
 def update(torch, model, adam, loss, rate):

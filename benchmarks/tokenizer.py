@@ -17,7 +17,6 @@ given; the vocabulary is that of a real checkpoint, unless another one is given.
 import gc
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,9 +38,8 @@ from benchmarks.harness import (
     spread,
     table,
 )
-from benchmarks.texts import FOLDER, minilm
+from benchmarks.texts import FOLDER, installed_documents, minilm
 from minibert import WordPieceTokenizer
-from minibert.data.builtin.docstrings import read_documents
 
 SIZE = 8192  # of a learned vocabulary
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -212,10 +210,7 @@ def english(files: list[Path]) -> list[str]:
     """Return paragraphs of the files, or of the installed documentation (list of str)."""
     if files:
         return [line for file in files for line in lines(file) if line.strip()]
-    site, stdlib = (Path(sysconfig.get_paths()[name]) for name in ("purelib", "stdlib"))
-    packages = sorted(path.parent for path in site.glob("*/__init__.py"))
-    documents = read_documents([("", stdlib), *((path.name, path) for path in packages)])
-    return [text for document in documents for text in document.paragraphs]
+    return [text for document in installed_documents() for text in document.paragraphs]
 
 
 def take(texts: list[str], megabytes: float) -> list[str]:

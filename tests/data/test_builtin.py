@@ -175,6 +175,13 @@ def test_write_builtin_files_read_back_equal(tmp_path, monkeypatch):
         assert [(record.label, record.text) for record in records] == pairs
 
 
+def test_write_builtin_splits_the_documents_that_are_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(builtin, "read_documents", None)
+    documents = many_documents()
+    corpus, _ = write_builtin(tmp_path / "out", documents)
+    assert corpus == builtin_corpus(documents)
+
+
 def test_write_builtin_leaves_no_files_after_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(builtin, "read_documents", lambda progress: many_documents(("one",), 5))
     with pytest.raises(ValueError, match="at least two modules"):

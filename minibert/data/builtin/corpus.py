@@ -89,19 +89,28 @@ def builtin_labelled(
 
 
 def write_builtin(
-    folder: str | os.PathLike[str], *, progress: bool = False
+    folder: str | os.PathLike[str],
+    documents: Sequence[Document] | None = None,
+    *,
+    progress: bool = False,
 ) -> tuple[Corpus, dict[str, list[tuple[str, str]]]]:
     """Write the corpus and the labelled set as text files; return both.
 
     ``train.txt`` and ``held_out.txt`` contain a paragraph per line and a blank line between
     documents. ``labelled/{train,dev,test}.tsv`` have the columns label and text.
 
+    Args:
+        folder (str or path): new folder.
+        documents: documents to split; None: those of `read_documents`.
+        progress (bool): show a progress bar on stderr while they are read.
+
     Raises:
         FileExistsError: `folder` exists and is not an empty folder.
         ValueError: Python and NumPy are installed without their source files.
     """
     with atomic_dir(folder) as temporary:
-        documents = read_documents(progress=progress)
+        if documents is None:
+            documents = read_documents(progress=progress)
         corpus, labelled = builtin_corpus(documents), builtin_labelled(documents)
         for name, side in (("train", corpus.train), ("held_out", corpus.held_out)):
             text = "\n\n".join("\n".join(paragraphs) for paragraphs in side)
