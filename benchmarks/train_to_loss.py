@@ -24,7 +24,7 @@ from minibert.data.sampling import batch_indices
 from minibert.training import Settings
 
 V, B, T = 8192, 32, 64
-RATE, INIT_STD = 2e-3, 0.06  # the defaults of `minibert pretrain` for this hidden size
+RATE, INIT_STD = 2e-3, 0.06  # those of recipe 1 for this hidden size
 QUARTERS = 4
 HEADS = ("side", "steps", "seconds", "loss after a quarter", "half", "three quarters", "all")
 NOTE = """BERT-tiny, vocabulary {V:,}, batch {B} x {T}, {rows:,} training and {held_out:,} held-out

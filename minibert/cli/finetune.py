@@ -297,7 +297,7 @@ def _train_one(
     found = resume_point(folder) if options.resume else None
     if found:
         own = ["shards"] * (options.shards is None)
-        if found and read_state(found)["format"] < 3:  # another recipe for new weights
+        if read_state(found)["format"] < 3:  # another recipe for new weights
             own += ["split_pieces", *["learning_rate"] * (options.learning_rate is None)]
         run.settings = with_own(run.settings, found, own)
         run.model = resumed_model(folder, found, type(run.model), run.model.config, run.settings)

@@ -106,8 +106,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--architecture",
         choices=list(ARCHITECTURES),
         default="bert",
-        help="bert, or modern: ModernBERT, with pre-norm, rotary positions and a gate, and "
-        "as many FLOPs and without --activation, --positions and --next-sentence (default: bert)",
+        help="bert, or modern: ModernBERT, with pre-norm, rotary positions, a gate and as many "
+        "FLOPs; --activation, --positions and --next-sentence are refused with it (default: bert)",
     )
     parser.add_argument(
         "--next-sentence",
@@ -154,8 +154,8 @@ def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--masked-share",
         type=float,
-        help="share of the tokens that are masked in the first step; held-out texts are masked "
-        "by 15 %% always (default: chosen by the recipe)",
+        help="share of the tokens that are masked in the first step; 15 %% of a held-out text are "
+        "masked, whatever the share (default: chosen by the recipe)",
     )
     group.add_argument(
         "--last-masked-share",
@@ -246,14 +246,14 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
         _save(options, model, tokenizer, objective, settings, data)
 
 
-def _recipe(stated: str | None, known: str | None) -> PretrainingRecipe:
+def _recipe(stated: str | None, known: Any) -> PretrainingRecipe:
     """Return the recipe of a name, that of a resumed run where no option states one.
 
     Raises:
-        ValueError: the run's recipe is from another version of minibert.
+        ValueError: the run's recipe is damaged, or from another version of minibert.
     """
     name = stated or known or DEFAULT_RECIPE
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {sanitize(name)}")
     return RECIPES[name]
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from minibert.data.piece_splits import PieceSplitter
 from minibert.data.rng import generator
+from minibert.functional import sinusoidal_positions
 from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.models import PreTrained
 from minibert.objectives.base import quiet
@@ -66,8 +67,11 @@ def initialize_from_text(
             params[name][:], _ = _scaled(count_embeddings(ids, size, width, rng), std)
             params[name][tokenizer.pad_token_id] = 0
         elif name.endswith(POSITIONS):
-            table, _ = sinusoids(*params[name].shape)
-            params[name][:, : table.shape[1]] = table * math.sqrt(2) * std
+            length, width = params[name].shape
+            even = width // 2 * 2  # the last column of an odd width stays random
+            # The base is the length of the longest text, because slower waves are constant in it.
+            table = sinusoidal_positions(length, even, base=length)
+            params[name][:, :even] = table * math.sqrt(2) * std
             attend_to_neighbours(model)
         elif name == TRANSFORM:
             params[name].flat[:: len(params[name]) + 1] += 1
@@ -85,8 +89,9 @@ def initialize_from_texts(
 
     The vectors are those of `text_embeddings`, with the standard deviation of the configuration. A
     text counts as the set of its pieces, without the special tokens, and of the pieces in 8
-    readings with random splits; see `data.piece_splits`. So pieces that occur in the words of new
-    texts alone have vectors too. A piece without a vector keeps its random one.
+    readings with random splits; see `data.piece_splits`. So a piece has a vector too if the
+    tokenizer always reads it as part of a longer one here. A piece without a vector keeps its
+    random one.
 
     Args:
         model: a new model.
@@ -239,33 +244,12 @@ def _scaled(vectors: Array, std: float) -> tuple[Array, Array]:
     return vectors * scale[:, None], known
 
 
-def sinusoids(length: int, width: int) -> tuple[Array, Array]:
-    """Return a sine and a cosine of the position for each frequency, and the frequencies.
-
-        table[t, 2f] = sin(ω_f t),   table[t, 2f + 1] = cos(ω_f t),   ω_f = T^(-2f / D)
-
-    The wavelengths go from 2π to the length T of the longest text, instead of to 10,000 as in
-    Vaswani et al. (2017), section 3.5, because slower waves are constant in a short text.
-
-    Args:
-        length: T.
-        width: D.
-
-    Returns:
-        table (T, 2 ⌊D/2⌋) and ω (⌊D/2⌋,).
-    """
-    pairs = width // 2
-    frequencies = float(length) ** (-np.arange(pairs) / max(pairs, 1))
-    angles = np.arange(length)[:, None] * frequencies  # (T, D/2)
-    # (T, D/2, 2) -> (T, D)
-    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, -1), frequencies
-
-
 def attend_to_neighbours(model: PreTrained) -> None:
     """Let each head of a model with sinusoidal positions begin by attending to one neighbour.
 
-    A rotation by δ ω_f takes the sine and cosine of position t to those of t + δ. So if a head's
-    key copies some of the pairs, and its query copies and rotates them, then their product is
+    With the frequencies ω_f = T^(-2f/D) of the positions, a rotation by δ ω_f takes the sine and
+    cosine of position t to those of t + δ. So if a head's key copies some of the pairs, and its
+    query copies and rotates them, then their product is
 
         q_t · k_s = Σ_f cos(ω_f (t + δ - s)) + noise,
 
@@ -274,11 +258,12 @@ def attend_to_neighbours(model: PreTrained) -> None:
     layers", begin with correlated queries and keys too.
 
     Args:
-        model: a model whose learned positions are `sinusoids`.
+        model: a model whose learned positions are `sinusoidal_positions` with the base T.
     """
     heads = model.config.num_attention_heads
     length, width = next(a.shape for n, a in model.params.items() if n.endswith(POSITIONS))
-    _, frequencies = sinusoids(length, width)
+    even = width // 2 * 2
+    frequencies = float(length) ** (-np.arange(0, even, 2) / max(even, 1))  # ω (D/2,)
     for name, weight in model.params.items():
         role = name.rpartition("self.")[2]
         if role not in ("query.weight", "key.weight"):

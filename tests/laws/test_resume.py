@@ -10,8 +10,9 @@ import pytest
 
 from minibert.cli.resume import resumed_model
 from minibert.models.config import BertConfig
-from minibert.training import Engine, FineTuning, Settings
+from minibert.training import Engine, FineTuning
 from minibert.training.checkpoint import STATE
+from minibert.training.recipes import PreTraining
 from tests.laws.commands import SIZES, run
 from tests.laws.test_configuration import CHANGES as CONFIG_CHANGES
 from tests.laws.test_training_options import in_folder, pretraining, tuning
@@ -19,20 +20,22 @@ from tests.laws.test_training_options import in_folder, pretraining, tuning
 # The fields that may change: the number of steps, and those on which no result of the run depends.
 # The evaluations of a fine-tuning run decide which weights are kept and when it stops.
 FREE = {
-    Settings: {"steps", "evaluate_every", "save_every", "keep"},
+    PreTraining: {"steps", "evaluate_every", "save_every", "keep"},
     FineTuning: {"steps", "save_every", "keep"},
 }
 VALUES = {
     "steps": 77, "batch_size": 77, "learning_rate": 0.77, "warmup": 0.77, "weight_decay": 0.77,
     "clip": 0.77, "seed": 77, "shards": 3, "tokenizer": "77", "data": "77", "evaluate_every": 77,
     "save_every": 77, "keep": 77, "layer_decay": 0.77, "freeze": 1, "class_weight": "balanced",
-    "patience": 77, "split_pieces": 0.77,
+    "patience": 77, "split_pieces": 0.77, "recipe": "bert", "optimizer": "adamw",
+    "schedule": "cosine", "beta2": 0.77, "masked_share": 0.77, "last_masked_share": 0.77,
+    "initialization": "random",
 }  # fmt: skip
 COMMANDS = {
-    "pretrain": (Settings, pretraining, ["--steps", 3, "--batch-size", 4]),
+    "pretrain": (PreTraining, pretraining, ["--steps", 3, "--batch-size", 4]),
     "finetune": (FineTuning, tuning, ["--dev", "dev.jsonl", "--epochs", 2]),
 }
-CASES = [("pretrain", field.name) for field in dataclasses.fields(Settings)]
+CASES = [("pretrain", field.name) for field in dataclasses.fields(PreTraining)]
 CASES += [("finetune", field.name) for field in dataclasses.fields(FineTuning)]
 
 

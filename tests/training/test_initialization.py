@@ -10,6 +10,7 @@ from minibert import (
     WordPieceTokenizer,
 )
 from minibert.data.masking import mask_sequences
+from minibert.functional import sinusoidal_positions
 from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.objectives.baselines import count_tokens, unigram_baseline
 from minibert.objectives.evaluation import masked_lm_metrics
@@ -19,7 +20,6 @@ from minibert.training.initialization import (
     count_embeddings,
     initialize_from_text,
     initialize_from_texts,
-    sinusoids,
     text_embeddings,
 )
 
@@ -124,20 +124,11 @@ def test_a_long_text_is_sampled_evenly(monkeypatch):
     assert len(initialization._sample(ids[:99])) == 99
 
 
-def test_sinusoids_have_wavelengths_from_two_pi_to_the_length():
-    table, frequencies = sinusoids(12, 16)
-    assert frequencies[0] == 1
-    assert frequencies[-1] == pytest.approx(12 ** (-14 / 16))
-    np.testing.assert_allclose(
-        table[5, 6:8], [np.sin(5 * frequencies[3]), np.cos(5 * frequencies[3])]
-    )
-
-
 @pytest.mark.parametrize("heads", [1, 2, 4])
 def test_each_head_attends_most_to_its_neighbour(heads):
     sizes = {"hidden_size": 64, "num_attention_heads": heads, "initializer_range": 1e-3}
     model = BertForMaskedLM(config(**sizes), seed=0)
-    table, _ = sinusoids(12, 64)
+    table = sinusoidal_positions(12, 64, base=12)
     attend_to_neighbours(model)
     for layer in range(2):
         query, key = (
@@ -162,6 +153,25 @@ def test_the_first_loss_is_about_that_of_counting(tokenizer):
     random = masked_lm_metrics(model, held_out, labels, 0).loss
     initialize_from_text(model, ids, tokenizer)
     assert masked_lm_metrics(model, held_out, labels, 0).loss < counting + 0.5 * (random - counting)
+
+
+def test_the_other_parts_begin_as_stated(tokenizer):
+    ids = text()
+    model, before = (BertForMaskedLM(config(), seed=0) for _ in range(2))
+    initialize_from_text(model, ids, tokenizer)
+    changed = {name for name in model.params if (model.params[name] != before.params[name]).any()}
+    fixed = {name for name in model.params if "value" in name or "intermediate" in name}
+    assert fixed
+    assert not changed & fixed
+    transform = "cls.predictions.transform.dense.weight"
+    np.testing.assert_allclose(
+        model.params[transform] - before.params[transform], np.eye(16), atol=1e-6
+    )
+    counts = np.bincount(ids, minlength=V) + 1
+    bias = model.params["cls.predictions.bias"]
+    np.testing.assert_allclose(np.exp(bias - bias[7]), counts / counts[7], rtol=1e-5)
+    expected = 0.1 * np.sqrt(2) * sinusoidal_positions(12, 16, base=12)
+    np.testing.assert_allclose(model.params[POSITION], expected, atol=1e-7)
 
 
 @pytest.mark.parametrize(
