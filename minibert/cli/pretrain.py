@@ -250,8 +250,11 @@ def _recipe(stated: str | None, known: Any) -> PretrainingRecipe:
     """Return the recipe of a name, that of a resumed run where no option states one.
 
     Raises:
-        ValueError: the run's recipe is damaged, or from another version of minibert.
+        ValueError: the run has another recipe than the stated one, or its own is damaged or from
+            another version of minibert.
     """
+    if stated and known and stated != known:  # here, before the settings that differ because of it
+        raise ValueError(f"recipe: the run has {sanitize(known)}, got {stated}")
     name = stated or known or DEFAULT_RECIPE
     if not isinstance(name, str) or name not in RECIPES:
         raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {sanitize(name)}")

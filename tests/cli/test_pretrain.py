@@ -75,6 +75,11 @@ def test_pretrain_resumed_after_ctrl_c_gives_the_weights_of_an_unbroken_run(
         "learning_rate: the run",
         "has 0.004, got 0.5",
     )
+    assert_refused(
+        capsys,
+        pretrain_arguments(workspace, "broken", "--resume", "--recipe", "1"),
+        "recipe: the run has 2, got 1",
+    )
     (workspace / "other.txt").write_text("a dog\n\n" * 40 + (workspace / "corpus.txt").read_text())
     other = [
         workspace / "other.txt" if a == workspace / "corpus.txt" else a

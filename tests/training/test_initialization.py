@@ -131,13 +131,16 @@ def test_each_head_attends_most_to_its_neighbour(heads):
     table = sinusoidal_positions(12, 64, base=12)
     attend_to_neighbours(model)
     for layer in range(2):
-        query, key = (
-            table @ model.params[f"bert.encoder.layer.{layer}.attention.self.{role}.weight"].T
+        query_weight, key_weight = (
+            model.params[f"bert.encoder.layer.{layer}.attention.self.{role}.weight"]
             for role in ("query", "key")
         )
+        query, key = table @ query_weight.T, table @ key_weight.T
         for k in range(heads):
             part, shift = slice(k * 64 // heads, (k + 1) * 64 // heads), (-1, 1, -2, 2)[k]
             inside = np.arange(max(-shift, 0), 12 - max(shift, 0))
+            copied = np.abs(key_weight[part]).argmax(axis=1)  # the columns that the head reads
+            assert set(copied // 2 % heads) == {k}  # its share of the frequencies, low and high
             scores = query[inside, part] @ key[:, part].T
             np.testing.assert_array_equal(scores.argmax(axis=1), inside + shift)
 
