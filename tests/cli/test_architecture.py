@@ -78,12 +78,12 @@ def test_options_without_a_meaning_are_refused(workspace, option, capsys):
 
 def test_options_of_a_run_are_applied(workspace):
     more = ("--size", "tiny", "--dropout", 0.25, "--dtype", "float16", "--gradient-checkpointing")
-    assert run(pretrain_arguments(workspace, "half", *MODERN, *more)) == 0
-    stated = json.loads((workspace / "half" / "config.json").read_text())
+    assert run(pretrain_arguments(workspace, "half-modern", *MODERN, *more)) == 0
+    stated = json.loads((workspace / "half-modern" / "config.json").read_text())
     assert stated["dtype"] == "float16"
     rates = {name: stated[f"{name}_dropout"] for name in ("mlp", "attention", "embedding")}
     assert set(rates.values()) == {0.25}
-    vector = ModernBertForMaskedLM.from_pretrained(workspace / "half").params.vector
+    vector = ModernBertForMaskedLM.from_pretrained(workspace / "half-modern").params.vector
     np.testing.assert_array_equal(vector, vector.astype(np.float16).astype(np.float32))
 
 
