@@ -155,9 +155,10 @@ def test_schedules_equal_those_of_transformers_with_an_offset_of_one(torch, name
         "cosine": (cosine_schedule, transformers.get_cosine_schedule_with_warmup),
         "trapezoid": (trapezoid_schedule, transformers.get_wsd_schedule),
     }[name]
-    options = {"num_training_steps": TOTAL}
+    options, ours_options = {"num_training_steps": TOTAL}, {}
     if name == "trapezoid":
         falling = min(8, TOTAL - warmup)
+        ours_options = {"cooldown": 8 / TOTAL}
         options = {
             "num_decay_steps": falling,
             "num_stable_steps": TOTAL - warmup - falling,
@@ -168,7 +169,7 @@ def test_schedules_equal_those_of_transformers_with_an_offset_of_one(torch, name
     )
     assert warmup == 0 or rates[0] == 0
     np.testing.assert_allclose(
-        [ours(step, TOTAL, warmup, PEAK) for step in range(TOTAL)],
+        [ours(step, TOTAL, warmup, PEAK, **ours_options) for step in range(TOTAL)],
         with_offset(rates, warmup),
         rtol=1e-12,
         atol=1e-15 * PEAK,
