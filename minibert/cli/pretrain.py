@@ -40,6 +40,7 @@ from minibert.objectives.text_warnings import warn_of_text
 from minibert.optim import SCHEDULES, Optimizer
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization.wordpiece import SPECIAL
 from minibert.training import Interrupted, pretrain
 from minibert.training.card import Card, describe_files, write_card
 from minibert.training.checkpoint import (
@@ -231,12 +232,15 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     }
     if found:
         options = with_run(options, found)
+    if not (options.tokenizer or found):
+        # Bad options are refused before a vocabulary is learned.
+        planned_run(options, WordPieceTokenizer(list(SPECIAL.values())), recipe)
     tokenizer = tokenizer_of_run(options, recipe, found, budget, ranks)
     config, settings = planned_run(options, tokenizer, recipe)
     settings = with_own(settings, found, [name for name, wanted in own.items() if wanted])
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
     corpus = _with_held_out(corpus, options, config.max_position_embeddings)
-    _require_text(corpus, options.files[0])
+    _require_text(corpus, options.files[0], config.max_position_embeddings)
     planned, seconds = options, 0.0
     if budget and not found:
         planned, seconds = choose_sizes(options, tokenizer, recipe, corpus, budget, ranks)
@@ -421,13 +425,19 @@ def _is_large(files: list[Path]) -> bool:
     return sum(path.stat().st_size for path in files if path.exists()) > MIN_PARALLEL_BYTES
 
 
-def _require_text(corpus: TokenizedCorpus, name: str) -> None:
-    """Raise ValueError if one of the parts is empty; the message names a file."""
+def _require_text(corpus: TokenizedCorpus, name: str, length: int) -> None:
+    """Raise ValueError if one of the parts is empty; the message names a file and what is enough.
+
+    Args:
+        corpus (TokenizedCorpus): ids of both parts.
+        name (str): the file.
+        length (int): T, tokens per sequence.
+    """
     for part_name, part in (("to train on", corpus.train), ("held out", corpus.held_out)):
         if len(part.stream) < 2:  # a token and the end of its document
             raise ValueError(
-                f"{name}: no text {part_name}; expected a longer text, or at least a few dozen "
-                "documents, with a blank line between them or one per line"
+                f"{name}: no text {part_name}; expected a text of at least {2 * length} tokens, or "
+                "a few dozen documents, with a blank line between them or one per line"
             )
 
 

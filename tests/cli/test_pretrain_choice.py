@@ -18,6 +18,13 @@ from tests.cli.helpers import assert_refused, pretrain_arguments, run
 from tests.training.test_card import entries
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
     """Return a file of 150,000 characters in documents of about 60 words (Path)."""
@@ -66,7 +73,6 @@ def whole(text, tmp_path_factory):
     """Return the folder of an uninterrupted run in which all was chosen, and what it printed."""
     folder, printed = tmp_path_factory.mktemp("chosen") / "model", io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
         patch.setattr("minibert.cli.pretrain_plan.step_seconds", lambda *_: 2000.0)
         patch.setattr("sys.stdout", printed)
         assert run(choosing(text, folder)) == 0
@@ -220,8 +226,10 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_left(
         (text, ["--minutes", 0], "minutes: expected more than 0, got 0"),
         (text, ["--minutes", "nan"], "minutes: expected more than 0, got nan"),
         (text, ["--minutes", "inf"], "minutes: expected more than 0, got inf"),
-        (text, ["--batch-size", 0], "batch_size: expected at least 1, got 0"),
-        (text, ["--length", 2], "length: expected at least 3"),
+        # Before a vocabulary is learned.
+        (short, ["--batch-size", 0], "batch_size: expected at least 1, got 0"),
+        (short, ["--length", 2], "length: expected at least 3"),
+        (short, ["--learning-rate", 0], "learning_rate: expected more than 0, got 0"),
     ):
         assert_refused(capsys, choosing(files, out, *more), message)
     assert slow_machine == []
