@@ -56,7 +56,6 @@ from minibert.training.mpi import ending_together, launched_ranks
 from minibert.training.pretraining import (
     objective_for,
     optimizer_for,
-    steps_in,
 )
 from minibert.training.ranks import Ranks
 from minibert.training.recipes import (
@@ -137,6 +136,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also train next sentence prediction: whether a text follows another "
         "(BertForPreTraining)",
     )
+    _add_duration_arguments(parser)
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "float16"],
+        help="format of the weights in --out; float16 halves the file (default: float32)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+
+
+def _add_duration_arguments(parser: argparse.ArgumentParser) -> None:
     duration = parser.add_mutually_exclusive_group()
     duration.add_argument("--steps", type=int, help=f"number of updates (default: {STEPS})")
     duration.add_argument(
@@ -146,13 +156,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "converted once, at the start, to the number of updates that this machine computes; it "
         "chooses --size, --length and --batch-size too, where they are not stated",
     )
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument(
-        "--dtype",
-        choices=["float32", "float16"],
-        help="format of the weights in --out; float16 halves the file (default: float32)",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
 
 
 def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
@@ -224,12 +227,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     known = read_state(found)["settings"] if found else {}
     recipe = _recipe(options.recipe, known.get("recipe"))
     # What no option states is that of a resumed run. Its minutes were converted when it started.
-    own = {
-        "shards": options.shards is None,
-        "batch_size": options.batch_size is None,
-        "steps": budget is not None,
-        "chosen": True,
-    }
+    own = [name for name in ("shards", "batch_size") if getattr(options, name) is None]
+    own += ["chosen", *(["steps"] if budget else [])]
     if found:
         options = with_run(options, found)
     if not (options.tokenizer or found):
@@ -237,7 +236,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
         planned_run(options, WordPieceTokenizer(list(SPECIAL.values())), recipe)
     tokenizer = tokenizer_of_run(options, recipe, found, budget, ranks)
     config, settings = planned_run(options, tokenizer, recipe)
-    settings = with_own(settings, found, [name for name, wanted in own.items() if wanted])
+    settings = with_own(settings, found, own)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
     corpus = _with_held_out(corpus, options, config.max_position_embeddings)
     _require_text(corpus, options.files[0], config.max_position_embeddings)
@@ -254,25 +253,12 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
         log.info("%s: this run is finished; nothing is left to train", options.out)
         return
     if budget and not found:
-        left = ranks.of_first(budget.left())
-        steps = steps_in(left, seconds, settings, len(held_out) * ranks.size)
-        budget.require(steps, seconds, left, settings)
-        settings = replace(settings, steps=steps)
-        log.info(
-            "%s minutes are %s steps of %.3g s, after %.0f s of preparation",
-            f"{options.minutes:g}",
-            f"{steps:,}",
-            seconds,
-            60 * options.minutes - left,
-        )
+        settings = budget.fill(settings, seconds, len(held_out), ranks)
     if not found:
         settings = replace(settings, chosen=describe_choice(options, planned, tokenizer, settings))
     epochs = settings.steps * settings.batch_size / len(rows)
     warn_of_text(corpus.repeated, len(corpus.train.stream), tokenizer, epochs)
-    ranks.agree("settings", settings)
-    ranks.agree("configuration", config)
-    ranks.agree("weights", model.params.vector.tobytes())
-    require_shards(settings, ranks)
+    _require_agreement(ranks, settings, model)
     if settings.chosen and not found and not ranks.rank:
         # So nothing is chosen, measured or learned twice, wherever the run is stopped.
         save_checkpoint(options.out, model, tokenizer, optimizer_for(model, settings), settings)
@@ -294,6 +280,14 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     if not ranks.rank:
         data = _describe_data(options, corpus, len(held_out))
         _save(options, model, tokenizer, objective, settings, data)
+
+
+def _require_agreement(ranks: Ranks, settings: PreTraining, model: PreTrained) -> None:
+    """Raise ValueError if the ranks have different settings or weights, or one has no shard."""
+    ranks.agree("settings", settings)
+    ranks.agree("configuration", model.config)
+    ranks.agree("weights", model.params.vector.tobytes())
+    require_shards(settings, ranks)
 
 
 def _recipe(stated: str | None, known: Any) -> PretrainingRecipe:

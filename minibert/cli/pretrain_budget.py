@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from minibert.cli.train_tokenizer import train_on_files
@@ -12,8 +13,8 @@ from minibert.data.corpus import read_corpus
 from minibert.data.token_cache import STDIN, expand
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.choice import MAX_PIECES, MIN_PIECES, TOKENS_PER_MINUTE, least_frequency
-from minibert.training.pretraining import TIMED_SECONDS
-from minibert.training.ranks import Ranks
+from minibert.training.pretraining import TIMED_SECONDS, steps_in
+from minibert.training.ranks import ALONE, Ranks
 from minibert.training.recipes import PreTraining, PretrainingRecipe
 
 log = logging.getLogger("minibert")
@@ -47,19 +48,28 @@ class Budget:
         """Return the seconds that are left; less than 0: it took longer already."""
         return 60 * self.minutes - (time.perf_counter() - self.start)
 
-    def require(self, steps: int, seconds: float, left: float, settings: PreTraining) -> None:
-        """Raise ValueError if a number of steps ends before its warm-up has a step.
+    def fill(
+        self, settings: PreTraining, seconds: float, held_out: int, ranks: Ranks = ALONE
+    ) -> PreTraining:
+        """Return the settings with as many steps as fit into the time that is left now.
 
         Args:
-            steps: that fit.
-            seconds: of a step.
-            left: seconds that were left before the first of them.
             settings: of the run.
+            seconds: of a step.
+            held_out: sequences of an evaluation, which the first rank computes alone.
+            ranks: the processes; the clock is that of the first.
+
+        Raises:
+            ValueError: not even the warm-up would have a step; the message says what is enough.
         """
+        left = ranks.of_first(self.left())
+        before = 60 * self.minutes - left
+        steps = steps_in(left, seconds, settings, held_out * ranks.size)
         least = math.ceil(1 / settings.warmup) if settings.warmup else 1
         if steps >= least:
-            return
-        before = 60 * self.minutes - left
+            log.info("%g minutes are %s steps of %.3g s, after %.0f s of preparation",
+                     self.minutes, f"{steps:,}", seconds, before)  # fmt: skip
+            return replace(settings, steps=steps)
         needed = math.ceil(100 * (before + least * seconds) / 60) / 100
         raise ValueError(
             f"minutes: expected at least {needed:g} for this text on this machine, got "

@@ -94,7 +94,7 @@ def train_on_files(
     Args:
         files: the text files.
         vocab_size: V, the number of pieces.
-        every: learn from one of so many lines, evenly over all files.
+        every: n; every n-th line is read, from the first one on.
         options: of `WordPieceTokenizer.train`.
 
     Raises:

@@ -254,9 +254,11 @@ def test_the_least_minutes_that_an_error_names_are_enough(monkeypatch):
     now.seconds += 6.0
     assert budget.left() == 24
     with pytest.raises(ValueError, match=r"at least 0\.67 for .*, got 0\.5; .* after 6\.0 s, and"):
-        budget.require(24, 1.0, budget.left(), settings)
-    assert 0.67 * 60 - 6 >= 34
-    budget.require(34, 1.0, budget.left(), settings)
+        budget.fill(settings, 1.0, 0)
+    budget.minutes = 0.67
+    assert budget.fill(settings, 1.0, 0).steps == 34
+    now.seconds -= 6.0
+    assert budget.fill(settings, 1.0, 10**6).steps == 40  # no evaluation but the last
 
 
 def test_a_vocabulary_has_the_pieces_that_occur_often_enough(text):

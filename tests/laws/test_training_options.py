@@ -158,7 +158,7 @@ def test_each_option_changes_what_it_names(command, name, small_workspace, small
     words_of, table = COMMANDS[command]
     if table[name] is None:
         return
-    monkeypatch.setattr("minibert.cli.pretrain.steps_in", lambda *_: 333)
+    monkeypatch.setattr("minibert.cli.pretrain_budget.steps_in", lambda *_: 333)
     monkeypatch.setattr("minibert.cli.pretrain_plan.step_seconds", lambda *_: 1000.0)
     monkeypatch.setattr("minibert.cli.pretrain.save_checkpoint", lambda *_: None)
     if command not in before:

@@ -38,7 +38,7 @@ def parameters(size):
 
 
 def machine(flops):
-    """Return the function that tells the seconds of a step on a machine of so many FLOPs/s."""
+    """Return the function of the seconds of a step on a machine with this number of FLOPs/s."""
 
     def seconds(size, length, batch_size):
         return step_flops(TrainingStep(config(size, length), batch_size, length, 1)) / flops
