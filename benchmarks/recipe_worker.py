@@ -33,7 +33,7 @@ from minibert.training import evaluate, pretrain
 from minibert.training.defaults import fresh_config
 from minibert.training.finetuning import FineTuningRun, ModelSource
 from minibert.training.initialization import initialize_from_text
-from minibert.training.pretraining import steps_in
+from minibert.training.pretraining import step_seconds
 from minibert.training.recipes import PreTraining, PretrainingRecipe
 
 EVALUATED_LENGTH, EVALUATED_ROWS = 32, 4096
@@ -204,8 +204,7 @@ def time_step(candidate: Candidate, size: str, text: Text, threads: int | None) 
     yield
     model, objective, settings = start(candidate, size, text, threads, steps=10**6)
     if candidate.side == "minibert":
-        minutes = 60.0  # many, because the number of steps is rounded
-        yield 60 * minutes / steps_in(minutes, model, objective, settings, threads)
+        yield step_seconds(model, objective, settings, threads)
     peer = Torch(model, settings, threads)
     for step in range(3):  # a warm-up
         peer.train(objective, step, 0.0)

@@ -9,13 +9,19 @@ from typing import Any, get_args
 
 import numpy as np
 
-from minibert.cli.arguments import (
-    add_model_arguments,
-    add_training_arguments,
-    stated_settings,
-)
+from minibert.cli.arguments import add_model_arguments, add_training_arguments
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
+from minibert.cli.pretrain_budget import STEPS, Budget, tokenizer_of_run
+from minibert.cli.pretrain_plan import (
+    ARCHITECTURES,
+    choose_sizes,
+    describe_choice,
+    model_class,
+    new_model_of,
+    planned_run,
+    with_run,
+)
 from minibert.cli.resume import resumed_model, with_own
 from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd, PackedSequences
 from minibert.data.token_cache import (
@@ -29,12 +35,12 @@ from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.models.config import BertConfig
-from minibert.models.table import family_class
 from minibert.objectives import MaskedLM
 from minibert.objectives.text_warnings import warn_of_text
 from minibert.optim import SCHEDULES, Optimizer
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization.wordpiece import SPECIAL
 from minibert.training import Interrupted, pretrain
 from minibert.training.card import Card, describe_files, write_card
 from minibert.training.checkpoint import (
@@ -42,11 +48,15 @@ from minibert.training.checkpoint import (
     read_state,
     restore_optimizer,
     resume_point,
+    save_checkpoint,
 )
-from minibert.training.defaults import fresh_config
 from minibert.training.initialization import initialize_from_text
+from minibert.training.loop import require_shards
 from minibert.training.mpi import ending_together, launched_ranks
-from minibert.training.pretraining import objective_for, optimizer_for, steps_in
+from minibert.training.pretraining import (
+    objective_for,
+    optimizer_for,
+)
 from minibert.training.ranks import Ranks
 from minibert.training.recipes import (
     DEFAULT_RECIPE,
@@ -59,8 +69,6 @@ from minibert.training.recipes import (
 
 log = logging.getLogger("minibert")
 
-ARCHITECTURES = {"bert": "bert", "modern": "modernbert"}  # the model_type of each
-STEPS = 2400  # default number of updates
 HELD_OUT_FRACTION = 0.05  # of the documents, if no held-out files are given
 MAX_HELD_OUT_ROWS = 4096  # sequences of the held-out text that are evaluated
 MIN_PARALLEL_BYTES = 8e6  # starting processes takes a second; smaller files are tokenized in one
@@ -69,17 +77,30 @@ DESCRIPTION = """
 Files contain one paragraph per line and a blank line between documents, or one text per line. They
 may be compressed with gzip (.gz), named by a pattern ("texts/*.txt"), read from standard input (-),
 and larger than memory. The held-out loss is printed next to that of a unigram baseline, which
-predicts each token by its frequency. Ctrl-C stops the run after the current step and saves a
-checkpoint; the same command with --resume continues the run. mpiexec -n 4 minibert pretrain ...
-divides each step among four processes (extra: mpi).
+predicts each token by its frequency. With --minutes, size, length and batch are chosen for the text
+and this machine where no option states them, and without --tokenizer a vocabulary is learned from
+the text; a few lines say what was chosen, and why. Ctrl-C stops the run after the current step and
+saves a checkpoint; the same command with --resume continues the run. mpiexec -n 4 minibert pretrain
+... divides each step among four processes (extra: mpi).
 """
-EXAMPLE = "minibert pretrain corpus/train.txt --tokenizer tokenizer --size tiny --out model"
+EXAMPLE = "minibert pretrain corpus/train.txt --minutes 10 --out model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert pretrain`."""
     parser.add_argument("files", nargs="+", help="UTF-8 text files to train on")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="folder of a tokenizer (default: one that is learned from the text and saved with the "
+        "model; with --resume that of the run)",
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        help="number of tokens in the vocabulary that is learned without --tokenizer (default: as "
+        "many as occur often enough in the text and in what the run reads)",
+    )
     parser.add_argument(
         "--held-out",
         nargs="+",
@@ -115,14 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also train next sentence prediction: whether a text follows another "
         "(BertForPreTraining)",
     )
-    duration = parser.add_mutually_exclusive_group()
-    duration.add_argument("--steps", type=int, help=f"number of updates (default: {STEPS})")
-    duration.add_argument(
-        "--minutes",
-        type=float,
-        help="training time instead of --steps; converted once, at the start, to the number of "
-        "updates that this machine computes in that time",
-    )
+    _add_duration_arguments(parser)
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
         "--dtype",
@@ -130,6 +144,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="format of the weights in --out; float16 halves the file (default: float32)",
     )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+
+
+def _add_duration_arguments(parser: argparse.ArgumentParser) -> None:
+    duration = parser.add_mutually_exclusive_group()
+    duration.add_argument("--steps", type=int, help=f"number of updates (default: {STEPS})")
+    duration.add_argument(
+        "--minutes",
+        type=float,
+        help="time of the whole command, but for the last evaluation, instead of --steps; "
+        "converted once, at the start, to the number of updates that this machine computes; it "
+        "chooses --size, --length and --batch-size too, where they are not stated",
+    )
 
 
 def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
@@ -171,6 +197,7 @@ def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
+    budget = None if options.minutes is None else Budget(options.minutes)
     _require_applicable(options)
     ranks = launched_ranks()
     with ending_together(ranks):
@@ -178,37 +205,46 @@ def run(options: argparse.Namespace) -> None:
             raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
         # Only rank 0 writes files.
         with nullcontext() if ranks.rank else run_lock(options.out, resume=options.resume):
-            _pretrain(options, ranks)
+            _pretrain(options, ranks, budget)
 
 
 def _require_applicable(options: argparse.Namespace) -> None:
-    """Raise ValueError if an option has no meaning for the architecture."""
+    """Raise ValueError if another option determines what an option states."""
     for name in ("activation", "positions", "next_sentence"):
         if options.architecture != "bert" and getattr(options, name):
             raise ValueError(
                 f"--{name.replace('_', '-')}: leave it out; "
                 f"--architecture {options.architecture} determines it"
             )
+    if options.tokenizer and options.vocab_size is not None:
+        raise ValueError(f"--vocab-size: leave it out; {options.tokenizer} determines it")
 
 
-def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
+def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) -> None:
     found = resume_point(options.out) if options.resume else None
     if ranks.rank:
         logging.disable()  # only rank 0 prints
-    tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
     known = read_state(found)["settings"] if found else {}
     recipe = _recipe(options.recipe, known.get("recipe"))
-    config = _new_config(options, tokenizer, recipe)
-    stated = {"steps": STEPS, **stated_settings(options, PreTraining)}
-    if "masked_share" in stated:
-        stated.setdefault("last_masked_share", stated["masked_share"])
-    settings = recipe.settings(config, **stated)
-    # Defaults may differ between versions, and minutes were converted when the run started.
-    own = {"shards": options.shards is None, "steps": options.minutes is not None}
-    settings = with_own(settings, found, [name for name, wanted in own.items() if wanted])
+    # What no option states is that of a resumed run. Its minutes were converted when it started.
+    own = [name for name in ("shards", "batch_size") if getattr(options, name) is None]
+    own += ["chosen", *(["steps"] if budget else [])]
+    if found:
+        options = with_run(options, found)
+    if not (options.tokenizer or found):
+        # Bad options are refused before a vocabulary is learned.
+        planned_run(options, WordPieceTokenizer(list(SPECIAL.values())), recipe)
+    tokenizer = tokenizer_of_run(options, recipe, found, budget, ranks)
+    config, settings = planned_run(options, tokenizer, recipe)
+    settings = with_own(settings, found, own)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
     corpus = _with_held_out(corpus, options, config.max_position_embeddings)
-    rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
+    _require_text(corpus, options.files[0], config.max_position_embeddings)
+    planned, seconds = options, 0.0
+    if budget and not found:
+        planned, seconds = choose_sizes(options, tokenizer, recipe, corpus, budget, ranks)
+        config, settings = planned_run(planned, tokenizer, recipe)
+    rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings)
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     model, optimizer = _start(options, config, settings, found)
     if not found and settings.initialization == "text":
@@ -216,16 +252,16 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     if found == options.out:
         log.info("%s: this run is finished; nothing is left to train", options.out)
         return
-    if options.minutes is not None and not found:
-        objective = objective_for(model)(model, tokenizer, rows, None, settings)
-        steps = steps_in(options.minutes, model, objective, settings, options.threads)
-        settings = replace(settings, steps=ranks.of_first(steps))
-        log.info("%s minutes are %s steps", f"{options.minutes:g}", f"{settings.steps:,}")
+    if budget and not found:
+        settings = budget.fill(settings, seconds, len(held_out), ranks)
+    if not found:
+        settings = replace(settings, chosen=describe_choice(options, planned, tokenizer, settings))
     epochs = settings.steps * settings.batch_size / len(rows)
     warn_of_text(corpus.repeated, len(corpus.train.stream), tokenizer, epochs)
-    ranks.agree("settings", settings)
-    ranks.agree("configuration", config)
-    ranks.agree("weights", model.params.vector.tobytes())
+    _require_agreement(ranks, settings, model)
+    if settings.chosen and not found and not ranks.rank:
+        # So nothing is chosen, measured or learned twice, wherever the run is stopped.
+        save_checkpoint(options.out, model, tokenizer, optimizer_for(model, settings), settings)
     objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
     try:
         pretrain(
@@ -244,6 +280,14 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     if not ranks.rank:
         data = _describe_data(options, corpus, len(held_out))
         _save(options, model, tokenizer, objective, settings, data)
+
+
+def _require_agreement(ranks: Ranks, settings: PreTraining, model: PreTrained) -> None:
+    """Raise ValueError if the ranks have different settings or weights, or one has no shard."""
+    ranks.agree("settings", settings)
+    ranks.agree("configuration", model.config)
+    ranks.agree("weights", model.params.vector.tobytes())
+    require_shards(settings, ranks)
 
 
 def _recipe(stated: str | None, known: Any) -> PretrainingRecipe:
@@ -323,23 +367,6 @@ def _describe_data(
     }
 
 
-def _new_config(
-    options: argparse.Namespace, tokenizer: WordPieceTokenizer, recipe: PretrainingRecipe
-) -> BertConfig:
-    """Return the configuration of the model (BertConfig) that the options describe."""
-    dropout = recipe.dropout if options.dropout is None else options.dropout
-    return fresh_config(
-        options.size or "tiny",
-        tokenizer,
-        recipe.length if options.length is None else options.length,
-        family_class(ARCHITECTURES[options.architecture], "Config"),
-        hidden_act=options.activation or "gelu",
-        position_embedding_type=options.positions or "absolute",
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-    )
-
-
 def _tokenize(
     options: argparse.Namespace, tokenizer: WordPieceTokenizer, ranks: Ranks, known: str | None
 ) -> TokenizedCorpus:
@@ -392,8 +419,24 @@ def _is_large(files: list[Path]) -> bool:
     return sum(path.stat().st_size for path in files if path.exists()) > MIN_PARALLEL_BYTES
 
 
+def _require_text(corpus: TokenizedCorpus, name: str, length: int) -> None:
+    """Raise ValueError if one of the parts is empty; the message names a file and what is enough.
+
+    Args:
+        corpus (TokenizedCorpus): ids of both parts.
+        name (str): the file.
+        length (int): T, tokens per sequence.
+    """
+    for part_name, part in (("to train on", corpus.train), ("held out", corpus.held_out)):
+        if len(part.stream) < 2:  # a token and the end of its document
+            raise ValueError(
+                f"{name}: no text {part_name}; expected a text of at least {2 * length} tokens, or "
+                "a few dozen documents, with a blank line between them or one per line"
+            )
+
+
 def _pack(
-    corpus: TokenizedCorpus, tokenizer: WordPieceTokenizer, length: int, name: str
+    corpus: TokenizedCorpus, tokenizer: WordPieceTokenizer, length: int
 ) -> tuple[PackedSequences, np.ndarray]:
     """Return the training sequences (PackedSequences) and a sample of the held-out ones (S, T).
 
@@ -401,21 +444,11 @@ def _pack(
         corpus (TokenizedCorpus): ids of both parts.
         tokenizer (WordPieceTokenizer): tokenizer of the ids.
         length (int): T, tokens per sequence.
-        name (str): file named by an error.
-
-    Raises:
-        ValueError: one of the parts is empty.
     """
     rows, held_out_rows = (
         PackedSequences(part.stream, tokenizer, length, part.counts)
         for part in (corpus.train, corpus.held_out)
     )
-    for part_name, packed in (("to train on", rows), ("held out", held_out_rows)):
-        if not len(packed):
-            raise ValueError(
-                f"{name}: no text {part_name}; expected a longer text, or at least a few dozen "
-                "documents, with a blank line between them or one per line"
-            )
     log.info(
         "%s tokens to train on, %s held out",
         f"{len(corpus.train.stream):,}",
@@ -430,17 +463,15 @@ def _start(
     options: argparse.Namespace, config: BertConfig, settings: PreTraining, found: Path | None
 ) -> tuple[Any, Optimizer | None]:
     """Return a new model, or the model of an earlier run with the optimizer of a checkpoint."""
-    use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
-    kind = family_class(config.model_type, use)
     optimizer = None
     if found:
+        kind = model_class(options, config)
         model = resumed_model(options.out, found, kind, config, settings)
+        if options.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
         if found != options.out:
             optimizer = optimizer_for(model, settings)
             restore_optimizer(found, optimizer)
             log.info("going on after step %d", optimizer.step)
-    else:
-        model = kind(config, seed=settings.seed)
-    if options.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    return model, optimizer
+        return model, optimizer
+    return new_model_of(options, config, settings), None

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from minibert.io.text import sanitize
 from minibert.models import PreTrained, read_config
+from minibert.models import config as presets
 from minibert.models.checkpoints import read_architectures
 from minibert.models.config import BertConfig
 from minibert.training import Settings
@@ -67,6 +68,14 @@ def with_own(settings: Kind, found: Path | None, names: Sequence[str]) -> Kind:
     return replace(
         settings, **{n: saved[n] for n in names if type(saved.get(n)) is type(getattr(settings, n))}
     )
+
+
+def preset_of(config: BertConfig) -> str | None:
+    """Return the name of the preset with a model's layers and width, or None."""
+    for name, sizes in presets.PRESETS.items():
+        if all(getattr(config, key) == sizes[key] for key in ("num_hidden_layers", "hidden_size")):
+            return name
+    return None
 
 
 def _require_steps(run: Path, found: Path, done: int, had: int, got: int) -> None:

@@ -1,8 +1,10 @@
 """`minibert train-tokenizer`: learn a WordPiece vocabulary from text files."""
 
 import argparse
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from minibert.cli.output import is_interactive
 from minibert.data.corpus import read_corpus
@@ -69,24 +71,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Learn a vocabulary and save the tokenizer."""
     ensure_writable(options.out)
-    # Documents do not matter here, and single lines need less memory.
-    paragraphs = (text for (text,) in read_corpus(options.files, document_end="lines"))
-    try:
-        tokenizer = WordPieceTokenizer.train(
-            paragraphs,
-            options.vocab_size,
-            score=options.score,
-            min_frequency=options.min_frequency,
-            limit_alphabet="auto" if options.limit_alphabet is None else options.limit_alphabet,
-            initial_alphabet=options.initial_alphabet,
-            special_tokens=options.special_tokens,
-            do_lower_case=not options.cased,
-            progress=is_interactive(),
-        )
-    except ValueError as error:
-        if any(str(error).startswith(str(path)) for path in options.files):
-            raise
-        raise ValueError(f"{', '.join(map(str, options.files))}: {error}") from None
+    tokenizer = train_on_files(
+        options.files,
+        options.vocab_size,
+        score=options.score,
+        min_frequency=options.min_frequency,
+        limit_alphabet="auto" if options.limit_alphabet is None else options.limit_alphabet,
+        initial_alphabet=options.initial_alphabet,
+        special_tokens=options.special_tokens,
+        do_lower_case=not options.cased,
+    )
     with atomic_dir(options.out) as temporary:
         tokenizer.save_pretrained(temporary)
     print(f"{options.out}: {tokenizer.vocab_size:,} pieces")
+
+
+def train_on_files(
+    files: Sequence[Path], vocab_size: int, every: int = 1, **options: Any
+) -> WordPieceTokenizer:
+    """Return a tokenizer with a vocabulary learned from the lines of text files.
+
+    Args:
+        files: the text files.
+        vocab_size: V, the number of pieces.
+        every: n; every n-th line is read, from the first one on.
+        options: of `WordPieceTokenizer.train`.
+
+    Raises:
+        OSError, ValueError: as `read_corpus` and `WordPieceTokenizer.train`; the message names the
+            files.
+    """
+    # Documents do not matter here, and single lines need less memory.
+    lines = (text for (text,) in read_corpus(files, document_end="lines"))
+    try:
+        return WordPieceTokenizer.train(
+            islice(lines, 0, None, every), vocab_size, progress=is_interactive(), **options
+        )
+    except ValueError as error:
+        if any(str(error).startswith(str(path)) for path in files):
+            raise
+        raise ValueError(f"{', '.join(map(str, files))}: {error}") from None

@@ -204,7 +204,7 @@ class Card:
             "dropout of attention weights": config.attention_probs_dropout_prob,
         }
         recipe = {**self.recipe, **stated, **dropout}
-        return {name: value for name, value in recipe.items() if value is not None}
+        return {name: value for name, value in recipe.items() if value not in (None, "")}
 
 
 def write_card(folder: str | os.PathLike[str], text: str) -> None:

@@ -38,6 +38,7 @@ SETTINGS_BEFORE_3: dict[str, Any] = {
     "masked_share": 0.15,
     "last_masked_share": 0.15,
     "initialization": "random",
+    "chosen": "",
     "split_pieces": 0.0,
 }
 

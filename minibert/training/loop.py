@@ -22,6 +22,7 @@ from minibert.tokenization import WordPieceTokenizer
 from minibert.training.checkpoint import checkpoints, remove_checkpoint, save_checkpoint
 from minibert.training.engine import Engine, StepResult
 from minibert.training.history import History
+from minibert.training.ranks import Ranks
 
 log = logging.getLogger("minibert")
 
@@ -132,9 +133,7 @@ def train(
         TypeError, ValueError: there are fewer shards than ranks, or the trial of the objective
             failed.
     """
-    if settings.shards < engine.ranks.size:
-        raise ValueError(f"shards: expected one at least for each of {engine.ranks.size} ranks, "
-                         f"got {settings.shards}")  # fmt: skip
+    require_shards(settings, engine.ranks)
     engine.objective = objective
     first, last = engine.optimizer.step, settings.steps
     if first < last and not type(objective).__module__.startswith("minibert."):
@@ -162,6 +161,14 @@ def train(
                 loop.save()
             if loop.evaluation_due(step + 1):
                 loop.evaluate(step + 1)
+
+
+def require_shards(settings: Settings, ranks: Ranks) -> None:
+    """Raise ValueError if there are fewer shards than ranks."""
+    if settings.shards < ranks.size:
+        raise ValueError(
+            f"shards: expected one at least for each of {ranks.size} ranks, got {settings.shards}"
+        )
 
 
 class _Loop:

@@ -1,6 +1,5 @@
 """Pre-training: a model, an objective, an optimizer and settings make a run."""
 
-import math
 import statistics
 import time
 from pathlib import Path
@@ -148,40 +147,63 @@ def train_masked_lm(
     return objective.result()
 
 
-def steps_in(
-    minutes: float,
+def step_seconds(
     model: PreTrained,
     objective: Objective,
     settings: Settings,
     threads: int | None = None,
-) -> int:
-    """Return the number of steps that fit into some minutes, from timing a few steps.
+    ranks: Ranks = ALONE,
+    limit: float = TIMED_SECONDS,
+) -> float:
+    """Return the seconds of a training step on this machine, the median of a few.
 
     Args:
-        minutes: the time.
         model: the model to train; it stays the same.
         objective: the shards and the loss.
-        settings: the settings of the run, except for the number of steps.
+        settings: the settings of the run; their number of steps is not used.
         threads: number of shards computed at a time; None: one per core.
-
-    Raises:
-        ValueError: `minutes` is not a positive number.
+        ranks: the processes that share the work; all get the result of the first.
+        limit: seconds after which no step is added to the least number of them.
     """
-    if not 0 < minutes < math.inf:
-        raise ValueError(f"minutes: expected more than 0, got {minutes}")
     before = model.params.vector.copy()
     optimizer = optimizer_for(model, settings)
-    engine = Engine(model, optimizer, seed=settings.seed, threads=threads, objective=objective)
+    engine = Engine(
+        model, optimizer, seed=settings.seed, threads=threads, ranks=ranks, objective=objective
+    )
     times: list[float] = []
     with engine.running():
-        while len(times) < WARM_UP_STEPS + TIMED_STEPS or (
-            sum(times) < TIMED_SECONDS and len(times) < MAX_TIMED_STEPS
+        while ranks.of_first(
+            len(times) < WARM_UP_STEPS + TIMED_STEPS
+            or (sum(times) < limit and len(times) < MAX_TIMED_STEPS)
         ):
             start = time.perf_counter()
             engine.step(objective.shards(len(times)), 0.0)
             times.append(time.perf_counter() - start)
     model.params.vector[:] = before
-    return max(round(60 * minutes / statistics.median(times[WARM_UP_STEPS:])), 1)
+    return float(ranks.of_first(statistics.median(times[WARM_UP_STEPS:])))
+
+
+def steps_in(seconds: float, step: float, settings: Settings, held_out: int = 0) -> int:
+    """Return the number of steps that fit into some seconds, with their regular evaluations.
+
+    A forward pass takes about a third of a step, so an evaluation of S sequences takes about
+    S / (3 B) steps. The last evaluation is not counted.
+
+    >>> steps_in(60, 0.1, Settings(steps=1, batch_size=8))
+    600
+    >>> steps_in(60, 0.1, Settings(steps=1, batch_size=8, evaluate_every=100), held_out=480)
+    500
+
+    Args:
+        seconds: for the run; nothing fits into a negative time.
+        step: seconds of a step.
+        settings: the settings of the run; their number of steps is not used.
+        held_out: S, sequences of an evaluation.
+    """
+    steps = max(seconds / step, 0.0)
+    evaluation = held_out / (3 * settings.batch_size)  # in steps
+    every = settings.evaluate_every
+    return int(max(min(steps, every), steps / (1 + evaluation / every)))
 
 
 def guess(

@@ -26,7 +26,7 @@ RATE_TIMES_WIDTH_1 = 0.256
 
 @dataclass(frozen=True)
 class PreTraining(Settings):
-    """The settings of a pre-training run: those of `Settings`, and seven more.
+    """The settings of a pre-training run: those of `Settings`, and eight more.
 
     Args:
         recipe: the name of the recipe that the other values are from, for the record.
@@ -36,6 +36,7 @@ class PreTraining(Settings):
         masked_share: share of the ordinary tokens that are masked in the first step.
         last_masked_share: the same in the last step; it changes linearly between them.
         initialization: "random", or "text": see `initialize_from_text`.
+        chosen: what `minibert pretrain` chose for text, machine and time, for the record.
 
     Raises:
         ValueError: a setting is out of range.
@@ -48,6 +49,7 @@ class PreTraining(Settings):
     masked_share: float = MASKED_SHARE
     last_masked_share: float = MASKED_SHARE
     initialization: str = "random"
+    chosen: str = ""
 
     def __post_init__(self) -> None:
         """Check the settings; the message names the one that is wrong."""

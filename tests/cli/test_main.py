@@ -107,7 +107,7 @@ def test_unknown_options_and_texts_after_layers_are_refused_with_a_reason(capsys
         (["predict", "M", "--bogus", "x"], "unrecognized arguments: --bogus"),
         (["embed", "M", "--layers", "-2", "x"], "got 'x'; a text comes before --layers, or after"),
         (["predict"], "the following arguments are required: model"),
-        (["pretrain", "x"], "the following arguments are required: --tokenizer, --out"),
+        (["pretrain", "x"], "the following arguments are required: --out"),
     ):
         with pytest.raises(SystemExit) as leave:
             main(words)

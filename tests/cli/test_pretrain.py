@@ -320,28 +320,6 @@ def test_pretrain_continues_a_run_for_more_steps(workspace, capsys):
     assert rates == [*map(before.rate, range(4)), *map(now.rate, range(4, 8))]
 
 
-@pytest.mark.slow
-def test_pretrain_converts_minutes_to_steps_once(workspace, capsys, monkeypatch):
-    from minibert.training import pretraining as module
-
-    monkeypatch.setattr(module, "TIMED_SECONDS", 0.0)
-    arguments = pretrain_arguments(workspace, "timed")
-    at = arguments.index("--steps")
-    arguments[at : at + 2] = ["--minutes", "1e-9"]
-    assert run(arguments) == 0
-    assert "1e-09 minutes are 1 steps" in capsys.readouterr().out
-    assert run([*arguments, "--resume"]) == 0
-    assert_refused(
-        capsys,
-        [*pretrain_arguments(workspace, "timed"), "--resume"],
-        "steps: the run",
-        "has 1, got 12",
-    )
-    arguments[at + 1] = "0"
-    arguments[arguments.index("--out") + 1] = workspace / "x"
-    assert_refused(capsys, arguments, "minutes: expected more than 0")
-
-
 @pytest.mark.parametrize(
     ("separator", "options", "message"),
     [

@@ -29,7 +29,7 @@ VALUES = {
     "save_every": 77, "keep": 77, "layer_decay": 0.77, "freeze": 1, "class_weight": "balanced",
     "patience": 77, "split_pieces": 0.77, "recipe": "bert", "optimizer": "adamw",
     "schedule": "cosine", "beta2": 0.77, "masked_share": 0.77, "last_masked_share": 0.77,
-    "initialization": "random",
+    "initialization": "random", "chosen": "77",
 }  # fmt: skip
 COMMANDS = {
     "pretrain": (PreTraining, pretraining, ["--steps", 3, "--batch-size", 4]),

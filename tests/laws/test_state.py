@@ -25,7 +25,7 @@ from minibert.runtime.blas import _blas, run_in_fresh_thread
 from minibert.tasks import SingleLabelTask, task_for
 from minibert.training import AdamW, Engine, Interrupted, Settings, train
 from minibert.training.early_stopping import BestCheckpoint
-from minibert.training.pretraining import steps_in
+from minibert.training.pretraining import step_seconds
 from tests.conftest import small_tokenizer
 from tests.laws.commands import CONFIG, run
 
@@ -208,10 +208,9 @@ def inspecting(folder, patch):
 
 
 def timing(folder, patch):
-    patch.setattr("minibert.training.pretraining.TIMED_SECONDS", 0.0)
     model = BertForMaskedLM(CONFIG)
     before = model.params.vector.copy()
-    steps_in(1e-9, model, ModelObjective(model, batches), Settings(steps=1), 2)
+    step_seconds(model, ModelObjective(model, batches), Settings(steps=1), 2, limit=0)
     assert (model.params.vector == before).all()
 
 
@@ -255,7 +254,7 @@ ACTIONS = {
     "TextClassifier": (fitting, None),
     "TextClassifier, broken": (failing_fit, Broken),
     "inspect_text": (inspecting, None),
-    "steps_in": (timing, None),
+    "step_seconds": (timing, None),
     "predict": command(0, "predict", "classifier", "the cat"),
     "predict, bad input": command(2, "predict", "nothing", "the cat"),
     "pretrain, SIGTERM": (interrupted_command, None),

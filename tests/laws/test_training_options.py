@@ -17,6 +17,7 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
         "settings.data": OTHER, "rows": OTHER, "held_out": OTHER, "weights": OTHER}),
     "tokenizer": ({"tokenizer": "cased"}, {"settings.tokenizer": OTHER, "vocabulary": OTHER,
         "settings.data": OTHER}),
+    "vocab_size": None,  # see tests/cli/test_pretrain_choice.py
     "documents": (["--documents", "lines"], {
         "settings.data": OTHER, "rows": OTHER, "held_out": OTHER, "weights": OTHER}),
     "held_out": (["--held-out", "other.txt"], {
@@ -58,7 +59,8 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
     "architecture": None,  # see tests/cli/test_architecture.py
     "next_sentence": (["--next-sentence"], {"kind": "BertForPreTraining", "weights": OTHER}),
     "steps": (["--steps", 7], {"settings.steps": 7}),
-    "minutes": (["--minutes", 3], {"settings.steps": 333}),
+    "minutes": (["--minutes", 3], {"settings.steps": 333, "settings.chosen":
+        "size tiny, batch size 64, 333 steps for 3 minutes"}),
     "out": ({"out": "elsewhere"}, {"run": OTHER}),
     "dtype": None,  # see tests/cli
     "keep_checkpoints": None,
@@ -156,7 +158,9 @@ def test_each_option_changes_what_it_names(command, name, small_workspace, small
     words_of, table = COMMANDS[command]
     if table[name] is None:
         return
-    monkeypatch.setattr("minibert.cli.pretrain.steps_in", lambda minutes, *_: int(111 * minutes))
+    monkeypatch.setattr("minibert.cli.pretrain_budget.steps_in", lambda *_: 333)
+    monkeypatch.setattr("minibert.cli.pretrain_plan.step_seconds", lambda *_: 1000.0)
+    monkeypatch.setattr("minibert.cli.pretrain.save_checkpoint", lambda *_: None)
     if command not in before:
         before[command] = training_with(*in_folder(small_workspace, words_of(small_workspace)))
     change, expected = table[name]

@@ -1,9 +1,12 @@
 """Pre-training: models learn from context, and settings and budgets reach the run."""
 
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minibert import BertForMaskedLM, BertForPreTraining
 from minibert.data.masking import mask_sequences
@@ -12,7 +15,8 @@ from minibert.objectives import MaskedLM
 from minibert.objectives.baselines import count_tokens, unigram_baseline
 from minibert.objectives.evaluation import next_sentence_accuracy
 from minibert.training import Settings, train_masked_lm
-from minibert.training.pretraining import steps_in
+from minibert.training.pretraining import TIMED_STEPS, WARM_UP_STEPS, step_seconds, steps_in
+from minibert.training.ranks import Ranks
 from tests.objectives.language import small
 
 
@@ -43,15 +47,61 @@ def test_masked_lm_warns_once_of_a_model_no_better_than_the_baseline(tokenizer, 
     assert f"{advice}, shorter sequences or no dropout may help" in caplog.text
 
 
-def test_steps_in_converts_minutes_and_does_not_change_the_model(tokenizer, packed, monkeypatch):
+def test_step_seconds_is_the_median_and_does_not_change_the_model(tokenizer, packed, monkeypatch):
     model = small(tokenizer)
     before = model.params.vector.copy()
-    ticks = iter(range(1000))
+    ticks = count()
     monkeypatch.setattr("minibert.training.pretraining.time.perf_counter", lambda: next(ticks))
     settings = Settings(steps=1, batch_size=4)
     objective = MaskedLM(model, tokenizer, packed[0], None, settings)
-    assert steps_in(2, model, objective, settings) == 120  # one second per step
+    assert step_seconds(model, objective, settings) == 1
     assert (model.params.vector == before).all()
+    assert next(ticks) == 2 * (WARM_UP_STEPS + TIMED_STEPS)
+    step_seconds(model, objective, settings, limit=20)
+    assert next(ticks) == 2 * (WARM_UP_STEPS + TIMED_STEPS + 20) + 1
+
+
+class Second(Ranks):
+    """The second of two ranks: it hears of the first one whether to go on, then the seconds."""
+
+    rank, size = 1, 2
+
+    def __init__(self, heard):
+        self.heard = iter(heard)
+
+    def of_first(self, value):
+        return next(self.heard)
+
+
+def test_step_seconds_of_all_ranks_are_those_of_the_first(tokenizer, packed):
+    model = small(tokenizer)
+    settings = Settings(steps=1, batch_size=4)
+    objective = MaskedLM(model, tokenizer, packed[0], None, settings)
+    ranks = Second([True] * 4 + [False, 0.25])
+    assert step_seconds(model, objective, settings, ranks=ranks) == 0.25
+    assert list(ranks.heard) == []
+
+
+@given(
+    st.floats(-10, 1e6),
+    st.floats(1e-3, 10),
+    st.integers(1, 100),
+    st.integers(1, 1000),
+    st.integers(0, 5000),
+)
+def test_steps_and_their_evaluations_fit_into_the_time(seconds, step, batch, every, held_out):
+    settings = Settings(steps=1, batch_size=batch, shards=1, evaluate_every=every)
+
+    def spent(steps):
+        evaluations = max(steps - 1, 0) // every
+        return step * (steps + evaluations * held_out / (3 * batch))
+
+    steps = steps_in(seconds, step, settings, held_out)
+    assert steps >= 0
+    assert spent(steps) <= max(seconds, 0) * (1 + 1e-9)
+    evaluation = step * held_out / (3 * batch)
+    assert spent(steps + 1) + evaluation > max(seconds, 0) * (1 - 1e-9)
+    assert steps_in(2 * abs(seconds), step, settings, held_out) >= steps
 
 
 @pytest.mark.parametrize("change", [{"clip": 1e-3}, {"weight_decay": 0.5}, {"seed": 1}])

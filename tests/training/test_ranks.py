@@ -228,3 +228,34 @@ def test_pretrain_refuses_more_ranks_than_shards(room):
     done = launch(2, pretrain(room, "few", "--shards", 1))
     assert "shards: expected one at least for each of 2 ranks, got 1" in done.stderr
     assert done.returncode != 0
+
+
+@pytest.mark.slow
+def test_ranks_learn_and_measure_once_and_follow_the_first(room):
+    """The vocabulary, the measured seconds and the time that is left are those of rank 0."""
+    code = """
+import os, sys
+from minibert.cli import main, pretrain_budget, pretrain_plan
+rank = int(os.environ["PMI_RANK"])
+right = pretrain_budget.learn_tokenizer
+def learn(*arguments):
+    assert rank == 0
+    return right(*arguments)
+pretrain_budget.learn_tokenizer = learn
+measure = pretrain_plan.step_seconds
+def step_seconds(*arguments):
+    measure(*arguments)
+    return 2000.0
+pretrain_plan.step_seconds = step_seconds
+pretrain_budget.Budget.left = lambda self: 5000.0 + 9000.0 * rank
+sys.exit(main(sys.argv[1:]))
+"""
+    words = ["pretrain", room / "corpus.txt", "--vocab-size", 60, "--minutes", 99, "--warmup", 0,
+             "--out", room / "chosen"]  # fmt: skip
+    done = launch(2, words, ("-c", code))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("size: tiny; ") == 1
+    assert "99 minutes are 2 steps" in done.stdout
+    again = launch(2, [*words, "--resume"])
+    assert again.returncode == 0, again.stderr
+    assert "this run is finished" in again.stdout

@@ -1,0 +1,168 @@
+"""The model and the settings of a pre-training run: stated, chosen, or those of a resumed run."""
+
+import argparse
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minibert.cli.arguments import stated_settings
+from minibert.cli.pretrain_budget import STEPS, Budget
+from minibert.cli.resume import preset_of
+from minibert.data.corpus import PackedSequences
+from minibert.data.token_cache import TokenizedCorpus
+from minibert.models import PreTrained, read_config
+from minibert.models.config import BertConfig
+from minibert.models.table import family_class
+from minibert.tokenization import WordPieceTokenizer
+from minibert.training.choice import TextSize, choose, usual_length
+from minibert.training.defaults import fresh_config
+from minibert.training.pretraining import objective_for, step_seconds
+from minibert.training.ranks import Ranks
+from minibert.training.recipes import PreTraining, PretrainingRecipe
+
+log = logging.getLogger("minibert")
+
+ARCHITECTURES = {"bert": "bert", "modern": "modernbert"}  # the model_type of each
+
+
+def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
+    """Return the options with the size and length of a resumed run where they are not stated."""
+    run = read_config(found)
+    own = {"size": preset_of(run), "length": run.max_position_embeddings}
+    unstated = {name: value for name, value in own.items() if getattr(options, name) is None}
+    return argparse.Namespace(**vars(options) | unstated)
+
+
+def planned_run(
+    options: argparse.Namespace, tokenizer: WordPieceTokenizer, recipe: PretrainingRecipe
+) -> tuple[BertConfig, PreTraining]:
+    """Return the configuration and the settings that the options describe."""
+    config = _new_config(options, tokenizer, recipe)
+    stated = {"steps": STEPS, **stated_settings(options, PreTraining)}
+    if "masked_share" in stated:
+        stated.setdefault("last_masked_share", stated["masked_share"])
+    return config, recipe.settings(config, **stated)
+
+
+def _new_config(
+    options: argparse.Namespace, tokenizer: WordPieceTokenizer, recipe: PretrainingRecipe
+) -> BertConfig:
+    """Return the configuration of the model (BertConfig) that the options describe."""
+    dropout = recipe.dropout if options.dropout is None else options.dropout
+    return fresh_config(
+        options.size or "tiny",
+        tokenizer,
+        recipe.length if options.length is None else options.length,
+        family_class(ARCHITECTURES[options.architecture], "Config"),
+        hidden_act=options.activation or "gelu",
+        position_embedding_type=options.positions or "absolute",
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+
+
+def new_model_of(options: argparse.Namespace, config: BertConfig, settings: PreTraining) -> Any:
+    """Return a model with random weights."""
+    model: Any = model_class(options, config)(config, seed=settings.seed)
+    if options.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    return model
+
+
+def model_class(options: argparse.Namespace, config: BertConfig) -> type[PreTrained]:
+    """Return the class of the model that the options describe."""
+    use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
+    return family_class(config.model_type, use)
+
+
+def choose_sizes(
+    options: argparse.Namespace,
+    tokenizer: WordPieceTokenizer,
+    recipe: PretrainingRecipe,
+    corpus: TokenizedCorpus,
+    budget: Budget,
+    ranks: Ranks,
+) -> tuple[argparse.Namespace, float]:
+    """Choose size, length and batch where no option states them, from timing a few steps.
+
+    Args:
+        options (Namespace): options of the command.
+        tokenizer (WordPieceTokenizer): of the run.
+        recipe (PretrainingRecipe): of the run.
+        corpus (TokenizedCorpus): ids of both parts.
+        budget (Budget): the time.
+        ranks (Ranks): the processes; the first one decides.
+
+    Returns:
+        the options with what was chosen, and the seconds of a step.
+    """
+
+    def new_model(*sizes: Any) -> tuple[Any, PreTraining]:
+        config, settings = planned_run(_with_sizes(options, *sizes), tokenizer, recipe)
+        return new_model_of(options, config, settings), settings
+
+    @cache
+    def seconds_of(size: str, length: int, batch_size: int) -> float:
+        model, settings = new_model(size, length, batch_size)
+        rows = PackedSequences(corpus.train.stream, tokenizer, length, corpus.train.counts)
+        objective = objective_for(model)(model, tokenizer, rows, None, settings)
+        return step_seconds(model, objective, settings, options.threads, ranks, budget.timed)
+
+    def parameters(size: str) -> int:
+        model, _ = new_model(size, options.length, options.batch_size)
+        return int(model.params.vector.size)
+
+    train = corpus.train
+    tokens = len(train.stream)
+    text = TextSize(tokens, usual_length(np.diff(train.ends, prepend=0, append=tokens)))
+    choice = choose(
+        ranks.of_first(budget.left()),
+        text,
+        recipe,
+        seconds_of,
+        parameters,
+        size=options.size,
+        length=options.length,
+        batch_size=options.batch_size,
+    )
+    for reason in choice.reasons:
+        log.info("%s", reason)
+    sizes = choice.size, choice.length, choice.batch_size
+    return _with_sizes(options, *sizes), seconds_of(*sizes)
+
+
+def _with_sizes(options: argparse.Namespace, *sizes: Any) -> argparse.Namespace:
+    """Return the options with another size, length and batch size."""
+    return argparse.Namespace(
+        **vars(options) | dict(zip(("size", "length", "batch_size"), sizes, strict=True))
+    )
+
+
+def describe_choice(
+    options: argparse.Namespace,
+    planned: argparse.Namespace,
+    tokenizer: WordPieceTokenizer,
+    settings: PreTraining,
+) -> str:
+    """Return what no option stated, for the record of the run (str); empty: all was stated.
+
+    Args:
+        options (Namespace): options of the command.
+        planned (Namespace): the same with what was chosen.
+        tokenizer (WordPieceTokenizer): of the run.
+        settings (PreTraining): of the run.
+    """
+    names = ("size", "length", "batch_size")
+    parts = [
+        f"{name.replace('_', ' ')} {getattr(planned, name)}"
+        for name in names
+        if getattr(options, name) != getattr(planned, name)
+    ]
+    if options.tokenizer is None:
+        parts.append(f"a vocabulary of {len(tokenizer):,} learned from the text")
+    if options.minutes is not None:
+        parts.append(f"{settings.steps:,} steps for {options.minutes:g} minutes")
+    return ", ".join(parts)
