@@ -14,9 +14,17 @@ from minibert.cli.arguments import (
     add_training_arguments,
     stated_settings,
 )
+from minibert.cli.continued import (
+    Source,
+    add_continuing_arguments,
+    print_before,
+    read_source,
+    record_before,
+    refuse_determined,
+)
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
-from minibert.cli.resume import resumed_model, with_own
+from minibert.cli.resume import extended, resumed_model, with_own
 from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd, PackedSequences
 from minibert.data.token_cache import (
     STDIN,
@@ -79,7 +87,9 @@ EXAMPLE = "minibert pretrain corpus/train.txt --tokenizer tokenizer --size tiny 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert pretrain`."""
     parser.add_argument("files", nargs="+", help="UTF-8 text files to train on")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
+    parser.add_argument(
+        "--tokenizer", type=Path, help="folder of a tokenizer; needed without --model"
+    )
     parser.add_argument(
         "--held-out",
         nargs="+",
@@ -93,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     recipe = RECIPES[DEFAULT_RECIPE]
     add_model_arguments(parser, dropout=None, length=recipe.length)
+    add_continuing_arguments(parser)
     chosen = "chosen by the recipe"
     group = add_training_arguments(
         parser,
@@ -105,7 +116,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--architecture",
         choices=list(ARCHITECTURES),
-        default="bert",
         help="bert, or modern: ModernBERT, with pre-norm, rotary positions, a gate and as many "
         "FLOPs; --activation, --positions and --next-sentence are refused with it (default: bert)",
     )
@@ -123,7 +133,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training time instead of --steps; converted once, at the start, to the number of "
         "updates that this machine computes in that time",
     )
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out; a finished one with more --steps: from its newest "
+        "checkpoint if --keep-checkpoints kept it, otherwise from its weights with a new warm-up",
+    )
     parser.add_argument(
         "--dtype",
         choices=["float32", "float16"],
@@ -163,6 +178,11 @@ def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
         help="the same in the last step (default: that of the first one, or chosen by the recipe)",
     )
     group.add_argument(
+        "--whole-words",
+        action="store_true",
+        help="mask all pieces of a word together; the share of the tokens stays the same",
+    )
+    group.add_argument(
         "--initialization",
         choices=STARTS,
         help="random weights, or from the counts of the text (default: chosen by the recipe)",
@@ -182,9 +202,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _require_applicable(options: argparse.Namespace) -> None:
-    """Raise ValueError if an option has no meaning for the architecture."""
+    """Raise ValueError if an option has no meaning for the architecture or the model."""
+    refuse_determined(options)
     for name in ("activation", "positions", "next_sentence"):
-        if options.architecture != "bert" and getattr(options, name):
+        if (options.architecture or "bert") != "bert" and getattr(options, name):
             raise ValueError(
                 f"--{name.replace('_', '-')}: leave it out; "
                 f"--architecture {options.architecture} determines it"
@@ -195,25 +216,29 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     found = resume_point(options.out) if options.resume else None
     if ranks.rank:
         logging.disable()  # only rank 0 prints
-    tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
+    source = read_source(options)
+    tokenizer = (
+        source.tokenizer if source else WordPieceTokenizer.from_pretrained(options.tokenizer)
+    )
     known = read_state(found)["settings"] if found else {}
     recipe = _recipe(options.recipe, known.get("recipe"))
-    config = _new_config(options, tokenizer, recipe)
+    config = source.model.config if source else _new_config(options, tokenizer, recipe)
     stated = {"steps": STEPS, **stated_settings(options, PreTraining)}
     if "masked_share" in stated:
         stated.setdefault("last_masked_share", stated["masked_share"])
-    settings = recipe.settings(config, **stated)
+    settings = source.settings(recipe, **stated) if source else recipe.settings(config, **stated)
     # Defaults may differ between versions, and minutes were converted when the run started.
-    own = {"shards": options.shards is None, "steps": options.minutes is not None}
+    own = {"shards": options.shards is None, "steps": options.steps is None}
     settings = with_own(settings, found, [name for name, wanted in own.items() if wanted])
+    settings = extended(settings, options.out, found)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
     corpus = _with_held_out(corpus, options, config.max_position_embeddings)
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
-    model, optimizer = _start(options, config, settings, found)
+    model, optimizer = _start(options, config, settings, found, source)
     if not found and settings.initialization == "text":
         initialize_from_text(model, corpus.train.stream, tokenizer, settings.seed)
-    if found == options.out:
+    if found == options.out and settings.extended_from == known.get("extended_from"):
         log.info("%s: this run is finished; nothing is left to train", options.out)
         return
     if options.minutes is not None and not found:
@@ -227,6 +252,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     ranks.agree("configuration", config)
     ranks.agree("weights", model.params.vector.tobytes())
     objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
+    if source and not found and not ranks.rank:
+        record_before(options.out, objective)
     try:
         pretrain(
             model,
@@ -289,7 +316,8 @@ def _save(
     if options.dtype == "float16":  # the metrics of the weights in the file, which are rounded
         model.params.vector[:] = model.params.vector.astype(options.dtype)
         objective.latest = result = objective.metrics()
-    card = Card.of_pretraining(model, settings, data, objective)
+    before = print_before(options.out)
+    card = Card.of_pretraining(model, settings, data, objective, before)
     write_card(options.out, card.text(options.out))
     print(f"held out:          {result}")
     print(f"unigram baseline:  {objective.baseline}")
@@ -332,7 +360,7 @@ def _new_config(
         options.size or "tiny",
         tokenizer,
         recipe.length if options.length is None else options.length,
-        family_class(ARCHITECTURES[options.architecture], "Config"),
+        family_class(ARCHITECTURES[options.architecture or "bert"], "Config"),
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=dropout,
@@ -427,20 +455,24 @@ def _pack(
 
 
 def _start(
-    options: argparse.Namespace, config: BertConfig, settings: PreTraining, found: Path | None
+    options: argparse.Namespace,
+    config: BertConfig,
+    settings: PreTraining,
+    found: Path | None,
+    source: Source | None,
 ) -> tuple[Any, Optimizer | None]:
-    """Return a new model, or the model of an earlier run with the optimizer of a checkpoint."""
+    """Return the model of a run at its start, or that of an earlier run with its optimizer."""
     use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
     kind = family_class(config.model_type, use)
     optimizer = None
     if found:
         model = resumed_model(options.out, found, kind, config, settings)
+        optimizer = optimizer_for(model, settings)
         if found != options.out:
-            optimizer = optimizer_for(model, settings)
             restore_optimizer(found, optimizer)
-            log.info("going on after step %d", optimizer.step)
+            log.info("going on after step %d, with the moments of the optimizer", optimizer.step)
     else:
-        model = kind(config, seed=settings.seed)
+        model = source.model if source else kind(config, seed=settings.seed)
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return model, optimizer

@@ -39,6 +39,7 @@ SETTINGS_BEFORE_3: dict[str, Any] = {
     "last_masked_share": 0.15,
     "initialization": "random",
     "split_pieces": 0.0,
+    "whole_words": False,
 }
 
 
