@@ -247,7 +247,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
         settings = replace(settings, steps=ranks.of_first(steps))
         log.info("%s minutes are %s steps", f"{options.minutes:g}", f"{settings.steps:,}")
     epochs = settings.steps * settings.batch_size / len(rows)
-    warn_of_text(corpus.repeated, len(corpus.train.stream), tokenizer, epochs)
+    learned = None if source else tokenizer
+    warn_of_text(corpus.repeated, len(corpus.train.stream), learned, epochs)
     ranks.agree("settings", settings)
     ranks.agree("configuration", config)
     ranks.agree("weights", model.params.vector.tobytes())
