@@ -1,6 +1,6 @@
 """Continued pre-training: a trained model learns the language of another text.
 
-Gururangan et al. (2020), section 3, call it domain-adaptive pre-training: a model that goes on with
+Gururangan et al. (2020), section 3, call it domain-adaptive pre-training: a model that continues
 masked language modelling on the texts of a domain classifies them better afterwards.
 """
 

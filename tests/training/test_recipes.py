@@ -20,7 +20,7 @@ from minibert.training.recipes import DEFAULT_RECIPE, RECIPES, PreTraining
     [
         ({"optimizer": "sgd"}, "optimizer: expected one of adamw, muon, got 'sgd'"),
         ({"schedule": "x"}, "schedule: expected one of linear"),
-        ({"initialization": "x"}, "initialization: expected one of random, text, got 'x'"),
+        ({"initialization": "x"}, "initialization: expected one of random, text, trained, got 'x'"),
         ({"masked_share": 0}, "masked_share: expected more than 0 and less than 1, got 0"),
         ({"last_masked_share": 1.0}, "last_masked_share: expected more than 0"),
         ({"masked_share": float("nan")}, "masked_share: expected"),
