@@ -21,8 +21,9 @@ from minibert.training.recipes import PreTraining, PretrainingRecipe
 log = logging.getLogger("minibert")
 
 # Options that describe a new model, which a trained one determines.
-DETERMINED = ("tokenizer", "size", "length", "architecture", "positions", "activation")
-DETERMINED += ("initialization",)
+DETERMINED = (
+    "tokenizer", "size", "length", "architecture", "positions", "activation", "initialization",
+)  # fmt: skip
 
 
 class Source(NamedTuple):
@@ -127,7 +128,6 @@ def print_before(run: Path) -> MaskedLMMetrics | None:
     first = next((line for line in read_history(run) if line["step"] == 0), None)
     if first is None:
         return None
-    names = ("held_out_loss", "held_out_accuracy", "held_out_next_sentence")
-    metrics = MaskedLMMetrics(*(first.get(name) for name in names))
+    metrics = MaskedLMMetrics.of_figures(first)
     print(f"before training:   {metrics}")
     return metrics

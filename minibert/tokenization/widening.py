@@ -8,6 +8,7 @@ also found at the start of longer words.
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from minibert.io.text import read_lines, sanitize
 from minibert.tokenization import saved
@@ -93,7 +94,7 @@ def with_new_words(tokenizer: WordPieceTokenizer, words: Iterable[str]) -> WordP
     )
 
 
-def _options(tokenizer: WordPieceTokenizer) -> Mapping[str, object]:
+def _options(tokenizer: WordPieceTokenizer) -> Mapping[str, Any]:
     """Return the options by which a tokenizer was made, except for its vocabulary."""
     known = {**vars(tokenizer), **vars(tokenizer.normalizer)}
     known["continuing_subword_prefix"] = tokenizer.vocabulary.prefix

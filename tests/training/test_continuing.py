@@ -7,7 +7,7 @@ from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, ModernBert
 from minibert.models.table import family_class
 from minibert.tokenization.widening import read_new_words
 from minibert.training.continuing import (
-    RATE_SHARE,
+    FULL_RATE_WIDTH,
     continued_settings,
     describe_start,
     tables_of_tokens,
@@ -38,13 +38,22 @@ def words(tokenizer, tmp_path):
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 @pytest.mark.parametrize(("length", "batch"), [(16, 64), (64, 64), (512, 8), (8192, 4)])
 def test_the_settings_are_the_recipe_with_another_rate_and_batch(recipe, length, batch):
-    config = BertConfig.preset("tiny", vocab_size=9, max_position_embeddings=length)
+    config = BertConfig.preset("mini", vocab_size=9, max_position_embeddings=length)
     found = continued_settings(recipe, config, "a model", steps=10)
     assert (found.batch_size, found.start, found.initialization) == (batch, "a model", "trained")
     plain = recipe.settings(config, steps=10)
-    assert found.learning_rate == pytest.approx(RATE_SHARE * plain.learning_rate)
+    assert found.learning_rate == pytest.approx(FULL_RATE_WIDTH / 256 * plain.learning_rate)
     for name in ("recipe", "optimizer", "schedule", "beta2", "masked_share", "warmup", "clip"):
         assert getattr(found, name) == getattr(plain, name)
+
+
+def test_the_rate_of_a_narrow_model_is_that_of_the_recipe():
+    config = BertConfig.preset("tiny", vocab_size=9, hidden_size=64)
+    found, plain = (
+        continued_settings(RECIPES["2"], config, "x", steps=10),
+        RECIPES["2"].settings(config, steps=10),
+    )
+    assert found.learning_rate == plain.learning_rate
 
 
 def test_stated_settings_replace_the_defaults():
