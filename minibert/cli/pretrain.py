@@ -10,6 +10,14 @@ from typing import Any, get_args
 import numpy as np
 
 from minibert.cli.arguments import add_model_arguments, add_training_arguments
+from minibert.cli.continued import (
+    Source,
+    add_continuing_arguments,
+    print_before,
+    read_source,
+    record_before,
+    refuse_determined,
+)
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.pretrain_budget import STEPS, Budget, tokenizer_of_run
@@ -22,7 +30,7 @@ from minibert.cli.pretrain_plan import (
     planned_run,
     with_run,
 )
-from minibert.cli.resume import resumed_model, with_own
+from minibert.cli.resume import extended, resumed_model, with_own
 from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd, PackedSequences
 from minibert.data.token_cache import (
     STDIN,
@@ -114,6 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     recipe = RECIPES[DEFAULT_RECIPE]
     add_model_arguments(parser, dropout=None, length=recipe.length)
+    add_continuing_arguments(parser)
     chosen = "chosen by the recipe"
     group = add_training_arguments(
         parser,
@@ -126,7 +135,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--architecture",
         choices=list(ARCHITECTURES),
-        default="bert",
         help="bert, or modern: ModernBERT, with pre-norm, rotary positions, a gate and as many "
         "FLOPs; --activation, --positions and --next-sentence are refused with it (default: bert)",
     )
@@ -137,7 +145,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(BertForPreTraining)",
     )
     _add_duration_arguments(parser)
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out; a finished one with more --steps: from its newest "
+        "checkpoint if --keep-checkpoints kept it, otherwise from its weights with a new warm-up",
+    )
     parser.add_argument(
         "--dtype",
         choices=["float32", "float16"],
@@ -189,6 +202,11 @@ def _add_recipe_arguments(group: argparse._ArgumentGroup) -> None:
         help="the same in the last step (default: that of the first one, or chosen by the recipe)",
     )
     group.add_argument(
+        "--whole-words",
+        action="store_true",
+        help="mask all pieces of a word together; the share of the tokens stays the same",
+    )
+    group.add_argument(
         "--initialization",
         choices=STARTS,
         help="random weights, or from the counts of the text (default: chosen by the recipe)",
@@ -210,8 +228,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _require_applicable(options: argparse.Namespace) -> None:
     """Raise ValueError if another option determines what an option states."""
+    refuse_determined(options)
     for name in ("activation", "positions", "next_sentence"):
-        if options.architecture != "bert" and getattr(options, name):
+        if (options.architecture or "bert") != "bert" and getattr(options, name):
             raise ValueError(
                 f"--{name.replace('_', '-')}: leave it out; "
                 f"--architecture {options.architecture} determines it"
@@ -226,30 +245,32 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
         logging.disable()  # only rank 0 prints
     known = read_state(found)["settings"] if found else {}
     recipe = _recipe(options.recipe, known.get("recipe"))
+    source = read_source(options)
     # What no option states is that of a resumed run. Its minutes were converted when it started.
-    own = [name for name in ("shards", "batch_size") if getattr(options, name) is None]
-    own += ["chosen", *(["steps"] if budget else [])]
+    own = [name for name in ("shards", "batch_size", "steps") if getattr(options, name) is None]
     if found:
         options = with_run(options, found)
-    if not (options.tokenizer or found):
+    if not (options.tokenizer or found or source):
         # Bad options are refused before a vocabulary is learned.
         planned_run(options, WordPieceTokenizer(list(SPECIAL.values())), recipe)
-    tokenizer = tokenizer_of_run(options, recipe, found, budget, ranks)
-    config, settings = planned_run(options, tokenizer, recipe)
-    settings = with_own(settings, found, own)
+    tokenizer = (
+        source.tokenizer if source else tokenizer_of_run(options, recipe, found, budget, ranks)
+    )
+    config, settings = planned_run(options, tokenizer, recipe, source)
+    settings = extended(with_own(settings, found, [*own, "chosen"]), options.out, found)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
     corpus = _with_held_out(corpus, options, config.max_position_embeddings)
     _require_text(corpus, options.files[0], config.max_position_embeddings)
     planned, seconds = options, 0.0
     if budget and not found:
-        planned, seconds = choose_sizes(options, tokenizer, recipe, corpus, budget, ranks)
-        config, settings = planned_run(planned, tokenizer, recipe)
+        planned, seconds = choose_sizes(options, tokenizer, recipe, corpus, budget, ranks, source)
+        config, settings = planned_run(planned, tokenizer, recipe, source)
     rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings)
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
-    model, optimizer = _start(options, config, settings, found)
+    model, optimizer = _start(options, config, settings, found, source)
     if not found and settings.initialization == "text":
         initialize_from_text(model, corpus.train.stream, tokenizer, settings.seed)
-    if found == options.out:
+    if found == options.out and settings.extended_from == known.get("extended_from"):
         log.info("%s: this run is finished; nothing is left to train", options.out)
         return
     if budget and not found:
@@ -257,12 +278,15 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     if not found:
         settings = replace(settings, chosen=describe_choice(options, planned, tokenizer, settings))
     epochs = settings.steps * settings.batch_size / len(rows)
-    warn_of_text(corpus.repeated, len(corpus.train.stream), tokenizer, epochs)
+    learned = None if source else tokenizer
+    warn_of_text(corpus.repeated, len(corpus.train.stream), learned, epochs)
     _require_agreement(ranks, settings, model)
     if settings.chosen and not found and not ranks.rank:
         # So nothing is chosen, measured or learned twice, wherever the run is stopped.
         save_checkpoint(options.out, model, tokenizer, optimizer_for(model, settings), settings)
     objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
+    if source and not found and not ranks.rank:
+        record_before(options.out, objective)
     try:
         pretrain(
             model,
@@ -333,7 +357,8 @@ def _save(
     if options.dtype == "float16":  # the metrics of the weights in the file, which are rounded
         model.params.vector[:] = model.params.vector.astype(options.dtype)
         objective.latest = result = objective.metrics()
-    card = Card.of_pretraining(model, settings, data, objective)
+    before = print_before(options.out)
+    card = Card.of_pretraining(model, settings, data, objective, before)
     write_card(options.out, card.text(options.out))
     print(f"held out:          {result}")
     print(f"unigram baseline:  {objective.baseline}")
@@ -460,18 +485,23 @@ def _pack(
 
 
 def _start(
-    options: argparse.Namespace, config: BertConfig, settings: PreTraining, found: Path | None
+    options: argparse.Namespace,
+    config: BertConfig,
+    settings: PreTraining,
+    found: Path | None,
+    source: Source | None,
 ) -> tuple[Any, Optimizer | None]:
-    """Return a new model, or the model of an earlier run with the optimizer of a checkpoint."""
+    """Return the model of a run at its start, or that of an earlier run with its optimizer."""
     optimizer = None
     if found:
         kind = model_class(options, config)
         model = resumed_model(options.out, found, kind, config, settings)
-        if options.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
+        optimizer = optimizer_for(model, settings)
         if found != options.out:
-            optimizer = optimizer_for(model, settings)
             restore_optimizer(found, optimizer)
-            log.info("going on after step %d", optimizer.step)
-        return model, optimizer
-    return new_model_of(options, config, settings), None
+            log.info("going on after step %d, with the moments of the optimizer", optimizer.step)
+    else:
+        model = source.model if source else new_model_of(options, config, settings)
+    if options.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    return model, optimizer

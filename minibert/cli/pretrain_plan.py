@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibert.cli.arguments import stated_settings
+from minibert.cli.continued import Source
 from minibert.cli.pretrain_budget import STEPS, Budget
 from minibert.cli.resume import preset_of
 from minibert.data.corpus import PackedSequences
@@ -37,13 +38,18 @@ def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
 
 
 def planned_run(
-    options: argparse.Namespace, tokenizer: WordPieceTokenizer, recipe: PretrainingRecipe
+    options: argparse.Namespace,
+    tokenizer: WordPieceTokenizer,
+    recipe: PretrainingRecipe,
+    source: Source | None = None,
 ) -> tuple[BertConfig, PreTraining]:
-    """Return the configuration and the settings that the options describe."""
-    config = _new_config(options, tokenizer, recipe)
+    """Return the configuration and the settings that the options or a trained model describe."""
     stated = {"steps": STEPS, **stated_settings(options, PreTraining)}
     if "masked_share" in stated:
         stated.setdefault("last_masked_share", stated["masked_share"])
+    if source:
+        return source.model.config, source.settings(recipe, **stated)
+    config = _new_config(options, tokenizer, recipe)
     return config, recipe.settings(config, **stated)
 
 
@@ -56,7 +62,7 @@ def _new_config(
         options.size or "tiny",
         tokenizer,
         recipe.length if options.length is None else options.length,
-        family_class(ARCHITECTURES[options.architecture], "Config"),
+        family_class(ARCHITECTURES[options.architecture or "bert"], "Config"),
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=dropout,
@@ -66,10 +72,7 @@ def _new_config(
 
 def new_model_of(options: argparse.Namespace, config: BertConfig, settings: PreTraining) -> Any:
     """Return a model with random weights."""
-    model: Any = model_class(options, config)(config, seed=settings.seed)
-    if options.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    return model
+    return model_class(options, config)(config, seed=settings.seed)
 
 
 def model_class(options: argparse.Namespace, config: BertConfig) -> type[PreTrained]:
@@ -85,8 +88,11 @@ def choose_sizes(
     corpus: TokenizedCorpus,
     budget: Budget,
     ranks: Ranks,
+    source: Source | None = None,
 ) -> tuple[argparse.Namespace, float]:
     """Choose size, length and batch where no option states them, from timing a few steps.
+
+    A trained model determines all three, so its steps are timed alone.
 
     Args:
         options (Namespace): options of the command.
@@ -95,6 +101,7 @@ def choose_sizes(
         corpus (TokenizedCorpus): ids of both parts.
         budget (Budget): the time.
         ranks (Ranks): the processes; the first one decides.
+        source (Source or None): the trained model with which the run begins.
 
     Returns:
         the options with what was chosen, and the seconds of a step.
@@ -104,17 +111,24 @@ def choose_sizes(
         config, settings = planned_run(_with_sizes(options, *sizes), tokenizer, recipe)
         return new_model_of(options, config, settings), settings
 
-    @cache
-    def seconds_of(size: str, length: int, batch_size: int) -> float:
-        model, settings = new_model(size, length, batch_size)
+    def timed(model: Any, settings: PreTraining) -> float:
+        if options.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+        length = model.config.max_position_embeddings
         rows = PackedSequences(corpus.train.stream, tokenizer, length, corpus.train.counts)
         objective = objective_for(model)(model, tokenizer, rows, None, settings)
         return step_seconds(model, objective, settings, options.threads, ranks, budget.timed)
+
+    @cache
+    def seconds_of(size: str, length: int, batch_size: int) -> float:
+        return timed(*new_model(size, length, batch_size))
 
     def parameters(size: str) -> int:
         model, _ = new_model(size, options.length, options.batch_size)
         return int(model.params.vector.size)
 
+    if source:
+        return options, timed(source.model, planned_run(options, tokenizer, recipe, source)[1])
     train = corpus.train
     tokens = len(train.stream)
     text = TextSize(tokens, usual_length(np.diff(train.ends, prepend=0, append=tokens)))
@@ -161,7 +175,7 @@ def describe_choice(
         for name in names
         if getattr(options, name) != getattr(planned, name)
     ]
-    if options.tokenizer is None:
+    if options.tokenizer is None and options.model is None:
         parts.append(f"a vocabulary of {len(tokenizer):,} learned from the text")
     if options.minutes is not None:
         parts.append(f"{settings.steps:,} steps for {options.minutes:g} minutes")

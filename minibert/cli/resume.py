@@ -13,6 +13,7 @@ from minibert.models.checkpoints import read_architectures
 from minibert.models.config import BertConfig
 from minibert.training import Settings
 from minibert.training.checkpoint import read_state
+from minibert.training.recipes import PreTraining
 
 log = logging.getLogger("minibert")
 
@@ -49,8 +50,10 @@ def resumed_model(
     pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
     pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:
+        if name == "extended_from":  # the run's own; see `extended`
+            continue
         if name == "steps" and had != got:
-            _require_steps(run, found, state["step"], had, got)
+            _require_steps(run, found, state["step"], had, settings)
         elif had != got and name not in settings.free:
             raise ValueError(f"{name}: the run in {run} has {sanitize(had)}, got {got}")
     return model
@@ -78,12 +81,44 @@ def preset_of(config: BertConfig) -> str | None:
     return None
 
 
-def _require_steps(run: Path, found: Path, done: int, had: int, got: int) -> None:
+def extended(settings: PreTraining, run: Path, found: Path | None) -> PreTraining:
+    """Return the settings of pre-training with the step after which its run is, or was, extended.
+
+    A finished run without checkpoints is extended from its weights if it has more steps now.
+
+    Args:
+        settings (PreTraining): the command's settings.
+        run (Path): folder of the run.
+        found (Path or None): the folder that `resume_point` returns.
+
+    Raises:
+        ValueError: the number in the run's state is damaged.
+    """
+    if found is None:
+        return settings
+    state = read_state(found)
+    done, first = state["step"], state["settings"].get("extended_from")
+    if first is not None and not (type(first) is int and 0 < first <= done):
+        raise ValueError(
+            f"extended_from: expected the number of a step of the run in {run}, got "
+            f"{sanitize(first)}"
+        )
+    is_longer = found == run and settings.steps > done
+    return replace(settings, extended_from=done if is_longer else first)
+
+
+def _require_steps(run: Path, found: Path, done: int, had: int, settings: Settings) -> None:
     """Log that a run is now longer or shorter; raise ValueError if it cannot be."""
-    if found == run:
+    got = settings.steps
+    if found == run and not isinstance(settings, PreTraining):
         raise ValueError(f"steps: the run in {run} has {had}, got {got}; it is finished, and its "
                          "checkpoints, which --keep-checkpoints keeps, are removed")  # fmt: skip
     if got <= done:
         raise ValueError(f"steps: the run in {run} has taken {done}; expected more, got {got}")
+    if found == run:
+        log.warning("the run in %s had %d steps and has %d now: no checkpoint was kept, so it is "
+                    "extended from its weights, with new moments of the optimizer and a new "
+                    "warm-up", run, had, got)  # fmt: skip
+        return
     log.warning("the run in %s had %d steps and has %d now: after step %d the learning rate "
                 "follows the new number", run, had, got, done)  # fmt: skip

@@ -54,8 +54,29 @@ def mask_tokens(
     keys = np.where(is_ordinary, rng.random(ids.shape), 2.0)
     ranks = np.argsort(np.argsort(keys, axis=1), axis=1)  # (B, T)
     is_target = ranks < num_targets[:, None]
-    labels = np.where(is_target, ids, IGNORED)
     draw = rng.random(ids.shape)
+    return replace_targets(ids, is_target, draw, special_ids, mask_id, vocab_size, rng)
+
+
+def replace_targets(
+    ids: np.ndarray,
+    is_target: np.ndarray,
+    draw: np.ndarray,
+    special_ids: ArrayLike,
+    mask_id: int,
+    vocab_size: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the input ids (B, T) and the labels (B, T) of chosen targets; see `mask_tokens`.
+
+    Args:
+        ids (B, T), int64: token ids.
+        is_target (B, T), bool: the tokens to predict.
+        draw (B, T): numbers from [0, 1), by which a target becomes [MASK], noise or itself.
+        special_ids, mask_id, vocab_size: as in `mask_tokens`.
+        rng: draws the noise.
+    """
+    labels = np.where(is_target, ids, IGNORED)
     candidates = np.flatnonzero(~np.isin(np.arange(vocab_size), special_ids))
     noise = candidates[rng.integers(0, len(candidates), ids.shape)]
     input_ids = np.where(is_target & (draw < MASK_BELOW), mask_id, ids)

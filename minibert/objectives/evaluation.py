@@ -1,8 +1,8 @@
 """Evaluation of pre-trained models on held-out sequences."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
@@ -36,6 +36,16 @@ class MaskedLMMetrics:
         """Return the metrics, rounded."""
         pairs = "" if self.next_sentence is None else f", next sentence {self.next_sentence:.1%}"
         return f"loss {self.loss:.3f}, accuracy {self.accuracy:.1%}{pairs}"
+
+    @classmethod
+    def of_figures(cls, figures: Mapping[str, float]) -> Self:
+        """Return the metrics that `figures` returned, from a line of the history.
+
+        Raises:
+            KeyError: the line is not of an evaluation.
+        """
+        loss, accuracy = figures["held_out_loss"], figures["held_out_accuracy"]
+        return cls(loss, accuracy, figures.get("held_out_next_sentence"))
 
     def figures(self) -> dict[str, float]:
         """Return the metrics under their names in the history."""

@@ -9,6 +9,7 @@ from minibert.data.corpus import PackedSequences, as_batch
 from minibert.data.masking import mask_sequences
 from minibert.data.rng import generator
 from minibert.data.sampling import batch_indices
+from minibert.data.whole_words import continuing_pieces, mask_words
 from minibert.models.task_model import BertWithHead
 from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
 from minibert.objectives.baselines import count_tokens, unigram_baseline
@@ -25,6 +26,10 @@ LEARNED_BY = 0.5  # share of the steps after which a model should be better than
 class MaskingSettings(BatchSettings, Protocol):
     """The settings that decide the masked batches of a run; `training.Settings` has them."""
 
+    @property
+    def whole_words(self) -> bool:
+        """Whether all pieces of a word are masked together."""
+
     def masked_share_at(self, step: int) -> float:
         """Return the share of the ordinary tokens that are masked in a step."""
 
@@ -39,7 +44,8 @@ class MaskedLM(ModelObjective):
         tokenizer: its special tokens are never masked.
         rows (S, T): packed sequences to train on; `PackedSequences` if they are larger than memory.
         held_out (S', T): packed sequences to evaluate on; None: no evaluation.
-        settings: batch size, shards, steps, seed and masked share. Evaluations mask 15 %.
+        settings: batch size, shards, steps, seed, masked share, and whether whole words are masked.
+            Evaluations mask 15 % of the tokens, whatever the settings.
         threads: number of batches evaluated at a time; None: one per core.
 
     Attributes:
@@ -48,7 +54,7 @@ class MaskedLM(ModelObjective):
 
     Raises:
         ValueError: there is no ordinary token to train on or to evaluate on, or the tokenizer has
-            more tokens than the model.
+            more tokens than the model, or does not mark the pieces that continue a word.
     """
 
     model: BertWithHead
@@ -70,6 +76,7 @@ class MaskedLM(ModelObjective):
             )
         self.tokenizer, self.rows, self.settings = tokenizer, rows, settings
         self.threads = threads
+        self.continues = continuing_pieces(tokenizer) if settings.whole_words else None
         self.baseline: MaskedLMMetrics | None = None
         self.latest: MaskedLMMetrics | None = None
         self.warned = False
@@ -99,10 +106,16 @@ class MaskedLM(ModelObjective):
 
     def masked_batch(self, numbers: Array, step: int) -> tuple[dict[str, Array], Labels]:
         """Return the batch (B, T) of some sequences, masked, and its labels."""
-        masking = generator(self.settings.seed, "masking", step)
-        share = self.settings.masked_share_at(step)
-        ids, labels = mask_sequences(self.rows[numbers], self.tokenizer, masking, share)
+        ids, labels = self.masked(self.rows[numbers], step)
         return as_batch(ids, self.tokenizer.pad_token_id), labels
+
+    def masked(self, ids: Array, step: int) -> tuple[Array, Array]:
+        """Return the input ids (B, T) and the labels (B, T) of sequences in a step."""
+        rng = generator(self.settings.seed, "masking", step)
+        share = self.settings.masked_share_at(step)
+        if self.continues is not None:
+            return mask_words(ids, self.tokenizer, self.continues, rng, share)
+        return mask_sequences(ids, self.tokenizer, rng, share)
 
     def metrics(self) -> MaskedLMMetrics:
         """Measure the model on the held-out sequences."""

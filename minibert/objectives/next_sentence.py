@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from minibert.data.corpus import as_batch
-from minibert.data.masking import mask_sequences
 from minibert.data.next_sentence import next_sentence_pairs
 from minibert.data.rng import generator
 from minibert.objectives.evaluation import MaskedLMMetrics, next_sentence_accuracy
@@ -28,10 +27,9 @@ class MaskedLMAndNextSentence(MaskedLM):
 
     def masked_batch(self, numbers: Array, step: int) -> tuple[dict[str, Array], Labels]:
         """Return the batch (B, T) of sentence pairs, masked, and the labels of both tasks."""
-        seed = self.settings.seed
-        pairing, masking = (generator(seed, purpose, step) for purpose in ("pairs", "masking"))
+        pairing = generator(self.settings.seed, "pairs", step)
         ids, types, follows = next_sentence_pairs(self.rows, numbers, self.tokenizer, pairing)
-        ids, labels = mask_sequences(ids, self.tokenizer, masking)
+        ids, labels = self.masked(ids, step)
         batch = as_batch(ids, self.tokenizer.pad_token_id) | {"token_type_ids": types}
         return batch, {"labels": labels, "next_sentence_label": follows}
 

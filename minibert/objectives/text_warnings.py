@@ -12,14 +12,14 @@ MIN_TOKENS_PER_PIECE = 20  # tokens of the text for each piece of the vocabulary
 
 
 def warn_of_text(
-    repeated: float, tokens: int, tokenizer: WordPieceTokenizer, epochs: float
+    repeated: float, tokens: int, tokenizer: WordPieceTokenizer | None, epochs: float
 ) -> None:
     """Log a warning for each reason why a text teaches little.
 
     Args:
         repeated: the share of lines that occurred before.
         tokens: number of tokens in the text.
-        tokenizer: its vocabulary may be too large for the text.
+        tokenizer: its vocabulary may be too large for the text; None: that of a trained model.
         epochs: number of passes through the text.
     """
     if epochs > MAX_EPOCHS:
@@ -28,7 +28,7 @@ def warn_of_text(
     if repeated > MAX_REPEATED:
         log.warning("warning: %.0f%% of the lines occurred in the text before; a model memorizes "
                     "such lines, so its held-out loss is too low", 100 * repeated)  # fmt: skip
-    if tokens < MIN_TOKENS_PER_PIECE * len(tokenizer):
+    if tokenizer is not None and tokens < MIN_TOKENS_PER_PIECE * len(tokenizer):
         log.warning(
             "warning: %s tokens are few for a vocabulary of %s pieces, many of which hardly occur; "
             "a smaller one learns more", f"{tokens:,}", f"{len(tokenizer):,}",

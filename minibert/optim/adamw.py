@@ -35,7 +35,8 @@ class AdamW:
     Attributes:
         first (P,): the first moment m.
         second (P,): the second moment v.
-        step: t, the number of updates so far.
+        step: the number of updates so far.
+        start: the number of updates before those of these moments; t is that of the others.
     """
 
     takes_rows = True
@@ -52,7 +53,7 @@ class AdamW:
         self.params, self.betas, self.eps, self.weight_decay = params, betas, eps, weight_decay
         self.first = np.zeros_like(params.vector)
         self.second = np.zeros_like(params.vector)
-        self.step = 0
+        self.step = self.start = 0
         self.rates = dict(rates or {})
         self.spans = list(spans(params, self.rates))
         self._idle: dict[str, Array] = {}  # by table: the rows without moments (V,)
@@ -148,7 +149,8 @@ class AdamW:
         are one factor, and g is multiplied by √(1 - β₂) before it is squared.
         """
         (gradient, m, v, p), (beta1, beta2) = arrays, self.betas
-        root, share = math.sqrt(1 - beta2**self.step), math.sqrt(1 - beta2)
+        t = self.step - self.start
+        root, share = math.sqrt(1 - beta2**t), math.sqrt(1 - beta2)
         g, change = np.empty((2, *m.shape), m.dtype)
         np.multiply(gradient, scale * (1 - beta1), out=change)
         m *= beta1
@@ -160,7 +162,7 @@ class AdamW:
         np.sqrt(v, out=g)
         g += self.eps * root  # √v̂ + ε, except for the factor √(1 - β₂ᵗ)
         np.divide(m, g, out=change)
-        change *= rate * root / (1 - beta1**self.step)
+        change *= rate * root / (1 - beta1**t)
         p -= change
 
     def state(self) -> dict[str, Array]:

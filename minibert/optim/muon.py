@@ -175,6 +175,15 @@ class Muon:
     def step(self, number: int) -> None:
         self.adamw.step = number
 
+    @property
+    def start(self) -> int:
+        """The number of updates before those of AdamW's moments."""
+        return self.adamw.start
+
+    @start.setter
+    def start(self, number: int) -> None:
+        self.adamw.start = number
+
     def jobs(
         self,
         gradient: Array,

@@ -29,8 +29,10 @@ from minibert.io.atomic import atomic_write
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.objectives import MaskedLM
+from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.tasks.metrics import Metrics
 from minibert.training.loop import Settings
+from minibert.training.recipes import PreTraining
 
 log = logging.getLogger("minibert")
 
@@ -84,9 +86,10 @@ class Card:
     def of_pretraining(
         cls,
         model: PreTrained,
-        settings: Settings,
+        settings: PreTraining,
         data: Mapping[str, str],
         objective: MaskedLM,
+        before: MaskedLMMetrics | None = None,
     ) -> Self:
         """Return the card of a pre-trained model.
 
@@ -94,8 +97,12 @@ class Card:
             model, settings, data: as in `Card`.
             objective: the objective of the run, with held-out sequences; its latest evaluation is
                 that of the trained model.
+            before: the metrics of the trained model with which the run began; None for new weights.
         """
-        scores = {THIS: str(objective.result()), "unigram baseline": str(objective.baseline)}
+        scores = {THIS: str(objective.result())}
+        if before is not None:
+            scores[f"before training ({settings.start})"] = str(before)
+        scores["unigram baseline"] = str(objective.baseline)
         return cls(model, settings, data, scores, {"optimizer": "adamw"})
 
     @classmethod

@@ -40,6 +40,7 @@ SETTINGS_BEFORE_3: dict[str, Any] = {
     "initialization": "random",
     "chosen": "",
     "split_pieces": 0.0,
+    "whole_words": False,
 }
 
 

@@ -93,6 +93,11 @@ class Settings:
         warmup = round(self.warmup * self.steps)
         return linear_schedule(step, self.steps, warmup, self.learning_rate)
 
+    @property
+    def whole_words(self) -> bool:
+        """Whether a masked LM masks all pieces of a word together."""
+        return False
+
     def masked_share_at(self, step: int) -> float:
         """Return the share of the tokens that a masked LM masks in a step."""
         return MASKED_SHARE

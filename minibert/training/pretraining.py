@@ -3,7 +3,6 @@
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -48,13 +47,18 @@ def objective_for(model: PreTrained | type[PreTrained]) -> type[MaskedLM]:
 
 
 def optimizer_for(model: PreTrained, settings: Settings) -> AdamW | Muon:
-    """Return the optimizer that the settings of pre-training name; AdamW for other settings."""
-    kind: type[AdamW | Muon] = AdamW
-    changes: dict[str, Any] = {}
-    if isinstance(settings, PreTraining):
-        kind = Muon if settings.optimizer == "muon" else AdamW
-        changes["betas"] = (0.9, settings.beta2)
-    return kind(model.params, weight_decay=settings.weight_decay, **changes)
+    """Return the optimizer that the settings of pre-training name; AdamW for other settings.
+
+    That of an extended run begins, with moments of 0, after the steps before.
+    """
+    if not isinstance(settings, PreTraining):
+        return AdamW(model.params, weight_decay=settings.weight_decay)
+    kind = Muon if settings.optimizer == "muon" else AdamW
+    optimizer: AdamW | Muon = kind(
+        model.params, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay
+    )
+    optimizer.start = optimizer.step = settings.extended_from or 0
+    return optimizer
 
 
 def pretrain(

@@ -17,6 +17,7 @@ from minibert.training.loop import Settings
 
 OPTIMIZERS = ("adamw", "muon")
 STARTS = ("random", "text")  # see `initialize_from_text`
+TRAINED = "trained"  # a third start: the weights of another model
 
 # Narrow models tolerate a higher learning rate, so that of every recipe is a constant over the
 # width. That of version 1, measured for tiny and mini: with 2.5 times of it, tiny was no better
@@ -26,7 +27,7 @@ RATE_TIMES_WIDTH_1 = 0.256
 
 @dataclass(frozen=True)
 class PreTraining(Settings):
-    """The settings of a pre-training run: those of `Settings`, and eight more.
+    """The settings of a pre-training run: those of `Settings`, and eleven more.
 
     Args:
         recipe: the name of the recipe that the other values are from, for the record.
@@ -35,7 +36,13 @@ class PreTraining(Settings):
         beta2: β₂ of AdamW.
         masked_share: share of the ordinary tokens that are masked in the first step.
         last_masked_share: the same in the last step; it changes linearly between them.
-        initialization: "random", or "text": see `initialize_from_text`.
+        initialization: "random", or "text": see `initialize_from_text`; or "trained": those of
+            `start`.
+        whole_words: whether all pieces of a word are masked together; see `mask_words`.
+        start: the model whose pre-training the run continues, with a checksum of its weights; None
+            for new weights.
+        extended_from: the number of steps after which the run was extended from its weights alone:
+            the moments of the optimizer and the warm-up began again; None: it was not.
         chosen: what `minibert pretrain` chose for text, machine and time, for the record.
 
     Raises:
@@ -49,6 +56,9 @@ class PreTraining(Settings):
     masked_share: float = MASKED_SHARE
     last_masked_share: float = MASKED_SHARE
     initialization: str = "random"
+    whole_words: bool = False
+    start: str | None = None
+    extended_from: int | None = None
     chosen: str = ""
 
     def __post_init__(self) -> None:
@@ -57,7 +67,7 @@ class PreTraining(Settings):
         choices = {
             "optimizer": OPTIMIZERS,
             "schedule": tuple(SCHEDULES),
-            "initialization": STARTS,
+            "initialization": (*STARTS, TRAINED),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -74,8 +84,10 @@ class PreTraining(Settings):
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
-        warmup = round(self.warmup * self.steps)
-        return SCHEDULES[self.schedule](step, self.steps, warmup, self.learning_rate)
+        first = self.extended_from or 0
+        steps = self.steps - first
+        warmup = round(self.warmup * steps)
+        return SCHEDULES[self.schedule](step - first, steps, warmup, self.learning_rate)
 
     def masked_share_at(self, step: int) -> float:
         """Return the share of the tokens that are masked in a step."""

@@ -1,10 +1,15 @@
 """The shards of masked LM and next sentence are drawn from the step's number."""
 
 import numpy as np
+import pytest
 
-from minibert import BertForPreTraining
+from minibert import BertConfig, BertForMaskedLM, BertForPreTraining
+from minibert.data.corpus import pack
+from minibert.functional import IGNORED
 from minibert.objectives import MaskedLM, MaskedLMAndNextSentence
 from minibert.training import Settings
+from minibert.training.pretraining import objective_for
+from minibert.training.recipes import PreTraining
 from tests.objectives.language import small
 
 
@@ -31,3 +36,29 @@ def test_shards_draw_other_pairs_for_each_step(tokenizer, packed):
         assert (batch["token_type_ids"].max(axis=1) == 1).all()  # the second segment's
         places = labels["labels"] != -100
         assert (batch["attention_mask"][places] == 1).all()
+
+
+@pytest.mark.parametrize("kind", [BertForMaskedLM, BertForPreTraining])
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_a_step_masks_whole_words_by_the_share_of_its_settings(tokenizer, kind, share):
+    """The words of this text have 1 and 5 pieces; evaluations mask pieces, 15 % of them."""
+    rows = pack([["the zebra sat on the mat"] * 40], tokenizer, 32)
+    model = kind(BertConfig.preset("tiny", vocab_size=len(tokenizer)), seed=0)
+    masking = {"masked_share": share, "last_masked_share": share}
+    settings = PreTraining(steps=20, batch_size=8, shards=1, whole_words=True, **masking)
+    objective = objective_for(model)(model, tokenizer, rows, rows, settings)
+    found = ordinary = 0
+    for step in range(settings.steps):
+        batch, labels = objective.masked_batch(np.arange(8), step)
+        labels = labels if kind is BertForMaskedLM else labels["labels"]
+        ids = np.where(labels == IGNORED, batch["input_ids"], labels)
+        is_target, continues = labels != IGNORED, objective.continues[ids]
+        # A piece that continues a word is a target exactly if the piece before is.
+        assert (is_target[:, 1:] == is_target[:, :-1])[
+            continues[:, 1:] & ~np.isin(ids[:, :-1], tokenizer.all_special_ids)
+        ].all()
+        found += is_target.sum()
+        ordinary += (~np.isin(ids, tokenizer.all_special_ids)).sum()
+    assert found / ordinary == pytest.approx(share, rel=0.1)
+    evaluated = (objective.held_out_labels != IGNORED).sum()
+    assert evaluated == pytest.approx(0.15 * (rows > 4).sum(), rel=0.15)

@@ -20,7 +20,7 @@ from minibert.training.recipes import DEFAULT_RECIPE, RECIPES, PreTraining
     [
         ({"optimizer": "sgd"}, "optimizer: expected one of adamw, muon, got 'sgd'"),
         ({"schedule": "x"}, "schedule: expected one of linear"),
-        ({"initialization": "x"}, "initialization: expected one of random, text, got 'x'"),
+        ({"initialization": "x"}, "initialization: expected one of random, text, trained, got 'x'"),
         ({"masked_share": 0}, "masked_share: expected more than 0 and less than 1, got 0"),
         ({"last_masked_share": 1.0}, "last_masked_share: expected more than 0"),
         ({"masked_share": float("nan")}, "masked_share: expected"),
@@ -40,6 +40,14 @@ def test_the_rate_follows_the_schedule(schedule):
     assert [settings.rate(step) for step in range(20)] == expected
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_rate_of_an_extension_is_that_of_a_run_of_its_own(schedule):
+    given = {"schedule": schedule, "warmup": 0.2, "learning_rate": 0.5}
+    extended = PreTraining(steps=35, extended_from=15, **given)
+    own = PreTraining(steps=20, **given)
+    assert [extended.rate(15 + step) for step in range(20)] == [*map(own.rate, range(20))]
+
+
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.integers(1, 50))
 def test_the_masked_share_goes_linearly_from_the_first_to_the_last(first, last, steps):
     settings = PreTraining(steps=steps, masked_share=first, last_masked_share=last)
@@ -51,6 +59,7 @@ def test_the_masked_share_goes_linearly_from_the_first_to_the_last(first, last, 
 
 def test_other_settings_mask_as_bert_does():
     assert Settings(steps=5).masked_share_at(3) == MASKED_SHARE
+    assert not Settings(steps=5).whole_words
 
 
 def test_a_step_masks_the_share_of_its_settings(tokenizer, packed):
@@ -78,6 +87,25 @@ def test_the_settings_name_the_optimizer():
     assert isinstance(adamw, AdamW)
     assert adamw.betas == (0.9, 0.9)
     assert optimizer_for(model, Settings(steps=1)).betas == (0.9, 0.999)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_the_optimizer_of_an_extension_updates_as_a_new_one(name):
+    model = BertForMaskedLM(BertConfig.preset("tiny", vocab_size=50), seed=0)
+    vectors = []
+    for settings in (
+        PreTraining(steps=9, optimizer=name, extended_from=6),
+        PreTraining(steps=3, optimizer=name),
+    ):
+        copy = model.astype(np.float32)
+        optimizer = optimizer_for(copy, settings)
+        assert optimizer.step == (settings.extended_from or 0)
+        rng = np.random.default_rng(0)
+        for _ in range(2):
+            optimizer.update(rng.normal(size=copy.params.vector.shape).astype(np.float32), 0.01)
+        vectors.append(copy.params.vector)
+    assert (vectors[0] == vectors[1]).all()
+    assert (vectors[0] != model.params.vector).any()
 
 
 @pytest.mark.parametrize("name", RECIPES)

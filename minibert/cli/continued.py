@@ -1,0 +1,136 @@
+"""`minibert pretrain --model`: continue the pre-training of a model, on other texts."""
+
+import argparse
+import logging
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minibert.cli.arguments import MODEL_HELP
+from minibert.models import read_config
+from minibert.models.hub import checkpoint_folder
+from minibert.models.table import family_class
+from minibert.objectives import MaskedLM
+from minibert.objectives.evaluation import MaskedLMMetrics
+from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization.widening import read_new_words
+from minibert.training.continuing import continued_settings, describe_start, widen
+from minibert.training.history import History, read_history
+from minibert.training.recipes import PreTraining, PretrainingRecipe
+
+log = logging.getLogger("minibert")
+
+# Options that describe a new model, which a trained one determines.
+DETERMINED = (
+    "tokenizer", "vocab_size", "size", "length", "architecture", "positions", "activation",
+    "initialization",
+)  # fmt: skip
+
+
+class Source(NamedTuple):
+    """The trained model with which a run begins.
+
+    Attributes:
+        model: with its masked-LM head, and a row for each token.
+        tokenizer: its tokenizer, with the new words.
+        start: its name and checksum, for the settings.
+    """
+
+    model: Any
+    tokenizer: WordPieceTokenizer
+    start: str
+
+    def settings(self, recipe: PretrainingRecipe, steps: int, **stated: Any) -> PreTraining:
+        """Return the settings of the run (PreTraining), with the values that options state."""
+        return continued_settings(recipe, self.model.config, self.start, steps, **stated)
+
+
+def add_continuing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of continued pre-training."""
+    group = parser.add_argument_group("a trained model")
+    refused = ", ".join(map(_option, DETERMINED))
+    group.add_argument(
+        "--model",
+        help=f"continue the pre-training of a model: {MODEL_HELP}. Its tokenizer is used, and its "
+        "dropout unless --dropout states another; learning rate and batch have other defaults; "
+        f"{refused} are refused",
+    )
+    group.add_argument(
+        "--new-words",
+        type=Path,
+        metavar="FILE",
+        help="with --model: words to add to its vocabulary, one per line; the vector of a word "
+        "begins as the mean of those of its pieces",
+    )
+
+
+def refuse_determined(options: argparse.Namespace) -> None:
+    """Raise ValueError if an option contradicts `--model`, or needs it."""
+    if options.model is None:
+        if options.new_words is not None:
+            raise ValueError(
+                "--new-words: expected --model; a new tokenizer learns the words of its texts"
+            )
+        return
+    for name in DETERMINED:
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"{_option(name)}: leave it out; the model in {options.model} determines it"
+            )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def read_source(options: argparse.Namespace) -> Source | None:
+    """Return the trained model of `--model` with its tokenizer (Source); None without the option.
+
+    Raises:
+        OSError, ValueError: a file is missing or invalid, or there is a fault in the new words.
+    """
+    if options.model is None:
+        return None
+    folder = checkpoint_folder(options.model)
+    use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
+    kind = family_class(read_config(folder).model_type, use)
+    tokenizer = WordPieceTokenizer.from_pretrained(folder)
+    words = read_new_words(options.new_words, tokenizer) if options.new_words else {}
+    rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    changes = {} if options.dropout is None else dict.fromkeys(rates, options.dropout)
+    model: Any = kind.from_pretrained(folder, seed=options.seed, **changes)
+    name = folder.resolve().name if Path(options.model).exists() else options.model
+    start = describe_start(name, model)
+    tokens, known = len(tokenizer), model.config.vocab_size
+    if tokens > known:
+        log.warning("%s: %s tokens are new to the model of %s", folder, tokens - known, known)
+        model.resize_token_embeddings(tokens)
+    if words:
+        tokenizer = widen(model, tokenizer, words)
+        log.info("%s: %s new words; %s tokens now", options.new_words, f"{len(words):,}",
+                 f"{len(tokenizer):,}")  # fmt: skip
+    return Source(model, tokenizer, start)
+
+
+def record_before(run: Path, objective: MaskedLM) -> None:
+    """Print the held-out metrics of a model before its training, and write them to the history."""
+    metrics, baseline = objective.metrics(), objective.baseline
+    figures = metrics.figures()
+    if baseline is not None:
+        figures["yardstick_loss"] = baseline.loss
+    log.info("before training: held-out %s", metrics)
+    with closing(History(run)) as history:
+        history.write(0, **figures)
+
+
+def print_before(run: Path) -> MaskedLMMetrics | None:
+    """Print and return the metrics before training (MaskedLMMetrics) in the history of a run.
+
+    None if it began with new weights.
+    """
+    first = next((line for line in read_history(run) if line["step"] == 0), None)
+    if first is None:
+        return None
+    metrics = MaskedLMMetrics.of_figures(first)
+    print(f"before training:   {metrics}")
+    return metrics
