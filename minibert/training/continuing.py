@@ -20,8 +20,8 @@ from minibert.training.recipes import TRAINED, PreTraining, PretrainingRecipe
 
 # Up to this width D the peak rate is that of the recipe for new weights; above, it falls with D²
 # instead of D, as in fine-tuning: to 1.1e-4 for BERT-base with recipe 2, near the 1e-4 of Devlin et
-# al. (2019), appendix A.2. Measured for tiny (D = 128) alone, with recipe 2, steps of 32 sequences
-# of 64 tokens, one seed; held-out loss before, and after with shares of 0.004:
+# al. (2019), appendix A.2. Measured for a tiny (D = 128) of recipe 1 alone, with recipe 2, steps of
+# 32 sequences of 64 tokens, one seed; held-out loss before, and after with shares of 0.004:
 #     200 steps on docstrings of scikit-learn: 4.677; 2.786 with 1, 3.164 with 0.25
 #     100 steps on 1,469 sentences of corpora/situations: 5.482; 3.667 with 1, 3.931 with 0.5
 FULL_RATE_WIDTH = 128
