@@ -207,8 +207,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks) -> None:
     own = {"shards": options.shards is None, "steps": options.minutes is not None}
     settings = with_own(settings, found, [name for name, wanted in own.items() if wanted])
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
-    corpus = _with_held_out(corpus, options, config.max_position_embeddings)
-    rows, held_out = _pack(corpus, tokenizer, config.max_position_embeddings, options.files[0])
+    corpus = _with_held_out(corpus, options, config.longest)
+    rows, held_out = _pack(corpus, tokenizer, config.longest, options.files[0])
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     model, optimizer = _start(options, config, settings, found)
     if not found and settings.initialization == "text":

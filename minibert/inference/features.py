@@ -71,7 +71,7 @@ class FeatureExtractor:
         for mode in self.modes or [pooling]:
             _require("pooling", mode, get_args(Pooling))
         _require("combine", combine, get_args(Combination))
-        depth, longest = model.config.num_hidden_layers, model.config.max_position_embeddings
+        depth, longest = model.config.num_hidden_layers, model.config.longest
         chosen = [layers] if isinstance(layers, int) else list(layers)
         if not chosen or not all(-depth - 1 <= layer <= depth for layer in chosen):
             raise ValueError(f"layers: expected some of {-depth - 1} to {depth}, got {layers}")
@@ -115,7 +115,7 @@ class FeatureExtractor:
         kind = family_class(family, "Model" if has_pooler else "Based")
         model = kind.from_pretrained(stated.transformer, strict=True)
         tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer)
-        normalizer, longest = tokenizer.normalizer, model.config.max_position_embeddings
+        normalizer, longest = tokenizer.normalizer, model.config.longest
         if stated.do_lower_case and not normalizer.do_lower_case:  # as a step of its own
             changes = {"do_lower_case": True, "strip_accents": bool(normalizer.strip_accents)}
             tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer, **changes)
