@@ -45,6 +45,11 @@ FAMILIES: dict[str, Family] = {
     "bert": _BERT,
     "minibert": _BERT,  # a composition of a caller's parts
     "distilbert": Family(_ROOM + "distilbert", "DistilBert", _TASKS),
+    "roberta": Family(_ROOM + "roberta", "Roberta", _TASKS),
+    "xlm-roberta": Family(_ROOM + "xlm_roberta", "XLMRoberta", _TASKS),
+    "camembert": Family(_ROOM + "camembert", "Camembert", _TASKS),
+    "electra": Family(_ROOM + "electra", "Electra", (*_TASKS, "ForPreTraining")),
+    "mpnet": Family(_ROOM + "mpnet", "MPNet", _TASKS),
     "modernbert": Family(_ROOM + "modernbert", "ModernBert", ("Model", "ForMaskedLM")),
 }
 # The classes of the relatives that are not in `MODELS`, and the family and use of each class.

@@ -24,6 +24,7 @@ SIZES = {
     "max_position_embeddings": 17,
     "id2label": {0: "a", 1: "b", 2: "c"},
 }
+OF_FAMILY = {"electra": {"embedding_size": 10}}
 TWO = {"id2label": {0: "no", 1: "yes"}}
 # By use: fields of the configuration, the labels, and parameters without a gradient, because they
 # add the same to all logits of a softmax.
@@ -47,7 +48,7 @@ CASES = [
 
 def config(family, **changes):
     """Return a tiny configuration of a family."""
-    return family_class(family, "Config")(**{**SIZES, **changes})
+    return family_class(family, "Config")(**{**SIZES, **OF_FAMILY.get(family, {}), **changes})
 
 
 def batch_of(family, use="Model"):
