@@ -148,8 +148,8 @@ def test_every_model_has_a_case():
 CLASSES = [kind for _, kind in inspect.getmembers(layers, inspect.isclass)]
 # Protocols, a tuple, the base class of positions, and two that have no gradient.
 WITHOUT_GRADIENT = {
-    layers.Frozen, layers.Head, layers.Layer, layers.Positions, layers.SinusoidalPositions,
-    layers.RotaryPositions, layers.Site,
+    layers.AddedTable, layers.Frozen, layers.Head, layers.Layer, layers.Positions,
+    layers.SinusoidalPositions, layers.RotaryPositions, layers.Site,
 }  # fmt: skip
 LAYERS = [kind for kind in CLASSES if kind not in WITHOUT_GRADIENT]
 
