@@ -35,9 +35,11 @@ from tests.models.relatives import (
 from tests.style import ROOT, code_lines
 
 each_family = pytest.mark.parametrize("family", RELATIVES)
-each_case = pytest.mark.parametrize(("family", "use"), CASES)
-# Differences of computation; the other two families compute as RoBERTa does.
+# The other two families compute as RoBERTa does; tests of parity run them all.
 COMPUTED = ["distilbert", "roberta", "electra", "mpnet"]
+each_case = pytest.mark.parametrize(
+    ("family", "use"), [case for case in CASES if case[0] in COMPUTED]
+)
 computed_family = pytest.mark.parametrize("family", COMPUTED)
 TABLE = "bert.embeddings.word_embeddings.weight"
 FOUR = {n: a[1:2, :4] for n, a in batch_of("roberta").items()}  # a text without padding
@@ -80,7 +82,7 @@ def test_pickles_and_copies_compute_the_same():
 @computed_family
 def test_parts_and_configurations_of_others_are_refused(family):
     kind = family_class(family, "ForMaskedLM")
-    with pytest.raises(TypeError, match="block: leave it out; a .*ForMaskedLM has its own"):
+    with pytest.raises(TypeError, match=r"block: leave it out; a .*ForMaskedLM has its own"):
         kind(config(family), block=lambda config: None)
     with pytest.raises(TypeError, match=r"config: expected a \w+Config, got BertConfig"):
         kind(m.BertConfig.preset("tiny", vocab_size=9))
@@ -468,7 +470,7 @@ def test_bias_of_an_old_decoder_and_buffers_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
-        ("distilbert", {"dim": 25, "hidden_size": 24}, "dim: expected 24 as in hidden_size, got 25"),
+        ("distilbert", {"dim": 25, "hidden_size": 24}, "dim: expected 24 as in hidden_size"),
         ("distilbert", {"n_heads": 5}, "hidden_size 24 is not a multiple of num_attention_heads 5"),
         ("distilbert", {"activation": "silu"}, "hidden_act: expected one of gelu"),
         ("distilbert", {"qa_dropout": 1}, "qa_dropout: expected a number from 0 to below 1"),
@@ -557,7 +559,7 @@ def test_auto_classes_refuse_in_one_line(tmp_path):
     for name in ("AutoModel", "AutoModelForMaskedLM"):
         with pytest.raises(TypeError, match=rf"{name}: expected {name}.from_pretrained\(folder\)"):
             getattr(m, name)()
-    with pytest.raises(ValueError, match="model_type: expected one of bert, .*, got 'gpt2'"):
+    with pytest.raises(ValueError, match=r"model_type: expected one of bert, .*, got 'gpt2'"):
         m.AutoConfig.from_dict({"model_type": "gpt2"})
     modern = m.ModernBertConfig.preset("tiny", vocab_size=9)
     message = "model_type: modernbert has no ModernBertForMultipleChoice in minibert"

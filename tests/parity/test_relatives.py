@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from minibert import AutoModel
+from minibert.functional.relative import relative_buckets
 from minibert.models.table import FAMILIES, model_class
 from minibert.models.weights import open_weights
-from tests.models.relatives import CASES, MASK, RELATIVES, USES, batch_of, made
+from tests.models.relatives import CASES, MASK, RELATIVES, USES, B, T, batch_of, made
 from tests.parity.test_transformers import close, named, tensors
 
 pytestmark = [
@@ -23,8 +24,8 @@ TOLERANCE = 1e-10
 REAL = MASK == 1
 
 
-def theirs(model, folder, attention="sdpa"):
-    """Save a model, and return it as transformers opens it."""
+def theirs(model, folder, attention="eager"):
+    """Save a model, and return it as transformers opens it; an MPNet's attention is eager alone."""
     import torch
     import transformers
 
@@ -72,15 +73,29 @@ def assert_same_gradients(model, grads, hf, zeros=()):
         assert difference <= TOLERANCE * np.linalg.norm(gradient), name
 
 
+def loss_of(out, batch, labels):
+    """Return the loss of transformers, that of the discriminator again in float64."""
+    import torch
+
+    if type(out).__name__ != "ElectraForPreTrainingOutput":
+        return out.loss
+    real = torch.tensor(batch["attention_mask"] == 1)
+    each = out.logits[real], torch.tensor(labels, dtype=torch.float64)[real]
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(*each)
+    assert abs(loss.item() - out.loss.item()) <= 1e-6
+    return loss
+
+
 def assert_parity(model, batch, labels, folder, zeros=()):
     """Compare logits, loss and all gradients."""
     hf = theirs(model, folder)
     out = hf(**inputs(hf, batch), **tensors(named(labels)))
-    out.loss.backward()
+    reference = loss_of(out, batch, labels)
+    reference.backward()
     loss, grads = model.loss_and_grads(batch, labels)
     mine = model(**batch, **named(labels))
-    assert abs(loss - out.loss.item()) <= TOLERANCE
-    assert abs(mine.loss - out.loss.item()) <= TOLERANCE
+    assert abs(loss - reference.item()) <= TOLERANCE
+    assert abs(mine.loss - reference.item()) <= TOLERANCE
     own, other = scores_of(mine), scores_of(out)
     assert own.keys() == other.keys()
     for name, logits in own.items():
@@ -108,7 +123,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("use", ["ForMaskedLM", "ForSequenceClassification"])
-@pytest.mark.parametrize("family", RELATIVES)
+@pytest.mark.parametrize("family", ["distilbert", "roberta", "electra", "mpnet"])
 def test_options_of_the_configuration(tmp_path, family, use, odd):
     kind = model_class(f"{FAMILIES[family].front}Config")
     if next(iter(ODD[odd])) in kind.left_out or (family, odd) == ("mpnet", "padding elsewhere"):
@@ -129,7 +144,7 @@ def test_bodies_give_the_outputs_states_and_gradients_of_transformers(tmp_path, 
     import torch
 
     model, batch = made(family, "Model"), batch_of(family)
-    hf = theirs(model, tmp_path, attention="eager")
+    hf = theirs(model, tmp_path)
     mine = model(**batch, output_hidden_states=True, output_attentions=True)
     out = hf(**inputs(hf, batch), output_hidden_states=True, output_attentions=True)
     assert len(mine.hidden_states) == len(out.hidden_states) == 4
@@ -185,3 +200,52 @@ def test_new_model_of_transformers_with_its_default_fields_is_opened(tmp_path, f
     ids = np.array([[0, 5, 9, 7, 2]])
     out = hf(**inputs(hf, {"input_ids": ids})).last_hidden_state
     assert close(model(ids).last_hidden_state, out, 1e-5)
+
+
+def test_distances_beyond_the_last_bucket_equal_transformers(tmp_path):
+    """Of T = 260 tokens, and the buckets of 1,024."""
+    import torch
+    import transformers
+
+    changes = {"max_position_embeddings": 262, "num_hidden_layers": 2}
+    model = made("mpnet", **changes)
+    rng = np.random.default_rng(7)
+    ids = rng.integers(2, 37, (2, 260))
+    mask = np.arange(260) < np.array([[260], [173]])
+    batch = {"input_ids": np.where(mask, ids, 1), "attention_mask": mask * 1}
+    labels = np.where(mask & (rng.random(ids.shape) < 0.2), ids, -100)
+    assert_parity(model, batch, labels, tmp_path)
+    distance = torch.arange(1024)[None] - torch.arange(1024)[:, None]
+    encoder = transformers.models.mpnet.modeling_mpnet.MPNetEncoder
+    expected = encoder.relative_position_bucket(distance).numpy()
+    np.testing.assert_array_equal(relative_buckets(1024), expected)
+
+
+@pytest.mark.parametrize("family", ["roberta", "mpnet"])
+def test_a_padding_id_inside_a_text_equals_transformers(tmp_path, family):
+    """Where the mask does not hide it, PyTorch drops the gradient of its rows, and only theirs."""
+    model, batch = made(family), batch_of(family)
+    batch["attention_mask"] = np.ones_like(MASK)
+    hf = theirs(model, tmp_path)
+    labels = USES["ForMaskedLM"][1]
+    out = hf(**inputs(hf, batch), **tensors({"labels": labels}))
+    out.loss.backward()
+    loss, grads = model.loss_and_grads(batch, labels)
+    assert abs(loss - out.loss.item()) <= TOLERANCE
+    assert close(model(**batch).logits, out.logits, TOLERANCE)
+    words = dict(hf.named_parameters())[f"{family}.embeddings.word_embeddings.weight"]
+    own = grads["bert.embeddings.word_embeddings.weight"].copy()
+    own[1] = words.grad[1]
+    assert np.linalg.norm(own - words.grad.numpy()) <= TOLERANCE * np.linalg.norm(own)
+
+
+@pytest.mark.parametrize("front", ["DistilBert", "Roberta", "Electra", "MPNet"])
+def test_files_with_two_texts_in_a_row_and_left_padding_equal_transformers(tmp_path, front):
+    """Pairs with segments where the family has them, padded in front."""
+    family = next(name for name in RELATIVES if FAMILIES[name].front == front)
+    model = made(family, "ForSequenceClassification")
+    batch = {name: array[:, ::-1].copy() for name, array in batch_of(family).items()}
+    segments = model.config.type_vocab_size if family != "mpnet" else 1
+    batch["token_type_ids"] = (np.arange(T) > 5).astype(int)[None].repeat(B, 0) % segments
+    labels = USES["ForSequenceClassification"][1]
+    assert_parity(model, batch, labels, tmp_path)
