@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from minibert.models.auto import AutoModelForMaskedLM
 from minibert.tokenization import WordPieceTokenizer
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     if options.top < 1:
         raise ValueError(f"top: expected at least 1, got {options.top}")
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    model = AutoModelForMaskedLM.from_pretrained(options.model, strict=True)
+    model: Any = AutoModelForMaskedLM.from_pretrained(options.model, strict=True)
     for text in options.texts:
         predictions = guess(model, tokenizer, text, options.top)
         print(text)

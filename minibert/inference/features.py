@@ -80,7 +80,7 @@ class FeatureExtractor:
         self.projections, self.prompt = list(projections), prompt
         self.layers = [layer % (depth + 1) for layer in chosen]
         if "pooler" in self.modes and (model.pooler is None or self.layers != [depth]):
-            raise ValueError("pooling: expected a BertModel and its last layer for the pooler")
+            raise ValueError("pooling: expected a model with a pooler, and its last layer")
         self.max_length = longest if max_length is None else max_length
         if not 3 <= self.max_length <= longest:
             raise ValueError(f"max_length: expected 3 to {longest} tokens, got {max_length}")

@@ -52,6 +52,7 @@ class TwoLayerHead:
         dropped, before = dropout_forward(x, self.before, rng)
         # (..., D) -> (N, D)
         z, rows = self.dense.forward(params, dropped.reshape(-1, x.shape[-1]))
+        slope: Array | None
         if self.activation == "tanh":
             active, slope = tanh_forward(z)
         else:

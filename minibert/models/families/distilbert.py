@@ -73,7 +73,7 @@ class DistilBertConfig(RelativeConfig):
         "intermediate_size": "hidden_dim", "hidden_act": "activation",
         "hidden_dropout_prob": "dropout", "attention_probs_dropout_prob": "attention_dropout",
     }  # fmt: skip
-    left_out: ClassVar = (
+    left_out: ClassVar[tuple[str, ...]] = (
         "type_vocab_size", "layer_norm_eps", "position_embedding_type", "classifier_dropout",
     )  # fmt: skip
 

@@ -78,7 +78,7 @@ class ElectraConfig(RelativeConfig):
         "position_embedding_type": "absolute", "summary_type": "first", "summary_use_proj": True,
         "summary_activation": "gelu",
     }  # fmt: skip
-    left_out: ClassVar = ("position_embedding_type",)
+    left_out: ClassVar[tuple[str, ...]] = ("position_embedding_type",)
 
     def _check_sizes(self) -> None:
         super()._check_sizes()

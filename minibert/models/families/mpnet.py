@@ -65,7 +65,11 @@ class MPNetConfig(RobertaConfig):
     fixed: ClassVar = {
         "position_embedding_type": "absolute", "relative_attention_num_buckets": BUCKETS
     }  # fmt: skip
-    left_out: ClassVar = ("position_embedding_type", "type_vocab_size", "classifier_dropout")
+    left_out: ClassVar[tuple[str, ...]] = (
+        "position_embedding_type",
+        "type_vocab_size",
+        "classifier_dropout",
+    )
 
     def _check_sizes(self) -> None:
         super()._check_sizes()

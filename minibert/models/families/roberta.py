@@ -56,7 +56,7 @@ class RobertaConfig(RelativeConfig):
     pad_token_id: int = 1
     model_type: ClassVar[str] = "roberta"
     fixed: ClassVar = {"position_embedding_type": "absolute"}
-    left_out: ClassVar = ("position_embedding_type",)
+    left_out: ClassVar[tuple[str, ...]] = ("position_embedding_type",)
 
     @property
     def longest(self) -> int:
