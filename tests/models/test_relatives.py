@@ -179,6 +179,24 @@ def test_mpnet_without_its_bias_is_a_roberta_without_segments():
     np.testing.assert_allclose(model(**batch).logits, expected, rtol=1e-10, atol=1e-11)
 
 
+def test_attention_weights_of_an_mpnet_are_multiplied_by_exp_of_the_bias():
+    """In the first block: log-weights differ by the bias of distance j - i, up to a row's sum."""
+    model = made("mpnet")
+    other = copied(model, m.RobertaForMaskedLM(config("roberta"), dtype=np.float64))
+    table = model.params["bert.encoder.relative_attention_bias.weight"]
+    ids = np.arange(2, 14)[None]  # distances up to 11: 8 to 11 share a bucket
+    own, plain = (
+        np.log(each(ids, output_attentions=True).attentions[0][0]) for each in (model, other)
+    )
+    expected = np.empty_like(own)
+    for i in range(12):
+        for j in range(12):
+            bucket = min(abs(i - j), 8) + 16 * (j > i)
+            expected[:, i, j] = table[bucket]
+    difference = own - plain - expected  # (K, T, T), the same for all keys of a query
+    np.testing.assert_allclose(difference, difference[:, :, :1] + np.zeros(12), atol=1e-10)
+
+
 def test_buckets_are_symmetric_monotone_and_the_formula_in_places():
     length = 700
     buckets = relative_buckets(length)
