@@ -40,7 +40,7 @@ BENCHMARKS = (
     Benchmark("from_nothing"),
     Benchmark("inference"),
     Benchmark("inference_avx2", "--avx2", module="inference"),
-    Benchmark("memory"),
+    Benchmark("memory", quick=TINY),
     Benchmark("ranks"),
     Benchmark("recipe"),
     Benchmark("scaling"),

@@ -71,7 +71,8 @@ def main() -> None:
     o = parse(parser)
     seconds, cores = o.seconds or (0.3 if o.quick else 3), usable_cores()
     counts = sorted({1, cores, *(n for n in (2, 4, 8, 16, 32, 64) if n < cores)})
-    varied = [(name, Size(**{name: value})) for name in VARIED for value in VARIED[name]]
+    few = 2 if o.quick else None  # of each size, because the large ones take minutes to start
+    varied = [(name, Size(**{name: value})) for name in VARIED for value in VARIED[name][:few]]
     keys = {(size, cores) for _, size in varied} | {(size, n) for size in THREADED for n in counts}
     with workers({key: (train, *key, seconds) for key in sorted(keys)}) as (running, _):
         loops = {n: sgemm_loops(n, seconds / 3) for n in counts}

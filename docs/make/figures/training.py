@@ -1,7 +1,7 @@
 """The figures of chapter 12: the curves of a run, its gradients by layer, and two failed runs.
 
-Their data are those of real runs, as `minibert demo` trains, on the documentation that is installed
-with Python and NumPy; so they depend on both versions, which are stored with them.
+Their data are those of real runs on the text of `minibert demo`, the documentation installed with
+Python and NumPy; so they depend on both versions, which are stored with them.
 """
 
 import math
@@ -15,23 +15,29 @@ from docs.make.svg import Axes, Drawing
 EVERY = 20  # steps whose mean is one point
 EVALUATE_EVERY = 100
 FEW = 256  # sequences of the run that overfits
-RUNS = {"demo": {}, "few": {"steps": 1200, "sequences": FEW}, "fast": {"steps": 600, "rate": 0.02}}
+RUNS: dict[str, dict[str, Any]] = {  # arguments of `_train`
+    "plain": {"steps": 2400},
+    "demo": {"steps": 1000, "recipe": "2"},
+    "few": {"steps": 1200, "sequences": FEW},
+    "fast": {"steps": 600, "learning_rate": 0.02},
+}
 LAYERS = ("embeddings", "block 1", "block 2", "head")  # by the depth of their parameters
 AREA_LEFT, AREA_WIDTH = 62, 540  # of all charts
 
 
 def curves() -> str:
-    """Return losses, learning rate and gradient norm of the demo's run (SVG)."""
-    run = data.load("training")["demo"]
+    """Return losses, rate and gradient norm of the plain run, and the loss of the demo (SVG)."""
+    run, demo = (data.load("training")[name] for name in ("plain", "demo"))
     last = run["steps"][-1]
     drawing = Drawing(640, 600, "A run of BERT-tiny: losses, learning rate, gradient norm")
-    axes = Axes(drawing, (AREA_LEFT, 60, AREA_WIDTH, 250), x=(0, last), y=(4, 9))
-    axes.ticks(range(0, last + 1, 400), range(4, 10), ("", "loss in nats"))
+    axes = Axes(drawing, (AREA_LEFT, 60, AREA_WIDTH, 250), x=(0, last), y=(3, 9))
+    axes.ticks(range(0, last + 1, 400), range(3, 10), ("", "loss in nats"))
     axes.curves(
         {
             f"training, means of {EVERY} steps": points(run, "loss"),
             "held out": list(zip(run["evaluated"], run["held_out_loss"], strict=True)),
             "unigram baseline": [(0, run["unigram_loss"]), (last, run["unigram_loss"])],
+            "recipe 2: held out": list(zip(demo["evaluated"], demo["held_out_loss"], strict=True)),
         },
         corner=(400, 82),
     )
@@ -47,8 +53,8 @@ def curves() -> str:
 
 
 def norms() -> str:
-    """Return the gradient norms of embeddings, blocks and head of the demo's run (SVG)."""
-    run = data.load("training")["demo"]
+    """Return the gradient norms of embeddings, blocks and head of the plain run (SVG)."""
+    run = data.load("training")["plain"]
     last, layers = run["steps"][-1], run["layers"]
     top = math.ceil(5 * max(max(layers[name]) for name in LAYERS)) / 5
     drawing = Drawing(640, 360, "Gradient norms by layer, before clipping")
@@ -63,7 +69,7 @@ def norms() -> str:
 def failures() -> str:
     """Return the losses of a run on few texts and of one with too high a rate (SVG)."""
     runs = data.load("training")
-    few, fast, unigram = runs["few"], runs["fast"], runs["demo"]["unigram_loss"]
+    few, fast, unigram = runs["few"], runs["fast"], runs["plain"]["unigram_loss"]
     last, top = few["steps"][-1], math.ceil(max(few["held_out_loss"] + fast["loss"]))
     drawing = Drawing(640, 400, "Two runs that failed: too few texts, too high a learning rate")
     axes = Axes(drawing, (AREA_LEFT, 60, AREA_WIDTH, 290), x=(0, last), y=(0, top))
@@ -88,7 +94,7 @@ def points(run: dict[str, Any], name: str) -> list[tuple[float, float]]:
 
 
 def training() -> dict[str, Any]:
-    """Train as `minibert demo` does, and once each with few texts and with too high a rate.
+    """Train by recipe 1, as the demo does, and once each with few texts and too high a rate.
 
     Returns:
         by run: steps, and at each of them the mean over `EVERY` steps of training loss, learning
@@ -113,29 +119,34 @@ def training() -> dict[str, Any]:
 
 
 def _train(
-    tokenizer: Any, rows: Any, held_out: Any, steps: int = 0, rate: float = 0, sequences: int = 0
+    tokenizer: Any,
+    rows: Any,
+    held_out: Any,
+    steps: int,
+    *,
+    recipe: str = "1",
+    sequences: int | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """Return the curves of one run; a number that is 0 is the demo's."""
-    from minibert import BertConfig, BertForMaskedLM
-    from minibert.cli import demo
+    """Return the curves of one run on some sequences; None: on all."""
+    from minibert import BertForMaskedLM
+    from minibert.cli.demo import BATCH, LENGTH, SHARDS
     from minibert.objectives import MaskedLM
-    from minibert.optim import AdamW
-    from minibert.training import Engine, Settings
+    from minibert.training import Engine
+    from minibert.training.defaults import fresh_config
+    from minibert.training.initialization import initialize_from_text
+    from minibert.training.pretraining import optimizer_for
+    from minibert.training.recipes import RECIPES
 
-    settings = Settings(steps=steps or demo.STEPS, batch_size=demo.BATCH, shards=demo.SHARDS,
-                        learning_rate=rate or demo.RATE)  # fmt: skip
-    config = BertConfig.preset(
-        "tiny",
-        vocab_size=len(tokenizer),
-        max_position_embeddings=demo.LENGTH,
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.06,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
+    config = fresh_config(
+        "tiny", tokenizer, LENGTH, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
+    settings = RECIPES[recipe].settings(config, steps, batch_size=BATCH, shards=SHARDS, **changes)
     model = BertForMaskedLM(config)
-    objective = MaskedLM(model, tokenizer, rows[: sequences or None], held_out, settings)
-    optimizer = AdamW(model.params, weight_decay=settings.weight_decay)
+    if settings.initialization == "text":
+        initialize_from_text(model, rows[:, 1:-1].reshape(-1), tokenizer)  # (S, T - 2) -> (N,)
+    objective = MaskedLM(model, tokenizer, rows[:sequences], held_out, settings)
+    optimizer = optimizer_for(model, settings)
     engine = Engine(model, optimizer, clip=settings.clip, objective=objective)
     sums: dict[str, float] = defaultdict(float)
     found: dict[str, Any] = defaultdict(list)
