@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from minibert.models.table import MODELS
+from minibert.models.table import MODELS, RELATIVES
 
 if TYPE_CHECKING:
     from minibert.estimators import TextClassifier, TextRegressor, TokenTagger
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
         BertForTokenClassification,
         BertModel,
     )
+    from minibert.models.auto import (
+        AutoConfig,
+        AutoModel,
+        AutoModelForMaskedLM,
+        AutoModelForMultipleChoice,
+        AutoModelForPreTraining,
+        AutoModelForQuestionAnswering,
+        AutoModelForSequenceClassification,
+        AutoModelForTokenClassification,
+    )
     from minibert.models.families.modernbert import (
         ModernBertConfig,
         ModernBertForMaskedLM,
@@ -32,6 +42,15 @@ __version__ = "0.2.0.dev0"
 # Imported on first use: compiling the patterns of the tokenizer takes a third of the import.
 _MODULES = {
     **MODELS,
+    **RELATIVES,
+    "AutoConfig": "minibert.models.auto",
+    "AutoModel": "minibert.models.auto",
+    "AutoModelForMaskedLM": "minibert.models.auto",
+    "AutoModelForMultipleChoice": "minibert.models.auto",
+    "AutoModelForPreTraining": "minibert.models.auto",
+    "AutoModelForQuestionAnswering": "minibert.models.auto",
+    "AutoModelForSequenceClassification": "minibert.models.auto",
+    "AutoModelForTokenClassification": "minibert.models.auto",
     "BertConfig": "minibert.models.config",
     "FeatureExtractor": "minibert.inference.features",
     "ModernBertConfig": "minibert.models.families.modernbert",
@@ -43,6 +62,14 @@ _MODULES = {
 }
 
 __all__ = [
+    "AutoConfig",
+    "AutoModel",
+    "AutoModelForMaskedLM",
+    "AutoModelForMultipleChoice",
+    "AutoModelForPreTraining",
+    "AutoModelForQuestionAnswering",
+    "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
     "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",

@@ -7,7 +7,9 @@ from typing import Any
 from minibert.cli.arguments import add_column_arguments
 from minibert.cli.labelled_files import read_examples
 from minibert.cli.output import print_metrics, report_scoring, report_truncated
+from minibert.models.auto import class_for
 from minibert.models.checkpoints import read_architectures
+from minibert.models.table import bert_names
 from minibert.tasks.base import Task, report_unseen
 from minibert.tasks.registry import labelling_models, task_for
 from minibert.tokenization import WordPieceTokenizer
@@ -46,12 +48,13 @@ def load_labeller(folder: Path) -> tuple[Task, Any, WordPieceTokenizer]:
     """
     known = labelling_models()
     architectures = read_architectures(folder)
-    model_class = next((known[name] for name in known if name in architectures), None)
+    named = bert_names(architectures)
+    model_class = next((known[name] for name in known if name in named), None)
     if model_class is None:
         got = ", ".join(architectures) or "a model of an unknown kind"
         raise ValueError(
             f"{folder}: expected a model that labels texts or words, got {got}; "
             "minibert finetune makes one"
         )
-    model = model_class.from_pretrained(folder, strict=True)
+    model = class_for(model_class, folder).from_pretrained(folder, strict=True)
     return task_for(model), model, WordPieceTokenizer.from_pretrained(folder)

@@ -2,10 +2,9 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from minibert.models import read_config
-from minibert.models.hub import checkpoint_folder
-from minibert.models.table import family_class
+from minibert.models.auto import AutoModelForMaskedLM
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.pretraining import guess
 
@@ -33,9 +32,7 @@ def run(options: argparse.Namespace) -> None:
     if options.top < 1:
         raise ValueError(f"top: expected at least 1, got {options.top}")
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    folder = checkpoint_folder(options.model)
-    kind = family_class(read_config(folder).model_type, "ForMaskedLM")
-    model = kind.from_pretrained(folder, strict=True)
+    model: Any = AutoModelForMaskedLM.from_pretrained(options.model, strict=True)
     for text in options.texts:
         predictions = guess(model, tokenizer, text, options.top)
         print(text)

@@ -15,7 +15,9 @@ from minibert.inspection import (
     write_page,
 )
 from minibert.inspection.values import MAX_NUMBERS
+from minibert.models.auto import class_for
 from minibert.models.checkpoints import read_architectures
+from minibert.models.table import bert_names
 from minibert.tokenization import WordPieceTokenizer
 
 DESCRIPTION = """
@@ -57,12 +59,13 @@ def run(options: argparse.Namespace) -> None:
     """Print a text's activations in a model, and write them to a page if one is asked for."""
     names = read_architectures(options.model)
     known = inspectable_models()
-    kind = next((known[name] for name in names if name in known), None)
+    kind = next((known[name] for name in bert_names(names) if name in known), None)
     if kind is None:
         raise ValueError(
             f"{options.model}: expected one of {', '.join(known)}, "
             f"got {', '.join(names) or 'a model of an unknown kind'}"
         )
+    kind = class_for(kind, options.model)
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
     if options.values:
         exact = kind.from_pretrained(options.model, strict=True, dtype=np.float64)

@@ -56,7 +56,7 @@ def report_truncated(
     task: Task, model: Any, tokenizer: WordPieceTokenizer, examples: Examples
 ) -> None:
     """Print the number of texts that are too long for the model, if there are any."""
-    longest = model.config.max_position_embeddings
+    longest = model.config.longest
     count = task.count_truncated(tokenizer, examples.texts, examples.pairs, longest)
     print_truncated(count, len(examples), longest)
 

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print a model's predictions for texts, in blocks of rows."""
     task, model, tokenizer = load_labeller(options.model)
-    longest = model.config.max_position_embeddings
+    longest = model.config.longest
     rows = _read_inputs(options, task, tokenizer)
     format_lines = task.format_json if options.form == "jsonl" else task.format_text
     truncated = total = 0

@@ -32,7 +32,7 @@ ARCHITECTURES = {"bert": "bert", "modern": "modernbert"}  # the model_type of ea
 def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
     """Return the options with the size and length of a resumed run where they are not stated."""
     run = read_config(found)
-    own = {"size": preset_of(run), "length": run.max_position_embeddings}
+    own = {"size": preset_of(run), "length": run.longest}
     unstated = {name: value for name, value in own.items() if getattr(options, name) is None}
     return argparse.Namespace(**vars(options) | unstated)
 
@@ -114,7 +114,7 @@ def choose_sizes(
     def timed(model: Any, settings: PreTraining) -> float:
         if options.gradient_checkpointing:
             model.gradient_checkpointing_enable()
-        length = model.config.max_position_embeddings
+        length = model.config.longest
         rows = PackedSequences(corpus.train.stream, tokenizer, length, corpus.train.counts)
         objective = objective_for(model)(model, tokenizer, rows, None, settings)
         return step_seconds(model, objective, settings, options.threads, ranks, budget.timed)

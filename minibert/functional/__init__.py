@@ -61,6 +61,7 @@ from minibert.functional.normalization import (
     layer_norm_backward,
     layer_norm_forward,
 )
+from minibert.functional.relative import relative_bias_backward, relative_bias_forward
 from minibert.functional.rotary import rotary_table, rotate_backward, rotate_forward
 from minibert.functional.sinusoidal import sinusoidal_positions
 from minibert.functional.tanh import tanh_backward, tanh_forward
@@ -98,6 +99,8 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "padding_mask",
+    "relative_bias_backward",
+    "relative_bias_forward",
     "rotary_table",
     "rotate_backward",
     "rotate_forward",

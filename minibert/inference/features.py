@@ -71,7 +71,7 @@ class FeatureExtractor:
         for mode in self.modes or [pooling]:
             _require("pooling", mode, get_args(Pooling))
         _require("combine", combine, get_args(Combination))
-        depth, longest = model.config.num_hidden_layers, model.config.max_position_embeddings
+        depth, longest = model.config.num_hidden_layers, model.config.longest
         chosen = [layers] if isinstance(layers, int) else list(layers)
         if not chosen or not all(-depth - 1 <= layer <= depth for layer in chosen):
             raise ValueError(f"layers: expected some of {-depth - 1} to {depth}, got {layers}")
@@ -80,7 +80,7 @@ class FeatureExtractor:
         self.projections, self.prompt = list(projections), prompt
         self.layers = [layer % (depth + 1) for layer in chosen]
         if "pooler" in self.modes and (model.pooler is None or self.layers != [depth]):
-            raise ValueError("pooling: expected a BertModel and its last layer for the pooler")
+            raise ValueError("pooling: expected a model with a pooler, and its last layer")
         self.max_length = longest if max_length is None else max_length
         if not 3 <= self.max_length <= longest:
             raise ValueError(f"max_length: expected 3 to {longest} tokens, got {max_length}")
@@ -115,7 +115,7 @@ class FeatureExtractor:
         kind = family_class(family, "Model" if has_pooler else "Based")
         model = kind.from_pretrained(stated.transformer, strict=True)
         tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer)
-        normalizer, longest = tokenizer.normalizer, model.config.max_position_embeddings
+        normalizer, longest = tokenizer.normalizer, model.config.longest
         if stated.do_lower_case and not normalizer.do_lower_case:  # as a step of its own
             changes = {"do_lower_case": True, "strip_accents": bool(normalizer.strip_accents)}
             tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer, **changes)

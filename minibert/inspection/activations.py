@@ -33,7 +33,7 @@ from minibert.layers import (
 )
 from minibert.layers.attention import SelfAttentionCache
 from minibert.layers.block import ResidualCache
-from minibert.layers.embeddings import SEGMENTS, WORDS, EmbeddingsCache
+from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS, EmbeddingsCache
 from minibert.layers.feed_forward import FeedForwardCache
 from minibert.layers.gated import GatedFeedForwardCache
 from minibert.layers.heads import PoolerCache
@@ -41,6 +41,7 @@ from minibert.layers.masked_lm import MaskedLMCache
 from minibert.layers.word_embeddings import WordEmbeddingsCache
 
 Arrays = dict[str, np.ndarray]
+ADDED = {POSITIONS: "position embedding", SEGMENTS: "segment embedding"}  # of `WordEmbeddings`
 RESIDUALS = Residual, PreNormResidual
 FEED_FORWARDS = FeedForward, GatedFeedForward
 
@@ -299,13 +300,26 @@ def _embeddings_gradients(layer: Any, cache: EmbeddingsCache, params: Any, dout:
 
 
 def _words_values(layer: Any, cache: WordEmbeddingsCache, params: Any, x: Any, out: Any) -> Arrays:
-    words, _ = embedding_forward(cache.ids, params[WORDS])  # (B, T, D)
-    return {"word embedding": words, "normalized": out}
+    words, _ = embedding_forward(cache.ids, params[WORDS])  # (B, T, E)
+    values = {"word embedding": words}
+    for table, numbers in zip(layer.added, cache.numbers, strict=True):
+        rows, _ = embedding_forward(numbers, params[table.name])
+        values[ADDED[table.name]] = rows.reshape(-1, *words.shape[1:])  # (T, E) -> (1, T, E)
+    if layer.added:
+        values["embedding sum"] = np.asarray(sum(values.values()))
+    if layer.project is None or cache.rows is None:
+        return {**values, "normalized": out}
+    # (N, E) -> (B, T, E)
+    return {**values, "normalized": cache.rows.reshape(words.shape), "projection": out}
 
 
 def _words_gradients(layer: Any, cache: WordEmbeddingsCache, params: Any, dout: Any) -> Arrays:
-    dwords = _norm_input_gradient(dout, cache.norm, params[layer.norm.weight])
-    return {"word embedding": dwords, "normalized": dout}
+    dnormed = dout
+    if layer.project is not None:
+        dnormed = dout @ params[layer.project.weight]  # (B, T, D) @ (D, E) -> (B, T, E)
+    dsum = _norm_input_gradient(dnormed, cache.norm, params[layer.norm.weight])
+    summands = ("word embedding", *ADDED.values(), "embedding sum")
+    return {**dict.fromkeys(summands, dsum), "normalized": dnormed, "projection": dout}
 
 
 def _pooler_values(layer: Any, cache: PoolerCache, params: Any, x: Any, out: Any) -> Arrays:

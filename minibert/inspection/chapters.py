@@ -34,6 +34,7 @@ CHAPTERS = {
     "segment embedding": EMBEDDINGS,
     "embedding sum": EMBEDDINGS,
     "embeddings output": EMBEDDINGS,
+    "projection": LINEAR,
     "normalized": LAYER_NORM,
     "query": ATTENTION,
     "key": ATTENTION,

@@ -73,7 +73,7 @@ class TrainingStep:
             raise ValueError(f"threads: expected at least 1, got {self.threads}")
         if self.classes and self.classes < 2:
             raise ValueError(f"classes: expected at least 2, got {self.classes}")
-        longest = self.config.max_position_embeddings
+        longest = self.config.longest
         if not 3 <= self.length <= longest:
             raise ValueError(
                 f"length: expected from 3 to {longest} tokens (max_position_embeddings), "

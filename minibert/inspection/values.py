@@ -112,7 +112,7 @@ def values_of(
     _check_model(model)
     _check_sizes({name: array.shape for name, array in model.params.items()})
     model = model.astype(np.float64)
-    encoding = tokenizer.encode(text, pair, max_length=model.config.max_position_embeddings)
+    encoding = tokenizer.encode(text, pair, max_length=model.config.longest)
     batch = model.check([encoding.input_ids], [encoding.token_type_ids], [encoding.attention_mask])
     recorded = RecordedModel(model)
     with quiet():

@@ -83,7 +83,7 @@ def inspect_text(
         ValueError: there is no score to differentiate, no such class or token, or no attention in
             a block.
     """
-    longest = model.config.max_position_embeddings
+    longest = model.config.longest
     encoding = tokenizer.encode(text, pair, max_length=longest)
     cut = len(tokenizer.encode(text, pair).input_ids) - len(encoding.input_ids)
     batch = model.check([encoding.input_ids], [encoding.token_type_ids], [encoding.attention_mask])

@@ -1,8 +1,8 @@
 """The layers: `functional` with parameters' names.
 
 Read `linear`, then `base` (what a layer is), `attention`, `feed_forward`, `block`, `encoder`,
-`embeddings`, `masked_lm`, `heads`; and for BERT's relatives `positions`, `rotary`, `pre_norm`,
-`gated`, `without_bias` and `word_embeddings`.
+`embeddings`, `masked_lm`, `heads`; and for BERT's relatives `word_embeddings`, `summary`,
+`positions`, `relative`, `rotary`, `pre_norm`, `gated` and `without_bias`.
 """
 
 from minibert.layers.attention import SelfAttention
@@ -22,17 +22,20 @@ from minibert.layers.linear import LayerNorm, Linear
 from minibert.layers.masked_lm import MaskedLMHead
 from minibert.layers.positions import Positions
 from minibert.layers.pre_norm import PreNormEncoder, PreNormResidual
+from minibert.layers.relative import RelativeBias
 from minibert.layers.rotary import RotaryPositions
 from minibert.layers.sinusoidal import SinusoidalPositions
+from minibert.layers.summary import SummaryHead, TwoLayerHead
 from minibert.layers.without_bias import (
     LayerNormWithoutBias,
     LinearWithoutBias,
     SelfAttentionWithoutBias,
 )
-from minibert.layers.word_embeddings import WordEmbeddings
+from minibert.layers.word_embeddings import AddedTable, WordEmbeddings
 from minibert.layers.wrappers import Frozen, Recomputed, frozen, recomputed, unwrapped
 
 __all__ = [
+    "AddedTable",
     "Block",
     "ClassifierHead",
     "Embeddings",
@@ -54,12 +57,15 @@ __all__ = [
     "PreNormEncoder",
     "PreNormResidual",
     "Recomputed",
+    "RelativeBias",
     "Residual",
     "RotaryPositions",
     "SelfAttention",
     "SelfAttentionWithoutBias",
     "SinusoidalPositions",
     "Site",
+    "SummaryHead",
+    "TwoLayerHead",
     "WordEmbeddings",
     "frozen",
     "recomputed",

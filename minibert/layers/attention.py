@@ -4,15 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.functional import (
-    AttentionCache,
-    attention_backward,
-    attention_forward,
-    gather_backward,
-    gather_forward,
-    linear_backward,
-    linear_forward,
-)
+from minibert.functional.attention import AttentionCache, attention_backward, attention_forward
+from minibert.functional.embedding import gather_backward, gather_forward
+from minibert.functional.linear import linear_backward, linear_forward
 from minibert.layers.base import Site
 from minibert.layers.linear import Linear
 from minibert.parameters import Views

@@ -2,14 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from minibert.functional import (
-    DropoutMask,
-    NormCache,
-    dropout_backward,
-    dropout_forward,
-    embedding_backward,
-    embedding_forward,
-)
+from minibert.functional.dropout import DropoutMask, dropout_backward, dropout_forward
+from minibert.functional.embedding import embedding_backward, embedding_forward
+from minibert.functional.normalization import NormCache
 from minibert.layers.linear import LayerNorm
 from minibert.layers.positions import PositionTable
 from minibert.parameters import Views

@@ -8,13 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minibert.functional import (
-    DropoutMask,
-    dropout_backward,
-    dropout_forward,
-    tanh_backward,
-    tanh_forward,
-)
+from minibert.functional.dropout import DropoutMask, dropout_backward, dropout_forward
+from minibert.functional.tanh import tanh_backward, tanh_forward
 from minibert.layers.linear import Linear
 from minibert.parameters import Views
 from minibert.specs import Spec, Specs, merged

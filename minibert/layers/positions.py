@@ -16,7 +16,13 @@ from minibert.typing import Array
 
 
 class Positions:
-    """The base class, whose methods do nothing: a subclass overrides what it needs."""
+    """The base class, whose methods do nothing: a subclass overrides what it needs.
+
+    Attributes:
+        adds_scores: whether `scores` returns an array, which belongs to the pairs of one batch.
+    """
+
+    adds_scores = False
 
     def specs(self) -> Specs:
         """Return the parameters' declarations, in the encoder's scope."""

@@ -7,14 +7,9 @@ deep models learn at higher rates: Xiong et al. (2020), sections 3 and 4.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from minibert.functional import (
-    DropoutMask,
-    NormCache,
-    dropout_backward,
-    dropout_forward,
-    gather_backward,
-    gather_forward,
-)
+from minibert.functional.dropout import DropoutMask, dropout_backward, dropout_forward
+from minibert.functional.embedding import gather_backward, gather_forward
+from minibert.functional.normalization import NormCache
 from minibert.layers.base import Layer, Site
 from minibert.layers.encoder import Encoder
 from minibert.layers.linear import LayerNorm

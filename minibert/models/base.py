@@ -88,6 +88,6 @@ class Model:
         Raises:
             TypeError, ValueError: an array of the wrong dtype, shape or range, which is named.
         """
-        longest = self.config.max_position_embeddings
+        longest = self.config.longest
         limits = self.config.vocab_size, self.config.type_vocab_size
         return check_batch(self.axes, longest, limits, input_ids, token_type_ids, attention_mask)

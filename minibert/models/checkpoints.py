@@ -21,7 +21,7 @@ from minibert.models.hub import checkpoint_folder
 from minibert.models.initialization import initialize
 from minibert.models.names import BODY, SAME, Names
 from minibert.models.parts import Parts
-from minibert.models.table import family_class
+from minibert.models.table import family_class, family_of
 from minibert.models.unit import SAVE, check_same_save, save_fields
 from minibert.models.weights import (
     WEIGHTS,
@@ -37,7 +37,10 @@ from minibert.typing import Array
 
 CONFIG = "config.json"
 # Prefixes of the parameters that a checkpoint may lack; they are re-initialized for a new task.
-HEADS = ("pooler.", "bert.pooler.", "cls.", "classifier.", "qa_outputs.")
+HEADS = (
+    "pooler.", "bert.pooler.", "cls.", "classifier.", "qa_outputs.",
+    "pre_classifier.", "discriminator_predictions.", "sequence_summary.",
+)  # fmt: skip
 # The prefix of the last layer of three tasks, with three meanings.
 CLASSIFIER = "classifier."
 # Endings of names in older files; the bias of a tied decoder has two names.
@@ -157,7 +160,7 @@ class PreTrained(Model):
         if saved.model_type != cls.config_class.model_type:
             raise ValueError(
                 f"{folder / CONFIG}: model_type: expected {cls.config_class.model_type} for "
-                f"{cls.__name__}, got {saved.model_type}"
+                f"{cls.__name__}, got {saved.model_type}; minibert.AutoModel opens every family"
             )
         parts = Parts(block, embeddings, positions, encoder)
         _check_parts(folder, fields, parts)
@@ -269,11 +272,12 @@ def _read_config(folder: Path) -> tuple[BertConfig, list[str], dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the folder of a checkpoint")
     fields = read_json(path)
+    classes = fields.get("architectures")
     try:
-        config: BertConfig = family_class(str(fields.get("model_type")), "Config").from_dict(fields)
+        family = family_of(fields.get("model_type"), classes)
+        config: BertConfig = family_class(family, "Config").from_dict(fields)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    classes = fields.get("architectures")
     return config, classes if isinstance(classes, list) else [], fields
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -96,6 +97,8 @@ class BertConfig:
     problem_type: str | None = None
     id2label: Mapping[int, str] | None = field(default=None, hash=False)
     model_type: ClassVar[str] = "bert"
+    # The most tokens of a sequence; in some families there are fewer than positions.
+    longest = property(attrgetter("max_position_embeddings"))
 
     def __post_init__(self) -> None:
         """Check all fields; an error names the field, the expected value and the given one."""
@@ -130,12 +133,12 @@ class BertConfig:
             )
 
     def _check_rates(self) -> None:
-        _require_float("hidden_dropout_prob", self.hidden_dropout_prob, below=1)
-        _require_float("attention_probs_dropout_prob", self.attention_probs_dropout_prob, below=1)
+        require_float("hidden_dropout_prob", self.hidden_dropout_prob, below=1)
+        require_float("attention_probs_dropout_prob", self.attention_probs_dropout_prob, below=1)
         if self.classifier_dropout is not None:
-            _require_float("classifier_dropout", self.classifier_dropout, below=1)
-        _require_float("initializer_range", self.initializer_range)
-        _require_float("layer_norm_eps", self.layer_norm_eps)
+            require_float("classifier_dropout", self.classifier_dropout, below=1)
+        require_float("initializer_range", self.initializer_range)
+        require_float("layer_norm_eps", self.layer_norm_eps)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
@@ -242,7 +245,7 @@ def require_int(name: str, value: Any, *, at_least: int) -> None:
         raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
 
 
-def _require_float(name: str, value: Any, *, below: float = float("inf")) -> None:
+def require_float(name: str, value: Any, *, below: float = float("inf")) -> None:
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
         value = float("inf")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < below:

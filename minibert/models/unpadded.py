@@ -25,8 +25,9 @@ Shapes = list[tuple[int, ...]]  # of each batch: B and T, or B and R
 
 
 def runs_unpadded(model: BertBased) -> bool:
-    """Return whether a model's parts are all BERT's own: a caller's may expect x (B, T, D)."""
-    return not model.parts.given()
+    """Return whether nothing in a model needs x (B, T, D): a caller's part, or a relative bias."""
+    positions = model.bert.encoder.positions
+    return not (model.parts.given() or (positions is not None and positions.adds_scores))
 
 
 def logits_of(model: Any, batches: Sequence[Mapping[str, Array]]) -> list[Array]:

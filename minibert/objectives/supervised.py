@@ -65,7 +65,7 @@ class Supervised(ModelObjective):
         self.held_out, self.best, self.threads = held_out, best, threads
         if held_out is not None:
             report_unseen(task.count_unseen(held_out.labels), "the held-out texts")
-        self.longest = model.config.max_position_embeddings
+        self.longest = model.config.longest
         self.sequences, self.labels_at = task.tokenize_examples(tokenizer, examples, self.longest)
         splits = settings.split_pieces and task.input_kind == "texts"
         self.splitter = PieceSplitter(tokenizer, settings.split_pieces) if splits else None

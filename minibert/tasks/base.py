@@ -220,7 +220,7 @@ class Task(ABC):
             tokenizer,
             texts,
             pairs,
-            max_length=model.config.max_position_embeddings,
+            max_length=model.config.longest,
             padded=not runs_unpadded(model),
             threads=threads,
             progress=progress,

@@ -174,7 +174,7 @@ class TaggingTask(Task):
         windows = []  # (text, index of its first word, place of each word's first token)
 
         def encode_windows() -> Iterator[Encoding]:
-            longest = model.config.max_position_embeddings
+            longest = model.config.longest
             for text, words in enumerate(texts):
                 for encoding, first, places in word_windows(tokenizer, words, longest):
                     windows.append((text, first, places))

@@ -165,7 +165,7 @@ class Card:
             f"`{type(self.model).__name__}`: {config.num_hidden_layers} layers, hidden size "
             f"{config.hidden_size}, {config.num_attention_heads} heads, feed-forward size "
             f"{config.intermediate_size}, {config.vocab_size:,} tokens, at most "
-            f"{config.max_position_embeddings} of them in a text; "
+            f"{config.longest} of them in a text; "
             f"{self.model.params.vector.size:,} parameters."
         )
 

@@ -53,7 +53,7 @@ def continued_settings(
         steps: number of updates.
         changes: settings with other values.
     """
-    length, width = config.max_position_embeddings, config.hidden_size
+    length, width = config.longest, config.hidden_size
     values = {
         "learning_rate": recipe.rate_times_width / width * min(1.0, FULL_RATE_WIDTH / width),
         "batch_size": min(recipe.batch_size, max(STEP_TOKENS // length, MIN_BATCH)),

@@ -12,6 +12,7 @@ import numpy as np
 
 from minibert.data.token_cache import fingerprint
 from minibert.models import PreTrained
+from minibert.models.auto import class_for
 from minibert.models.hub import checkpoint_folder
 from minibert.objectives.supervised import Supervised, evaluate
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
@@ -154,20 +155,21 @@ class ModelSource:
         for name in [*given, *self.config]:
             raise ValueError(f"{name}: leave it out; the model in {self.model} determines it")
         folder = checkpoint_folder(str(self.model))
-        model: Any = task.model_class.from_pretrained(folder, seed=seed, **fields)
+        kind = class_for(task.model_class, folder)
+        model: Any = kind.from_pretrained(folder, seed=seed, **fields)
         tokenizer = WordPieceTokenizer.from_pretrained(folder)
         tokens, known = len(tokenizer), model.config.vocab_size
         if tokens > known:
             log.warning("%s: %s tokens are new to the model of %s", folder, tokens - known, known)
             model.resize_token_embeddings(tokens)
         if self.max_length is not None:
-            positions = model.config.max_position_embeddings
-            if not 3 <= self.max_length <= positions:
+            longest, rows = model.config.longest, model.config.max_position_embeddings
+            if not 3 <= self.max_length <= longest:
                 raise ValueError(
-                    f"max_length: expected 3 to {positions} tokens, the positions of the model in "
+                    f"max_length: expected 3 to {longest} tokens, the positions of the model in "
                     f"{self.model}, got {self.max_length}"
                 )
-            model.resize_position_embeddings(self.max_length)
+            model.resize_position_embeddings(rows - longest + self.max_length)
         return model, tokenizer
 
 
@@ -225,7 +227,7 @@ class FineTuningRun:
         between = steps_for(len(examples), recipe.batch_size, 1)
         if source.model is None:
             if task.input_kind == "texts":
-                length = model.config.max_position_embeddings
+                length = model.config.longest
                 sequences, _ = task.tokenize_examples(tokenizer, examples, length)
                 initialize_from_texts(model, list(sequences), tokenizer, seed)
             # Many short epochs: patience would run out before the first gain.
@@ -268,7 +270,7 @@ def mean_tokens(
     """Return the mean number of tokens (float) of up to `SAMPLE` evenly spaced examples."""
     indices = np.linspace(0, len(examples) - 1, min(len(examples), SAMPLE)).astype(int)
     sequences, _ = task.tokenize_examples(
-        tokenizer, examples.select(indices.tolist()), model.config.max_position_embeddings
+        tokenizer, examples.select(indices.tolist()), model.config.longest
     )
     return float(np.mean(sequences.lengths))
 

@@ -140,7 +140,7 @@ class PretrainingRecipe:
         own = {name: value for name, value in vars(self).items() if name in names}
         rate = self.rate_times_width / config.hidden_size
         values = {"recipe": self.name, "learning_rate": rate, **own, "steps": steps, **changes}
-        shards = default_shards(values["batch_size"], config.max_position_embeddings)
+        shards = default_shards(values["batch_size"], config.longest)
         return PreTraining(**{"shards": shards, **values})
 
 

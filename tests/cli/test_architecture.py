@@ -109,9 +109,9 @@ def test_commands_that_know_the_family_run(modern, workspace, capsys):
         (["inspect", "modern", "the [MASK]", "--values"], "expected one of BertForMaskedLM"),
         (["evaluate", "modern", "labelled.tsv"], "expected a model that labels"),
         (["predict", "modern", "the cat"], "expected a model that labels"),
-        (["embed", "modern", "the cat", "--pooling", "pooler"], "expected a BertModel and its"),
+        (["embed", "modern", "the cat", "--pooling", "pooler"], "expected a model with a pooler"),
         (["finetune", "labelled.tsv", "--model", "modern", "--out", "new"],
-         "model_type: expected bert for BertForSequenceClassification, got modernbert"),
+         "model_type: modernbert has no ModernBertForSequenceClassification in minibert"),
     ],
     ids=lambda arguments: arguments[0] if isinstance(arguments, list) else "",
 )  # fmt: skip

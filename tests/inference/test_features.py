@@ -242,7 +242,7 @@ def test_from_pretrained_refuses_an_unknown_module(tokenizer, tmp_path):
         ({"combine": "product"}, "combine: expected one of concat, sum, got 'product'"),
         ({"layers": 4}, "layers: expected some of -4 to 3, got 4"),
         ({"layers": []}, r"layers: expected some of -4 to 3, got \[\]"),
-        ({"pooling": "pooler", "layers": -2}, "pooling: expected a BertModel and its last layer"),
+        ({"pooling": "pooler", "layers": -2}, "pooling: expected a model with a pooler, and its"),
         ({"max_length": 17}, "max_length: expected 3 to 16 tokens, got 17"),
         ({"max_length": 2}, "max_length: expected 3 to 16 tokens, got 2"),
     ],

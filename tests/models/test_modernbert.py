@@ -378,7 +378,7 @@ def test_parts_and_configurations_of_others_are_refused():
 
 def test_family_class_names_a_missing_class():
     assert family_class("modernbert", "Based").config_class is m.ModernBertConfig
-    assert family_class("roberta", "Config") is m.BertConfig  # which refuses the file
+    assert family_class("modernbert", "ForPreTraining", "ForMaskedLM") is m.ModernBertForMaskedLM
     message = "model_type: modernbert has no ModernBertForMultipleChoice in minibert"
     with pytest.raises(ValueError, match=message):
         family_class("modernbert", "ForMultipleChoice")

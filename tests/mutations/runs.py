@@ -25,6 +25,7 @@ from minibert.testing.cases.examples import (
 )
 from minibert.training import Engine, FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
+from tests.models.relatives import USES, batch_of, made
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
 from tests.objectives.test_two_phase import model as two_phase_model
 
@@ -32,6 +33,7 @@ from tests.objectives.test_two_phase import model as two_phase_model
 def run_everything(folder: Path) -> None:
     """Run models, training, tasks, tokenizer and data once, as a user does."""
     run_models(folder / "model")
+    run_relatives()
     run_pretraining(folder / "corpus.txt")
     run_fine_tuning()
     run_muon()
@@ -54,6 +56,18 @@ def run_models(folder: Path) -> None:
     BertForMaskedLM.from_pretrained(folder)
     ModernBertForMaskedLM(MODERN_CONFIG).save_pretrained(folder)
     ModernBertForMaskedLM.from_pretrained(folder)
+
+
+def run_relatives() -> None:
+    """Compute gradients of a model of each family that computes something of its own."""
+    for family, use in (
+        ("distilbert", "ForMaskedLM"),
+        ("roberta", "ForMaskedLM"),
+        ("electra", "ForPreTraining"),
+        ("mpnet", "ForMaskedLM"),
+    ):
+        labels = USES[use][1]
+        made(family, use).loss_and_grads(batch_of(family, use), labels, np.random.default_rng(0))
 
 
 def run_pretraining(path: Path) -> None:

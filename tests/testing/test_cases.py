@@ -146,10 +146,10 @@ def test_every_model_has_a_case():
 
 
 CLASSES = [kind for _, kind in inspect.getmembers(layers, inspect.isclass)]
-# Protocols, a tuple, the base class of positions, and two that have no gradient.
+# Protocols, tuples, positions (see `POSITION_METHODS`), and two that have no gradient.
 WITHOUT_GRADIENT = {
-    layers.Frozen, layers.Head, layers.Layer, layers.Positions, layers.SinusoidalPositions,
-    layers.RotaryPositions, layers.Site,
+    layers.AddedTable, layers.Frozen, layers.Head, layers.Layer, layers.Positions,
+    layers.SinusoidalPositions, layers.RotaryPositions, layers.RelativeBias, layers.Site,
 }  # fmt: skip
 LAYERS = [kind for kind in CLASSES if kind not in WITHOUT_GRADIENT]
 
@@ -175,6 +175,8 @@ POSITION_METHODS = [
     (ToyPositions, "scores_backward", "rotation and bias"),
     (ToyPositions, "backward", "rotation and bias"),
     (layers.RotaryPositions, "turn_backward", "rotary"),
+    (layers.RelativeBias, "scores_backward", "relative bias"),
+    (layers.RelativeBias, "backward", "relative bias"),
 ]
 
 

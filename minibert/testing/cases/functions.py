@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibert import functional as f
+from minibert.functional.relative import BUCKETS, relative_buckets
 from minibert.gradcheck import check_pair
 from minibert.gradcheck.checks import accumulated_gradients
 from minibert.parameters import Parameters
@@ -26,6 +27,7 @@ def function_cases() -> Iterator[Case]:
     yield from _lookup_cases()
     yield from _activation_cases()
     yield from _gate_cases()
+    yield from _relative_cases()
     yield from _rotary_cases()
     yield from _dropout_cases()
     yield from _softmax_cases()
@@ -254,6 +256,19 @@ def _rotary_cases() -> Iterator[Case]:
             lambda dout, turns, x: {"x": f.rotate_backward(dout, turns)},
             x=normal(*shape),
         )  # fmt: skip
+
+
+def _relative_cases() -> Iterator[Case]:
+    buckets, table = relative_buckets(T), normal(BUCKETS, K)  # 11 of the 32 buckets occur
+    yield _pair(
+        "relative_bias", "",
+        lambda table: f.relative_bias_forward(table, buckets),
+        lambda dbias, cache, table: _accumulated(
+            {"table": table},
+            lambda grads: f.relative_bias_backward(dbias, cache, grads["table"]),
+        )[1],
+        table=table,
+    )  # fmt: skip
 
 
 def _dropout_cases() -> Iterator[Case]:

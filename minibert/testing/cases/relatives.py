@@ -1,14 +1,18 @@
 """Cases of the layers of BERT's relatives: without biases, gated, with pre-norm and rotary."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from minibert import layers
 from minibert.layers import Site
-from minibert.testing.cases.examples import B, D, F, T, V
+from minibert.layers.word_embeddings import after_padding, by_segment, in_order
+from minibert.models.compose import bert_block
+from minibert.testing.cases.examples import CONFIG, B, C, D, F, K, T, V
 from minibert.testing.cases.helpers import (
     SOME,
+    Called,
     EmbeddedBatch,
     Positioned,
     encoder_case,
@@ -27,6 +31,7 @@ def relative_cases() -> Iterator[Case]:
     """Yield a case for each layer, with its options."""
     yield from _small_cases()
     yield from _sublayer_cases()
+    yield from _relative_encoder_cases()
     yield from _encoder_cases()
 
 
@@ -40,6 +45,20 @@ def _small_cases() -> Iterator[Case]:
     yield layer_case(_norm("LayerNorm"), x=x)
     words = EmbeddedBatch(layers.WordEmbeddings(V, D, 0, _norm("LayerNorm"), 0.3))
     yield layer_case(words, "dropout", subject="WordEmbeddings")
+    norm, project = layers.LayerNorm("LayerNorm", F, 1e-5), layers.Linear("project", F, D)
+    added = [
+        # 7 is padding inside a text here.
+        layers.AddedTable("position_embeddings.weight", 14, partial(after_padding, 7), 7),
+        layers.AddedTable("order_embeddings.weight", T + 1, in_order),
+        layers.AddedTable("token_type_embeddings.weight", 2, by_segment),
+    ]
+    words = EmbeddedBatch(layers.WordEmbeddings(V, F, 7, norm, 0.3, added, project))
+    yield layer_case(words, "added tables, projection, dropout", subject="WordEmbeddings")
+    for activation in ("tanh", "gelu"):
+        for kind in (layers.TwoLayerHead, layers.SummaryHead):
+            head = kind("dense", "out", D, C, activation, 0.3, 0.2)
+            called = Called(head, dropout=True)
+            yield layer_case(called, f"{activation}, dropout", subject=kind.__name__, x=x)
 
 
 def _attention() -> layers.SelfAttentionWithoutBias:
@@ -65,6 +84,20 @@ def _sublayer_cases() -> Iterator[Case]:
         rotary = Positioned(_attention(), layers.RotaryPositions(WIDTH // WIDE_HEADS, 7.0), site)
         variant = f"{which}, rotary, masked, dropout"
         yield layer_case(rotary, variant, subject="SelfAttentionWithoutBias", entries=SOME, x=x)
+        own = layers.SelfAttention("attention", D, K, rate=0.2)
+        biased = Positioned(own, layers.RelativeBias(K), site)
+        variant = f"{which}, masked, dropout"
+        yield layer_case(biased, variant, subject="RelativeBias", entries=SOME, x=normal(B, T, D))
+
+
+def _relative_encoder_cases() -> Iterator[Case]:
+    """Yield cases of a bias that all blocks share, whose gradient is the sum over them."""
+    x = normal(B, T, D)
+    for which, site in sites():
+        for name, wrap in (("", list), ("recomputed, ", partial(map, layers.recomputed))):
+            blocks = list(wrap([bert_block(CONFIG) for _ in range(2)]))
+            encoder = layers.Encoder(blocks, positions=layers.RelativeBias(K))
+            yield encoder_case(encoder, f"{which}, {name}relative bias, masked, dropout", site, x=x)
 
 
 def _encoder_cases() -> Iterator[Case]:
