@@ -9,7 +9,7 @@ different chunks, and 23,000 different words. For many texts at once, `PartTable
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ TOKEN_BYTES = 4 * COLUMNS
 INT32 = np.dtype(np.int32)
 
 Split = Sequence[tuple[int, int]]  # the pieces of a word: id, and end in the word
+Ragged = tuple[np.ndarray, np.ndarray]  # the values of several texts, and their number for each
 Result = TypeVar("Result")
 
 
@@ -53,8 +54,24 @@ class BoundedCache(dict[str, Result]):
         return result
 
 
+class Fast(Protocol):
+    """The cached path of a kind of tokenizer: text without added tokens to tokens and ids."""
+
+    def ids(self, text: str) -> np.ndarray:
+        """Return the token ids (T,), int32, of a text."""
+
+    def tokens(self, text: str) -> np.ndarray:
+        """Return the tokens (T, 4), int32, of a text: id, start, end, and 1 where a word begins."""
+
+    def ids_of_batch(self, texts: Sequence[str]) -> Ragged:
+        """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
+
+    def tokens_of_batch(self, texts: Sequence[str]) -> Ragged:
+        """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
+
+
 class FastPath:
-    """Tokenizer of text without added tokens, with caches.
+    """WordPiece's tokenizer of text without added tokens, with caches.
 
     Args:
         normalizer: splits text into words.

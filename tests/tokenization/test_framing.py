@@ -11,16 +11,14 @@ from minibert.tokenization.framing import (
     INPUTS,
     Frame,
     padded_length,
-    split_windows,
-    text_room,
-    truncated_lengths,
     with_pairs,
 )
+from minibert.tokenization.truncation import split_windows, truncated_lengths
 from tests.io.test_rows import SEVERAL, tables
 
 COUNTS = st.integers(0, 12)
 CLS, SEP, PAD = 2, 3, 11
-FRAME = Frame(CLS, SEP, [f"t{i}" for i in range(12)])
+FRAME = Frame((CLS,), (SEP,), (SEP,), [f"t{i}" for i in range(12)])
 
 
 def tokens_of(*ids):
@@ -123,17 +121,17 @@ def test_split_windows_refuse_invalid_widths_and_strides(width, stride, message)
     assert len(split_windows(tokens_of(), width, stride)) == 1
 
 
-def test_text_room_refuses_lengths_below_the_special_tokens():
-    assert text_room(2, texts=1) == 0
-    assert text_room(5, texts=2) == 2
+def test_room_refuses_lengths_below_the_special_tokens():
+    assert FRAME.room(2, texts=1) == 0
+    assert FRAME.room(5, texts=2) == 2
     with pytest.raises(ValueError, match=r"max_length: expected at least 2, .* got 1"):
-        text_room(1, texts=1)
+        FRAME.room(1, texts=1)
     with pytest.raises(ValueError, match=r"max_length: expected at least 3, .* got 2"):
-        text_room(2, texts=2)
+        FRAME.room(2, texts=2)
     with pytest.raises(
         ValueError, match=r"^max_length: expected the length of a window, got None$"
     ):
-        text_room(None, texts=1)
+        FRAME.room(None, texts=1)
 
 
 IDS = st.lists(st.integers(5, 9), max_size=12).map(lambda ids: tokens_of(*ids))
