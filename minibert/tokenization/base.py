@@ -182,7 +182,7 @@ class PreTrainedTokenizer(TextEncoder):
         kind: Any = cls  # with the options of its constructor
         inputs = options.pop("model_input_names", None)
         try:
-            tokenizer = kind(**parts, added_tokens=added, **options)
+            tokenizer = kind(added_tokens=added, **{**parts, **options})
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
         if inputs is not None:

@@ -34,8 +34,8 @@ class TextMatcher:
     """Base class: finds added tokens in a text; subclasses tokenize the text between them.
 
     A subclass sets `fast` and `keeps_text`, and implements `normalize`, `letters` and
-    `match_letters`. If its first token depends on where a part of the text begins, it also
-    overrides `tokens_between`, `ids_between` and the paths of batches.
+    `match_letters`. If a token depends on whether a part begins the text, it also overrides
+    `tokens_between`, `ids_between`, `fast_ids` and `fast_tokens`.
 
     Args:
         vocabulary: the pieces and their ids.
@@ -79,6 +79,14 @@ class TextMatcher:
     def ids_between(self, text: str, is_first: bool) -> np.ndarray:
         """Return the token ids (T,), int32, of a part of a text without added tokens."""
         return self.fast.ids(text)
+
+    def fast_ids(self, texts: Sequence[str]) -> Ragged:
+        """Return the ids (N,) of texts without added tokens, and their numbers (B,)."""
+        return self.fast.ids_of_batch(texts)
+
+    def fast_tokens(self, texts: Sequence[str]) -> Ragged:
+        """Return the tokens (N, 4) of texts without added tokens, and their numbers (B,)."""
+        return self.fast.tokens_of_batch(texts)
 
     def added_token(self, i: int, text: str, start: int, end: int) -> Token:
         """Return the token of an added token that was found in `text[start:end]`."""
@@ -187,16 +195,16 @@ class TextMatcher:
     def ids_of_batch(self, texts: Sequence[str], keep_special: bool = True) -> Ragged:
         """Return the token ids (N,), int32, of B texts, and the number of ids of each (B,)."""
         single = partial(self.ids, keep_special=keep_special)
-        return self._batch(texts, self.fast.ids_of_batch, single)
+        return self._batch(texts, self.fast_ids, single)
 
     def tokens_of_batch(self, texts: Sequence[str], keep_special: bool = True) -> Ragged:
         """Return the `tokens` (N, 4), int32, of B texts, and the number of tokens of each (B,)."""
         single = partial(self.tokens, keep_special=keep_special)
-        return self._batch(texts, self._fast_tokens, single)
+        return self._batch(texts, self._numbered_tokens, single)
 
-    def _fast_tokens(self, texts: Sequence[str]) -> Ragged:
-        """Return the tokens (N, 4) of texts without added tokens, and their numbers (B,)."""
-        tokens, lengths = self.fast.tokens_of_batch(texts)
+    def _numbered_tokens(self, texts: Sequence[str]) -> Ragged:
+        """Return `fast_tokens` with word indices in place of the marks where a word begins."""
+        tokens, lengths = self.fast_tokens(texts)
         words = tokens[:, 3].cumsum()  # of all texts
         held = lengths[lengths > 0]
         tokens[:, 3] = words - words[held.cumsum() - held].repeat(held)

@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from minibert.io.text import read_pieces, sanitize
+from minibert.io.text import read_pieces
 from minibert.tokenization.added import AddedToken
+from minibert.tokenization.framing import BERT
 from minibert.tokenization.saved import (
     NULLABLE_INT,
     AddedTokens,
@@ -21,6 +22,7 @@ from minibert.tokenization.saved import (
     check_id,
     part_of,
 )
+from minibert.tokenization.saved_frame import read_frame, write_frame
 from minibert.tokenization.vocabulary import Vocabulary
 
 VOCABULARY = "vocab.txt"
@@ -65,9 +67,9 @@ class WordPieceFormat(Format):
         return Source({piece: i for i, piece in enumerate(pieces)}, len(pieces))
 
     def parts(self, source: Source, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the vocabulary, as the constructor's argument."""
+        """Return the vocabulary and the template, as the constructor's arguments."""
         prefix = options.get("continuing_subword_prefix", "##")
-        return {"vocabulary": Vocabulary.with_gaps(source.ids, source.size, prefix)}
+        return {"vocabulary": Vocabulary.with_gaps(source.ids, source.size, prefix), **source.more}
 
     def whole(
         self, tokenizer: Any, options: Mapping[str, Any], added: Mapping[int, AddedToken]
@@ -75,6 +77,10 @@ class WordPieceFormat(Format):
         """Return the content of `tokenizer.json`."""
         ids = {token.content: i for i, token in added.items()}
         cls, sep = ([options[name], ids[options[name]]] for name in ("cls_token", "sep_token"))
+        if tokenizer.template == BERT:
+            frame = {"type": "BertProcessing", "sep": sep, "cls": cls}
+        else:
+            frame = write_frame(tokenizer.template, tokenizer)
         return {
             "version": "1.0",
             "truncation": None,
@@ -85,7 +91,7 @@ class WordPieceFormat(Format):
                 **{theirs: options[ours] for theirs, ours in NORMALIZER.items()},
             },
             "pre_tokenizer": {"type": "BertPreTokenizer"},
-            "post_processor": {"type": "BertProcessing", "sep": sep, "cls": cls},
+            "post_processor": frame,
             "decoder": {
                 "type": "WordPiece",
                 "prefix": options["continuing_subword_prefix"],
@@ -109,35 +115,11 @@ class WordPieceFormat(Format):
         part_of(whole, "pre_tokenizer", {"BertPreTokenizer"})
         options = {name: model[name] for name in MODEL if name in model}
         options |= {ours: normalizer.get(theirs, False) for theirs, ours in NORMALIZER.items()}
-        options["cls_token"], options["sep_token"] = _frame_tokens(whole)
+        template, ends = read_frame(whole)
+        options |= ends
         if not isinstance(model["vocab"], dict):
             raise TypeError("model: vocab: expected an object")
         # White space and NUL are never part of a word, so such a piece is never used.
         usable = {piece: i for piece, i in model["vocab"].items() if not UNUSABLE.search(piece)}
         ids = {piece: check_id(i, "vocab") for piece, i in usable.items()}
-        return Source(ids), options, added_tokens_of(whole)
-
-
-def _frame_tokens(whole: dict[str, Any]) -> tuple[str, str]:
-    """Return the tokens that the post-processor uses as [CLS] and [SEP]."""
-    part = whole.get("post_processor") or {}
-    if part.get("type") == "BertProcessing":
-        return part["cls"][0], part["sep"][0]
-    if part.get("type") == "TemplateProcessing":
-        single, pair = (
-            [
-                (kind, value["id"], value["type_id"])
-                for item in part[name]
-                for kind, value in item.items()
-            ]
-            for name in ("single", "pair")
-        )
-        cls, sep = single[0][1], single[-1][1]
-        texts = [("Sequence", "A", 0), ("Sequence", "B", 1)]
-        one = [("SpecialToken", cls, 0), texts[0], ("SpecialToken", sep, 0)]
-        if single == one and pair == [*one, texts[1], ("SpecialToken", sep, 1)]:
-            return cls, sep
-    raise ValueError(
-        f"post_processor: expected BertProcessing, or [CLS] A [SEP] B [SEP] as a "
-        f"TemplateProcessing, got {sanitize(part.get('type', 'none'))}"
-    )
+        return Source(ids, template=template), options, added_tokens_of(whole)

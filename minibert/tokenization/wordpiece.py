@@ -6,6 +6,7 @@ from typing import Any, Self
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.alphabet import AlphabetLimit
 from minibert.tokenization.base import PreTrainedTokenizer
+from minibert.tokenization.framing import BERT, Template
 from minibert.tokenization.matching import Matcher
 from minibert.tokenization.normalizer import Normalizer
 from minibert.tokenization.saved_wordpiece import WordPieceFormat
@@ -43,6 +44,7 @@ class WordPieceTokenizer(PreTrainedTokenizer):
         clean_text (bool): see `Normalizer`.
         continuing_subword_prefix: marks a piece that continues a word.
         max_input_chars_per_word (int): a longer word becomes the unknown token.
+        template (Template): the special tokens around texts.
         unk_token: the unknown token, a piece of the vocabulary.
         sep_token: the separator token, a piece of the vocabulary or an added token.
         pad_token: the padding token, likewise.
@@ -69,6 +71,7 @@ class WordPieceTokenizer(PreTrainedTokenizer):
         clean_text: bool = True,
         continuing_subword_prefix: str = "##",
         max_input_chars_per_word: int = 100,
+        template: Template = BERT,
         unk_token: str = "[UNK]",
         sep_token: str = "[SEP]",
         pad_token: str = "[PAD]",
@@ -84,7 +87,7 @@ class WordPieceTokenizer(PreTrainedTokenizer):
             do_lower_case, strip_accents, tokenize_chinese_chars, clean_text
         )
         self.max_input_chars_per_word = max_input_chars_per_word
-        self.unk_token = unk_token
+        self.unk_token, self.template = unk_token, template
         matcher = Matcher(
             self.vocabulary,
             self.normalizer,
