@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from minibert.io.text import read_pieces
+from minibert.io.text import read_pieces, sanitize
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.framing import BERT
 from minibert.tokenization.saved import (
