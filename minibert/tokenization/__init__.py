@@ -3,8 +3,8 @@
 - Normalize: `characters`, `normalizer`.
 - Match: `vocabulary`, `added`, `matching`, `fast`, `part_table`.
 - Learn: `trainer`.
-- `wordpiece` contains WordPiece's tokenizer. Its `base` uses `encoding`, `framing`, `truncation` and
-  `saved`, as do all kinds of tokenizers.
+- `wordpiece` contains WordPiece's tokenizer, and `base` what all kinds share, which is made of
+  `encoding`, `framing`, `truncation` and `saved`.
 - `byte_level_bpe` contains the tokenizer of RoBERTa and GPT-2: `byte_alphabet`, `byte_chunks`,
   `byte_pairs`, `byte_matching`, `bpe_trainer`.
 - `auto` chooses the kind of tokenizer of a folder.

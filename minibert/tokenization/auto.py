@@ -36,8 +36,9 @@ class AutoTokenizer:
 
     >>> from tempfile import TemporaryDirectory
     >>> from minibert import AutoTokenizer, WordPieceTokenizer
+    >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     >>> with TemporaryDirectory() as folder:
-    ...     WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]).save_pretrained(folder)
+    ...     tokenizer.save_pretrained(folder)
     ...     type(AutoTokenizer.from_pretrained(folder)).__name__
     'WordPieceTokenizer'
     """
@@ -64,7 +65,7 @@ class AutoTokenizer:
         folder = checkpoint_folder(folder)
         name = class_of(folder)
         kind = getattr(import_module(CLASSES[name]), name)
-        return kind.from_pretrained(folder, **changes)  # type: ignore[no-any-return]
+        return kind.from_pretrained(folder, **changes)
 
 
 def class_of(folder: str | os.PathLike[str]) -> str:
