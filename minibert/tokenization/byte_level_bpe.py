@@ -6,7 +6,7 @@ from typing import Any, Self
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.base import PreTrainedTokenizer
 from minibert.tokenization.bpe_trainer import learn_merges
-from minibert.tokenization.byte_alphabet import unspell
+from minibert.tokenization.byte_alphabet import ALPHABET, unspell
 from minibert.tokenization.byte_matching import ByteMatcher
 from minibert.tokenization.byte_pairs import BytePairs, Merge
 from minibert.tokenization.framing import ROBERTA, Template
@@ -133,12 +133,13 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
         more = list(special_tokens)
         named = [options.get(name, token) for name, token in SPECIAL.items()]
         special = list(dict.fromkeys([*filter(None, named), *more]))
+        untrained = cls([*special, *ALPHABET], [], **options)  # raises for an invalid option
         pieces, merges = learn_merges(
             texts,
             vocab_size,
             special_tokens=special,
             min_frequency=min_frequency,
-            add_prefix_space=options.get("add_prefix_space", False),
+            add_prefix_space=untrained.add_prefix_space,
             exact=exact,
             progress=progress,
         )
