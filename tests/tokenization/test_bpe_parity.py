@@ -201,8 +201,9 @@ def test_encode_windows_of_any_text(both, text, pair, max_length, truncation, st
     try:
         found = mine.encode_windows(text, pair, stride=stride, **options)
     except ValueError as error:
-        assert "no room" in str(error) or "truncation: asked to cut" in str(error)
-        return
+        if "no room" in str(error) or "asked to cut" in str(error):
+            return  # the peer makes longer windows, or refuses the text too
+        raise
     peer.enable_truncation(max_length, stride=stride, strategy=truncation)
     first = peer.encode(text, pair)
     expected = [peer_fields_of(each) for each in [first, *first.overflowing]]
