@@ -147,7 +147,8 @@ class PreTrainedTokenizer(TextEncoder):
         Args:
             ids: ids of one text.
             skip_special_tokens (bool): skip [CLS], [SEP], [PAD] and the other special tokens.
-            clean_up (bool): remove spaces before full stops, commas and English contractions.
+            clean_up (bool): remove spaces before full stops, commas and English contractions, which
+                WordPiece adds; byte-level text is never changed.
         """
         tokens = self.convert_ids_to_tokens(ids)
         skipped = {"", *(self.all_special_tokens if skip_special_tokens else ())}

@@ -11,7 +11,7 @@ from minibert.tokenization.byte_matching import ByteMatcher
 from minibert.tokenization.byte_pairs import BytePairs, Merge
 from minibert.tokenization.framing import ROBERTA, Template
 from minibert.tokenization.saved_bpe import SPECIAL, ByteLevelBPEFormat
-from minibert.tokenization.vocabulary import CLEAN_UP, Vocabulary
+from minibert.tokenization.vocabulary import Vocabulary
 
 
 class ByteLevelBPETokenizer(PreTrainedTokenizer):
@@ -148,9 +148,8 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
         return tokenizer
 
     def _join(self, tokens: list[str], clean_up: bool) -> str:
-        """Return the text (str) of tokens: of their bytes; an added token is its own text."""
-        added = {token.content for token in self.added_tokens}
-        text = unspell(tokens, added)
-        for spaced, written in CLEAN_UP if clean_up else ():
-            text = text.replace(spaced, written)
-        return text
+        """Return the text (str) of tokens: of their bytes; an added token is its own text.
+
+        There is nothing to clean up, because spaces are bytes as all others.
+        """
+        return unspell(tokens, {token.content for token in self.added_tokens})

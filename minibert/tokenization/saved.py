@@ -99,7 +99,7 @@ class Format:
 
         Args:
             options: the options of all files, changed in place.
-            known: the pieces and the added tokens.
+            known: the added tokens; and the pieces if there is no `tokenizer.json`.
             source: the pieces; its further tables may be changed.
         """
 
@@ -180,7 +180,9 @@ class Format:
         if (options.get("model_max_length") or 0) > UNLIMITED:
             options["model_max_length"] = None
         options |= changes
-        known = {*source.ids, *(token.content for token in added.values())}
+        known = {token.content for token in added.values()}
+        if not (folder / WHOLE).is_file():  # which would state the special tokens
+            known |= source.ids.keys()
         self.settle(options, known, source)
         try:
             parts = self.parts(source, options)

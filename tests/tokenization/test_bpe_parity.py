@@ -120,7 +120,7 @@ def test_learned_merges_and_ids_equal_the_peers(size, add_prefix_space):
     assert dict(mine.vocab) == peer.get_vocab()
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.text(st.sampled_from("abé 1")), max_size=8))
 def test_learned_merges_of_any_texts_equal_the_peers(texts):
     """Nearly all counts are tied."""
@@ -141,20 +141,35 @@ def test_saved_folder_has_equal_vocabulary_and_special_ids(both):
     assert peer.model_max_length == (mine.model_max_length or peer.model_max_length)
 
 
+KNOWN = [c for c in EVERY if unicodedata.category(c) != "Cn"]
+
+
 @pytest.mark.slow
 def test_every_code_point_alone_inside_and_at_the_end_of_a_word(both):
     mine, peer = both
     peer = peer.backend_tokenizer
-    known = [c for c in EVERY if unicodedata.category(c) != "Cn"]
-    for form in ("{}", "x{}y", "xy{}", " {}", "{} {}", "'{}s"):
-        texts = [form.format(c, c) for c in known]
-        expected = peer.encode_batch(texts, add_special_tokens=False)
-        tokens = mine.tokens_of_batch(texts)
-        assert tokens.ids.tolist() == [i for encoding in expected for i in encoding.ids]
-        assert tokens.offset_lists() == [encoding.offsets for encoding in expected]
-        assert tokens.word_ids.tolist() == [i for encoding in expected for i in encoding.word_ids]
-        ids, _ = mine.ids_of_batch(texts)
-        assert ids.tolist() == tokens.ids.tolist()
+    peer.no_truncation()
+    peer.no_padding()
+    texts = [
+        "".join(f"x{c}y {c} xy{c} '{c}s {c}{c}" for c in KNOWN[start : start + 500])
+        for start in range(0, len(KNOWN), 500)
+    ]
+    expected = peer.encode_batch(texts)
+    for text, encoding in zip(texts, expected, strict=True):
+        assert fields_of(mine.encode(text)) == peer_fields_of(encoding)
+    ids, _ = mine.ids_of_batch(texts)
+    alone = peer.encode_batch_fast(texts, add_special_tokens=False)
+    assert ids.tolist() == [i for encoding in alone for i in encoding.ids]
+    assert mine.tokens_of_batch(texts).ids.tolist() == ids.tolist()
+
+
+@pytest.mark.slow
+def test_every_code_point_as_a_text(learned):
+    mine = ByteLevelBPETokenizer(*learned)
+    expected = peer_of(mine).encode_batch_fast(KNOWN, add_special_tokens=False)
+    ids, lengths = mine.ids_of_batch(KNOWN)
+    assert ids.tolist() == [i for encoding in expected for i in encoding.ids]
+    assert lengths.tolist() == [len(encoding.ids) for encoding in expected]
 
 
 @settings(max_examples=200)
@@ -182,7 +197,6 @@ def test_encode_and_ids_of_any_text(both, text, pair, plain):
     assert pair is not None or tokens.offset_lists() == [offsets, [], offsets]
 
 
-@settings(max_examples=200)
 @given(
     text=WRITTEN.map(without_unassigned),
     pair=st.none() | WRITTEN.map(without_unassigned),
@@ -201,9 +215,12 @@ def test_encode_windows_of_any_text(both, text, pair, max_length, truncation, st
     try:
         found = mine.encode_windows(text, pair, stride=stride, **options)
     except ValueError as error:
-        if "no room" in str(error) or "asked to cut" in str(error):
-            return  # the peer makes longer windows, or refuses the text too
-        raise
+        if "no room" in str(error) or (pair is None and truncation == "only_second"):
+            return  # the peer makes longer windows, or refuses the text only if it is too long
+        with pytest.raises(BaseException):  # noqa: B017, PT011, PT012 (Rust panics have no class)
+            peer.enable_truncation(max_length, stride=stride, strategy=truncation)
+            peer.encode(text, pair)
+        return
     peer.enable_truncation(max_length, stride=stride, strategy=truncation)
     first = peer.encode(text, pair)
     expected = [peer_fields_of(each) for each in [first, *first.overflowing]]
@@ -233,7 +250,8 @@ def test_encode_batch_of_any_texts(both, texts, padding, multiple):
     batch = mine.encode_batch(texts, **options)
     assert batch.keys() == expected.keys()
     for name in batch:
-        assert np.array_equal(batch[name], expected[name]), name
+        if batch[name].size:  # an empty array of the peer has another shape
+            assert np.array_equal(batch[name], expected[name]), name
 
 
 @given(text=WRITTEN, skip=st.booleans())
@@ -262,7 +280,7 @@ def test_folders_saved_by_transformers_are_read(learned, tmp_path, kind):
         assert found.input_ids == expected["input_ids"]
         assert found.offsets == expected["offset_mapping"]
         assert mine.encode(text, "the").input_ids == peer(text, "the")["input_ids"]
-    # The peer reads our files by its own class, too, and the older files.
+    # The peer reads our files by its own class, too.
     mine.save_pretrained(tmp_path / "ours")
     again = getattr(transformers, kind).from_pretrained(tmp_path / "ours")
     assert [again(text)["input_ids"] for text in texts] == [

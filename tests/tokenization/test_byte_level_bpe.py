@@ -1,5 +1,7 @@
 """Byte-level BPE: bytes, chunks, merges, the cached path, decoding and training."""
 
+import copy
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -127,6 +129,14 @@ def test_pairs_are_merged_by_rank_and_from_the_left():
     assert [pieces[i] for i in whole("abc")] == ["abc"]
 
 
+def test_a_copied_and_pickled_tokenizer_makes_equal_tokens():
+    tokenizer = make()
+    expected = tokenizer.encode("the é's")
+    for again in copy.deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer)):
+        assert again.encode("the é's") == expected
+        assert again.ids_of_batch(["the"] * 400)[0].tolist() == [*tokenizer.ids_of("the")] * 400
+
+
 def test_a_long_chunk_is_merged_in_a_moment():
     ids = make().ids_of("a" * 200_000)
     assert len(ids) == 50_000  # aaaa
@@ -168,7 +178,7 @@ def test_decode_skips_special_tokens_and_keeps_added_tokens():
     ids = tokenizer.encode(" é <mask>", "x").input_ids
     assert tokenizer.decode(ids) == " éx"
     assert tokenizer.decode(ids, skip_special_tokens=False) == "<s> é<mask></s></s>x</s>"
-    assert make().decode(make().ids_of("he ,"), clean_up=True) == "he,"
+    assert make().decode(make().ids_of("he ,"), clean_up=True) == "he ,"
 
 
 def test_encode_frames_texts_with_the_special_tokens_of_roberta():
