@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         ModernBertModel,
     )
     from minibert.parameters import Parameters
-    from minibert.tokenization import WordPieceTokenizer
+    from minibert.tokenization import AutoTokenizer, ByteLevelBPETokenizer, WordPieceTokenizer
 
 __version__ = "0.2.0.dev0"
 
@@ -51,7 +51,9 @@ _MODULES = {
     "AutoModelForQuestionAnswering": "minibert.models.auto",
     "AutoModelForSequenceClassification": "minibert.models.auto",
     "AutoModelForTokenClassification": "minibert.models.auto",
+    "AutoTokenizer": "minibert.tokenization",
     "BertConfig": "minibert.models.config",
+    "ByteLevelBPETokenizer": "minibert.tokenization",
     "FeatureExtractor": "minibert.inference.features",
     "ModernBertConfig": "minibert.models.families.modernbert",
     "Parameters": "minibert.parameters",
@@ -70,6 +72,7 @@ __all__ = [
     "AutoModelForQuestionAnswering",
     "AutoModelForSequenceClassification",
     "AutoModelForTokenClassification",
+    "AutoTokenizer",
     "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",
@@ -79,6 +82,7 @@ __all__ = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertModel",
+    "ByteLevelBPETokenizer",
     "FeatureExtractor",
     "ModernBertConfig",
     "ModernBertForMaskedLM",

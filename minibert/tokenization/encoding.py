@@ -11,27 +11,24 @@ from minibert.tokenization.framing import (
     Frame,
     Padding,
     TokenArrays,
-    Truncation,
     padded_length,
     sides_of,
-    split_windows,
     strings_of,
-    text_room,
-    truncated_lengths,
     with_pairs,
 )
-from minibert.tokenization.matching import Matcher
+from minibert.tokenization.matching import TextMatcher
+from minibert.tokenization.truncation import Truncation, split_windows, truncated_lengths
 
 
 class TextEncoder:
     """Base class of tokenizers: encodes texts with a matcher and a frame of special tokens.
 
     Attributes:
-        pad_token_id (int): id of [PAD].
+        pad_token_id (int or None): id of [PAD].
     """
 
-    pad_token_id: int
-    _matcher: Matcher
+    pad_token_id: int | None
+    _matcher: TextMatcher
     _frame: Frame
 
     def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
@@ -229,6 +226,8 @@ class TextEncoder:
                 found = [self._truncate(row, max_length, truncation)]
             windows += found
             samples += [sample] * len(found)
+        if self.pad_token_id is None:
+            raise ValueError("pad_token: expected a token to pad with, got None")
         names = [*INPUTS]
         names += ["special_tokens_mask"] * return_special_tokens_mask
         names += ["offsets"] * return_offsets_mapping
@@ -290,4 +289,5 @@ class TextEncoder:
     ) -> tuple[int, int]:
         """Return the length of each text after truncation; the second is 0 without a pair."""
         first, second = len(texts[0]), len(texts[1]) if len(texts) > 1 else None
-        return truncated_lengths(first, second, text_room(max_length, len(texts)), truncation)
+        room = self._frame.room(max_length, len(texts))
+        return truncated_lengths(first, second, room, truncation)

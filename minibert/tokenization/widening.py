@@ -6,12 +6,10 @@ also found at the start of longer words.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from minibert.io.text import read_lines, sanitize
-from minibert.tokenization import saved
 from minibert.tokenization.vocabulary import Vocabulary
 from minibert.tokenization.wordpiece import WordPieceTokenizer
 
@@ -90,12 +88,5 @@ def with_new_words(tokenizer: WordPieceTokenizer, words: Iterable[str]) -> WordP
     return type(tokenizer)(
         Vocabulary.with_gaps(ids, size, tokenizer.vocabulary.prefix),
         added_tokens=tokenizer.added_tokens,
-        **_options(tokenizer),
+        **tokenizer.saved_options(),
     )
-
-
-def _options(tokenizer: WordPieceTokenizer) -> Mapping[str, Any]:
-    """Return the options by which a tokenizer was made, except for its vocabulary."""
-    known = {**vars(tokenizer), **vars(tokenizer.normalizer)}
-    known["continuing_subword_prefix"] = tokenizer.vocabulary.prefix
-    return {name: known[name] for name in saved.OPTIONS}
