@@ -47,7 +47,7 @@ from minibert.training.defaults import fresh_config
 from minibert.training.initialization import initialize_from_text
 from minibert.training.mpi import ending_together, launched_ranks
 from minibert.training.pretraining import objective_for, optimizer_for, steps_in
-from minibert.training.ranks import Ranks
+from minibert.training.ranks import ALONE, Ranks
 from minibert.training.recipes import (
     DEFAULT_RECIPE,
     OPTIMIZERS,
@@ -444,3 +444,22 @@ def _start(
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return model, optimizer
+
+
+def packed_texts(
+    options: argparse.Namespace, tokenizer: WordPieceTokenizer, length: int, known: str | None
+) -> tuple[TokenizedCorpus, PackedSequences, np.ndarray, dict[str, str]]:
+    """Return the ids of text files, their sequences, held-out ones, and the texts by their role.
+
+    Args:
+        options (Namespace): of a command that has those of pretrain which concern files.
+        tokenizer (WordPieceTokenizer): makes the ids.
+        length (int): T, tokens per sequence.
+        known (str or None): the key of the texts that a resumed run states.
+
+    Raises:
+        OSError, ValueError: a file cannot be read, or there is too little text.
+    """
+    corpus = _with_held_out(_tokenize(options, tokenizer, ALONE, known), options, length)
+    rows, held_out = _pack(corpus, tokenizer, length, options.files[0])
+    return corpus, rows, held_out, _describe_data(options, corpus, len(held_out))
