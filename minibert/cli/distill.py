@@ -134,8 +134,8 @@ def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--soft-tokens",
         choices=get_args(SoftTokens),
-        help="tokens whose predictions are learned from the teacher; masked is several times "
-        f"faster (default: {default.soft_tokens})",
+        help="tokens whose predictions are learned from the teacher; all of them take more than "
+        f"twice as long (default: {default.soft_tokens})",
     )
 
 

@@ -23,7 +23,7 @@ class Distillation(Settings):
     """The settings of a distillation: those of `Settings`, and seven more.
 
     The weights and the temperature are those with which DistilBERT was trained; see the code of
-    Sanh et al. (2019).
+    Sanh et al. (2019), which compares the predictions of all tokens.
 
     Args:
         temperature: T, which softens the predictions of student and teacher.
@@ -44,7 +44,7 @@ class Distillation(Settings):
     soft_weight: float = 5.0
     label_weight: float = 2.0
     hidden_weight: float = 1.0
-    soft_tokens: SoftTokens = "all"
+    soft_tokens: SoftTokens = "masked"
     masked_share: float = MASKED_SHARE
     teacher: str = ""
 

@@ -154,7 +154,7 @@ def test_every_setting_is_compared_when_a_run_is_resumed(folder):
     config = dataclasses.replace(CONFIG, num_hidden_layers=1)
     check = lambda s: resumed_model(folder / "kept", found, BertForMaskedLM, config, s)  # noqa: E731
     check(saved)
-    others = {"shards": 3, "batch_size": 9, "soft_tokens": "masked", "teacher": "1", "data": "1",
+    others = {"shards": 3, "batch_size": 9, "soft_tokens": "all", "teacher": "1", "data": "1",
               "tokenizer": "1", "seed": 7}  # fmt: skip
     for field in dataclasses.fields(Distillation):
         if field.name in Distillation.free or field.name == "steps":
@@ -194,7 +194,7 @@ SEQUENCES = {  # option: more words or other arguments, and what changes
     "label_weight": (["--label-weight", 7], {"settings.label_weight": 7}),
     "hidden_weight": (["--hidden-weight", 7], {"settings.hidden_weight": 7}),
     "masked_share": (["--masked-share", 0.4], {"settings.masked_share": 0.4}),
-    "soft_tokens": (["--soft-tokens", "masked"], {"settings.soft_tokens": "masked"}),
+    "soft_tokens": (["--soft-tokens", "all"], {"settings.soft_tokens": "all"}),
     "steps": (["--steps", 7], {"settings.steps": 7}),
     "minutes": (["--minutes", 3], {"settings.steps": 333}),
     "out": ({"out": "elsewhere"}, {"run": OTHER}),

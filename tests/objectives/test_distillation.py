@@ -26,8 +26,8 @@ TASK = SingleLabelTask.from_labels(LABELS)
 HELD_OUT = Examples(TEXTS[:2], None, LABELS[:2])
 SETTINGS = Distillation(steps=4, batch_size=6, shards=2, learning_rate=1e-2, seed=1)
 KINDS = {
-    "masked LM, all tokens": (BertForMaskedLM, {}),
-    "masked LM, masked tokens": (BertForMaskedLM, {"soft_tokens": "masked"}),
+    "masked LM, all tokens": (BertForMaskedLM, {"soft_tokens": "all"}),
+    "masked LM, masked tokens": (BertForMaskedLM, {}),
     "masked LM without hidden states": (BertForMaskedLM, {"hidden_weight": 0.0}),
     "masked LM, hidden states and labels": (BertForMaskedLM, {"soft_weight": 0.0}),
     "classifier": (BertForSequenceClassification, {}),

@@ -95,10 +95,10 @@ def test_a_setting_out_of_range_is_refused(fields, message):
         Distillation(**{"steps": 3, **fields})
 
 
-def test_the_defaults_are_those_of_distilbert():
+def test_the_default_weights_are_those_of_distilbert():
     settings = Distillation(steps=1)
     weights = settings.soft_weight, settings.label_weight, settings.hidden_weight
-    assert (*weights, settings.temperature, settings.soft_tokens) == (5, 2, 1, 2, "all")
+    assert (*weights, settings.temperature) == (5, 2, 1, 2)
     assert settings.masked_share_at(0) == 0.15
 
 
