@@ -234,7 +234,8 @@ def _settings(
         "learning_rate": RATE_TIMES_WIDTH / teacher.model.config.hidden_size,
         "tokenizer": fingerprint(teacher.tokenizer),
     }
-    Distillation(**defaults | stated)  # a wrong option is named before the texts are read
+    # A wrong option is named before the texts are read.
+    Distillation(**{"shards": 1, **defaults, **stated})
     known = read_state(found)["settings"] if found else {}
     lessons = read_lessons(options, teacher, known.get("data"))
     shards = default_shards(stated.get("batch_size", BATCH_SIZE), lessons.tokens)
