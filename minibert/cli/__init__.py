@@ -39,6 +39,10 @@ COMMANDS = {  # name: (module, first line of the help)
         "minibert.cli.finetune",
         "Train a model on labelled texts, from a pre-trained model or from scratch.",
     ),
+    "distill": (
+        "minibert.cli.distill",
+        "Train a student of few layers from a teacher's layers and outputs.",
+    ),
     "plot": (
         "minibert.cli.plot",
         "Plot a run's loss, learning rate and speed against its steps (extra: plot).",

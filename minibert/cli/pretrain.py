@@ -61,11 +61,8 @@ from minibert.training.checkpoint import (
 from minibert.training.initialization import initialize_from_text
 from minibert.training.loop import require_shards
 from minibert.training.mpi import ending_together, launched_ranks
-from minibert.training.pretraining import (
-    objective_for,
-    optimizer_for,
-)
-from minibert.training.ranks import Ranks
+from minibert.training.pretraining import objective_for, optimizer_for
+from minibert.training.ranks import ALONE, Ranks
 from minibert.training.recipes import (
     DEFAULT_RECIPE,
     OPTIMIZERS,
@@ -505,3 +502,23 @@ def _start(
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return model, optimizer
+
+
+def packed_texts(
+    options: argparse.Namespace, tokenizer: WordPieceTokenizer, length: int, known: str | None
+) -> tuple[TokenizedCorpus, PackedSequences, np.ndarray, dict[str, str]]:
+    """Return the ids of text files, their sequences, held-out ones, and the texts by their role.
+
+    Args:
+        options (Namespace): of a command that has those of pretrain which concern files.
+        tokenizer (WordPieceTokenizer): makes the ids.
+        length (int): T, tokens per sequence.
+        known (str or None): the key of the texts that a resumed run states.
+
+    Raises:
+        OSError, ValueError: a file cannot be read, or there is too little text.
+    """
+    corpus = _with_held_out(_tokenize(options, tokenizer, ALONE, known), options, length)
+    _require_text(corpus, options.files[0], length)
+    rows, held_out = _pack(corpus, tokenizer, length)
+    return corpus, rows, held_out, _describe_data(options, corpus, len(held_out))

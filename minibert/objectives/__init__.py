@@ -1,7 +1,22 @@
 """Objectives: what a model is trained to do, with its batches, labels and evaluation."""
 
 from minibert.objectives.base import ModelObjective, Objective
+from minibert.objectives.distillation import (
+    Distilled,
+    DistilledClassifier,
+    DistilledHiddenStates,
+    DistilledMaskedLM,
+)
 from minibert.objectives.masked_lm import MaskedLM
 from minibert.objectives.next_sentence import MaskedLMAndNextSentence
 
-__all__ = ["MaskedLM", "MaskedLMAndNextSentence", "ModelObjective", "Objective"]
+__all__ = [
+    "Distilled",
+    "DistilledClassifier",
+    "DistilledHiddenStates",
+    "DistilledMaskedLM",
+    "MaskedLM",
+    "MaskedLMAndNextSentence",
+    "ModelObjective",
+    "Objective",
+]

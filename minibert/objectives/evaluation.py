@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from minibert.data.corpus import as_batch
-from minibert.functional import IGNORED
+from minibert.functional import IGNORED, cosine_embedding_forward
 from minibert.models import BertForNextSentencePrediction
 from minibert.models.bert import BertBased
 from minibert.models.table import family_class
@@ -110,6 +110,28 @@ def next_sentence_accuracy(
         return int((logits.argmax(axis=-1) == labels[part]).sum())
 
     return sum(_in_batches(work, len(ids), threads)) / len(ids)
+
+
+def mean_cosine(
+    model: BertBased, other: BertBased, ids: Array, pad_id: int, *, threads: int | None = None
+) -> float:
+    """Return the mean cosine of the last hidden states of two models, over tokens.
+
+    Args:
+        model, other: two models of the same vocabulary and width.
+        ids (S, T): the sequences.
+        pad_id: id of the padding token, which does not count.
+        threads: number of batches computed at a time; None: one per core.
+    """
+    tokens = max(int((ids != pad_id).sum()), 1)
+
+    def work(part: slice) -> float:
+        batch = model.check(**as_batch(ids[part], pad_id))
+        with quiet():
+            x, target = (each.encode(batch)[0] for each in (model, other))  # (B, T, D)
+            return cosine_embedding_forward(x, target, batch.attention_mask, tokens)[0]
+
+    return 1 - sum(_in_batches(work, len(ids), threads))
 
 
 def _in_batches(work: Callable[[slice], Result], count: int, threads: int | None) -> list[Result]:

@@ -1,10 +1,11 @@
-"""Training: the engine, the loop around it, pre-training and fine-tuning."""
+"""Training: the engine, the loop around it, pre-training, fine-tuning and distillation."""
 
 from minibert.objectives.baselines import unigram_baseline
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.objectives.shards import split_batch
 from minibert.objectives.supervised import evaluate
 from minibert.optim import AdamW, linear_schedule
+from minibert.training.distillation import Distillation, make_student
 from minibert.training.engine import Engine, StepResult
 from minibert.training.finetuning import FineTuning, fine_tune, optimizer_for
 from minibert.training.loop import Interrupted, Settings, train
@@ -12,6 +13,7 @@ from minibert.training.pretraining import pretrain, train_masked_lm
 
 __all__ = [
     "AdamW",
+    "Distillation",
     "Engine",
     "FineTuning",
     "Interrupted",
@@ -21,6 +23,7 @@ __all__ = [
     "evaluate",
     "fine_tune",
     "linear_schedule",
+    "make_student",
     "optimizer_for",
     "pretrain",
     "split_batch",

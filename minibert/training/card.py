@@ -38,7 +38,7 @@ log = logging.getLogger("minibert")
 
 CARD, OTHER_CARD = "README.md", "README.new.md"  # the second one beside an edited card
 MARK = "<!-- written by minibert, checksum "  # begins the last line
-CHECKSUMS = ("tokenizer", "data")  # fields of the settings
+CHECKSUMS = ("tokenizer", "data", "teacher")  # fields of the settings
 THIS = "this model"  # in the table of scores
 MAX_NAMES = 5  # of files that are listed
 # What Markdown reads as markup inside a line. A backslash is markup only before punctuation, and an
@@ -195,7 +195,7 @@ class Card:
         return lines if parts else [*lines, "", "`transformers` opens the folder, too."]
 
     def _checksums(self) -> dict[str, str]:
-        values = {f"checksum of the {name}": getattr(self.settings, name) for name in CHECKSUMS}
+        values = {f"checksum of the {name}": getattr(self.settings, name, "") for name in CHECKSUMS}
         return {name: f"`{value}`" for name, value in values.items() if value}
 
     def _recipe(self) -> dict[str, object]:

@@ -34,6 +34,7 @@ def function_cases() -> Iterator[Case]:
     yield from _attention_cases()
     yield from _cross_entropy_cases()
     yield from _other_loss_cases()
+    yield from _distillation_cases()
 
 
 def _pair(
@@ -394,4 +395,35 @@ def _other_loss_cases() -> Iterator[Case]:
             ),
             lambda dloss, cache, outputs: {"outputs": dloss * f.squared_error_backward(cache)},
             outputs=2 * normal(B, C),
+        )  # fmt: skip
+
+
+def _distillation_cases() -> Iterator[Case]:
+    logits, teacher = 2 * normal(T, C), 2 * normal(T, C, seed=1)
+    x, target = normal(B, T, D), normal(B, T, D, seed=1)
+    some = np.array([True, False, True, True, False, True])  # (T,)
+    for variant, temperature, counted, denominator in (
+        ("", 1.0, None, None),
+        ("a temperature of 3", 3.0, None, None),
+        ("a temperature of 0.5, a part of a batch", 0.5, some, 9),
+        ("some rows", 3.0, some, None),
+        ("no row", 3.0, np.zeros(T, bool), None),
+    ):
+        yield _pair(
+            "kl_divergence", variant,
+            lambda logits, T=temperature, at=counted, n=denominator: f.kl_divergence_forward(
+                logits, teacher, T, at, n
+            ),
+            lambda dloss, cache, logits: {"logits": dloss * f.kl_divergence_backward(cache)},
+            zeros=("logits",) if variant == "no row" else (),
+            logits=logits,
+        )  # fmt: skip
+    for variant, counted, denominator in (
+        ("", None, None), ("padding", MASK, None), ("padding, a part of a batch", MASK, 19)
+    ):  # fmt: skip
+        yield _pair(
+            "cosine_embedding", variant,
+            lambda x, at=counted, n=denominator: f.cosine_embedding_forward(x, target, at, n),
+            lambda dloss, cache, x: {"x": dloss * f.cosine_embedding_backward(cache)},
+            x=x,
         )  # fmt: skip

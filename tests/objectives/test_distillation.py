@@ -1,0 +1,218 @@
+"""Objectives with a teacher: their loss, gradient, shards, threads, and what they refuse."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from minibert.data.corpus import as_batch
+from minibert.gradcheck import away_from_initial, check_objective
+from minibert.objectives import (
+    DistilledClassifier,
+    DistilledHiddenStates,
+    DistilledMaskedLM,
+    MaskedLM,
+)
+from minibert.objectives.shards import split_batch
+from minibert.tasks.classification import SingleLabelTask
+from minibert.tasks.examples import Examples
+from minibert.training import AdamW, Engine, train
+from minibert.training.distillation import Distillation, make_student
+
+TEXTS = ["the cat sat", "a dog ran under the tree", "it was red", "big and red", "the mat", "a cat"]
+LABELS = ["cat", "dog", "red", "red", "red", "cat"]
+TASK = SingleLabelTask.from_labels(LABELS)
+HELD_OUT = Examples(TEXTS[:2], None, LABELS[:2])
+SETTINGS = Distillation(steps=4, batch_size=6, shards=2, learning_rate=1e-2, seed=1)
+KINDS = {
+    "masked LM, all tokens": (BertForMaskedLM, {"soft_tokens": "all"}),
+    "masked LM, masked tokens": (BertForMaskedLM, {}),
+    "masked LM without hidden states": (BertForMaskedLM, {"hidden_weight": 0.0}),
+    "masked LM, hidden states and labels": (BertForMaskedLM, {"soft_weight": 0.0}),
+    "classifier": (BertForSequenceClassification, {}),
+    "classifier without hidden states": (BertForSequenceClassification, {"hidden_weight": 0.0}),
+    "body": (BertModel, {"soft_weight": 0.0, "label_weight": 0.0}),
+}
+
+
+def config_of(tokenizer, **changes):
+    return BertConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=12, num_hidden_layers=2,
+        num_attention_heads=3, intermediate_size=20, max_position_embeddings=16,
+        id2label=dict(enumerate(TASK.names)), **changes,
+    )  # fmt: skip
+
+
+def models(kind, tokenizer, dtype=np.float32, **changes):
+    """Return a student of one layer and its teacher of two, which differ in every parameter."""
+    config = config_of(tokenizer, **changes)
+    teacher = kind(config, params=away_from_initial(kind(config).params, 1)).astype(dtype)
+    student = make_student(teacher, 1)
+    student.params.vector[:] += np.random.default_rng(2).normal(0, 0.1, student.params.vector.size)
+    return student, teacher
+
+
+def objective_of(name, tokenizer, packed, dtype=np.float32, settings=SETTINGS, held=False,
+                 **changes):  # fmt: skip
+    kind, weights = KINDS[name]
+    student, teacher = models(kind, tokenizer, dtype, **changes)
+    settings = replace(settings, **weights)
+    rows, held_out = packed[0][:50], packed[1]
+    if kind is BertForSequenceClassification:
+        examples = Examples(TEXTS, None, LABELS)
+        return DistilledClassifier(student, teacher, tokenizer, TASK, examples, settings,
+                                   held_out=HELD_OUT if held else None)  # fmt: skip
+    objective = DistilledMaskedLM if kind is BertForMaskedLM else DistilledHiddenStates
+    return objective(student, teacher, tokenizer, rows, held_out[:9] if held else None, settings)
+
+
+def whole_and_parts(objective):
+    """Return the batch of a step as one shard and as three, with padding."""
+    objective.settings = replace(objective.settings, shards=1)
+    ((batch, labels),) = objective.shards(0)
+    if not isinstance(objective, DistilledClassifier):  # whose texts differ in length
+        lengths = np.array([16, 5, 9, 16, 12, 7])[:, None]
+        batch = {name: array.copy() for name, array in batch.items()}
+        batch["attention_mask"][np.arange(16) >= lengths] = 0
+        if np.ndim(labels) == 2:
+            labels = np.where(batch["attention_mask"], labels, -100)
+            assert (labels != -100).any()
+    return (batch, labels), split_batch(batch, labels, 3, trim=True)
+
+
+QUICK = {"masked LM, all tokens", "classifier without hidden states", "body"}
+# In a random direction; in the slow tests of all kinds in single elements as well.
+CHECKS = [(name, 0) for name in KINDS if name in QUICK]
+CHECKS += [pytest.param(name, 2, marks=pytest.mark.slow) for name in KINDS]
+
+
+@pytest.mark.parametrize(("name", "entries"), CHECKS)
+def test_gradients_are_those_of_the_loss_for_any_number_of_shards(name, entries, tokenizer, packed):
+    plain = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.1}
+    objective = objective_of(name, tokenizer, packed, np.float64, **plain)
+    whole, parts = whole_and_parts(objective)
+    before = objective.teacher.params.vector.copy()
+    results = check_objective(
+        objective, objective.model.params, whole, parts, dropout_seed=3, entries=entries,
+        zeros=("key.bias", *(("pooler.dense.weight", "pooler.dense.bias") * (name == "body"))),
+    )  # fmt: skip
+    assert all(result.passed for result in results)
+    assert (objective.teacher.params.vector == before).all()
+
+
+def softmax(z):
+    shares = np.exp(z - z.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("soft_tokens", ["all", "masked"])
+def test_the_loss_of_a_masked_lm_is_the_weighted_sum_of_its_parts(soft_tokens, tokenizer, packed):
+    """Computed token by token from the outputs of both models."""
+    student, teacher = models(BertForMaskedLM, tokenizer, np.float64)
+    settings = replace(SETTINGS, soft_tokens=soft_tokens, temperature=3.0)
+    objective = DistilledMaskedLM(student, teacher, tokenizer, packed[0], None, settings)
+    (batch, labels), _ = whole_and_parts(objective)
+    denominator = objective.count((batch, labels))
+    loss = objective.loss_and_grads((batch, labels), None, None, student.params.zeros_like(),
+                                    denominator)  # fmt: skip
+    own, other = (each(**batch, output_hidden_states=True) for each in (student, teacher))
+    soft, hard, hidden = [], [], []
+    for place in zip(*np.nonzero(batch["attention_mask"]), strict=True):
+        q, p = (softmax(out.logits[place] / 3) for out in (own, other))
+        x, y = (out.hidden_states[-1][place] for out in (own, other))
+        hidden.append(1 - x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
+        if labels[place] != -100:
+            hard.append(-np.log(softmax(own.logits[place])[labels[place]]))
+        if soft_tokens == "all" or labels[place] != -100:
+            soft.append(9 * (p * np.log(p / q)).sum())
+    assert loss == pytest.approx(5 * np.mean(soft) + 2 * np.mean(hard) + np.mean(hidden), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier"])
+def test_a_copy_of_the_teacher_has_no_gradient_without_labels(name, tokenizer, packed):
+    objective = objective_of(name, tokenizer, packed, np.float64)
+    objective.teacher = objective.model
+    objective.settings = replace(objective.settings, label_weight=0.0)
+    whole, _ = whole_and_parts(objective)
+    grads = objective.model.params.zeros_like()
+    loss = objective.loss_and_grads(whole, None, None, grads, objective.count(whole))
+    assert abs(loss) < 1e-12
+    assert np.abs(grads.vector).max() < 1e-12
+
+
+@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", "body"])
+def test_engine_gives_the_same_bits_for_any_number_of_threads(name, tokenizer, packed):
+    vectors = []
+    for threads in (1, 3):
+        objective = objective_of(name, tokenizer, packed, settings=replace(SETTINGS, shards=3),
+                                 hidden_dropout_prob=0.2)  # fmt: skip
+        engine = Engine(objective.model, AdamW(objective.model.params), threads=threads,
+                        objective=objective)  # fmt: skip
+        for step in range(2):
+            engine.step(objective.shards(step), 1e-2)
+        vectors.append(objective.model.params.vector.copy())
+    assert (vectors[0] == vectors[1]).all()
+
+
+@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", "body"])
+def test_training_brings_the_student_nearer_to_its_teacher(name, tokenizer, packed):
+    settings = replace(SETTINGS, steps=12, warmup=0.0)
+    objective = objective_of(name, tokenizer, packed, settings=settings, held=True)
+    student = objective.model
+    objective.settings = replace(objective.settings, label_weight=0.0)
+    losses = []
+    for _ in range(2):
+        whole = objective.shards(0)
+        losses.append(sum(objective.loss_and_grads(
+            shard, None, None, student.params.zeros_like(), sum(map(objective.count, whole))
+        ) for shard in whole))  # fmt: skip
+        engine = Engine(student, AdamW(student.params), threads=1, objective=objective)
+        train(engine, objective, settings, tokenizer)
+    assert losses[1] < 0.8 * losses[0]
+    line, figures = objective.evaluate(12)
+    assert line.startswith("held-out ")
+    assert objective.score(student) in line
+    assert all(np.isfinite(value) for value in figures.values())
+    if name != "classifier":  # two texts, whose classes both may predict
+        assert objective.score(student) != objective.score(objective.teacher)
+
+
+def test_a_student_sees_the_batches_of_a_masked_lm(tokenizer, packed):
+    student, teacher = models(BertForMaskedLM, tokenizer)
+    ours = DistilledMaskedLM(student, teacher, tokenizer, packed[0], None, SETTINGS).shards(1)
+    theirs = MaskedLM(student, tokenizer, packed[0], None, SETTINGS).shards(1)
+    for (batch, labels), (other, other_labels) in zip(ours, theirs, strict=True):
+        assert (batch["input_ids"] == other["input_ids"]).all()
+        assert (labels == other_labels).all()
+
+
+def test_hidden_states_are_compared_on_unmasked_text(tokenizer, packed):
+    objective = objective_of("body", tokenizer, packed)
+    for batch, _ in objective.shards(0):
+        assert tokenizer.mask_token_id not in batch["input_ids"]
+        expected = as_batch(batch["input_ids"], tokenizer.pad_token_id)
+        assert (batch["attention_mask"] == expected["attention_mask"]).all()
+    assert objective.evaluate(1) is None
+
+
+def test_a_teacher_that_does_not_fit_is_refused(tokenizer, packed):
+    student, teacher = models(BertForMaskedLM, tokenizer)
+
+    def refused(match, student, teacher):
+        with pytest.raises(ValueError, match=match):
+            DistilledMaskedLM(student, teacher, tokenizer, packed[0], None, SETTINGS)
+
+    V = tokenizer.vocab_size
+    small = BertForMaskedLM(replace(teacher.config, vocab_size=V - 1))
+    refused(f"teacher: expected vocab_size {V}, the student's, got {V - 1}", student, small)
+    wide = BertForMaskedLM(replace(teacher.config, hidden_size=24))
+    refused("teacher: expected hidden_size 12, the student's, got 24", student, wide)
+    student.vocabulary, teacher.vocabulary = "a", "b"
+    refused("teacher: expected the student's vocabulary, got another", student, teacher)
+    student.vocabulary = None
+    DistilledMaskedLM(student, teacher, tokenizer, packed[0], None, SETTINGS)
+    config = replace(teacher.config, problem_type="multi_label_classification")
+    several = BertForSequenceClassification(config)
+    with pytest.raises(ValueError, match="teacher: expected one for single_label_classification"):
+        DistilledClassifier(several, several, tokenizer, TASK, HELD_OUT, SETTINGS)
