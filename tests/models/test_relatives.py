@@ -364,6 +364,16 @@ def test_unpadded_prediction_equals_each_batch_alone(family, trims):
         np.testing.assert_allclose(own, expected, rtol=1e-9, atol=1e-11)
 
 
+@computed_family
+def test_embeddings_are_resized(family):
+    model, batch = made(family), batch_of(family)
+    before = model(**batch).logits
+    model.resize_token_embeddings(V + 2)
+    model.resize_position_embeddings(15)
+    np.testing.assert_allclose(model(**batch).logits[..., :V], before)
+    assert model.params.shapes == model.shapes()
+
+
 # Files.
 
 LAYER = "bert.encoder.layer.1."
