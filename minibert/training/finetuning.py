@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from minibert.data.token_cache import fingerprint
-from minibert.models import PreTrained
+from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.models.hub import checkpoint_folder
 from minibert.objectives.supervised import Supervised, evaluate
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
@@ -28,8 +28,8 @@ from minibert.training.defaults import (
 )
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.engine import Engine
-from minibert.training.initialization import initialize_from_texts
 from minibert.training.loop import Settings, train
+from minibert.training.naive_bayes import initialize_from_labels
 
 __all__ = [
     "FineTuning",
@@ -199,6 +199,7 @@ class FineTuningRun:
         overrides: Any = None,
         evaluate_at_most: float = math.inf,
         settings: Mapping[str, Any] | None = None,
+        resumes: bool = False,
     ) -> Self:
         """Return a run with a loaded model and with the default recipe and settings.
 
@@ -213,6 +214,8 @@ class FineTuningRun:
                 apart if that is less.
             settings: fields of `FineTuning` that replace its defaults; the recipe's fields and the
                 seed are decided by the other arguments.
+            resumes: the weights of a checkpoint will replace those of the model, so these are not
+                initialized from the labels.
 
         Raises:
             OSError, ValueError: as `ModelSource.load`, or a setting is out of range.
@@ -224,10 +227,11 @@ class FineTuningRun:
         steps = steps_for(len(examples), recipe.batch_size, recipe.epochs)
         between = steps_for(len(examples), recipe.batch_size, 1)
         if source.model is None:
-            if task.input_kind == "texts":
+            if isinstance(model, BertForSequenceClassification) and not resumes:
                 length = model.config.max_position_embeddings
-                sequences, _ = task.tokenize_examples(tokenizer, examples, length)
-                initialize_from_texts(model, list(sequences), tokenizer, seed)
+                sequences, labels_at = task.tokenize_examples(tokenizer, examples, length)
+                labels = labels_at(np.arange(len(sequences)))
+                initialize_from_labels(model, list(sequences), labels, tokenizer, seed)
             # Many short epochs: patience would run out before the first gain.
             between = max(between, math.ceil(steps / SCRATCH_EVALUATIONS))
         defaults = {

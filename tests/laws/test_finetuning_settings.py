@@ -245,11 +245,13 @@ def test_each_field_of_the_source_decides_the_model(small_tiny, tokenizer, tmp_p
 def test_each_argument_of_start_arrives(small_tiny, tokenizer, tmp_path):
     arguments = set(inspect.signature(FineTuningRun.start).parameters)
     assert arguments == {"task", "examples", "source", "tokenizer_examples", "seed", "overrides",
-                         "evaluate_at_most", "settings"}  # fmt: skip
+                         "evaluate_at_most", "settings", "resumes"}  # fmt: skip
     before = started(tokenizer, tmp_path)
     seeded = started(tokenizer, tmp_path, seed=5)
     assert seeded.settings.seed == 5
     assert (seeded.model.params.vector != before.model.params.vector).any()
+    resumed = started(tokenizer, tmp_path, resumes=True)
+    assert (resumed.model.params.vector != before.model.params.vector).any()
     many = SimpleNamespace(batch_size=1)
     often = started(tokenizer, tmp_path, overrides=many, evaluate_at_most=4)
     assert often.settings.evaluate_every == 4
