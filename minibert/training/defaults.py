@@ -13,6 +13,7 @@
 | `SCRATCH_BATCH_SIZE` | texts | their batch |
 | `SCRATCH_BATCHES` | batches | their length of a run |
 | `SCRATCH_MIN_EPOCHS`, `SCRATCH_MAX_EPOCHS` | epochs | limits of that length |
+| `COUNTED_RATE_TIMES_WIDTH`, `COUNTED_BATCHES` | as above | of new weights from counts of the labels |
 | `SCRATCH_EVALUATIONS` | evaluations | at most, of a run of new weights |
 | `SCRATCH_SPLIT_PIECES` | probability | how often they see a piece split |
 | `BATCH_SIZE`, `LARGE_BATCH_SIZE` | texts | below and from `LARGE_DATA` examples |
@@ -60,6 +61,8 @@ SCRATCH_BATCH_SIZE, SCRATCH_BATCHES = 32, 800
 SCRATCH_MIN_EPOCHS, SCRATCH_MAX_EPOCHS = 5, 100
 SCRATCH_SPLIT_PIECES = 0.25
 SCRATCH_EVALUATIONS = 20
+# New weights that begin as naive Bayes have less to learn; docs/recipe.md has the figures.
+COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
 
 
 def fresh_config(
@@ -145,7 +148,9 @@ class Recipe:
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
 
-def finetuning_recipe(examples: int, config: BertConfig, *, pretrained: bool) -> Recipe:
+def finetuning_recipe(
+    examples: int, config: BertConfig, *, pretrained: bool, counted: bool = False
+) -> Recipe:
     """Return the default recipe (`Recipe`) for a number of examples and a model's width.
 
     From a pre-trained model, a run has about 250 batches, but at least 3 and at most 20 epochs, so
@@ -154,19 +159,24 @@ def finetuning_recipe(examples: int, config: BertConfig, *, pretrained: bool) ->
 
     New weights have everything to learn from the examples: a run has about SCRATCH_BATCHES larger
     batches, at least 5 and at most 100 epochs, with the learning rate of pre-training, and pieces
-    are split at random. Early stopping ends a run that is too long.
+    are split at random. Those that start from the counts of the labels, see
+    `training.naive_bayes`, have half as many batches and a quarter of the rate. Early stopping ends
+    a run that is too long.
 
     Args:
         examples: the number of examples.
         config: the model's configuration.
         pretrained: whether the model is pre-trained.
+        counted: whether new weights start from the counts of the labels.
     """
     if not pretrained:
-        epochs = round(SCRATCH_BATCHES * SCRATCH_BATCH_SIZE / examples)
+        batches = COUNTED_BATCHES if counted else SCRATCH_BATCHES
+        scale = COUNTED_RATE_TIMES_WIDTH if counted else SCRATCH_RATE_TIMES_WIDTH
+        epochs = round(batches * SCRATCH_BATCH_SIZE / examples)
         return Recipe(
             SCRATCH_BATCH_SIZE,
             min(max(epochs, SCRATCH_MIN_EPOCHS), SCRATCH_MAX_EPOCHS),
-            SCRATCH_RATE_TIMES_WIDTH / config.hidden_size,
+            scale / config.hidden_size,
             1.0,
             SCRATCH_SPLIT_PIECES,
         )

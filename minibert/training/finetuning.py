@@ -221,17 +221,19 @@ class FineTuningRun:
             OSError, ValueError: as `ModelSource.load`, or a setting is out of range.
         """
         model, tokenizer = source.load(task, tokenizer_examples or examples, seed)
+        is_new = source.model is None
+        counted = is_new and isinstance(model, BertForSequenceClassification)
         recipe = finetuning_recipe(
-            len(examples), model.config, pretrained=source.model is not None
+            len(examples), model.config, pretrained=not is_new, counted=counted
         ).override(overrides)
         steps = steps_for(len(examples), recipe.batch_size, recipe.epochs)
         between = steps_for(len(examples), recipe.batch_size, 1)
-        if source.model is None:
-            if isinstance(model, BertForSequenceClassification) and not resumes:
-                length = model.config.max_position_embeddings
-                sequences, labels_at = task.tokenize_examples(tokenizer, examples, length)
-                labels = labels_at(np.arange(len(sequences)))
-                initialize_from_labels(model, list(sequences), labels, tokenizer, seed)
+        if counted and not resumes:
+            length = model.config.max_position_embeddings
+            sequences, labels_at = task.tokenize_examples(tokenizer, examples, length)
+            labels = labels_at(np.arange(len(sequences)))
+            initialize_from_labels(model, list(sequences), labels, tokenizer, seed)
+        if is_new:
             # Many short epochs: patience would run out before the first gain.
             between = max(between, math.ceil(steps / SCRATCH_EVALUATIONS))
         defaults = {
