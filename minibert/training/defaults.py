@@ -49,20 +49,14 @@ DROPOUT = 0.1
 # random embeddings and 4,096 pieces, 800 batches of 32, tiny: 77.9 % with 1e-3, 78.5 % with 2e-3;
 # 2,000 of 16 with 5e-4: 79.2 %; one layer of 64 with 4e-3: 82.4 %, with pieces split with a
 # probability of 0.25: 84.1 %; of 0.5: 82.0 %.
-# Embeddings from the counts of the texts as the tokenizer reads them, tiny: 83.0 % with 4,096
-# pieces, 84.2 % with 7,881, 86.8 % with splits in training too; one layer of 64: 86.9 %. Eight
-# readings with random splits in the counts: 87.1 % for tiny, 88.1 and 87.5 % (two seeds) for one
-# layer of 64, in a third of the time; all parts of all pieces instead: 85.6 %. On other sets:
-# situations, 69.6 % for tiny and 71.0 % for that layer; languages of Sphinx, 86.2 % for the
-# layer and 87.9 % for TF-IDF. Words with tags were not compared. Differences of a point mean little
-# with one seed.
+# Words with tags, the only task whose first weights are random, were not compared.
 SCRATCH_RATE_TIMES_WIDTH = 0.256
 SCRATCH_BATCH_SIZE, SCRATCH_BATCHES = 32, 800
 SCRATCH_MIN_EPOCHS, SCRATCH_MAX_EPOCHS = 5, 100
 SCRATCH_SPLIT_PIECES = 0.25
 SCRATCH_EVALUATIONS = 20
 # New weights that begin as naive Bayes have less to learn; docs/recipe.md has the figures.
-COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
+COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.032, 400
 
 
 def fresh_config(
@@ -160,7 +154,7 @@ def finetuning_recipe(
     New weights have everything to learn from the examples: a run has about SCRATCH_BATCHES larger
     batches, at least 5 and at most 100 epochs, with the learning rate of pre-training, and pieces
     are split at random. Those that start from the counts of the labels, see
-    `training.naive_bayes`, have half as many batches and a quarter of the rate. Early stopping ends
+    `training.naive_bayes`, have half as many batches and an eighth of the rate. Early stopping ends
     a run that is too long.
 
     Args:
