@@ -13,7 +13,7 @@
 | `SCRATCH_BATCH_SIZE` | texts | their batch |
 | `SCRATCH_BATCHES` | batches | their length of a run |
 | `SCRATCH_MIN_EPOCHS`, `SCRATCH_MAX_EPOCHS` | epochs | limits of that length |
-| `COUNTED_RATE_TIMES_WIDTH`, `COUNTED_BATCHES` | as above | of new weights from counts of the labels |
+| `COUNTED_RATE_TIMES_WIDTH`, `COUNTED_BATCHES` | as above | if they start from counts |
 | `SCRATCH_EVALUATIONS` | evaluations | at most, of a run of new weights |
 | `SCRATCH_SPLIT_PIECES` | probability | how often they see a piece split |
 | `BATCH_SIZE`, `LARGE_BATCH_SIZE` | texts | below and from `LARGE_DATA` examples |
@@ -56,7 +56,7 @@ SCRATCH_MIN_EPOCHS, SCRATCH_MAX_EPOCHS = 5, 100
 SCRATCH_SPLIT_PIECES = 0.25
 SCRATCH_EVALUATIONS = 20
 # New weights that begin as naive Bayes have less to learn; docs/recipe.md has the figures.
-COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.032, 400
+COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
 
 
 def fresh_config(
@@ -154,7 +154,7 @@ def finetuning_recipe(
     New weights have everything to learn from the examples: a run has about SCRATCH_BATCHES larger
     batches, at least 5 and at most 100 epochs, with the learning rate of pre-training, and pieces
     are split at random. Those that start from the counts of the labels, see
-    `training.naive_bayes`, have half as many batches and an eighth of the rate. Early stopping ends
+    `training.naive_bayes`, have half as many batches and a quarter of the rate. Early stopping ends
     a run that is too long.
 
     Args:

@@ -207,7 +207,7 @@ def test_the_recipe_depends_on_each_of_its_arguments():
     assert finetuning_recipe(9000, config, pretrained=True) == Recipe(32, 3, 5e-4, 0.8)
     assert finetuning_recipe(400, config, pretrained=False) == Recipe(32, 64, 2e-3, 1.0, 0.25)
     counted = finetuning_recipe(400, config, pretrained=False, counted=True)
-    assert counted == Recipe(32, 32, 2.5e-4, 1.0, 0.25)
+    assert counted == Recipe(32, 32, 5e-4, 1.0, 0.25)
     assert finetuning_recipe(100, config, pretrained=False).epochs == 100
     assert finetuning_recipe(9000, config, pretrained=False).epochs == 5
     base = BertConfig.preset("base")
