@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -27,8 +28,8 @@ from minibert.data.tables import read_records
 from minibert.runtime.threads import usable_cores
 from minibert.tasks import Examples, Metrics, SingleLabelTask
 from minibert.training import FineTuning, evaluate, fine_tune
-from minibert.training.defaults import finetuning_recipe, fresh_config
-from minibert.training.finetuning import steps_for
+from minibert.training.defaults import finetuning_recipe
+from minibert.training.finetuning import FineTuningRun, ModelSource, steps_for
 
 MODEL, DROPOUT = "minilm", 0.1
 CORPUS = Path(__file__).parents[1] / "corpora" / "situations"
@@ -131,12 +132,13 @@ def ours(sizes: Sequence[int], epochs: int | None, is_pretrained: bool) -> Itera
             if is_pretrained:
                 model = pretrained(task, seed)
                 tokenizer = WordPieceTokenizer.from_pretrained(MODEL)
+                how = settings(examples, model.config, epochs, seed, pretrained=True)
             else:
-                tokenizer = task.train_tokenizer(examples.texts)
-                dropout = {"hidden_dropout_prob": DROPOUT, "attention_probs_dropout_prob": DROPOUT}
-                config = fresh_config("tiny", tokenizer, 64, **task.config(), **dropout)
-                model = BertForSequenceClassification(config, seed=seed)
-            how = settings(examples, model.config, epochs, seed, pretrained=is_pretrained)
+                run = FineTuningRun.start(
+                    task, examples, ModelSource(), seed=seed,
+                    overrides=SimpleNamespace(epochs=epochs), settings={"shards": usable_cores()},
+                )  # fmt: skip
+                model, tokenizer, how = run.model, run.tokenizer, run.settings
             begin = time.perf_counter()
             fine_tune(model, tokenizer, task, examples, how)
             spent = time.perf_counter() - begin

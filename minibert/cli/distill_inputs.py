@@ -134,7 +134,7 @@ def read_lessons(options: argparse.Namespace, teacher: Teacher, known: str | Non
 
 def _packed_sequences(options: argparse.Namespace, teacher: Teacher, known: str | None) -> Lessons:
     model, tokenizer, threads = teacher.model, teacher.tokenizer, options.threads
-    positions = model.config.max_position_embeddings
+    positions = model.config.longest
     length = min(LENGTH, positions) if options.length is None else options.length
     if not 3 <= length <= positions:
         raise ValueError(f"length: expected 3 to {positions} tokens, the teacher's, got {length}")

@@ -293,8 +293,8 @@ def _train_one(
         folder (Path): folder of the run.
         baseline (function): returns the name and the metrics of the baseline, or None.
     """
-    run = _start(options, task, examples, seed)
     found = resume_point(folder) if options.resume else None
+    run = _start(options, task, examples, seed, resumes=found is not None)
     if found:
         own = ["shards"] * (options.shards is None)
         if read_state(found)["format"] < 3:  # another recipe for new weights
@@ -382,8 +382,10 @@ def _make_card(
     )
 
 
-def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: int) -> FineTuningRun:
-    """Return a new run (`FineTuningRun`), and print its tokenizer's size and its recipe."""
+def _start(
+    options: argparse.Namespace, task: Task, examples: Examples, seed: int, *, resumes: bool
+) -> FineTuningRun:
+    """Return the start of a run (`FineTuningRun`); print its tokenizer's size and its recipe."""
     stated = {"hidden_act": options.activation, "position_embedding_type": options.positions}
     source = ModelSource(
         options.model or None,
@@ -401,6 +403,7 @@ def _start(options: argparse.Namespace, task: Task, examples: Examples, seed: in
         overrides=options,
         evaluate_at_most=MAX_STEPS_BETWEEN_EVALUATIONS,
         settings=stated_settings(options, FineTuning),
+        resumes=resumes,
     )
     if source.trains_tokenizer:
         print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")

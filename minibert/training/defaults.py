@@ -13,6 +13,7 @@
 | `SCRATCH_BATCH_SIZE` | texts | their batch |
 | `SCRATCH_BATCHES` | batches | their length of a run |
 | `SCRATCH_MIN_EPOCHS`, `SCRATCH_MAX_EPOCHS` | epochs | limits of that length |
+| `COUNTED_RATE_TIMES_WIDTH`, `COUNTED_BATCHES` | as above | if they start from counts |
 | `SCRATCH_EVALUATIONS` | evaluations | at most, of a run of new weights |
 | `SCRATCH_SPLIT_PIECES` | probability | how often they see a piece split |
 | `BATCH_SIZE`, `LARGE_BATCH_SIZE` | texts | below and from `LARGE_DATA` examples |
@@ -48,18 +49,14 @@ DROPOUT = 0.1
 # random embeddings and 4,096 pieces, 800 batches of 32, tiny: 77.9 % with 1e-3, 78.5 % with 2e-3;
 # 2,000 of 16 with 5e-4: 79.2 %; one layer of 64 with 4e-3: 82.4 %, with pieces split with a
 # probability of 0.25: 84.1 %; of 0.5: 82.0 %.
-# Embeddings from the counts of the texts as the tokenizer reads them, tiny: 83.0 % with 4,096
-# pieces, 84.2 % with 7,881, 86.8 % with splits in training too; one layer of 64: 86.9 %. Eight
-# readings with random splits in the counts: 87.1 % for tiny, 88.1 and 87.5 % (two seeds) for one
-# layer of 64, in a third of the time; all parts of all pieces instead: 85.6 %. On other sets:
-# situations, 69.6 % for tiny and 71.0 % for that layer; languages of Sphinx, 86.2 % for the
-# layer and 87.9 % for TF-IDF. Words with tags were not compared. Differences of a point mean little
-# with one seed.
+# Words with tags, the only task whose first weights are random, were not compared.
 SCRATCH_RATE_TIMES_WIDTH = 0.256
 SCRATCH_BATCH_SIZE, SCRATCH_BATCHES = 32, 800
 SCRATCH_MIN_EPOCHS, SCRATCH_MAX_EPOCHS = 5, 100
 SCRATCH_SPLIT_PIECES = 0.25
 SCRATCH_EVALUATIONS = 20
+# New weights that begin as naive Bayes have less to learn; docs/recipe.md has the figures.
+COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
 
 
 def fresh_config(
@@ -145,7 +142,9 @@ class Recipe:
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
 
-def finetuning_recipe(examples: int, config: BertConfig, *, pretrained: bool) -> Recipe:
+def finetuning_recipe(
+    examples: int, config: BertConfig, *, pretrained: bool, counted: bool = False
+) -> Recipe:
     """Return the default recipe (`Recipe`) for a number of examples and a model's width.
 
     From a pre-trained model, a run has about 250 batches, but at least 3 and at most 20 epochs, so
@@ -154,19 +153,24 @@ def finetuning_recipe(examples: int, config: BertConfig, *, pretrained: bool) ->
 
     New weights have everything to learn from the examples: a run has about SCRATCH_BATCHES larger
     batches, at least 5 and at most 100 epochs, with the learning rate of pre-training, and pieces
-    are split at random. Early stopping ends a run that is too long.
+    are split at random. Those that start from the counts of the labels, see
+    `training.naive_bayes`, have half as many batches and a quarter of the rate. Early stopping ends
+    a run that is too long.
 
     Args:
         examples: the number of examples.
         config: the model's configuration.
         pretrained: whether the model is pre-trained.
+        counted: whether new weights start from the counts of the labels.
     """
     if not pretrained:
-        epochs = round(SCRATCH_BATCHES * SCRATCH_BATCH_SIZE / examples)
+        batches = COUNTED_BATCHES if counted else SCRATCH_BATCHES
+        scale = COUNTED_RATE_TIMES_WIDTH if counted else SCRATCH_RATE_TIMES_WIDTH
+        epochs = round(batches * SCRATCH_BATCH_SIZE / examples)
         return Recipe(
             SCRATCH_BATCH_SIZE,
             min(max(epochs, SCRATCH_MIN_EPOCHS), SCRATCH_MAX_EPOCHS),
-            SCRATCH_RATE_TIMES_WIDTH / config.hidden_size,
+            scale / config.hidden_size,
             1.0,
             SCRATCH_SPLIT_PIECES,
         )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from minibert.data.token_cache import fingerprint
-from minibert.models import PreTrained
+from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.models.auto import class_for
 from minibert.models.hub import checkpoint_folder
 from minibert.objectives.supervised import Supervised, evaluate
@@ -29,8 +29,8 @@ from minibert.training.defaults import (
 )
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.engine import Engine
-from minibert.training.initialization import initialize_from_texts
 from minibert.training.loop import Settings, train
+from minibert.training.naive_bayes import initialize_from_labels
 
 __all__ = [
     "FineTuning",
@@ -201,6 +201,7 @@ class FineTuningRun:
         overrides: Any = None,
         evaluate_at_most: float = math.inf,
         settings: Mapping[str, Any] | None = None,
+        resumes: bool = False,
     ) -> Self:
         """Return a run with a loaded model and with the default recipe and settings.
 
@@ -215,21 +216,26 @@ class FineTuningRun:
                 apart if that is less.
             settings: fields of `FineTuning` that replace its defaults; the recipe's fields and the
                 seed are decided by the other arguments.
+            resumes: the weights of a checkpoint will replace those of the model, so these are not
+                initialized from the labels.
 
         Raises:
             OSError, ValueError: as `ModelSource.load`, or a setting is out of range.
         """
         model, tokenizer = source.load(task, tokenizer_examples or examples, seed)
+        is_new = source.model is None
+        counted = is_new and isinstance(model, BertForSequenceClassification)
         recipe = finetuning_recipe(
-            len(examples), model.config, pretrained=source.model is not None
+            len(examples), model.config, pretrained=not is_new, counted=counted
         ).override(overrides)
         steps = steps_for(len(examples), recipe.batch_size, recipe.epochs)
         between = steps_for(len(examples), recipe.batch_size, 1)
-        if source.model is None:
-            if task.input_kind == "texts":
-                length = model.config.longest
-                sequences, _ = task.tokenize_examples(tokenizer, examples, length)
-                initialize_from_texts(model, list(sequences), tokenizer, seed)
+        if counted and not resumes:
+            length = model.config.longest
+            sequences, labels_at = task.tokenize_examples(tokenizer, examples, length)
+            labels = labels_at(np.arange(len(sequences)))
+            initialize_from_labels(model, list(sequences), labels, tokenizer, seed)
+        if is_new:
             # Many short epochs: patience would run out before the first gain.
             between = max(between, math.ceil(steps / SCRATCH_EVALUATIONS))
         defaults = {

@@ -7,13 +7,11 @@ every weight is trained.
 """
 
 import math
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 
-from minibert.data.piece_splits import PieceSplitter
 from minibert.data.rng import generator
 from minibert.functional import sinusoidal_positions
 from minibert.layers.embeddings import POSITIONS, WORDS
@@ -27,8 +25,6 @@ WINDOW = 2  # tokens on each side that are counted as neighbours
 MAX_COUNTS = 2**25  # numbers in the table of counts, 128 MiB in float32
 MAX_TOKENS = 4_000_000  # that are counted, in blocks spread evenly over the text
 BLOCK = 50_000  # tokens
-MAX_LABELLED_TOKENS = 200_000  # of the labelled texts that are counted, spread evenly over all
-READINGS, READING_SPLITS = 8, 0.5  # of a labelled text with random splits; their probability
 PAIRS_AT_ONCE = 2**23  # of tokens, counted together
 SMOOTHING = 0.75  # exponent of the neighbours' frequencies
 OVERSAMPLING, POWER_ITERATIONS = 16, 2  # of the randomized decomposition
@@ -64,7 +60,7 @@ def initialize_from_text(
             # A token that never occurs begins with 0, because a random vector would be noise: tiny,
             # 390 of whose 8,192 tokens did not occur, [MASK] among them, had after 250 steps a
             # held-out loss of 5.044 with random ones and 4.821 with 0.
-            params[name][:], _ = _scaled(count_embeddings(ids, size, width, rng), std)
+            params[name][:], _ = scaled(count_embeddings(ids, size, width, rng), std)
             params[name][tokenizer.pad_token_id] = 0
         elif name.endswith(POSITIONS):
             length, width = params[name].shape
@@ -78,45 +74,6 @@ def initialize_from_text(
         elif name == BIAS:
             counts = 1.0 + np.bincount(ids, minlength=len(params[name]))
             params[name][:] = np.log(counts) - np.log(counts).mean()
-
-
-@one_blas_thread()
-@quiet()
-def initialize_from_texts(
-    model: PreTrained, texts: Sequence[Array], tokenizer: WordPieceTokenizer, seed: int = 0
-) -> None:
-    """Set the initial word embeddings of a model from the texts it is fine-tuned on, in place.
-
-    The vectors are those of `text_embeddings`, with the standard deviation of the configuration. A
-    text counts as the set of its pieces, without the special tokens, and of the pieces in 8
-    readings with random splits; see `data.piece_splits`. So a piece has a vector too if the
-    tokenizer always reads it as part of a longer one here. A piece without a vector keeps its
-    random one.
-
-    Args:
-        model: a new model.
-        texts: S arrays (T,) of token ids.
-        tokenizer: the model's tokenizer.
-        seed: of the random draws.
-    """
-    rng = generator(seed, "initialization")
-    tokens = sum(map(len, texts))
-    count = min(len(texts), max(MAX_LABELLED_TOKENS * len(texts) // max(tokens, 1), 1))
-    chosen = np.linspace(0, len(texts) - 1, count).astype(int)
-    splitter = PieceSplitter(tokenizer, READING_SPLITS)
-    sets = []
-    for i in chosen:
-        ids = texts[i].tolist()
-        found = set(ids)
-        for _ in range(READINGS):
-            found.update(splitter.split(ids, room=sys.maxsize, rng=rng)[0])
-        sets.append(np.array(sorted(found.difference(tokenizer.all_special_ids)), int))
-    params, std = model.params, model.config.initializer_range
-    for name in params.specs:
-        if name.endswith(WORDS):
-            size, width = params[name].shape
-            vectors, known = _scaled(text_embeddings(sets, size, width, rng), std)
-            params[name][known] = vectors[known]
 
 
 def count_embeddings(ids: Array, size: int, width: int, rng: Rng) -> Array:
@@ -235,7 +192,7 @@ def _pairs_within(ids: Array) -> Iterator[tuple[Array, Array]]:
     yield word[different := word != near], near[different]
 
 
-def _scaled(vectors: Array, std: float) -> tuple[Array, Array]:
+def scaled(vectors: Array, std: float) -> tuple[Array, Array]:
     """Return vectors (V, D) of the usual length std √D or 0, and which are not 0 (V,)."""
     # In float64, because the squares of what should be 0 underflow.
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)  # (V,)

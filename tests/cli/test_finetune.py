@@ -54,6 +54,38 @@ def test_finetune_resumed_after_sigterm_gives_the_weights_of_an_unbroken_run(
     )
 
 
+def test_a_resumed_run_of_new_weights_does_not_count_the_labels_again(
+    workspace, capsys, monkeypatch
+):
+    from minibert.training import finetuning, loop
+
+    counted, original = [], loop.Engine.step
+    real = finetuning.initialize_from_labels
+    monkeypatch.setattr(
+        finetuning, "initialize_from_labels", lambda *args: counted.append(1) or real(*args)
+    )
+    more = ["--tokenizer", workspace / "model", "--epochs", 2]
+    assert run(finetune_arguments(workspace, "new", *more, "--threads", 1)) == 0
+
+    def interrupt_step(self, shards, rate):
+        result = original(self, shards, rate)
+        if self.optimizer.step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(loop.Engine, "step", interrupt_step)
+    more += ["--threads", 2]
+    assert run(finetune_arguments(workspace, "again", *more)) == 130
+    monkeypatch.setattr(loop.Engine, "step", original)
+    assert run(finetune_arguments(workspace, "again", *more, "--resume")) == 0
+    assert len(counted) == 2
+    whole, resumed = (
+        BertForSequenceClassification.from_pretrained(workspace / name).params.vector
+        for name in ("new", "again")
+    )
+    assert (whole == resumed).all()
+
+
 def test_finetune_trains_a_regression_and_a_classifier_from_it(workspace, tmp_path, capsys):
     rows = [f"{n / 4}\tthe {'cat ' * n}sat" for n in range(8)] * 3
     path = write_lines(tmp_path / "rows.tsv", "score\tsentence", *rows)

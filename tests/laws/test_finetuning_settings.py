@@ -202,10 +202,12 @@ def test_each_field_of_the_recipe_arrives_in_the_settings(small_tiny, tokenizer,
 def test_the_recipe_depends_on_each_of_its_arguments():
     config = BertConfig.preset("tiny")
     arguments = inspect.signature(finetuning_recipe).parameters
-    assert list(arguments) == ["examples", "config", "pretrained"]
+    assert list(arguments) == ["examples", "config", "pretrained", "counted"]
     assert finetuning_recipe(400, config, pretrained=True) == Recipe(16, 10, 5e-4, 0.8)
     assert finetuning_recipe(9000, config, pretrained=True) == Recipe(32, 3, 5e-4, 0.8)
     assert finetuning_recipe(400, config, pretrained=False) == Recipe(32, 64, 2e-3, 1.0, 0.25)
+    counted = finetuning_recipe(400, config, pretrained=False, counted=True)
+    assert counted == Recipe(32, 32, 5e-4, 1.0, 0.25)
     assert finetuning_recipe(100, config, pretrained=False).epochs == 100
     assert finetuning_recipe(9000, config, pretrained=False).epochs == 5
     base = BertConfig.preset("base")
@@ -245,11 +247,13 @@ def test_each_field_of_the_source_decides_the_model(small_tiny, tokenizer, tmp_p
 def test_each_argument_of_start_arrives(small_tiny, tokenizer, tmp_path):
     arguments = set(inspect.signature(FineTuningRun.start).parameters)
     assert arguments == {"task", "examples", "source", "tokenizer_examples", "seed", "overrides",
-                         "evaluate_at_most", "settings"}  # fmt: skip
+                         "evaluate_at_most", "settings", "resumes"}  # fmt: skip
     before = started(tokenizer, tmp_path)
     seeded = started(tokenizer, tmp_path, seed=5)
     assert seeded.settings.seed == 5
     assert (seeded.model.params.vector != before.model.params.vector).any()
+    resumed = started(tokenizer, tmp_path, resumes=True)
+    assert (resumed.model.params.vector != before.model.params.vector).any()
     many = SimpleNamespace(batch_size=1)
     often = started(tokenizer, tmp_path, overrides=many, evaluate_at_most=4)
     assert often.settings.evaluate_every == 4

@@ -6,7 +6,6 @@ import pytest
 from minibert import (
     BertConfig,
     BertForMaskedLM,
-    BertForSequenceClassification,
     WordPieceTokenizer,
 )
 from minibert.data.masking import mask_sequences
@@ -19,7 +18,6 @@ from minibert.training.initialization import (
     attend_to_neighbours,
     count_embeddings,
     initialize_from_text,
-    initialize_from_texts,
     text_embeddings,
 )
 
@@ -235,65 +233,3 @@ def test_text_embeddings_factorize_the_mutual_information_of_tokens_of_a_text(mo
     E = text_embeddings(sets, V, V, np.random.default_rng(0)).astype(np.float64)
     np.testing.assert_allclose(E @ E.T, left * values @ left.T, atol=2e-4)
     np.testing.assert_allclose(E[18:], 0, atol=1e-6)
-
-
-@pytest.fixture
-def splitting():
-    """A tokenizer whose longer words can be split, and a function that makes a new model."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces = ["s", "##o", "##n", "so", "##on", "son", "m", "##a", "ma", "x"]
-    tokenizer = WordPieceTokenizer([*special, *pieces])
-    sizes = config(vocab_size=len(tokenizer), id2label={0: "a", 1: "b"})
-    return tokenizer, lambda: BertForSequenceClassification(sizes, seed=3)
-
-
-def test_pieces_of_the_words_have_vectors_and_special_tokens_keep_theirs(splitting):
-    tokenizer, make = splitting
-    texts = [np.array(tokenizer.encode(text).input_ids) for text in ("son", "ma", "son") * 4]
-    model, before = make(), make()
-    initialize_from_texts(model, texts, tokenizer)
-    ids = tokenizer.vocabulary.ids
-    changed = (model.params[WORD] != before.params[WORD]).any(axis=1)
-    assert {i for piece, i in ids.items() if piece not in ("x", *tokenizer.all_special_tokens)} == {
-        *np.flatnonzero(changed).tolist()
-    }
-    for name in model.params.specs:
-        if name != WORD:
-            np.testing.assert_array_equal(model.params[name], before.params[name])
-    E = model.params[WORD]
-    np.testing.assert_allclose(np.linalg.norm(E[changed], axis=1), 0.1 * np.sqrt(16), rtol=1e-5)
-    near, far = E[ids["s"]] @ E[ids["##n"]], E[ids["s"]] @ E[ids["##a"]]
-    assert near > far  # "s" and "##n" are in the same texts
-
-
-def test_texts_give_equal_bits_for_equal_seeds_only(splitting):
-    tokenizer, make = splitting
-    texts = [np.array(tokenizer.encode(text).input_ids) for text in ("son ma", "so", "son")]
-    vectors = []
-    for seed in (0, 0, 1):
-        model = make()
-        initialize_from_texts(model, texts, tokenizer, seed)
-        vectors.append(model.params.vector.tobytes())
-    assert vectors[0] == vectors[1] != vectors[2]
-
-
-def test_of_many_texts_some_are_counted(splitting, monkeypatch):
-    tokenizer, make = splitting
-    seen = []
-    monkeypatch.setattr(initialization, "MAX_LABELLED_TOKENS", 12)
-    monkeypatch.setattr(
-        initialization, "text_embeddings",
-        lambda sets, size, width, rng: seen.append(len(sets)) or np.zeros((size, width)),
-    )  # fmt: skip
-    initialize_from_texts(make(), [np.array([2, 5, 3])] * 100, tokenizer)
-    initialize_from_texts(make(), [np.array([2, 5, 3])] * 3, tokenizer)
-    initialize_from_texts(make(), [np.array([2, *[5] * 20, 3])] * 3, tokenizer)
-    assert seen == [4, 3, 1]
-
-
-@pytest.mark.parametrize("texts", [[[2, 3]], [[2, 5, 3]], [[2, 5, 3]] * 2, [[2, 7, 3], [2, 7, 3]]])
-def test_few_and_short_texts_give_finite_weights(splitting, texts):
-    tokenizer, make = splitting
-    model = make()
-    initialize_from_texts(model, [np.array(ids) for ids in texts], tokenizer)
-    assert np.isfinite(model.params.vector).all()
