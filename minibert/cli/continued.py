@@ -12,7 +12,7 @@ from minibert.models.hub import checkpoint_folder
 from minibert.models.table import family_class
 from minibert.objectives import MaskedLM
 from minibert.objectives.evaluation import MaskedLMMetrics
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer, WordPieceTokenizer
 from minibert.tokenization.widening import read_new_words
 from minibert.training.continuing import continued_settings, describe_start, widen
 from minibert.training.history import History, read_history
@@ -37,7 +37,7 @@ class Source(NamedTuple):
     """
 
     model: Any
-    tokenizer: WordPieceTokenizer
+    tokenizer: PreTrainedTokenizer
     start: str
 
     def settings(self, recipe: PretrainingRecipe, steps: int, **stated: Any) -> PreTraining:
@@ -94,8 +94,15 @@ def read_source(options: argparse.Namespace) -> Source | None:
     folder = checkpoint_folder(options.model)
     use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
     kind = family_class(read_config(folder).model_type, use)
-    tokenizer = WordPieceTokenizer.from_pretrained(folder)
-    words = read_new_words(options.new_words, tokenizer) if options.new_words else {}
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    words = {}
+    if options.new_words:
+        if not isinstance(tokenizer, WordPieceTokenizer):
+            raise ValueError(
+                "--new-words: expected a model with a WordPieceTokenizer, got a "
+                f"{type(tokenizer).__name__}"
+            )
+        words = read_new_words(options.new_words, tokenizer)
     rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
     changes = {} if options.dropout is None else dict.fromkeys(rates, options.dropout)
     model: Any = kind.from_pretrained(folder, seed=options.seed, **changes)
@@ -105,7 +112,7 @@ def read_source(options: argparse.Namespace) -> Source | None:
     if tokens > known:
         log.warning("%s: %s tokens are new to the model of %s", folder, tokens - known, known)
         model.resize_token_embeddings(tokens)
-    if words:
+    if words and isinstance(tokenizer, WordPieceTokenizer):
         tokenizer = widen(model, tokenizer, words)
         log.info("%s: %s new words; %s tokens now", options.new_words, f"{len(words):,}",
                  f"{len(tokenizer):,}")  # fmt: skip

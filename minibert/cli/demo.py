@@ -18,7 +18,7 @@ from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
 from minibert.objectives import MaskedLM
 from minibert.tasks import Examples, SingleLabelTask
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer, WordPieceTokenizer
 from minibert.training import (
     FineTuning,
     evaluate,
@@ -107,7 +107,7 @@ def _paragraphs(corpus: Corpus) -> list[str]:
     return [paragraph for document in corpus.train for paragraph in document]
 
 
-def _learn_tokenizer(corpus: Corpus) -> tuple[WordPieceTokenizer, np.ndarray, np.ndarray]:
+def _learn_tokenizer(corpus: Corpus) -> tuple[PreTrainedTokenizer, np.ndarray, np.ndarray]:
     """Return a tokenizer, the training sequences (S, T) and the held-out sequences (S, T)."""
     print("2. The tokenizer: a WordPiece vocabulary, learned from the corpus", flush=True)
     tokenizer = WordPieceTokenizer.train(_paragraphs(corpus), VOCABULARY, progress=is_interactive())
@@ -120,7 +120,7 @@ def _learn_tokenizer(corpus: Corpus) -> tuple[WordPieceTokenizer, np.ndarray, np
 
 def _pretrain(
     out: Path,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     rows: np.ndarray,
     held_out: np.ndarray,
     settings: PreTraining,
@@ -158,7 +158,7 @@ def _format_predictions(candidates: list[tuple[str, float]]) -> str:
 
 
 def _finetune(
-    out: Path, tokenizer: WordPieceTokenizer, seed: int
+    out: Path, tokenizer: PreTrainedTokenizer, seed: int
 ) -> tuple[BertForSequenceClassification, str]:
     """Fine-tune two classifiers, print their metrics, and save the pre-trained one.
 
@@ -228,7 +228,7 @@ def _write_report(
     out: Path,
     model: BertForMaskedLM,
     classifier: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     text: str,
 ) -> None:
     """Write a page with the runs' curves and the activations of two texts."""

@@ -27,7 +27,7 @@ from minibert.objectives import (
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
 from minibert.tasks.registry import task_for
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
 from minibert.training.card import describe_files
 from minibert.training.distillation import Distillation
 from minibert.training.finetuning import mean_tokens
@@ -52,7 +52,7 @@ class Teacher:
     """A teacher: its model, its tokenizer, what it is read as, and its name."""
 
     model: Any
-    tokenizer: WordPieceTokenizer
+    tokenizer: PreTrainedTokenizer
     use: str
     name: str
 
@@ -93,7 +93,7 @@ def load_teacher(name: str) -> Teacher:
         use = CLASSIFIER
     kind = family_class(read_config(folder).model_type, use)
     model = kind.from_pretrained(folder, strict=use != BODY)
-    tokenizer = WordPieceTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     most = model.config.vocab_size
     if len(tokenizer) > most:
         raise ValueError(

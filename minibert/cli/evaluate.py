@@ -12,7 +12,7 @@ from minibert.models.checkpoints import read_architectures
 from minibert.models.table import bert_names
 from minibert.tasks.base import Task, report_unseen
 from minibert.tasks.registry import labelling_models, task_for
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
 
 DESCRIPTION = """
 Reads TSV, CSV, JSON Lines or CoNLL files.
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     print_metrics(task, model, tokenizer, examples)
 
 
-def load_labeller(folder: Path) -> tuple[Task, Any, WordPieceTokenizer]:
+def load_labeller(folder: Path) -> tuple[Task, Any, PreTrainedTokenizer]:
     """Load a fine-tuned model; return its task, the model and its tokenizer.
 
     Args:
@@ -57,4 +57,4 @@ def load_labeller(folder: Path) -> tuple[Task, Any, WordPieceTokenizer]:
             "minibert finetune makes one"
         )
     model = class_for(model_class, folder).from_pretrained(folder, strict=True)
-    return task_for(model), model, WordPieceTokenizer.from_pretrained(folder)
+    return task_for(model), model, AutoTokenizer.from_pretrained(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.models.auto import AutoModelForMaskedLM
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer
 from minibert.training.pretraining import guess
 
 DESCRIPTION = """
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     """Print the most probable tokens for each [MASK]."""
     if options.top < 1:
         raise ValueError(f"top: expected at least 1, got {options.top}")
-    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
     model: Any = AutoModelForMaskedLM.from_pretrained(options.model, strict=True)
     for text in options.texts:
         predictions = guess(model, tokenizer, text, options.top)

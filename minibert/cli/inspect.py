@@ -18,7 +18,7 @@ from minibert.inspection.values import MAX_NUMBERS
 from minibert.models.auto import class_for
 from minibert.models.checkpoints import read_architectures
 from minibert.models.table import bert_names
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer
 
 DESCRIPTION = """
 For a model with a head, also prints its prediction; with --backward, also the norm of the gradient
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
             f"got {', '.join(names) or 'a model of an unknown kind'}"
         )
     kind = class_for(kind, options.model)
-    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
     if options.values:
         exact = kind.from_pretrained(options.model, strict=True, dtype=np.float64)
         values = values_of(exact, tokenizer, options.text, options.pair, label=options.label)

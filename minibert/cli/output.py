@@ -8,7 +8,7 @@ from minibert.io.text import sanitize
 from minibert.tasks.base import Task, one_line
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 MAX_MISTAKES = 5  # printed
 
@@ -21,7 +21,7 @@ def is_interactive() -> bool:
 def print_metrics(
     task: Task,
     model: Any,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     examples: Examples,
     threads: int | None = None,
 ) -> Metrics:
@@ -53,7 +53,7 @@ def report_scoring(task: Task) -> None:
 
 
 def report_truncated(
-    task: Task, model: Any, tokenizer: WordPieceTokenizer, examples: Examples
+    task: Task, model: Any, tokenizer: PreTrainedTokenizer, examples: Examples
 ) -> None:
     """Print the number of texts that are too long for the model, if there are any."""
     longest = model.config.longest

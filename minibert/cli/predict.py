@@ -16,7 +16,7 @@ from minibert.cli.text_input import read_texts
 from minibert.data.records import Record
 from minibert.data.tables import stream_records
 from minibert.tasks.base import Task
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 BLOCK_ROWS = 4096  # rows that are predicted and printed at a time
 
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _read_inputs(
-    options: argparse.Namespace, task: Task, tokenizer: WordPieceTokenizer
+    options: argparse.Namespace, task: Task, tokenizer: PreTrainedTokenizer
 ) -> Iterator[Record]:
     """Yield the rows to predict; texts are split into words for a task on words."""
     if options.file and not options.texts:

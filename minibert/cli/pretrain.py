@@ -47,7 +47,7 @@ from minibert.objectives import MaskedLM
 from minibert.objectives.text_warnings import warn_of_text
 from minibert.optim import SCHEDULES, Optimizer
 from minibert.runtime.threads import number_of_threads
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer, WordPieceTokenizer
 from minibert.tokenization.wordpiece import SPECIAL
 from minibert.training import Interrupted, pretrain
 from minibert.training.card import Card, describe_files, write_card
@@ -329,7 +329,7 @@ def _recipe(stated: str | None, known: Any) -> PretrainingRecipe:
 def _save(
     options: argparse.Namespace,
     model: PreTrained,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     objective: MaskedLM,
     settings: PreTraining,
     data: dict[str, str],
@@ -339,7 +339,7 @@ def _save(
     Args:
         options (Namespace): options of the command.
         model (PreTrained): the model.
-        tokenizer (WordPieceTokenizer): its tokenizer.
+        tokenizer (PreTrainedTokenizer): its tokenizer.
         objective (MaskedLM): evaluates the model.
         settings (PreTraining): settings of the run.
         data (dict): texts of the run by their role.
@@ -390,7 +390,7 @@ def _describe_data(
 
 
 def _tokenize(
-    options: argparse.Namespace, tokenizer: WordPieceTokenizer, ranks: Ranks, known: str | None
+    options: argparse.Namespace, tokenizer: PreTrainedTokenizer, ranks: Ranks, known: str | None
 ) -> TokenizedCorpus:
     """Return the ids of the files (TokenizedCorpus), from the cache if they are there.
 
@@ -458,13 +458,13 @@ def _require_text(corpus: TokenizedCorpus, name: str, length: int) -> None:
 
 
 def _pack(
-    corpus: TokenizedCorpus, tokenizer: WordPieceTokenizer, length: int
+    corpus: TokenizedCorpus, tokenizer: PreTrainedTokenizer, length: int
 ) -> tuple[PackedSequences, np.ndarray]:
     """Return the training sequences (PackedSequences) and a sample of the held-out ones (S, T).
 
     Args:
         corpus (TokenizedCorpus): ids of both parts.
-        tokenizer (WordPieceTokenizer): tokenizer of the ids.
+        tokenizer (PreTrainedTokenizer): tokenizer of the ids.
         length (int): T, tokens per sequence.
     """
     rows, held_out_rows = (
@@ -505,13 +505,13 @@ def _start(
 
 
 def packed_texts(
-    options: argparse.Namespace, tokenizer: WordPieceTokenizer, length: int, known: str | None
+    options: argparse.Namespace, tokenizer: PreTrainedTokenizer, length: int, known: str | None
 ) -> tuple[TokenizedCorpus, PackedSequences, np.ndarray, dict[str, str]]:
     """Return the ids of text files, their sequences, held-out ones, and the texts by their role.
 
     Args:
         options (Namespace): of a command that has those of pretrain which concern files.
-        tokenizer (WordPieceTokenizer): makes the ids.
+        tokenizer (PreTrainedTokenizer): makes the ids.
         length (int): T, tokens per sequence.
         known (str or None): the key of the texts that a resumed run states.
 

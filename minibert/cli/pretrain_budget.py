@@ -11,7 +11,7 @@ from pathlib import Path
 from minibert.cli.train_tokenizer import train_on_files
 from minibert.data.corpus import read_corpus
 from minibert.data.token_cache import STDIN, expand
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
 from minibert.training.choice import MAX_PIECES, MIN_PIECES, TOKENS_PER_MINUTE, least_frequency
 from minibert.training.pretraining import TIMED_SECONDS, steps_in
 from minibert.training.ranks import ALONE, Ranks
@@ -80,7 +80,7 @@ class Budget:
 
 def learn_tokenizer(
     files: Sequence[Path], vocab_size: int | None, read: float, sample: int = MAX_SAMPLE
-) -> WordPieceTokenizer:
+) -> PreTrainedTokenizer:
     """Return a tokenizer with a vocabulary for some text files.
 
     Args:
@@ -132,7 +132,7 @@ def tokenizer_of_run(
     found: Path | None,
     budget: Budget | None,
     ranks: Ranks,
-) -> WordPieceTokenizer:
+) -> PreTrainedTokenizer:
     """Return the tokenizer that is given, that of a resumed run, or one learned from the text.
 
     Raises:
@@ -140,7 +140,7 @@ def tokenizer_of_run(
     """
     folder = options.tokenizer or found
     if folder:
-        tokenizer = WordPieceTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         if options.vocab_size not in (None, len(tokenizer)):
             raise ValueError(
                 f"vocab_size: the run in {options.out} has {len(tokenizer)}, "

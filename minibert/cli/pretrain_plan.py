@@ -17,7 +17,7 @@ from minibert.data.token_cache import TokenizedCorpus
 from minibert.models import PreTrained, read_config
 from minibert.models.config import BertConfig
 from minibert.models.table import family_class
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.choice import TextSize, choose, usual_length
 from minibert.training.defaults import fresh_config
 from minibert.training.pretraining import objective_for, step_seconds
@@ -39,7 +39,7 @@ def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
 
 def planned_run(
     options: argparse.Namespace,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     recipe: PretrainingRecipe,
     source: Source | None = None,
 ) -> tuple[BertConfig, PreTraining]:
@@ -54,7 +54,7 @@ def planned_run(
 
 
 def _new_config(
-    options: argparse.Namespace, tokenizer: WordPieceTokenizer, recipe: PretrainingRecipe
+    options: argparse.Namespace, tokenizer: PreTrainedTokenizer, recipe: PretrainingRecipe
 ) -> BertConfig:
     """Return the configuration of the model (BertConfig) that the options describe."""
     dropout = recipe.dropout if options.dropout is None else options.dropout
@@ -83,7 +83,7 @@ def model_class(options: argparse.Namespace, config: BertConfig) -> type[PreTrai
 
 def choose_sizes(
     options: argparse.Namespace,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     recipe: PretrainingRecipe,
     corpus: TokenizedCorpus,
     budget: Budget,
@@ -96,7 +96,7 @@ def choose_sizes(
 
     Args:
         options (Namespace): options of the command.
-        tokenizer (WordPieceTokenizer): of the run.
+        tokenizer (PreTrainedTokenizer): of the run.
         recipe (PretrainingRecipe): of the run.
         corpus (TokenizedCorpus): ids of both parts.
         budget (Budget): the time.
@@ -158,7 +158,7 @@ def _with_sizes(options: argparse.Namespace, *sizes: Any) -> argparse.Namespace:
 def describe_choice(
     options: argparse.Namespace,
     planned: argparse.Namespace,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     settings: PreTraining,
 ) -> str:
     """Return what no option stated, for the record of the run (str); empty: all was stated.
@@ -166,7 +166,7 @@ def describe_choice(
     Args:
         options (Namespace): options of the command.
         planned (Namespace): the same with what was chosen.
-        tokenizer (WordPieceTokenizer): of the run.
+        tokenizer (PreTrainedTokenizer): of the run.
         settings (PreTraining): of the run.
     """
     names = ("size", "length", "batch_size")

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from minibert.io.text import read_lines
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 MIN_LAST_TOKENS = 8  # a shorter last sequence is dropped, because it would be mostly padding
 DOCUMENTS_AT_ONCE = 256  # tokenized together, which is faster
@@ -77,7 +77,7 @@ def is_held_out(document: Sequence[str], share: float) -> bool:
 
 
 def ids_of_documents(
-    documents: Iterable[Sequence[str]], tokenizer: WordPieceTokenizer
+    documents: Iterable[Sequence[str]], tokenizer: PreTrainedTokenizer
 ) -> Iterator[np.ndarray]:
     """Yield the token ids (N,), int32, of each document, with a [SEP] at its end.
 
@@ -115,7 +115,7 @@ class PackedSequences:
     def __init__(
         self,
         stream: np.ndarray,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         length: int,
         counts: np.ndarray | None = None,
     ):
@@ -145,7 +145,7 @@ class PackedSequences:
         return ids
 
 
-def pack(documents: Iterable[list[str]], tokenizer: WordPieceTokenizer, length: int) -> np.ndarray:
+def pack(documents: Iterable[list[str]], tokenizer: PreTrainedTokenizer, length: int) -> np.ndarray:
     """Tokenize documents and return all their packed sequences (S, T), int32.
 
     Args:

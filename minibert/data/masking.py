@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minibert.functional import IGNORED
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 # One draw from [0, 1) per target: [MASK] below MASK_BELOW, then noise below NOISE_BELOW, then the
 # token itself.
@@ -86,7 +86,7 @@ def replace_targets(
 
 def mask_sequences(
     ids: np.ndarray,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     rng: np.random.Generator,
     share: float = MASKED_SHARE,
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from minibert.data.corpus import PackedSequences
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 
 def next_sentence_pairs(
     sequences: PackedSequences | np.ndarray,
     indices: np.ndarray,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make pairs [CLS] A [SEP] B [SEP] of packed sequences, half with a random B.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 
 class PieceSplitter:
@@ -35,7 +35,7 @@ class PieceSplitter:
         cuts: the pairs of ids into which a piece can be split, by its id; others have no pair.
     """
 
-    def __init__(self, tokenizer: WordPieceTokenizer, probability: float):
+    def __init__(self, tokenizer: PreTrainedTokenizer, probability: float):
         self.probability = probability
         vocabulary = tokenizer.vocabulary
         ids, prefix = vocabulary.ids, vocabulary.prefix

@@ -30,7 +30,7 @@ from minibert.io.cache import cache_folder, clear_stale
 from minibert.io.json import read_json
 from minibert.io.text import READ_BYTES, require_file
 from minibert.runtime.threads import bounded_map
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 log = logging.getLogger("minibert")
 
@@ -122,7 +122,7 @@ def expand(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 def tokenize_corpus(
     paths: Sequence[str | os.PathLike[str]],
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     *,
     held_out: float | Sequence[str | os.PathLike[str]] = 0.0,
     folder: Path | None = None,
@@ -143,7 +143,7 @@ def tokenize_corpus(
 
     Args:
         paths (sequence of paths): text files, also compressed by gzip; `-` is standard input.
-        tokenizer (WordPieceTokenizer): makes the ids.
+        tokenizer (PreTrainedTokenizer): makes the ids.
         held_out (float or sequence of paths): fraction of the documents that is held out, or the
             held-out files.
         folder (path): the folder of the cache; None: the user's cache.
@@ -198,7 +198,7 @@ def tokenize_corpus(
     return TokenizedCorpus(train, held, key, state["repeated"], document_end)
 
 
-def fingerprint(tokenizer: WordPieceTokenizer) -> str:
+def fingerprint(tokenizer: PreTrainedTokenizer) -> str:
     """Return a checksum of a tokenizer's files (str)."""
     digest = hashlib.blake2b(digest_size=8)
     with tempfile.TemporaryDirectory() as written:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minibert.data.masking import MASKED_SHARE, replace_targets
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.typing import Array, Rng
 
 
-def continuing_pieces(tokenizer: WordPieceTokenizer) -> Array:
+def continuing_pieces(tokenizer: PreTrainedTokenizer) -> Array:
     """Return which tokens continue a word, (V,), bool: the pieces that begin with "##".
 
     Raises:
@@ -95,7 +95,7 @@ def choose_words(starts: Array, is_ordinary: Array, rng: Rng, share: float) -> A
 
 def mask_words(
     ids: ArrayLike,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     continues: Array,
     rng: Rng,
     share: float = MASKED_SHARE,

@@ -1,14 +1,14 @@
-"""Align word-level labels with WordPiece tokens: encode words and locate their first tokens."""
+"""Align word-level labels with tokens: encode words and locate their first tokens."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from minibert.tokenization import Encoding, WordPieceTokenizer
+from minibert.tokenization import Encoding, PreTrainedTokenizer
 
 
 def word_windows(
-    tokenizer: WordPieceTokenizer, words: Sequence[str], longest: int
+    tokenizer: PreTrainedTokenizer, words: Sequence[str], longest: int
 ) -> Iterator[tuple[Encoding, int, np.ndarray]]:
     """Encode words in windows of at most `longest` tokens.
 
@@ -44,7 +44,7 @@ def word_windows(
 
 
 def _encode_words(
-    tokenizer: WordPieceTokenizer, words: Sequence[str], longest: int | None
+    tokenizer: PreTrainedTokenizer, words: Sequence[str], longest: int | None
 ) -> tuple[Encoding, np.ndarray]:
     """Encode words joined by spaces; also return each token's word index (T - 2,)."""
     encoding = tokenizer.encode(" ".join(words), max_length=longest)

@@ -9,7 +9,7 @@ from minibert.data.ragged import RaggedSequences
 from minibert.io.rows import texts_of
 from minibert.runtime.blas import one_blas_thread
 from minibert.runtime.threads import number_of_threads, ordered_map
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.tokenization.framing import with_pairs
 
 # In a batch with padding. 1,000 sentences take as long with 1,024, longer with 2,048.
@@ -22,7 +22,7 @@ MAX_UNPADDED_TOKENS, MIN_UNPADDED_TOKENS, CORES = 3_072, 512, 4
 
 def map_texts(
     function: Callable[[list[Mapping[str, np.ndarray]]], np.ndarray],
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     texts: Sequence[str],
     pairs: Sequence[str] | None = None,
     *,

@@ -10,6 +10,7 @@ pooling, and `FeatureExtractor.from_pretrained` uses it.
 import os
 from collections.abc import Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -21,7 +22,7 @@ from minibert.models import Batch, BertBased, read_config
 from minibert.models.hub import find_folder
 from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, runs_unpadded
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer, WordPieceTokenizer
 
 Pooling = Literal[
     "mean", "cls", "max", "pooler", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"
@@ -55,7 +56,7 @@ class FeatureExtractor:
     def __init__(
         self,
         model: BertBased,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         *,
         pooling: Pooling | Sequence[Pooling] = "mean",
         layers: int | Sequence[int] = -1,
@@ -114,11 +115,10 @@ class FeatureExtractor:
         family = read_config(stated.transformer).model_type
         kind = family_class(family, "Model" if has_pooler else "Based")
         model = kind.from_pretrained(stated.transformer, strict=True)
-        tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer)
-        normalizer, longest = tokenizer.normalizer, model.config.longest
-        if stated.do_lower_case and not normalizer.do_lower_case:  # as a step of its own
-            changes = {"do_lower_case": True, "strip_accents": bool(normalizer.strip_accents)}
-            tokenizer = WordPieceTokenizer.from_pretrained(stated.transformer, **changes)
+        tokenizer = AutoTokenizer.from_pretrained(stated.transformer)
+        longest = model.config.longest
+        if stated.do_lower_case:  # as a step of its own
+            tokenizer = _lower_cased(tokenizer, stated.transformer)
         lengths = stated.max_length, tokenizer.model_max_length, longest
         length = next(length for length in lengths if length is not None)
         try:
@@ -232,3 +232,16 @@ def _require(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError unless a value is among the choices."""
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def _lower_cased(tokenizer: PreTrainedTokenizer, folder: Path) -> PreTrainedTokenizer:
+    """Return the tokenizer of a folder with lower case as a step of its own."""
+    if not isinstance(tokenizer, WordPieceTokenizer):
+        raise ValueError(
+            f"{folder}: do_lower_case: expected false or a WordPieceTokenizer, got a "
+            f"{type(tokenizer).__name__}"
+        )
+    if tokenizer.normalizer.do_lower_case:
+        return tokenizer
+    accents = bool(tokenizer.normalizer.strip_accents)
+    return AutoTokenizer.from_pretrained(folder, do_lower_case=True, strip_accents=accents)

@@ -3,12 +3,12 @@
 import numpy as np
 
 from minibert.functional import softmax_forward
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.typing import Array
 
 
 def probable_tokens(
-    tokenizer: WordPieceTokenizer, logits: Array, top: int
+    tokenizer: PreTrainedTokenizer, logits: Array, top: int
 ) -> list[tuple[str, float]]:
     """Return the most probable tokens with their probabilities, the first one first.
 

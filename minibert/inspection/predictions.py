@@ -9,7 +9,7 @@ from minibert.models import BertForMaskedLM, BertModel, PreTrained
 from minibert.models.table import MODELS, model_class
 from minibert.tasks import task_for
 from minibert.tasks.registry import labelling_models
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 TOP = 5  # predictions for a [MASK]
 
@@ -27,7 +27,7 @@ def inspectable_models() -> dict[str, type[PreTrained]]:
 
 
 def predictions_of(
-    model: Any, tokenizer: WordPieceTokenizer, tokens: list[str], logits: np.ndarray
+    model: Any, tokenizer: PreTrainedTokenizer, tokens: list[str], logits: np.ndarray
 ) -> Predictions:
     """Return the predictions for one text: (place, [(name, probability), ...]) pairs.
 
@@ -47,7 +47,7 @@ def predictions_of(
 
 def select_score(
     model: Any,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     tokens: list[str],
     logits: np.ndarray,
     label: str | None,
@@ -79,6 +79,6 @@ def select_score(
     return f"{name!r} at token {place}", gradient
 
 
-def mask_positions(tokenizer: WordPieceTokenizer, tokens: list[str]) -> list[int]:
+def mask_positions(tokenizer: PreTrainedTokenizer, tokens: list[str]) -> list[int]:
     """Return the positions of [MASK]."""
     return [i for i, token in enumerate(tokens) if token == tokenizer.mask_token]

@@ -29,7 +29,7 @@ from minibert.io.text import sanitize
 from minibert.layers.embeddings import WORDS
 from minibert.objectives.base import quiet
 from minibert.parameters import Parameters
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 MAX_NUMBERS = 400  # of a tensor that is printed
 
@@ -85,7 +85,7 @@ class Values:
 
 def values_of(
     model: Any,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     text: str,
     pair: str | None = None,
     *,
@@ -186,7 +186,11 @@ def _check_sizes(shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _choose_labels(
-    model: Any, tokenizer: WordPieceTokenizer, ids: list[int], logits: np.ndarray, label: str | None
+    model: Any,
+    tokenizer: PreTrainedTokenizer,
+    ids: list[int],
+    logits: np.ndarray,
+    label: str | None,
 ) -> _Labels:
     """Return the labels of a text: a class, or tokens."""
     if not model.predicts_tokens:
@@ -217,7 +221,7 @@ def _choose_labels(
     return _Labels(targets, names, places)
 
 
-def _ids_of(tokenizer: WordPieceTokenizer, label: str, count: int) -> list[int]:
+def _ids_of(tokenizer: PreTrainedTokenizer, label: str, count: int) -> list[int]:
     """Return the ids of tokens that are separated by spaces."""
     words = label.split()
     if len(words) != count:
@@ -230,7 +234,7 @@ def _ids_of(tokenizer: WordPieceTokenizer, label: str, count: int) -> list[int]:
     return [tokenizer.vocab[word] for word in words]
 
 
-def _table_names(model: Any, tokenizer: WordPieceTokenizer) -> list[str]:
+def _table_names(model: Any, tokenizer: PreTrainedTokenizer) -> list[str]:
     """Return the names of the table's rows; a model may have more than the tokenizer."""
     known = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     return known + [str(i) for i in range(len(known), model.config.vocab_size)]

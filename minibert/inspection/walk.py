@@ -13,7 +13,7 @@ from minibert.layers.embeddings import WORDS
 from minibert.models.output import attention_weights
 from minibert.objectives.base import quiet
 from minibert.parameters import Parameters
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Inspection:
 
 def inspect_text(
     model: Any,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     text: str,
     pair: str | None = None,
     *,

@@ -5,11 +5,11 @@ import numpy as np
 from minibert.data.corpus import PackedSequences
 from minibert.functional import IGNORED
 from minibert.objectives.evaluation import MaskedLMMetrics
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.typing import Array
 
 
-def count_tokens(rows: PackedSequences | Array, tokenizer: WordPieceTokenizer) -> Array:
+def count_tokens(rows: PackedSequences | Array, tokenizer: PreTrainedTokenizer) -> Array:
     """Count the occurrences (V,) of each token in packed sequences.
 
     Args:
@@ -26,7 +26,7 @@ def count_tokens(rows: PackedSequences | Array, tokenizer: WordPieceTokenizer) -
 
 
 def unigram_baseline(
-    counts: Array, labels: Array, tokenizer: WordPieceTokenizer
+    counts: Array, labels: Array, tokenizer: PreTrainedTokenizer
 ) -> MaskedLMMetrics:
     """Measure the model that predicts every token by its frequency alone.
 

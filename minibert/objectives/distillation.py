@@ -34,7 +34,7 @@ from minibert.objectives.masked_lm import MaskedLM
 from minibert.objectives.shards import Shard, split_batch
 from minibert.objectives.supervised import Supervised, evaluate
 from minibert.parameters import Parameters
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.typing import Array, Rng
 
 SoftTokens = Literal["all", "masked"]
@@ -266,7 +266,7 @@ class DistilledHiddenStates(Distilled):
         self,
         model: BertBased,
         teacher: BertBased,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         rows: PackedSequences | Array,
         held_out: Array | None,
         settings: Any,

@@ -15,7 +15,7 @@ from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
 from minibert.objectives.baselines import count_tokens, unigram_baseline
 from minibert.objectives.evaluation import MaskedLMMetrics, masked_lm_metrics
 from minibert.objectives.shards import Labels, Shard, split_batch
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.typing import Array
 
 log = logging.getLogger("minibert")
@@ -62,7 +62,7 @@ class MaskedLM(ModelObjective):
     def __init__(
         self,
         model: BertWithHead,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         rows: PackedSequences | Array,
         held_out: Array | None,
         settings: MaskingSettings,

@@ -13,7 +13,7 @@ from minibert.objectives.shards import Shard, split_batch
 from minibert.tasks.base import Task, report_unseen
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 SCORE = "held_out_score"  # the name of the metrics' main figure in a run's history
 
@@ -51,7 +51,7 @@ class Supervised(ModelObjective):
     def __init__(
         self,
         model: Any,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         task: Task,
         examples: Examples,
         settings: SupervisedSettings,
@@ -99,7 +99,7 @@ class Supervised(ModelObjective):
 
 def evaluate(
     model: Any,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     task: Task,
     examples: Examples,
     *,
@@ -121,7 +121,7 @@ def evaluate(
 
 
 def _measure(
-    model: Any, tokenizer: WordPieceTokenizer, task: Task, examples: Examples, threads: int | None
+    model: Any, tokenizer: PreTrainedTokenizer, task: Task, examples: Examples, threads: int | None
 ) -> Metrics:
     outputs = task.predict(model, tokenizer, examples.texts, examples.pairs, threads=threads)
     return task.metrics(examples.labels, outputs)

@@ -2,7 +2,7 @@
 
 import logging
 
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 log = logging.getLogger("minibert")
 
@@ -12,7 +12,7 @@ MIN_TOKENS_PER_PIECE = 20  # tokens of the text for each piece of the vocabulary
 
 
 def warn_of_text(
-    repeated: float, tokens: int, tokenizer: WordPieceTokenizer | None, epochs: float
+    repeated: float, tokens: int, tokenizer: PreTrainedTokenizer | None, epochs: float
 ) -> None:
     """Log a warning for each reason why a text teaches little.
 

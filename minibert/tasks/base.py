@@ -22,7 +22,7 @@ from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer, WordPieceTokenizer
 from minibert.tokenization.framing import with_pairs
 
 log = logging.getLogger("minibert")
@@ -149,7 +149,7 @@ class Task(ABC):
 
     def train_tokenizer(
         self, texts: Sequence[Any], pairs: Sequence[str] | None = None
-    ) -> WordPieceTokenizer:
+    ) -> PreTrainedTokenizer:
         """Train a tokenizer on labelled texts, for a model without pre-training.
 
         Capitals become lower case, but accents are kept, because they tell languages apart.
@@ -160,7 +160,7 @@ class Task(ABC):
         )
 
     def tokenize_examples(
-        self, tokenizer: WordPieceTokenizer, examples: Examples, max_length: int
+        self, tokenizer: PreTrainedTokenizer, examples: Examples, max_length: int
     ) -> TokenizedExamples:
         """Return token ids and encoded labels to train on; longer texts are cut.
 
@@ -182,7 +182,7 @@ class Task(ABC):
 
     def count_truncated(
         self,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         texts: Sequence[Any],
         pairs: Sequence[str] | None,
         max_length: int,
@@ -195,7 +195,7 @@ class Task(ABC):
     def predict(
         self,
         model: Any,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         texts: Sequence[Any],
         pairs: Sequence[str] | None = None,
         *,

@@ -31,7 +31,7 @@ from minibert.tasks.entities import (
 )
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import ClassificationMetrics, Metrics
-from minibert.tokenization import Encoding, WordPieceTokenizer
+from minibert.tokenization import Encoding, PreTrainedTokenizer
 
 
 class TaggingTask(Task):
@@ -132,7 +132,7 @@ class TaggingTask(Task):
                     yield Mistake(float(probabilities[i].max()), tags[i], predicted[i], text)
 
     def tokenize_examples(
-        self, tokenizer: WordPieceTokenizer, examples: Examples, max_length: int
+        self, tokenizer: PreTrainedTokenizer, examples: Examples, max_length: int
     ) -> TokenizedExamples:
         """Return the windows' token ids, with labels (B, T) at each word's first token."""
         parts = []
@@ -152,7 +152,7 @@ class TaggingTask(Task):
 
     def count_truncated(
         self,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         texts: Sequence[Any],
         pairs: Sequence[str] | None,
         max_length: int,
@@ -163,7 +163,7 @@ class TaggingTask(Task):
     def predict(
         self,
         model: Any,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         texts: Sequence[Sequence[str]],
         pairs: Sequence[str] | None = None,
         *,

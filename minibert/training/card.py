@@ -178,10 +178,12 @@ class Card:
         parts = self.model.parts.names()
         arguments = ", ".join([quoted, *(f"{part}={made}" for part, made in parts.items())])
         command = COMMANDS.get(self._pipeline or "")
-        imports = [f"from minibert import {kind}, WordPieceTokenizer"]
+        # A BERT reads WordPiece; a relative may read anything.
+        reader = "WordPieceTokenizer" if self.model.config.model_type == "bert" else "AutoTokenizer"
+        imports = [f"from minibert import {', '.join(sorted((kind, reader)))}"]
         if kind not in minibert.__all__:
             module = type(self.model).__module__
-            imports = [f"from {module} import {kind}", "from minibert import WordPieceTokenizer"]
+            imports = [f"from {module} import {kind}", f"from minibert import {reader}"]
         shell = ["```sh", command.format(shlex.quote(name)), "```", ""] if command else []
         lines = [
             *([] if parts else shell),
@@ -189,7 +191,7 @@ class Card:
             *imports,
             "",
             f"model = {kind}.from_pretrained({arguments})",
-            f"tokenizer = WordPieceTokenizer.from_pretrained({quoted})",
+            f"tokenizer = {reader}.from_pretrained({quoted})",
             "```",
         ]
         return lines if parts else [*lines, "", "`transformers` opens the folder, too."]

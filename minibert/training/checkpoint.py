@@ -21,7 +21,7 @@ from minibert.io.text import require_file, sanitize
 from minibert.models import PreTrained
 from minibert.models.weights import write_tensors
 from minibert.optim import Optimizer
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 log = logging.getLogger("minibert")
 
@@ -47,7 +47,7 @@ SETTINGS_BEFORE_3: dict[str, Any] = {
 def save_checkpoint(
     run: str | os.PathLike[str],
     model: PreTrained,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     optimizer: Optimizer,
     settings: Any,
 ) -> Path:

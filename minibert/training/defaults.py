@@ -25,7 +25,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from minibert.models.config import BertConfig
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 
 # Narrow models learn faster with larger initial weights. Measured as held-out loss on the built-in
 # corpus: tiny with 64 tokens a sequence, after 800 steps of version 1's recipe, had a loss 0.10
@@ -61,7 +61,7 @@ COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
 
 def fresh_config(
     size: str,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     length: int,
     family: type[BertConfig] = BertConfig,
     **changes: Any,

@@ -18,7 +18,7 @@ from minibert.objectives.supervised import Supervised, evaluate
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
 from minibert.training.defaults import (
     DROPOUT,
     SCRATCH_EVALUATIONS,
@@ -120,7 +120,7 @@ class ModelSource:
         """Whether the tokenizer is trained on the examples."""
         return self.model is None and self.tokenizer is None
 
-    def load(self, task: Task, examples: Examples, seed: int) -> tuple[Any, WordPieceTokenizer]:
+    def load(self, task: Task, examples: Examples, seed: int) -> tuple[Any, PreTrainedTokenizer]:
         """Return the model to start from, with the task's head, and its tokenizer.
 
         Args:
@@ -139,7 +139,7 @@ class ModelSource:
         if self.model is not None:
             return self._load_pretrained(task, seed, fields)
         if self.tokenizer is not None:
-            tokenizer = WordPieceTokenizer.from_pretrained(self.tokenizer)
+            tokenizer = AutoTokenizer.from_pretrained(self.tokenizer)
         else:
             tokenizer = task.train_tokenizer(examples.texts, examples.pairs)
         changes = {**self.config, **fields}
@@ -149,7 +149,7 @@ class ModelSource:
 
     def _load_pretrained(
         self, task: Task, seed: int, fields: Mapping[str, Any]
-    ) -> tuple[Any, WordPieceTokenizer]:
+    ) -> tuple[Any, PreTrainedTokenizer]:
         """Return a pre-trained model and its tokenizer, with a row for each of its tokens."""
         given = [name for name in ("size", "tokenizer") if getattr(self, name) is not None]
         for name in [*given, *self.config]:
@@ -157,7 +157,7 @@ class ModelSource:
         folder = checkpoint_folder(str(self.model))
         kind = class_for(task.model_class, folder)
         model: Any = kind.from_pretrained(folder, seed=seed, **fields)
-        tokenizer = WordPieceTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         tokens, known = len(tokenizer), model.config.vocab_size
         if tokens > known:
             log.warning("%s: %s tokens are new to the model of %s", folder, tokens - known, known)
@@ -184,7 +184,7 @@ class FineTuningRun:
     task: Task
     examples: Examples
     model: Any
-    tokenizer: WordPieceTokenizer
+    tokenizer: PreTrainedTokenizer
     recipe: Recipe
     settings: FineTuning
     optimizer: Optimizer | OptimizerFactory | None = None
@@ -271,7 +271,7 @@ class FineTuningRun:
 
 
 def mean_tokens(
-    task: Task, examples: Examples, tokenizer: WordPieceTokenizer, model: PreTrained
+    task: Task, examples: Examples, tokenizer: PreTrainedTokenizer, model: PreTrained
 ) -> float:
     """Return the mean number of tokens (float) of up to `SAMPLE` evenly spaced examples."""
     indices = np.linspace(0, len(examples) - 1, min(len(examples), SAMPLE)).astype(int)
@@ -301,7 +301,7 @@ def block_rates(model: Any, settings: FineTuning) -> dict[str, float]:
 
 def fine_tune(
     model: Any,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     task: Task,
     examples: Examples,
     settings: FineTuning,

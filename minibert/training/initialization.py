@@ -18,7 +18,7 @@ from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.models import PreTrained
 from minibert.objectives.base import quiet
 from minibert.runtime.blas import one_blas_thread
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.typing import Array, Rng
 
 WINDOW = 2  # tokens on each side that are counted as neighbours
@@ -35,7 +35,7 @@ TRANSFORM = "cls.predictions.transform.dense.weight"  # (D, D), below them
 @one_blas_thread()  # the bits depend on BLAS's threads
 @quiet()
 def initialize_from_text(
-    model: PreTrained, stream: Array, tokenizer: WordPieceTokenizer, seed: int = 0
+    model: PreTrained, stream: Array, tokenizer: PreTrainedTokenizer, seed: int = 0
 ) -> None:
     """Set the initial weights of a masked-LM model from the counts of its training text, in place.
 

@@ -18,7 +18,7 @@ from minibert.data.masking import MASKED_SHARE
 from minibert.objectives.base import Objective
 from minibert.objectives.trial import checked_evaluation, try_objective
 from minibert.optim.schedule import linear_schedule
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.checkpoint import checkpoints, remove_checkpoint, save_checkpoint
 from minibert.training.engine import Engine, StepResult
 from minibert.training.history import History
@@ -111,7 +111,7 @@ def train(
     engine: Engine,
     objective: Objective,
     settings: Settings,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     *,
     run: Path | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -191,7 +191,7 @@ class _Loop:
         self,
         engine: Engine,
         settings: Settings,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: PreTrainedTokenizer,
         run: Path | None,
         evaluates: bool,
     ):

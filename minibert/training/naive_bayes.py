@@ -21,7 +21,7 @@ from minibert.models import BertForSequenceClassification
 from minibert.objectives.base import quiet
 from minibert.parameters import Parameters
 from minibert.runtime.blas import one_blas_thread
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.initialization import scaled, text_embeddings
 from minibert.typing import Array, Rng
 
@@ -42,7 +42,7 @@ def initialize_from_labels(
     model: BertForSequenceClassification,
     texts: Sequence[Array],
     labels: Array,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     seed: int = 0,
 ) -> None:
     """Set the initial weights of a model from the texts it is fine-tuned on, in place.
@@ -162,7 +162,9 @@ def _as_columns(labels: Array, model: BertForSequenceClassification) -> Array:
     return np.asarray(labels, float).reshape(len(labels), -1)
 
 
-def _sets_of_pieces(texts: Sequence[Array], tokenizer: WordPieceTokenizer, rng: Rng) -> list[Array]:
+def _sets_of_pieces(
+    texts: Sequence[Array], tokenizer: PreTrainedTokenizer, rng: Rng
+) -> list[Array]:
     """Return the set of pieces (n,) of each text, sorted, without special tokens."""
     special = set(tokenizer.all_special_ids)
     known = special.union(*(ids.tolist() for ids in texts))

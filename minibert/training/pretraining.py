@@ -14,7 +14,7 @@ from minibert.objectives.base import quiet
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.optim import AdamW, Muon, Optimizer, OptimizerFactory, made_optimizer
 from minibert.tasks.base import require_finite
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.engine import Engine
 from minibert.training.loop import Settings, train
 from minibert.training.ranks import ALONE, Ranks
@@ -65,7 +65,7 @@ def pretrain(
     model: PreTrained,
     objective: Objective,
     settings: Settings,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     *,
     optimizer: Optimizer | OptimizerFactory | None = None,
     run: Path | None = None,
@@ -106,7 +106,7 @@ def pretrain(
 
 def train_masked_lm(
     model: BertForMaskedLM,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: PreTrainedTokenizer,
     rows: PackedSequences | Array,
     held_out: Array,
     settings: Settings,
@@ -211,7 +211,7 @@ def steps_in(seconds: float, step: float, settings: Settings, held_out: int = 0)
 
 
 def guess(
-    model: BertForMaskedLM, tokenizer: WordPieceTokenizer, text: str, top: int
+    model: BertForMaskedLM, tokenizer: PreTrainedTokenizer, text: str, top: int
 ) -> list[list[tuple[str, float]]]:
     """Return the most probable pieces for each [MASK] in a text.
 
