@@ -1,12 +1,16 @@
 """Students are made of their teacher's layers; the settings of a distillation are checked."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minibert import BertConfig, BertForMaskedLM, BertModel
+from minibert import BertConfig, BertForMaskedLM, BertModel, WordPieceTokenizer
+from minibert.data.corpus import pack, read_corpus
 from minibert.models.families.modernbert import ModernBertConfig, ModernBertForMaskedLM
+from minibert.objectives import DistilledMaskedLM, MaskedLM
+from minibert.training import pretrain
 from minibert.training.distillation import (
     Distillation,
     evenly_spaced,
@@ -121,3 +125,25 @@ def test_the_checksum_depends_on_every_weight():
     before = weights_checksum(model)
     model.params.vector[-1] += 1
     assert weights_checksum(model) != before
+
+
+@pytest.mark.slow
+def test_a_distilled_student_is_better_than_one_without_a_teacher_after_as_many_steps():
+    """One layer of the two of `tiny`, on other text than that of the package's corpus."""
+    tokenizer = WordPieceTokenizer.from_pretrained("tiny")
+    teacher = BertForMaskedLM.from_pretrained("tiny", strict=True)
+    path = Path(__file__).parents[2] / "corpora" / "sample.txt"
+    rows = pack(read_corpus([path]), tokenizer, 32)
+    held_out, rows = rows[::10], np.delete(rows, np.s_[::10], axis=0)
+    losses = []
+    for weights in ({}, {"soft_weight": 0.0, "hidden_weight": 0.0}):
+        student = make_student(teacher, 1)
+        settings = Distillation(steps=60, learning_rate=2e-3, shards=2, **weights)
+        texts = tokenizer, rows, held_out, settings
+        if weights:
+            objective = MaskedLM(student, *texts)
+        else:
+            objective = DistilledMaskedLM(student, teacher, *texts)
+        pretrain(student, objective, settings, tokenizer)
+        losses.append(objective.result().loss)
+    assert losses[0] < losses[1] - 0.05
