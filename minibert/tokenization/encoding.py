@@ -11,16 +11,13 @@ from minibert.tokenization.framing import (
     Frame,
     Padding,
     TokenArrays,
-    Truncation,
     padded_length,
     sides_of,
-    split_windows,
     strings_of,
-    text_room,
-    truncated_lengths,
     with_pairs,
 )
-from minibert.tokenization.matching import Matcher
+from minibert.tokenization.matching import TextMatcher
+from minibert.tokenization.truncation import Truncation, split_windows, truncated_lengths
 
 
 class TextEncoder:
@@ -31,7 +28,7 @@ class TextEncoder:
     """
 
     pad_token_id: int
-    _matcher: Matcher
+    _matcher: TextMatcher
     _frame: Frame
 
     def ids_of(self, text: str, *, split_special_tokens: bool = False) -> np.ndarray:
@@ -290,4 +287,5 @@ class TextEncoder:
     ) -> tuple[int, int]:
         """Return the length of each text after truncation; the second is 0 without a pair."""
         first, second = len(texts[0]), len(texts[1]) if len(texts) > 1 else None
-        return truncated_lengths(first, second, text_room(max_length, len(texts)), truncation)
+        room = self._frame.room(max_length, len(texts))
+        return truncated_lengths(first, second, room, truncation)

@@ -9,7 +9,7 @@ different chunks, and 23,000 different words. For many texts at once, `PartTable
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ TOKEN_BYTES = 4 * COLUMNS
 INT32 = np.dtype(np.int32)
 
 Split = Sequence[tuple[int, int]]  # the pieces of a word: id, and end in the word
+Ragged = tuple[np.ndarray, np.ndarray]  # the values of several texts, and their number for each
 Result = TypeVar("Result")
 
 
@@ -53,8 +54,106 @@ class BoundedCache(dict[str, Result]):
         return result
 
 
-class FastPath:
-    """Tokenizer of text without added tokens, with caches.
+class Fast(Protocol):
+    """The cached path of a kind of tokenizer: text without added tokens to tokens and ids."""
+
+    def ids(self, text: str) -> np.ndarray:
+        """Return the token ids (T,), int32, of a text."""
+
+    def tokens(self, text: str) -> np.ndarray:
+        """Return the tokens (T, 4), int32, of a text: id, start, end, and 1 where a word begins."""
+
+    def ids_of_batch(self, texts: Sequence[str]) -> Ragged:
+        """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
+
+    def tokens_of_batch(self, texts: Sequence[str]) -> Ragged:
+        """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
+
+
+class CachedPath:
+    """Base class of cached paths: chunks of a text, and parts of many texts, are looked up.
+
+    A subclass implements `chunks`, `located_chunks`, `encode`, `ids_of_chunk` and
+    `tokens_of_chunk`. Its chunks cover whole words, and so do its parts, which `bounds` finds: the
+    tokens of a text are those of its chunks or of its parts, one after the other.
+    """
+
+    bounds = staticmethod(part_bounds)
+
+    def __init__(self) -> None:
+        self._ids = BoundedCache(self.ids_of_chunk)
+        self._tokens = BoundedCache(self.tokens_of_chunk)
+        self._ids_table = PartTable(self.ids_of_part, 1)
+        self._tokens_table = PartTable(self._tokens.__getitem__, COLUMNS)
+
+    def chunks(self, text: str) -> list[str]:
+        """Return the chunks (list of str) of a text."""
+        raise NotImplementedError
+
+    def located_chunks(self, text: str) -> tuple[list[str], list[int]]:
+        """Return the chunks of a text and the position of each."""
+        raise NotImplementedError
+
+    def encode(self, texts: Sequence[str]) -> tuple[bytes, np.ndarray]:
+        """Return B texts as UTF-8, each with one more byte at its end, and their sizes (B,)."""
+        raise NotImplementedError
+
+    def ids_of_chunk(self, chunk: str) -> bytes:
+        """Return the ids of a chunk as int32."""
+        raise NotImplementedError
+
+    def tokens_of_chunk(self, chunk: str) -> bytes:
+        """Return the tokens of a chunk, `COLUMNS` int32 each."""
+        raise NotImplementedError
+
+    def ids_of_part(self, part: str) -> bytes:
+        """Return the ids of a part of a batch as int32."""
+        return self._ids[part]
+
+    def prefers_chunks(self, texts: Sequence[str], data: bytes) -> bool:
+        """Return whether texts, `data` in UTF-8, are split text by text."""
+        return len(data) > FEW_ASCII * (sum(map(len, texts)) + len(texts))
+
+    def ids(self, text: str) -> np.ndarray:
+        """Return the token ids (T,), int32, of a text."""
+        found = map(self._ids.__getitem__, self.chunks(text))
+        return np.frombuffer(bytearray().join(found), INT32)
+
+    def tokens(self, text: str) -> np.ndarray:
+        """Return the tokens (T, 4), int32, of a text."""
+        chunks, starts = self.located_chunks(text)
+        found = list(map(self._tokens.__getitem__, chunks))
+        tokens = np.frombuffer(bytearray().join(found), INT32).reshape(-1, COLUMNS)
+        counts = np.array([len(stored) // TOKEN_BYTES for stored in found], np.intp)
+        tokens[:, 1:3] += np.array(starts, INT32).repeat(counts)[:, None]
+        return tokens
+
+    def ids_of_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
+        data, sizes = self.encode(texts)
+        if self.prefers_chunks(texts, data):
+            return joined([self.ids(text) for text in texts])
+        starts, ends = self.bounds(data)
+        ids, counts = self._ids_table.lookup(data, starts, ends)
+        return ids[:, 0], _counts_of_texts(sizes, starts, counts)[1]
+
+    def tokens_of_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
+        data, sizes = self.encode(texts)
+        starts, ends = self.bounds(data)
+        tokens, counts = self._tokens_table.lookup(data, starts, ends)
+        parts, lengths = _counts_of_texts(sizes, starts, counts)
+        origins = np.cumsum(sizes) - sizes  # (B,), where each text starts in `data`
+        if not data.isascii():  # positions are counted in characters, not in bytes
+            begins_character = np.frombuffer(data + b"\n", np.uint8) & 0xC0 != 0x80
+            positions = begins_character.cumsum() - 1
+            starts, origins = positions[starts], positions[origins]
+        tokens[:, 1:3] += (starts - origins.repeat(parts)).astype(INT32).repeat(counts)[:, None]
+        return tokens, lengths
+
+
+class FastPath(CachedPath):
+    """WordPiece's tokenizer of text without added tokens, with caches.
 
     Args:
         normalizer: splits text into words.
@@ -68,72 +167,40 @@ class FastPath:
         split_word: Callable[[str], Split],
         match: Callable[[list[Word]], Sequence[Sequence[int]]],
     ):
+        super().__init__()
         self._normalizer = normalizer
         self._match = match
         self._split_word = split_word
         self._splits = BoundedCache(split_word)
         self._word_ids = BoundedCache(self._ids_of_word)
-        self._ids = BoundedCache(self._ids_of_chunk)
-        self._tokens = BoundedCache(self._tokens_of_chunk)
-        self._ids_table = PartTable(self._ids_of_part, 1)
-        self._tokens_table = PartTable(self._tokens.__getitem__, COLUMNS)
 
-    def ids(self, text: str) -> np.ndarray:
-        """Return the token ids (T,), int32, of a text."""
-        found = map(self._ids.__getitem__, self._normalizer.chunks(text))
-        return np.frombuffer(bytearray().join(found), INT32)
+    def chunks(self, text: str) -> list[str]:
+        """Return the parts (list of str) of a text between white space."""
+        return self._normalizer.chunks(text)
 
-    def tokens(self, text: str) -> np.ndarray:
-        """Return the tokens (T, 4), int32, of a text."""
-        chunks, starts = self._normalizer.located_chunks(text)
-        found = list(map(self._tokens.__getitem__, chunks))
-        tokens = np.frombuffer(bytearray().join(found), INT32).reshape(-1, COLUMNS)
-        counts = np.array([len(stored) // TOKEN_BYTES for stored in found], np.intp)
-        tokens[:, 1:3] += np.array(starts, INT32).repeat(counts)[:, None]
-        return tokens
+    def located_chunks(self, text: str) -> tuple[list[str], list[int]]:
+        """Return the chunks of a text and the position of each."""
+        return self._normalizer.located_chunks(text)
 
-    def ids_of_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
-        data, sizes = self._encode(texts)
-        if len(data) > FEW_ASCII * (sum(map(len, texts)) + len(texts)):
-            return joined([self.ids(text) for text in texts])
-        starts, ends = part_bounds(data)
-        ids, counts = self._ids_table.lookup(data, starts, ends)
-        return ids[:, 0], _counts_of_texts(sizes, starts, counts)[1]
-
-    def tokens_of_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
-        data, sizes = self._encode(texts)
-        starts, ends = part_bounds(data)
-        tokens, counts = self._tokens_table.lookup(data, starts, ends)
-        parts, lengths = _counts_of_texts(sizes, starts, counts)
-        origins = np.cumsum(sizes) - sizes  # (B,), where each text starts in `data`
-        if not data.isascii():  # positions are counted in characters, not in bytes
-            begins_character = np.frombuffer(data + b"\n", np.uint8) & 0xC0 != 0x80
-            positions = begins_character.cumsum() - 1
-            starts, origins = positions[starts], positions[origins]
-        tokens[:, 1:3] += (starts - origins.repeat(parts)).astype(INT32).repeat(counts)[:, None]
-        return tokens, lengths
-
-    def _encode(self, texts: Sequence[str]) -> tuple[bytes, np.ndarray]:
+    def encode(self, texts: Sequence[str]) -> tuple[bytes, np.ndarray]:
         """Return texts as UTF-8, each with a line end, and their sizes (B,), in bytes."""
         parts = [text.encode("utf-8", "surrogatepass") for text in texts]
         data = b"\n".join([*parts, b""])
         sizes = np.array([len(part) + 1 for part in parts], np.intp)
         return data.lower() if self._normalizer.do_lower_case else data, sizes
 
-    def _ids_of_part(self, part: str) -> bytes:
+    def ids_of_part(self, part: str) -> bytes:
+        """Return the ids of a part of a batch as int32."""
         if part.isascii() and part.isprintable():  # it is a normalized word
             return self._word_ids[part]
         return self._ids[part]
 
-    def _ids_of_chunk(self, chunk: str) -> bytes:
+    def ids_of_chunk(self, chunk: str) -> bytes:
+        """Return the ids of the words of a chunk as int32."""
         return b"".join(map(self._word_ids.__getitem__, self._normalizer.words(chunk)))
 
-    def _ids_of_word(self, word: str) -> bytes:
-        return array("i", [i for i, _ in self._split_word(word)]).tobytes()
-
-    def _tokens_of_chunk(self, chunk: str) -> bytes:
+    def tokens_of_chunk(self, chunk: str) -> bytes:
+        """Return the tokens of the words of a chunk, `COLUMNS` int32 each."""
         fields: list[int] = []
         if chunk.isascii() and chunk.isprintable():  # its words cover it, character by character
             word_start = 0
@@ -147,6 +214,9 @@ class FastPath:
             for token in self._match(self._normalizer.located_words(chunk)):
                 fields += token
         return array("i", fields).tobytes()
+
+    def _ids_of_word(self, word: str) -> bytes:
+        return array("i", [i for i, _ in self._split_word(word)]).tobytes()
 
 
 def joined(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

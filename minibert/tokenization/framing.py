@@ -1,4 +1,4 @@
-"""From tokens to a model's input: truncation, windows, [CLS] and [SEP], padding.
+"""From tokens to a model's input: [CLS] and [SEP], token types, padding.
 
 The tokens of a text are an array (T, 4): id, start, end and word index.
 """
@@ -14,7 +14,6 @@ from minibert.io.rows import texts_of
 
 SPECIAL = -1  # word index of [CLS] and [SEP] in arrays
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
-Truncation = Literal["longest_first", "only_first", "only_second"]
 Padding = Literal["longest", "max_length"]
 
 
@@ -88,41 +87,88 @@ class TokenArrays:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The special tokens around texts: `[CLS] text [SEP]` and `[CLS] text [SEP] pair [SEP]`.
+class Template:
+    """The special tokens around texts, by the names of the tokenizer's attributes.
 
-    Devlin et al. (2019), section 3 and figure 2.
-
-    Args:
-        cls_id (int): id of [CLS].
-        sep_id (int): id of [SEP].
-        pieces: text of each id.
+    Attributes:
+        before: the special tokens before the first text.
+        between: those after the first text of a pair.
+        after: those at the end.
+        pair_type (int): token type of the second text and of the special tokens after it.
     """
 
-    cls_id: int
-    sep_id: int
+    before: tuple[str, ...] = ("cls_token",)
+    between: tuple[str, ...] = ("sep_token",)
+    after: tuple[str, ...] = ("sep_token",)
+    pair_type: int = 1
+
+
+BERT = Template()  # [CLS] A [SEP] B [SEP]; Devlin et al. (2019), section 3 and figure 2
+# <s> A </s></s> B </s>, all of type 0; Liu et al. (2019), in their code.
+ROBERTA = Template(between=("sep_token", "sep_token"), pair_type=0)
+BARE = Template((), (), ())  # A B, as in GPT-2
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The special tokens around texts: `before A after` and `before A between B after`.
+
+    BERT's are `[CLS] A [SEP]` and `[CLS] A [SEP] B [SEP]`; see `Template`.
+
+    Args:
+        before: ids of the special tokens before the first text.
+        between: ids of those after the first text of a pair.
+        after: ids of those at the end.
+        pieces: text of each id.
+        pair_type (int): token type of the second text and of `after`; all others are of type 0.
+    """
+
+    before: Sequence[int]
+    between: Sequence[int]
+    after: Sequence[int]
     pieces: Sequence[str]
+    pair_type: int = 1
+
+    def room(self, max_length: int | None, texts: int) -> int:
+        """Return the number of tokens (int) available for one or two texts.
+
+        >>> Frame(before=(0,), between=(1, 1), after=(1,), pieces=["<s>", "</s>"]).room(10, texts=2)
+        6
+
+        Raises:
+            ValueError: `max_length` is None or below the number of special tokens.
+        """
+        if max_length is None:
+            raise ValueError("max_length: expected the length of a window, got None")
+        special = len(self.before) + len(self.between) * (texts - 1) + len(self.after)
+        if max_length < special:
+            raise ValueError(
+                f"max_length: expected at least {special}, the special tokens, got {max_length}"
+            )
+        return max_length - special
 
     def encoding(self, *texts: np.ndarray) -> Encoding:
         """Return the `Encoding` of one or two texts, each an array of tokens (T, 4).
 
-        >>> frame = Frame(cls_id=0, sep_id=1, pieces=["[CLS]", "[SEP]", "hi", "##gh"])
+        >>> pieces = ["[CLS]", "[SEP]", "hi", "##gh"]
+        >>> frame = Frame(before=(0,), between=(1,), after=(1,), pieces=pieces)
         >>> encoding = frame.encoding(np.array([[2, 0, 2, 0], [3, 2, 4, 0]]))
         >>> encoding.input_ids, encoding.tokens
         ([0, 2, 3, 1], ['[CLS]', 'hi', '##gh', '[SEP]'])
         >>> encoding.offsets, encoding.word_ids
         ([(0, 0), (0, 2), (2, 4), (0, 0)], [None, 0, 0, None])
         """
-        ids, types, special = [self.cls_id], [0], [1]
-        offsets: list[tuple[int, int]] = [(0, 0)]
-        words: list[int | None] = [None]
-        for segment, text_tokens in enumerate(texts):
-            text_ids, starts, ends, text_words = text_tokens.T.tolist()
-            ids += [*text_ids, self.sep_id]
-            types += [segment] * (len(text_ids) + 1)
-            special += [*[0] * len(text_ids), 1]
-            offsets += [*zip(starts, ends, strict=True), (0, 0)]
-            words += [*text_words, None]
+        ids, types, special = [*self.before], [0] * len(self.before), [1] * len(self.before)
+        offsets: list[tuple[int, int]] = [(0, 0)] * len(self.before)
+        words: list[int | None] = [None] * len(self.before)
+        ends = (self.between, self.after) if len(texts) > 1 else (self.after,)
+        for segment, (text_tokens, end) in enumerate(zip(texts, ends, strict=True)):
+            text_ids, starts, stops, text_words = text_tokens.T.tolist()
+            ids += [*text_ids, *end]
+            types += [self.pair_type if segment else 0] * (len(text_ids) + len(end))
+            special += [*[0] * len(text_ids), *[1] * len(end)]
+            offsets += [*zip(starts, stops, strict=True), *[(0, 0)] * len(end)]
+            words += [*text_words, *[None] * len(end)]
         tokens = [self.pieces[i] for i in ids]
         return Encoding(ids, types, [1] * len(ids), tokens, special, offsets, words)
 
@@ -152,19 +198,29 @@ class Frame:
         """
         if multiple is not None and multiple < 1:
             raise ValueError(f"pad_to_multiple_of: expected at least 1, got {multiple}")
-        cls, sep = (np.array([[i, 0, 0, SPECIAL]], np.int32) for i in (self.cls_id, self.sep_id))
+        before, between, after = (
+            np.array([[i, 0, 0, SPECIAL] for i in ids], np.int32).reshape(-1, 4)
+            for ids in (self.before, self.between, self.after)
+        )
         # One array for all rows, because NumPy calls for each row are slower.
-        parts = [[cls, *chain.from_iterable((text, sep) for text in texts)] for texts in rows]
+        parts = [
+            [before, first, *chain.from_iterable((between, pair) for pair in pairs), after]
+            for first, *pairs in rows
+        ]
         tokens = np.concatenate(list(chain.from_iterable(parts)))  # (N, 4)
         lengths = np.array([sum(map(len, row)) for row in parts])  # (B,)
-        first_lengths = np.array([len(texts[0]) + 2 for texts in rows])  # (B,), of segment 0
+        # (B,), of type 0
+        first_lengths = np.array([sum(map(len, row[:3])) for row in parts])
         length = max(length, int(lengths.max()))
         length += -length % (multiple or 1)
         positions = np.arange(length)
         is_inside = positions < lengths[:, None]  # (B, T), False for padding
         fields = {  # the values of N tokens, and the value of padding
             "input_ids": (tokens[:, 0], pad_id),
-            "token_type_ids": ((positions >= first_lengths[:, None])[is_inside], 0),
+            "token_type_ids": (
+                (positions >= first_lengths[:, None])[is_inside] * self.pair_type,
+                0,
+            ),
             "attention_mask": (np.ones(len(tokens)), 0),
             "special_tokens_mask": (tokens[:, 3] == SPECIAL, 1),
             "offsets": (tokens[:, 1:3], 0),
@@ -175,91 +231,6 @@ class Frame:
             batch[name] = np.full((*is_inside.shape, *values.shape[1:]), fill, np.int64)
             batch[name][is_inside] = values
         return batch
-
-
-def text_room(max_length: int | None, texts: int) -> int:
-    """Return the number of tokens (int) available for one or two texts.
-
-    Raises:
-        ValueError: `max_length` is None or below the number of special tokens.
-    """
-    if max_length is None:
-        raise ValueError("max_length: expected the length of a window, got None")
-    special = texts + 1
-    if max_length < special:
-        raise ValueError(
-            f"max_length: expected at least {special}, the special tokens, got {max_length}"
-        )
-    return max_length - special
-
-
-def truncated_lengths(
-    first: int, second: int | None, room: int, truncation: Truncation
-) -> tuple[int, int]:
-    """Return the lengths (int, int) of both texts after truncation to `room` tokens.
-
-    `longest_first` truncates the longer text until both are equal, then both in turn. An odd
-    remaining token is given to the longer text, and to the second text if they are equal.
-
-    >>> truncated_lengths(5, 2, 5, "longest_first"), truncated_lengths(3, 3, 5, "longest_first")
-    ((3, 2), (2, 3))
-
-    Args:
-        first (int): number of tokens of the first text.
-        second (int or None): number of tokens of the second text; None without one.
-        room (int): maximum total number of tokens.
-        truncation: the text to truncate.
-
-    Raises:
-        ValueError: unknown truncation, or truncating the one text alone is not enough.
-    """
-    lengths = _truncated_lengths(first, second or 0, room, truncation)
-    if min(lengths) < 0 or (truncation == "only_second" and second is None):
-        other = "there is none" if second is None else "the first one alone is too long"
-        if truncation == "only_first":
-            other = "the second one alone is too long"
-        which = truncation.removeprefix("only_")
-        raise ValueError(f"truncation: asked to cut the {which} text only, but {other}")
-    return lengths
-
-
-def _truncated_lengths(
-    first: int, second: int, room: int, truncation: Truncation
-) -> tuple[int, int]:
-    if truncation not in get_args(Truncation):
-        names = ", ".join(get_args(Truncation))
-        raise ValueError(f"truncation: expected one of {names}, got {truncation!r}")
-    if first + second <= room:
-        return first, second
-    if truncation == "only_first":
-        return room - second, second
-    if truncation == "only_second":
-        return first, room - first
-    shorter = min(first, second, room // 2)
-    return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
-
-
-def split_windows(tokens: np.ndarray, width: int, stride: int) -> list[np.ndarray]:
-    """Split tokens (T, 4) into windows of `width` tokens that overlap by `stride` tokens.
-
-    >>> [part.tolist() for part in split_windows(np.arange(7), width=4, stride=2)]
-    [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6]]
-
-    Raises:
-        ValueError: the windows are empty, or `stride` is not below `width`.
-    """
-    if len(tokens) <= width:
-        return [tokens]
-    if width < 1:
-        raise ValueError("max_length: leaves a window no room for a token of each text")
-    if not 0 <= stride < width:
-        raise ValueError(
-            f"stride: expected at least 0 and less than {width}, the tokens of text in a window, "
-            f"got {stride}"
-        )
-    last = len(tokens) - width  # start of the window that ends with the text
-    starts = range(0, last + width - stride, width - stride)
-    return [tokens[start : start + width] for start in starts]
 
 
 def padded_length(padding: Padding, max_length: int | None) -> int:

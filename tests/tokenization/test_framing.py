@@ -11,16 +11,14 @@ from minibert.tokenization.framing import (
     INPUTS,
     Frame,
     padded_length,
-    split_windows,
-    text_room,
-    truncated_lengths,
     with_pairs,
 )
+from minibert.tokenization.truncation import split_windows, truncated_lengths
 from tests.io.test_rows import SEVERAL, tables
 
 COUNTS = st.integers(0, 12)
 CLS, SEP, PAD = 2, 3, 11
-FRAME = Frame(CLS, SEP, [f"t{i}" for i in range(12)])
+FRAME = Frame((CLS,), (SEP,), (SEP,), [f"t{i}" for i in range(12)])
 
 
 def tokens_of(*ids):
@@ -44,6 +42,31 @@ def test_frame_encodes_a_text_and_a_pair():
     assert pair.offsets == [(0, 0), (0, 1), (0, 0), (0, 1), (1, 2), (0, 0)]
     assert pair.word_ids == [None, 0, None, 0, 0, None]
     assert FRAME.encoding(tokens_of(), tokens_of()).token_type_ids == [0, 0, 1]
+
+
+ROBERTA = Frame((CLS,), (SEP, SEP), (SEP,), FRAME.pieces, pair_type=0)
+BARE = Frame((), (), (), FRAME.pieces)
+
+
+def test_frame_with_two_separators_and_one_type():
+    one, two = tokens_of(5, 6), tokens_of(7)
+    assert ROBERTA.encoding(one).input_ids == [2, 5, 6, 3]
+    pair = ROBERTA.encoding(one, two)
+    assert pair.input_ids == [2, 5, 6, 3, 3, 7, 3]
+    assert pair.token_type_ids == [0] * 7
+    assert pair.special_tokens_mask == [1, 0, 0, 1, 1, 0, 1]
+    assert pair.word_ids == [None, 0, 0, None, None, 0, None]
+    assert (ROBERTA.room(9, texts=1), ROBERTA.room(9, texts=2)) == (7, 5)
+    with pytest.raises(ValueError, match=r"max_length: expected at least 4, .* got 3"):
+        ROBERTA.room(3, texts=2)
+
+
+def test_frame_without_special_tokens():
+    pair = BARE.encoding(tokens_of(5, 6), tokens_of(7))
+    assert pair.input_ids == [5, 6, 7]
+    assert pair.token_type_ids == [0, 0, 1]
+    assert pair.special_tokens_mask == [0] * 3
+    assert BARE.room(2, texts=2) == 2
 
 
 @given(COUNTS, COUNTS, st.integers(0, 30))
@@ -123,30 +146,31 @@ def test_split_windows_refuse_invalid_widths_and_strides(width, stride, message)
     assert len(split_windows(tokens_of(), width, stride)) == 1
 
 
-def test_text_room_refuses_lengths_below_the_special_tokens():
-    assert text_room(2, texts=1) == 0
-    assert text_room(5, texts=2) == 2
+def test_room_refuses_lengths_below_the_special_tokens():
+    assert FRAME.room(2, texts=1) == 0
+    assert FRAME.room(5, texts=2) == 2
     with pytest.raises(ValueError, match=r"max_length: expected at least 2, .* got 1"):
-        text_room(1, texts=1)
+        FRAME.room(1, texts=1)
     with pytest.raises(ValueError, match=r"max_length: expected at least 3, .* got 2"):
-        text_room(2, texts=2)
+        FRAME.room(2, texts=2)
     with pytest.raises(
         ValueError, match=r"^max_length: expected the length of a window, got None$"
     ):
-        text_room(None, texts=1)
+        FRAME.room(None, texts=1)
 
 
 IDS = st.lists(st.integers(5, 9), max_size=12).map(lambda ids: tokens_of(*ids))
 
 
 @given(
+    st.sampled_from([FRAME, ROBERTA, BARE]),
     st.lists(st.tuples(IDS) | st.tuples(IDS, IDS), min_size=1, max_size=5),
     st.integers(0, 20),
     st.none() | st.integers(1, 9),
 )
-def test_batch_equals_padded_encodings(texts, length, multiple):
-    encodings = [FRAME.encoding(*each) for each in texts]
-    batch = FRAME.batch(texts, PAD, length, multiple, [*INPUTS, "special_tokens_mask", "offsets"])
+def test_batch_equals_padded_encodings(frame, texts, length, multiple):
+    encodings = [frame.encoding(*each) for each in texts]
+    batch = frame.batch(texts, PAD, length, multiple, [*INPUTS, "special_tokens_mask", "offsets"])
     longest = max(len(encoding.input_ids) for encoding in encodings)
     width = batch["input_ids"].shape[1]
     assert width >= max(longest, length)
@@ -160,7 +184,7 @@ def test_batch_equals_padded_encodings(texts, length, multiple):
         "offsets": [0, 0],
     }
     assert batch.keys() == fills.keys()
-    assert FRAME.batch(texts, PAD).keys() == set(INPUTS)
+    assert frame.batch(texts, PAD).keys() == set(INPUTS)
     for name, fill in fills.items():
         assert batch[name].shape[:2] == (len(texts), width)
         assert batch[name].dtype == np.int64

@@ -345,6 +345,40 @@ def test_from_pretrained_needs_tokenizer_json_only(whole, tmp_path):
     assert changed.max_input_chars_per_word == 3
 
 
+def test_from_pretrained_reads_the_frame_of_mpnet(whole, tmp_path):
+    ends = {"type": "RobertaProcessing", "cls": ["a", 5], "sep": ["É", 7]}
+    tokenizer = whole(post_processor=ends)
+    expected = [5, tokenizer.unk_token_id, 7, 7, 5, 7]
+    encoding = tokenizer.encode("x", "a")
+    assert encoding.input_ids == expected
+    assert encoding.token_type_ids == [0] * 6
+    batch = tokenizer.encode_batch(["x"], ["a"], max_length=8, padding="max_length")
+    assert batch["input_ids"][0].tolist() == [*expected, *[tokenizer.pad_token_id] * 2]
+    tokenizer.save_pretrained(tmp_path / "again")
+    again = WordPieceTokenizer.from_pretrained(tmp_path / "again")
+    assert again.template == tokenizer.template
+    assert again.encode("x", "a").input_ids == expected
+    with pytest.raises(ValueError, match="max_length: expected at least 4"):
+        again.encode("x", "a", max_length=3)
+
+
+def test_model_input_names_are_read_and_saved(tmp_path):
+    tokenizer = WordPieceTokenizer(PIECES)
+    assert "token_type_ids" in tokenizer.model_input_names
+    tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    names = ["input_ids", "attention_mask"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": names}))
+    again = WordPieceTokenizer.from_pretrained(tmp_path)
+    assert again.model_input_names == tuple(names)
+    again.save_pretrained(tmp_path / "again")
+    config = json.loads((tmp_path / "again" / "tokenizer_config.json").read_text())
+    assert config["model_input_names"] == names
+    path.write_text(json.dumps({"model_input_names": "input_ids"}))
+    with pytest.raises(ValueError, match="model_input_names: expected a list of strings, got 'inp"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
