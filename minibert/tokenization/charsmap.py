@@ -59,7 +59,7 @@ def read_charsmap(data: bytes) -> dict[str, str]:
     replacements = {}
     for text, value in _texts(units):
         end = strings.find(b"\0", value)
-        if not 0 <= value <= len(strings):
+        if value >= len(strings):
             raise ValueError(f"charsmap: expected a position in the strings, got {value}")
         try:
             replacements[text.decode()] = strings[value : end if end >= 0 else None].decode()
@@ -94,7 +94,9 @@ def _texts(units: np.ndarray) -> Iterator[tuple[bytes, int]]:
         nodes = children
 
 
-def replace_clusters(letters: Iterable[Letter], replacements: Mapping[str, str]) -> Iterator[Letter]:
+def replace_clusters(
+    letters: Iterable[Letter], replacements: Mapping[str, str]
+) -> Iterator[Letter]:
     r"""Replace the grapheme clusters of letters, or else their characters.
 
     Letter i of a replacement is at the position of letter i of the replaced text; further letters

@@ -1,10 +1,10 @@
 """Cached tokenization of SentencePiece's words: look up chunks of text that occurred before.
 
 A chunk is a word with the space before it. Text is cut before a space only if nothing on one side
-of the cut can change the tokens of the other side: both neighbours of the space are letters, digits,
-punctuation or symbols, which no step of the normalizer turns into white space or drops, and which
-are not part of a grapheme cluster with the space. So the tokens of a text are those of its chunks,
-and each different chunk is computed once.
+of the cut can change the tokens of the other side: both neighbours of the space are letters,
+digits, punctuation or symbols, which no step of the normalizer drops or turns into white space, and
+which are not in one grapheme cluster with the space. So the tokens of a text are those of its
+chunks, and each different chunk is computed once.
 """
 
 from array import array
@@ -14,7 +14,7 @@ from itertools import accumulate
 import numpy as np
 import regex
 
-from minibert.tokenization.fast import COLUMNS, INT32, TOKEN_BYTES, BoundedCache, joined
+from minibert.tokenization.fast import COLUMNS, INT32, TOKEN_BYTES, BoundedCache, Ragged, joined
 from minibert.tokenization.lattice import Pieces
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.steps import NMT_SPACE, StepNormalizer
@@ -24,7 +24,6 @@ NEVER = r"\u2581\ufffd\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=Prepend}"
 VISIBLE = r"\p{L}\p{N}\p{P}\p{S}"
 KEEPING = {"Precompiled", "Replace", "Strip", "Nmt"}  # steps that keep letters they do not list
 
-Ragged = tuple[np.ndarray, np.ndarray]
 Tokens = Sequence[Sequence[int]]
 
 
@@ -40,9 +39,7 @@ class Cutter:
     """
 
     def __init__(self, normalizer: StepNormalizer, metaspace: Metaspace):
-        texts = [text for text in normalizer.patterns if not text.isspace() and "\\" not in text]
-        texts = [text for text in texts if text != " {2,}"]
-        table = normalizer.table
+        table, texts = normalizer.table, normalizer.patterns
         listed = {metaspace.replacement, *"".join(texts)}
         unsafe = {
             text[0]
@@ -59,14 +56,15 @@ class Cutter:
         self.is_cut = is_cut
         # A chunk of such letters is its own normalized text.
         self._plain: regex.Pattern[str] | None = None
-        if is_cut and metaspace.split and metaspace.prepend_scheme == "always":
-            if KEEPING.issuperset(normalizer.kinds):
-                plain = _visible({*listed, *(text[0] for text in table if len(text) == 1)})
-                self._plain = regex.compile(rf"(?V1) ?{plain}+")
+        is_simple = metaspace.split and metaspace.prepend_scheme == "always"
+        if is_cut and is_simple and KEEPING.issuperset(normalizer.kinds):
+            plain = _visible({*listed, *(text for text in table if len(text) == 1)})
+            self._plain = regex.compile(rf"(?V1) ?{plain}+")
 
     def chunks(self, text: str) -> list[str]:
         """Return the chunks (list of str) of a text; joined, they are the text."""
-        if not self.is_cut or (not text.isascii() and self._prepend.search(text)):
+        is_odd = "\0" in text or (not text.isascii() and self._prepend.search(text))
+        if is_odd or not self.is_cut:
             return [text] if text else []
         return [chunk for chunk in self._cut.sub("\0 ", text).split("\0") if chunk]
 
@@ -143,7 +141,8 @@ class ChunkPath:
         shift = len(chunk) - len(word)  # 1 if the chunk begins with a space
         # Where the letters of the word are: ▁ at the space, or else at the first letter.
         places = [0 if not self._metaspace.splits_spaces else shift, *range(shift, len(chunk))]
-        return _packed(located(self._split_word(self._metaspace.replacement + word), places, places))
+        pieces = self._split_word(self._metaspace.replacement + word)
+        return _packed(located(pieces, places, places))
 
 
 def located(pieces: Pieces, starts: Sequence[int], lasts: Sequence[int]) -> list[list[int]]:

@@ -60,7 +60,8 @@ class Metaspace:
                 word.insert(0, word[0]._replace(char=self.replacement))
             starts = [0]
             if self.split:
-                starts += [i for i, letter in enumerate(word) if i and letter.char == self.replacement]
+                chars = [letter.char for letter in word]
+                starts += [i for i, char in enumerate(chars) if i and char == self.replacement]
             for start, end in zip(starts, [*starts[1:], len(word)], strict=True):
                 yield word[start:end]
 

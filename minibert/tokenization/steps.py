@@ -36,10 +36,10 @@ _space = regex.compile(f"[{SPACE}{OTHER_SPACE}]")
 
 @dataclass(frozen=True)
 class StepNormalizer:
-    """Normalizer that applies the steps of a `tokenizer.json`, one after the other.
+    r"""Normalizer that applies the steps of a `tokenizer.json`, one after the other.
 
     >>> whole = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, {"type": "Nmt"}]}
-    >>> StepNormalizer(whole).normalize("A\\tb")
+    >>> StepNormalizer(whole).normalize("A\tb")
     'a b'
 
     Args:
@@ -47,7 +47,8 @@ class StepNormalizer:
 
     Attributes:
         table: the replacements of the step "Precompiled", if there is one; see `charsmap`.
-        patterns: the texts, or regular expressions, that steps of type "Replace" look for.
+        patterns: the texts that steps of type "Replace" look for; not their regular expressions,
+            which match white space only.
         kinds: the types of the steps, in order.
 
     Raises:
@@ -145,7 +146,8 @@ def _read_replace(part: Mapping[str, Any], normalizer: StepNormalizer) -> Step:
         raise ValueError(f"Replace: expected the regular expression {known}, got {sanitize(text)}")
     if kind not in ("Regex", "String") or not text or not isinstance(content, str):
         raise ValueError("Replace: expected a pattern and its content")
-    normalizer.patterns.append(text)
+    if kind == "String":
+        normalizer.patterns.append(text)
     compiled = regex.compile(RUNS[text] if kind == "Regex" else regex.escape(text))
     return partial(replace_text, pattern=compiled, content=content)
 
