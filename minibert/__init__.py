@@ -25,14 +25,16 @@ if TYPE_CHECKING:
         ModernBertModel,
     )
     from minibert.parameters import Parameters
-    from minibert.tokenization import WordPieceTokenizer
+    from minibert.tokenization import AutoTokenizer, ByteLevelBPETokenizer, WordPieceTokenizer
 
 __version__ = "0.2.0.dev0"
 
 # Imported on first use: compiling the patterns of the tokenizer takes a third of the import.
 _MODULES = {
     **MODELS,
+    "AutoTokenizer": "minibert.tokenization",
     "BertConfig": "minibert.models.config",
+    "ByteLevelBPETokenizer": "minibert.tokenization",
     "FeatureExtractor": "minibert.inference.features",
     "ModernBertConfig": "minibert.models.families.modernbert",
     "Parameters": "minibert.parameters",
@@ -43,6 +45,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "AutoTokenizer",
     "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",
@@ -52,6 +55,7 @@ __all__ = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertModel",
+    "ByteLevelBPETokenizer",
     "FeatureExtractor",
     "ModernBertConfig",
     "ModernBertForMaskedLM",

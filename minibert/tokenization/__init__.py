@@ -3,7 +3,11 @@
 - Normalize: `characters`, `normalizer`.
 - Match: `vocabulary`, `added`, `matching`, `fast`, `part_table`.
 - Learn: `trainer`.
-- `wordpiece` contains the tokenizer, which uses `encoding`, `framing` and `saved`.
+- `wordpiece` contains WordPiece's tokenizer, and `base` what all kinds share, which is made of
+  `encoding`, `framing`, `truncation` and `saved`.
+- `byte_level_bpe` contains the tokenizer of RoBERTa and GPT-2: `byte_alphabet`, `byte_chunks`,
+  `byte_pairs`, `byte_matching`, `bpe_trainer`.
+- `auto` chooses the kind of tokenizer of a folder.
 
 The tokens of a text are those of Hugging Face's `tokenizers` 0.23 and of `transformers` 5: ids,
 types, masks, offsets and word ids, under the same options. The parity tests try every code point
@@ -29,6 +33,9 @@ reordered, if a Unicode after 18 adds them.
 """
 
 from minibert.tokenization.added import AddedToken
+from minibert.tokenization.auto import AutoTokenizer
+from minibert.tokenization.base import PreTrainedTokenizer
+from minibert.tokenization.byte_level_bpe import ByteLevelBPETokenizer
 from minibert.tokenization.framing import Encoding, TokenArrays
 from minibert.tokenization.normalizer import Normalizer
 from minibert.tokenization.vocabulary import Vocabulary
@@ -36,8 +43,11 @@ from minibert.tokenization.wordpiece import WordPieceTokenizer
 
 __all__ = [
     "AddedToken",
+    "AutoTokenizer",
+    "ByteLevelBPETokenizer",
     "Encoding",
     "Normalizer",
+    "PreTrainedTokenizer",
     "TokenArrays",
     "Vocabulary",
     "WordPieceTokenizer",

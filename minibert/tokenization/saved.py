@@ -17,7 +17,7 @@ pieces, of which the last id counts, and a missing [MASK], which gets the next i
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,6 +94,15 @@ class Format:
         """Return the constructor's arguments that are not options, `vocabulary` among them."""
         raise NotImplementedError
 
+    def settle(self, options: dict[str, Any], known: Container[str], source: Source) -> None:
+        """Add to the options of the files what follows from the others.
+
+        Args:
+            options: the options of all files, changed in place.
+            known: the pieces and the added tokens.
+            source: the pieces; its further tables may be changed.
+        """
+
     def write(self, folder: str | os.PathLike[str], tokenizer: Any) -> None:
         """Write a tokenizer's files, each of them atomically.
 
@@ -169,6 +178,8 @@ class Format:
         if (options.get("model_max_length") or 0) > UNLIMITED:
             options["model_max_length"] = None
         options |= changes
+        known = {*source.ids, *(token.content for token in added.values())}
+        self.settle(options, known, source)
         try:
             parts = self.parts(source, options)
             vocabulary = parts["vocabulary"]

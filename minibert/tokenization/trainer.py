@@ -74,7 +74,7 @@ def learn_vocabulary(
         raise TypeError("texts: expected several, got one string; put it in a list")
     if score not in get_args(Score):
         raise ValueError(f"score: expected {' or '.join(get_args(Score))}, got {score!r}")
-    texts = _progress_bar(texts, progress, desc="counting words", unit=" texts")
+    texts = progress_bar(texts, progress, desc="counting words", unit=" texts")
     counted = count_words(texts, normalizer)
     # A longer word becomes the unknown token, so its pieces would never be used.
     counts = {word: count for word, count in counted.items() if len(word) <= longest_word}
@@ -92,7 +92,7 @@ def learn_vocabulary(
             f"these texts, got {vocab_size}"
         )
     merges = merge_pairs(words, score, min_frequency, prefix)
-    for _ in _progress_bar(range(vocab_size - len(vocabulary)), progress, desc="merging pairs"):
+    for _ in progress_bar(range(vocab_size - len(vocabulary)), progress, desc="merging pairs"):
         # Two different pairs may merge to the same piece, which counts once.
         piece = next((piece for piece in merges if piece not in vocabulary), None)
         if piece is None and not exact:
@@ -158,8 +158,28 @@ def merge_pairs(
         min_frequency (int): minimum count of a pair to merge.
         prefix: marks a piece that continues a word.
     """
+    for first, second in merge_steps(words, score, min_frequency, prefix):
+        yield first + second.removeprefix(prefix)
+
+
+def merge_steps(
+    words: Mapping[str, int],
+    score: Score = "frequency",
+    min_frequency: int = 2,
+    prefix: str = "##",
+    letters: Iterable[str] = (),
+) -> Iterator[tuple[str, str]]:
+    """Merge the best pair repeatedly, as `merge_pairs`; yield the two pieces of each merge.
+
+    Args:
+        words: count of each word.
+        score: criterion of the best pair.
+        min_frequency (int): minimum count of a pair to merge.
+        prefix: marks a piece that continues a word.
+        letters: the oldest letters, in this order.
+    """
     min_frequency = max(min_frequency, 1)  # a pair with count 0 does not occur
-    spelled = _SpelledWords(words, prefix)
+    spelled = _SpelledWords(words, prefix, letters)
     counts, uses = spelled.pair_counts, spelled.piece_counts
     # Two different fractions with denominators below 2^2b differ by at least 2^-4b. Multiplied by
     # 2^4b and rounded down, they remain different, so integers represent the scores exactly.
@@ -183,7 +203,7 @@ def merge_pairs(
         ranked, pair = heapq.heappop(heap)
         if counts[pair] < min_frequency or ranked != rank(pair):
             continue
-        yield spelled.text_of(pair)
+        yield spelled.texts[ord(pair[0])], spelled.texts[ord(pair[1])]
         piece, changed = spelled.merge(pair)
         if score == "likelihood":  # the score of a pair also rises when its pieces become rarer
             for other in changed:
@@ -203,13 +223,15 @@ class _SpelledWords:
     by the age of their pieces, which orders pairs of equal rank.
     """
 
-    def __init__(self, words: Mapping[str, int], prefix: str):
+    def __init__(self, words: Mapping[str, int], prefix: str, letters: Iterable[str] = ()):
         self.prefix = prefix
         self.symbols: dict[str, str] = {}  # by text of the piece
+        for letter in letters:
+            self._symbol(letter)
         for letter in sorted({word[0] for word in words}):
             self._symbol(letter)
-        letters = sorted(set().union(*(word[1:] for word in words)))
-        continuing = {ord(letter): self._symbol(prefix + letter) for letter in letters}
+        others = sorted(set().union(*(word[1:] for word in words)))
+        continuing = {ord(letter): self._symbol(prefix + letter) for letter in others}
         self.texts = list(self.symbols)  # by code point of the symbol
         self.words = [self._symbol(word[0]) + word[1:].translate(continuing) for word in words]
         self.frequencies = list(words.values())
@@ -274,7 +296,8 @@ class _SpelledWords:
         return self.symbols.setdefault(piece, chr(len(self.symbols)))
 
 
-def _progress_bar(items: Iterable[Item], progress: bool, **options: Any) -> Iterable[Item]:
+def progress_bar(items: Iterable[Item], progress: bool, **options: Any) -> Iterable[Item]:
+    """Return an iterator of items that shows a bar on stderr if `progress` is true."""
     if not progress:
         return iter(items)
     from tqdm import tqdm  # imported here, because the import takes longer than a small corpus

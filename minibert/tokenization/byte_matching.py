@@ -1,0 +1,215 @@
+"""Byte-level matching: chunks of a text, their bytes, and the pieces of bytes.
+
+`match_letters` is the definition; `BytePath` returns the same, from caches.
+"""
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+
+from minibert.tokenization.byte_alphabet import SPACE, spell
+from minibert.tokenization.byte_chunks import END, SPACES, chunks, is_divisible, part_bounds
+from minibert.tokenization.byte_pairs import BytePairs
+from minibert.tokenization.fast import CachedPath, Ragged, joined
+from minibert.tokenization.matching import TextMatcher, Token
+from minibert.tokenization.normalizer import Letter
+
+
+class ByteMatcher(TextMatcher):
+    """Matcher of byte-level BPE.
+
+    Args:
+        pairs: the vocabulary and its merges.
+        add_prefix_space (bool): put a space before a text, and before the text after an added
+            token, unless it begins with one.
+        trim_offsets (bool): leave spaces at the ends of a token out of its offsets.
+    """
+
+    keeps_text = True
+
+    def __init__(self, pairs: BytePairs, add_prefix_space: bool, trim_offsets: bool):
+        super().__init__(pairs.vocabulary)
+        self.pairs, self.add_prefix_space, self.trim_offsets = pairs, add_prefix_space, trim_offsets
+        # The numbers of spaces at the start and at the end of each piece.
+        pieces = pairs.vocabulary.pieces
+        self._leading = np.array([len(p) - len(p.lstrip(SPACE)) for p in pieces], np.int32)
+        self._trailing = np.array([len(p) - len(p.rstrip(SPACE)) for p in pieces], np.int32)
+        self.fast = BytePath(pairs)
+
+    def normalize(self, text: str) -> str:
+        """Return the text itself."""
+        return text
+
+    def letters(self, text: str) -> list[Letter]:
+        """Return the characters of the text."""
+        return [Letter(char, i, i + 1) for i, char in enumerate(text)]
+
+    def match_letters(self, letters: Sequence[Letter], is_first: bool) -> list[Token]:
+        """Return the tokens of text without added tokens.
+
+        All tokens of a character have its position. A space that `add_prefix_space` adds has the
+        position of the first character.
+        """
+        letters = list(letters)
+        if letters and self.add_prefix_space and letters[0].char != " ":
+            letters.insert(0, letters[0]._replace(char=" "))
+        tokens: list[Token] = []
+        done = 0  # letters
+        for chunk in chunks("".join(letter.char for letter in letters)):
+            places = [  # the letter of each byte
+                letters[i]
+                for i in range(done, done + len(chunk))
+                for _ in letters[i].char.encode("utf-8", "surrogatepass")
+            ]
+            done += len(chunk)
+            first = 0
+            for i in self.pairs.split(spell(chunk)):
+                stop = first + len(self.pieces[i])
+                start, end = places[first].start, places[stop - 1].end
+                tokens.append(Token(i, *self._trimmed(i, start, end, is_first), int(first == 0)))
+                first = stop
+        return tokens
+
+    def _trimmed(self, i: int, start: int, end: int, is_first: bool) -> tuple[int, int]:
+        """Return the offsets of a token without the spaces at its ends, as `tokenizers` does."""
+        leading, trailing = int(self._leading[i]), int(self._trailing[i])
+        return self._trim(leading, trailing, start, end, is_first)
+
+    def _trim(
+        self, leading: int, trailing: int, start: int, end: int, is_first: bool
+    ) -> tuple[int, int]:
+        if not self.trim_offsets:
+            return start, end
+        if is_first and start == 0 and leading == 1 and self.add_prefix_space:
+            leading = 0  # the space was added, or might have been
+        start = min(start + leading, end)
+        return start, max(end - trailing, start)
+
+    def added_token(self, i: int, text: str, start: int, end: int) -> Token:
+        """Return the token of an added token that was found in `text[start:end]`."""
+        found = text[start:end]
+        leading, trailing = (
+            len(found) - len(cut)
+            for cut in (found.lstrip(SPACES + SPACE), found.rstrip(SPACES + SPACE))
+        )
+        return Token(i, *self._trim(leading, trailing, start, end, True), 1)
+
+    def tokens_between(self, text: str, is_first: bool) -> np.ndarray:
+        """Return the tokens (T, 4), int32, of a part of a text without added tokens."""
+        if not self._is_prefixed(text):
+            return self._trim_all(self.fast.tokens(text), is_first)
+        tokens = self.fast.tokens(f" {text}")
+        return self._trim_all(_without_prefix(tokens, 1), is_first)
+
+    def ids_between(self, text: str, is_first: bool) -> np.ndarray:
+        """Return the token ids (T,), int32, of a part of a text without added tokens."""
+        return self.fast.ids(f" {text}" if self._is_prefixed(text) else text)
+
+    def fast_ids(self, texts: Sequence[str]) -> Ragged:
+        """Return the ids (N,) of texts without added tokens, and their numbers (B,)."""
+        if self.add_prefix_space:
+            texts = [f" {text}" if self._is_prefixed(text) else text for text in texts]
+        return self.fast.ids_of_batch(texts)
+
+    def fast_tokens(self, texts: Sequence[str]) -> Ragged:
+        """Return the tokens (N, 4) of texts without added tokens, and their numbers (B,)."""
+        if not self.add_prefix_space:
+            tokens, lengths = self.fast.tokens_of_batch(texts)
+            return self._trim_all(tokens, True), lengths
+        prefixes = np.array([self._is_prefixed(text) for text in texts], np.int32)
+        texts = [" " * prefix + text for prefix, text in zip(prefixes, texts, strict=True)]
+        tokens, lengths = self.fast.tokens_of_batch(texts)
+        tokens = _without_prefix(tokens, prefixes.repeat(lengths))
+        return self._trim_all(tokens, True), lengths
+
+    def _is_prefixed(self, text: str) -> bool:
+        return self.add_prefix_space and text != "" and text[0] != " "
+
+    def _trim_all(self, tokens: np.ndarray, is_first: bool) -> np.ndarray:
+        """Trim the offsets of tokens (N, 4) in place; see `_trimmed`."""
+        if self.trim_offsets:
+            ids, starts, ends = tokens[:, 0], tokens[:, 1], tokens[:, 2]
+            leading = self._leading[ids]
+            if is_first and self.add_prefix_space:
+                leading[(starts == 0) & (leading == 1)] = 0
+            np.minimum(starts + leading, ends, out=starts)
+            np.maximum(ends - self._trailing[ids], starts, out=ends)
+        return tokens
+
+
+def _without_prefix(tokens: np.ndarray, prefix: np.ndarray | int) -> np.ndarray:
+    """Return tokens (N, 4) with the positions of a text without the `prefix` spaces before it."""
+    tokens[:, 1] = np.maximum(tokens[:, 1] - prefix, 0)
+    tokens[:, 2] = np.maximum(tokens[:, 2] - prefix, 1)
+    return tokens
+
+
+class BytePath(CachedPath):
+    """Tokenizer of text without added tokens, with caches; its offsets are not trimmed.
+
+    Args:
+        pairs: the vocabulary and its merges.
+    """
+
+    bounds = staticmethod(part_bounds)
+
+    def __init__(self, pairs: BytePairs):
+        super().__init__()
+        self._pairs = pairs
+        self._lengths = [len(piece) for piece in pairs.vocabulary.pieces]  # in bytes
+
+    def chunks(self, text: str) -> list[str]:
+        """Return the chunks (list of str) of a text."""
+        return chunks(text)
+
+    def located_chunks(self, text: str) -> tuple[list[str], list[int]]:
+        """Return the chunks of a text and the position of each."""
+        found = chunks(text)
+        lengths = np.array([len(chunk) for chunk in found], np.intp)
+        return found, (lengths.cumsum() - lengths).tolist()
+
+    def encode(self, texts: Sequence[str]) -> tuple[bytes, np.ndarray]:
+        """Return texts as UTF-8, each with an `END`, and their sizes (B,), in bytes."""
+        parts = [text.encode("utf-8", "surrogatepass") for text in texts]
+        sizes = np.array([len(part) + 1 for part in parts], np.intp)
+        return END.join([*parts, b""]), sizes
+
+    def prefers_chunks(self, texts: Sequence[str], data: bytes) -> bool:
+        """Return whether texts, `data` in UTF-8, are split text by text."""
+        return super().prefers_chunks(texts, data) or not is_divisible("".join(texts))
+
+    def tokens_of_batch(self, texts: Sequence[str]) -> Ragged:
+        """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
+        if is_divisible("".join(texts)):
+            return super().tokens_of_batch(texts)
+        return joined([self.tokens(text) for text in texts])
+
+    def ids_of_chunk(self, chunk: str) -> bytes:
+        """Return the ids of a chunk, or of a part of several chunks, as int32."""
+        found = chunks(chunk)
+        if len(found) > 1:
+            return b"".join(map(self._ids.__getitem__, found))
+        return array("i", self._pairs.split(spell(chunk))).tobytes()
+
+    def tokens_of_chunk(self, chunk: str) -> bytes:
+        """Return the tokens of a chunk, or of a part of several chunks, `COLUMNS` int32 each."""
+        fields: list[int] = []
+        done = 0  # characters
+        for each in chunks(chunk):
+            ids = self._pairs.split(spell(each))
+            if each.isascii():
+                places: Sequence[int] = range(done, done + len(each))
+            else:
+                places = [
+                    done + i
+                    for i, char in enumerate(each)
+                    for _ in char.encode("utf-8", "surrogatepass")
+                ]
+            first = 0
+            for i in ids:
+                stop = first + self._lengths[i]
+                fields += i, places[first], places[stop - 1] + 1, first == 0
+                first = stop
+            done += len(each)
+        return array("i", fields).tobytes()
