@@ -7,6 +7,8 @@
   `encoding`, `framing`, `truncation` and `saved`.
 - `byte_level_bpe` contains the tokenizer of RoBERTa and GPT-2: `byte_alphabet`, `byte_chunks`,
   `byte_pairs`, `byte_matching`, `bpe_trainer`.
+- `unigram` contains that of XLM-RoBERTa, CamemBERT and multilingual models: `steps`, `charsmap`,
+  `metaspace`, `lattice`, `chunks`, `unigram_matching`, `sentencepiece`, `protobuf`.
 - `auto` chooses the kind of tokenizer of a folder.
 
 The tokens of a text are those of Hugging Face's `tokenizers` 0.23 and of `transformers` 5: ids,
@@ -38,6 +40,7 @@ from minibert.tokenization.base import PreTrainedTokenizer
 from minibert.tokenization.byte_level_bpe import ByteLevelBPETokenizer
 from minibert.tokenization.framing import Encoding, TokenArrays
 from minibert.tokenization.normalizer import Normalizer
+from minibert.tokenization.unigram import UnigramTokenizer
 from minibert.tokenization.vocabulary import Vocabulary
 from minibert.tokenization.wordpiece import WordPieceTokenizer
 
@@ -49,6 +52,7 @@ __all__ = [
     "Normalizer",
     "PreTrainedTokenizer",
     "TokenArrays",
+    "UnigramTokenizer",
     "Vocabulary",
     "WordPieceTokenizer",
 ]

@@ -27,6 +27,27 @@ KEEPING = {"Precompiled", "Replace", "Strip", "Nmt"}  # steps that keep letters 
 Tokens = Sequence[Sequence[int]]
 
 
+class LetterClass:
+    """The characters of a regex class; each is matched once, when it occurs first.
+
+    >>> LetterClass(r"\\p{L}").contains_all("Ça"), LetterClass(r"\\p{L}").contains_all("Ça!")
+    (True, False)
+    """
+
+    def __init__(self, pattern: str):
+        self._match = regex.compile(pattern).match
+        self._inside: set[str] = set()
+        self._outside: set[str] = set()
+
+    def contains_all(self, text: str) -> bool:
+        """Return whether all characters of a text are in the class."""
+        if self._inside.issuperset(text):
+            return True
+        for char in set(text) - self._inside - self._outside:
+            (self._inside if self._match(char) else self._outside).add(char)
+        return self._inside.issuperset(text)
+
+
 class Cutter:
     r"""Cuts a text into chunks whose tokens do not depend on each other.
 
@@ -49,28 +70,32 @@ class Cutter:
         }
         safe = _visible({*listed, *unsafe})
         self._cut = regex.compile(rf"(?V1)(?<={safe}) (?={safe})")
+        self._safe = LetterClass(rf"(?V1)(?:{safe}| )")
         self._prepend = regex.compile(r"(?V1)\p{GCB=Prepend}")
         is_cut = not any(" " in text for text in [*table, *texts])
         if not metaspace.splits_spaces and (not metaspace.split or normalizer.strips_left):
             is_cut = False
         self.is_cut = is_cut
-        # A chunk of such letters is its own normalized text.
-        self._plain: regex.Pattern[str] | None = None
+        # A word of such letters is its own normalized text.
+        self._plain: LetterClass | None = None
         is_simple = metaspace.split and metaspace.prepend_scheme == "always"
         if is_cut and is_simple and KEEPING.issuperset(normalizer.kinds):
             plain = _visible({*listed, *(text for text in table if len(text) == 1)})
-            self._plain = regex.compile(rf"(?V1) ?{plain}+")
+            self._plain = LetterClass(rf"(?V1){plain}")
 
     def chunks(self, text: str) -> list[str]:
         """Return the chunks (list of str) of a text; joined, they are the text."""
+        if not text:
+            return []
+        if self.is_cut and "  " not in text and not (text[0] == " " or text[-1] == " "):
+            if self._safe.contains_all(text):  # most texts; ten times faster than the search
+                return text.replace(" ", "\0 ").split("\0")
         is_odd = "\0" in text or (not text.isascii() and self._prepend.search(text))
-        if is_odd or not self.is_cut:
-            return [text] if text else []
-        return [chunk for chunk in self._cut.sub("\0 ", text).split("\0") if chunk]
+        return [text] if is_odd or not self.is_cut else self._cut.sub("\0 ", text).split("\0")
 
-    def is_plain(self, chunk: str) -> bool:
-        """Return whether normalization keeps a chunk, and it is one word."""
-        return self._plain is not None and self._plain.fullmatch(chunk) is not None
+    def is_plain(self, word: str) -> bool:
+        """Return whether normalization keeps a chunk without its space, and it is one word."""
+        return bool(word) and self._plain is not None and self._plain.contains_all(word)
 
 
 class ChunkPath:
@@ -129,15 +154,16 @@ class ChunkPath:
         return self._metaspace.prepend_scheme == "first"
 
     def _ids_of_chunk(self, chunk: str) -> bytes:
-        if self._cutter.is_plain(chunk):
-            word = self._metaspace.replacement + chunk.removeprefix(" ")
-            return array("i", [i for i, _ in self._split_word(word)]).tobytes()
+        word = chunk.removeprefix(" ")
+        if self._cutter.is_plain(word):
+            pieces = self._split_word(self._metaspace.replacement + word)
+            return array("i", [i for i, _ in pieces]).tobytes()
         return array("i", [token[0] for token in self._match(chunk, False)]).tobytes()
 
     def _tokens_of_chunk(self, chunk: str) -> bytes:
-        if not self._cutter.is_plain(chunk):
-            return _packed(self._match(chunk, False))
         word = chunk.removeprefix(" ")
+        if not self._cutter.is_plain(word):
+            return _packed(self._match(chunk, False))
         shift = len(chunk) - len(word)  # 1 if the chunk begins with a space
         # Where the letters of the word are: ▁ at the space, or else at the first letter.
         places = [0 if not self._metaspace.splits_spaces else shift, *range(shift, len(chunk))]

@@ -55,7 +55,7 @@ class StepNormalizer:
         ValueError: a step is unknown or damaged.
     """
 
-    whole: Mapping[str, Any] | None = None
+    whole: Mapping[str, Any] | None = field(default=None, repr=False)
     table: Mapping[str, str] = field(default_factory=dict, init=False, repr=False)
     patterns: list[str] = field(default_factory=list, init=False, repr=False)
     kinds: list[str] = field(default_factory=list, init=False, repr=False)
