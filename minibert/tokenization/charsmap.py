@@ -96,11 +96,12 @@ def _texts(units: np.ndarray) -> Iterator[tuple[bytes, int]]:
 
 def replace_clusters(
     letters: Iterable[Letter], replacements: Mapping[str, str]
-) -> Iterator[Letter]:
+) -> list[Letter]:
     r"""Replace the grapheme clusters of letters, or else their characters.
 
     Letter i of a replacement is at the position of letter i of the replaced text; further letters
-    are at the position of its last one.
+    are at the position of its last one. If the text after it is dropped, the last of these further
+    letters is at the position of the first dropped one, as in `tokenizers`.
 
     >>> letters = [Letter(char, i, i + 1) for i, char in enumerate("e\u0301\u2026")]
     >>> table = {"e\u0301": "\u00e9", "\u2026": "..."}
@@ -111,7 +112,8 @@ def replace_clusters(
         letters: the letters of a text.
         replacements: of texts of at most 5 bytes.
     """
-    given = list(letters)
+    given, letters = list(letters), []
+    is_further = False  # whether the last letter is one more than were replaced
     for cluster in _cluster.finditer("".join(letter.char for letter in given)):
         start, end = cluster.span()
         whole = _replacement_of_cluster(cluster[0], replacements)
@@ -119,10 +121,13 @@ def replace_clusters(
         for first, stop in spans:
             replacement = replacements.get(given[first].char) if whole is None else whole
             if replacement is None:
-                yield given[first]
-            else:
-                for i, char in enumerate(replacement):
-                    yield given[min(first + i, stop - 1)]._replace(char=char)
+                letters.append(given[first])
+            for i, char in enumerate(replacement or ""):
+                letters.append(given[min(first + i, stop - 1)]._replace(char=char))
+            if replacement == "" and is_further:
+                letters[-1] = given[first]._replace(char=letters[-1].char)
+            is_further = replacement is not None and len(replacement) > stop - first
+    return letters
 
 
 def _replacement_of_cluster(cluster: str, replacements: Mapping[str, str]) -> str | None:

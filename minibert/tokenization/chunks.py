@@ -9,7 +9,7 @@ chunks, and each different chunk is computed once.
 
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import numpy as np
 import regex
@@ -143,11 +143,29 @@ class ChunkPath:
 
     def ids_of_batch(self, texts: Sequence[str]) -> Ragged:
         """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
-        return joined([self.ids(text) for text in texts])
+        if self._depends_on_place:
+            return joined([self.ids(text) for text in texts])
+        rows = [self._cutter.chunks(text) for text in texts]
+        found = list(map(self._ids.__getitem__, chain.from_iterable(rows)))
+        counts = _counts(found, INT32.itemsize)
+        return np.frombuffer(bytearray().join(found), INT32), _sums(counts, rows)
 
     def tokens_of_batch(self, texts: Sequence[str]) -> Ragged:
         """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
-        return joined([self.tokens(text) for text in texts])
+        if self._depends_on_place:
+            return joined([self.tokens(text) for text in texts])
+        rows = [self._cutter.chunks(text) for text in texts]
+        chunks = list(chain.from_iterable(rows))
+        found = list(map(self._tokens.__getitem__, chunks))
+        counts = _counts(found, TOKEN_BYTES)
+        tokens = np.frombuffer(bytearray().join(found), INT32).reshape(-1, COLUMNS)
+        # Where each chunk starts in all texts together, less where its text starts.
+        ends = np.fromiter(map(len, chunks), np.intp, len(chunks)).cumsum()
+        sizes = np.fromiter(map(len, texts), np.intp, len(texts))
+        numbers = np.fromiter(map(len, rows), np.intp, len(rows))
+        starts = np.concatenate([[0], ends])[:-1] - (sizes.cumsum() - sizes).repeat(numbers)
+        tokens[:, 1:3] += starts.astype(INT32).repeat(counts)[:, None]
+        return tokens, _sums(counts, rows)
 
     @property
     def _depends_on_place(self) -> bool:
@@ -186,6 +204,17 @@ def located(pieces: Pieces, starts: Sequence[int], lasts: Sequence[int]) -> list
         if position + 1 < len(pieces) and pieces[position + 1][1] > stop:
             first = stop
     return tokens
+
+
+def _counts(found: list[bytes], size: int) -> np.ndarray:
+    """Return the number of tokens of each chunk, of `size` bytes each."""
+    return np.fromiter(map(len, found), np.intp, len(found)) // size
+
+
+def _sums(counts: np.ndarray, rows: Sequence[list[str]]) -> np.ndarray:
+    """Return the number of tokens of each text (B,), from those of its chunks."""
+    stops = np.fromiter(map(len, rows), np.intp, len(rows)).cumsum()
+    return np.diff(np.concatenate([[0], counts.cumsum()])[stops], prepend=0)
 
 
 def _packed(tokens: Tokens) -> bytes:

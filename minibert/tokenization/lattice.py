@@ -50,14 +50,18 @@ class Lattice:
         lowest: float | None = None,
     ):
         self.ids, self.unk_id, self.byte_fallback = ids, unk_id, byte_fallback
-        self._scores = dict(scores)
         lowest = min(scores.values(), default=0.0) if lowest is None else lowest
         self._unknown = lowest - UNKNOWN_PENALTY
-        # The length of the longest piece with each first letter bounds the search.
-        self._longest: dict[str, int] = {}
+        # A trie, as a table of all beginnings of pieces: the score of a piece, or else -inf. The
+        # search from a start ends at a text that is not in the table, after 3 or 4 letters.
+        self._trie = dict(scores)
         for piece in scores:
-            first = piece[:1]
-            self._longest[first] = max(len(piece), self._longest.get(first, 0))
+            end = len(piece) - 1
+            while end > 0 and piece[:end] not in self._trie:
+                self._trie[piece[:end]] = -inf
+                end -= 1
+            # A beginning that is in the table is a piece, whose own beginnings are added in its
+            # turn, or was added here together with them.
 
     def split_word(self, word: str) -> Pieces:
         """Return the pieces of a word, unknown letters included.
@@ -83,17 +87,19 @@ class Lattice:
 
     def _ends(self, word: str) -> Iterable[int]:
         """Return the ends of the pieces of the best split, in order."""
-        n, scores = len(word), self._scores
+        n, score_of = len(word), self._trie.get
         best = [0.0, *[-inf] * n]  # best[e], of the splits of word[:e]
         starts = [0] * (n + 1)  # of the last piece of that split
         for start in range(n):
             here = best[start]  # final, because a piece that ends here has started before
-            longest = self._longest.get(word[start], 0)
-            for end in range(start + 1, min(start + longest, n) + 1):
-                score = scores.get(word[start:end])
-                if score is not None and here + score > best[end]:
+            for end in range(start + 1, n + 1):
+                score = score_of(word[start:end])
+                if score is None:
+                    break
+                if here + score > best[end]:
                     best[end], starts[end] = here + score, start
-            if word[start] not in scores and here + self._unknown > best[start + 1]:
+            is_unknown = score_of(word[start], -inf) == -inf
+            if is_unknown and here + self._unknown > best[start + 1]:
                 best[start + 1], starts[start + 1] = here + self._unknown, start
         ends = []
         while n:

@@ -134,6 +134,24 @@ class UnigramFormat(Format):
         return source, options, added_tokens_of(whole)
 
 
+def score_of_file(score: float) -> float:
+    """Return a score as `tokenizers` reads it from `tokenizer.json`.
+
+    It divides the digits, as one integer, by a power of ten, and both are rounded, so that the last
+    bit may differ from that of the nearest number. The best of equally probable splits depends on
+    this bit, for example of long rows of dashes.
+
+    >>> [score_of_file(score) for score in (-5.25, -12.458033897794039)]
+    [-5.25, -12.45803389779404]
+    """
+    digits, _, exponent = repr(abs(score)).partition("e")
+    whole, _, fraction = digits.partition(".")
+    power = int(exponent or 0) - len(fraction)
+    value = float(int(whole + fraction))
+    value = value * float(f"1e{power}") if power >= 0 else value / float(f"1e{-power}")
+    return -value if score < 0 else value
+
+
 def _source(pieces: Sequence[tuple[str, float]], **more: Any) -> Source:
     """Return the pieces with their scores; of a repeated piece, the last id counts."""
     ids = {piece: i for i, (piece, _) in enumerate(pieces) if piece}

@@ -8,7 +8,7 @@ from minibert.tokenization.base import PreTrainedTokenizer
 from minibert.tokenization.framing import ROBERTA, Template
 from minibert.tokenization.lattice import Lattice
 from minibert.tokenization.metaspace import Metaspace
-from minibert.tokenization.saved_unigram import UnigramFormat
+from minibert.tokenization.saved_unigram import UnigramFormat, score_of_file
 from minibert.tokenization.steps import StepNormalizer
 from minibert.tokenization.unigram_matching import UnigramMatcher
 from minibert.tokenization.vocabulary import CLEAN_UP, Vocabulary
@@ -82,12 +82,13 @@ class UnigramTokenizer(PreTrainedTokenizer):
         self.normalizer, self.metaspace = StepNormalizer(normalizer), metaspace
         self.byte_fallback, self.template = byte_fallback, template
         self.unk_token = unk_token
+        read = [score_of_file(score) for score in self.scores]
         lattice = Lattice(
-            {piece: self.scores[i] for piece, i in vocabulary.ids.items()},
+            {piece: read[i] for piece, i in vocabulary.ids.items()},
             vocabulary.ids,
             self._special_id("unk_token", vocabulary.ids),
             byte_fallback,
-            lowest=min(self.scores),
+            lowest=min(read),
         )
         matcher = UnigramMatcher(vocabulary, self.normalizer, metaspace, lattice)
         special = {
