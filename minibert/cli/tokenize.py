@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from minibert.cli.text_input import add_text_arguments, read_texts
-from minibert.tokenization import Encoding, WordPieceTokenizer
+from minibert.tokenization import AutoTokenizer, Encoding
 
 DESCRIPTION = """
 Without texts and --file, reads lines from standard input. Files may be larger than memory.
@@ -42,14 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the tokens, ids, offsets or complete encodings of texts."""
-    tokenizer = WordPieceTokenizer.from_pretrained(options.tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
     special = {"split_special_tokens": options.split_special_tokens}
     for text in read_texts(options):
         if options.offsets:
             print(*_aligned_lines(text, tokenizer.encode(text, **special)), sep="\n", end="\n\n")
         elif options.form == "ids":
-            ids = tokenizer.ids_of(text, **special).tolist()
-            print(*[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id])
+            print(*tokenizer.encode(text, **special).input_ids)
         elif options.form == "json":
             print(json.dumps(asdict(tokenizer.encode(text, **special))))
         else:

@@ -1,6 +1,7 @@
-"""`minibert train-tokenizer`: learn a WordPiece vocabulary from text files."""
+"""`minibert train-tokenizer`: learn the vocabulary of a tokenizer from text files."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -8,12 +9,16 @@ from minibert.cli.output import is_interactive
 from minibert.data.corpus import read_corpus
 from minibert.io.atomic import atomic_dir
 from minibert.io.locks import ensure_writable
-from minibert.tokenization import WordPieceTokenizer
+from minibert.tokenization import (
+    ByteLevelBPETokenizer,
+    PreTrainedTokenizer,
+    WordPieceTokenizer,
+)
 from minibert.tokenization.trainer import Score
 
 DESCRIPTION = """
-The tokenizer is saved in the format of Hugging Face: vocab.txt, tokenizer.json and
-tokenizer_config.json.
+The tokenizer is saved in the format of Hugging Face: tokenizer.json and tokenizer_config.json;
+vocab.txt for WordPiece, vocab.json and merges.txt for byte-level BPE.
 """
 EXAMPLE = "minibert train-tokenizer corpus/train.txt --vocab-size 8192 --out tokenizer"
 
@@ -21,6 +26,14 @@ EXAMPLE = "minibert train-tokenizer corpus/train.txt --vocab-size 8192 --out tok
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert train-tokenizer`."""
     parser.add_argument("files", nargs="+", type=Path, help="UTF-8 text files")
+    parser.add_argument(
+        "--type",
+        choices=["wordpiece", "bpe"],
+        default="wordpiece",
+        help="WordPiece, as in BERT, or byte-level BPE, as in RoBERTa and GPT-2: no text is "
+        "unknown; --score, --limit-alphabet, --initial-alphabet and --cased are refused with it "
+        "(default: %(default)s)",
+    )
     parser.add_argument(
         "--vocab-size",
         type=int,
@@ -36,9 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score",
         choices=get_args(Score),
-        default="frequency",
         help="which pair to merge next: the most frequent one, or the one with the highest "
-        "WordPiece score, which divides by the frequencies of both parts (default: %(default)s)",
+        "WordPiece score, which divides by the frequencies of both parts (default: frequency)",
     )
     parser.add_argument(
         "--limit-alphabet",
@@ -47,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--initial-alphabet",
-        default="",
         metavar="LETTERS",
         help="characters to include even if they are rare (default: none)",
     )
@@ -56,33 +67,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TOKEN",
-        help="special tokens in addition to [PAD], [UNK], [CLS], [SEP] and [MASK]",
+        help="special tokens in addition to [PAD], [UNK], [CLS], [SEP] and [MASK], or to <s>, "
+        "<pad>, </s>, <unk> and <mask>",
     )
     parser.add_argument(
         "--cased",
         action="store_true",
         help="keep upper case and accents (default: lower case, no accents)",
     )
+    parser.add_argument(
+        "--add-prefix-space",
+        action="store_true",
+        help="of byte-level BPE: put a space before a text, so that its first word has the tokens "
+        "that it has elsewhere",
+    )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the tokenizer")
 
 
 def run(options: argparse.Namespace) -> None:
     """Learn a vocabulary and save the tokenizer."""
+    _require_applicable(options)
     ensure_writable(options.out)
     # Documents do not matter here, and single lines need less memory.
     paragraphs = (text for (text,) in read_corpus(options.files, document_end="lines"))
     try:
-        tokenizer = WordPieceTokenizer.train(
-            paragraphs,
-            options.vocab_size,
-            score=options.score,
-            min_frequency=options.min_frequency,
-            limit_alphabet="auto" if options.limit_alphabet is None else options.limit_alphabet,
-            initial_alphabet=options.initial_alphabet,
-            special_tokens=options.special_tokens,
-            do_lower_case=not options.cased,
-            progress=is_interactive(),
-        )
+        tokenizer = (_train_bpe if options.type == "bpe" else _train_wordpiece)(paragraphs, options)
     except ValueError as error:
         if any(str(error).startswith(str(path)) for path in options.files):
             raise
@@ -90,3 +99,40 @@ def run(options: argparse.Namespace) -> None:
     with atomic_dir(options.out) as temporary:
         tokenizer.save_pretrained(temporary)
     print(f"{options.out}: {tokenizer.vocab_size:,} pieces")
+
+
+def _require_applicable(options: argparse.Namespace) -> None:
+    """Refuse options of the other type of tokenizer."""
+    other = {
+        "wordpiece": ["add_prefix_space"],
+        "bpe": ["score", "limit_alphabet", "initial_alphabet", "cased"],
+    }[options.type]
+    for name in other:
+        if getattr(options, name) not in (None, False):
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option}: not an option of --type {options.type}")
+
+
+def _train_wordpiece(paragraphs: Iterable[str], options: argparse.Namespace) -> PreTrainedTokenizer:
+    return WordPieceTokenizer.train(
+        paragraphs,
+        options.vocab_size,
+        score=options.score or "frequency",
+        min_frequency=options.min_frequency,
+        limit_alphabet="auto" if options.limit_alphabet is None else options.limit_alphabet,
+        initial_alphabet=options.initial_alphabet or "",
+        special_tokens=options.special_tokens,
+        do_lower_case=not options.cased,
+        progress=is_interactive(),
+    )
+
+
+def _train_bpe(paragraphs: Iterable[str], options: argparse.Namespace) -> PreTrainedTokenizer:
+    return ByteLevelBPETokenizer.train(
+        paragraphs,
+        options.vocab_size,
+        min_frequency=options.min_frequency,
+        special_tokens=options.special_tokens,
+        add_prefix_space=options.add_prefix_space,
+        progress=is_interactive(),
+    )

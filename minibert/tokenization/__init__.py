@@ -30,6 +30,20 @@ special tokens that are not in the    `transformers` adds them    an error, beca
 vocabulary                                                        learned them
 ====================================  ==========================  ================================
 
+Of byte-level BPE, the following differs:
+
+====================================  ==========================  ================================
+case                                  Hugging Face                minibert, and why
+====================================  ==========================  ================================
+lone surrogates                       not accepted                three bytes; decoded as U+FFFD
+characters that Unicode 17 or later   no letters                  letters, if `regex` knows them
+adds
+the text of an added token            characters of bytes, when   its own text, so that decoding
+                                      it is decoded               returns it
+`add_prefix_space`, `trim_offsets`:   the space is part of it     only of the first token of the
+the first token of further windows                                text
+====================================  ==========================  ================================
+
 Results are equal on all versions of Python, except for capitals and for marks that decompose or are
 reordered, if a Unicode after 18 adds them.
 """

@@ -100,6 +100,8 @@ class PreTrainedTokenizer(TextEncoder):
             ValueError: a token is empty, or empty after normalization.
         """
         new = self._matcher.add(as_added_tokens(tokens, special_tokens))
+        for name in (*self.template.before, *self.template.between, *self.template.after):
+            self._special_id(name, self.vocab)
         before, between, after = (
             tuple(getattr(self, f"{name}_id") for name in names)
             for names in (self.template.before, self.template.between, self.template.after)
@@ -112,10 +114,17 @@ class PreTrainedTokenizer(TextEncoder):
 
         Raises:
             TypeError: `tokens` is one string.
+            ValueError: a token is unknown, and there is no unknown token.
         """
         if isinstance(tokens, str):
             raise TypeError(f"tokens: expected several, got one string; pass [{tokens!r}]")
-        return [self.vocab.get(token, self.unk_token_id) for token in tokens]
+        tokens = list(tokens)
+        vocab = self.vocab
+        ids = [vocab.get(token, self.unk_token_id) for token in tokens]
+        if None in ids:  # there is no unknown token
+            token = next(token for token in tokens if token not in vocab)
+            raise ValueError(f"tokens: expected tokens of the vocabulary, got {token!r}")
+        return ids
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the tokens of ids; that of an unused id is "".
@@ -138,7 +147,8 @@ class PreTrainedTokenizer(TextEncoder):
         Args:
             ids: ids of one text.
             skip_special_tokens (bool): skip [CLS], [SEP], [PAD] and the other special tokens.
-            clean_up (bool): remove spaces before full stops, commas and English contractions.
+            clean_up (bool): remove spaces before full stops, commas and English contractions, which
+                WordPiece adds; byte-level text is never changed.
         """
         tokens = self.convert_ids_to_tokens(ids)
         skipped = {"", *(self.all_special_tokens if skip_special_tokens else ())}

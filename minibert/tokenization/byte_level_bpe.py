@@ -6,12 +6,12 @@ from typing import Any, Self
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.base import PreTrainedTokenizer
 from minibert.tokenization.bpe_trainer import learn_merges
-from minibert.tokenization.byte_alphabet import unspell
+from minibert.tokenization.byte_alphabet import ALPHABET, unspell
 from minibert.tokenization.byte_matching import ByteMatcher
 from minibert.tokenization.byte_pairs import BytePairs, Merge
 from minibert.tokenization.framing import ROBERTA, Template
 from minibert.tokenization.saved_bpe import SPECIAL, ByteLevelBPEFormat
-from minibert.tokenization.vocabulary import CLEAN_UP, Vocabulary
+from minibert.tokenization.vocabulary import Vocabulary
 
 
 class ByteLevelBPETokenizer(PreTrainedTokenizer):
@@ -133,12 +133,13 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
         more = list(special_tokens)
         named = [options.get(name, token) for name, token in SPECIAL.items()]
         special = list(dict.fromkeys([*filter(None, named), *more]))
+        untrained = cls([*special, *ALPHABET], [], **options)  # raises for an invalid option
         pieces, merges = learn_merges(
             texts,
             vocab_size,
             special_tokens=special,
             min_frequency=min_frequency,
-            add_prefix_space=options.get("add_prefix_space", False),
+            add_prefix_space=untrained.add_prefix_space,
             exact=exact,
             progress=progress,
         )
@@ -147,9 +148,8 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
         return tokenizer
 
     def _join(self, tokens: list[str], clean_up: bool) -> str:
-        """Return the text (str) of tokens: of their bytes; an added token is its own text."""
-        added = {token.content for token in self.added_tokens}
-        text = unspell(tokens, added)
-        for spaced, written in CLEAN_UP if clean_up else ():
-            text = text.replace(spaced, written)
-        return text
+        """Return the text (str) of tokens: of their bytes; an added token is its own text.
+
+        There is nothing to clean up, because spaces are bytes as all others.
+        """
+        return unspell(tokens, {token.content for token in self.added_tokens})

@@ -24,10 +24,10 @@ class TextEncoder:
     """Base class of tokenizers: encodes texts with a matcher and a frame of special tokens.
 
     Attributes:
-        pad_token_id (int): id of [PAD].
+        pad_token_id (int or None): id of [PAD].
     """
 
-    pad_token_id: int
+    pad_token_id: int | None
     _matcher: TextMatcher
     _frame: Frame
 
@@ -226,6 +226,8 @@ class TextEncoder:
                 found = [self._truncate(row, max_length, truncation)]
             windows += found
             samples += [sample] * len(found)
+        if self.pad_token_id is None:
+            raise ValueError("pad_token: expected a token to pad with, got None")
         names = [*INPUTS]
         names += ["special_tokens_mask"] * return_special_tokens_mask
         names += ["offsets"] * return_offsets_mapping

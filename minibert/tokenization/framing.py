@@ -204,13 +204,13 @@ class Frame:
         )
         # One array for all rows, because NumPy calls for each row are slower.
         parts = [
-            [before, first, *chain.from_iterable((between, pair) for pair in pairs), after]
-            for first, *pairs in rows
+            [before, row[0], after] if len(row) == 1 else [before, row[0], between, row[1], after]
+            for row in rows
         ]
         tokens = np.concatenate(list(chain.from_iterable(parts)))  # (N, 4)
         lengths = np.array([sum(map(len, row)) for row in parts])  # (B,)
-        # (B,), of type 0
-        first_lengths = np.array([sum(map(len, row[:3])) for row in parts])
+        more = len(before) + len(after), len(before) + len(between)  # of a text, of a pair
+        first_lengths = np.array([len(row[0]) + more[len(row) > 1] for row in rows])  # of type 0
         length = max(length, int(lengths.max()))
         length += -length % (multiple or 1)
         positions = np.arange(length)

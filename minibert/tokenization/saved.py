@@ -99,7 +99,7 @@ class Format:
 
         Args:
             options: the options of all files, changed in place.
-            known: the pieces and the added tokens.
+            known: the added tokens; and the pieces if there is no `tokenizer.json`.
             source: the pieces; its further tables may be changed.
         """
 
@@ -158,7 +158,9 @@ class Format:
         for name in SPECIAL_MAP, CONFIG:
             if (folder / name).is_file():
                 config = read_json(folder / name)
-                options |= self._options(config, folder / name)
+                stated = self._options(config, folder / name)
+                # The frame of tokenizer.json uses tokens that null does not take away.
+                options |= {n: v for n, v in stated.items() if v is not None or n not in options}
                 added |= _added_tokens(config, folder / name)
                 if name == CONFIG and "model_input_names" in config:
                     options |= {"model_input_names": _input_names(config, folder / name)}
@@ -178,7 +180,9 @@ class Format:
         if (options.get("model_max_length") or 0) > UNLIMITED:
             options["model_max_length"] = None
         options |= changes
-        known = {*source.ids, *(token.content for token in added.values())}
+        known = {token.content for token in added.values()}
+        if not (folder / WHOLE).is_file():  # which would state the special tokens
+            known |= source.ids.keys()
         self.settle(options, known, source)
         try:
             parts = self.parts(source, options)
@@ -200,7 +204,7 @@ class Format:
             config = {"model_max_length": config["max_len"], **config}
         for name in self.options.keys() & config.keys():
             value = config[name]
-            if name.endswith("_token") and value is None:  # not stated
+            if value is None and name.endswith("_token") and type(None) not in self.options[name]:
                 continue
             if name.endswith("_token") and isinstance(value, dict):
                 value = value.get("content")  # the format of transformers up to version 4

@@ -37,6 +37,7 @@ UNUSED = {
     "end_of_word_suffix": (None, ""),
     "byte_fallback": (None, False),
 }
+NULLABLE_STR = (str, type(None))
 # Special tokens of a file that does not state them, in the order of RoBERTa's ids.
 SPECIAL = {
     "cls_token": "<s>",
@@ -56,13 +57,13 @@ class ByteLevelBPEFormat(Format):
         "add_prefix_space": (bool,),
         "trim_offsets": (bool,),
         "ignore_merges": (bool,),
-        "unk_token": (str,),
-        "sep_token": (str,),
-        "pad_token": (str,),
-        "cls_token": (str,),
-        "mask_token": (str,),
-        "bos_token": (str,),
-        "eos_token": (str,),
+        "unk_token": NULLABLE_STR,
+        "sep_token": NULLABLE_STR,
+        "pad_token": NULLABLE_STR,
+        "cls_token": NULLABLE_STR,
+        "mask_token": NULLABLE_STR,
+        "bos_token": NULLABLE_STR,
+        "eos_token": NULLABLE_STR,
         "model_max_length": NULLABLE_INT,
     }
     mask_lstrip = True

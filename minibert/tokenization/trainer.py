@@ -169,15 +169,7 @@ def merge_steps(
     prefix: str = "##",
     letters: Iterable[str] = (),
 ) -> Iterator[tuple[str, str]]:
-    """Merge the best pair repeatedly, as `merge_pairs`; yield the two pieces of each merge.
-
-    Args:
-        words: count of each word.
-        score: criterion of the best pair.
-        min_frequency (int): minimum count of a pair to merge.
-        prefix: marks a piece that continues a word.
-        letters: the oldest letters, in this order.
-    """
+    """Yield the two pieces of each merge of `merge_pairs`; `letters` are the oldest, in order."""
     min_frequency = max(min_frequency, 1)  # a pair with count 0 does not occur
     spelled = _SpelledWords(words, prefix, letters)
     counts, uses = spelled.pair_counts, spelled.piece_counts

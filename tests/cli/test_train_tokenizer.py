@@ -1,5 +1,9 @@
 """`minibert train-tokenizer`."""
 
+import json
+
+import pytest
+
 from tests.cli.helpers import assert_refused, run
 
 
@@ -14,6 +18,38 @@ def test_train_tokenizer_saves_a_tokenizer_with_the_given_options(workspace, cap
     assert "60 pieces" in capsys.readouterr().out
     assert run(["tokenize", workspace / "learned", "the cat"]) == 0
     assert capsys.readouterr().out.startswith("[CLS] the c")
+
+
+def test_train_tokenizer_learns_byte_level_bpe(workspace, tmp_path, capsys):
+    out = tmp_path / "bpe"
+    words = ["train-tokenizer", workspace / "corpus.txt", "--type", "bpe", "--out", out]
+    assert run([*words, "--vocab-size", 270, "--add-prefix-space", "--special-tokens", "<a>"]) == 0
+    assert "270 pieces" in capsys.readouterr().out
+    assert len((out / "merges.txt").read_text().split("\n")) == 270 - 256 - 6 + 2
+    assert run(["tokenize", out, "the cat<a>", "--as", "json"]) == 0
+    tokens = json.loads(capsys.readouterr().out)["tokens"]
+    assert (tokens[0], tokens[1][0], tokens[-2:]) == ("<s>", "Ġ", ["<a>", "</s>"])
+    assert run(["tokenize", out, "the", "--as", "ids"]) == 0
+    first, *_, last = capsys.readouterr().out.split()
+    assert (first, last) == ("0", "2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("bpe", ["--score", "likelihood"]),
+        ("bpe", ["--limit-alphabet", 9]),
+        ("bpe", ["--initial-alphabet", "x"]),
+        ("bpe", ["--cased"]),
+        ("wordpiece", ["--add-prefix-space"]),
+    ],
+)
+def test_train_tokenizer_refuses_options_of_the_other_type(
+    workspace, tmp_path, capsys, kind, words
+):
+    line = ["train-tokenizer", workspace / "corpus.txt", "--type", kind, "--out", tmp_path / "out"]
+    assert_refused(capsys, [*line, *words], f"{words[0]}: not an option of --type {kind}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_train_tokenizer_refuses_bad_input_and_creates_no_folder(workspace, tmp_path, capsys):

@@ -33,7 +33,12 @@ from minibert import (
 from minibert.cli.resume import resumed_model
 from minibert.data.tables import stream_records, write_tsv
 from minibert.data.token_cache import fingerprint, tokenize_corpus
-from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.tokenization import (
+    AddedToken,
+    AutoTokenizer,
+    ByteLevelBPETokenizer,
+    WordPieceTokenizer,
+)
 from minibert.training import AdamW, Settings
 from minibert.training.checkpoint import restore_optimizer, save_checkpoint
 from minibert.training.early_stopping import BestCheckpoint
@@ -142,6 +147,36 @@ def read_tokenizer(folder: Path) -> None:
     try:
         found.save_pretrained(again)
         back = WordPieceTokenizer.from_pretrained(again)
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
+    assert back.encode(TEXT, "sat", max_length=12) == encoding
+    assert dict(back.vocab) == dict(found.vocab)
+
+
+def seed_byte_level(*kept: str) -> Callable[[Path], None]:
+    """Return a seed that writes only these files of a byte-level BPE tokenizer."""
+
+    def seed(folder: Path) -> None:
+        texts = ["the cat sat on the mat", "the cats"]
+        found = ByteLevelBPETokenizer.train(texts, 270, special_tokens=["<x>"], exact=False)
+        found.add_tokens([AddedToken("sat", lstrip=True)])
+        found.save_pretrained(folder)
+        for path in folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+
+    return seed
+
+
+def read_byte_level(folder: Path) -> None:
+    """Load a byte-level BPE tokenizer, use it, and check that it is saved and loaded unchanged."""
+    found = ByteLevelBPETokenizer.from_pretrained(folder)
+    encoding = found.encode(TEXT, "sat", max_length=12)
+    found.decode(encoding.input_ids)
+    again = folder / "again"
+    try:
+        found.save_pretrained(again)
+        back = AutoTokenizer.from_pretrained(again)
     finally:
         shutil.rmtree(again, ignore_errors=True)
     assert back.encode(TEXT, "sat", max_length=12) == encoding
@@ -407,6 +442,16 @@ def read_history_of(folder: Path) -> None:
 TARGETS = {
     "vocab": Target(only("vocab.txt"), "vocab.txt", read_tokenizer),
     "tokenizer": Target(only("tokenizer.json"), "tokenizer.json", read_tokenizer),
+    "bpe": Target(seed_byte_level("tokenizer.json"), "tokenizer.json", read_byte_level),
+    "bpe-vocab": Target(seed_byte_level("vocab.json", "merges.txt"), "vocab.json", read_byte_level),
+    "bpe-merges": Target(
+        seed_byte_level("vocab.json", "merges.txt"), "merges.txt", read_byte_level
+    ),
+    "bpe-config": Target(
+        seed_byte_level("tokenizer.json", "tokenizer_config.json"),
+        "tokenizer_config.json",
+        read_byte_level,
+    ),
     "tokenizer-config": Target(
         only("vocab.txt", "tokenizer_config.json"), "tokenizer_config.json", read_tokenizer
     ),

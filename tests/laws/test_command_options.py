@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from minibert.cli import COMMANDS
-from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.tokenization import AddedToken, ByteLevelBPETokenizer, WordPieceTokenizer
+from minibert.tokenization.framing import BARE
 from minibert.tokenization.normalizer import Normalizer
 from tests.laws.commands import SENTENCES, options_of, run
 
@@ -181,6 +182,7 @@ OPTIONS_OF_TOKENIZER = {  # a changed value, a text, and its tokens before and a
     "tokenize_chinese_chars": (False, "猫cat", ["[UNK]", "cat"], ["[UNK]"]),
     "clean_text": (False, "ca\u200bt", ["cat"], ["[UNK]"]),
     "continuing_subword_prefix": ("@@", "cats", ["cat", "##s"], ["[UNK]"]),
+    "template": (BARE, "the cat the", ["the", "cat", "the"], ["cat"]),
     "max_input_chars_per_word": (3, "cats", ["cat", "##s"], ["[UNK]"]),
     "unk_token": ("the", "zzz", ["[UNK]"], ["the"]),
     "sep_token": ("the", "", ["[CLS]", "[SEP]"], ["[CLS]", "the"]),
@@ -257,7 +259,8 @@ def test_each_option_of_training_a_tokenizer_arrives_from_the_command(folder, tm
         "vocab_size": 77, "min_frequency": 7, "score": "likelihood", "limit_alphabet": 27,
         "initial_alphabet": "xyz", "special_tokens": ["[A]", "[B]"],
     }  # fmt: skip
-    assert {*values, "files", "out", "cased"} == options_of("train-tokenizer")
+    others = {"files", "out", "cased", "type", "add_prefix_space"}
+    assert {*values, *others} == options_of("train-tokenizer")
 
     def options_with(*words):
         run("train-tokenizer", "corpus.txt", "--out", tmp_path / "new", *words)
@@ -269,6 +272,17 @@ def test_each_option_of_training_a_tokenizer_arrives_from_the_command(folder, tm
         after = options_with(f"--{name.replace('_', '-')}", *words)
         assert after == {**before, name: value} != before
     assert options_with("--cased") == {**before, "do_lower_case": False}
+    monkeypatch.setattr(ByteLevelBPETokenizer, "train", train)
+    seen.clear()
+    bpe = options_with("--type", "bpe")
+    names = {"vocab_size", "min_frequency", "special_tokens"}
+    assert {*bpe} == {*names, "add_prefix_space"}
+    for name in names:
+        words = values[name] if isinstance(values[name], list) else [values[name]]
+        after = options_with("--type", "bpe", f"--{name.replace('_', '-')}", *words)
+        assert after == {**bpe, name: values[name]} != bpe
+    after = options_with("--type", "bpe", "--add-prefix-space")
+    assert after == {**bpe, "add_prefix_space": True} != bpe
     count = len(texts)
     run("train-tokenizer", "corpus.txt", "other.txt", "--out", tmp_path / "new")
     assert len(texts) > count
