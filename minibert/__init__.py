@@ -25,7 +25,12 @@ if TYPE_CHECKING:
         ModernBertModel,
     )
     from minibert.parameters import Parameters
-    from minibert.tokenization import AutoTokenizer, ByteLevelBPETokenizer, WordPieceTokenizer
+    from minibert.tokenization import (
+        AutoTokenizer,
+        ByteLevelBPETokenizer,
+        UnigramTokenizer,
+        WordPieceTokenizer,
+    )
 
 __version__ = "0.2.0.dev0"
 
@@ -41,6 +46,7 @@ _MODULES = {
     "TextClassifier": "minibert.estimators",
     "TextRegressor": "minibert.estimators",
     "TokenTagger": "minibert.estimators",
+    "UnigramTokenizer": "minibert.tokenization",
     "WordPieceTokenizer": "minibert.tokenization",
 }
 
@@ -64,6 +70,7 @@ __all__ = [
     "TextClassifier",
     "TextRegressor",
     "TokenTagger",
+    "UnigramTokenizer",
     "WordPieceTokenizer",
 ]
 

@@ -44,6 +44,22 @@ the text of an added token            characters of bytes, when   its own text, 
 the first token of further windows                                text
 ====================================  ==========================  ================================
 
+Of Unigram, the following differs:
+
+====================================  ==========================  ================================
+case                                  Hugging Face                minibert, and why
+====================================  ==========================  ================================
+lone surrogates                       not accepted                unknown letters
+the text of an unknown token (its id  the part of the text        the unknown token, as for
+is the same)                                                      WordPiece
+characters that the normalizer table  offsets after them are too  the offsets of the text; a
+drops at the beginning of a text      small by their number       ▁ of `prepend_scheme` "first" is
+                                                                  not added after them
+the second text of further windows    token type 1                type 0, as the template says
+the mask of a folder with only a      `transformers` 5: the       includes it, as in the files of
+SentencePiece model (XLM-RoBERTa)     space before it is a token  the published models
+====================================  ==========================  ================================
+
 Results are equal on all versions of Python, except for capitals and for marks that decompose or are
 reordered, if a Unicode after 18 adds them.
 """

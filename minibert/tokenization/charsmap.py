@@ -94,9 +94,7 @@ def _texts(units: np.ndarray) -> Iterator[tuple[bytes, int]]:
         nodes = children
 
 
-def replace_clusters(
-    letters: Iterable[Letter], replacements: Mapping[str, str]
-) -> list[Letter]:
+def replace_clusters(letters: Iterable[Letter], replacements: Mapping[str, str]) -> list[Letter]:
     r"""Replace the grapheme clusters of letters, or else their characters.
 
     Letter i of a replacement is at the position of letter i of the replaced text; further letters

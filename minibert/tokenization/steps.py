@@ -134,7 +134,7 @@ def _read_precompiled(part: Mapping[str, Any], normalizer: StepNormalizer) -> St
     except (binascii.Error, ValueError, TypeError):
         raise ValueError("precompiled_charsmap: expected base64") from None
     table = read_charsmap(data)
-    dict.update(normalizer.table, table)  # type: ignore[arg-type]
+    dict.update(normalizer.table, table)
     return partial(replace_clusters, replacements=table)
 
 

@@ -2,6 +2,19 @@
 
 import base64
 import struct
+from contextlib import contextmanager
+
+
+@contextmanager
+def one_line(start):
+    """Accept a ValueError whose message is one line with this beginning."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        if not message.startswith(start) or "\n" in message:
+            raise
+
 
 BLOCK = 256  # units; each node of the trie has a block of its own, so that no two meet
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from minibert.tokenization.charsmap import read_charsmap, replace_clusters
 from minibert.tokenization.normalizer import Letter
-from tests.tokenization.spm_files import build_charsmap
+from tests.tokenization.spm_files import build_charsmap, one_line
 
 TABLE = {
     "…": "...",
@@ -81,12 +81,8 @@ def test_read_charsmap_of_damaged_bytes_returns_or_refuses(position, byte, size)
     data = bytearray(DATA)
     data[position] = byte
     for damaged in bytes(data), bytes(data[:size]):
-        try:
-            table = read_charsmap(damaged)
-        except ValueError as error:
-            assert str(error).startswith("charsmap: ")
-        else:
-            assert all(len(text.encode()) <= 5 for text in table)
+        with one_line("charsmap: "):
+            assert all(len(text.encode()) <= 5 for text in read_charsmap(damaged))
 
 
 def test_read_charsmap_refuses_a_trie_without_end():

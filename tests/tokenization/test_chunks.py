@@ -61,7 +61,8 @@ SPLITS = [
     for split in (True, False)
 ]
 TEXTS = st.text(
-    st.sampled_from("ab theé.  ") | st.sampled_from("…ﬁ\u0301\u200b\t\n\0¨\u3000ZQx`▁\u0600\u200dÉ_")
+    st.sampled_from("ab theé.  ")
+    | st.sampled_from("…ﬁ\u0301\u200b\t\n\0¨\u3000ZQx`▁\u0600\u200dÉ_")
 )
 WRITTEN = st.lists(TEXTS | st.sampled_from(["<mask>", "the", " ", "foo", "a b"])).map("".join)
 ADDED = [AddedToken("foo"), AddedToken("É", normalized=False)]

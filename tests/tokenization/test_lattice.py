@@ -1,5 +1,7 @@
 """The best split of a word into pieces, against all splits."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def splits(word):
 def test_split_word_has_the_highest_score_of_all_splits(scores, word, kept):
     scores = {p: float(s) for p, s in zip(PIECES, scores, strict=True) if p in kept}
     unknown = min(scores.values()) - UNKNOWN_PENALTY
-    known = {**{c: unknown for c in "abcd"}, **scores}
+    known = {**dict.fromkeys("abcd", unknown), **scores}
     totals = [
         sum(known[p] for p in split) for split in splits(word) if all(p in known for p in split)
     ]
@@ -31,10 +33,10 @@ def test_split_word_has_the_highest_score_of_all_splits(scores, word, kept):
     tokens = Lattice(scores, ids, unk_id=99).split_word(word)
     ends = [0, *(end for _, end in tokens)]
     assert ends[-1] == len(word)
-    texts = [word[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    texts = [word[start:end] for start, end in pairwise(ends)]
     for (i, _), text in zip(tokens, texts, strict=True):
         assert i == ids.get(text, 99)
-    assert all(a != 99 or b != 99 for (a, _), (b, _) in zip(tokens, tokens[1:], strict=False))
+    assert all(a != 99 or b != 99 for (a, _), (b, _) in pairwise(tokens))
     total = sum(known[t] if t in scores else unknown * len(t) for t in texts)
     assert total == max(totals, default=0)
 

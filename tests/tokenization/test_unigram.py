@@ -12,7 +12,7 @@ from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.protobuf import read_fields
 from minibert.tokenization.sentencepiece import read_sentencepiece
 from minibert.tokenization.steps import StepNormalizer
-from tests.tokenization.spm_files import build_charsmap, message, precompiled, spm_model
+from tests.tokenization.spm_files import build_charsmap, message, one_line, precompiled, spm_model
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 PIECES = [("▁", -2.0), ("▁the", -3.0), ("a", -4.0), ("é", -4.5), ("▁a", -3.5)]
@@ -132,7 +132,7 @@ def test_camembert_ids_follow_five_of_its_own(tmp_path):
 )
 def test_damaged_models_are_refused_in_one_line(tmp_path, data, config, expected):
     write_model(tmp_path, data, **config)
-    with pytest.raises(ValueError, match="sentencepiece.bpe.model: ") as caught:
+    with pytest.raises(ValueError, match=r"sentencepiece\.bpe\.model: ") as caught:
         UnigramTokenizer.from_pretrained(tmp_path)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -143,10 +143,8 @@ def test_damaged_models_are_refused_in_one_line(tmp_path, data, config, expected
 def test_read_sentencepiece_of_damaged_bytes_returns_or_refuses(tmp_path_factory, at, new, size):
     path = tmp_path_factory.mktemp("model") / FILE
     path.write_bytes((MODEL[:at] + new + MODEL[at + len(new) :])[:size])
-    try:
+    with one_line(f"{path}: not a SentencePiece model: "):
         assert read_sentencepiece(path).pieces
-    except ValueError as error:
-        assert str(error).startswith(f"{path}: not a SentencePiece model: ")
 
 
 def test_read_sentencepiece_reads_what_is_stated(tmp_path):
@@ -218,7 +216,7 @@ def test_old_files_are_read(tokenizer, tmp_path):
 
 
 def test_a_folder_without_files_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected tokenizer.json or sentencepiece.bpe"):
+    with pytest.raises(FileNotFoundError, match=r"expected tokenizer\.json or sentence"):
         UnigramTokenizer.from_pretrained(tmp_path)
 
 
