@@ -35,7 +35,12 @@ if TYPE_CHECKING:
         ModernBertModel,
     )
     from minibert.parameters import Parameters
-    from minibert.tokenization import AutoTokenizer, ByteLevelBPETokenizer, WordPieceTokenizer
+    from minibert.tokenization import (
+        AutoTokenizer,
+        ByteLevelBPETokenizer,
+        UnigramTokenizer,
+        WordPieceTokenizer,
+    )
 
 __version__ = "0.2.0.dev0"
 
@@ -60,6 +65,7 @@ _MODULES = {
     "TextClassifier": "minibert.estimators",
     "TextRegressor": "minibert.estimators",
     "TokenTagger": "minibert.estimators",
+    "UnigramTokenizer": "minibert.tokenization",
     "WordPieceTokenizer": "minibert.tokenization",
 }
 
@@ -91,6 +97,7 @@ __all__ = [
     "TextClassifier",
     "TextRegressor",
     "TokenTagger",
+    "UnigramTokenizer",
     "WordPieceTokenizer",
 ]
 

@@ -25,7 +25,7 @@ ROOMS = {  # page: what the room is for
     "minibert.models": "Configuration, task models and checkpoints.",
     "minibert.functional": "The mathematics: each forward with its backward.",
     "minibert.layers": "Layers with the interface `specs`, `forward`, `backward`.",
-    "minibert.tokenization": "WordPiece and byte-level BPE: learning, splitting texts, files.",
+    "minibert.tokenization": "WordPiece, byte-level BPE and Unigram: learning, splitting, files.",
     "minibert.objectives": "What is trained: shards of each step, loss, evaluation.",
     "minibert.optim": "AdamW, Muon, clipping and schedules.",
     "minibert.training": "The engine, the loop, pre-training and fine-tuning.",

@@ -7,6 +7,8 @@
   `encoding`, `framing`, `truncation` and `saved`.
 - `byte_level_bpe` contains the tokenizer of RoBERTa and GPT-2: `byte_alphabet`, `byte_chunks`,
   `byte_pairs`, `byte_matching`, `bpe_trainer`.
+- `unigram` contains that of XLM-RoBERTa, CamemBERT and multilingual models: `steps`, `charsmap`,
+  `metaspace`, `lattice`, `chunks`, `unigram_matching`, `sentencepiece`, `protobuf`.
 - `auto` chooses the kind of tokenizer of a folder.
 
 The tokens of a text are those of Hugging Face's `tokenizers` 0.23 and of `transformers` 5: ids,
@@ -42,6 +44,22 @@ the text of an added token            characters of bytes, when   its own text, 
 the first token of further windows                                text
 ====================================  ==========================  ================================
 
+Of Unigram, the following differs:
+
+====================================  ==========================  ================================
+case                                  Hugging Face                minibert, and why
+====================================  ==========================  ================================
+lone surrogates                       not accepted                unknown letters
+the text of an unknown token (its id  the part of the text        the unknown token, as for
+is the same)                                                      WordPiece
+characters that the normalizer table  offsets after them are too  the offsets of the text; a
+drops at the beginning of a text      small by their number       ▁ of `prepend_scheme` "first" is
+                                                                  not added after them
+the second text of further windows    token type 1                type 0, as the template says
+the mask of a folder with only a      `transformers` 5: the       includes it, as in the files of
+SentencePiece model (XLM-RoBERTa)     space before it is a token  the published models
+====================================  ==========================  ================================
+
 Results are equal on all versions of Python, except for capitals and for marks that decompose or are
 reordered, if a Unicode after 18 adds them.
 """
@@ -52,6 +70,7 @@ from minibert.tokenization.base import PreTrainedTokenizer
 from minibert.tokenization.byte_level_bpe import ByteLevelBPETokenizer
 from minibert.tokenization.framing import Encoding, TokenArrays
 from minibert.tokenization.normalizer import Normalizer
+from minibert.tokenization.unigram import UnigramTokenizer
 from minibert.tokenization.vocabulary import Vocabulary
 from minibert.tokenization.wordpiece import WordPieceTokenizer
 
@@ -63,6 +82,7 @@ __all__ = [
     "Normalizer",
     "PreTrainedTokenizer",
     "TokenArrays",
+    "UnigramTokenizer",
     "Vocabulary",
     "WordPieceTokenizer",
 ]

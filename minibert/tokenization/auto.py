@@ -15,9 +15,14 @@ from minibert.tokenization.saved import CONFIG, WHOLE
 CLASSES = {
     "WordPieceTokenizer": "minibert.tokenization.wordpiece",
     "ByteLevelBPETokenizer": "minibert.tokenization.byte_level_bpe",
+    "UnigramTokenizer": "minibert.tokenization.unigram",
 }
 # By the type of the model in tokenizer.json.
-MODELS = {"WordPiece": "WordPieceTokenizer", "BPE": "ByteLevelBPETokenizer"}
+MODELS = {
+    "WordPiece": "WordPieceTokenizer",
+    "BPE": "ByteLevelBPETokenizer",
+    "Unigram": "UnigramTokenizer",
+}
 # By the class in tokenizer_config.json, without "Fast" at its end.
 NAMES = {
     "BertTokenizer": "WordPieceTokenizer",
@@ -26,9 +31,17 @@ NAMES = {
     "MPNetTokenizer": "WordPieceTokenizer",
     "RobertaTokenizer": "ByteLevelBPETokenizer",
     "GPT2Tokenizer": "ByteLevelBPETokenizer",
+    "XLMRobertaTokenizer": "UnigramTokenizer",
+    "CamembertTokenizer": "UnigramTokenizer",
 }
 # By the files of a folder without tokenizer.json.
-FILES = {"vocab.txt": "WordPieceTokenizer", "merges.txt": "ByteLevelBPETokenizer"}
+FILES = {
+    "vocab.txt": "WordPieceTokenizer",
+    "merges.txt": "ByteLevelBPETokenizer",
+    "sentencepiece.bpe.model": "UnigramTokenizer",
+    "spm.model": "UnigramTokenizer",
+    "spiece.model": "UnigramTokenizer",
+}
 
 
 class AutoTokenizer:
@@ -76,6 +89,7 @@ def class_of(folder: str | os.PathLike[str]) -> str:
         model = model if isinstance(model, dict) else {}
         # Old files do not state the type.
         untyped = "BPE" if "merges" in model else "WordPiece" if "vocab" in model else "none"
+        untyped = "Unigram" if isinstance(model.get("vocab"), list) else untyped
         kind = model.get("type", untyped)
         if not isinstance(kind, str) or kind not in MODELS:
             raise ValueError(

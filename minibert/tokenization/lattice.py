@@ -1,0 +1,118 @@
+"""Unigram segmentation: the most probable split of a word into pieces.
+
+Kudo (2018), section 3.2, gives each piece x a probability p(x), independent of its neighbours. A
+split of a word into x_1 ... x_M has the probability p(x_1) ... p(x_M), and the tokenizer returns
+the split with the highest one. A word of n letters has 2^(n-1) splits, but they need not be tried
+one by one, because the best split of a beginning does not depend on what follows (Viterbi, 1967):
+
+    best(0) = 0
+    best(e) = max over pieces word[s:e] of  best(s) + log p(word[s:e])
+
+For each end e, the start s of the last piece is stored. From the end of the word, these starts
+lead back to the first piece.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import inf
+
+UNKNOWN_PENALTY = 10.0  # log-probability of an unknown letter: that of the rarest piece less this
+
+Pieces = list[tuple[int, int]]  # the pieces of a word: id, and end in the word
+
+
+class Lattice:
+    """Splitter of words into the pieces with the highest total log-probability.
+
+    >>> scores = {"▁": -2.0, "▁un": -3.0, "▁u": -4.0, "n": -2.0, "able": -4.0, "a": -2.0}
+    >>> ids = {piece: i for i, piece in enumerate(scores)}
+    >>> Lattice(scores, ids, unk_id=9).split_word("▁unable")
+    [(1, 3), (4, 7)]
+
+    A letter that is not a piece is unknown, and neighbouring unknown letters are one token. If
+    several splits are equally probable, the one with the longest last piece is returned, as in
+    `tokenizers`.
+
+    Args:
+        scores: the log-probability of each piece.
+        ids: the id of each piece.
+        unk_id (int): id of the unknown token.
+        byte_fallback (bool): replace unknown letters by their bytes, which are pieces such as
+            <0xE2>, if the vocabulary contains all of them.
+        lowest (float or None): the lowest log-probability; None for that of `scores`.
+    """
+
+    def __init__(
+        self,
+        scores: Mapping[str, float],
+        ids: Mapping[str, int],
+        unk_id: int,
+        byte_fallback: bool = False,
+        lowest: float | None = None,
+    ):
+        self.ids, self.unk_id, self.byte_fallback = ids, unk_id, byte_fallback
+        lowest = min(scores.values(), default=0.0) if lowest is None else lowest
+        self._unknown = lowest - UNKNOWN_PENALTY
+        # A trie, as a table of all beginnings of pieces: the score of a piece, or else -inf. The
+        # search from a start ends at a text that is not in the table, after 3 or 4 letters.
+        self._trie = dict(scores)
+        for piece in scores:
+            end = len(piece) - 1
+            while end > 0 and piece[:end] not in self._trie:
+                self._trie[piece[:end]] = -inf
+                end -= 1
+            # A beginning that is in the table is a piece, whose own beginnings are added in its
+            # turn, or was added here together with them.
+
+    def split_word(self, word: str) -> Pieces:
+        """Return the pieces of a word, unknown letters included.
+
+        Letters that become bytes yield several tokens with the same end.
+        """
+        tokens: Pieces = []
+        unknown = None  # where the present run of unknown letters starts
+        start = 0
+        for end in self._ends(word):
+            i = self.ids.get(word[start:end], self.unk_id)
+            if i == self.unk_id:
+                unknown = start if unknown is None else unknown
+            else:
+                if unknown is not None:
+                    tokens += self._unknown_tokens(word[unknown:start], start)
+                    unknown = None
+                tokens.append((i, end))
+            start = end
+        if unknown is not None:
+            tokens += self._unknown_tokens(word[unknown:], start)
+        return tokens
+
+    def _ends(self, word: str) -> Iterable[int]:
+        """Return the ends of the pieces of the best split, in order."""
+        n, score_of = len(word), self._trie.get
+        best = [0.0, *[-inf] * n]  # best[e], of the splits of word[:e]
+        starts = [0] * (n + 1)  # of the last piece of that split
+        for start in range(n):
+            here = best[start]  # final, because a piece that ends here has started before
+            for end in range(start + 1, n + 1):
+                score = score_of(word[start:end])
+                if score is None:
+                    break
+                if here + score > best[end]:
+                    best[end], starts[end] = here + score, start
+            is_unknown = score_of(word[start], -inf) == -inf
+            if is_unknown and here + self._unknown > best[start + 1]:
+                best[start + 1], starts[start + 1] = here + self._unknown, start
+        ends = []
+        while n:
+            ends.append(n)
+            n = starts[n]
+        return reversed(ends)
+
+    def _unknown_tokens(self, text: str, end: int) -> Pieces:
+        """Return the tokens of a run of unknown letters."""
+        if text in self.ids:
+            return [(self.ids[text], end)]
+        if self.byte_fallback:
+            names = [f"<0x{byte:02X}>" for byte in text.encode("utf-8", "surrogatepass")]
+            if all(name in self.ids for name in names):
+                return [(self.ids[name], end) for name in names]
+        return [(self.unk_id, end)]

@@ -1,0 +1,264 @@
+"""The Unigram tokenizer: its files, SentencePiece models, steps, and bad input."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibert.tokenization import AutoTokenizer, UnigramTokenizer
+from minibert.tokenization.metaspace import Metaspace
+from minibert.tokenization.protobuf import read_fields
+from minibert.tokenization.sentencepiece import read_sentencepiece
+from minibert.tokenization.steps import StepNormalizer
+from tests.tokenization.spm_files import build_charsmap, message, one_line, precompiled, spm_model
+
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
+PIECES = [("▁", -2.0), ("▁the", -3.0), ("a", -4.0), ("é", -4.5), ("▁a", -3.5)]
+VOCABULARY = [*((token, 0.0) for token in SPECIAL), *PIECES, ("<mask>", 0.0)]
+MODEL = spm_model(
+    [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *PIECES], build_charsmap({"e\u0301": "é"})
+)
+FILE = "sentencepiece.bpe.model"
+
+
+@pytest.fixture
+def tokenizer():
+    return UnigramTokenizer(VOCABULARY, normalizer=precompiled({"e\u0301": "é"}))
+
+
+def test_encode_frames_as_in_roberta(tokenizer):
+    assert tokenizer.encode("the a").input_ids == [0, 5, 8, 2]
+    pair = tokenizer.encode("the", "a")
+    assert pair.input_ids == [0, 5, 2, 2, 8, 2]
+    assert pair.token_type_ids == [0] * 6
+    assert tokenizer.encode("the", "a", max_length=5).input_ids == [0, 2, 2, 8, 2]
+    assert tokenizer.model_input_names == ("input_ids", "attention_mask")
+
+
+def test_the_mask_includes_the_space_before_it(tokenizer):
+    encoding = tokenizer.encode("a <mask> a")
+    assert encoding.input_ids == [0, 8, 9, 8, 2]
+    assert encoding.offsets[1:-1] == [(0, 1), (1, 8), (9, 10)]
+    assert tokenizer.decode(encoding.input_ids, skip_special_tokens=False) == "<s> a<mask> a</s>"
+
+
+def test_offsets_of_replaced_and_unknown_letters(tokenizer):
+    encoding = tokenizer.encode("ae\u0301 xy")
+    assert encoding.tokens[1:-1] == ["▁a", "é", "▁", "<unk>"]
+    assert encoding.offsets[1:-1] == [(0, 1), (1, 2), (4, 5), (4, 6)]
+    assert encoding.word_ids[1:-1] == [0, 0, 1, 1]
+
+
+@given(st.lists(st.text("thea", min_size=1), min_size=1))
+def test_decode_returns_the_text_of_known_letters(words):
+    pieces = [*VOCABULARY, ("t", -5.0), ("h", -5.0), ("e", -5.0)]
+    tokenizer = UnigramTokenizer(pieces)
+    assert tokenizer.decode(tokenizer.ids_of(" ".join(words))) == " ".join(words)
+
+
+@pytest.mark.parametrize("scheme", ["always", "first", "never"])
+@pytest.mark.parametrize("splits", [True, False])
+def test_save_and_read_again(tmp_path, scheme, splits):
+    steps = {"type": "Sequence", "normalizers": [{"type": "Nmt"}, {"type": "Lowercase"}]}
+    tokenizer = UnigramTokenizer(
+        [*VOCABULARY, ("<0xC3>", -9.0)],
+        normalizer=steps,
+        metaspace=Metaspace(splits, scheme),
+        byte_fallback=True,
+        model_max_length=512,
+    )
+    tokenizer.add_tokens(["new"])
+    tokenizer.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert isinstance(again, UnigramTokenizer)
+    assert dict(again.vocab) == dict(tokenizer.vocab)
+    assert again.added_tokens == tokenizer.added_tokens
+    assert (again.metaspace, again.scores) == (tokenizer.metaspace, tokenizer.scores)
+    assert (again.byte_fallback, again.model_max_length) == (True, 512)
+    assert again.encode("THE  a\tnew é").input_ids == tokenizer.encode("THE  a\tnew é").input_ids
+    again.save_pretrained(tmp_path / "again")
+    for name in "tokenizer.json", "tokenizer_config.json":
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_batches_are_padded_with_the_pad_token(tokenizer):
+    batch = tokenizer.encode_batch(["the a", "a"])
+    assert np.array_equal(batch["input_ids"], [[0, 5, 8, 2], [0, 8, 2, 1]])
+    assert np.array_equal(batch["attention_mask"], [[1, 1, 1, 1], [1, 1, 1, 0]])
+
+
+def write_model(folder, data=MODEL, **config):
+    """Write a folder with a SentencePiece model."""
+    (folder / FILE).write_bytes(data)
+    if config:
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_xlm_roberta_ids_are_one_more_than_in_the_file(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(write_model(tmp_path))
+    assert dict(tokenizer.vocab) == {token: i for i, (token, _) in enumerate(VOCABULARY)}
+    assert tokenizer.scores == [score for _, score in VOCABULARY]
+    assert tokenizer.mask_token_id == len(tokenizer) - 1 == 9
+    assert tokenizer.encode("e\u0301").tokens == ["<s>", "▁", "é", "</s>"]
+    assert tokenizer.encode("a <mask>").offsets[2] == (1, 8)
+
+
+def test_camembert_ids_follow_five_of_its_own(tmp_path):
+    write_model(tmp_path, tokenizer_class="CamembertTokenizerFast")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    first = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>", "▁"]
+    assert tokenizer.convert_ids_to_tokens(range(8)) == first
+    assert tokenizer.encode("a").input_ids == [5, tokenizer.vocab["▁a"], 6]
+
+
+@pytest.mark.parametrize(
+    ("data", "config", "expected"),
+    [
+        (b"", {}, "not a SentencePiece model: expected pieces, got none"),
+        (b"\x0a\x7fabc", {}, "not a SentencePiece model: expected 127 more bytes, got 3"),
+        (MODEL[:-3], {}, "not a SentencePiece model: expected"),
+        (spm_model(PIECES, trainer=[(3, 2)]), {}, "model_type: expected Unigram, got BPE"),
+        (spm_model(PIECES, trainer=[(40, 99)]), {}, "unk_id: expected 0 to 4, got 99"),
+        (spm_model(PIECES, normalizer=[(3, 0)]), {}, "add_dummy_prefix: expected true, got false"),
+        (spm_model(PIECES, b"\1"), {}, "charsmap: expected a trie of 1 bytes"),
+        (spm_model([("a", float("nan"))]), {}, "score: expected a finite number, got nan"),
+        (message((1, message((1, b"\xff")))), {}, "not a SentencePiece model: 'utf-8' codec"),
+        (message((1, 5)), {}, "pieces: expected bytes, got an integer"),
+        (MODEL, {"tokenizer_class": "AlbertTokenizer"}, "tokenizer_class: expected XLMRoberta"),
+    ],
+)
+def test_damaged_models_are_refused_in_one_line(tmp_path, data, config, expected):
+    write_model(tmp_path, data, **config)
+    with pytest.raises(ValueError, match=r"sentencepiece\.bpe\.model: ") as caught:
+        UnigramTokenizer.from_pretrained(tmp_path)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 300), st.binary(max_size=4), st.integers(0, len(MODEL)))
+def test_read_sentencepiece_of_damaged_bytes_returns_or_refuses(tmp_path_factory, at, new, size):
+    path = tmp_path_factory.mktemp("model") / FILE
+    path.write_bytes((MODEL[:at] + new + MODEL[at + len(new) :])[:size])
+    with one_line(f"{path}: not a SentencePiece model: "):
+        assert read_sentencepiece(path).pieces
+
+
+def test_read_sentencepiece_reads_what_is_stated(tmp_path):
+    trainer = [(35, 1), (41, 7), (42, 8), (77, "unknown"), (78, 1.5)]
+    model = read_sentencepiece(write_model(tmp_path, spm_model(PIECES, trainer=trainer)) / FILE)
+    assert [text for text, _ in model.pieces] == [text for text, _ in PIECES]
+    assert (model.byte_fallback, model.bos_id, model.eos_id, model.pad_id) == (True, 7, 8, -1)
+
+
+@given(st.lists(st.tuples(st.integers(1, 1 << 28), st.integers(0, (1 << 64) - 1) | st.binary())))
+def test_read_fields_returns_the_fields_of_a_message(fields):
+    assert list(read_fields(message(*fields))) == fields
+
+
+@pytest.mark.parametrize("data", [b"\x08", b"\x0b", b"\x12\x05a", b"\x0d123", b"\xff" * 11])
+def test_read_fields_refuses_damaged_messages(data):
+    with pytest.raises(ValueError, match="expected"):
+        list(read_fields(data))
+
+
+def change(folder, **parts):
+    """Change parts of a saved tokenizer.json."""
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | parts))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"normalizer": {"type": "NFKC"}}, "normalizer: expected Precompiled, .*, got NFKC"),
+        (
+            {"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+b"}, "content": ""}},
+            r"Replace: expected the regular expression .* got \(a\+\)\+b",
+        ),
+        (
+            {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "?"}},
+            "precompiled_charsmap: expected base64",
+        ),
+        ({"normalizer": precompiled({}) | {"precompiled_charsmap": "AAAA"}}, "charsmap: expected"),
+        ({"pre_tokenizer": {"type": "ByteLevel"}}, "pre_tokenizer: expected Metaspace.*ByteLevel"),
+        (
+            {"pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "x"}},
+            "prepend_scheme: expected one of always, first, never, got x",
+        ),
+        ({"model": {"type": "Unigram", "unk_id": 99, "vocab": [["a", 0]]}}, "unk_id: expected 0"),
+        ({"model": {"type": "Unigram", "unk_id": None, "vocab": [["a", 0]]}}, "unk_id: expected 0"),
+        ({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a"]]}}, "expected pieces and"),
+        ({"model": {"type": "BPE", "vocab": []}}, "model: expected Unigram, got BPE"),
+    ],
+)
+def test_unsupported_files_are_refused_in_one_line(tokenizer, tmp_path, parts, message):
+    tokenizer.save_pretrained(tmp_path)
+    change(tmp_path, **parts)
+    with pytest.raises(ValueError, match=message) as caught:
+        UnigramTokenizer.from_pretrained(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'tokenizer.json'}: ")
+
+
+def test_old_files_are_read(tokenizer, tmp_path):
+    """Without the type of the model and with `add_prefix_space`."""
+    tokenizer.save_pretrained(tmp_path)
+    whole = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    model = {"unk_id": 3, "vocab": whole["model"]["vocab"]}
+    old = {"type": "Metaspace", "replacement": "▁", "add_prefix_space": False, "str_rep": "▁"}
+    change(tmp_path, model=model, pre_tokenizer=old)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert again.metaspace == Metaspace(False, "never")
+    assert again.tokenize("a the") == ["a", "▁the"]
+
+
+def test_a_folder_without_files_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected tokenizer\.json or sentence"):
+        UnigramTokenizer.from_pretrained(tmp_path)
+
+
+def test_scores_must_fit_the_vocabulary(tokenizer):
+    with pytest.raises(ValueError, match="scores: expected 10, one for each id, got 1"):
+        UnigramTokenizer(tokenizer.vocabulary, scores=[0.0])
+
+
+def test_repeated_pieces_have_their_last_id(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    whole = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    whole["model"]["vocab"][7] = ["a", -30.0]  # it was é
+    (tmp_path / "tokenizer.json").write_text(json.dumps(whole))
+    again = UnigramTokenizer.from_pretrained(tmp_path)
+    assert again.vocab["a"] == 7
+    again.save_pretrained(tmp_path)
+    assert dict(UnigramTokenizer.from_pretrained(tmp_path).vocab) == dict(again.vocab)
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "expected"),
+    [
+        (
+            {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"},
+            "a   b c",
+            [("a", 0, 1), ("▁", 3, 4), ("b", 4, 5), (" ", 5, 6), ("c", 6, 7)],
+        ),
+        (
+            {"type": "Replace", "pattern": {"String": "``"}, "content": '"'},
+            "``a",
+            [('"', 1, 2), ("a", 2, 3)],
+        ),
+        (
+            {"type": "Strip", "strip_left": True, "strip_right": True},
+            " \na\u3000",
+            [("a", 2, 3)],
+        ),
+        ({"type": "Nmt"}, "\x01a\ufeff", [("a", 1, 2), (" ", 2, 3)]),
+        ({"type": "Lowercase"}, "İ", [("i", 0, 1), ("\u0307", 0, 1)]),
+        ({"type": "NFD"}, "é", [("e", 0, 1), ("\u0301", 0, 1)]),
+        (None, "é", [("é", 0, 1)]),
+    ],
+)
+def test_steps_keep_the_positions_of_letters(step, text, expected):
+    assert [tuple(letter) for letter in StepNormalizer(step).letters(text)] == expected

@@ -1,0 +1,382 @@
+"""Parity of the Unigram tokenizer with Hugging Face's tokenizers and transformers.
+
+The model is trained by `tokenizers` on the text of installed packages. The normalizer table is a
+small one of our own, and SentencePiece's `nmt_nfkc` if its package is installed.
+"""
+
+import base64
+import json
+import string
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from minibert.tokenization import AddedToken, UnigramTokenizer, matching
+from tests.tokenization.spm_files import precompiled, spm_model
+from tests.tokenization.test_parity import drop_unassigned, fields_of, peer_fields_of
+
+pytestmark = pytest.mark.parity
+
+EVERY = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
+TABLE = {
+    "…": "...",
+    "ﬁ": "fi",
+    "e\u0301": "é",
+    "a\u0302\u0301": "ấ",
+    "\u200b": "",
+    "\x01": "",
+    "\t": " ",
+    "\n": " ",
+    "\u3000": " ",
+    "¨": " \u0308",
+    "Ａ": "A",
+    "＿": "_",
+    "\r\n": " ",
+    "\u0600a": "b",
+    "Z": "▁",
+}
+CONVERTED = [
+    {"type": "Strip", "strip_left": False, "strip_right": True},
+    {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"},
+]
+OTHERS = [
+    {"type": "Nmt"},
+    {"type": "Replace", "pattern": {"String": "``"}, "content": '"'},
+    {"type": "Replace", "pattern": {"Regex": r"\s{2,}|[\n\r\t]"}, "content": " "},
+    {"type": "Lowercase"},
+    {"type": "NFD"},
+    {"type": "Strip", "strip_left": True, "strip_right": True},
+]
+PAIRS = {}
+SPLIT = {"type": "WhitespaceSplit"}
+
+
+def metaspace(scheme="always", split=True):
+    return {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": split}
+
+
+def sequence(kind, parts):
+    return parts[0] if len(parts) == 1 else {"type": "Sequence", kind: parts}
+
+
+def real_table():
+    """Return SentencePiece's table for machine translation (NFKC), or ours."""
+    spec = find_spec("sentencepiece")
+    if spec is None:
+        return precompiled(TABLE)
+    path = Path(spec.submodule_search_locations[0]) / "package_data" / "nmt_nfkc.bin"
+    table = base64.b64encode(path.read_bytes()).decode()
+    return {"type": "Precompiled", "precompiled_charsmap": table}
+
+
+# Normalizer, pre-tokenizer, byte fallback.
+KINDS = {
+    "xlm-roberta": ([real_table()], [SPLIT, metaspace()], False),
+    "our table": ([precompiled(TABLE)], [SPLIT, metaspace()], False),
+    "converted": ([real_table(), *CONVERTED], [metaspace()], False),
+    "bytes": ([precompiled(TABLE), *CONVERTED], [metaspace("first")], True),
+    "never": (OTHERS, [SPLIT, metaspace("never")], False),
+    "unsplit": (OTHERS[:3], [metaspace("first", False)], False),
+    "first": (OTHERS[:3], [SPLIT, metaspace("first")], True),
+}
+ADDED = [
+    AddedToken("new york"),
+    AddedToken("foo", single_word=True),
+    AddedToken("<x>", lstrip=True, rstrip=True, normalized=False, special=True),
+    AddedToken("ﬁb"),
+]
+ODD = "…ﬁ\u0301\u0302\u200b\x01\t\r\n\u3000¨Ａ＿Z▁\u0600\u200dÉé_\0`´½ｶﾞ각👍🏽中ก"
+ODD += "\u0e33\u0915\u094d\xa0\u2028"
+TEXTS = st.text(
+    st.sampled_from("abest  ")
+    | st.sampled_from(ODD)
+    | st.characters(exclude_categories=["Cs", "Cn"])
+)
+WRITTEN = st.lists(
+    st.sampled_from(["<mask>", " ", "the", " token", "<x>", "new york", "foo", "</s>", "ﬁb", "`"])
+    | st.sampled_from(["def ", "__init__", "  ", "return", "<unk>", "\n"])
+    | TEXTS
+).map(lambda parts: drop_unassigned("".join(parts)))
+
+
+@pytest.fixture(scope="module")
+def vocab():
+    """Return the pieces and scores of a model trained by `tokenizers`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    peer = Tokenizer(models.Unigram())
+    peer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
+    trainer = trainers.UnigramTrainer(
+        vocab_size=800, unk_token="<unk>", special_tokens=["<unk>"], initial_alphabet=list("éàü中")
+    )
+    folder = Path(find_spec("hypothesis").submodule_search_locations[0])
+    texts = [path.read_text("utf-8") for path in sorted(folder.glob("*.py"))]
+    peer.train_from_iterator([text[:20_000] for text in texts], trainer)
+    learned = json.loads(peer.to_str())["model"]["vocab"]
+    return [[p, s] for p, s in learned if p != "<unk>"]
+
+
+class Tokenizers(tuple):
+    """Several tokenizers; Hypothesis prints them shortly."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "tokenizers"
+
+
+def whole_of(vocab, kind):
+    """Return the content of tokenizer.json."""
+    steps, split, fallback = KINDS[kind]
+    first = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = [[p, 0.0] for p in first] + vocab
+    if fallback:
+        pieces += [[f"<0x{byte:02X}>", 0.0] for byte in range(256) if byte != 0xF0]
+    pieces += [["<mask>", 0.0]]
+    flags = {"single_word": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": i, "content": p, "lstrip": False, **flags} for i, p in enumerate(first)]
+    added += [{"id": len(pieces) - 1, "content": "<mask>", **flags, "lstrip": True}]
+    ends = [{"SpecialToken": {"id": token, "type_id": 0}} for token in ("<s>", "</s>")]
+    texts = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": sequence("normalizers", steps),
+        "pre_tokenizer": sequence("pretokenizers", split),
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [ends[0], texts[0], ends[1]],
+            "pair": [ends[0], texts[0], ends[1], ends[1], texts[1], ends[1]],
+            "special_tokens": {
+                token: {"id": token, "ids": [i], "tokens": [token]}
+                for token, i in (("<s>", 0), ("</s>", 2))
+            },
+        },
+        "decoder": split[-1],
+        "model": {"type": "Unigram", "unk_id": 3, "vocab": pieces, "byte_fallback": fallback},
+    }
+
+
+def opened(whole):
+    """Return our tokenizer and that of `tokenizers` from the text of tokenizer.json."""
+    from tokenizers import Tokenizer
+
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "tokenizer.json").write_text(whole, "utf-8")
+        return UnigramTokenizer.from_pretrained(folder), Tokenizer.from_str(whole)
+
+
+def pair_of(vocab, kind):
+    """Return both tokenizers of a kind; made once."""
+    if kind not in PAIRS:
+        PAIRS[kind] = opened(json.dumps(whole_of(vocab, kind)))
+    return PAIRS[kind]
+
+
+@pytest.fixture(
+    scope="module", params=[*KINDS, "xlm-roberta with added tokens", "first with added"]
+)
+def both(request, vocab, tmp_path_factory):
+    """Return our tokenizer and that of `tokenizers`: read from one file, and saved by us."""
+    from tokenizers import Tokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    whole = whole_of(vocab, request.param.split(" with")[0])
+    (folder / "tokenizer.json").write_text(json.dumps(whole), "utf-8")
+    mine = UnigramTokenizer.from_pretrained(folder)
+    peer = Tokenizer.from_str(json.dumps(whole))
+    if "with" in request.param:
+        from tokenizers import AddedToken as PeerToken
+
+        mine.add_tokens(ADDED)
+        names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+        for token in ADDED:
+            peer.add_tokens([PeerToken(**{name: getattr(token, name) for name in names})])
+    mine.save_pretrained(folder / "again")
+    again = Tokenizer.from_file(str(folder / "again" / "tokenizer.json"))
+    return Tokenizers((mine, peer, again))
+
+
+def begins_with_dropped(tokenizer, *texts, plain=False):
+    """Return whether a table drops the first characters of a part; see the test of that."""
+    if not tokenizer.normalizer.table:
+        return False
+    split = tokenizer._matcher.in_text.split
+    letters = tokenizer.normalizer.letters
+    parts = [
+        text[start:end]
+        for text in texts
+        for start, end, i in split(text or "", keep_special=not plain)
+        if i is None
+    ]
+    return any(letter.start > 0 for part in parts for letter in letters(part)[:1])
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=WRITTEN, pair=st.none() | WRITTEN, plain=st.booleans())
+def test_encode_and_ids_of_any_text(both, text, pair, plain):
+    mine, *peers = both
+    assume(not begins_with_dropped(mine, text, pair, plain=plain))
+    for peer in peers:
+        peer.no_truncation()
+        peer.no_padding()
+        peer.encode_special_tokens = plain
+        expected = peer.encode(text, pair)
+        found = mine.encode(text, pair, split_special_tokens=plain)
+        assert fields_of(found) == peer_fields_of(expected)
+    ids = peers[0].encode(text, add_special_tokens=False).ids
+    assert mine.ids_of(text, split_special_tokens=plain).tolist() == ids
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "FEW", 0)
+        tokens = mine.tokens_of_batch([text, "", text], split_special_tokens=plain)
+    offsets = peers[0].encode(text, add_special_tokens=False).offsets
+    assert tokens.ids.tolist() == ids * 2
+    assert tokens.offset_lists() == [offsets, [], offsets]
+
+
+@given(dropped=st.text("\u200b\x01", min_size=1, max_size=3), text=WRITTEN)
+@settings(max_examples=30, deadline=None)
+def test_offsets_after_dropped_first_characters_differ_by_their_number(vocab, dropped, text):
+    """The peer forgets characters that the table drops at the beginning of a part of a text."""
+    mine, peer = pair_of(vocab, "our table")
+    text = "the" + "".join(c for c in text if c not in "<\u0301\u0302\u200d\u0e33\u094d\U0001f3fd")
+    found = mine.encode(dropped + text)
+    expected = peer.encode(dropped + text)
+    assert found.input_ids == expected.ids
+    assert found.word_ids == expected.word_ids
+    shift = len(dropped)
+    assert found.offsets[1:-1] == [(a + shift, b + shift) for a, b in expected.offsets[1:-1]]
+
+
+@pytest.mark.parametrize(("scheme", "differs"), [("always", False), ("first", True)])
+def test_ids_after_dropped_first_characters_differ_for_the_scheme_first(vocab, scheme, differs):
+    whole = whole_of(vocab, "our table")
+    whole["pre_tokenizer"] = whole["decoder"] = metaspace(scheme)
+    mine, peer = opened(json.dumps(whole))
+    assert (mine.encode("\u200bthe").input_ids != peer.encode("\u200bthe").ids) == differs
+    assert mine.encode("the").input_ids == peer.encode("the").ids
+
+
+def test_tokens_of_unknown_letters_have_the_text_of_the_unknown_token(vocab):
+    """The peer returns the part of the text; the ids are the same."""
+    mine, peer = pair_of(vocab, "our table")
+    assert peer.encode("\u36ed").tokens == ["<s>", "▁", "\u36ed", "</s>"]
+    assert mine.encode("\u36ed").tokens == ["<s>", "▁", "<unk>", "</s>"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=WRITTEN,
+    pair=st.none() | WRITTEN,
+    max_length=st.integers(2, 14),
+    truncation=st.sampled_from(["longest_first", "only_first", "only_second"]),
+    stride=st.integers(0, 3),
+)
+def test_encode_windows_of_any_text(both, text, pair, max_length, truncation, stride):
+    mine, peer, _ = both
+    peer.no_padding()
+    peer.encode_special_tokens = False
+    assume(not begins_with_dropped(mine, text, pair))
+    assume(stride < max_length - (2 if pair is None else 4))
+    options = {"max_length": max_length, "truncation": truncation}
+    try:
+        found = mine.encode_windows(text, pair, stride=stride, **options)
+    except ValueError as error:
+        if "no room" in str(error) or (pair is None and truncation == "only_second"):
+            return  # as for WordPiece
+        with pytest.raises(BaseException):  # noqa: B017, PT011, PT012 (Rust panics have no class)
+            peer.enable_truncation(max_length, stride=stride, strategy=truncation)
+            peer.encode(text, pair)
+        return
+    peer.enable_truncation(max_length, stride=stride, strategy=truncation)
+    first = peer.encode(text, pair)
+    expected = [peer_fields_of(each) for each in [first, *first.overflowing]]
+    for each in expected[1:]:
+        each[1] = [0] * len(each[1])  # see test_token_types_of_further_windows
+    assert [fields_of(each) for each in found] == expected
+    assert fields_of(mine.encode(text, pair, **options)) == expected[0]
+
+
+def test_token_types_of_further_windows(vocab):
+    """The peer does not apply the template's type to the second text of further windows."""
+    mine, peer = opened(json.dumps(whole_of(vocab, "never")))
+    peer.enable_truncation(5)
+    first = peer.encode("", "<mask><mask>")
+    assert [first.type_ids, first.overflowing[0].type_ids] == [[0] * 5, [0, 0, 0, 1, 0]]
+    found = mine.encode_windows("", "<mask><mask>", max_length=5)
+    assert [window.token_type_ids for window in found] == [[0] * 5] * 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=WRITTEN, skip=st.booleans())
+def test_decode_of_any_text(both, text, skip):
+    mine, peer, _ = both
+    ids = mine.encode(text).input_ids
+    if mine.byte_fallback:
+        return  # a Metaspace decoder leaves <0xE2> as it is, and so do we
+    assert mine.decode(ids, skip_special_tokens=skip) == peer.decode(ids, skip_special_tokens=skip)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["xlm-roberta", "converted"])
+def test_every_code_point_in_three_positions_of_a_word(vocab, kind):
+    mine, peer = pair_of(vocab, kind)
+    dropped = {char for char, text in mine.normalizer.table.items() if not text}
+    for pattern in "{}es", "a{}e", "es{} {}":
+        for start in range(0, len(EVERY), 2000):
+            chars = EVERY[start : start + 2000]
+            if pattern.startswith("{"):
+                chars = [char for char in chars if char not in dropped]
+            part = [pattern.replace("{}", char) for char in chars]
+            tokens = mine.tokens_of_batch(part)
+            expected = peer.encode_batch(part, add_special_tokens=False)
+            assert tokens.ids.tolist() == [i for each in expected for i in each.ids]
+            assert tokens.offset_lists() == [each.offsets for each in expected]
+            words = [i for each in expected for i in each.word_ids]
+            assert tokens.word_ids.tolist() == words
+
+
+@pytest.mark.parametrize("cls", ["XLMRobertaTokenizer", "CamembertTokenizer"])
+def test_a_sentencepiece_model_has_the_ids_of_transformers(tmp_path, cls):
+    """transformers needs the packages sentencepiece and protobuf to read such a file."""
+    pytest.importorskip("sentencepiece")
+    import transformers
+
+    letters = ["▁", *string.ascii_lowercase, "▁the", "ing", ".", "é"]
+    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)]
+    pieces += [(piece, -1.0 - i / 8) for i, piece in enumerate(letters)]
+    charsmap = base64.b64decode(real_table()["precompiled_charsmap"])
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(spm_model(pieces, charsmap))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": cls}))
+    mine = UnigramTokenizer.from_pretrained(tmp_path)
+    peer = getattr(transformers, cls).from_pretrained(tmp_path)
+    assert dict(mine.vocab) == {t: i for t, i in peer.get_vocab().items() if i < len(mine)}
+    for text in "The thing …  é½ Ａ", "a <mask> b", "", "ſ\u0301中":
+        found = mine.encode(text).input_ids
+        assert found == peer(text)["input_ids"]
+        assert mine.encode(text, "b").input_ids == peer(text, "b")["input_ids"]
+
+
+def test_a_saved_folder_opens_in_transformers(both, tmp_path):
+    from transformers import AutoTokenizer
+
+    mine, *_ = both
+    mine.save_pretrained(tmp_path)
+    peer = AutoTokenizer.from_pretrained(tmp_path)
+    assert peer.get_vocab() == dict(mine.vocab)
+    assert peer.mask_token_id == mine.mask_token_id
+    texts = ["the token <mask> …", "a  b"]
+    expected = peer(texts, padding=True, return_tensors="np")
+    batch = mine.encode_batch(texts)
+    for name in expected:
+        assert np.array_equal(batch[name], expected[name]), name
