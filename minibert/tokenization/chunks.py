@@ -144,7 +144,7 @@ class ChunkPath:
 
     def ids_of_batch(self, texts: Sequence[str]) -> Ragged:
         """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
-        if self._depends_on_place:
+        if self._depends_on_place and texts:
             return joined([self.ids(text) for text in texts])
         rows = [self._cutter.chunks(text) for text in texts]
         found = list(map(self._ids.__getitem__, chain.from_iterable(rows)))
@@ -153,7 +153,7 @@ class ChunkPath:
 
     def tokens_of_batch(self, texts: Sequence[str]) -> Ragged:
         """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
-        if self._depends_on_place:
+        if self._depends_on_place and texts:
             return joined([self.tokens(text) for text in texts])
         rows = [self._cutter.chunks(text) for text in texts]
         chunks = list(chain.from_iterable(rows))

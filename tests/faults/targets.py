@@ -37,12 +37,14 @@ from minibert.tokenization import (
     AddedToken,
     AutoTokenizer,
     ByteLevelBPETokenizer,
+    UnigramTokenizer,
     WordPieceTokenizer,
 )
 from minibert.training import AdamW, Settings
 from minibert.training.checkpoint import restore_optimizer, save_checkpoint
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.history import History
+from tests.tokenization.spm_files import build_charsmap, precompiled, spm_model
 
 TEXT = "the cat sat, É [MASK] New  York"
 CORPUS = "the cat sat\n\nnew york, the cat\n\n" * 20
@@ -439,6 +441,39 @@ def read_history_of(folder: Path) -> None:
     History(folder, 2).close()
 
 
+def seed_unigram(folder: Path) -> None:
+    """Write only the tokenizer.json of a Unigram tokenizer."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁the", "▁c", "a", "t", "s", "<mask>"]
+    found = UnigramTokenizer(
+        [(piece, -1.0 - i / 8) for i, piece in enumerate(pieces)],
+        normalizer=precompiled({"é": "e", "…": "..."}),
+    )
+    found.add_tokens([AddedToken("sat", lstrip=True)])
+    found.save_pretrained(folder)
+    (folder / "tokenizer_config.json").unlink()
+
+
+def seed_sentencepiece(folder: Path) -> None:
+    """Write a SentencePiece model."""
+    pieces = [(piece, -1.0) for piece in ["<unk>", "<s>", "</s>", "▁", "▁the", "c", "a", "t"]]
+    (folder / "spm.model").write_bytes(spm_model(pieces, build_charsmap({"é": "e"})))
+
+
+def read_unigram(folder: Path) -> None:
+    """Load a Unigram tokenizer, use it, and check that it is saved and loaded unchanged."""
+    found = UnigramTokenizer.from_pretrained(folder)
+    encoding = found.encode(TEXT, "sat", max_length=12)
+    found.decode(encoding.input_ids)
+    again = folder / "again"
+    try:
+        found.save_pretrained(again)
+        back = AutoTokenizer.from_pretrained(again)
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
+    assert back.encode(TEXT, "sat", max_length=12) == encoding
+    assert dict(back.vocab) == dict(found.vocab)
+
+
 TARGETS = {
     "vocab": Target(only("vocab.txt"), "vocab.txt", read_tokenizer),
     "tokenizer": Target(only("tokenizer.json"), "tokenizer.json", read_tokenizer),
@@ -452,6 +487,8 @@ TARGETS = {
         "tokenizer_config.json",
         read_byte_level,
     ),
+    "unigram": Target(seed_unigram, "tokenizer.json", read_unigram),
+    "sentencepiece": Target(seed_sentencepiece, "spm.model", read_unigram),
     "tokenizer-config": Target(
         only("vocab.txt", "tokenizer_config.json"), "tokenizer_config.json", read_tokenizer
     ),

@@ -322,8 +322,7 @@ def test_token_types_of_further_windows(vocab):
 def test_decode_of_any_text(both, text, skip):
     mine, peer, _ = both
     ids = mine.encode(text).input_ids
-    if mine.byte_fallback:
-        return  # a Metaspace decoder leaves <0xE2> as it is, and so do we
+    assume(mine.vocab.get("ﬁb") not in ids)  # the peer returns the normalized text, we do not
     assert mine.decode(ids, skip_special_tokens=skip) == peer.decode(ids, skip_special_tokens=skip)
 
 
