@@ -246,7 +246,7 @@ def test_a_vocabulary_that_does_not_fit_is_refused(pieces, merges, message):
 
 
 def by_counting(words, steps):
-    """Return the merges of words, with all pairs counted anew before each."""
+    """Return the merges of words, with all pairs counted again before each."""
     words = {tuple(spell(word)): count for word, count in words.items()}
     age = {character: i for i, character in enumerate(ALPHABET)}
     merges = []
