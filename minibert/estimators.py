@@ -1,8 +1,8 @@
 """Estimators with scikit-learn's interface: `TextClassifier`, `TextRegressor`, `TokenTagger`.
 
 >>> texts = ["a red fox", "the red hen", "a blue sky", "the blue sea"] * 4
->>> classifier = TextClassifier(epochs=40, learning_rate=2e-3).fit(texts, [0, 0, 1, 1] * 4)
->>> classifier.predict(["the red sky", "a blue hen"]).tolist()
+>>> classifier = TextClassifier().fit(texts, [0, 0, 1, 1] * 4)
+>>> classifier.predict(["a red hen", "the blue sky"]).tolist()
 [0, 1]
 
 They work with scikit-learn's `Pipeline`, `cross_val_score`, `GridSearchCV` and `clone`, and do not

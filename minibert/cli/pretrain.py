@@ -94,18 +94,7 @@ EXAMPLE = "minibert pretrain corpus/train.txt --minutes 10 --out model"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert pretrain`."""
     parser.add_argument("files", nargs="+", help="UTF-8 text files to train on")
-    parser.add_argument(
-        "--tokenizer",
-        type=Path,
-        help="folder of a tokenizer (default: one that is learned from the text and saved with the "
-        "model; with --resume that of the run)",
-    )
-    parser.add_argument(
-        "--vocab-size",
-        type=int,
-        help="number of tokens in the vocabulary that is learned without --tokenizer (default: as "
-        "many as occur often enough in the text and in what the run reads)",
-    )
+    _add_vocabulary_arguments(parser)
     parser.add_argument(
         "--held-out",
         nargs="+",
@@ -154,6 +143,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="format of the weights in --out; float16 halves the file (default: float32)",
     )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+
+
+def _add_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="folder of a tokenizer (default: one that is learned from the text and saved with the "
+        "model; with --resume that of the run)",
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        help="number of tokens in the vocabulary that is learned without --tokenizer (default: as "
+        "many as occur often enough in the text and in what the run reads)",
+    )
 
 
 def _add_duration_arguments(parser: argparse.ArgumentParser) -> None:
@@ -250,9 +254,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     if not (options.tokenizer or found or source):
         # Bad options are refused before a vocabulary is learned.
         planned_run(options, WordPieceTokenizer(list(SPECIAL.values())), recipe)
-    tokenizer = (
-        source.tokenizer if source else tokenizer_of_run(options, recipe, found, budget, ranks)
-    )
+    tokenizer = tokenizer_of_run(options, recipe, found, budget, ranks, source)
     config, settings = planned_run(options, tokenizer, recipe, source)
     settings = extended(with_own(settings, found, [*own, "chosen"]), options.out, found)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
@@ -275,8 +277,8 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     if not found:
         settings = replace(settings, chosen=describe_choice(options, planned, tokenizer, settings))
     epochs = settings.steps * settings.batch_size / len(rows)
-    learned = None if source else tokenizer
-    warn_of_text(corpus.repeated, len(corpus.train.stream), learned, epochs)
+    tokens, learned = len(corpus.train.stream), None if source else tokenizer
+    warn_of_text(corpus.repeated, tokens, learned, epochs)
     _require_agreement(ranks, settings, model)
     if settings.chosen and not found and not ranks.rank:
         # So nothing is chosen, measured or learned twice, wherever the run is stopped.

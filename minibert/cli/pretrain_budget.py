@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from minibert.cli.continued import Source
 from minibert.cli.train_tokenizer import train_on_files
 from minibert.data.corpus import read_corpus
 from minibert.data.token_cache import STDIN, expand
@@ -132,12 +133,15 @@ def tokenizer_of_run(
     found: Path | None,
     budget: Budget | None,
     ranks: Ranks,
+    source: Source | None = None,
 ) -> PreTrainedTokenizer:
-    """Return the tokenizer that is given, that of a resumed run, or one learned from the text.
+    """Return the tokenizer that is given, that of a trained model or run, or a learned one.
 
     Raises:
         ValueError: the vocabulary of a resumed run has another size than the stated one.
     """
+    if source:
+        return source.tokenizer
     folder = options.tokenizer or found
     if folder:
         tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -17,6 +17,7 @@ from minibert.tokenization import PreTrainedTokenizer
 class PieceSplitter:
     """Splits pieces at random into two pieces of the vocabulary.
 
+    >>> from minibert import WordPieceTokenizer
     >>> special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     >>> tokenizer = WordPieceTokenizer([*special, "s", "##o", "##n", "so", "##on", "son"])
     >>> splitter, rng = PieceSplitter(tokenizer, 0.5), np.random.default_rng(1)

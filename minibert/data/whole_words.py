@@ -106,6 +106,7 @@ def mask_words(
     whether all of them become [MASK], random tokens or stay; the code of Devlin et al. (2019) draws
     for each piece. The expected number of targets is that of `mask_tokens`.
 
+    >>> from minibert import WordPieceTokenizer
     >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "un", "##aff", "##able"]
     >>> tokenizer, rng = WordPieceTokenizer(pieces), np.random.default_rng(1)
     >>> ids = np.array([[2, 5, 6, 7, 8, 5, 5, 3]])

@@ -28,12 +28,6 @@ from minibert.functional.cross_entropy import (
     cross_entropy_backward,
     cross_entropy_forward,
 )
-from minibert.functional.distillation import (
-    cosine_embedding_backward,
-    cosine_embedding_forward,
-    kl_divergence_backward,
-    kl_divergence_forward,
-)
 from minibert.functional.dropout import (
     DropoutMask,
     draw_mask,
@@ -89,8 +83,6 @@ __all__ = [
     "attention_forward",
     "binary_cross_entropy_backward",
     "binary_cross_entropy_forward",
-    "cosine_embedding_backward",
-    "cosine_embedding_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "draw_mask",
@@ -102,8 +94,6 @@ __all__ = [
     "gate_forward",
     "gather_backward",
     "gather_forward",
-    "kl_divergence_backward",
-    "kl_divergence_forward",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_backward",

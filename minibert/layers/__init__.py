@@ -25,7 +25,6 @@ from minibert.layers.pre_norm import PreNormEncoder, PreNormResidual
 from minibert.layers.relative import RelativeBias
 from minibert.layers.rotary import RotaryPositions
 from minibert.layers.sinusoidal import SinusoidalPositions
-from minibert.layers.summary import SummaryHead, TwoLayerHead
 from minibert.layers.without_bias import (
     LayerNormWithoutBias,
     LinearWithoutBias,
@@ -64,8 +63,6 @@ __all__ = [
     "SelfAttentionWithoutBias",
     "SinusoidalPositions",
     "Site",
-    "SummaryHead",
-    "TwoLayerHead",
     "WordEmbeddings",
     "frozen",
     "recomputed",

@@ -18,17 +18,19 @@ from minibert.data.corpus import PackedSequences, as_batch
 from minibert.data.sampling import batch_indices
 from minibert.functional import (
     IGNORED,
-    cosine_embedding_backward,
-    cosine_embedding_forward,
     gather_backward,
     gather_forward,
-    kl_divergence_backward,
-    kl_divergence_forward,
 )
 from minibert.models.bert import BertBased
 from minibert.models.inputs import Batch
 from minibert.models.masked_lm import positions_of
 from minibert.objectives.base import Evaluation, ModelObjective
+from minibert.objectives.distillation_losses import (
+    cosine_embedding_backward,
+    cosine_embedding_forward,
+    kl_divergence_backward,
+    kl_divergence_forward,
+)
 from minibert.objectives.evaluation import masked_lm_metrics, mean_cosine
 from minibert.objectives.masked_lm import MaskedLM
 from minibert.objectives.shards import Shard, split_batch

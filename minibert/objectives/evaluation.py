@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from minibert.data.corpus import as_batch
-from minibert.functional import IGNORED, cosine_embedding_forward
+from minibert.functional import IGNORED
 from minibert.models import BertForNextSentencePrediction
 from minibert.models.bert import BertBased
 from minibert.models.table import family_class
 from minibert.objectives.base import quiet
+from minibert.objectives.distillation_losses import cosine_embedding_forward
 from minibert.runtime.blas import one_blas_thread
 from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.typing import Array

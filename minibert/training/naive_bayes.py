@@ -34,6 +34,7 @@ GAIN = 4.0  # weight of the average of the pieces beside [CLS]'s own vector
 POOLER = 0.5  # factor of the pooler, so that tanh is nearly linear
 LOGIT_STD = 2.0  # standard deviation of the logits of the texts
 MEASURED = 200  # texts, for that deviation
+ROUNDING = 1e-5  # deviation of logits that differ by rounding errors alone
 
 
 @one_blas_thread()  # the bits depend on BLAS's threads
@@ -189,7 +190,7 @@ def _factorize(table: Array, width: int) -> tuple[Array, Array]:
 def _scale(logits: Array, numbers: Array | None) -> float:
     """Return the factor of logits (S', C) that makes them `LOGIT_STD` wide, or nearest numbers."""
     power = float(np.square(logits).mean())
-    if power == 0:
+    if power < ROUNDING**2:  # all texts are alike
         return 0.0
     if numbers is not None:  # least squares
         return float((logits * numbers).mean()) / power

@@ -35,7 +35,7 @@ def test_pretrain_saves_a_modernbert_with_its_tokenizer_and_card(modern, workspa
     assert model.config.initializer_range == 0.06  # of our recipe for this width
     card = (modern / "README.md").read_text()
     assert "- modernbert\n" in card
-    assert "from minibert import ModernBertForMaskedLM, WordPieceTokenizer" in card
+    assert "from minibert import AutoTokenizer, ModernBertForMaskedLM" in card
     assert "pipeline_tag: fill-mask" in card
     losses = [json.loads(line) for line in (modern / "history.jsonl").read_text().splitlines()]
     assert losses[-1]["step"] == 12

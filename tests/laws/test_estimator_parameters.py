@@ -144,7 +144,9 @@ def test_each_parameter_arrives(kind, name, folder):
     if name == "layer_decay":  # one step from the same weights
         for parameter, change in base["weights"].items():
             np.testing.assert_allclose(
-                other["weights"][parameter], change * 0.5 ** (3 - depth(parameter)), atol=1e-7
+                other["weights"][parameter],
+                change * 0.5 ** (3 - depth(parameter)),
+                atol=3e-7,  # weights from counts are up to 4, where float32 has steps of 2.4e-7
             )
         return
     assert other[decided] == after != base[decided]

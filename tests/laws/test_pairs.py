@@ -203,6 +203,7 @@ ELSEWHERE = {
     "Estimator._outputs", "Examples.__init__", "TextEncoder._match",  # by their callers
     "TaggingTask.predict", "TaggingTask.count_truncated",  # words have no second text
     "_SpelledWords.text_of", "_SpelledWords.merge",  # pairs of symbols
+    "_parse", "ByteMatcher.__init__", "BytePath.__init__",  # pairs that byte-level BPE merges
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from tests.laws.test_training_options import in_folder, pretraining, tuning
 # The fields that may change: the number of steps, and those on which no result of the run depends.
 # The evaluations of a fine-tuning run decide which weights are kept and when it stops.
 FREE = {
-    PreTraining: {"steps", "evaluate_every", "save_every", "keep"},
+    PreTraining: {"steps", "evaluate_every", "save_every", "keep", "extended_from"},
     FineTuning: {"steps", "save_every", "keep"},
 }
 VALUES = {
@@ -29,7 +29,8 @@ VALUES = {
     "save_every": 77, "keep": 77, "layer_decay": 0.77, "freeze": 1, "class_weight": "balanced",
     "patience": 77, "split_pieces": 0.77, "recipe": "bert", "optimizer": "adamw",
     "schedule": "cosine", "beta2": 0.77, "masked_share": 0.77, "last_masked_share": 0.77,
-    "initialization": "random", "chosen": "77",
+    "initialization": "random", "chosen": "77", "whole_words": True, "start": "77",
+    "extended_from": 1,
 }  # fmt: skip
 COMMANDS = {
     "pretrain": (PreTraining, pretraining, ["--steps", 3, "--batch-size", 4]),

@@ -62,6 +62,9 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
     "minutes": (["--minutes", 3], {"settings.steps": 333, "settings.chosen":
         "size tiny, batch size 64, 333 steps for 3 minutes"}),
     "out": ({"out": "elsewhere"}, {"run": OTHER}),
+    "whole_words": (["--whole-words"], {"settings.whole_words": True}),
+    "model": None,  # see tests/cli/test_continued.py
+    "new_words": None,
     "dtype": None,  # see tests/cli
     "keep_checkpoints": None,
     "resume": None,  # see test_resume
@@ -84,8 +87,9 @@ LENGTHS = {"settings.steps": OTHER, "settings.evaluate_every": OTHER}
 FINETUNE = {
     "file": ({"file": "test.jsonl"}, {**SPLIT, **LABELS, "weights": OTHER}),
     "dev": (["--dev", "dev.jsonl"], {**SPLIT, **LABELS,
+        "weights": OTHER,
         "held_out.texts": lambda texts: len(texts) == 10}),
-    "dev_share": (["--dev-share", 0.45], {**SPLIT, **LABELS,
+    "dev_share": (["--dev-share", 0.45], {**SPLIT, **LABELS, "weights": OTHER,
         "held_out.texts": lambda texts: len(texts) == 8}),
     "split_seed": (["--split-seed", 5], SPLIT),
     "task": (["--task", "multi-label"], {**SPLIT, **LABELS, "weights": OTHER, "task": "multi-label",

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM
-from minibert.functional import (
+from minibert.gradcheck import away_from_initial
+from minibert.objectives import DistilledMaskedLM
+from minibert.objectives.distillation_losses import (
     cosine_embedding_backward,
     cosine_embedding_forward,
     kl_divergence_backward,
     kl_divergence_forward,
 )
-from minibert.gradcheck import away_from_initial
-from minibert.objectives import DistilledMaskedLM
 from minibert.training.distillation import Distillation, make_student
 from tests.conftest import small_tokenizer
 

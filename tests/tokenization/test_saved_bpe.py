@@ -95,8 +95,11 @@ IDS = {piece: i for i, piece in enumerate(PIECES)}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"type": "Unigram"}}, "model: expected WordPiece or BPE, got Unigram"),
-        ({"model": {"type": 3}}, "model: expected WordPiece or BPE, got 3"),
+        (
+            {"model": {"type": "WordLevel"}},
+            "or BPE or Unigram, got WordLevel",
+        ),
+        ({"model": {"type": 3}}, "model: expected WordPiece or BPE or Unigram, got 3"),
         ({"model": {"dropout": 0.1}}, "model: dropout: expected none, got 0.1"),
         ({"model": {"end_of_word_suffix": "</w>"}}, "end_of_word_suffix: expected none, got </w>"),
         ({"model": {"merges": [["h"]]}}, r"merges\[0\]: expected two pieces, got \['h'\]"),

@@ -19,6 +19,7 @@ from minibert.layers.embeddings import POSITIONS
 from minibert.layers.word_embeddings import in_order
 from minibert.models.config import BertConfig
 from minibert.models.families.relative import BodyModel, Relative, RelativeConfig
+from minibert.models.families.summary import SummaryHead
 from minibert.models.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -104,10 +105,10 @@ class DistilBertBased(Relative):
         block.attention.rate = 0.0
         return block  # type: ignore[no-any-return]
 
-    def make_summary_head(self, classes: int) -> layers.SummaryHead:
+    def make_summary_head(self, classes: int) -> SummaryHead:
         """Return the head of texts and of choices."""
         D, rate = self.config.hidden_size, self.config.seq_classif_dropout
-        return layers.SummaryHead("pre_classifier", "classifier", D, classes, "relu", after=rate)
+        return SummaryHead("pre_classifier", "classifier", D, classes, "relu", after=rate)
 
 
 class DistilBertModel(DistilBertBased, BodyModel):

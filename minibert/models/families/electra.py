@@ -28,6 +28,7 @@ from minibert.layers.embeddings import POSITIONS, SEGMENTS
 from minibert.layers.word_embeddings import by_segment, in_order
 from minibert.models.config import BertConfig, require_int
 from minibert.models.families.relative import BodyModel, Relative, RelativeConfig
+from minibert.models.families.summary import SummaryHead, TwoLayerHead
 from minibert.models.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -131,7 +132,7 @@ class ElectraForPreTraining(ElectraBased, BertWithHead):
         """Make the body and the head."""
         super().build(**parts)
         front, config = "discriminator_predictions", self.config
-        self.head = layers.TwoLayerHead(
+        self.head = TwoLayerHead(
             f"{front}.dense", f"{front}.dense_prediction", config.hidden_size, 1, config.hidden_act
         )
 
@@ -179,9 +180,7 @@ class ElectraForSequenceClassification(ElectraBased, BertForSequenceClassificati
         """Make the body and the head."""
         super().build(**parts)
         D, C, rate = self.config.hidden_size, self.config.num_labels, self.config.classifier_rate
-        self.head = layers.SummaryHead(
-            "classifier.dense", "classifier.out_proj", D, C, "gelu", rate, rate
-        )
+        self.head = SummaryHead("classifier.dense", "classifier.out_proj", D, C, "gelu", rate, rate)
 
 
 class ElectraForTokenClassification(ElectraBased, BertForTokenClassification):
@@ -199,6 +198,4 @@ class ElectraForMultipleChoice(ElectraBased, BertForMultipleChoice):
         """Make the body and the head."""
         super().build(**parts)
         D, rate = self.config.hidden_size, self.config.summary_last_dropout
-        self.head = layers.SummaryHead(
-            "sequence_summary.summary", "classifier", D, 1, "gelu", after=rate
-        )
+        self.head = SummaryHead("sequence_summary.summary", "classifier", D, 1, "gelu", after=rate)

@@ -23,6 +23,7 @@ from minibert.layers.word_embeddings import after_padding, by_segment
 from minibert.models.bert import BertModel
 from minibert.models.config import BertConfig
 from minibert.models.families.relative import Relative, RelativeConfig
+from minibert.models.families.summary import SummaryHead
 from minibert.models.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -120,9 +121,7 @@ class RobertaForSequenceClassification(RobertaBased, BertForSequenceClassificati
         """Make the body and the head."""
         super().build(**parts)
         D, C, rate = self.config.hidden_size, self.config.num_labels, self.config.classifier_rate
-        self.head = layers.SummaryHead(
-            "classifier.dense", "classifier.out_proj", D, C, "tanh", rate, rate
-        )
+        self.head = SummaryHead("classifier.dense", "classifier.out_proj", D, C, "tanh", rate, rate)
 
 
 class RobertaForTokenClassification(RobertaBased, BertForTokenClassification):

@@ -13,6 +13,7 @@ from minibert import functional as f
 from minibert.functional.relative import BUCKETS, relative_buckets
 from minibert.gradcheck import check_pair
 from minibert.gradcheck.checks import accumulated_gradients
+from minibert.objectives import distillation_losses as losses
 from minibert.parameters import Parameters
 from minibert.testing.cases.examples import IDS, MASK, ROWS, B, C, D, F, H, K, R, T, V
 from minibert.testing.cases.records import Case, dropout_rng, normal
@@ -411,10 +412,10 @@ def _distillation_cases() -> Iterator[Case]:
     ):
         yield _pair(
             "kl_divergence", variant,
-            lambda logits, T=temperature, at=counted, n=denominator: f.kl_divergence_forward(
+            lambda logits, T=temperature, at=counted, n=denominator: losses.kl_divergence_forward(
                 logits, teacher, T, at, n
             ),
-            lambda dloss, cache, logits: {"logits": dloss * f.kl_divergence_backward(cache)},
+            lambda dloss, cache, logits: {"logits": dloss * losses.kl_divergence_backward(cache)},
             zeros=("logits",) if variant == "no row" else (),
             logits=logits,
         )  # fmt: skip
@@ -423,7 +424,7 @@ def _distillation_cases() -> Iterator[Case]:
     ):  # fmt: skip
         yield _pair(
             "cosine_embedding", variant,
-            lambda x, at=counted, n=denominator: f.cosine_embedding_forward(x, target, at, n),
-            lambda dloss, cache, x: {"x": dloss * f.cosine_embedding_backward(cache)},
+            lambda x, at=counted, n=denominator: losses.cosine_embedding_forward(x, target, at, n),
+            lambda dloss, cache, x: {"x": dloss * losses.cosine_embedding_backward(cache)},
             x=x,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from minibert import layers
 from minibert.layers import Site
 from minibert.layers.word_embeddings import after_padding, by_segment, in_order
 from minibert.models.compose import bert_block
+from minibert.models.families.summary import SummaryHead, TwoLayerHead
 from minibert.testing.cases.examples import CONFIG, B, C, D, F, K, T, V
 from minibert.testing.cases.helpers import (
     SOME,
@@ -55,7 +56,7 @@ def _small_cases() -> Iterator[Case]:
     words = EmbeddedBatch(layers.WordEmbeddings(V, F, 7, norm, 0.3, added, project))
     yield layer_case(words, "added tables, projection, dropout", subject="WordEmbeddings")
     for activation in ("tanh", "gelu"):
-        for kind in (layers.TwoLayerHead, layers.SummaryHead):
+        for kind in (TwoLayerHead, SummaryHead):
             head = kind("dense", "out", D, C, activation, 0.3, 0.2)
             called = Called(head, dropout=True)
             yield layer_case(called, f"{activation}, dropout", subject=kind.__name__, x=x)

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
-from minibert.functional import (
+from minibert.functional import cross_entropy_backward, cross_entropy_forward
+from minibert.objectives.distillation_losses import (
+    COSINE_EPS,
     cosine_embedding_backward,
     cosine_embedding_forward,
-    cross_entropy_backward,
-    cross_entropy_forward,
     kl_divergence_backward,
     kl_divergence_forward,
 )
-from minibert.functional.distillation import COSINE_EPS
 
 M, C, D = 5, 7, 6
 RNG = np.random.default_rng(0)
