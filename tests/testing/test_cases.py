@@ -154,7 +154,7 @@ WITHOUT_GRADIENT = {
 LAYERS = [kind for kind in CLASSES if kind not in WITHOUT_GRADIENT]
 
 
-SLOW = {layers.Encoder, layers.Block, layers.Recomputed}
+SLOW = {layers.Encoder, layers.Block, layers.Recomputed, layers.PreNormEncoder}
 
 
 @pytest.mark.parametrize(
