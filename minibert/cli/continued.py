@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minibert.cli.arguments import MODEL_HELP
-from minibert.models import read_config
+from minibert.models import BertForPreTraining, read_config
 from minibert.models.hub import checkpoint_folder
 from minibert.models.table import family_class
 from minibert.objectives import MaskedLM
@@ -15,7 +15,7 @@ from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer, WordPieceTokenizer
 from minibert.tokenization.widening import read_new_words
 from minibert.training.continuing import continued_settings, describe_start, widen
-from minibert.training.history import History, read_history
+from minibert.training.history import HISTORY, History, read_history
 from minibert.training.recipes import PreTraining, PretrainingRecipe
 
 log = logging.getLogger("minibert")
@@ -94,6 +94,8 @@ def read_source(options: argparse.Namespace) -> Source | None:
     folder = checkpoint_folder(options.model)
     use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
     kind = family_class(read_config(folder).model_type, use)
+    if options.next_sentence and not issubclass(kind, BertForPreTraining):
+        raise ValueError(f"--next-sentence: the model in {options.model} has no such head")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = {}
     if options.new_words:
@@ -120,7 +122,12 @@ def read_source(options: argparse.Namespace) -> Source | None:
 
 
 def record_before(run: Path, objective: MaskedLM) -> None:
-    """Print the held-out metrics of a model before its training, and write them to the history."""
+    """Print the held-out metrics of a model before its training, and write them to the history.
+
+    Nothing is done if the history has them, because a run is resumed before its first step.
+    """
+    if (run / HISTORY).is_file() and any(line["step"] == 0 for line in read_history(run)):
+        return
     metrics, baseline = objective.metrics(), objective.baseline
     figures = metrics.figures()
     if baseline is not None:

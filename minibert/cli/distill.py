@@ -51,7 +51,7 @@ log = logging.getLogger("minibert")
 STEPS, BATCH_SIZE = 2400, 32  # default numbers of updates, and of sequences in each
 RATE_TIMES_WIDTH = 0.256  # the peak learning rate times D; see docs/guides/distill.md
 TRY = {
-    MASKED_LM: "fill-mask {} 'A [MASK] of words.'",
+    MASKED_LM: "fill-mask {} 'A {mask} of words.'",
     CLASSIFIER: "predict {} 'some text'",
     BODY: "embed {} 'some text'",
 }
@@ -244,7 +244,7 @@ def _settings(
     shards = default_shards(stated.get("batch_size", BATCH_SIZE), lessons.tokens)
     settings = Distillation(**{"shards": shards, **defaults, **stated, **lessons.settings})
     # Defaults may differ between versions, and minutes were converted when the run started.
-    own = {"shards": options.shards is None, "steps": options.minutes is not None}
+    own = {"shards": options.shards is None, "steps": options.steps is None}
     return with_own(settings, found, [name for name, wanted in own.items() if wanted]), lessons
 
 
@@ -258,4 +258,5 @@ def _save(options: argparse.Namespace, teacher: Teacher, card: Card) -> None:
     draw_curves(options.out)
     if not options.keep_checkpoints:
         finish_run(options.out)
-    print(f"{options.out}: the student; try: minibert {TRY[teacher.use].format(options.out)}")
+    command = TRY[teacher.use].format(options.out, mask=teacher.tokenizer.mask_token)
+    print(f"{options.out}: the student; try: minibert {command}")

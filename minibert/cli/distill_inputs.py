@@ -87,7 +87,8 @@ def load_teacher(name: str) -> Teacher:
     folder = checkpoint_folder(name)
     architectures = [str(each) for each in read_architectures(folder)]
     use = BODY
-    if any(each.endswith((MASKED_LM, "ForPreTraining")) for each in architectures):
+    # ELECTRA's class of this end is the discriminator.
+    if any(each.endswith(MASKED_LM) or each == "BertForPreTraining" for each in architectures):
         use = MASKED_LM
     elif any(each.endswith(CLASSIFIER) for each in architectures):
         use = CLASSIFIER

@@ -273,18 +273,18 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
         log.info("%s: this run is finished; nothing is left to train", options.out)
         return
     if budget and not found:
-        settings = budget.fill(settings, seconds, len(held_out), ranks)
+        settings = budget.fill(settings, seconds, len(held_out), ranks, source is not None)
     if not found:
         settings = replace(settings, chosen=describe_choice(options, planned, tokenizer, settings))
     epochs = settings.steps * settings.batch_size / len(rows)
     tokens, learned = len(corpus.train.stream), None if source else tokenizer
     warn_of_text(corpus.repeated, tokens, learned, epochs)
     _require_agreement(ranks, settings, model)
+    objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
     if settings.chosen and not found and not ranks.rank:
         # So nothing is chosen, measured or learned twice, wherever the run is stopped.
         save_checkpoint(options.out, model, tokenizer, optimizer_for(model, settings), settings)
-    objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
-    if source and not found and not ranks.rank:
+    if source and not ranks.rank and (optimizer is None or not optimizer.step):
         record_before(options.out, objective)
     try:
         pretrain(
@@ -364,7 +364,8 @@ def _save(
     draw_curves(options.out)
     if not options.keep_checkpoints:
         finish_run(options.out)
-    print(f"{options.out}: the model; try: minibert fill-mask {options.out} 'A [MASK] of words.'")
+    text = f"A {tokenizer.mask_token} of words."
+    print(f"{options.out}: the model; try: minibert fill-mask {options.out} '{text}'")
 
 
 def _describe_data(

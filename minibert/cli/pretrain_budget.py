@@ -50,7 +50,12 @@ class Budget:
         return 60 * self.minutes - (time.perf_counter() - self.start)
 
     def fill(
-        self, settings: PreTraining, seconds: float, held_out: int, ranks: Ranks = ALONE
+        self,
+        settings: PreTraining,
+        seconds: float,
+        held_out: int,
+        ranks: Ranks = ALONE,
+        is_evaluated_first: bool = False,
     ) -> PreTraining:
         """Return the settings with as many steps as fit into the time that is left now.
 
@@ -59,11 +64,13 @@ class Budget:
             seconds: of a step.
             held_out: sequences of an evaluation, which the first rank computes alone.
             ranks: the processes; the clock is that of the first.
+            is_evaluated_first: whether there is an evaluation before the first step.
 
         Raises:
             ValueError: not even the warm-up would have a step; the message says what is enough.
         """
-        left = ranks.of_first(self.left())
+        evaluation = held_out * ranks.size / (3 * settings.batch_size) * seconds  # see `steps_in`
+        left = ranks.of_first(self.left()) - is_evaluated_first * evaluation
         before = 60 * self.minutes - left
         steps = steps_in(left, seconds, settings, held_out * ranks.size)
         least = math.ceil(1 / settings.warmup) if settings.warmup else 1

@@ -50,4 +50,5 @@ def _encode_words(
     encoding = tokenizer.encode(" ".join(words), max_length=longest)
     word_starts = np.cumsum([0, *[len(word) + 1 for word in words]])[:-1]
     token_starts = np.array([start for start, _ in encoding.offsets[1:-1]], int)
-    return encoding, np.searchsorted(word_starts, token_starts, side="right") - 1
+    # A token may begin with the space before its word.
+    return encoding, np.searchsorted(word_starts - 1, token_starts, side="right") - 1

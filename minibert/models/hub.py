@@ -18,6 +18,10 @@ HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 HUB_FILES = [
     "*.json",
     *(folder + name for folder in ("", "[0-9]_*/") for name in ("vocab.txt", "model*.safetensors")),
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "spiece.model",
 ]
 CONFIG, MODULES = "config.json", "modules.json"
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json")

@@ -34,6 +34,8 @@ NAMES = {
     "XLMRobertaTokenizer": "UnigramTokenizer",
     "CamembertTokenizer": "UnigramTokenizer",
 }
+# Classes of any kind: the files decide.
+GENERIC = {"PreTrainedTokenizer", "TokenizersBackend"}
 # By the files of a folder without tokenizer.json.
 FILES = {
     "vocab.txt": "WordPieceTokenizer",
@@ -101,7 +103,7 @@ def class_of(folder: str | os.PathLike[str]) -> str:
         stated = read_json(folder / CONFIG).get("tokenizer_class")
         if isinstance(stated, str) and stated.removesuffix("Fast") in NAMES:
             return NAMES[stated.removesuffix("Fast")]
-        if not present and stated is not None:
+        if stated is not None and str(stated).removesuffix("Fast") not in GENERIC:
             raise ValueError(
                 f"{folder / CONFIG}: tokenizer_class: expected one of {', '.join(NAMES)}, got "
                 f"{sanitize(stated)}"

@@ -40,11 +40,12 @@ def unspell(pieces: Iterable[str], texts: Container[str] = ()) -> str:
 
     Args:
         pieces: pieces of one text.
-        texts: the pieces that are texts, not characters of bytes: added tokens.
+        texts: the pieces that are texts, not characters of bytes: added tokens. A piece with a
+            character that is not that of a byte is a text, too.
     """
     parts = [
         piece.encode("utf-8", "surrogatepass")
-        if piece in texts
+        if piece in texts or not BYTES.keys() >= set(piece)
         else bytes([BYTES[character] for character in piece])
         for piece in pieces
     ]

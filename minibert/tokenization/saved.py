@@ -147,7 +147,9 @@ class Format:
             whole = read_json(folder / WHOLE)
             try:
                 source, options, added = self.read_whole(whole)
-            except (KeyError, TypeError, AttributeError, IndexError) as error:
+            except (
+                KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError
+            ) as error:  # fmt: skip
                 reason = sanitize(f"{type(error).__name__}: {error}")
                 raise ValueError(f"{folder / WHOLE}: not a tokenizer's file ({reason})") from None
             except ValueError as error:
@@ -253,7 +255,7 @@ def part_of(whole: dict[str, Any], name: str, expected: set[str | None]) -> dict
     if part.get("type") == "Sequence" and len(inner) == 1:
         part = inner[0]
     if part.get("type") not in expected:
-        names = " or ".join(sorted(filter(None, expected)))
+        names = " or ".join(sorted(filter(None, expected))) or "none"
         raise ValueError(f"{name}: expected {names}, got {sanitize(part.get('type', 'none'))}")
     return part
 

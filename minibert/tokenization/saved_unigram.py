@@ -49,6 +49,9 @@ CAMEMBERT = [
     ("<unk>NOTUSED", -100.0),
 ]
 # By the class in tokenizer_config.json: the first ids, and the first piece of the file to follow.
+MODEL_CONFIG = "config.json"
+# The class by the `model_type` of a folder that does not state one.
+FAMILIES = {"xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer"}
 LAYOUTS = {"XLMRobertaTokenizer": (FAIRSEQ, 3), "CamembertTokenizer": (CAMEMBERT, 1)}
 
 
@@ -84,7 +87,7 @@ class UnigramFormat(Format):
 
     def parts(self, source: Source, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the constructor's arguments that are not options."""
-        vocabulary = Vocabulary.with_gaps(source.ids, source.size)
+        vocabulary = Vocabulary.with_gaps(source.ids, source.size, prefix="")
         return {"vocabulary": vocabulary, **source.more}
 
     def whole(
@@ -183,15 +186,25 @@ def _source_of_model(model: SentencePieceModel, class_name: str) -> Source:
 
 
 def _class_name(folder: Path) -> str:
-    """Return the class in a folder's `tokenizer_config.json`; XLM-RoBERTa's if there is none."""
-    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    name = config.get("tokenizer_class") or "XLMRobertaTokenizer"
+    """Return the class that a folder states for its tokenizer; XLM-RoBERTa's if there is none."""
+    stated, model = (
+        read_json(path) if path.is_file() else {}
+        for path in (folder / CONFIG, folder / MODEL_CONFIG)
+    )
+    name = stated.get("tokenizer_class")
+    if not name:
+        family = str(model.get("model_type", "xlm-roberta"))
+        name = FAMILIES.get(family, f"that of {family}")
     return str(name).removesuffix("Fast")
+
+
+MAX_SCORE = 1e300  # so a score is finite
 
 
 def _piece(entry: Any) -> tuple[str, float]:
     """Return a piece and its score from a file."""
     match entry:
         case [str(piece), int() | float() as score] if not isinstance(score, bool):
-            return piece, float(score)
+            if abs(score) < MAX_SCORE:
+                return piece, float(score)
     raise ValueError(f"model: vocab: expected pieces and their scores, got {sanitize(entry)}")

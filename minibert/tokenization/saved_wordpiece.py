@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+from minibert.io.json import read_json
 from minibert.io.text import read_pieces, sanitize
 from minibert.tokenization.added import AddedToken
-from minibert.tokenization.framing import BERT
+from minibert.tokenization.framing import BERT, ROBERTA
 from minibert.tokenization.saved import (
+    CONFIG,
     NULLABLE_INT,
     AddedTokens,
     Format,
@@ -64,7 +66,10 @@ class WordPieceFormat(Format):
     def read_files(self, folder: Path) -> Source:
         """Read `vocab.txt`."""
         pieces = read_pieces(folder / VOCABULARY)
-        return Source({piece: i for i, piece in enumerate(pieces)}, len(pieces))
+        config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+        stated = str(config.get("tokenizer_class")).removesuffix("Fast")
+        ids = {piece: i for i, piece in enumerate(pieces)}
+        return Source(ids, len(pieces), template=ROBERTA if stated == "MPNetTokenizer" else BERT)
 
     def parts(self, source: Source, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the vocabulary and the template, as the constructor's arguments."""

@@ -74,7 +74,7 @@ class UnigramTokenizer(PreTrainedTokenizer):
     ):
         if not isinstance(vocabulary, Vocabulary):
             scores = [score for _, score in vocabulary]
-            vocabulary = Vocabulary([piece for piece, _ in vocabulary])
+            vocabulary = Vocabulary([piece for piece, _ in vocabulary], prefix="")
         if scores is None or len(scores) != len(vocabulary):
             got = "none" if scores is None else len(scores)
             raise ValueError(f"scores: expected {len(vocabulary)}, one for each id, got {got}")

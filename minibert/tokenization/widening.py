@@ -87,6 +87,7 @@ def with_new_words(tokenizer: WordPieceTokenizer, words: Iterable[str]) -> WordP
         size += 1
     return type(tokenizer)(
         Vocabulary.with_gaps(ids, size, tokenizer.vocabulary.prefix),
+        template=tokenizer.template,
         added_tokens=tokenizer.added_tokens,
         **tokenizer.saved_options(),
     )

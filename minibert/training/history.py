@@ -42,7 +42,7 @@ class History:
         """Write one line.
 
         Args:
-            step: number of the step, from 1.
+            step: number of the step, from 1; 0 for an evaluation before the first.
             figures: numbers by name.
         """
         if self.file is not None:

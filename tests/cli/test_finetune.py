@@ -65,7 +65,7 @@ def test_a_resumed_run_of_new_weights_does_not_count_the_labels_again(
         finetuning, "initialize_from_labels", lambda *args: counted.append(1) or real(*args)
     )
     more = ["--tokenizer", workspace / "model", "--epochs", 2]
-    assert run(finetune_arguments(workspace, "new", *more, "--threads", 1)) == 0
+    assert run(finetune_arguments(workspace, "counted", *more, "--threads", 1)) == 0
 
     def interrupt_step(self, shards, rate):
         result = original(self, shards, rate)
@@ -75,13 +75,13 @@ def test_a_resumed_run_of_new_weights_does_not_count_the_labels_again(
 
     monkeypatch.setattr(loop.Engine, "step", interrupt_step)
     more += ["--threads", 2]
-    assert run(finetune_arguments(workspace, "again", *more)) == 130
+    assert run(finetune_arguments(workspace, "uncounted", *more)) == 130
     monkeypatch.setattr(loop.Engine, "step", original)
-    assert run(finetune_arguments(workspace, "again", *more, "--resume")) == 0
+    assert run(finetune_arguments(workspace, "uncounted", *more, "--resume")) == 0
     assert len(counted) == 2
     whole, resumed = (
         BertForSequenceClassification.from_pretrained(workspace / name).params.vector
-        for name in ("new", "again")
+        for name in ("counted", "uncounted")
     )
     assert (whole == resumed).all()
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibert.data.whole_words import continuing_pieces
 from minibert.tokenization import AutoTokenizer, UnigramTokenizer
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.protobuf import read_fields
@@ -262,3 +263,34 @@ def test_repeated_pieces_have_their_last_id(tokenizer, tmp_path):
 )
 def test_steps_keep_the_positions_of_letters(step, text, expected):
     assert [tuple(letter) for letter in StepNormalizer(step).letters(text)] == expected
+
+
+def test_the_family_decides_the_ids_of_a_folder_without_a_tokenizer_class(tmp_path):
+    write_model(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink(missing_ok=True)
+    of_xlm = AutoTokenizer.from_pretrained(tmp_path).vocab
+    (tmp_path / "config.json").write_text('{"model_type": "camembert"}', "utf-8")
+    of_camembert = AutoTokenizer.from_pretrained(tmp_path).vocab
+    assert dict(of_xlm) != dict(of_camembert)
+    (tmp_path / "config.json").write_text('{"model_type": "albert"}', "utf-8")
+    with pytest.raises(ValueError, match=r"tokenizer_class: expected .*, got that of albert"):
+        AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_whole_words_are_refused_because_no_prefix_marks_their_pieces(tokenizer):
+    with pytest.raises(ValueError, match="whole_words: expected"):
+        continuing_pieces(tokenizer)
+
+
+def test_a_stated_class_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n", "utf-8")
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text('{"tokenizer_class": "BertJapaneseTokenizer"}', "utf-8")
+    with pytest.raises(
+        ValueError, match=r"tokenizer_class: expected .*, got BertJapaneseTokenizer"
+    ):
+        AutoTokenizer.from_pretrained(tmp_path)
+    config.write_text('{"tokenizer_class": "MPNetTokenizer"}', "utf-8")
+    assert AutoTokenizer.from_pretrained(tmp_path).encode("a", "a").tokens == (
+        ["[CLS]", "a", "[SEP]", "[SEP]", "a", "[SEP]"]
+    )

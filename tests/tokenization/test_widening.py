@@ -3,6 +3,7 @@
 import pytest
 
 from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.tokenization.framing import ROBERTA
 from minibert.tokenization.widening import read_new_words, with_new_words
 from tests.cli.helpers import write_lines
 
@@ -90,3 +91,10 @@ def test_read_new_words_refuses_an_empty_file(tokenizer, tmp_path):
     (tmp_path / "words.txt").write_text("")
     with pytest.raises(ValueError, match=r"words\.txt: the file is empty"):
         read_new_words(tmp_path / "words.txt", tokenizer)
+
+
+def test_a_widened_tokenizer_has_the_special_tokens_around_pairs_of_the_old_one(tokenizer):
+    before = WordPieceTokenizer(list(tokenizer.vocab), template=ROBERTA)
+    wide = with_new_words(before, ["zebra"])
+    assert wide.encode("the cat", "the dog").tokens == before.encode("the cat", "the dog").tokens
+    assert wide.encode("the cat", "the dog").tokens.count("[SEP]") == 3
