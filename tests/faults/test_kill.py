@@ -155,7 +155,7 @@ def test_finetuning_killed_twenty_times_equals_an_unbroken_run_bitwise(start, tm
         rows = [[rng.choice("abc"), " ".join(rng.choices(WORDS, k=5))] for _ in range(40)]
         write_tsv(tmp_path / f"{name}.tsv", ["label", "text"], rows)
     finetune = ["finetune", tmp_path / "rows.tsv", "--dev", tmp_path / "dev.tsv", "--epochs", 4,
-                "--evaluate-every", 2, "--patience", 8, "--seeds", 2,
+                "--evaluate-every", 2, "--patience", 10, "--seeds", 2,
                 "--keep-checkpoints", "--shards", 4]  # fmt: skip
     kind = BertForSequenceClassification
     assert start("whole", *finetune).wait() == 0

@@ -176,7 +176,7 @@ def test_few_and_short_texts_give_finite_weights(tokenizer, texts, width, proble
     assert np.isfinite(model.params.vector).all()
 
 
-@pytest.mark.slow
+@pytest.mark.parity
 @pytest.mark.parametrize("name", ["languages of Django", "languages of Sphinx", "situations"])
 def test_the_start_alone_is_within_five_points_of_tfidf(name):
     """Without a step; random first weights are at chance."""
