@@ -116,9 +116,11 @@ def room_page(room: str) -> str:
 
 
 def methods(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the public methods of a class, without those of a base class that is public itself."""
+    """Yield the public methods of a class, without those that a public base class has, too."""
     bases = value.__mro__ if inspect.isclass(value) else ()
-    own = [base for base in bases if base is value or base not in documented()]
+    public = [base for base in bases[1:] if base in documented()]
+    elsewhere = {each for base in public for each in base.__mro__}
+    own = [base for base in bases if base is value or base not in elsewhere]
     names = {name for base in own for name in vars(base) if base.__module__.startswith("minibert")}
     for name in sorted(names):
         member = getattr(value, name)

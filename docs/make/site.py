@@ -71,8 +71,8 @@ def on_post_build(config: MkDocsConfig) -> None:
     for theme, style in STYLES.items():
         colours = HtmlFormatter(style=style).get_style_defs(".codehilite")
         (site / f"{theme}.css").write_text(colours + OWN_STYLE, "utf-8")
-    # Every browser that the theme supports takes the fonts as woff2.
-    for path in [*site.rglob("*.map"), *site.rglob("*.ttf")]:
+    # Every browser that the theme supports takes the fonts as woff2, and no page shows a brand.
+    for path in [*site.rglob("*.map"), *site.rglob("*.ttf"), *site.rglob("fa-brands*.woff2")]:
         path.unlink()
     # The code is not searched, and the reference only for names: they would be most of the index.
     path = site / "search" / "search_index.json"
