@@ -28,7 +28,7 @@ from benchmarks.harness import (
     spread,
     table,
 )
-from benchmarks.texts import FOLDER, corpus, tokenizer
+from benchmarks.texts import corpus, tokenizer_folder
 from minibert.training.history import read_history
 
 V = 8192
@@ -51,7 +51,7 @@ class Run:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "run"
             command = [mpiexec, "-n", self.ranks, sys.executable, "-m", "minibert", "pretrain",
-                       corpus() / "train.txt", "--tokenizer", FOLDER / f"tokenizer-{V}",
+                       corpus() / "train.txt", "--tokenizer", tokenizer_folder(V),
                        "--size", self.model, "--length", length, "--batch-size", batch,
                        "--dropout", 0.1, "--shards", 2, "--threads", 1, "--steps", self.steps,
                        "--save-every", self.steps, "--out", out]  # fmt: skip
@@ -67,7 +67,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     o = parse(parser)
-    tokenizer(V)  # learned before the measurements
+    tokenizer_folder(V)  # learned before the measurements
     rows = []
     for model in o.models:
         steps = 8 if o.quick else {"tiny": 120, "mini": 24}[model]

@@ -96,7 +96,12 @@ def of_file(path: Path) -> Path:
 
 
 def tokenizer(size: int, text: Path | None = None) -> WordPieceTokenizer:
-    """Return a tokenizer with a vocabulary of this size.
+    """Return a tokenizer with a vocabulary of this size; see `tokenizer_folder`."""
+    return WordPieceTokenizer.from_pretrained(tokenizer_folder(size, text))
+
+
+def tokenizer_folder(size: int, text: Path | None = None) -> Path:
+    """Return the folder of a tokenizer (Path), which is learned if it is not there.
 
     Args:
         size (int): of the vocabulary.
@@ -108,7 +113,7 @@ def tokenizer(size: int, text: Path | None = None) -> WordPieceTokenizer:
         paragraphs = (part for document in read_corpus([text / "train.txt"]) for part in document)
         with atomic_dir(folder) as temporary:
             WordPieceTokenizer.train(paragraphs, size).save_pretrained(temporary)
-    return WordPieceTokenizer.from_pretrained(folder)
+    return folder
 
 
 def packed(part: str, size: int, length: int) -> np.ndarray:
