@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
+from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd
 from minibert.models.config import ACTIVATIONS, POSITIONS, PRESETS
 from minibert.training.loop import Settings
 
@@ -144,6 +145,16 @@ def _add_execution_arguments(group: argparse._ArgumentGroup, evaluate_every: str
         action="store_true",
         help="keep the checkpoints, with the optimizer's state, when the run is finished (default: "
         "keep only the trained model)",
+    )
+
+
+def add_documents_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that tells what ends a document of a text file."""
+    parser.add_argument(
+        "--documents",
+        choices=get_args(DocumentEnd),
+        help="what ends a document: a blank line, or each line (default: a blank line; each line "
+        f"if there is no blank line in at most {MAX_FILES_OF_LINES} files)",
     )
 
 

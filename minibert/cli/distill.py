@@ -12,6 +12,7 @@ from typing import Any, get_args
 from minibert.cli.arguments import (
     MODEL_HELP,
     add_column_arguments,
+    add_documents_argument,
     add_training_arguments,
     stated_settings,
 )
@@ -29,7 +30,6 @@ from minibert.cli.distill_inputs import (
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model, with_own
-from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd
 from minibert.data.token_cache import fingerprint
 from minibert.io.locks import run_lock
 from minibert.objectives.distillation import SoftTokens
@@ -79,12 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="files to evaluate on (default: 5 %% of the documents, or 15 %% of each class)",
     )
-    parser.add_argument(
-        "--documents",
-        choices=get_args(DocumentEnd),
-        help="what ends a document: a blank line, or each line (default: a blank line; each line "
-        f"if there is no blank line in at most {MAX_FILES_OF_LINES} files)",
-    )
+    add_documents_argument(parser)
     parser.add_argument(
         "--length",
         type=int,

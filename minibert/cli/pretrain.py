@@ -5,11 +5,15 @@ import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from minibert.cli.arguments import add_model_arguments, add_training_arguments
+from minibert.cli.arguments import (
+    add_documents_argument,
+    add_model_arguments,
+    add_training_arguments,
+)
 from minibert.cli.continued import (
     Source,
     add_continuing_arguments,
@@ -31,7 +35,7 @@ from minibert.cli.pretrain_plan import (
     with_run,
 )
 from minibert.cli.resume import extended, resumed_model, with_own
-from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd, PackedSequences
+from minibert.data.corpus import PackedSequences
 from minibert.data.token_cache import (
     STDIN,
     TokenizedCorpus,
@@ -100,12 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="text files to evaluate on (default: 5 %% of the documents, or of a single text)",
     )
-    parser.add_argument(
-        "--documents",
-        choices=get_args(DocumentEnd),
-        help="what ends a document: a blank line, or each line (default: a blank line; each line "
-        f"if there is no blank line in at most {MAX_FILES_OF_LINES} files)",
-    )
+    add_documents_argument(parser)
     recipe = RECIPES[DEFAULT_RECIPE]
     add_model_arguments(parser, dropout=None, length=recipe.length)
     add_continuing_arguments(parser)

@@ -122,7 +122,7 @@ def learn_tokenizer(
     why = f"pairs that occur at least {every * least} times were merged"
     if len(tokenizer) < MIN_PIECES:
         tokenizer = train_on_files(files, MIN_PIECES, every, exact=False)
-        why = "the fewest, because the text is short"
+        why = "the fewest, because the text or the time is short"
     log.info("vocabulary: %s pieces, learned from the text; %s", f"{len(tokenizer):,}", why)
     return tokenizer
 

@@ -31,6 +31,8 @@ ARCHITECTURES = {"bert": "bert", "modern": "modernbert"}  # the model_type of ea
 
 def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
     """Return the options with the size and length of a resumed run where they are not stated."""
+    if options.minutes is not None:
+        log.info("%s: the minutes were converted to steps when the run started", options.out)
     run = read_config(found)
     own = {"size": preset_of(run), "length": run.longest}
     unstated = {name: value for name, value in own.items() if getattr(options, name) is None}
@@ -133,7 +135,7 @@ def choose_sizes(
     tokens = len(train.stream)
     text = TextSize(tokens, usual_length(np.diff(train.ends, prepend=0, append=tokens)))
     choice = choose(
-        ranks.of_first(budget.left()),
+        max(ranks.of_first(budget.left()), 0.0),
         text,
         recipe,
         seconds_of,

@@ -35,7 +35,12 @@ from minibert.tokenization.saved import (
     added_tokens_of,
 )
 from minibert.tokenization.saved_frame import read_frame, write_frame
-from minibert.tokenization.sentencepiece import MODEL_TYPES, SentencePieceModel, read_sentencepiece
+from minibert.tokenization.sentencepiece import (
+    MODEL_TYPES,
+    USER_DEFINED,
+    SentencePieceModel,
+    read_sentencepiece,
+)
 from minibert.tokenization.steps import StepNormalizer
 from minibert.tokenization.vocabulary import Vocabulary
 
@@ -171,6 +176,8 @@ def _source_of_model(model: SentencePieceModel, class_name: str) -> Source:
             f"tokenizer_class: expected {' or '.join(LAYOUTS)}, got {sanitize(class_name)}; "
             f"others normalize text in ways that only {WHOLE} states"
         )
+    if USER_DEFINED in model.types:  # transformers never splits them; here they would be split
+        raise ValueError(f"pieces: user-defined ones are read from {WHOLE} alone")
     for name in "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces":
         if not getattr(model, name):
             raise ValueError(f"{name}: expected true, got false")

@@ -67,9 +67,9 @@ def message(*fields):
     return b"".join(parts)
 
 
-def spm_model(pieces, charsmap=b"", trainer=(), normalizer=()):
+def spm_model(pieces, charsmap=b"", trainer=(), normalizer=(), kinds=()):
     """Return the bytes of a SentencePiece model; the first three pieces are <unk>, <s> and </s>."""
-    kinds = {"<unk>": 2, "<s>": 3, "</s>": 3}
+    kinds = {"<unk>": 2, "<s>": 3, "</s>": 3, **dict(kinds)}
     return message(
         *((1, message((1, text), (2, score), (3, kinds.get(text, 1)))) for text, score in pieces),
         (2, message(*trainer, (43, -1))),

@@ -125,6 +125,7 @@ def test_camembert_ids_follow_five_of_its_own(tmp_path):
         (spm_model(PIECES, trainer=[(40, 99)]), {}, "unk_id: expected 0 to 4, got 99"),
         (spm_model(PIECES, normalizer=[(3, 0)]), {}, "add_dummy_prefix: expected true, got false"),
         (spm_model(PIECES, b"\1"), {}, "charsmap: expected a trie of 1 bytes"),
+        (spm_model(PIECES, kinds={"▁the": 4}), {}, "pieces: user-defined ones are read from"),
         (spm_model([("a", float("nan"))]), {}, "score: expected a finite number, got nan"),
         (message((1, message((1, b"\xff")))), {}, "not a SentencePiece model: 'utf-8' codec"),
         (message((1, 5)), {}, "pieces: expected bytes, got an integer"),

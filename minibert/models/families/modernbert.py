@@ -23,12 +23,10 @@ from typing import Any, ClassVar, Self
 from minibert import layers
 from minibert.models.bert import BertBased
 from minibert.models.config import BertConfig
-from minibert.models.inputs import Batch
+from minibert.models.families.relative import BodyModel
 from minibert.models.masked_lm import BertForMaskedLM
 from minibert.models.names import Names
 from minibert.models.parts import Parts
-from minibert.parameters import Views
-from minibert.typing import Array, Rng
 
 FULL = "full_attention"
 THETA, PADDING = 160000.0, 50283  # of a file that does not state them
@@ -212,25 +210,13 @@ class ModernBertBased(BertBased):
         self.parts = Parts()  # none of them is the caller's
 
 
-class ModernBertModel(ModernBertBased):
+class ModernBertModel(ModernBertBased, BodyModel):
     """ModernBERT without a head: `last_hidden_state` for each token; there is no pooler.
 
     >>> model = ModernBertModel(ModernBertConfig.preset("tiny", vocab_size=100))
     >>> model([[2, 17, 54, 3]]).last_hidden_state.shape
     (1, 4, 128)
     """
-
-    prefix = ""
-
-    def forward(
-        self, batch: Batch, rows: Array | None = None, rng: Rng | None = None
-    ) -> tuple[Array, Any]:
-        """Run the body: x (B, T, D), or (B, R, D) with `rows`, and the cache."""
-        return self.bert.forward(self.params, batch, rows, rng)
-
-    def backward(self, dx: Array, cache: Any, grads: Views) -> None:
-        """Gradient of `forward`; adds into `grads`."""
-        self.bert.backward(dx, cache, self.params, grads)
 
 
 class ModernBertForMaskedLM(ModernBertBased, BertForMaskedLM):

@@ -110,7 +110,7 @@ class Relative(BertBased):
         self.parts = Parts()  # none of them is the caller's
 
 
-class BodyModel(Relative):
+class BodyModel(BertBased):
     """A family's body without a head: `last_hidden_state` for each token; there is no pooler."""
 
     prefix = ""
