@@ -16,7 +16,7 @@ MODEL_HELP = (
 
 
 def add_model_arguments(
-    parser: argparse.ArgumentParser, *, dropout: float | None, length: int
+    parser: argparse.ArgumentParser, *, dropout: float | None, length: int, size: str = "tiny"
 ) -> None:
     """Add the arguments that describe a new model.
 
@@ -25,13 +25,14 @@ def add_model_arguments(
         dropout (float): default dropout rate; None: the recipe decides.
         length (int): default length of the longest sequence, for the help text; the value of an
             option that is not given is None, because `finetune --model` refuses these options.
+        size (str): description of the default size.
     """
     group = parser.add_argument_group("a new model")
     group.add_argument(
         "--size",
         choices=list(PRESETS),
         help="number of layers, width and heads of a model that is trained from scratch (default: "
-        "tiny)",
+        f"{size})",
     )
     group.add_argument(
         "--length",

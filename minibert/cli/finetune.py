@@ -25,11 +25,12 @@ from minibert.cli.labelled_files import (
 )
 from minibert.cli.output import is_interactive, print_metrics, report_scoring, report_truncated
 from minibert.cli.plot import draw_curves
-from minibert.cli.resume import resumed_model, with_own
+from minibert.cli.resume import preset_of, resumed_model, with_own
 from minibert.data.records import Label
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
+from minibert.models import read_config
 from minibert.objectives.supervised import SCORE
 from minibert.tasks.base import Task
 from minibert.tasks.baselines import compare
@@ -59,7 +60,7 @@ DESCRIPTION = """
 Reads texts and labels from TSV, CSV or JSON Lines files with named columns, and words and tags from
 CoNLL files or lists in JSON Lines. Labels are classes, several classes per text (a list, commas,
 or columns of 0 and 1), numbers, or a tag for each word.
-Without --model, a vocabulary and a tiny BERT are learned from the texts alone. The number of texts
+Without --model, a vocabulary and a small BERT are learned from the texts alone. The number of texts
 decides the epochs and the batch size, the model's width the learning rate. The metric on the
 held-out texts decides which weights are kept and when training stops early. The table, the most
 confident errors and the baselines are printed at the end.
@@ -102,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--tokenizer", type=Path, help="folder of a tokenizer, for training from scratch"
     )
-    add_model_arguments(parser, dropout=0.1, length=MAX_LENGTH)
+    add_model_arguments(parser, dropout=0.1, length=MAX_LENGTH, size="nano; tiny for tagging")
     add_column_arguments(parser)
     group = add_training_arguments(
         parser,
@@ -294,7 +295,7 @@ def _train_one(
         baseline (function): returns the name and the metrics of the baseline, or None.
     """
     found = resume_point(folder) if options.resume else None
-    run = _start(options, task, examples, seed, resumes=found is not None)
+    run = _start(options, task, examples, seed, found)
     if found:
         own = ["shards"] * (options.shards is None)
         if read_state(found)["format"] < 3:  # another recipe for new weights
@@ -383,14 +384,25 @@ def _make_card(
 
 
 def _start(
-    options: argparse.Namespace, task: Task, examples: Examples, seed: int, *, resumes: bool
+    options: argparse.Namespace, task: Task, examples: Examples, seed: int, found: Path | None
 ) -> FineTuningRun:
-    """Return the start of a run (`FineTuningRun`); print its tokenizer's size and its recipe."""
+    """Return the start of a run (`FineTuningRun`); print its tokenizer's size and its recipe.
+
+    Args:
+        options (Namespace): options of the command.
+        task (Task): meaning of the labels.
+        examples (Examples): labelled texts to train on.
+        seed (int): random seed.
+        found (Path or None): checkpoint of a run that is resumed.
+    """
+    size = options.size
+    if found and not options.model and size is None:
+        size = preset_of(read_config(found))  # earlier versions had another default
     stated = {"hidden_act": options.activation, "position_embedding_type": options.positions}
     source = ModelSource(
         options.model or None,
         tokenizer=options.tokenizer,
-        size=options.size,
+        size=size,
         max_length=MAX_LENGTH if options.length is None and not options.model else options.length,
         dropout=options.dropout,
         config={name: value for name, value in stated.items() if value is not None},
@@ -403,7 +415,7 @@ def _start(
         overrides=options,
         evaluate_at_most=MAX_STEPS_BETWEEN_EVALUATIONS,
         settings=stated_settings(options, FineTuning),
-        resumes=resumes,
+        resumes=found is not None,
     )
     if source.trains_tokenizer:
         print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")

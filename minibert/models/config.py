@@ -29,7 +29,7 @@ PROBLEM_TYPES = (
     "regression",
 )
 
-# Devlin et al. (2019), section 3, and Turc et al. (2019), table 1.
+# Devlin et al. (2019), section 3, and Turc et al. (2019), table 1; nano is minibert's own.
 PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         name: MappingProxyType(
@@ -41,6 +41,7 @@ PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
             }
         )
         for name, layers, width in [
+            ("nano", 1, 64),
             ("tiny", 2, 128),
             ("mini", 4, 256),
             ("small", 4, 512),
@@ -142,7 +143,7 @@ class BertConfig:
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
-        """Return a named size: `tiny`, `mini`, `small`, `medium`, `base` or `large`.
+        """Return a size: `nano`, `tiny`, `mini`, `small`, `medium`, `base` or `large`.
 
         >>> BertConfig.preset("tiny", vocab_size=8192).hidden_size
         128

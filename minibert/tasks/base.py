@@ -65,6 +65,7 @@ class Task(ABC):
     model_class: ClassVar[type[PreTrained]] = BertForSequenceClassification
     problem_type: ClassVar[str | None]  # as in `BertConfig.problem_type`
     input_kind: ClassVar[InputKind] = "texts"
+    new_model_size: ClassVar[str] = "nano"  # a preset, of a model that is not pre-trained
     mistakes_title: ClassVar[str] = "the most confident mistakes"
 
     def __init__(self, names: Sequence[str]):

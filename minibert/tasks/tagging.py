@@ -45,6 +45,7 @@ class TaggingTask(Task):
     model_class = BertForTokenClassification
     problem_type = None
     input_kind = "words"
+    new_model_size = "tiny"  # a name is known by its neighbours, and one layer of 64 learns less
 
     @classmethod
     def from_labels(cls, labels: Sequence[Sequence[str]]) -> Self:

@@ -101,7 +101,7 @@ class ModelSource:
     Args:
         model: a pre-trained model, by a name that `models.hub.find_folder` finds; None: a new one.
         tokenizer: the folder of a new model's tokenizer; None: it is trained on the examples.
-        size: the preset of a new, untrained model; None: "tiny".
+        size: the preset of a new, untrained model; None: the task's, "nano", or "tiny" for tags.
         max_length: in tokens; longer texts are cut. None: the positions of a pre-trained model, or
             64 of a new one.
         dropout: the dropout probability of hidden states and attention.
@@ -144,7 +144,7 @@ class ModelSource:
             tokenizer = task.train_tokenizer(examples.texts, examples.pairs)
         changes = {**self.config, **fields}
         length = NEW_POSITIONS if self.max_length is None else self.max_length
-        config = fresh_config(self.size or "tiny", tokenizer, length, **changes)
+        config = fresh_config(self.size or task.new_model_size, tokenizer, length, **changes)
         return task.model_class(config, seed=seed), tokenizer
 
     def _load_pretrained(

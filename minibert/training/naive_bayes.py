@@ -22,12 +22,12 @@ from minibert.objectives.base import quiet
 from minibert.parameters import Parameters
 from minibert.runtime.blas import one_blas_thread
 from minibert.tokenization import PreTrainedTokenizer
+from minibert.training.evidence import class_evidence, letter_evidence
 from minibert.training.initialization import scaled, text_embeddings
 from minibert.typing import Array, Rng
 
 MAX_LABELLED_TOKENS = 200_000  # of the labelled texts that are counted, spread evenly over all
 READINGS, READING_SPLITS = 8, 0.5  # of a labelled text with random splits; their probability
-PRIOR_TEXTS = 10.0  # imaginary texts with each piece, whose labels are as frequent as in all texts
 CONSTANT = 1.0  # length of the part of a vector that all pieces share; that of the others is near 1
 SUBJECTS = 0.5  # length of the part that tells of which texts a piece is, not of which classes
 GAIN = 4.0  # weight of the average of the pieces beside [CLS]'s own vector
@@ -48,8 +48,9 @@ def initialize_from_labels(
 ) -> None:
     """Set the initial weights of a model from the texts it is fine-tuned on, in place.
 
-    With the evidence M (V, C) of each piece w for each class, see `class_evidence`, and its
-    factors M ≈ A Cᵀ, the vector of a piece is A_w, and the classifier's weights are C. So
+    With the evidence M (V, C) of each piece w for each class, that of the piece itself and of its
+    letters, see `training.evidence`, and its factors M ≈ A Cᵀ, the vector of a piece is A_w, and
+    the classifier's weights are C. So
 
         logits ∝ C Σ_w A_w ≈ Σ_w M[w],
 
@@ -86,6 +87,7 @@ def initialize_from_labels(
     texts, targets = [texts[i] for i in chosen], _as_columns(labels, model)[chosen]  # (S, C)
     sets = _sets_of_pieces(texts, tokenizer, rng)
     evidence = class_evidence(sets, targets, len(tokenizer), model.problem)  # (V, C)
+    evidence += letter_evidence(sets, targets, tokenizer, model.problem)
     word, classes = _factorize(evidence, width - 2)  # (V, r), (C, r)
 
     # Layer norm removes the mean of a vector, so nothing is written in that direction.
@@ -118,42 +120,6 @@ def initialize_from_labels(
     scale = _scale(logits - mean, targets[some] if model.problem == "regression" else None)
     params["classifier.weight"] *= scale
     params["classifier.bias"][:] = -scale * mean
-
-
-def class_evidence(
-    texts: Sequence[Array], targets: Array, size: int, problem: str = "single_label_classification"
-) -> Array:
-    """Return how much each token speaks for each class (V, C).
-
-        M[w, c] = (log P(c | w) / (1 - P(c | w)) - log P(c) / (1 - P(c))) · idf(w),
-        P(c | w) = (n(w, c) + a P(c)) / (n(w) + a),   idf(w) = 1 + log (S + 1) / (n(w) + 1)
-
-    n(w) is the number of texts with w, n(w, c) of those of class c, and a is `PRIOR_TEXTS`: so a
-    token that is seen once or twice says little. Weights of a linear classifier that are log-count
-    ratios are those of naive Bayes with the presence of tokens (Wang and Manning, 2012, section 2).
-    Of a regression, M[w] is the sum of the numbers of the texts with w, divided by n(w) + a.
-
-    Args:
-        texts: S arrays of distinct token ids.
-        targets (S, C): 1 where a text has a class and 0 elsewhere; or standardized numbers.
-        size: V, the number of tokens.
-        problem: as in `BertConfig.problem_type`.
-
-    Returns:
-        M (V, C), float64; 0 for a token that no text contains.
-    """
-    token = np.concatenate([np.zeros(0, int), *texts])  # (n,)
-    each = np.repeat(targets, [len(ids) for ids in texts], axis=0)  # (n, C)
-    columns = each.astype(float).T
-    counts = np.stack([np.bincount(token, column, size) for column in columns], axis=1)  # (V, C)
-    total = np.bincount(token, minlength=size)[:, None].astype(float)  # (V, 1)
-    idf = 1 + np.log((len(texts) + 1) / (total + 1))
-    if problem == "regression":
-        return counts / (total + PRIOR_TEXTS) * idf
-    prior = (targets.sum(axis=0) + 1) / (len(texts) + 2)  # (C,), never 0 or 1
-    present, absent = counts + PRIOR_TEXTS * prior, total - counts + PRIOR_TEXTS * (1 - prior)
-    ratios = np.log(present * (1 - prior) / (absent * prior))
-    return np.where(total > 0, ratios * idf, 0)
 
 
 def _as_columns(labels: Array, model: BertForSequenceClassification) -> Array:

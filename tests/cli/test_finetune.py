@@ -86,6 +86,27 @@ def test_a_resumed_run_of_new_weights_does_not_count_the_labels_again(
     assert (whole == resumed).all()
 
 
+def test_resume_without_a_size_keeps_that_of_the_run(workspace, capsys, monkeypatch):
+    """Earlier versions had another default size."""
+    from minibert.training import loop
+
+    original = loop.Engine.step
+
+    def interrupt_step(self, shards, rate):
+        signal.raise_signal(signal.SIGTERM)
+        return original(self, shards, rate)
+
+    more = ["--tokenizer", workspace / "model", "--epochs", 1, "--threads", 1]
+    monkeypatch.setattr(loop.Engine, "step", interrupt_step)
+    assert run(finetune_arguments(workspace, "sized", *more, "--size", "tiny")) == 130
+    monkeypatch.setattr(loop.Engine, "step", original)
+    refused = finetune_arguments(workspace, "sized", *more, "--size", "nano", "--resume")
+    assert_refused(capsys, refused, "has 128, got 64")
+    assert run(finetune_arguments(workspace, "sized", *more, "--resume")) == 0
+    model = BertForSequenceClassification.from_pretrained(workspace / "sized")
+    assert (model.config.num_hidden_layers, model.config.hidden_size) == (2, 128)
+
+
 def test_finetune_trains_a_regression_and_a_classifier_from_it(workspace, tmp_path, capsys):
     rows = [f"{n / 4}\tthe {'cat ' * n}sat" for n in range(8)] * 3
     path = write_lines(tmp_path / "rows.tsv", "score\tsentence", *rows)

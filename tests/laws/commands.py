@@ -16,7 +16,7 @@ from tests.conftest import small_tokenizer
 
 SENTENCES = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
 SMALL = {**PRESETS["tiny"], "num_hidden_layers": 2, "hidden_size": 8, "intermediate_size": 8}
-SIZES = {"tiny": SMALL, "mini": {**SMALL, "num_hidden_layers": 1}}
+SIZES = {"nano": SMALL, "tiny": SMALL, "mini": {**SMALL, "num_hidden_layers": 1}}
 CONFIG = BertConfig(
     vocab_size=len(small_tokenizer()), hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
     intermediate_size=6, max_position_embeddings=16, initializer_range=0.4,

@@ -51,7 +51,7 @@ CHANGES = {
 @pytest.fixture(autouse=True)
 def small_presets(monkeypatch):
     tiny = {**PRESETS["tiny"], "hidden_size": 8, "intermediate_size": 8}
-    presets = {"tiny": tiny, "mini": {**tiny, "hidden_size": 12}}
+    presets = {"nano": tiny, "tiny": tiny, "mini": {**tiny, "hidden_size": 12}}
     monkeypatch.setattr("minibert.models.config.PRESETS", presets)
 
 

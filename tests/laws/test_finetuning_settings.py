@@ -170,7 +170,7 @@ def test_the_order_of_the_examples_follows_the_seed_and_the_epoch(tokenizer):
 @pytest.fixture
 def small_tiny(monkeypatch):
     small = {**PRESETS["tiny"], "num_hidden_layers": 1, "intermediate_size": 8}
-    presets = {"tiny": small, "small": {**small, "hidden_size": 512, "num_attention_heads": 2}}
+    presets = {"nano": small, "small": {**small, "hidden_size": 512, "num_attention_heads": 2}}
     monkeypatch.setattr("minibert.models.config.PRESETS", presets)
 
 

@@ -210,7 +210,7 @@ ELSEWHERE = {
 @pytest.fixture(autouse=True)
 def small_presets(monkeypatch):
     tiny = {**PRESETS["tiny"], "num_hidden_layers": 1, "hidden_size": 4, "intermediate_size": 4}
-    monkeypatch.setattr("minibert.models.config.PRESETS", {"tiny": tiny})
+    monkeypatch.setattr("minibert.models.config.PRESETS", {"nano": tiny, "tiny": tiny})
 
 
 @pytest.mark.parametrize("name", CONSUMERS)

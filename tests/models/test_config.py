@@ -14,6 +14,7 @@ from minibert.models.config import PRESETS
 @pytest.mark.parametrize(
     ("name", "layers", "width", "heads", "feed_forward"),
     [
+        ("nano", 1, 64, 1, 256),
         ("tiny", 2, 128, 2, 512),
         ("mini", 4, 256, 4, 1024),
         ("small", 4, 512, 8, 2048),
@@ -22,13 +23,13 @@ from minibert.models.config import PRESETS
         ("large", 24, 1024, 16, 4096),
     ],
 )
-def test_preset_returns_the_published_sizes(name, layers, width, heads, feed_forward):
+def test_preset_returns_the_sizes_of_its_name(name, layers, width, heads, feed_forward):
     config = BertConfig.preset(name, vocab_size=99)
     assert (config.num_hidden_layers, config.hidden_size) == (layers, width)
     assert (config.num_attention_heads, config.intermediate_size) == (heads, feed_forward)
     assert config.vocab_size == 99
     assert config.head_width == 64
-    assert len(PRESETS) == 6
+    assert len(PRESETS) == 7
 
 
 def test_default_config_is_bert_base():
@@ -106,7 +107,7 @@ def test_from_json_refuses_other_files(text, message):
 
 
 def test_preset_refuses_an_unknown_name():
-    with pytest.raises(ValueError, match=r"preset: expected one of tiny, mini, .*, got 'huge'"):
+    with pytest.raises(ValueError, match=r"preset: expected one of nano, tiny, mini, .*, got 'huge'"):
         BertConfig.preset("huge")
 
 

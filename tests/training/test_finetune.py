@@ -555,6 +555,19 @@ def test_a_new_model_starts_from_the_counts_of_its_texts(task_class, tmp_path):
     np.testing.assert_array_equal(pretrained.model.params.vector, run.model.params.vector)
 
 
+@pytest.mark.parametrize(
+    ("task_class", "sizes"),
+    [(SingleLabelTask, (1, 64)), (MultiLabelTask, (1, 64)), (RegressionTask, (1, 64)),
+     (TaggingTask, (2, 128))],
+)  # fmt: skip
+def test_the_task_decides_the_size_of_a_new_model_unless_it_is_named(task_class, sizes):
+    examples = labelled_examples(task_class, 20)
+    task = task_class.from_labels(examples.labels)
+    for size, expected in ((None, sizes), ("nano", (1, 64)), ("tiny", (2, 128))):
+        config = ModelSource(size=size).load(task, examples, seed=0)[0].config
+        assert (config.num_hidden_layers, config.hidden_size) == expected
+
+
 def test_a_run_that_resumes_does_not_count_again():
     examples = labelled_examples(SingleLabelTask, 60)
     task = SingleLabelTask.from_labels(examples.labels)

@@ -1,7 +1,5 @@
 """The start of fine-tuning without a pre-trained model: BERT begins as naive Bayes."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -16,7 +14,7 @@ from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS
 from minibert.tasks import SingleLabelTask
 from minibert.training import evaluate, naive_bayes
 from minibert.training.finetuning import FineTuningRun, ModelSource
-from minibert.training.naive_bayes import LOGIT_STD, class_evidence, initialize_from_labels
+from minibert.training.naive_bayes import LOGIT_STD, initialize_from_labels
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = ["s", "##o", "##n", "so", "##on", "son", "m", "##a", "ma", "x", ".", "red", "sun"]
@@ -54,33 +52,6 @@ def encode(tokenizer, texts=TEXTS):
 def logits_of(model, tokenizer, texts=TEXTS):
     """The logits (S, C) without dropout."""
     return model(**tokenizer.encode_batch(texts)).logits
-
-
-@pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification"])
-def test_evidence_is_the_logarithm_of_a_ratio_of_odds(problem):
-    rng = np.random.default_rng(0)
-    texts = [rng.choice(9, rng.integers(0, 6), replace=False) for _ in range(40)]
-    targets = (
-        np.eye(3)[rng.integers(0, 3, 40)] if problem[0] == "s" else rng.integers(0, 2, (40, 3))
-    )
-    M = class_evidence(texts, targets, 11, problem)
-    for w in range(11):
-        has = [w in ids for ids in texts]
-        n = sum(has)
-        for c in range(3):
-            prior = (targets[:, c].sum() + 1) / 42
-            posterior = (targets[has, c].sum() + 10 * prior) / (n + 10)
-            ratio = posterior / (1 - posterior) / (prior / (1 - prior))
-            expected = math.log(ratio) * (1 + math.log(41 / (n + 1)))
-            assert M[w, c] == pytest.approx(expected, abs=1e-12)
-    np.testing.assert_allclose(M[9:], 0, atol=1e-12)  # no text contains these
-
-
-def test_evidence_of_a_regression_is_a_shrunk_mean():
-    numbers = np.array([[1.0], [2.0], [-3.0]])
-    M = class_evidence([np.array([0]), np.array([0, 1]), np.array([1])], numbers, 3, "regression")
-    idf = 1 + np.log(4 / 3)
-    np.testing.assert_allclose(M[:, 0], [3 / 12 * idf, -1 / 12 * idf, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("changes", [{}, {"num_hidden_layers": 1}, {"num_attention_heads": 4},
@@ -124,6 +95,21 @@ def test_a_piece_that_is_only_a_part_has_a_vector_and_an_unseen_one_has_none(tok
     first, second = model.params[f"bert.embeddings.{SEGMENTS}"]
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(E @ first, 0, atol=1e-6)
+
+
+def test_a_new_word_is_classified_by_its_letters(tokenizer, monkeypatch):
+    """Of the first logits alone; no text with the piece, but few others have its letters."""
+    texts = ["son ma"] * 20 + ["red ma"] * 20 + ["so"]
+    labels = np.array([0] * 20 + [1] * 20 + [1])
+    logits = []
+    for is_blind in (False, True):
+        if is_blind:
+            monkeypatch.setattr(naive_bayes, "letter_evidence", lambda *_: 0)
+        model = new_model(tokenizer)
+        initialize_from_labels(model, encode(tokenizer, texts), labels, tokenizer)
+        logits.append(logits_of(model, tokenizer, ["so"])[0])
+    assert logits[0].argmax() == 0  # so, in one text of class 1, has the letters of son
+    assert logits[1].argmax() == 1
 
 
 def test_every_weight_has_a_gradient_after_two_steps(tokenizer):
