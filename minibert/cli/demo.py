@@ -1,6 +1,7 @@
 """`minibert demo`: the whole pipeline, from installed documentation to a fine-tuned classifier."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ from minibert.cli.output import is_interactive
 from minibert.data.builtin.corpus import Corpus, write_builtin
 from minibert.data.corpus import pack
 from minibert.data.rng import generator
-from minibert.data.sampling import steps_per_epoch
 from minibert.data.tables import read_records
 from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
@@ -19,15 +19,11 @@ from minibert.models.config import BertConfig
 from minibert.objectives import MaskedLM
 from minibert.tasks import Examples, SingleLabelTask
 from minibert.tokenization import PreTrainedTokenizer, WordPieceTokenizer
-from minibert.training import (
-    FineTuning,
-    evaluate,
-    fine_tune,
-    pretrain,
-)
+from minibert.training import evaluate, pretrain
 from minibert.training.card import Card, write_card
 from minibert.training.checkpoint import finish_run
 from minibert.training.defaults import fresh_config
+from minibert.training.finetuning import FineTuningRun, ModelSource
 from minibert.training.history import read_history
 from minibert.training.initialization import initialize_from_text
 from minibert.training.pretraining import guess
@@ -41,9 +37,9 @@ SENTENCES = (
 )
 VOCABULARY, LENGTH = 4096, 32  # tokens in the vocabulary; tokens per sequence
 STEPS = 1000  # of pre-training
-BATCH, SHARDS = 64, 2  # of both trainings
-TEXTS, EPOCHS, TEXT_RATE, DROPOUT = 600, 12, 5e-4, 0.1  # of fine-tuning
-STARTS = ("pre-trained", "from scratch")  # of the two classifiers
+BATCH, SHARDS = 64, 2  # of pre-training
+TEXTS = 600  # of fine-tuning
+STARTS = ("pre-trained", "from scratch", "from counts")  # of the three classifiers
 DOCUMENTATION = "the documentation installed with Python and NumPy"  # in the model cards
 
 DESCRIPTION = """
@@ -82,9 +78,9 @@ def run(options: argparse.Namespace) -> None:
     corpus = _write_corpus(out)
     tokenizer, rows, held_out = _learn_tokenizer(corpus)
     model = _pretrain(out, tokenizer, rows, held_out, settings)
-    classifier, text = _finetune(out, tokenizer, settings.seed)
+    classifier, text = _finetune(out, settings.seed)
     print("5. Inside the models: curves, attention and gradients, on one page")
-    _write_report(out, model, classifier, tokenizer, text)
+    _write_report(out, model, classifier, text)
     print(f"   {out}/report.html")
     print(f"\nThe results are in {out}. Commands to try:")
     print(f"   minibert fill-mask {out}/model 'the default [MASK] is used.'")
@@ -157,55 +153,41 @@ def _format_predictions(candidates: list[tuple[str, float]]) -> str:
     return ", ".join(f"{token} {prob:.0%}" for token, prob in candidates)
 
 
-def _finetune(
-    out: Path, tokenizer: PreTrainedTokenizer, seed: int
-) -> tuple[BertForSequenceClassification, str]:
-    """Fine-tune two classifiers, print their metrics, and save the pre-trained one.
+def _finetune(out: Path, seed: int) -> tuple[FineTuningRun, str]:
+    """Fine-tune three classifiers, print their metrics, and save the pre-trained one.
+
+    The first has the defaults of `minibert finetune --model`, the second differs from it by its
+    random weights alone, and the third has the defaults of `minibert finetune` without `--model`.
 
     Returns:
-        the pre-trained classifier and the first test text.
+        the pre-trained classifier's run and the first test text.
     """
-    print("4. Fine-tuning: which module does a text document? Few labels suffice", flush=True)
+    print("4. Fine-tuning: which module does a text document?", flush=True)
     task, train, test = _read_labelled(out / "corpus" / "labelled", seed)
-    schedule = FineTuning(
-        steps=EPOCHS * steps_per_epoch(len(train), BATCH),
-        batch_size=BATCH,
-        shards=SHARDS,
-        learning_rate=TEXT_RATE,
-    )
-    pretrained = BertForSequenceClassification.from_pretrained(
-        out / "model", hidden_dropout_prob=DROPOUT, **task.config()
-    )
-    from_scratch = BertForSequenceClassification(pretrained.config)
+    pretrained = FineTuningRun.start(task, train, ModelSource(out / "model"), seed=seed)
+    untrained = BertForSequenceClassification(pretrained.model.config, seed=seed)
+    counted = FineTuningRun.start(task, train, ModelSource(), seed=seed)
+    runs = (pretrained, replace(pretrained, model=untrained), counted)
     scores = {}
-    for title, classifier in zip(STARTS, (pretrained, from_scratch), strict=True):
-        fine_tune(
-            classifier,
-            tokenizer,
-            task,
-            train,
-            schedule,
-            run=out / "fine-tuning" / title,
-            title=title,
-            progress=is_interactive(),
-        )
-        scores[title] = evaluate(classifier, tokenizer, task, test)
-    tokenizer.save_pretrained(out / "classifier")
-    pretrained.save_pretrained(out / "classifier")
+    for title, run in zip(STARTS, runs, strict=True):
+        run.train(run=out / "fine-tuning" / title, title=title, progress=is_interactive())
+        scores[title] = evaluate(run.model, run.tokenizer, task, test)
+    metrics = scores["pre-trained"]
+    others = {title: scores[title] for title in STARTS[1:]}
+    pretrained.tokenizer.save_pretrained(out / "classifier")
+    pretrained.model.save_pretrained(out / "classifier")
     data = {
         "training texts": f"{DOCUMENTATION}: {len(train):,} texts, labelled with their module",
         "held-out texts": f"other documents: {len(test):,} texts",
     }
-    metrics, others = scores["pre-trained"], {"from scratch": scores["from scratch"]}
-    recipe = {"task": task.name, "start": "model", "epochs": EPOCHS}
-    card = Card.of_finetuning(pretrained, schedule, data, metrics, others, recipe)
+    recipe = {"task": task.name, "start": "model", "epochs": pretrained.recipe.epochs}
+    card = Card.of_finetuning(pretrained.model, pretrained.settings, data, metrics, others, recipe)
     write_card(out / "classifier", card.text("classifier"))
     for title in STARTS:
         finish_run(out / "fine-tuning" / title)
-    best, scratch = (scores[title].figures() for title in STARTS)
     print(f"   {len(train):,} texts to train on, {len(test):,} to test, {len(task.names)} classes")
-    print(f"   accuracy, pre-trained:  {best['accuracy']:.1%} (macro-F1 {best['macro_f1']:.1%})")
-    print(f"   accuracy, from scratch: {scratch['accuracy']:.1%}")
+    for title in STARTS:
+        print(f"   {title + ':':23} {scores[title]}")
     print(f"   {metrics.trivial_baseline()}")
     return pretrained, test.texts[0]
 
@@ -227,8 +209,7 @@ def _read_labelled(folder: Path, seed: int) -> tuple[SingleLabelTask, Examples, 
 def _write_report(
     out: Path,
     model: BertForMaskedLM,
-    classifier: BertForSequenceClassification,
-    tokenizer: PreTrainedTokenizer,
+    classifier: FineTuningRun,
     text: str,
 ) -> None:
     """Write a page with the runs' curves and the activations of two texts."""
@@ -253,8 +234,8 @@ def _write_report(
         ),
     ]
     inspections = [
-        inspect_text(classifier, tokenizer, text, backward=True),
-        inspect_text(model, tokenizer, SENTENCES[0], backward=True),
+        inspect_text(classifier.model, classifier.tokenizer, text, backward=True),
+        inspect_text(model, classifier.tokenizer, SENTENCES[0], backward=True),
     ]
     write_page(out / "report.html", "A small BERT", inspections, pictures)
 

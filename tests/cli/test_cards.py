@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -137,5 +138,8 @@ def test_the_demo_writes_the_cards_of_both_models(tmp_path, capsys):
     assert model["steps"] == "2"
     assert f"held out:               {model['this model']}" in printed
     assert f"unigram baseline:       {model['unigram baseline']}" in printed
-    assert classifier["from scratch"].split(",")[0].removeprefix("accuracy ") in printed
-    assert classifier["this model"].split(",")[0].removeprefix("accuracy ") in printed
+    scores = [classifier[name] for name in ("this model", "from scratch", "from counts")]
+    for title, score in zip(("pre-trained", "from scratch", "from counts"), scores, strict=True):
+        assert f"{title + ':':23} {score}" in printed
+    accuracies = [float(re.match(r"accuracy ([\d.]+)%", score)[1]) for score in scores]
+    assert max(accuracies[:2]) + 10 < accuracies[2]  # after two steps of pre-training

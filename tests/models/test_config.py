@@ -107,7 +107,7 @@ def test_from_json_refuses_other_files(text, message):
 
 
 def test_preset_refuses_an_unknown_name():
-    with pytest.raises(ValueError, match=r"preset: expected one of nano, tiny, mini, .*, got 'huge'"):
+    with pytest.raises(ValueError, match=r"preset: expected one of nano, tiny, .*, got 'huge'"):
         BertConfig.preset("huge")
 
 
