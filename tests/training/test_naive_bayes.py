@@ -8,6 +8,7 @@ from benchmarks.harness import Missing
 from minibert import (
     BertConfig,
     BertForSequenceClassification,
+    TextClassifier,
     WordPieceTokenizer,
 )
 from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS
@@ -160,6 +161,17 @@ def test_few_and_short_texts_give_finite_weights(tokenizer, texts, width, proble
     labels = LABELS[problem][: len(texts)]
     initialize_from_labels(model, [np.array(ids) for ids in texts], labels, tokenizer)
     assert np.isfinite(model.params.vector).all()
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["languages of Django", "languages of Sphinx"])
+def test_the_default_classifier_is_within_two_points_of_tfidf(name):
+    try:
+        train, test = examples(name)
+    except Missing as reason:
+        pytest.skip(str(reason))
+    found = TextClassifier().fit(train.texts, train.labels).score(test.texts, test.labels)
+    assert found > tfidf(train, test, "char_wb", LETTERS) - 0.02
 
 
 @pytest.mark.parity
