@@ -12,7 +12,7 @@ For each end e, the start s of the last piece is stored. From the end of the wor
 lead back to the first piece.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import inf
 
 UNKNOWN_PENALTY = 10.0  # log-probability of an unknown letter: that of the rarest piece less this
@@ -62,6 +62,15 @@ class Lattice:
                 end -= 1
             # A beginning that is in the table is a piece, whose own beginnings are added in its
             # turn, or was added here together with them.
+
+    def leave_out(self, pieces: Collection[str]) -> None:
+        """Leave pieces out of all splits: special tokens, which text never becomes.
+
+        SentencePiece calls them control symbols; their probability, 1 in files, means nothing.
+        """
+        if not self.ids.keys().isdisjoint(pieces):
+            self.ids = {piece: i for piece, i in self.ids.items() if piece not in pieces}
+            self._trie |= dict.fromkeys(self._trie.keys() & pieces, -inf)
 
     def split_word(self, word: str) -> Pieces:
         """Return the pieces of a word, unknown letters included.

@@ -45,6 +45,25 @@ def test_the_mask_includes_the_space_before_it(tokenizer):
     assert tokenizer.decode(encoding.input_ids, skip_special_tokens=False) == "<s> a<mask> a</s>"
 
 
+@pytest.mark.parametrize("text", ["<mask>", "a<mask>", "</s> the", "<unk>"])
+def test_split_special_tokens_treats_them_as_text(text):
+    letters = [(letter, -5.0) for letter in "<>/smakun"]
+    tokenizer = UnigramTokenizer(list(dict([*VOCABULARY, *letters]).items()))
+    special = set(tokenizer.all_special_ids)
+    assert special & set(tokenizer.ids_of(text).tolist())
+    for many in False, True:
+        texts = [text] * (1000 if many else 1)
+        ids, _ = tokenizer.ids_of_batch(texts, split_special_tokens=True)
+        assert special.isdisjoint(ids.tolist())
+        assert tokenizer.decode(ids[: len(ids) // len(texts)]) == text
+
+
+def test_a_token_that_becomes_special_is_no_piece_any_more(tokenizer):
+    assert tokenizer.ids_of("the a").tolist() == [5, 8]
+    tokenizer.add_tokens(["▁a"], special_tokens=True)
+    assert tokenizer.ids_of("the a").tolist() == [5, 4, 6]
+
+
 def test_offsets_of_replaced_and_unknown_letters(tokenizer):
     encoding = tokenizer.encode("ae\u0301 xy")
     assert encoding.tokens[1:-1] == ["▁a", "é", "▁", "<unk>"]
