@@ -64,6 +64,11 @@ def test_a_token_that_becomes_special_is_no_piece_any_more(tokenizer):
     assert tokenizer.ids_of("the a").tolist() == [5, 4, 6]
 
 
+def test_describe_tokens_decodes_pieces(tokenizer):
+    ids = tokenizer.convert_tokens_to_ids(["▁the", "é", "▁", "<mask>", "<unk>"])
+    assert tokenizer.describe_tokens(ids) == ["the", "##é", "▁", "<mask>", "<unk>"]
+
+
 def test_offsets_of_replaced_and_unknown_letters(tokenizer):
     encoding = tokenizer.encode("ae\u0301 xy")
     assert encoding.tokens[1:-1] == ["▁a", "é", "▁", "<unk>"]
@@ -297,7 +302,8 @@ def test_the_family_decides_the_ids_of_a_folder_without_a_tokenizer_class(tmp_pa
         AutoTokenizer.from_pretrained(tmp_path)
 
 
-def test_whole_words_are_refused_because_no_prefix_marks_their_pieces(tokenizer):
+def test_whole_words_are_refused_if_no_piece_begins_a_word():
+    tokenizer = UnigramTokenizer([(p, s) for p, s in VOCABULARY if "▁" not in p])
     with pytest.raises(ValueError, match="whole_words: expected"):
         continuing_pieces(tokenizer)
 
