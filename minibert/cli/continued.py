@@ -14,7 +14,13 @@ from minibert.objectives import MaskedLM
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer, WordPieceTokenizer
 from minibert.tokenization.widening import read_new_words
-from minibert.training.continuing import continued_settings, describe_start, widen
+from minibert.training.continuing import (
+    MAX_LENGTH,
+    continued_settings,
+    describe_start,
+    training_length,
+    widen,
+)
 from minibert.training.history import HISTORY, History, read_history
 from minibert.training.recipes import PreTraining, PretrainingRecipe
 
@@ -40,6 +46,11 @@ class Source(NamedTuple):
     tokenizer: PreTrainedTokenizer
     start: str
 
+    @property
+    def length(self) -> int:
+        """T, the number of tokens of the sequences to train on (int)."""
+        return training_length(self.model.config)
+
     def settings(self, recipe: PretrainingRecipe, steps: int, **stated: Any) -> PreTraining:
         """Return the settings of the run (PreTraining), with the values that options state."""
         return continued_settings(recipe, self.model.config, self.start, steps, **stated)
@@ -53,6 +64,7 @@ def add_continuing_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         help=f"continue the pre-training of a model: {MODEL_HELP}. Its tokenizer is used, and its "
         "dropout unless --dropout states another; learning rate and batch have other defaults; "
+        f"sequences have as many tokens as the model reads, but at most {MAX_LENGTH}; "
         f"{refused} are refused",
     )
     group.add_argument(
@@ -118,7 +130,11 @@ def read_source(options: argparse.Namespace) -> Source | None:
         tokenizer = widen(model, tokenizer, words)
         log.info("%s: %s new words; %s tokens now", options.new_words, f"{len(words):,}",
                  f"{len(tokenizer):,}")  # fmt: skip
-    return Source(model, tokenizer, start)
+    source, longest = Source(model, tokenizer, start), model.config.longest
+    if source.length < longest:
+        log.info("length: %d of the %s tokens that the model in %s reads",
+                 source.length, f"{longest:,}", options.model)  # fmt: skip
+    return source
 
 
 def record_before(run: Path, objective: MaskedLM) -> None:

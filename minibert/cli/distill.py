@@ -196,7 +196,8 @@ def _distill(options: argparse.Namespace) -> None:
     layers = ", ".join(map(str, chosen))
     recipe = {"start": f"layers {layers} of {teacher.name}, from 0", "optimizer": "adamw"}
     scores = {THIS: objective.score(student), **scores}
-    _save(options, teacher, Card(student, settings, lessons.data, scores, recipe))
+    mask = teacher.tokenizer.mask_token
+    _save(options, teacher, Card(student, settings, lessons.data, scores, recipe, mask))
 
 
 def _new_student(options: argparse.Namespace, teacher: Teacher, chosen: Sequence[int]) -> Any:

@@ -33,7 +33,7 @@ The step is one of masked language modelling, as pretrain runs it, or with --cla
 a classifier of texts, on sequences without padding.
 Parameters, memory and FLOPs are computed from the sizes; the time is measured on this machine in
 about two seconds, and for a large model extrapolated from a smaller one. --model reads the sizes of
-a model and none of its weights.
+a model of any family that opens, and none of its weights.
 """
 EXAMPLE = "minibert estimate --size mini --length 128 --batch-size 32"
 
@@ -122,9 +122,6 @@ def _known(options: argparse.Namespace) -> BertConfig:
             raise ValueError(f"--{option}: leave it out; {options.model} determines it")
     folder = checkpoint_folder(options.model)
     config = read_config(folder)
-    if config.model_type != BertConfig.model_type:
-        raise ValueError(f"{options.model}: expected a BERT, got a {config.model_type}, whose "
-                         "memory and FLOPs are not estimated yet")  # fmt: skip
     parts = read_json(Path(folder) / CONFIG).get(PARTS)
     if parts:
         names = ", ".join(map(str, parts.values() if isinstance(parts, dict) else [parts]))
@@ -140,6 +137,8 @@ def _sizes(step: TrainingStep) -> Iterator[str]:
         memory_of(step),
     )
     L, count = config.num_hidden_layers, total_parameters(config, step.classes)
+    blocks = count - counts["embeddings"] - counts["head"]
+    each = f" of {counts['block']:,}" if blocks == L * counts["block"] else ""
     yield (
         f"model: {L} layers, width {config.hidden_size}, {config.num_attention_heads} heads, "
         f"{config.vocab_size:,} tokens in the vocabulary"
@@ -152,7 +151,7 @@ def _sizes(step: TrainingStep) -> Iterator[str]:
     yield ""
     yield _row("parameters", f"{count:,}")
     yield _row("  embeddings", f"{counts['embeddings']:,}")
-    yield _row(f"  {L} blocks of {counts['block']:,}", f"{L * counts['block']:,}")
+    yield _row(f"  {L} blocks{each}", f"{blocks:,}")
     yield _row("  head, besides the embeddings", f"{counts['head']:,}")
     yield ""
     yield _row("memory, besides Python and NumPy", _mib(memory.total))

@@ -9,7 +9,8 @@ from minibert.tokenization import AutoTokenizer
 from minibert.training.pretraining import guess
 
 DESCRIPTION = """
-Prints each text, and below it one line per [MASK]: tokens with their probabilities.
+Prints each text, and below it one line per [MASK]: tokens with their probabilities. A token that
+continues a word begins with ##. Other tokenizers have other masks, such as <mask>.
 """
 EXAMPLE = 'minibert fill-mask tiny "Return a copy of the [MASK] in lower case."'
 

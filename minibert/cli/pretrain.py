@@ -257,13 +257,14 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     config, settings = planned_run(options, tokenizer, recipe, source)
     settings = extended(with_own(settings, found, [*own, "chosen"]), options.out, found)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
-    corpus = _with_held_out(corpus, options, config.longest)
-    _require_text(corpus, options.files[0], config.longest)
+    length = source.length if source else config.longest
+    corpus = _with_held_out(corpus, options, length)
+    _require_text(corpus, options.files[0], length)
     planned, seconds = options, 0.0
     if budget and not found:
         planned, seconds = choose_sizes(options, tokenizer, recipe, corpus, budget, ranks, source)
         config, settings = planned_run(planned, tokenizer, recipe, source)
-    rows, held_out = _pack(corpus, tokenizer, config.longest)
+    rows, held_out = _pack(corpus, tokenizer, source.length if source else config.longest)
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     model, optimizer = _start(options, config, settings, found, source)
     if not found and settings.initialization == "text":

@@ -116,7 +116,7 @@ def choose_sizes(
     def timed(model: Any, settings: PreTraining) -> float:
         if options.gradient_checkpointing:
             model.gradient_checkpointing_enable()
-        length = model.config.longest
+        length = source.length if source else model.config.longest
         rows = PackedSequences(corpus.train.stream, tokenizer, length, corpus.train.counts)
         objective = objective_for(model)(model, tokenizer, rows, None, settings)
         return step_seconds(model, objective, settings, options.threads, ranks, budget.timed)

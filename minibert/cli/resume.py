@@ -1,6 +1,7 @@
 """The model of an earlier run, checked against the settings of the command."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from minibert.training.recipes import PreTraining
 log = logging.getLogger("minibert")
 
 Kind = TypeVar("Kind", bound=Settings)
+CHOSEN_STEPS = r"[\d,]+ steps for "  # begins a part of the setting `chosen`; see `describe_choice`
 
 
 def resumed_model(
@@ -50,7 +52,7 @@ def resumed_model(
     pairs = [(name, getattr(model.config, name), value) for name, value in vars(config).items()]
     pairs += [(name, saved.get(name), value) for name, value in vars(settings).items()]
     for name, had, got in pairs:
-        if name == "extended_from":  # the run's own; see `extended`
+        if name in ("extended_from", "chosen"):  # the run's own; see `extended`
             continue
         if name == "steps" and had != got:
             _require_steps(run, found, state["step"], had, settings)
@@ -84,7 +86,8 @@ def preset_of(config: BertConfig) -> str | None:
 def extended(settings: PreTraining, run: Path, found: Path | None) -> PreTraining:
     """Return the settings of pre-training with the step after which its run is, or was, extended.
 
-    A finished run without checkpoints is extended from its weights if it has more steps now.
+    A finished run without checkpoints is extended from its weights if it has more steps now. The
+    number of steps that was chosen at its start is no longer part of what was chosen.
 
     Args:
         settings (PreTraining): the command's settings.
@@ -104,7 +107,11 @@ def extended(settings: PreTraining, run: Path, found: Path | None) -> PreTrainin
             f"{sanitize(first)}"
         )
     is_longer = found == run and settings.steps > done
-    return replace(settings, extended_from=done if is_longer else first)
+    chosen = settings.chosen
+    if settings.steps != state["settings"].get("steps"):
+        parts = chosen.split(", ")
+        chosen = ", ".join(part for part in parts if not re.match(CHOSEN_STEPS, part))
+    return replace(settings, extended_from=done if is_longer else first, chosen=chosen)
 
 
 def _require_steps(run: Path, found: Path, done: int, had: int, settings: Settings) -> None:

@@ -13,23 +13,19 @@ from minibert.typing import Array, Rng
 
 
 def continuing_pieces(tokenizer: PreTrainedTokenizer) -> Array:
-    """Return which tokens continue a word, (V,), bool: the pieces that begin with "##".
+    """Return which tokens continue a word, (V,), bool; the tokenizer knows its pieces.
 
     Raises:
-        ValueError: the prefix of the tokenizer is empty, so no piece tells.
+        ValueError: all ordinary pieces continue a word, so no piece tells where one begins.
     """
-    prefix = tokenizer.vocabulary.prefix
-    if not prefix:
+    continues = tokenizer.continuing_pieces()
+    is_ordinary = np.ones(len(tokenizer), bool)
+    is_ordinary[tokenizer.all_special_ids] = False
+    if is_ordinary.any() and continues[is_ordinary].all():
         raise ValueError(
-            "whole_words: expected a tokenizer that marks the pieces which continue a word, got an "
-            "empty continuing_subword_prefix"
+            "whole_words: expected a tokenizer whose pieces tell where a word begins, got one "
+            "whose pieces all continue words"
         )
-    continues = np.zeros(len(tokenizer), bool)
-    for piece, i in tokenizer.vocabulary.ids.items():
-        continues[i] |= piece.startswith(prefix)
-    # An added token is never split, whatever its text begins with.
-    added = [token.content for token in tokenizer.added_tokens]
-    continues[tokenizer.convert_tokens_to_ids(added)] = False
     return continues
 
 

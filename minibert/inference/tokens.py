@@ -12,7 +12,8 @@ def probable_tokens(
 ) -> list[tuple[str, float]]:
     """Return the most probable tokens with their probabilities, the first one first.
 
-    A model may have more ids than its tokenizer, for a round number; such an id is left out.
+    They are named by `describe_tokens`. A model may have more ids than its tokenizer, for a round
+    number; such an id is left out.
 
     Args:
         tokenizer: names the tokens.
@@ -21,5 +22,5 @@ def probable_tokens(
     """
     probabilities, _ = softmax_forward(logits.copy())  # (V,)
     best = np.argsort(-probabilities[: len(tokenizer)], kind="stable")[:top].tolist()
-    names = tokenizer.convert_ids_to_tokens(best)
+    names = tokenizer.describe_tokens(best)
     return [(name, float(probabilities[i])) for name, i in zip(names, best, strict=True)]

@@ -3,27 +3,29 @@
 The step is one of masked language modelling as `pretrain` runs it, or of a classifier of texts as
 `finetune` does, on sequences without padding: the batch is cut into shards, of which as many are
 computed at once as there are threads, and the last block and the head compute the tokens alone that
-the head reads. All but the time follows from the sizes. The letters are those of
+the head reads. All but the time follows from the sizes and from the parameters that a model of the
+family declares. The letters are those of
 `minibert.functional`; b is the number of sequences of the largest shard, R the number of tokens of
 a sequence that the head reads: the masked ones, or [CLS].
 """
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minibert.data.masking import MASKED_SHARE
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
-from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
+from minibert.models.table import family_class
 from minibert.models.task_model import BertWithHead
 from minibert.optim import AdamW
 from minibert.parameters import Parameters
-from minibert.specs import ParameterSpec
+from minibert.specs import ParameterSpec, Spec
 from minibert.training import Engine, Settings, split_batch
 
 FLOAT = np.dtype(np.float32).itemsize  # bytes of a number
@@ -35,6 +37,7 @@ SLOW_FLOPS = 2e10  # per second and thread
 SECONDS_PER_PARAMETER = 3e-8
 # Of the model that is measured before a large one.
 SMALL_LAYERS, SMALL_VOCABULARY, SMALL_CLASSES = 2, 1024, 1024
+FEW_CLASSES = 2  # of a model that is counted: it names its classes, which needs memory for each
 SHORT = 16  # tokens of a sequence; none is made shorter
 MAX_MEMORY = 2**31  # bytes of a step that is measured
 MAX_STEPS = 50  # measured at most
@@ -97,43 +100,99 @@ class TrainingStep:
 
 
 def make_model(config: BertConfig, classes: int = 0, **options: Any) -> BertWithHead:
-    """Return a masked language model, or a classifier of texts.
+    """Return a masked language model, or a classifier of texts, of the configuration's family.
 
     Args:
         config: the sizes.
         classes: C; 0: a masked language model.
         options: of the model's class.
+
+    Raises:
+        ValueError: the family has no such class.
     """
-    if not classes:
-        return BertForMaskedLM(config, **options)
-    names = {i: f"LABEL_{i}" for i in range(classes)}
-    return BertForSequenceClassification(replace(config, id2label=names), **options)
+    use = "ForSequenceClassification" if classes else "ForMaskedLM"
+    if classes:
+        config = replace(config, id2label={i: f"LABEL_{i}" for i in range(classes)})
+    made: BertWithHead = family_class(config.model_type, use)(config, **options)
+    return made
 
 
 def count_parameters(config: BertConfig, classes: int = 0) -> dict[str, int]:
     """Return the number of parameters of each part of a model.
 
-    The parts are `embeddings`, `block` (each of the L blocks) and `head`.
+    The parts are `embeddings`, `block` (the last one) and `head`. The first block may have more or
+    fewer: in MPNet it counts the table of relative positions, and ModernBERT's lacks a norm.
 
     >>> count_parameters(BertConfig.preset("tiny", vocab_size=1000, max_position_embeddings=32))
     {'embeddings': 132608, 'block': 198272, 'head': 17768}
     """
-    few = min(classes, 2)  # because a model names its classes, which needs memory for each
-    specs = make_model(config, few, params=Parameters({})).specs().values()
-    sizes = [(s.depth, int(np.prod(s.shape))) for s in specs if isinstance(s, ParameterSpec)]
-    depths = {"embeddings": 0, "block": 1, "head": None}
-    counts = {part: sum(n for at, n in sizes if at == depth) for part, depth in depths.items()}
+    few = min(classes, FEW_CLASSES)
+    sizes = _sizes(make_model(config, few, params=Parameters({})))
+    parts = {"embeddings": 0, "block": config.num_hidden_layers, "head": None}
+    counts = {part: sum(n for at, n in sizes if at == depth) for part, depth in parts.items()}
     counts["head"] += (classes - few) * (config.hidden_size + 1)  # a row of the map and its bias
     return counts
 
 
 def total_parameters(config: BertConfig, classes: int = 0) -> int:
     """Return P, the number of all parameters of a model."""
-    counts = count_parameters(config, classes)
-    return counts["embeddings"] + config.num_hidden_layers * counts["block"] + counts["head"]
+    few = min(classes, FEW_CLASSES)
+    sizes = _sizes(make_model(config, few, params=Parameters({})))
+    return sum(n for _, n in sizes) + (classes - few) * (config.hidden_size + 1)
+
+
+def _sizes(model: BertWithHead) -> list[tuple[int | None, int]]:
+    """Return the depth and the number of elements of each parameter."""
+    specs = model.specs().values()
+    return [(s.depth, int(np.prod(s.shape))) for s in specs if isinstance(s, ParameterSpec)]
 
 
 # FLOPs.
+
+
+class Products(NamedTuple):
+    """The multiply-adds of the products with a model's weights, each for one token.
+
+    Attributes:
+        embeddings: E D, if the tables have another width E than the blocks; otherwise 0.
+        keys: 2 D² of a block, for key and value of all tokens.
+        queries: 2 D² + 2 D F of a block (3 D F with a gate), for the tokens that it computes.
+        head: D E + E V; of a classifier D² + D C.
+    """
+
+    embeddings: int
+    keys: int
+    queries: int
+    head: int
+
+
+def weight_products(config: BertConfig, classes: int = 0) -> Products:
+    """Return the multiply-adds of the products with the weights, from the parameters' shapes.
+
+    >>> weight_products(BertConfig.preset("tiny", vocab_size=1000))
+    Products(embeddings=0, keys=32768, queries=163840, head=144384)
+    """
+    few = min(classes, FEW_CLASSES)
+    one = replace(config, num_hidden_layers=1)  # all blocks have the same matrices
+    model = make_model(one, few, params=Parameters({}))
+    E, D = _table_width(config), config.hidden_size
+    sizes = _matrices(model.bert.encoder.blocks[-1].specs())
+    keys = sum(sizes[f"attention.self.{name}.weight"] for name in ("key", "value"))
+    heads = {name: s for name, s in model.specs().items() if getattr(s, "depth", 0) is None}
+    head = sum(_matrices(heads).values())
+    head += (classes - few) * D if classes else E * config.vocab_size  # the tied table
+    return Products(E * D if E != D else 0, keys, sum(sizes.values()) - keys, head)
+
+
+def _matrices(specs: Mapping[str, Spec]) -> dict[str, int]:
+    """Return the number of elements of each weight (out, in), by name."""
+    declared = {name: s.shape for name, s in specs.items() if isinstance(s, ParameterSpec)}
+    return {name: int(np.prod(shape)) for name, shape in declared.items() if len(shape) == 2}
+
+
+def _table_width(config: BertConfig) -> int:
+    """Return E, the width of the word embeddings; D unless the configuration states another."""
+    return int(getattr(config, "embedding_size", config.hidden_size))
 
 
 def block_products(config: BertConfig, length: int, queries: int) -> int:
@@ -143,10 +202,10 @@ def block_products(config: BertConfig, length: int, queries: int) -> int:
 
     Key and value of all T tokens; then for each of R query positions: query and attention output,
     scores and heads, and both maps of the feed-forward sublayer. With R = T it is
-    4 T D² + 2 T² D + 2 T D F.
+    4 T D² + 2 T² D + 2 T D F. A gate has a third map of D F.
     """
-    D, F = config.hidden_size, config.intermediate_size
-    return 2 * length * D * D + queries * (2 * D * D + 2 * length * D + 2 * D * F)
+    products = weight_products(config)
+    return length * products.keys + queries * (products.queries + 2 * length * config.hidden_size)
 
 
 def head_products(step: TrainingStep) -> int:
@@ -154,8 +213,7 @@ def head_products(step: TrainingStep) -> int:
 
     The head of a classifier, pooler and linear map, has D² + D C.
     """
-    D, outputs = step.config.hidden_size, step.classes or step.config.vocab_size
-    return step.read * (D * D + D * outputs)
+    return step.read * weight_products(step.config, step.classes).head
 
 
 def forward_flops(step: TrainingStep) -> int:
@@ -163,9 +221,11 @@ def forward_flops(step: TrainingStep) -> int:
 
         2 B ((L - 1) block(T, T) + block(T, R) + head)
 
+    and for tables of another width E than that of the blocks, 2 B T E D.
     Sums that the code computes as products with ones, and everything elementwise, do not count.
     """
-    return 2 * step.batch_size * (_all_blocks(step) + head_products(step))
+    projected = step.length * weight_products(step.config).embeddings
+    return 2 * step.batch_size * (projected + _all_blocks(step) + head_products(step))
 
 
 def step_flops(step: TrainingStep) -> int:
@@ -232,8 +292,8 @@ def activation_bytes(step: TrainingStep) -> int:
     one block needs, whichever is larger; with gradient checkpointing, also the block's caches.
     """
     config, b, T, R = step.config, step.shard_size, step.length, step.read
-    D, N, n = config.hidden_size, b * T, b * R
-    embeddings = FLOAT * (2 * N * D + N) + _mask_bytes(config.hidden_dropout_prob, N * D)
+    D, E, N, n = config.hidden_size, _table_width(config), b * T, b * R
+    embeddings = FLOAT * (N * (E + D) + N) + _mask_bytes(config.hidden_dropout_prob, N * E)
     head = FLOAT * (3 * n * D + n)  # a pooler keeps less, but then n is b
     logits = FLOAT * n * (step.classes or config.vocab_size)
     queries = [T] * (config.num_hidden_layers - 1) + [R]
@@ -249,15 +309,16 @@ def block_cache_bytes(config: BertConfig, sequences: int, length: int, queries: 
     """Return the bytes that a block's forward keeps for its backward.
 
     Per query position: query, merged heads, both normalized sums and both outputs of the norms
-    (6 D), activation and slope (2 F), both standard deviations; the tokens themselves (D) if they
-    are not all. Per token: key and value (2 D). And K R T attention weights for each sequence. With
-    dropout, a byte for each unit and weight that it may drop.
+    (6 D), activation and slope (2 F; with a gate, its product and both slopes, 3 F), both standard
+    deviations; the tokens themselves (D) if they are not all. Per token: key and value (2 D). And
+    K R T attention weights for each sequence. With dropout, a byte for each unit and weight that it
+    may drop.
     """
     D, F, K = config.hidden_size, config.intermediate_size, config.num_attention_heads
     N, n = sequences * length, sequences * queries
     weights = sequences * K * queries * length
     asking = n * D if queries < length else 0
-    numbers = n * (6 * D + 2 * F + 2) + asking + 2 * N * D + weights
+    numbers = n * (6 * D + (2 + _gates(config)) * F + 2) + asking + 2 * N * D + weights
     hidden, attention = config.hidden_dropout_prob, config.attention_probs_dropout_prob
     return FLOAT * numbers + _mask_bytes(hidden, 2 * n * D) + _mask_bytes(attention, weights)
 
@@ -266,9 +327,9 @@ def _block_backward_bytes(config: BertConfig, sequences: int, length: int, queri
     """Return the bytes that a block's backward needs besides its caches.
 
     In the feed-forward sublayer: the gradients of its output, of the residual sum, of activation
-    and up-projection, and of its input. In attention: those of both outputs, of the residual sum
-    and of the heads, of query, key and value, and of the input; and of the weights of a few
-    sequences at a time, twice.
+    and up-projection (2 F, with a gate 3 F), and of its input. In attention: those of both outputs,
+    of the residual sum and of the heads, of query, key and value, and of the input; and of the
+    weights of a few sequences at a time, twice.
     """
     D, F = config.hidden_size, config.intermediate_size
     N, n = sequences * length, sequences * queries
@@ -277,7 +338,13 @@ def _block_backward_bytes(config: BertConfig, sequences: int, length: int, queri
     copies = 4 if config.attention_probs_dropout_prob else 2
     attention = 5 * n * D + 3 * N * D + copies * piece
     dropped = n * D if config.hidden_dropout_prob else 0  # the gradient before the dropout
-    return FLOAT * (dropped + max(n * (3 * D + 2 * F), attention))
+    return FLOAT * (dropped + max(n * (3 * D + (2 + _gates(config)) * F), attention))
+
+
+def _gates(config: BertConfig) -> int:
+    """Return 1 if the feed-forward sublayer has a gate, else 0."""
+    D, F = config.hidden_size, config.intermediate_size
+    return (weight_products(config).queries - 2 * D * D) // (D * F) - 2
 
 
 def _mask_bytes(rate: float, units: int) -> int:
@@ -341,7 +408,7 @@ def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
             config,
             num_hidden_layers=min(config.num_hidden_layers, SMALL_LAYERS),
             vocab_size=min(config.vocab_size, SMALL_VOCABULARY),
-            pad_token_id=0,
+            pad_token_id=config.pad_token_id if config.pad_token_id < SMALL_VOCABULARY else 0,
         ),
         classes=min(step.classes, SMALL_CLASSES),
     )
@@ -351,8 +418,9 @@ def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
         small = replace(small, batch_size=size, shards=shards)
     while memory_of(small).total > MAX_MEMORY and small.length > SHORT:
         length = max(small.length // 2, SHORT)
+        positions = length + config.max_position_embeddings - config.longest
         small = replace(
-            small, config=replace(small.config, max_position_embeddings=length), length=length
+            small, config=replace(small.config, max_position_embeddings=positions), length=length
         )
     return small
 

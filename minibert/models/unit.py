@@ -42,7 +42,7 @@ from minibert.typing import Array
 
 SAVE, VOCABULARY = "minibert_save", "minibert_vocabulary"
 # Files of a tokenizer; the first one that exists is read.
-TOKENIZER, PIECES = "tokenizer.json", "vocab.txt"
+TOKENIZER, PIECES, BYTE_PIECES = "tokenizer.json", "vocab.txt", "vocab.json"
 
 log = logging.getLogger("minibert")
 
@@ -63,12 +63,19 @@ def save_checksum(config: str, arrays: Mapping[str, Array]) -> str:
 
 
 def vocabulary_checksum(folder: Path) -> str | None:
-    """Return the checksum of the vocabulary in a folder (str); None without a readable one."""
+    """Return the checksum of the vocabulary in a folder (str); None without a readable one.
+
+    A folder with only a SentencePiece model has none: its ids depend on the class of its tokenizer.
+    """
     try:
         if (folder / TOKENIZER).is_file():
             ids = read_json(folder / TOKENIZER)["model"]["vocab"]
-        else:
+        elif (folder / PIECES).is_file():
             ids = {piece: i for i, piece in enumerate(read_pieces(folder / PIECES))}
+        else:
+            ids = read_json(folder / BYTE_PIECES)
+        if isinstance(ids, list):  # Unigram: pieces and scores, in the order of ids
+            ids = {piece: i for i, (piece, _) in enumerate(ids)}
         pairs = sorted((i, piece) for piece, i in ids.items())
         return hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -55,6 +55,9 @@ is the same)                                                      WordPiece
 characters that the normalizer table  offsets after them are too  the offsets of the text; a
 drops at the beginning of a text      small by their number       ▁ of `prepend_scheme` "first" is
                                                                   not added after them
+special tokens spelled in a text,     pieces like all others      never pieces of a text, so that
+with `encode_special_tokens` or only                              untrusted text cannot contain
+after normalization (＜mask＞)                                    them
 the second text of further windows    token type 1                type 0, as the template says
 the mask of a folder with only a      `transformers` 5: the       includes it, as in the files of
 SentencePiece model (XLM-RoBERTa)     space before it is a token  the published models

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from minibert.models.hub import checkpoint_folder
 from minibert.tokenization.added import AddedToken, as_added_tokens
 from minibert.tokenization.encoding import TextEncoder
@@ -17,7 +19,8 @@ from minibert.tokenization.vocabulary import Vocabulary, pieces_of
 class PreTrainedTokenizer(TextEncoder):
     """Base class of tokenizers, with the names of Hugging Face's `PreTrainedTokenizer`.
 
-    A subclass sets `vocabulary`, calls `_start` with its matcher, and implements `_join`.
+    A subclass sets `vocabulary`, calls `_start` with its matcher, and implements `_join` and
+    `_continues_word`.
 
     Attributes:
         format (Format): reads and writes the files.
@@ -135,6 +138,45 @@ class PreTrainedTokenizer(TextEncoder):
         """
         return pieces_of(self._frame.pieces, ids)
 
+    def describe_tokens(self, ids: Iterable[int]) -> list[str]:
+        """Return the tokens of ids as people read them; one that continues a word begins with ##.
+
+        >>> from minibert.tokenization import ByteLevelBPETokenizer
+        >>> tokenizer = ByteLevelBPETokenizer.train([" it it"], 263)
+        >>> ids = tokenizer.convert_tokens_to_ids(["Ġit", "s", "Ġ", "Ã", "<mask>"])
+        >>> tokenizer.describe_tokens(ids)
+        ['it', '##s', 'Ġ', 'Ã', '<mask>']
+
+        A token that is no visible text alone, such as a space or a part of a letter, stays a piece.
+
+        Args:
+            ids: ids of tokens, not of one text.
+        """
+        ids = list(ids)
+        added = {token.content for token in self.added_tokens}
+        described = []
+        for i, piece in zip(ids, self.convert_ids_to_tokens(ids), strict=True):
+            text = self.decode([i], skip_special_tokens=False).strip()
+            is_text = text.isprintable() and text != "" and "\ufffd" not in text
+            mark = "##" if self._continues_word(piece) else ""
+            described.append(mark + text if is_text and piece not in added else piece)
+        return described
+
+    def continuing_pieces(self) -> np.ndarray:
+        """Return which tokens continue a word, (V,), bool; added tokens, never split, do not.
+
+        >>> from minibert.tokenization import WordPieceTokenizer
+        >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##able"]
+        >>> WordPieceTokenizer(pieces).continuing_pieces().tolist()
+        [False, False, False, False, False, False, True]
+        """
+        continues = np.zeros(len(self), bool)
+        for piece, i in self.vocabulary.ids.items():
+            continues[i] |= self._continues_word(piece)
+        added = [token.content for token in self.added_tokens]
+        continues[self.convert_tokens_to_ids(added)] = False
+        return continues
+
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens (list of str) of a text, without [CLS] and [SEP]."""
         return self.convert_ids_to_tokens(self.ids_of(text))
@@ -239,6 +281,10 @@ class PreTrainedTokenizer(TextEncoder):
             if token not in known
         ]
         self.add_tokens(new)
+
+    def _continues_word(self, piece: str) -> bool:
+        """Return whether a piece of the vocabulary continues a word."""
+        raise NotImplementedError
 
     def _join(self, tokens: list[str], clean_up: bool) -> str:
         """Return the text (str) of tokens."""

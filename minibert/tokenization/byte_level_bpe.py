@@ -6,12 +6,14 @@ from typing import Any, Self
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.base import PreTrainedTokenizer
 from minibert.tokenization.bpe_trainer import learn_merges
-from minibert.tokenization.byte_alphabet import ALPHABET, unspell
+from minibert.tokenization.byte_alphabet import ALPHABET, spell, unspell
 from minibert.tokenization.byte_matching import ByteMatcher
 from minibert.tokenization.byte_pairs import BytePairs, Merge
 from minibert.tokenization.framing import ROBERTA, Template
 from minibert.tokenization.saved_bpe import SPECIAL, ByteLevelBPEFormat
 from minibert.tokenization.vocabulary import Vocabulary
+
+SPACES = frozenset(spell(" \t\n\v\f\r"))  # a piece that begins with one begins a word
 
 
 class ByteLevelBPETokenizer(PreTrainedTokenizer):
@@ -146,6 +148,9 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
         tokenizer = cls(pieces, merges, **options)
         tokenizer.add_tokens(more, special_tokens=True)
         return tokenizer
+
+    def _continues_word(self, piece: str) -> bool:
+        return piece[:1] not in SPACES
 
     def _join(self, tokens: list[str], clean_up: bool) -> str:
         """Return the text (str) of tokens: of their bytes; an added token is its own text.

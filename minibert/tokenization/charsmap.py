@@ -34,7 +34,8 @@ from minibert.tokenization.normalizer import Letter
 
 UNIT = np.dtype("<u4")
 LONGEST = 5  # bytes of a text that is looked up; a character has at most 4
-MAX_NODES = 1 << 18  # of the trie, up to this depth; SentencePiece's own tables have 12,000
+MAX_NODES = 1 << 16  # of the trie at each depth; SentencePiece's own tables have 12,000 in all
+LONGEST_REPLACEMENT = 100  # bytes; that of the Arabic ligature U+FDFA has 33
 BYTES = np.arange(1, 256)  # NUL is part of no text
 
 _cluster = regex.compile(r"\X")
@@ -58,11 +59,16 @@ def read_charsmap(data: bytes) -> dict[str, str]:
     strings = data[4 + size :]
     replacements = {}
     for text, value in _texts(units):
-        end = strings.find(b"\0", value)
         if value >= len(strings):
             raise ValueError(f"charsmap: expected a position in the strings, got {value}")
+        found = strings[value : value + LONGEST_REPLACEMENT + 1].split(b"\0", 1)[0]
+        if len(found) > LONGEST_REPLACEMENT:
+            raise ValueError(
+                f"charsmap: expected replacements of at most {LONGEST_REPLACEMENT} bytes, with a "
+                f"NUL after each, got more for {text!r}"
+            )
         try:
-            replacements[text.decode()] = strings[value : end if end >= 0 else None].decode()
+            replacements[text.decode()] = found.decode()
         except UnicodeDecodeError:
             raise ValueError(f"charsmap: expected UTF-8, got {text!r} to replace") from None
     return replacements

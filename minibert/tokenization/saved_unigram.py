@@ -53,10 +53,11 @@ CAMEMBERT = [
     ("<unk>", 0.0),
     ("<unk>NOTUSED", -100.0),
 ]
-# By the class in tokenizer_config.json: the first ids, and the first piece of the file to follow.
 MODEL_CONFIG = "config.json"
 # The class by the `model_type` of a folder that does not state one.
 FAMILIES = {"xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer"}
+# By the class in tokenizer_config.json: the first ids, and the first piece of the file to follow.
+IDS = {"unk_id": 0, "bos_id": 1, "eos_id": 2}  # in the files of both
 LAYOUTS = {"XLMRobertaTokenizer": (FAIRSEQ, 3), "CamembertTokenizer": (CAMEMBERT, 1)}
 
 
@@ -181,6 +182,11 @@ def _source_of_model(model: SentencePieceModel, class_name: str) -> Source:
     for name in "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces":
         if not getattr(model, name):
             raise ValueError(f"{name}: expected true, got false")
+    if model.byte_fallback:  # transformers does not either
+        raise ValueError(f"byte_fallback: expected false, got true; it is read from {WHOLE} alone")
+    for name, i in IDS.items():
+        if getattr(model, name) != i:
+            raise ValueError(f"{name}: expected {i} for {class_name}, got {getattr(model, name)}")
     first, start = LAYOUTS[class_name]
     pieces = [*first, *model.pieces[start:], ("<mask>", 0.0)]
     table = {

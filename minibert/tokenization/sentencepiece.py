@@ -26,7 +26,6 @@ TRAINER_FIELDS = {
     40: "unk_id",
     41: "bos_id",
     42: "eos_id",
-    43: "pad_id",
 }
 NORMALIZER_FIELDS = {
     2: "charsmap",
@@ -45,7 +44,7 @@ class SentencePieceModel:
         types: the type of each piece, such as `CONTROL`.
         model_type (int): see `MODEL_TYPES`.
         byte_fallback (bool): unknown letters are replaced by their bytes.
-        unk_id, bos_id, eos_id, pad_id (int): the special tokens; -1 for none.
+        unk_id, bos_id, eos_id (int): the special tokens; -1 for none.
         charsmap (bytes): the normalizer table; see `charsmap`.
         add_dummy_prefix (bool): a space is added before the text.
         remove_extra_whitespaces (bool): spaces at both ends and repeated spaces are dropped.
@@ -59,7 +58,6 @@ class SentencePieceModel:
     unk_id: int = 0
     bos_id: int = 1
     eos_id: int = 2
-    pad_id: int = -1
     charsmap: bytes = b""
     add_dummy_prefix: bool = True
     remove_extra_whitespaces: bool = True

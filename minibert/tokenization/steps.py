@@ -31,6 +31,10 @@ RUNS = {
 # SentencePiece's step for machine translation: dropped, and replaced by a space.
 NMT_DROPPED = regex.compile(r"[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]")
 NMT_SPACE = regex.compile(r"[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]")
+# Limits of what a file can make of a text.
+LONGEST_CONTENT = 100  # letters that a step puts in place of a match
+GROWTH = 100  # letters, after any step, for each of a text and one more
+
 _space = regex.compile(f"[{SPACE}{OTHER_SPACE}]")
 
 
@@ -76,11 +80,20 @@ class StepNormalizer:
         return any(bool(part.get("strip_left")) for part in _flat(self.whole))
 
     def letters(self, text: str) -> list[Letter]:
-        """Return the letters of the normalized text, each with its position in the text."""
-        letters: Iterable[Letter] = (Letter(char, i, i + 1) for i, char in enumerate(text))
+        """Return the letters of the normalized text, each with its position in the text.
+
+        Raises:
+            ValueError: the steps, which a file states, make the text many times longer.
+        """
+        letters = [Letter(char, i, i + 1) for i, char in enumerate(text)]
         for step in self._steps:
-            letters = step(letters)
-        return list(letters)
+            letters = list(step(letters))
+            if len(letters) > GROWTH * (len(text) + 1):
+                raise ValueError(
+                    f"normalizer: expected at most {GROWTH} letters for one of the text, got "
+                    f"{len(letters):,} for {len(text):,}"
+                )
+        return letters
 
     def normalize(self, text: str) -> str:
         """Return the normalized text (str)."""
@@ -146,6 +159,10 @@ def _read_replace(part: Mapping[str, Any], normalizer: StepNormalizer) -> Step:
         raise ValueError(f"Replace: expected the regular expression {known}, got {sanitize(text)}")
     if kind not in ("Regex", "String") or not text or not isinstance(content, str):
         raise ValueError("Replace: expected a pattern and its content")
+    if len(content) > LONGEST_CONTENT:
+        raise ValueError(
+            f"Replace: expected a content of at most {LONGEST_CONTENT} letters, got {len(content)}"
+        )
     if kind == "String":
         normalizer.patterns.append(text)
     compiled = regex.compile(RUNS[text] if kind == "Regex" else regex.escape(text))

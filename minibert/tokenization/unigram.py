@@ -100,6 +100,9 @@ class UnigramTokenizer(PreTrainedTokenizer):
         }
         self._start(matcher, special, added_tokens, model_max_length)
 
+    def _continues_word(self, piece: str) -> bool:
+        return not piece.startswith(self.metaspace.replacement)
+
     def _join(self, tokens: list[str], clean_up: bool) -> str:
         """Return the text (str) of pieces, with ▁ as spaces."""
         text = self.metaspace.join(tokens)

@@ -1,9 +1,10 @@
 """From text to the tokens of a Unigram model: normalize, split into words, find the best pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from minibert.tokenization.added import AddedToken
 from minibert.tokenization.chunks import ChunkPath, Cutter, located
 from minibert.tokenization.lattice import Lattice
 from minibert.tokenization.matching import TextMatcher, Token
@@ -34,8 +35,19 @@ class UnigramMatcher(TextMatcher):
     ):
         super().__init__(vocabulary)
         self.normalizer, self.metaspace, self.lattice = normalizer, metaspace, lattice
-        cutter = Cutter(normalizer, metaspace)
-        self.fast = ChunkPath(cutter, metaspace, lattice.split_word, self._match_chunk)
+        self._cutter = Cutter(normalizer, metaspace)
+        self._empty_caches()
+
+    def add(self, tokens: Iterable[AddedToken]) -> int:
+        """Add tokens; those that are special are left out of the lattice. See `TextMatcher.add`."""
+        new = super().add(tokens)
+        self.lattice.leave_out({text for text, token in self.added.items() if token.special})
+        self._empty_caches()
+        return new
+
+    def _empty_caches(self) -> None:
+        split_word = self.lattice.split_word
+        self.fast = ChunkPath(self._cutter, self.metaspace, split_word, self._match_chunk)
 
     def normalize(self, text: str) -> str:
         """Return the normalized text (str)."""

@@ -165,6 +165,13 @@ class WordPieceTokenizer(PreTrainedTokenizer):
         known["continuing_subword_prefix"] = self.vocabulary.prefix
         return {name: known[name] for name in self.format.options}
 
+    def describe_tokens(self, ids: Iterable[int]) -> list[str]:
+        """Return the tokens of ids; people read WordPiece's as they are."""
+        return self.convert_ids_to_tokens(ids)
+
+    def _continues_word(self, piece: str) -> bool:
+        return piece.startswith(self.vocabulary.prefix)
+
     def _join(self, tokens: list[str], clean_up: bool) -> str:
         """Return the text (str) of pieces: joined to words, words joined by single spaces."""
         return join_pieces(tokens, self.vocabulary.prefix, clean_up)

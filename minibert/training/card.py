@@ -39,6 +39,7 @@ log = logging.getLogger("minibert")
 CARD, OTHER_CARD = "README.md", "README.new.md"  # the second one beside an edited card
 MARK = "<!-- written by minibert, checksum "  # begins the last line
 CHECKSUMS = ("tokenizer", "data", "teacher")  # fields of the settings
+READER = "AutoTokenizer"  # reads the tokenizer of any family
 THIS = "this model"  # in the table of scores
 MAX_NAMES = 5  # of files that are listed
 # What Markdown reads as markup inside a line. A backslash is markup only before punctuation, and an
@@ -55,12 +56,12 @@ PIPELINES = {
     "BertForMultipleChoice": "multiple-choice",
     "BertModel": "feature-extraction",
 }
-# The command that uses a model of a task; other tasks have none.
+# The command that uses a model of a task, and a text for it; other tasks have none.
 COMMANDS = {
-    "fill-mask": 'minibert fill-mask {} "A [MASK] of words."',
-    "text-classification": 'minibert predict {} "Some text."',
-    "token-classification": 'minibert predict {} "Some text."',
-    "feature-extraction": 'minibert embed {} "Some text."',
+    "fill-mask": ("fill-mask", "A {mask} of words."),
+    "text-classification": ("predict", "Some text."),
+    "token-classification": ("predict", "Some text."),
+    "feature-extraction": ("embed", "Some text."),
 }
 
 
@@ -74,6 +75,7 @@ class Card:
         data: the texts of the run by their role, such as `{"training texts": "a.tsv: 90 texts"}`.
         scores: the scores on held-out texts by model, that of the run first, then the baselines.
         recipe: further settings by name.
+        mask_token: that of the model's tokenizer.
     """
 
     model: PreTrained
@@ -81,6 +83,7 @@ class Card:
     data: Mapping[str, str]
     scores: Mapping[str, str]
     recipe: Mapping[str, object] = field(default_factory=dict)
+    mask_token: str = "[MASK]"
 
     @classmethod
     def of_pretraining(
@@ -103,7 +106,8 @@ class Card:
         if before is not None:
             scores[f"before training ({settings.start})"] = str(before)
         scores["unigram baseline"] = str(objective.baseline)
-        return cls(model, settings, data, scores, {"optimizer": "adamw"})
+        mask = objective.tokenizer.mask_token
+        return cls(model, settings, data, scores, {"optimizer": "adamw"}, mask)
 
     @classmethod
     def of_finetuning(
@@ -177,21 +181,22 @@ class Card:
         kind, quoted = type(self.model).__name__, json.dumps(name, ensure_ascii=False)
         parts = self.model.parts.names()
         arguments = ", ".join([quoted, *(f"{part}={made}" for part, made in parts.items())])
-        command = COMMANDS.get(self._pipeline or "")
-        # A BERT reads WordPiece; a relative may read anything.
-        reader = "WordPieceTokenizer" if self.model.config.model_type == "bert" else "AutoTokenizer"
-        imports = [f"from minibert import {', '.join(sorted((kind, reader)))}"]
-        if kind not in minibert.__all__:
+        imports = [f"from minibert import {', '.join(sorted((kind, READER)))}"]
+        if getattr(minibert, kind, None) is not type(self.model):
             module = type(self.model).__module__
-            imports = [f"from {module} import {kind}", f"from minibert import {reader}"]
-        shell = ["```sh", command.format(shlex.quote(name)), "```", ""] if command else []
+            imports = [f"from {module} import {kind}", f"from minibert import {READER}"]
+        shell = []
+        if self._pipeline in COMMANDS:
+            command, text = COMMANDS[self._pipeline]
+            text = shlex.quote(text.format(mask=self.mask_token))
+            shell = ["```sh", f"minibert {command} {shlex.quote(name)} {text}", "```", ""]
         lines = [
             *([] if parts else shell),
             "```python",
             *imports,
             "",
             f"model = {kind}.from_pretrained({arguments})",
-            f"tokenizer = {reader}.from_pretrained({quoted})",
+            f"tokenizer = {READER}.from_pretrained({quoted})",
             "```",
         ]
         return lines if parts else [*lines, "", "`transformers` opens the folder, too."]

@@ -28,7 +28,19 @@ FULL_RATE_WIDTH = 128
 # A step has about as many tokens, because a published model reads sequences of 512 tokens or more,
 # of which 64 need much memory.
 STEP_TOKENS = 4096
-MIN_BATCH = 4
+# Tokens of a sequence at most, those of BERT: for a model of thousands of positions, a few such
+# sequences would be all of a small text, and the memory of attention grows with their square.
+MAX_LENGTH = 512
+
+
+def training_length(config: BertConfig) -> int:
+    """Return the number of tokens T of the sequences on which a trained model continues.
+
+    >>> from minibert import BertConfig
+    >>> training_length(BertConfig.preset("base", vocab_size=9, max_position_embeddings=8192))
+    512
+    """
+    return min(config.longest, MAX_LENGTH)
 
 
 def continued_settings(
@@ -53,10 +65,10 @@ def continued_settings(
         steps: number of updates.
         changes: settings with other values.
     """
-    length, width = config.longest, config.hidden_size
+    length, width = training_length(config), config.hidden_size
     values = {
         "learning_rate": recipe.rate_times_width / width * min(1.0, FULL_RATE_WIDTH / width),
-        "batch_size": min(recipe.batch_size, max(STEP_TOKENS // length, MIN_BATCH)),
+        "batch_size": min(recipe.batch_size, STEP_TOKENS // length),
         "initialization": TRAINED,
         "start": start,
     }

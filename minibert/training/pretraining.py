@@ -213,16 +213,16 @@ def steps_in(seconds: float, step: float, settings: Settings, held_out: int = 0)
 def guess(
     model: BertForMaskedLM, tokenizer: PreTrainedTokenizer, text: str, top: int
 ) -> list[list[tuple[str, float]]]:
-    """Return the most probable pieces for each [MASK] in a text.
+    """Return the most probable tokens for each [MASK] in a text.
 
     Args:
         model: a model with a masked-LM head.
         tokenizer: its tokenizer.
         text: a text with at least one [MASK].
-        top: number of pieces for each.
+        top: number of tokens for each.
 
     Returns:
-        lists of (piece, probability), the most probable first.
+        lists of (token, probability), the most probable first; see `probable_tokens`.
 
     Raises:
         FloatingPointError: a logit is not finite.

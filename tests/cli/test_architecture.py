@@ -105,7 +105,8 @@ def test_commands_that_know_the_family_run(modern, workspace, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["estimate", "--model", "modern"], "expected a BERT, got a modernbert"),
+        (["estimate", "--model", "modern", "--classes", 3, "--length", 16],
+         "model_type: modernbert has no ModernBertForSequenceClassification in minibert"),
         (["inspect", "modern", "the [MASK]", "--values"], "expected one of BertForMaskedLM"),
         (["evaluate", "modern", "labelled.tsv"], "expected a model that labels"),
         (["predict", "modern", "the cat"], "expected a model that labels"),

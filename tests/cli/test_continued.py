@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from minibert import BertForMaskedLM, BertForPreTraining, ModernBertForMaskedLM, WordPieceTokenizer
+from minibert.objectives import MaskedLM
 from minibert.training import loop
 from minibert.training.checkpoint import checkpoints, read_state
 from minibert.training.history import read_history
@@ -62,6 +63,27 @@ def test_the_run_begins_with_the_weights_and_the_tokenizer_of_the_model(workspac
     assert lines[0].keys() == {"step", "held_out_loss", "held_out_accuracy", "yardstick_loss"}
     assert (lines[0]["step"], lines[-1]["step"]) == (0, 6)
     assert lines[0]["held_out_loss"] == pytest.approx(lines[-1]["held_out_loss"], rel=1e-6)
+
+
+def test_a_model_of_many_positions_is_trained_on_shorter_sequences(
+    workspace, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("minibert.training.continuing.MAX_LENGTH", 8)
+    seen, original = set(), MaskedLM.loss_and_grads
+
+    def spy(self, *arguments, **options):
+        seen.add(self.rows.length)
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(MaskedLM, "loss_and_grads", spy)
+    arguments = continued_arguments(workspace, tmp_path / "out", "--keep-checkpoints")
+    assert run(arguments) == 0
+    assert run([*arguments, "--resume", "--steps", 8]) == 0
+    line = f"length: 8 of the 16 tokens that the model in {workspace / 'model'} reads"
+    assert line in capsys.readouterr().out.splitlines()
+    assert seen == {8}
+    saved = BertForMaskedLM.from_pretrained(tmp_path / "out", strict=True)
+    assert saved.config.max_position_embeddings == 16
 
 
 def test_the_loss_before_training_is_printed_and_in_the_card(workspace, tmp_path, capsys):

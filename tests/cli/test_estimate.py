@@ -9,6 +9,7 @@ from minibert import BertConfig, BertForMaskedLM
 from minibert.cli import build_parser
 from minibert.inspection import estimate
 from minibert.inspection.estimate import TrainingStep, memory_of, step_flops, total_parameters
+from minibert.models.table import family_class
 from tests.cli.helpers import assert_refused, run
 
 
@@ -74,6 +75,34 @@ def test_estimate_reads_the_sizes_of_a_model(workspace, tmp_path, capsys):
     own = fields | {"model_type": "minibert", "parts": {"block": "PreNorm"}}
     (tmp_path / "odd" / "config.json").write_text(json.dumps(own))
     assert_refused(capsys, ["estimate", "--model", tmp_path / "odd"], "got PreNorm")
+
+
+@pytest.mark.parametrize("family", ["distilbert", "roberta", "electra", "mpnet", "modernbert"])
+def test_estimate_knows_the_relatives(family, tmp_path, capsys):
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "vocab_size": 40,
+             "intermediate_size": 16, "max_position_embeddings": 18}  # fmt: skip
+    config = family_class(family, "Config")(**sizes)
+    model = family_class(family, "ForMaskedLM")(config)
+    model.save_pretrained(tmp_path)
+    words = ["--model", tmp_path, "--length", 16, "--batch-size", 8, "--dropout", 0.1]
+    printed = lines_of(capsys, *words)
+    assert number(printed, "parameters") == model.params.vector.size
+    parts = ("embeddings", "2 blocks(?: of [0-9,]+)?", "head, besides the embeddings")
+    assert sum(number(printed, part) for part in parts) == model.params.vector.size
+    if family == "modernbert":
+        assert_refused(capsys, ["estimate", *words, "--classes", 2], "modernbert has no")
+    else:
+        assert "8 sequences of 16 tokens, 3 classes" in lines_of(capsys, *words, "--classes", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["roberta", "mpnet", "electra", "modernbert"])
+def test_a_smaller_step_of_a_relative_is_measured(family, monkeypatch):
+    monkeypatch.undo()
+    config = family_class(family, "Config").preset("base", vocab_size=5000)
+    timing = estimate.time_step(TrainingStep(config, 64, 500, 4, 1), budget=0.2)
+    assert timing.measured.config.num_hidden_layers == 2
+    assert timing.seconds > 0
 
 
 def test_estimate_says_that_a_large_model_is_extrapolated(capsys):

@@ -1,6 +1,7 @@
 """`minibert pretrain` without sizes or a tokenizer: what it chooses, stores and refuses."""
 
 import io
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,6 +126,19 @@ def test_a_resumed_run_is_the_same_and_chooses_nothing(whole, text, tmp_path, mo
         assert (tmp_path / "model" / name).read_bytes() == (whole[0] / name).read_bytes()
     steps = [line["step"] for line in read_history(tmp_path / "model") if "loss" in line]
     assert steps == [1, 2]
+
+
+def test_the_card_of_an_extended_run_states_its_own_steps(whole, text, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "model")
+    arguments = ["pretrain", text, "--warmup", 0, "--out", folder, "--resume", "--steps", 3]
+    assert run(arguments) == 0
+    found = entries((folder / "README.md").read_text("utf-8"))
+    assert found["steps"] == "3"
+    assert found["chosen"] == (
+        "size tiny, length 32, batch size 64, a vocabulary of 1,000 learned from the text"
+    )
+    assert read_state(folder)["settings"]["chosen"] == found["chosen"]
+    assert run(arguments) == 0  # nothing is left to train
 
 
 def test_resume_refuses_other_sizes_than_the_chosen_ones(whole, text, capsys):

@@ -8,6 +8,7 @@ import pytest
 
 import minibert as m
 from minibert.models.table import family_class
+from minibert.training.checkpoint import read_state
 from tests.cli.helpers import TEXTS, assert_refused, run
 from tests.conftest import small_tokenizer
 from tests.models.relatives import OF_FAMILY
@@ -69,6 +70,30 @@ def test_commands_of_texts_open_a_fine_tuned_model(family, tmp_path, capsys):
     assert run(["inspect", out, TEXTS[0], "--backward"]) == 0
     assert run(["embed", out, TEXTS[0]]) == 0
     assert_refused(capsys, ["inspect", out, "a cat", "--values"], "values: expected one of Bert")
+
+
+def test_continued_pretraining_of_a_model_with_byte_level_bpe(tmp_path, capsys):
+    """Its card shows the mask of its tokenizer, and fill-mask prints text instead of bytes."""
+    start, text, out = tmp_path / "start", tmp_path / "text.txt", tmp_path / "out"
+    tokenizer = m.ByteLevelBPETokenizer.train(TEXTS * 3, 280)
+    tokenizer.save_pretrained(start)
+    config = m.RobertaConfig(**{**SIZES, "vocab_size": len(tokenizer)})
+    model = m.RobertaForMaskedLM(config)
+    model.params["cls.predictions.bias"][tokenizer.vocab["Ġthe"]] = 30
+    model.params["cls.predictions.bias"][tokenizer.vocab["the"]] = 29
+    model.save_pretrained(start)
+    text.write_text("\n\n".join(TEXTS * 20))
+    words = ["pretrain", text, "--model", start, "--whole-words", "--steps", 2, "--batch-size", 4]
+    assert run([*words, "--out", out]) == 0
+    card = (out / "README.md").read_text()
+    assert "minibert fill-mask out 'A <mask> of words.'" in card
+    assert "from minibert import AutoTokenizer, RobertaForMaskedLM" in card
+    assert read_state(out)["settings"]["whole_words"]
+    capsys.readouterr()
+    assert run(["fill-mask", out, "the cat sat on<mask>", "--top", 2]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith("  the ")
+    assert ", ##the " in line
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.data.whole_words import choose_words, continuing_pieces, mask_words, word_starts
-from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.tokenization import (
+    AddedToken,
+    ByteLevelBPETokenizer,
+    UnigramTokenizer,
+    WordPieceTokenizer,
+)
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrst"
@@ -130,8 +135,41 @@ def test_continuing_pieces_are_those_with_the_prefix_except_added_tokens():
 
 def test_a_tokenizer_without_a_prefix_is_refused():
     tokenizer = WordPieceTokenizer([*SPECIAL, "a"], continuing_subword_prefix="")
-    with pytest.raises(ValueError, match="whole_words: expected a tokenizer that marks the pieces"):
+    with pytest.raises(ValueError, match="whole_words: expected a tokenizer whose pieces tell"):
         continuing_pieces(tokenizer)
+
+
+def relatives():
+    """Return a byte-level BPE and a Unigram tokenizer of the words "low" and "lower"."""
+    texts = ["low lower low\nlow"] * 3
+    bpe = ByteLevelBPETokenizer.train(texts, 5 + 256 + 2)  # l-o and lo-w
+    special = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    pieces = [("▁low", -1.0), ("er", -1.0), ("▁", -3.0), ("low", -4.0), ("<mask>", 0.0)]
+    return bpe, UnigramTokenizer([*special, *pieces])
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_words_of_bpe_and_unigram_begin_at_spaces_and_after_special_tokens(number):
+    tokenizer = relatives()[number]
+    continues = continuing_pieces(tokenizer)
+    encoding = tokenizer.encode("low lower<mask>low low")
+    ids = np.array([encoding.input_ids])
+    starts = word_starts(ids, continues, ~np.isin(ids, tokenizer.all_special_ids))[0]
+    begins = {encoding.offsets[i][0] for i in np.flatnonzero(starts)}
+    assert begins == {0, 4, 15, 19}
+    words = np.where(np.isin(ids[0], tokenizer.all_special_ids), -1, starts.cumsum())
+    _, labels = mask_words(ids, tokenizer, continues, np.random.default_rng(0), 0.5)
+    masked = [(labels[0, words == word] >= 0) for word in range(1, 5)]
+    assert all(targets.all() or not targets.any() for targets in masked)
+    assert 0 < sum(targets.all() for targets in masked) < 4
+
+
+def test_added_tokens_and_line_breaks_of_bpe_begin_words():
+    tokenizer = relatives()[0]
+    tokenizer.add_tokens(["er"])
+    continues = continuing_pieces(tokenizer)
+    ids = tokenizer.convert_tokens_to_ids(["low", "Ġ", "Ċ", "er", "e", "<mask>"])
+    assert continues[ids].tolist() == [True, False, False, False, True, False]
 
 
 def test_a_batch_without_an_ordinary_token_has_no_target():

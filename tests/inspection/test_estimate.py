@@ -21,17 +21,20 @@ from minibert.inspection.estimate import (
     time_step,
     total_parameters,
 )
+from minibert.models.table import family_class
 from minibert.parameters import Parameters
 from minibert.training import AdamW, Engine, split_batch
 
 TOLERANCE = 0.15  # of the memory
 
 
+SIZES = {"vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 3,
+         "intermediate_size": 20, "max_position_embeddings": 16, "hidden_dropout_prob": 0.0,
+         "attention_probs_dropout_prob": 0.0}  # fmt: skip
+
+
 def config_of(**changes):
-    sizes = {"vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 3,
-             "intermediate_size": 20, "max_position_embeddings": 16, "hidden_dropout_prob": 0.0,
-             "attention_probs_dropout_prob": 0.0}  # fmt: skip
-    return BertConfig(**sizes | changes)
+    return BertConfig(**SIZES | changes)
 
 
 def batch_of(step):
@@ -61,6 +64,40 @@ def test_parameters_are_counted_by_part(positions):
     classifier = BertForSequenceClassification(replace(config, id2label={0: "a", 1: "b", 2: "c"}))
     assert total_parameters(config, 3) == classifier.params.vector.size
     assert count_parameters(config, 3)["block"] == counts["block"]
+
+
+FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "modernbert"]
+WIDTH = {"electra": {"embedding_size": 7}}  # of the tables
+
+
+def of_family(family, **changes):
+    """Return a configuration of a family, with 16 tokens at least."""
+    own = {"max_position_embeddings": 18, **WIDTH.get(family, {}), **changes}
+    return family_class(family, "Config")(**SIZES | own)
+
+
+@pytest.mark.parametrize(
+    ("family", "classes"), [(f, c) for f in FAMILIES for c in (0, 3) if not (c and "mod" in f)]
+)
+def test_parameters_and_flops_of_relatives_are_those_of_their_models(family, classes):
+    config = of_family(family)
+    model = make_model(config, classes, dtype=np.float64)
+    assert total_parameters(config, classes) == model.params.vector.size
+    counts = count_parameters(config, classes)
+    own = [a.size for name, a in model.params.items() if name.startswith("bert.encoder.layer.2.")]
+    assert counts["block"] == sum(own)
+    tables = [a.size for name, a in model.params.items() if name.startswith("bert.embeddings.")]
+    assert counts["embeddings"] == sum(tables)
+    step = TrainingStep(config, 4, 16, 1, classes=classes)
+    model.params = Parameters(model.specs(), model.params.vector.view(Counted))
+    Counted.products = 0
+    model.loss_forward(*batch_of(step))
+    forward, Counted.products = Counted.products, 0
+    model.loss_and_grads(*batch_of(step))
+    # Rotary positions make plain arrays of the queries and keys, whose products are not counted in
+    # the forward.
+    assert 2 * forward == forward_flops(step) or family == "modernbert"
+    assert 2 * (Counted.products - forward) == step_flops(step) - forward_flops(step)
 
 
 # FLOPs.
@@ -132,6 +169,12 @@ STEPS = {
         config_of(vocab_size=900, hidden_size=96, intermediate_size=384, hidden_dropout_prob=0.1,
                   attention_probs_dropout_prob=0.1, max_position_embeddings=64), 16, 64, 2,
         classes=3),
+    **{
+        family: TrainingStep(
+            of_family(family, vocab_size=300, hidden_size=96, intermediate_size=384,
+                      max_position_embeddings=66), 16, 64, 2)
+        for family in FAMILIES
+    },
 }  # fmt: skip
 
 

@@ -17,10 +17,11 @@ from tests.laws.commands import SIZES, run
 from tests.laws.test_configuration import CHANGES as CONFIG_CHANGES
 from tests.laws.test_training_options import in_folder, pretraining, tuning
 
-# The fields that may change: the number of steps, and those on which no result of the run depends.
+# The fields that may change: the number of steps, records of what was chosen and extended, and
+# those on which no result of the run depends.
 # The evaluations of a fine-tuning run decide which weights are kept and when it stops.
 FREE = {
-    PreTraining: {"steps", "evaluate_every", "save_every", "keep", "extended_from"},
+    PreTraining: {"steps", "evaluate_every", "save_every", "keep", "extended_from", "chosen"},
     FineTuning: {"steps", "save_every", "keep"},
 }
 VALUES = {

@@ -26,6 +26,8 @@ from minibert.functional import sinusoidal_positions
 from minibert.models.unit import SAVE, VOCABULARY
 from minibert.models.weights import open_weights, write_tensors
 from minibert.testing.cases.examples import BATCH, CONFIG, D, labelled_models
+from minibert.tokenization import ByteLevelBPETokenizer, UnigramTokenizer
+from minibert.tokenization.byte_alphabet import ALPHABET
 
 TASKS = {task.name: task for task in labelled_models()}
 
@@ -453,6 +455,45 @@ def test_model_and_tokenizer_can_be_saved_in_either_order(tmp_path, first, caplo
             save_pretrained(tmp_path)
         assert not warned(tmp_path, caplog)
         assert caplog.text == ""
+
+
+def unigram(*pieces):
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "▁"]
+    return UnigramTokenizer([(piece, -1.0) for piece in [*special, *pieces]])
+
+
+def byte_pairs(first, second):
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    pieces = [*special, *ALPHABET, first + second]
+    return ByteLevelBPETokenizer(pieces, [(first, second)])
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("kind", [unigram, byte_pairs])
+def test_loading_warns_of_another_vocabulary_of_each_kind(tmp_path, kind, bare, caplog):
+    if bare and kind is unigram:
+        pytest.skip("minibert writes no SentencePiece model")
+    for pieces, warns in (("ab", False), ("ab", False), ("cd", True)):
+        tokenizer = kind(*pieces)
+        tokenizer.save_pretrained(tmp_path)
+        if bare:
+            (tmp_path / "tokenizer.json").unlink()
+        if not warns:
+            OLD.save_pretrained(tmp_path)
+        caplog.clear()
+        BertForSequenceClassification.from_pretrained(tmp_path)
+        assert ("not the one with which the model was saved" in caplog.text) == warns
+
+
+def test_a_model_with_bare_files_of_byte_pairs_is_saved_with_a_complete_tokenizer(tmp_path, caplog):
+    byte_pairs("a", "b").save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    OLD.save_pretrained(tmp_path)
+    model = BertForSequenceClassification.from_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "again")
+    byte_pairs("a", "b").save_pretrained(tmp_path / "again")
+    BertForSequenceClassification.from_pretrained(tmp_path / "again")
+    assert caplog.text == ""
 
 
 def test_loading_warns_of_another_vocabulary(tmp_path, caplog):

@@ -75,6 +75,15 @@ def test_read_charsmap_refuses_damaged_tables(data, message):
         read_charsmap(data)
 
 
+def test_read_charsmap_refuses_replacements_without_an_end():
+    """Each of many texts would be replaced by all that follows, of any length."""
+    data = build_charsmap({"a": "b" * 100})
+    assert read_charsmap(data) == read_charsmap(data[:-1]) == {"a": "b" * 100}
+    for more in b"b", b"b" * 1000, b"b\0":
+        with pytest.raises(ValueError, match="replacements of at most 100 bytes, with a NUL"):
+            read_charsmap(data[:-1] + more)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(DATA) - 1), st.integers(0, 255), st.integers(0, len(DATA)))
 def test_read_charsmap_of_damaged_bytes_returns_or_refuses(position, byte, size):
@@ -93,5 +102,5 @@ def test_read_charsmap_refuses_a_trie_without_end():
         units[256 + c] = c | c << 10
     trie = b"".join(unit.to_bytes(4, "little") for unit in units)
     data = len(trie).to_bytes(4, "little") + trie
-    with pytest.raises(ValueError, match="expected at most 262,144 nodes"):
+    with pytest.raises(ValueError, match="expected at most 65,536 nodes"):
         read_charsmap(data)

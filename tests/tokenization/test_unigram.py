@@ -21,6 +21,7 @@ VOCABULARY = [*((token, 0.0) for token in SPECIAL), *PIECES, ("<mask>", 0.0)]
 MODEL = spm_model(
     [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *PIECES], build_charsmap({"e\u0301": "é"})
 )
+TABLE = precompiled({"a": "b" * 90, "é": ""})["precompiled_charsmap"]
 FILE = "sentencepiece.bpe.model"
 
 
@@ -43,6 +44,30 @@ def test_the_mask_includes_the_space_before_it(tokenizer):
     assert encoding.input_ids == [0, 8, 9, 8, 2]
     assert encoding.offsets[1:-1] == [(0, 1), (1, 8), (9, 10)]
     assert tokenizer.decode(encoding.input_ids, skip_special_tokens=False) == "<s> a<mask> a</s>"
+
+
+@pytest.mark.parametrize("text", ["<mask>", "a<mask>", "</s> the", "<unk>"])
+def test_split_special_tokens_treats_them_as_text(text):
+    letters = [(letter, -5.0) for letter in "<>/smakun"]
+    tokenizer = UnigramTokenizer(list(dict([*VOCABULARY, *letters]).items()))
+    special = set(tokenizer.all_special_ids)
+    assert special & set(tokenizer.ids_of(text).tolist())
+    for many in False, True:
+        texts = [text] * (1000 if many else 1)
+        ids, _ = tokenizer.ids_of_batch(texts, split_special_tokens=True)
+        assert special.isdisjoint(ids.tolist())
+        assert tokenizer.decode(ids[: len(ids) // len(texts)]) == text
+
+
+def test_a_token_that_becomes_special_is_no_piece_any_more(tokenizer):
+    assert tokenizer.ids_of("the a").tolist() == [5, 8]
+    tokenizer.add_tokens(["▁a"], special_tokens=True)
+    assert tokenizer.ids_of("the a").tolist() == [5, 4, 6]
+
+
+def test_describe_tokens_decodes_pieces(tokenizer):
+    ids = tokenizer.convert_tokens_to_ids(["▁the", "é", "▁", "<mask>", "<unk>"])
+    assert tokenizer.describe_tokens(ids) == ["the", "##é", "▁", "<mask>", "<unk>"]
 
 
 def test_offsets_of_replaced_and_unknown_letters(tokenizer):
@@ -123,6 +148,10 @@ def test_camembert_ids_follow_five_of_its_own(tmp_path):
         (MODEL[:-3], {}, "not a SentencePiece model: expected"),
         (spm_model(PIECES, trainer=[(3, 2)]), {}, "model_type: expected Unigram, got BPE"),
         (spm_model(PIECES, trainer=[(40, 99)]), {}, "unk_id: expected 0 to 4, got 99"),
+        (spm_model(PIECES, trainer=[(40, 2)]), {}, "unk_id: expected 0 for XLMRobertaT"),
+        (spm_model(PIECES, trainer=[(41, -1)]), {}, "bos_id: expected 1 for XLMRobertaT"),
+        (spm_model(PIECES, trainer=[(42, 1)]), {}, "eos_id: expected 2 for XLMRobertaT"),
+        (spm_model(PIECES, trainer=[(35, 1)]), {}, "byte_fallback: expected false, got true"),
         (spm_model(PIECES, normalizer=[(3, 0)]), {}, "add_dummy_prefix: expected true, got false"),
         (spm_model(PIECES, b"\1"), {}, "charsmap: expected a trie of 1 bytes"),
         (spm_model(PIECES, kinds={"▁the": 4}), {}, "pieces: user-defined ones are read from"),
@@ -153,7 +182,7 @@ def test_read_sentencepiece_reads_what_is_stated(tmp_path):
     trainer = [(35, 1), (41, 7), (42, 8), (77, "unknown"), (78, 1.5)]
     model = read_sentencepiece(write_model(tmp_path, spm_model(PIECES, trainer=trainer)) / FILE)
     assert [text for text, _ in model.pieces] == [text for text, _ in PIECES]
-    assert (model.byte_fallback, model.bos_id, model.eos_id, model.pad_id) == (True, 7, 8, -1)
+    assert (model.byte_fallback, model.unk_id, model.bos_id, model.eos_id) == (True, 0, 7, 8)
 
 
 @given(st.lists(st.tuples(st.integers(1, 1 << 28), st.integers(0, (1 << 64) - 1) | st.binary())))
@@ -203,6 +232,69 @@ def test_unsupported_files_are_refused_in_one_line(tokenizer, tmp_path, parts, m
     with pytest.raises(ValueError, match=message) as caught:
         UnigramTokenizer.from_pretrained(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / 'tokenizer.json'}: ")
+
+
+LONG = "abcdefghijklmnopqrstuvwxy" * 20  # 500 letters
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ([LONG + "z"], "vocabulary: expected pieces of at most 500 letters, got 501"),
+        ([f"{i}{LONG}"[:500] for i in range(600)], r"at most 67,108,864 letters in all, got 75,1"),
+    ],
+)
+def test_pieces_whose_beginnings_need_much_memory_are_refused(tokenizer, tmp_path, pieces, message):
+    tokenizer.save_pretrained(tmp_path)
+    vocab = [[p, s] for p, s in VOCABULARY] + [[p, -1.0] for p in pieces]
+    change(tmp_path, model={"type": "Unigram", "unk_id": 3, "vocab": vocab})
+    with pytest.raises(ValueError, match=message):
+        UnigramTokenizer.from_pretrained(tmp_path)
+
+
+def test_steps_that_lengthen_a_text_without_bound_are_refused():
+    step = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 101}
+    with pytest.raises(ValueError, match="Replace: expected a content of at most 100 letters"):
+        StepNormalizer(step)
+    steps = {"type": "Sequence", "normalizers": [step | {"content": "a" * 20}] * 9}
+    assert StepNormalizer(steps).normalize("b") == "b"
+    with pytest.raises(ValueError, match=r"normalizer: expected at most 100 letters for one"):
+        StepNormalizer(steps).normalize("aaa")
+
+
+PARTS = st.sampled_from(["a", "é", "▁the", "▁", "b" * 600, " ", "", "\n", "<unk>"])
+SMALL = st.none() | st.booleans() | st.integers(-2, 9) | st.just(1e400) | PARTS
+STEP = st.fixed_dictionaries(
+    {"type": st.sampled_from(["Replace", "Strip", "Nmt", "NFD", "Precompiled", "Sequence", "X"])},
+    optional={
+        "pattern": st.fixed_dictionaries({}, optional={"String": PARTS, "Regex": SMALL}) | SMALL,
+        "content": SMALL,
+        "strip_left": SMALL,
+        "strip_right": SMALL,
+        "precompiled_charsmap": st.sampled_from(["", "AAAA", "?", 3, *[TABLE] * 3]),
+        "normalizers": st.lists(st.just({"type": "NFD"}) | SMALL, max_size=2),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    vocab=st.lists(st.tuples(PARTS, SMALL) | SMALL, max_size=4),
+    steps=st.lists(STEP, max_size=3),
+)
+def test_files_with_any_pieces_and_steps_are_read_or_refused(tmp_path_factory, vocab, steps):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    UnigramTokenizer(VOCABULARY).save_pretrained(folder)
+    pieces = [[p, s] for p, s in VOCABULARY] + vocab
+    change(
+        folder,
+        model={"type": "Unigram", "unk_id": 3, "vocab": pieces},
+        normalizer={"type": "Sequence", "normalizers": steps},
+    )
+    with one_line(str(folder)):
+        tokenizer = UnigramTokenizer.from_pretrained(folder)
+        with one_line("normalizer: "):
+            assert len(tokenizer.ids_of("a é the " * 9)) < 100_000
 
 
 def test_old_files_are_read(tokenizer, tmp_path):
@@ -278,7 +370,8 @@ def test_the_family_decides_the_ids_of_a_folder_without_a_tokenizer_class(tmp_pa
         AutoTokenizer.from_pretrained(tmp_path)
 
 
-def test_whole_words_are_refused_because_no_prefix_marks_their_pieces(tokenizer):
+def test_whole_words_are_refused_if_no_piece_begins_a_word():
+    tokenizer = UnigramTokenizer([(p, s) for p, s in VOCABULARY if "▁" not in p])
     with pytest.raises(ValueError, match="whole_words: expected"):
         continuing_pieces(tokenizer)
 

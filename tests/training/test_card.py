@@ -107,7 +107,7 @@ class Mine(BertForMaskedLM):
 
 def test_the_card_of_a_class_of_the_caller_imports_it_from_its_module():
     text = card(Mine(CONFIG)).text("x")
-    assert f"from {__name__} import Mine\nfrom minibert import WordPieceTokenizer\n" in text
+    assert f"from {__name__} import Mine\nfrom minibert import AutoTokenizer\n" in text
     assert 'model = Mine.from_pretrained("x")' in text
 
 
@@ -177,8 +177,16 @@ def test_a_failed_write_leaves_the_old_card(tmp_path, monkeypatch, name):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_card_shows_the_mask_of_the_tokenizer_and_a_reader_of_every_tokenizer():
+    text = card(mask_token="<mask>").text("x")
+    assert "minibert fill-mask x 'A <mask> of words.'\n" in text
+    assert 'tokenizer = AutoTokenizer.from_pretrained("x")' in text
+    assert "[MASK]" not in text
+    assert "minibert fill-mask x 'A [MASK] of words.'\n" in card().text("x")
+
+
 @pytest.mark.parametrize("kind", ["BertForNextSentencePrediction", "BertForMultipleChoice"])
 def test_a_card_of_a_model_without_a_command_has_the_code(kind):
     text = card(getattr(minibert, kind)(CONFIG)).text("x")
-    assert f"from minibert import {kind}, WordPieceTokenizer" in text
+    assert f"from minibert import AutoTokenizer, {kind}" in text
     assert "```sh" not in text

@@ -36,7 +36,7 @@ def words(tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-@pytest.mark.parametrize(("length", "batch"), [(16, 64), (64, 64), (512, 8), (8192, 4)])
+@pytest.mark.parametrize(("length", "batch"), [(16, 64), (64, 64), (512, 8), (8192, 8)])
 def test_the_settings_are_the_recipe_with_another_rate_and_batch(recipe, length, batch):
     config = BertConfig.preset("mini", vocab_size=9, max_position_embeddings=length)
     found = continued_settings(recipe, config, "a model", steps=10)
