@@ -224,7 +224,8 @@ class ContrastiveCache(NamedTuple):
 def positives_of(labels: Array) -> Array:
     """Return which texts have the label of another one, (S, S) booleans; none is its own."""
     same: Array = labels[:, None] == labels[None, :]  # (S, S)
-    return same & (np.eye(len(labels)) == 0)
+    np.fill_diagonal(same, False)
+    return same
 
 
 def contrastive_forward(
