@@ -1,4 +1,7 @@
-"""Write and remove files and folders atomically: a reader sees all of one, or none of it."""
+"""Write and remove files and folders atomically: a reader sees all of one, or none of it.
+
+Content and names are on the disk before a rename counts, so this is also true after a power loss.
+"""
 
 import os
 import shutil
@@ -6,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 LOCK = ".lock"  # file name of the lock in the folder of an active run; see `locks`
 TEMPORARY = ".*.[0-9]*.tmp"  # pattern of the names that `unused_name` returns
@@ -29,6 +33,38 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def flush(file: IO[bytes]) -> None:
+    """Write what was written to an open file to the disk (fsync)."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def flush_path(path: Path) -> None:
+    """Write a file's content, or the names in a folder, to the disk (fsync).
+
+    Not every system can flush a folder; there its names are left to the system.
+    """
+    is_folder = path.is_dir()
+    try:
+        # Windows flushes only what may be written.
+        opened = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError:
+        if not is_folder:
+            raise
+
+
+def flush_tree(folder: Path) -> None:
+    """Write all files and names in a folder and its folders to the disk."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_symlink():
+            flush_path(path)
+    flush_path(folder)
 
 
 @contextmanager
@@ -60,7 +96,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with _path_in_errors(path):
             yield temporary
+            flush_path(temporary)
             temporary.replace(path)
+            flush_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,6 +119,7 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with _path_in_errors(folder):
             yield temporary
+            flush_tree(temporary)
             if sys.platform == "win32":  # which does not rename over an empty folder
                 with suppress(OSError):
                     folder.rmdir()
@@ -89,6 +128,7 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
             except OSError:  # the error of a folder that is not empty depends on the system
                 refuse_existing(folder)
                 raise
+            flush_path(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
