@@ -377,6 +377,7 @@ class VectorStore:
                 raise ValueError(f"{self.folder}: is another store now; open it again")
             self._state = state
             self._check()
+            self._seal()  # which a killed process may not have reached
             yield
 
     def _commit(
@@ -405,8 +406,12 @@ class VectorStore:
             own_lines=state.own_lines + own.count(b"\n"),
         )
         self._state.write(self.folder)
-        for file_of_rows in (self._vector_file, self._place_file):
-            file_of_rows.seal(len(self))
+        self._seal()
+
+    def _seal(self) -> None:
+        """Write the number of rows to the headers of the arrays."""
+        for file in (self._vector_file, self._place_file) if len(self) else ():
+            file.seal(len(self))
 
 
 class _NoDirection(ValueError):

@@ -139,6 +139,7 @@ def atomic_remove(folder: str | os.PathLike[str]) -> None:
     renamed = unused_name(folder)
     with suppress(FileNotFoundError):
         folder.replace(renamed)
+        flush_path(folder.parent)  # the old name must not lead to a part of the content
     remove(renamed)
 
 

@@ -65,7 +65,9 @@ class RowFile:
     def seal(self, count: int) -> None:
         """Write the number of rows to the header, for other programs."""
         with self.path.open("r+b") as file:
-            file.write(self.header(count))
+            if file.read(HEADER_BYTES) != self.header(count):
+                file.seek(0)
+                file.write(self.header(count))
 
     def read(self, count: int) -> np.ndarray:
         """Map the first rows of the file into memory (count, width).
