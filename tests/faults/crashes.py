@@ -1,12 +1,12 @@
 """The states of a folder that a kill or a power loss at any moment can leave.
 
 A killed process leaves what it has handed to the system so far. A power loss leaves what was
-flushed to the disk, and of the rest any part: here the names of files and the removal of files may
-each be on the disk at once or only when their folder is flushed, and the content of a file only
-when it is flushed.
+flushed to the disk, and of the rest any part: here the new, removed or replaced names in a folder
+are on the disk at once or when the folder is flushed, and the content of a file when it is flushed.
 """
 
 import os
+import stat
 import sys
 from contextlib import contextmanager, suppress
 from itertools import product
@@ -14,8 +14,8 @@ from pathlib import Path
 
 State = dict[str, bytes | None]  # by path: the content of a file, None for a folder
 
-LATE, AT_ONCE, REMOVED_AT_ONCE = "late", "at once", "removed at once"
-MODES = (LATE, AT_ONCE, REMOVED_AT_ONCE)
+LATE, AT_ONCE, REMOVED, REPLACED = "late", "at once", "removed at once", "replaced at once"
+MODES = (LATE, AT_ONCE, REMOVED, REPLACED)
 
 
 def read_state(folder: Path) -> State:
@@ -134,7 +134,7 @@ class Disk:
     def _listed(self, inode):
         """Return the names in an open folder now, also of one that was removed."""
         listed = {}
-        for name in os.listdir(self.opened[inode]):
+        for name in os.listdir(self.opened[inode]):  # noqa: PTH208
             opened = os.open(name, os.O_RDONLY, dir_fd=self.opened[inode])
             listed[name] = os.fstat(opened).st_ino
             if listed[name] in self.opened:
@@ -149,16 +149,18 @@ class Disk:
             self._build(self.root, "", modes, state)
             if state not in self.last:
                 self.last.append(state)
-        self.states += [state for state in self.last if state not in self.states[-30:]]
+        self.states += [state for state in self.last if state not in self.states[-50:]]
 
     def _build(self, inode, prefix, modes, state):
         now, flushed = self._listed(inode), self.names.get(inode, {})
         mode = modes[bool(prefix)]
-        names = {LATE: flushed, AT_ONCE: now}.get(mode)
-        if names is None:
+        names = now if mode == AT_ONCE else flushed
+        if mode == REMOVED:
             names = {name: each for name, each in flushed.items() if name in now}
+        elif mode == REPLACED:
+            names = {name: now.get(name, each) for name, each in flushed.items()}
         for name, each in names.items():
-            is_folder = os.path.isdir(f"/proc/self/fd/{self.opened[each]}") or each in self.names
+            is_folder = stat.S_ISDIR(os.fstat(self.opened[each]).st_mode)
             state[prefix + name] = None if is_folder else self.content.get(each, b"")
             if is_folder:
                 self._build(each, f"{prefix}{name}/", modes, state)

@@ -1,6 +1,5 @@
 """A kill or a power loss at any moment leaves a store, or a run, that continues."""
 
-import os
 import sys
 from itertools import count
 
@@ -63,9 +62,7 @@ def check_store(folder, extend, whole, least=0):
 def test_a_store_that_is_killed_at_any_line_continues(tmp_path, extend):
     whole = extend(tmp_path / "whole.store")
     (tmp_path / "at").mkdir()
-    states = states_of_kills(
-        lambda: extend(tmp_path / "at" / "a.store"), tmp_path / "at", MODULES
-    )
+    states = states_of_kills(lambda: extend(tmp_path / "at" / "a.store"), tmp_path / "at", MODULES)
     assert len(states) > 15
     numbers = count()
     for state in torn_writes(states):
@@ -90,16 +87,20 @@ def test_a_store_survives_a_power_loss_at_any_flush(tmp_path, extend, monkeypatc
         check_store(tmp_path / f"last-{number}" / "a.store", extend, whole, least=4)
 
 
-def test_texts_of_a_killed_store_of_its_own_texts(tmp_path):
+def test_own_texts_of_a_store_survive_a_kill_and_a_power_loss(tmp_path):
     def append(folder):
         store = VectorStore.open(folder)
         store.append(["three\nlines", "four"], np.array([[1.0, 0], [0, 1]]))
 
     before = VectorStore.create(tmp_path / "at" / "a.store", width=2)
     before.append(["one", "two"], np.array([[1.0, 1], [1, 2]]))
+    write_state(read_state(tmp_path / "at"), tmp_path / "disk")
+    disk = Disk(tmp_path / "disk")
+    with pytest.MonkeyPatch.context() as patch, disk.watched(patch):
+        append(tmp_path / "disk" / "a.store")
     states = states_of_kills(lambda: append(before.folder), tmp_path / "at", MODULES)
     sizes = set()
-    for number, state in enumerate(torn_writes(states)):
+    for number, state in enumerate([*torn_writes(states), *disk.states]):
         folder = tmp_path / f"state-{number}"
         write_state(state, folder)
         store = VectorStore.open(folder / "a.store")
@@ -162,7 +163,7 @@ def test_without_a_flush_the_simulated_disk_loses_the_content(tmp_path):
     disk = Disk(tmp_path / "at")
     with pytest.MonkeyPatch.context() as patch, disk.watched(patch):
         (tmp_path / "at" / "temporary").write_text("new")
-        os.replace(tmp_path / "at" / "temporary", tmp_path / "at" / "file")
+        (tmp_path / "at" / "temporary").replace(tmp_path / "at" / "file")
     assert {"file": b""} in disk.states
     assert {} in disk.states
     assert {"file": b"new"} not in disk.states
