@@ -109,7 +109,6 @@ class VectorStore:
         with run_lock(folder, resume=True):
             refuse_existing(folder)
             state.write(folder)
-            flush_path(folder.parent)
         return cls(folder, state, extractor)
 
     @classmethod

@@ -59,6 +59,14 @@ def flush_path(path: Path) -> None:
             raise
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, on the disk."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        flush_path(path.parent)
+
+
 def flush_tree(folder: Path) -> None:
     """Write all files and names in a folder and its folders to the disk."""
     for path in sorted(folder.rglob("*")):
@@ -90,7 +98,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the write failed; the error names the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = unused_name(path)
     temporary.touch(exist_ok=False)
     try:
@@ -113,7 +121,7 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """
     folder = Path(folder)
     refuse_existing(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     temporary = unused_name(folder)
     temporary.mkdir()
     try:

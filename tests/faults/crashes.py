@@ -99,7 +99,7 @@ class Disk:
             patch.setattr(os, name, self._recording(getattr(os, name), name == "fsync"))
         try:
             yield self
-            self._record()
+            self.record()
         finally:
             patch.undo()
             for opened in self.opened.values():
@@ -107,12 +107,12 @@ class Disk:
 
     def _recording(self, function, is_flush):
         def call(*arguments, **options):
-            self._record()
+            self.record()
             if is_flush:
                 self._flushed(os.dup(arguments[0]))
             else:
                 function(*arguments, **options)
-            self._record()
+            self.record()
 
         return call
 
@@ -142,8 +142,9 @@ class Disk:
             self.opened.setdefault(listed[name], opened)
         return listed
 
-    def _record(self):
-        self.last = []  # the possible states now
+    def record(self):
+        """Add the possible states of the disk now to `states`; `last` has all of them."""
+        self.last = []
         for modes in product(MODES, MODES):
             state: State = {}
             self._build(self.root, "", modes, state)
