@@ -15,15 +15,18 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
+import minibert
 from minibert.io.atomic import atomic_dir, atomic_remove, atomic_write
 from minibert.io.json import read_json
 from minibert.io.text import READ_BYTES, require_file, sanitize
 from minibert.models import PreTrained
 from minibert.models.weights import WEIGHTS, write_tensors
 from minibert.optim import Optimizer
+from minibert.runtime.blas import blas_name
 from minibert.tokenization import PreTrainedTokenizer
 
 log = logging.getLogger("minibert")
@@ -67,6 +70,7 @@ def save_checkpoint(
                 "step": optimizer.step,
                 "optimizer": type(optimizer).__name__,
                 "settings": dataclasses.asdict(settings),
+                "versions": versions(),
                 "files": {path.name: _outline(path) for path in sorted(temporary.iterdir())},
             }
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
@@ -81,6 +85,11 @@ def checkpoints(run: str | os.PathLike[str]) -> list[Path]:
     steps = {path: path.name.removeprefix("checkpoint-") for path in Path(run).glob("checkpoint-*")}
     found = [path for path, step in steps.items() if step.isdecimal() and (path / STATE).is_file()]
     return sorted(found, key=lambda path: int(steps[path]))
+
+
+def versions() -> dict[str, str]:
+    """Return what the last digits of a run depend on besides its settings (dict)."""
+    return {"minibert": minibert.__version__, "NumPy": np.__version__, "BLAS": blas_name()}
 
 
 def is_resumable(run: str | os.PathLike[str]) -> bool:
@@ -190,7 +199,7 @@ def read_state(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
 def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) -> None:
     """Read a checkpoint's arrays and step into `optimizer`.
 
-    Logs a warning if version 1 wrote the checkpoint.
+    Logs a warning if version 1 wrote the checkpoint, or if NumPy or BLAS were others then.
 
     Raises:
         OSError: a file is missing or cannot be read.
@@ -218,3 +227,10 @@ def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) 
             "warning: %s is a checkpoint of version 1; the resumed run's last digits will differ "
             "from those of version 1", checkpoint,
         )  # fmt: skip
+    before = read_json(Path(checkpoint) / STATE).get("versions")
+    for name, now in versions().items() if isinstance(before, dict) else ():
+        if before.get(name) != now:
+            log.warning(
+                "warning: %s was written with %s %s, now it is %s; the last digits may differ from "
+                "those of an uninterrupted run", checkpoint, name, sanitize(before.get(name)), now,
+            )  # fmt: skip

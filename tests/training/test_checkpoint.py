@@ -18,6 +18,7 @@ from minibert.training.checkpoint import (
     restore_optimizer,
     resume_point,
     save_checkpoint,
+    versions,
 )
 from tests.faults.crashes import Disk, write_state
 from tests.faults.targets import CONFIG, SETTINGS
@@ -129,6 +130,24 @@ def test_a_list_of_files_that_is_damaged_is_found(run, files):
     path.write_text(json.dumps(state), "utf-8")
     assert damage_of(run / "checkpoint-3")
     assert resume_point(run) == run / "checkpoint-2"
+
+
+def test_other_versions_than_those_of_the_checkpoint_are_named(run, caplog):
+    caplog.set_level(logging.WARNING, "minibert")
+    check_whole(run / "checkpoint-3", 3)
+    assert caplog.messages == []
+    path = run / "checkpoint-3" / STATE
+    state = json.loads(path.read_text("utf-8"))
+    assert state["versions"] == versions()
+    assert state["versions"].keys() == {"minibert", "NumPy", "BLAS"}
+    path.write_text(json.dumps(state | {"versions": versions() | {"BLAS": "a\nb"}}), "utf-8")
+    check_whole(run / "checkpoint-3", 3)
+    (message,) = caplog.messages
+    assert rf"checkpoint-3 was written with BLAS a\nb, now it is {versions()['BLAS']}; " in message
+    for other in (None, ["NumPy"]):  # of earlier versions, or damaged
+        path.write_text(json.dumps(state | {"versions": other}), "utf-8")
+        check_whole(run / "checkpoint-3", 3)
+    assert len(caplog.messages) == 1
 
 
 def test_a_run_is_resumable_with_a_checkpoint_or_when_it_is_finished(run, tmp_path):
