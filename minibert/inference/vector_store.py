@@ -37,14 +37,14 @@ from minibert.inference.stored_texts import (
     place_of,
     read_texts,
 )
-from minibert.io.atomic import TEMPORARY, flush, flush_path, refuse_existing
+from minibert.inference.unit_vectors import NoDirection, require_texts, unit_vectors
+from minibert.io.atomic import TEMPORARY, flush, flush_path, path_in_errors, refuse_existing
 from minibert.io.locks import run_lock
 from minibert.io.row_files import RowFile
 from minibert.io.rows import texts_of
 from minibert.typing import Array
 
 TEXTS_PER_COMMIT = 8192  # embedded and then written; a kill loses at most these
-SHORTEST = 1e-12  # a vector that is shorter has no direction
 
 Model = FeatureExtractor | str | os.PathLike[str]
 
@@ -190,7 +190,8 @@ class VectorStore:
             BlockingIOError: another process extends the store.
             OSError, TypeError, ValueError: the texts or vectors are invalid, or can't be written.
         """
-        rows = [_checked_text(text, i) for i, text in enumerate(texts_of(texts, "texts"))]
+        rows = texts_of(texts, "texts")
+        require_texts(rows)
         if vectors is not None:
             vectors = self._units("vectors", vectors)
             if len(vectors) != len(rows):
@@ -240,7 +241,7 @@ class VectorStore:
                 )
                 try:
                     units = self._units("texts", made)
-                except _NoDirection as error:
+                except NoDirection as error:
                     file, line = block[error.row]
                     raise ValueError(
                         f"{files[file].path}, line {line.number}: {error.reason}"
@@ -345,25 +346,7 @@ class VectorStore:
                 )
 
     def _units(self, name: str, vectors: Array, first: int = 0) -> Array:
-        """Return checked vectors (N, D) with length 1, as float32."""
-        vectors = np.asarray(vectors)
-        if vectors.ndim != 2 or vectors.shape[1] != self.width:
-            raise ValueError(f"{name}: expected (N, {self.width}), got {vectors.shape}")
-        if vectors.dtype.kind not in "fiu":
-            raise TypeError(f"{name}: expected numbers, got {vectors.dtype}")
-        units = np.empty(vectors.shape, np.float32)
-        for start in range(0, len(vectors), TEXTS_PER_COMMIT):
-            part = vectors[start : start + TEXTS_PER_COMMIT].astype(np.float64)  # (n, D)
-            lengths = np.linalg.norm(part, axis=1)  # (n,)
-            for i in np.flatnonzero(~(np.isfinite(lengths) & (lengths >= SHORTEST)))[:1]:
-                is_zero = lengths[i] < SHORTEST
-                reason = "a vector with a direction, got zeros" if is_zero else (
-                    f"finite numbers, got a vector of length {lengths[i]}"
-                )  # fmt: skip
-                row = start + int(i)
-                raise _NoDirection(f"{name}[{first + row}]", row, f"expected {reason}")
-            units[start : start + len(part)] = part / lengths[:, None]
-        return units
+        return unit_vectors(name, vectors, self.width, first)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -387,48 +370,32 @@ class VectorStore:
         files: tuple[StoredFile, ...] | None = None,
     ) -> None:
         """Write rows behind those that count, and then the state by which they count."""
-        state = self._state
-        self._vector_file.write(state.count, vectors)
-        self._place_file.write(state.count, np.array(places, np.int64).reshape(-1, PLACE_WIDTH))
+        before = self._state
+        self._vector_file.write(before.count, vectors)
+        self._place_file.write(before.count, np.array(places, np.int64).reshape(-1, PLACE_WIDTH))
         if own:
-            with (self.folder / OWN_TEXTS).open("r+b" if state.own_bytes else "wb") as file:
-                file.truncate(state.own_bytes)
+            path = self.folder / OWN_TEXTS
+            with path_in_errors(path), path.open("r+b" if before.own_bytes else "wb") as file:
+                file.truncate(before.own_bytes)
                 file.seek(0, os.SEEK_END)
                 file.write(own)
                 flush(file)
         flush_path(self.folder)  # the names of new files
-        self._state = replace(
-            state,
-            count=state.count + len(vectors),
-            files=state.files if files is None else files,
-            own_bytes=state.own_bytes + len(own),
-            own_lines=state.own_lines + own.count(b"\n"),
+        state = replace(
+            before,
+            count=before.count + len(vectors),
+            files=before.files if files is None else files,
+            own_bytes=before.own_bytes + len(own),
+            own_lines=before.own_lines + own.count(b"\n"),
         )
-        self._state.write(self.folder)
+        state.write(self.folder)
+        self._state = state
         self._seal()
 
     def _seal(self) -> None:
         """Write the number of rows to the headers of the arrays."""
         for file in (self._vector_file, self._place_file) if len(self) else ():
             file.seal(len(self))
-
-
-class _NoDirection(ValueError):
-    """A vector without a direction: its row and the reason."""
-
-    def __init__(self, place: str, row: int, reason: str):
-        super().__init__(f"{place}: {reason}")
-        self.row, self.reason = row, reason
-
-
-def _checked_text(text: Any, row: int) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"texts[{row}]: expected a string, got {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"texts[{row}]: expected text, got a lone surrogate") from None
-    return text
 
 
 def _is_torn(folder: Path) -> bool:

@@ -76,7 +76,7 @@ def flush_tree(folder: Path) -> None:
 
 
 @contextmanager
-def _path_in_errors(path: Path) -> Iterator[None]:
+def path_in_errors(path: Path) -> Iterator[None]:
     """Add the path to an OSError without one: the error of a full disk does not name the file."""
     try:
         yield
@@ -102,7 +102,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = unused_name(path)
     temporary.touch(exist_ok=False)
     try:
-        with _path_in_errors(path):
+        with path_in_errors(path):
             yield temporary
             flush_path(temporary)
             temporary.replace(path)
@@ -125,7 +125,7 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = unused_name(folder)
     temporary.mkdir()
     try:
-        with _path_in_errors(folder):
+        with path_in_errors(folder):
             yield temporary
             flush_tree(temporary)
             if sys.platform == "win32":  # which does not rename over an empty folder

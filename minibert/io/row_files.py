@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.io.atomic import flush
+from minibert.io.atomic import flush, path_in_errors
 
 HEADER_BYTES = 128
 START = b"\x93NUMPY\x01\x00"
@@ -54,7 +54,7 @@ class RowFile:
         """
         if count:
             self.check(count)
-        with self.path.open("r+b" if count else "wb") as file:
+        with path_in_errors(self.path), self.path.open("r+b" if count else "wb") as file:
             if not count:
                 file.write(self.header(0))
             file.truncate(HEADER_BYTES + count * self.row_bytes)

@@ -1,7 +1,11 @@
 """VectorStore: search, extension, texts in their files, models, and damage."""
 
+import errno
 import gzip
+import itertools
 import json
+import os
+import re
 
 import numpy as np
 import pytest
@@ -313,6 +317,28 @@ def test_two_processes_cannot_extend_a_store_at_once(tmp_path):
     assert other.append(["x"], np.ones((1, 2))).tolist() == [3]
     assert store.append(["y"], np.ones((1, 2))).tolist() == [4]
     assert len(other) == 4
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "places.npy", "texts.txt", "store.json"])
+def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, monkeypatch, name):
+    store = plain(tmp_path / "a.store")
+    calls = {"vectors.npy": 1, "places.npy": 2, "texts.txt": 3, "store.json": 5}
+
+    numbers = itertools.count(1)
+
+    def full(_):
+        if next(numbers) == calls[name]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=rf"No space left on device: '.*{re.escape(name)}'"):
+            store.append(["x"], np.ones((1, 2)))
+    for same in (store, VectorStore.open(store.folder)):
+        assert len(same) == 3
+        assert same.texts([2]) == ["text 2"]
+    assert store.append(["y"], np.ones((1, 2))).tolist() == [3]
+    assert VectorStore.open(store.folder).texts([2, 3]) == ["text 2", "y"]
 
 
 def test_a_replaced_store_is_not_extended(tmp_path):
