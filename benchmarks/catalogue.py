@@ -44,6 +44,7 @@ BENCHMARKS = (
     Benchmark("ranks"),
     Benchmark("recipe"),
     Benchmark("scaling"),
+    Benchmark("search"),
     Benchmark("sizes", quick="--rounds 1"),
     Benchmark("threads", quick=TINY),
     Benchmark("tokenizer"),

@@ -8,6 +8,7 @@ from minibert.models.table import MODELS, RELATIVES
 if TYPE_CHECKING:
     from minibert.estimators import TextClassifier, TextRegressor, TokenTagger
     from minibert.inference.features import FeatureExtractor
+    from minibert.inference.vector_store import VectorStore
     from minibert.models import (
         BertConfig,
         BertForMaskedLM,
@@ -66,6 +67,7 @@ _MODULES = {
     "TextRegressor": "minibert.estimators",
     "TokenTagger": "minibert.estimators",
     "UnigramTokenizer": "minibert.tokenization",
+    "VectorStore": "minibert.inference.vector_store",
     "WordPieceTokenizer": "minibert.tokenization",
 }
 
@@ -98,6 +100,7 @@ __all__ = [
     "TextRegressor",
     "TokenTagger",
     "UnigramTokenizer",
+    "VectorStore",
     "WordPieceTokenizer",
 ]
 

@@ -35,7 +35,13 @@ from minibert.io.locks import run_lock
 from minibert.objectives.distillation import SoftTokens
 from minibert.training import Interrupted, pretrain
 from minibert.training.card import THIS, Card, write_card
-from minibert.training.checkpoint import finish_run, read_state, restore_optimizer, resume_point
+from minibert.training.checkpoint import (
+    finish_run,
+    is_resumable,
+    read_state,
+    restore_optimizer,
+    resume_point,
+)
 from minibert.training.defaults import default_shards
 from minibert.training.distillation import (
     Distillation,
@@ -137,7 +143,7 @@ def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Distill a teacher on files."""
-    if options.resume and resume_point(options.out) is None:
+    if options.resume and not is_resumable(options.out):
         raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
     with run_lock(options.out, resume=options.resume):
         _distill(options)

@@ -16,9 +16,12 @@ from minibert.cli.output import is_interactive
 from minibert.cli.text_input import add_text_arguments, read_texts
 from minibert.cli.vectors import add_vector_arguments, make_extractor
 from minibert.inference.features import FeatureExtractor
+from minibert.inference.vector_store import VectorStore
 from minibert.io.atomic import atomic_write
+from minibert.io.text import read_lines
 
 TEXTS_PER_BLOCK = 8192  # vectors are written block by block
+STORE = ".store"  # ending of the name of a store's folder
 FLOAT32_DIGITS = 9  # decimal digits from which a float32 is read back exactly
 
 DESCRIPTION = """
@@ -26,6 +29,8 @@ Without texts and --file, reads lines from standard input; without --out, prints
 Without fine-tuning, the vector of [CLS] represents a sentence badly; the mean over the tokens of
 the second-to-last layer (--layers -2) is better. The files of a sentence-transformers model name
 the pooling that it was trained with, which is then the default.
+--out NAME.store is a folder that `minibert similar` searches; the same command extends it by the
+lines that it does not contain yet.
 """
 EXAMPLE = "minibert embed tiny --file corpus/held_out.txt --layers -2 --out vectors.npy"
 
@@ -37,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_text_arguments(parser)
     parser.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
     parser.add_argument(
-        "--out", type=Path, help="file to write; its name ends in .npy, .jsonl or .csv"
+        "--out",
+        type=Path,
+        help="file to write; its name ends in .npy, .jsonl, .csv or "
+        ".store, a folder to write or extend",
     )
     add_vector_arguments(parser)
 
@@ -45,10 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write one vector per text."""
     form = options.out.suffix if options.out else ".jsonl"
-    if form not in (".npy", ".jsonl", ".csv"):
-        raise ValueError(f"{options.out}: expected a name that ends in .npy, .jsonl or .csv")
+    if form not in (".npy", ".jsonl", ".csv", STORE):
+        raise ValueError(
+            f"{options.out}: expected a name that ends in .npy, .jsonl, .csv or {STORE}"
+        )
     extractor = make_extractor(options, normalize=options.normalize)
     texts = read_texts(options)
+    if form == STORE:
+        _extend_store(options, texts, extractor)
+        return
     if not options.out:
         _write_jsonl(sys.stdout, texts, extractor)
         return
@@ -60,6 +73,35 @@ def run(options: argparse.Namespace) -> None:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 count = write(file, texts, extractor)
     print(f"{options.out}: {count:,} vectors of {extractor.width} numbers")
+
+
+def _extend_store(
+    options: argparse.Namespace, texts: Iterable[str], extractor: FeatureExtractor
+) -> None:
+    """Append texts to a store, which is made if it does not exist; print their number."""
+    out, progress = options.out, is_interactive()
+    has_files = bool(options.file) and not options.texts
+    block: list[str] = []
+    if has_files:  # unreadable input makes no folder
+        for path in options.file:
+            next(read_lines(path), None)
+    else:
+        texts = iter(texts)
+        block = list(islice(texts, TEXTS_PER_BLOCK))
+    if VectorStore.is_store(out):
+        store = VectorStore.open(out, extractor)
+    else:
+        store = VectorStore.create(out, extractor, name=options.model)
+    before = len(store)
+    if has_files:
+        store.append_files(options.file, progress=progress)
+    while block:
+        store.append(block, progress=progress)
+        block = list(islice(texts, TEXTS_PER_BLOCK))
+    print(
+        f"{out}: {len(store) - before:,} new vectors of {store.width} numbers, {len(store):,} in "
+        "all"
+    )
 
 
 def _embed_blocks(

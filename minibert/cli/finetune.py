@@ -41,6 +41,7 @@ from minibert.training.card import CARD, Card, describe_files, write_card
 from minibert.training.checkpoint import (
     STATE,
     finish_run,
+    is_resumable,
     read_state,
     restore_optimizer,
     resume_point,
@@ -164,7 +165,7 @@ def run(options: argparse.Namespace) -> None:
     runs = {
         seed: options.out if len(seeds) == 1 else options.out / f"seed-{seed}" for seed in seeds
     }
-    if options.resume and not any(map(resume_point, runs.values())):
+    if options.resume and not any(map(is_resumable, runs.values())):
         raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
     with run_lock(options.out, resume=options.resume):
         _train_all(options, runs)

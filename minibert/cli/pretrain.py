@@ -57,6 +57,7 @@ from minibert.training import Interrupted, pretrain
 from minibert.training.card import Card, describe_files, write_card
 from minibert.training.checkpoint import (
     finish_run,
+    is_resumable,
     read_state,
     restore_optimizer,
     resume_point,
@@ -219,7 +220,7 @@ def run(options: argparse.Namespace) -> None:
     _require_applicable(options)
     ranks = launched_ranks()
     with ending_together(ranks):
-        if options.resume and resume_point(options.out) is None:
+        if options.resume and not is_resumable(options.out):
             raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
         # Only rank 0 writes files.
         with nullcontext() if ranks.rank else run_lock(options.out, resume=options.resume):

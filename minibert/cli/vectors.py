@@ -49,11 +49,13 @@ def make_extractor(options: argparse.Namespace, *, normalize: bool) -> FeatureEx
 
     Options that are not given are read from the model's folder, if it states them.
     """
-    given: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("pooling", "layers", "combine", "max_length")
-        if getattr(options, name) is not None
-    }
+    given = given_options(options)
     if normalize:
         given["normalize"] = True
     return FeatureExtractor.from_pretrained(options.model, **given)
+
+
+def given_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a text's vector that are given (dict)."""
+    names = ("pooling", "layers", "combine", "max_length")
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -1,1 +1,1 @@
-"""Inference over many texts: batched prediction, feature extraction."""
+"""Inference over many texts: batched prediction, feature extraction, vector stores."""

@@ -1,4 +1,7 @@
-"""Write and remove files and folders atomically: a reader sees all of one, or none of it."""
+"""Write and remove files and folders atomically: a reader sees all of one, or none of it.
+
+Content and names are on the disk before a rename counts, so this is also true after a power loss.
+"""
 
 import os
 import shutil
@@ -6,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 LOCK = ".lock"  # file name of the lock in the folder of an active run; see `locks`
 TEMPORARY = ".*.[0-9]*.tmp"  # pattern of the names that `unused_name` returns
@@ -31,8 +35,48 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def flush(file: IO[bytes]) -> None:
+    """Write what was written to an open file to the disk (fsync)."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def flush_path(path: Path) -> None:
+    """Write a file's content, or the names in a folder, to the disk (fsync).
+
+    Not every system can flush a folder; there its names are left to the system.
+    """
+    is_folder = path.is_dir()
+    try:
+        # Windows flushes only what may be written.
+        opened = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError:
+        if not is_folder:
+            raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, on the disk."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        flush_path(path.parent)
+
+
+def flush_tree(folder: Path) -> None:
+    """Write all files and names in a folder and its folders to the disk."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_symlink():
+            flush_path(path)
+    flush_path(folder)
+
+
 @contextmanager
-def _path_in_errors(path: Path) -> Iterator[None]:
+def path_in_errors(path: Path) -> Iterator[None]:
     """Add the path to an OSError without one: the error of a full disk does not name the file."""
     try:
         yield
@@ -54,13 +98,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the write failed; the error names the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = unused_name(path)
     temporary.touch(exist_ok=False)
     try:
-        with _path_in_errors(path):
+        with path_in_errors(path):
             yield temporary
+            flush_path(temporary)
             temporary.replace(path)
+            flush_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -75,12 +121,13 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """
     folder = Path(folder)
     refuse_existing(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     temporary = unused_name(folder)
     temporary.mkdir()
     try:
-        with _path_in_errors(folder):
+        with path_in_errors(folder):
             yield temporary
+            flush_tree(temporary)
             if sys.platform == "win32":  # which does not rename over an empty folder
                 with suppress(OSError):
                     folder.rmdir()
@@ -89,6 +136,7 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
             except OSError:  # the error of a folder that is not empty depends on the system
                 refuse_existing(folder)
                 raise
+            flush_path(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -99,6 +147,7 @@ def atomic_remove(folder: str | os.PathLike[str]) -> None:
     renamed = unused_name(folder)
     with suppress(FileNotFoundError):
         folder.replace(renamed)
+        flush_path(folder.parent)  # the old name must not lead to a part of the content
     remove(renamed)
 
 

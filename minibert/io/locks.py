@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from minibert.io.atomic import LOCK, TEMPORARY, refuse_existing, remove
+from minibert.io.atomic import LOCK, TEMPORARY, make_folder, refuse_existing, remove
 
 try:
     import fcntl
@@ -38,7 +38,7 @@ def run_lock(folder: str | os.PathLike[str], *, resume: bool = False) -> Iterato
         ensure_writable(folder)
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with _locked(folder):
             if not resume:
                 ensure_writable(folder)

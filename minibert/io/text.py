@@ -5,12 +5,14 @@ import io
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 Watch = Callable[[memoryview], object]
 
 READ_BYTES = 1 << 18  # bytes per read
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def require_file(path: Path, expected: str = "a text file") -> None:
@@ -21,6 +23,21 @@ def require_file(path: Path, expected: str = "a text file") -> None:
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
         raise OSError(f"{path}: expected {expected}, found a pipe or a device")
+
+
+class Line(NamedTuple):
+    """A line of a text file, without its line end.
+
+    Attributes:
+        text: its text.
+        number: 1 for the first line.
+        offset, length: its place in the (decompressed) file, in bytes.
+    """
+
+    text: str
+    number: int
+    offset: int
+    length: int
 
 
 def read_lines(path: str | os.PathLike[str], watch: Watch | None = None) -> Iterator[str]:
@@ -37,28 +54,59 @@ def read_lines(path: str | os.PathLike[str], watch: Watch | None = None) -> Iter
         OSError: the file is missing or can't be read.
         ValueError: it is empty, binary or not UTF-8; the message names the file and the line.
     """
-    path = Path(path)
+    with _opened(Path(path), watch, newline=None) as file:
+        for number, line in enumerate(_lines(file, Path(path)), start=1):
+            _require_text(line, number, Path(path))
+            yield line.removesuffix("\n")
+
+
+def locate_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
+    """Yield the lines of `read_lines` with their places in the file (`Line`).
+
+    Raises:
+        OSError, ValueError: as `read_lines`.
+    """
+    offset = 0
+    with _opened(Path(path), None, newline="") as file:  # lines keep their ends
+        for number, line in enumerate(_lines(file, Path(path)), start=1):
+            _require_text(line, number, Path(path))
+            if number == 1 and line.startswith(BYTE_ORDER_MARK):
+                line = line.removeprefix(BYTE_ORDER_MARK)
+                offset = len(BYTE_ORDER_MARK.encode())
+                if not line:  # the file contains nothing else
+                    return
+            text = line.rstrip("\r\n")
+            length = len(text.encode())
+            yield Line(text, number, offset, length)
+            offset += length + len(line) - len(text)
+
+
+@contextmanager
+def _opened(path: Path, watch: Watch | None, newline: str | None) -> Iterator[TextIO]:
+    """Open a text file; bytes that are not UTF-8 are decoded as lone surrogates."""
     require_file(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
-    # Bytes that are not UTF-8 are decoded as lone surrogates, so the message can name the line.
+    encoding = "utf-8-sig" if newline is None else "utf-8"
     with (
         _open_watched(path, watch) as raw,
-        _decompressed(raw, path) as content,
-        io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape") as file,
+        decompressed(raw, path) as content,
+        io.TextIOWrapper(content, encoding, errors="surrogateescape", newline=newline) as file,
     ):
-        for number, line in enumerate(_lines(file, path), start=1):
-            if "\0" in line:
-                raise ValueError(f"{path}, line {number}: found a NUL byte, expected text")
-            try:
-                line.encode()
-            except UnicodeEncodeError as error:
-                byte = ord(line[error.start]) - 0xDC00
-                raise ValueError(
-                    f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8; "
-                    "convert the file to UTF-8 first"
-                ) from None
-            yield line.removesuffix("\n")
+        yield file
+
+
+def _require_text(line: str, number: int, path: Path) -> None:
+    if "\0" in line:
+        raise ValueError(f"{path}, line {number}: found a NUL byte, expected text")
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        byte = ord(line[error.start]) - 0xDC00
+        raise ValueError(
+            f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8; convert the file to UTF-8 "
+            "first"
+        ) from None
 
 
 def read_pieces(path: str | os.PathLike[str]) -> list[str]:
@@ -102,7 +150,8 @@ def _open_watched(path: Path, watch: Watch | None) -> io.BufferedReader:
     return io.BufferedReader(_Watched(path.open("rb", buffering=0), watch), READ_BYTES)
 
 
-def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO | gzip.GzipFile:
+def decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO | gzip.GzipFile:
+    """Return a file that yields the content of a file whose name may end in .gz."""
     return gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
 
 

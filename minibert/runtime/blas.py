@@ -63,6 +63,17 @@ def _limit_blas() -> AbstractContextManager[Any]:
     return limiter
 
 
+def blas_name() -> str:
+    """Return the BLAS libraries with versions and the kernels they chose for this processor."""
+    names = {
+        " ".join(
+            str(each[key]) for key in ("internal_api", "version", "architecture") if each.get(key)
+        )
+        for each in _blas().info()
+    }
+    return ", ".join(sorted(names)) or "unknown"
+
+
 @cache
 def _blas() -> Any:
     # Cached, because the search through the loaded libraries takes milliseconds.

@@ -1,7 +1,9 @@
 """Checkpoints of a run: the model, its tokenizer, the optimizer's state, and the step.
 
 The folder of a run holds `checkpoint-STEP` folders, each complete or absent, and after the end of
-the run the trained model itself. `finish_run` then removes the checkpoints.
+the run the trained model itself. `finish_run` then removes the checkpoints. A checkpoint is on the
+disk before an older one is removed. Its state lists the sizes and checksums of its files, so a run
+is resumed from the newest one that is whole.
 """
 
 import dataclasses
@@ -9,18 +11,22 @@ import json
 import logging
 import os
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
+import minibert
 from minibert.io.atomic import atomic_dir, atomic_remove, atomic_write
 from minibert.io.json import read_json
-from minibert.io.text import require_file, sanitize
+from minibert.io.text import READ_BYTES, require_file, sanitize
 from minibert.models import PreTrained
-from minibert.models.weights import write_tensors
+from minibert.models.weights import WEIGHTS, write_tensors
 from minibert.optim import Optimizer
+from minibert.runtime.blas import blas_name
 from minibert.tokenization import PreTrainedTokenizer
 
 log = logging.getLogger("minibert")
@@ -53,8 +59,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `run/checkpoint-STEP`, keep the newest `settings.keep`, return the folder."""
     folder = Path(run) / f"checkpoint-{optimizer.step}"
-    if folder not in checkpoints(run):
-        atomic_remove(folder)  # one without a state
+    if folder not in checkpoints(run) or damage_of(folder):
+        atomic_remove(folder)  # one without a state, or a damaged one
         with atomic_dir(folder) as temporary:
             tokenizer.save_pretrained(temporary)
             model.save_pretrained(temporary)
@@ -64,9 +70,12 @@ def save_checkpoint(
                 "step": optimizer.step,
                 "optimizer": type(optimizer).__name__,
                 "settings": dataclasses.asdict(settings),
+                "versions": versions(),
+                "files": {path.name: _outline(path) for path in sorted(temporary.iterdir())},
             }
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
-    for old in checkpoints(run)[: -settings.keep]:
+    found = checkpoints(run)  # newer ones are damaged
+    for old in found[: found.index(folder) + 1][: -settings.keep]:
         atomic_remove(old)
     return folder
 
@@ -78,12 +87,67 @@ def checkpoints(run: str | os.PathLike[str]) -> list[Path]:
     return sorted(found, key=lambda path: int(steps[path]))
 
 
+def versions() -> dict[str, str]:
+    """Return what the last digits of a run depend on besides its settings (dict)."""
+    return {"minibert": minibert.__version__, "NumPy": np.__version__, "BLAS": blas_name()}
+
+
+def is_resumable(run: str | os.PathLike[str]) -> bool:
+    """Return whether a run has a checkpoint, or is finished."""
+    return bool(checkpoints(run)) or (Path(run) / STATE).is_file()
+
+
 def resume_point(run: str | os.PathLike[str]) -> Path | None:
-    """Return the newest checkpoint (path); the run's own folder if it is finished; or None."""
+    """Return the newest whole checkpoint (path); the folder of a finished run; or None.
+
+    Logs a warning for each damaged one that is newer. If all are damaged, the newest one is
+    returned, so that reading it names the damage.
+    """
     found = checkpoints(run)
+    damages: dict[Path, str] = {}
+    for checkpoint in reversed(found) if len(found) > 1 else ():
+        damage = damage_of(checkpoint)
+        if damage is None:
+            for newer, reason in damages.items():
+                log.warning("warning: %s is damaged: %s; continuing from %s", newer, reason,
+                            checkpoint)  # fmt: skip
+            return checkpoint
+        damages[checkpoint] = damage
     if found:
         return found[-1]
     return Path(run) if (Path(run) / STATE).is_file() else None
+
+
+def damage_of(checkpoint: str | os.PathLike[str]) -> str | None:
+    """Return what is wrong with the files of a checkpoint (str); None: it is whole.
+
+    A state of an earlier version lists no files; then the arrays are opened, which finds files that
+    are missing, empty or cut.
+    """
+    folder = Path(checkpoint)
+    try:
+        read_state(folder)
+        listed = read_json(folder / STATE).get("files")
+        if not isinstance(listed, dict):
+            for path in {folder / WEIGHTS, folder / OPTIMIZER, *folder.glob("*.safetensors")}:
+                with safe_open(path, "numpy"):
+                    pass
+            return None
+        for name, outline in listed.items():
+            if Path(name).name != name or _outline(folder / name) != outline:
+                return f"{sanitize(name)} is not the file that was written"
+    except (OSError, ValueError, SafetensorError) as error:
+        return sanitize(error)
+    return None
+
+
+def _outline(path: Path) -> list[int]:
+    """Return the size and the CRC-32 of a file."""
+    size = checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(READ_BYTES):
+            size, checksum = size + len(block), zlib.crc32(block, checksum)
+    return [size, checksum]
 
 
 def finish_run(run: str | os.PathLike[str]) -> None:
@@ -135,7 +199,7 @@ def read_state(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
 def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) -> None:
     """Read a checkpoint's arrays and step into `optimizer`.
 
-    Logs a warning if version 1 wrote the checkpoint.
+    Logs a warning if version 1 wrote the checkpoint, or if NumPy or BLAS were others then.
 
     Raises:
         OSError: a file is missing or cannot be read.
@@ -163,3 +227,10 @@ def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) 
             "warning: %s is a checkpoint of version 1; the resumed run's last digits will differ "
             "from those of version 1", checkpoint,
         )  # fmt: skip
+    before = read_json(Path(checkpoint) / STATE).get("versions")
+    for name, now in versions().items() if isinstance(before, dict) else ():
+        if before.get(name) != now:
+            log.warning(
+                "warning: %s was written with %s %s, now it is %s; the last digits may differ from "
+                "those of an uninterrupted run", checkpoint, name, sanitize(before.get(name)), now,
+            )  # fmt: skip

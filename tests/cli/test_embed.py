@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from minibert.inference.features import FeatureExtractor
+from minibert.inference.vector_store import VectorStore
 from tests.cli.helpers import TEXTS, assert_refused, run
 
 
@@ -54,7 +55,10 @@ def test_embed_applies_pooling_layers_and_max_length(workspace, capsys):
 @pytest.mark.parametrize(
     ("more", "part"),
     [
-        (["x", "--out", "a.txt"], "a.txt: expected a name that ends in .npy, .jsonl or .csv"),
+        (
+            ["x", "--out", "a.txt"],
+            "a.txt: expected a name that ends in .npy, .jsonl, .csv or .s",
+        ),
         (["x", "--file", "y"], "expected texts or --file, got both"),
         (["x", "--pooling", "pooler"], "lacks 2 arrays of BertModel"),
         (["x", "--layers", 3], "layers: expected some of -3 to 2, got [3]"),
@@ -78,3 +82,43 @@ def test_embed_keeps_the_old_file_when_it_fails(workspace, tmp_path, capsys):
     assert_refused(
         capsys, ["similar", workspace / "model", "x", lines, "--top", 0], "top: expected at least 1"
     )
+
+
+def test_embed_writes_and_extends_a_store(workspace, tmp_path, capsys, monkeypatch):
+    lines, out, model = tmp_path / "lines.txt", tmp_path / "a.store", workspace / "model"
+    lines.write_text("\n".join(TEXTS) + "\n", "utf-8")
+    embed = ["embed", model, "--layers", -2, "--out", out]
+    assert run([*embed, "--file", lines]) == 0
+    assert "a.store: 3 new vectors of 128 numbers, 3 in all" in capsys.readouterr().out
+    lines.write_text("\n".join([*TEXTS, "a new line"]) + "\n", "utf-8")
+    for new, total in ((1, 4), (0, 4)):
+        assert run([*embed, "--file", lines]) == 0
+        assert f": {new} new vectors of 128 numbers, {total} in all" in capsys.readouterr().out
+    assert run([*embed, "an argument"]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("standard input\n"))
+    assert run(embed) == 0
+    store = VectorStore.open(out)
+    texts = [*TEXTS, "a new line", "an argument", "standard input"]
+    assert store.texts(range(len(store))) == texts
+    extractor = FeatureExtractor.from_pretrained(model, layers=-2, normalize=True)
+    np.testing.assert_allclose(store.vectors, extractor(texts), atol=1e-6)
+    assert_refused(
+        capsys, ["embed", model, "x", "--out", out], "a.store: layers: expected [1], of which its"
+    )
+    assert len(VectorStore.open(out)) == 6
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (["--file", "nowhere.txt"], "nowhere.txt: no such file"),
+        (["x", "--file", "lines.txt"], "expected texts or --file, got both"),
+        (["--file", "lines.txt", "bad.txt"], "bad.txt, line 1: byte 0xff is not UTF-8"),
+    ],
+)
+def test_bad_input_makes_no_store(workspace, tmp_path, capsys, monkeypatch, more, part):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines.txt").write_text("one\n")
+    (tmp_path / "bad.txt").write_bytes(b"\xff\n")
+    assert_refused(capsys, ["embed", workspace / "model", *more, "--out", "a.store"], part)
+    assert not (tmp_path / "a.store").exists()

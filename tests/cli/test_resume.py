@@ -106,3 +106,28 @@ def test_a_run_that_is_killed_while_its_checkpoints_are_removed_can_be_resumed(
     assert run([*arguments, "--resume"]) == 0
     assert (out / "model.safetensors").read_bytes() == weights
     assert not checkpoint.checkpoints(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_resume_falls_back_to_a_whole_checkpoint_and_gives_the_same_bits(
+    workspace, tmp_path, capsys, name
+):
+    every = ["--keep-checkpoints", "--save-every", 2 if name == "finetune" else 4, "--keep", 9]
+    arguments = COMMANDS[name](workspace, tmp_path / "out", *every)
+    assert run(arguments) == 0
+    weights = (tmp_path / "out" / "model.safetensors").read_bytes()
+    first, *damaged = checkpoint.checkpoints(tmp_path / "out")
+    assert damaged
+    for path in damaged:
+        (path / "optimizer.safetensors").write_bytes(b"")
+    for path in (tmp_path / "out").glob("model.safetensors"):
+        path.unlink()
+    capsys.readouterr()
+    assert run([*arguments, "--resume"]) == 0
+    printed = capsys.readouterr().out
+    for path in damaged:
+        assert f"warning: {path} is damaged: optimizer.safetensors is not the file" in printed
+    assert printed.count(f"; continuing from {first}") == len(damaged)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
+    assert all(checkpoint.damage_of(path) is None for path in [first, *damaged])

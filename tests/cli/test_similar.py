@@ -1,6 +1,11 @@
 """`minibert similar`."""
 
-from tests.cli.helpers import TEXTS, run
+import shutil
+
+import pytest
+
+from minibert.inference.vector_store import VectorStore
+from tests.cli.helpers import TEXTS, assert_refused, run, write_lines
 
 
 def test_similar_prints_the_query_itself_first(workspace, tmp_path, capsys):
@@ -10,3 +15,53 @@ def test_similar_prints_the_query_itself_first(workspace, tmp_path, capsys):
         first, second = capsys.readouterr().out.splitlines()
         assert first == f"1.000\t{text}"
         assert second.split("\t")[1] in set(TEXTS) - {text}
+
+
+@pytest.fixture
+def store(workspace, tmp_path, monkeypatch):
+    """Return a store of the lines of lines.txt and of an argument, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    write_lines(tmp_path / "lines.txt", *TEXTS, "two\ttabs")
+    shutil.copytree(workspace / "model", tmp_path / "model")
+    for texts in (["--file", "lines.txt"], ["an\nargument"]):
+        assert run(["embed", "model", "--out", "a.store", *texts]) == 0
+    return tmp_path / "a.store"
+
+
+def test_similar_searches_a_store_as_it_searches_files(store, capsys):
+    capsys.readouterr()
+    assert run(["similar", "model", "the dog sat", "lines.txt", "--top", 4]) == 0
+    plain = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    for source in ("a.store", store):
+        assert run(["similar", source, "the dog sat", "--top", 5]) == 0
+        rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert sorted(row[1] for row in rows) == ["a.store/texts.txt:1", *(
+            f"lines.txt:{number}" for number in (1, 2, 3, 4)
+        )]  # fmt: skip
+        assert [[row[0], row[2]] for row in rows if row[2] != "an argument"] == plain
+    assert run(["similar", store, "an argument", "--top", 1]) == 0
+    assert capsys.readouterr().out == "1.000\ta.store/texts.txt:1\tan argument\n"
+
+
+def test_the_model_of_a_store_can_move(store, tmp_path, capsys):
+    (tmp_path / "model").rename(tmp_path / "moved")
+    assert_refused(capsys, ["similar", store, "x"], "a.store: the model of its vectors: ")
+    assert run(["similar", store, TEXTS[1], "--model", "moved", "--top", 1]) == 0
+    assert capsys.readouterr().out == f"1.000\tlines.txt:2\t{TEXTS[1]}\n"
+    assert_refused(capsys, ["similar", store, "x", "--model", "tiny"], "expected", "got")
+
+
+def test_similar_refuses_bad_input_of_a_store(store, tmp_path, capsys):
+    VectorStore.create(tmp_path / "empty.store", width=2)
+    for arguments, part in (
+        ([store, "x", "lines.txt"], "file: expected none, because"),
+        ([store, "x", "--pooling", "cls"], "pooling: expected none, because"),
+        ([store, "x", "--top", 0], "top: expected at least 1, got 0"),
+        (["b.store", "x"], "b.store: expected a vector store, found no store.json"),
+        (["empty.store", "x"], "empty.store: expected vectors, found none"),
+        (["model", "x"], "model: expected text files to search, or a store of vectors"),
+        (["model", "x", "lines.txt", "--model", "model"], "model: expected a store to search"),
+    ):
+        assert_refused(capsys, ["similar", *arguments], part)
+    (tmp_path / "lines.txt").unlink()
+    assert_refused(capsys, ["similar", store, TEXTS[0]], "lines.txt: no such file; ")

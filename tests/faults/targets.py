@@ -33,6 +33,8 @@ from minibert import (
 from minibert.cli.resume import resumed_model
 from minibert.data.tables import stream_records, write_tsv
 from minibert.data.token_cache import fingerprint, tokenize_corpus
+from minibert.inference.store_state import StoredFile, StoreState
+from minibert.inference.vector_store import VectorStore
 from minibert.tokenization import (
     AddedToken,
     AutoTokenizer,
@@ -474,7 +476,34 @@ def read_unigram(folder: Path) -> None:
     assert dict(back.vocab) == dict(found.vocab)
 
 
+def seed_store(folder: Path) -> None:
+    """Write a store of three vectors."""
+    shutil.rmtree(folder, ignore_errors=True)
+    made_by = {"model": "a", "tokenizer": "b", "pooling": ["mean"], "layers": [2],
+               "combine": "sum", "max_length": 9, "prompt": "", "include_prompt": True,
+               "projections": []}  # fmt: skip
+    store = VectorStore.create(folder, width=2)
+    files = (StoredFile.of(folder / "lines.txt", folder),)
+    StoreState(2, name="tiny", made_by=made_by, files=files).write(folder)
+    store = VectorStore.open(folder)
+    store.append(["one", "two", "three"], np.array([[1.0, 0], [0, 1], [3, 4]]))
+
+
+def read_store(folder: Path) -> None:
+    """Open a store, search it, and read its texts."""
+    store = VectorStore.open(folder)
+    scores, ids = store.search(np.ones((1, store.width)), 2)
+    assert np.isfinite(scores).all()
+    for text in store.texts(ids[0]):
+        assert text in ("one", "two", "three")
+    store.locations(ids[0])
+
+
 TARGETS = {
+    "store-state": Target(seed_store, "store.json", read_store),
+    "store-vectors": Target(seed_store, "vectors.npy", read_store),
+    "store-places": Target(seed_store, "places.npy", read_store),
+    "store-texts": Target(seed_store, "texts.txt", read_store),
     "vocab": Target(only("vocab.txt"), "vocab.txt", read_tokenizer),
     "tokenizer": Target(only("tokenizer.json"), "tokenizer.json", read_tokenizer),
     "bpe": Target(seed_byte_level("tokenizer.json"), "tokenizer.json", read_byte_level),

@@ -10,13 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from minibert.io.atomic import TEMPORARY, atomic_dir, atomic_remove, atomic_write, unused_name
 from minibert.io.cache import STALE_SECONDS, clear_stale
 from minibert.io.json import read_json
 from minibert.io.locks import ensure_writable
-from minibert.io.text import read_lines
+from minibert.io.row_files import RowFile
+from minibert.io.text import locate_lines, read_lines
 from minibert.models.hub import checkpoint_folder
 
 
@@ -30,6 +32,59 @@ def test_read_lines_strips_line_ends_and_the_byte_order_mark(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n\nf\xc3\xbcnf\xe2\x80\xa8six")
     assert list(read_lines(path)) == ["one", "two", "three", "", "fünf\u2028six"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfone\r\ntwo\rthree\n\nf\xc3\xbcnf\xe2\x80\xa8six",
+        b"\n\r\r\n",
+        b"\xef\xbb\xbf",
+        b"\xef\xbb\xbf\n",
+        b"a",
+        "ä\r\n".encode() * 20_000 + b"\r",
+    ],
+)
+@pytest.mark.parametrize("name", ["text", "text.gz"])
+def test_locate_lines_finds_the_lines_of_read_lines(tmp_path, content, name):
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    lines = list(locate_lines(tmp_path / name))
+    assert [line.text for line in lines] == list(read_lines(tmp_path / name))
+    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
+    for line in lines[:3] + lines[-3:]:
+        assert content[line.offset : line.offset + line.length] == line.text.encode()
+        before = content[: line.offset].removeprefix(b"\xef\xbb\xbf")
+        assert before == b"" or before[-1:] in b"\r\n"
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"a\nb\xff", "0xff"), (b"a\n\0", "NUL byte")])
+def test_locate_lines_refuses_what_read_lines_refuses(tmp_path, content, message):
+    (tmp_path / "text").write_bytes(content)
+    for read in (read_lines, locate_lines):
+        with pytest.raises(ValueError, match=f"text, line 2: .*{message}"):
+            list(read(tmp_path / "text"))
+
+
+def test_a_row_file_is_extended_behind_the_rows_that_count(tmp_path):
+    file = RowFile(tmp_path / "rows.npy", "<i8", 2)
+    assert file.read(0).shape == (0, 2)
+    file.write(0, np.arange(6).reshape(3, 2))
+    assert np.load(file.path).shape == (0, 2)
+    file.seal(3)
+    assert np.load(file.path).tolist() == [[0, 1], [2, 3], [4, 5]]
+    file.write(2, np.array([[9, 9]]))
+    file.seal(3)
+    assert np.load(file.path).tolist() == file.read(3).tolist() == [[0, 1], [2, 3], [9, 9]]
+    assert file.read(1).tolist() == [[0, 1]]
+    np.save(file.path, np.zeros((4, 2), np.int64))  # NumPy's own header is accepted, too
+    assert file.read(4).shape == (4, 2)
+    file.write(0, np.zeros((1, 2)))
+    assert file.path.stat().st_size == 128 + 16
+    with pytest.raises(ValueError, match=r"rows\.npy: expected 2 rows, found 1; the file was cut"):
+        file.read(2)
+    for other in (RowFile(file.path, "<i8", 3), RowFile(file.path, "<f4", 2)):
+        with pytest.raises(ValueError, match=rf"expected rows of {other.width} {other.dtype} num"):
+            other.read(1)
 
 
 def test_atomic_write_keeps_the_old_file_until_the_new_one_is_complete(tmp_path):
