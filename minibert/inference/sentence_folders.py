@@ -6,7 +6,7 @@ vectors and is not understood is refused.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -69,12 +69,14 @@ class SentenceFolder:
         options: options of `FeatureExtractor`.
         max_length: in tokens; None: not stated.
         do_lower_case: whether texts are converted to lower case for a tokenizer that is cased.
+        prompts: texts to write before each text, by their names.
     """
 
     transformer: Path
     options: Mapping[str, Any]
     max_length: int | None = None
     do_lower_case: bool = False
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def read_sentence_folder(folder: Path) -> SentenceFolder:
         raise ValueError(f"{folder / MODULES}: expected Transformer, Pooling, ..., got {kinds}")
     transformer, pooling = (each.folder for each in modules[:2])
     length, do_lower_case = _read_transformer(transformer)
-    truncation, prompt = _read_settings(folder / SETTINGS)
+    truncation, prompt, prompts = _read_settings(folder / SETTINGS)
     projections = [
         projection for each in modules[2:] if (projection := _read_projection(folder, each))
     ]
@@ -133,7 +135,7 @@ def read_sentence_folder(folder: Path) -> SentenceFolder:
         "normalize": normalize,
         "prompt": prompt,
     }
-    return SentenceFolder(transformer, options, length, do_lower_case)
+    return SentenceFolder(transformer, options, length, do_lower_case, prompts)
 
 
 def _read_transformer(folder: Path) -> tuple[int | None, bool]:
@@ -178,8 +180,8 @@ def _read_pooling(path: Path) -> dict[str, Any]:
     }
 
 
-def _read_settings(path: Path) -> tuple[int | None, str]:
-    """Return the number of dimensions to keep, None for all; and the default prompt."""
+def _read_settings(path: Path) -> tuple[int | None, str, dict[str, str]]:
+    """Return the number of dimensions to keep, None for all; the default prompt; all prompts."""
     fields = read_json(path) if path.is_file() else {}
     kind = fields.get("model_type", "SentenceTransformer")
     if kind != "SentenceTransformer":
@@ -194,7 +196,9 @@ def _read_settings(path: Path) -> tuple[int | None, str]:
     prompt = known.get(name, 0) if isinstance(name, str | None) else 0
     if not isinstance(prompt, str | None):
         raise _unsupported(path, "default_prompt_name", "the name of a text in prompts", name)
-    return dimensions, prompt or ""
+    texts = {key: each or "" for key, each in known.items() if isinstance(each, str | None)}
+    del texts[None]
+    return dimensions, prompt or "", texts
 
 
 def _read_projection(root: Path, module: Module) -> Projection | None:

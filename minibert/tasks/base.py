@@ -66,6 +66,7 @@ class Task(ABC):
     problem_type: ClassVar[str | None]  # as in `BertConfig.problem_type`
     input_kind: ClassVar[InputKind] = "texts"
     mistakes_title: ClassVar[str] = "the most confident mistakes"
+    thresholds: np.ndarray | None = None  # (C,) of probabilities, which `tuned` chooses
 
     def __init__(self, names: Sequence[str]):
         self.names = list(names)
@@ -127,15 +128,21 @@ class Task(ABC):
         """Return what a user needs to know of how predictions are counted; by default, nothing."""
         return []
 
-    def class_weights(self, labels: Sequence[Any], weight: ClassWeight) -> np.ndarray | None:
+    def class_weights(
+        self,
+        labels: Sequence[Any],
+        weight: ClassWeight,
+        example_weights: Sequence[float] | None = None,
+    ) -> np.ndarray | None:
         """Return the weight of each class in the loss (C,), or None.
 
         Args:
             labels: parsed labels, whose frequencies "balanced" evens out.
             weight: C weights, "balanced", or None.
+            example_weights: the weight of each label's example; None: ones.
 
         Raises:
-            ValueError: the task has no class weights.
+            ValueError: the task has no class weights, or their number differs from its classes.
         """
         if weight is not None:
             raise ValueError("class_weight: expected labels that are one class a text")
@@ -178,6 +185,15 @@ class Task(ABC):
 
     def denormalize_head(self, model: PreTrained) -> Self:
         """Rescale a trained model's head to the labels' unit; return the task in that unit."""
+        return self
+
+    def tuned(self, labels: Sequence[Any], outputs: Any) -> Self:
+        """Return the task with the decision rule that fits held-out labels best; by default, self.
+
+        Args:
+            labels: S parsed labels.
+            outputs: the outputs of `predict` for their texts.
+        """
         return self
 
     def count_truncated(
