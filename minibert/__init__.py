@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from minibert.models.table import MODELS, RELATIVES
 
 if TYPE_CHECKING:
-    from minibert.estimators import TextClassifier, TextRegressor, TokenTagger
+    from minibert.estimators import TextClassifier, TextRegressor, TokenTagger, load
     from minibert.inference.features import FeatureExtractor
     from minibert.models import (
         BertConfig,
@@ -67,6 +67,7 @@ _MODULES = {
     "TokenTagger": "minibert.estimators",
     "UnigramTokenizer": "minibert.tokenization",
     "WordPieceTokenizer": "minibert.tokenization",
+    "load": "minibert.estimators",
 }
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "TokenTagger",
     "UnigramTokenizer",
     "WordPieceTokenizer",
+    "load",
 ]
 
 

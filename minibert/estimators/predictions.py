@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, overload
 
-from minibert.io.html import MAX_ROWS, Markup, bar, shaded, table, text
+from minibert.io.html import MAX_ROWS, Markup, bar, escaped, shaded, table
 from minibert.tasks.entities import OUTSIDE
 
 
@@ -63,13 +63,13 @@ def _cell(name: str, value: Any) -> Any:
     if name == "probability":
         return bar(value)
     if name == "labels":
-        return Markup(", ".join(f"{text(label)} {share:.1%}" for label, share in value.items()))
+        return Markup(", ".join(f"{escaped(label)} {share:.1%}" for label, share in value.items()))
     return value
 
 
 def _tagged(words: Sequence[str], tags: Sequence[str]) -> str:
     """Return words as HTML; those with a tag other than O are shaded and followed by it."""
     return " ".join(
-        text(word) if tag == OUTSIDE else f"{shaded(word, 0.4)}<sub>{text(tag)}</sub>"
+        escaped(word) if tag == OUTSIDE else f"{shaded(word, 0.4)}<sub>{escaped(tag)}</sub>"
         for word, tag in zip(words, tags, strict=True)
     )

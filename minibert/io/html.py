@@ -17,10 +17,10 @@ class Markup(str):
     """HTML that is not escaped again."""
 
 
-def text(value: Any) -> Markup:
+def escaped(value: Any) -> Markup:
     """Return a value as escaped text; control characters are replaced.
 
-    >>> text("a < b & c")
+    >>> escaped("a < b & c")
     'a &lt; b &amp; c'
     """
     return value if isinstance(value, Markup) else Markup(escape(sanitize(str(value))))
@@ -40,7 +40,7 @@ def table(header: Sequence[Any], rows: Sequence[Iterable[Any]]) -> Markup:
 
 
 def _row(tag: str, cells: Iterable[Any]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{text(_short(cell))}</{tag}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{tag}>{escaped(_short(cell))}</{tag}>' for cell in cells)}</tr>"
 
 
 def _short(cell: Any) -> Any:
@@ -60,7 +60,7 @@ def shaded(part: str, share: float) -> Markup:
     """Return a text on a background: blue for a share up to 1, red for one down to -1."""
     colour = "68,119,170" if share > 0 else "238,102,119"
     alpha = min(abs(share), 1.0)
-    return Markup(f'<span style="background:rgba({colour},{alpha:.2f})">{text(part)}</span>')
+    return Markup(f'<span style="background:rgba({colour},{alpha:.2f})">{escaped(part)}</span>')
 
 
 def curve(name: str, values: Sequence[float]) -> Markup:
@@ -74,7 +74,7 @@ def curve(name: str, values: Sequence[float]) -> Markup:
         f"{MARGIN + up * (high - value) / ((high - low) or 1):.1f}"
         for i, value in enumerate(values)
     )
-    label = text(f"{name}: {values[0]:.4g} to {values[-1]:.4g}")
+    label = escaped(f"{name}: {values[0]:.4g} to {values[-1]:.4g}")
     return Markup(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{label}"><title>{label}</title>'

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from minibert.io.html import Markup, text
+from minibert.io.html import Markup, escaped
 
 MAX_MATRIX_CLASSES = 20  # a larger confusion matrix is wider than a terminal
 
@@ -50,8 +50,8 @@ class Metrics(ABC):
 
     def _repr_html_(self) -> Markup:
         """Return the line, the trivial baseline and the table for a notebook."""
-        line, table = text(f"{self}; {self.trivial_baseline()}"), self.table().splitlines()
-        return Markup(f"<div><p>{line}</p><pre>{'&#10;'.join(map(text, table))}</pre></div>")
+        line, table = escaped(f"{self}; {self.trivial_baseline()}"), self.table().splitlines()
+        return Markup(f"<div><p>{line}</p><pre>{'&#10;'.join(map(escaped, table))}</pre></div>")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from minibert.objectives.supervised import evaluate
 from minibert.optim import AdamW, linear_schedule
 from minibert.training.distillation import Distillation, make_student
 from minibert.training.engine import Engine, StepResult
+from minibert.training.epochs import TrainingHistory
 from minibert.training.finetuning import FineTuning, fine_tune, optimizer_for
 from minibert.training.loop import Interrupted, Settings, train
 from minibert.training.pretraining import pretrain, train_masked_lm
@@ -20,6 +21,7 @@ __all__ = [
     "MaskedLMMetrics",
     "Settings",
     "StepResult",
+    "TrainingHistory",
     "evaluate",
     "fine_tune",
     "linear_schedule",
