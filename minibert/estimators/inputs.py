@@ -46,12 +46,14 @@ def weight_list(X: Sized, sample_weight: Any) -> list[float] | None:
     """
     if sample_weight is None:
         return None
-    if np.ndim(sample_weight) == 0 and column_names(sample_weight) is None:
-        sample_weight = np.full(len(X), sample_weight)
+    if column_names(sample_weight) is not None:  # a table with one column
+        sample_weight = rows_of(sample_weight, "sample_weight")
     try:
-        weights = np.asarray(rows_of(sample_weight, "sample_weight"), float)
-    except ValueError:
+        weights = np.asarray(sample_weight, float)
+    except (TypeError, ValueError):
         raise ValueError(f"sample_weight: expected numbers, got {sample_weight!r:.80}") from None
+    if weights.ndim == 0:  # one number for all
+        weights = np.full(len(X), weights)
     if weights.shape != (len(X),):
         raise ValueError(
             f"sample_weight: expected {len(X)} numbers, one for each text, got the shape "
