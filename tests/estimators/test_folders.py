@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from contextlib import suppress
 
@@ -118,7 +119,7 @@ def test_labels_that_json_cannot_store_are_refused_and_nothing_is_written(classi
     made = TextClassifier(**SMALL).fit(TEXTS, y)
     classifier.save_pretrained(tmp_path)
     before = contents(tmp_path)
-    with pytest.raises(TypeError, match="classes_: expected strings, numbers or booleans.* date$"):
+    with pytest.raises(TypeError, match=r"^classes_: expected strings, .* got date$"):
         made.save_pretrained(tmp_path)
     assert contents(tmp_path) == before
     with pytest.raises(ValueError, match="this TextClassifier is not fitted yet"):
@@ -194,9 +195,9 @@ def change(folder, **fields):
 def test_a_faulty_file_is_named(fields, message, classifier, tmp_path):
     classifier.save_pretrained(tmp_path)
     change(tmp_path, **fields)
-    with pytest.raises(ValueError) as caught:
+    start = re.escape(f"{tmp_path / ESTIMATOR}: {message}")
+    with pytest.raises(ValueError, match=f"^{start}") as caught:
         TextClassifier.from_pretrained(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path / ESTIMATOR}: {message}")
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -210,12 +211,12 @@ def test_faulty_thresholds_are_named(tmp_path):
 
 def test_a_folder_of_another_estimator_is_refused_by_name(classifier, tmp_path):
     classifier.save_pretrained(tmp_path)
-    with pytest.raises(ValueError) as caught:
-        TokenTagger.from_pretrained(tmp_path)
-    assert str(caught.value) == (
+    message = (
         f"{tmp_path}: expected a folder of TokenTagger, got a classifier; use "
         "TextClassifier.from_pretrained"
     )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        TokenTagger.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="expected a folder of TextRegressor, got a classifier;"):
         TextRegressor.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="tiny: expected a model that labels texts or words, got"):
@@ -273,7 +274,8 @@ def test_the_command_chooses_thresholds_that_its_folder_keeps(tmp_path, capsys):
     # The finished run is measured with them again.
     resumed = finetune(tmp_path, rows, *options, "--resume")
     scores = [line for line in printed.splitlines() if "F1" in line and ";" in line]
-    assert scores and all(line in capsys.readouterr().out for line in scores[-1:])
+    assert scores
+    assert all(line in capsys.readouterr().out for line in scores[-1:])
     assert resumed == folder
 
 

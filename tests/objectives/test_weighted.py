@@ -58,7 +58,7 @@ def loss_of(objective):
 @given(weights=st.lists(st.integers(0, 3), min_size=5, max_size=5).filter(any))
 def test_whole_weights_equal_copies_of_the_examples(kind, weights):
     kept = [i for i, weight in enumerate(weights) if weight]
-    task, labels = TASKS[kind]
+    _task, labels = TASKS[kind]
     class_weights = np.array([0.5, 2.0, 3.0]) if kind == "classes" else None
     mine = objective_of(
         kind, [float(weights[i]) for i in kept], [labels[i] for i in kept],
@@ -73,7 +73,9 @@ def test_whole_weights_equal_copies_of_the_examples(kind, weights):
     np.testing.assert_allclose(grads, gradient, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize(
+    "kind", ["classes", *(pytest.param(kind, marks=pytest.mark.slow) for kind in [*TASKS][1:])]
+)
 def test_the_gradient_agrees_with_differences_and_not_with_the_shards(kind):
     objective = objective_of(kind, [0.3, 2.0, 1.0, 0.7, 4.0])
     (whole,) = objective.shards(0)
@@ -82,7 +84,7 @@ def test_the_gradient_agrees_with_differences_and_not_with_the_shards(kind):
     assert len(parts) == 3
     params = objective.model.params
     params.vector[:] = away_from_initial(params).vector
-    check_objective(objective, params, whole, parts, entries=2)
+    check_objective(objective, params, whole, parts, entries=1)
 
 
 @pytest.mark.parametrize("kind", TASKS)
@@ -107,7 +109,8 @@ def test_frozen_parameters_stay_and_balanced_weights_count_the_weights():
     copies = [0] * 2 + [1] + [2] * 6
     np.testing.assert_allclose(balanced_class_weights(copies, 3), model.class_weights)
     moved = {name for name, array in model.params.items() if (array != before[name]).any()}
-    assert moved and not any("embeddings" in name for name in moved)
+    assert moved
+    assert not any("embeddings" in name for name in moved)
 
 
 def test_words_with_tags_have_no_weights():
