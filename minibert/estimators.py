@@ -30,7 +30,7 @@ from minibert.tasks import (
     TaggingTask,
     Task,
 )
-from minibert.tasks.base import ClassWeight, report_unseen
+from minibert.tasks.base import ClassWeight, report_unseen, report_windows
 from minibert.tasks.regression import MAX_LABEL
 from minibert.training.finetuning import FineTuningRun, ModelSource
 
@@ -49,8 +49,8 @@ class Estimator:
             part of this package, or "minilm" for the one of the extra `minilm`; None: a tokenizer
             and a new model are trained on the texts.
         size: the preset of a new, untrained model, as in `BertConfig.preset`; None: "tiny".
-        max_length: in tokens; longer texts are cut. None: the positions of a pre-trained model, or
-            64 of a new one.
+        max_length: in tokens; longer texts are cut in training, and predicted over windows (see
+            `Task.predict`). None: the positions of a pre-trained model, or 64 of a new one.
         epochs: passes over the texts; None: as `training.defaults` recommends.
         batch_size: texts in a step; None: as recommended.
         learning_rate: the highest learning rate; None: as recommended.
@@ -160,6 +160,7 @@ class Estimator:
     def _outputs(self, texts: Sequence[Any], pairs: Sequence[str] | None = None) -> Any:
         if not self.__sklearn_is_fitted__():
             raise _not_fitted(f"this {type(self).__name__} is not fitted yet: call fit first")
+        report_windows(self.task_, self.model_, self.tokenizer_, texts, pairs)
         return self.task_.predict(
             self.model_, self.tokenizer_, texts, pairs, threads=self.threads, progress=self.verbose
         )

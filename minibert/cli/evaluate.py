@@ -4,9 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minibert.cli.arguments import add_column_arguments
+from minibert.cli.arguments import (
+    add_column_arguments,
+    add_prediction_arguments,
+    prediction_options,
+)
 from minibert.cli.labelled_files import read_examples
-from minibert.cli.output import print_metrics, report_scoring, report_truncated
+from minibert.cli.output import print_metrics, report_long, report_scoring
+from minibert.inference.cross_encoder import read_activation
 from minibert.models.auto import class_for
 from minibert.models.checkpoints import read_architectures
 from minibert.models.table import bert_names
@@ -24,27 +29,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert evaluate`."""
     parser.add_argument("model", type=Path, help="folder of a fine-tuned model")
     parser.add_argument("file", type=Path, help="file with labelled texts")
+    add_prediction_arguments(parser)
     add_column_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the metrics of a model on labelled examples."""
-    task, model, tokenizer = load_labeller(options.model)
+    task, model, tokenizer = load_labeller(options.model, options.threshold)
     examples = read_examples(task, options.file, options)
     report_scoring(task)
     report_unseen(task.count_unseen(examples.labels), options.file)
-    report_truncated(task, model, tokenizer, examples)
-    print_metrics(task, model, tokenizer, examples)
+    report_long(task, model, tokenizer, examples, options.truncate)
+    print_metrics(task, model, tokenizer, examples, **prediction_options(options))
 
 
-def load_labeller(folder: Path) -> tuple[Task, Any, PreTrainedTokenizer]:
+def load_labeller(
+    folder: Path, threshold: float | None = None
+) -> tuple[Task, Any, PreTrainedTokenizer]:
     """Load a fine-tuned model; return its task, the model and its tokenizer.
 
     Args:
         folder (Path): the model's folder, or its name on the hub.
+        threshold (float): as in `Task.at_threshold`; None: that of the model.
 
     Raises:
-        OSError, ValueError: the folder contains no model with a task.
+        OSError, ValueError: the folder contains no model with a task, or the task has no threshold.
     """
     known = labelling_models()
     architectures = read_architectures(folder)
@@ -57,4 +66,7 @@ def load_labeller(folder: Path) -> tuple[Task, Any, PreTrainedTokenizer]:
             "minibert finetune makes one"
         )
     model = class_for(model_class, folder).from_pretrained(folder, strict=True)
-    return task_for(model), model, AutoTokenizer.from_pretrained(folder)
+    task = task_for(model).with_activation(read_activation(folder))
+    if threshold is not None:
+        task = task.at_threshold(threshold)
+    return task, model, AutoTokenizer.from_pretrained(folder)

@@ -32,11 +32,22 @@ class _ClassificationTask(Task):
         probabilities = {name: round(probability, 5) for name, probability in named}
         return {"label": label, "probabilities": probabilities}
 
+    def most_probable(self, outputs: np.ndarray, top: int) -> list[list[tuple[str, float]]]:
+        """Return the most probable classes of each text; see `Task.most_probable`.
+
+        >>> SingleLabelTask(["a", "b", "c"]).most_probable(np.array([[0.25, 0.5, 0.25]]), 2)
+        [[('b', 0.5), ('a', 0.25)]]
+        """
+        if top < 1:
+            raise ValueError(f"top: expected at least 1, got {top}")
+        orders = np.argsort(-outputs, axis=-1, kind="stable")[:, :top]  # (S, C) -> (S, K)
+        return [[(self.names[i], float(output[i])) for i in order]
+                for output, order in zip(outputs, orders, strict=True)]  # fmt: skip
+
     def describe_logits(self, tokens: Sequence[str], logits: np.ndarray) -> PlacePredictions:
         """Return the classes of one text with their probabilities, the highest first."""
-        probabilities = self.outputs_from_logits(logits[None])[0]
-        order = np.argsort(-probabilities, kind="stable")
-        return [("the text", [(self.names[i], float(probabilities[i])) for i in order])]
+        (several,) = self.most_probable(self.outputs_from_logits(logits[None]), len(self.names))
+        return [("the text", several)]
 
     def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:
         """Train logistic regression on TF-IDF features; see `Task.baseline`."""
@@ -129,10 +140,24 @@ class MultiLabelTask(_ClassificationTask):
     >>> task = MultiLabelTask.from_labels([["red", "big"], [], ["big"]])
     >>> task.encode_label(["big"]).tolist(), task.decode_outputs(np.array([[0.9, 0.8], [0.1, 0.2]]))
     ([1.0, 0.0], [['big', 'red'], []])
+
+    Args:
+        names: the C labels, in the order of the model's logits.
+        thresholds (C,): the probability above which each label is predicted; None: 0.5.
     """
 
     name = "multi-label"
     problem_type = "multi_label_classification"
+
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float] | None = None):
+        super().__init__(names)
+        given = [THRESHOLD] * len(self.names) if thresholds is None else thresholds
+        self.thresholds = np.array(given, float)  # (C,)
+        if self.thresholds.shape != (len(self.names),) or not (abs(self.thresholds) <= 1).all():
+            raise ValueError(
+                f"thresholds: expected {len(self.names)} probabilities, one for each label, got "
+                f"{given!r:.80}"
+            )
 
     @classmethod
     def from_labels(cls, labels: Sequence[Sequence[str]]) -> Self:
@@ -161,10 +186,22 @@ class MultiLabelTask(_ClassificationTask):
 
     def predict_ids(self, outputs: np.ndarray) -> np.ndarray:
         """Return 1 for each predicted label and 0 for all others (S, C)."""
-        return (outputs > THRESHOLD).astype(int)
+        return (outputs > self.thresholds).astype(int)
+
+    def at_threshold(self, threshold: float) -> Self:
+        """Return the task with one threshold for all labels, a number from 0 to 1."""
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold: expected a number from 0 to 1, got {threshold}")
+        return type(self)(self.names, [threshold] * len(self.names))
+
+    def widened(self, labels: Sequence[Sequence[str]]) -> Self:
+        """Return the task with the unseen labels after its own, with the threshold 0.5."""
+        unseen = sorted(self.count_unseen(labels))
+        thresholds = [*self.thresholds.tolist(), *[THRESHOLD] * len(unseen)]
+        return type(self)([*self.names, *unseen], thresholds)
 
     def decode_outputs(self, outputs: np.ndarray) -> list[list[str]]:
-        """Return the labels of each text whose probability is above one half."""
+        """Return the labels of each text whose probability is above their threshold."""
         return [[self.names[i] for i in np.flatnonzero(row)] for row in self.predict_ids(outputs)]
 
     def text_fields(self, label: list[str], output: np.ndarray) -> list[str]:
