@@ -109,8 +109,7 @@ def map_windows(
     """
     # A cut pair has at least half of the room for each text.
     room = room_for_text(tokenizer, max_length, pairs is not None) // (1 if pairs is None else 2)
-    if room >= 1:
-        stride = checked_stride(stride, room)
+    shared = checked_stride(stride, room) if room >= 1 else 0
     results = map_texts(function, tokenizer, texts, pairs, max_length=max_length, **options)
     found = long_texts(tokenizer, texts, pairs, max_length=max_length)
     if not len(found) or room < 1:
@@ -122,7 +121,7 @@ def map_windows(
     def further_windows() -> Iterator[Encoding]:
         for i in found.tolist():
             first, *others = tokenizer.encode_windows(
-                *(side[i] for side in sides), max_length=max_length, stride=stride
+                *(side[i] for side in sides), max_length=max_length, stride=shared
             )
             weights[i] = len(first.input_ids)
             owners.extend([i] * len(others))

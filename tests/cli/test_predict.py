@@ -102,7 +102,9 @@ def test_predict_scores_pairs_with_the_activation_of_a_cross_encoder(tokenizer, 
     model = save_model(
         tmp_path / "model", tokenizer, BertForSequenceClassification, id2label={0: "LABEL_0"}
     )
-    rows = write_lines(tmp_path / "rows.tsv", "text\tpair", "the cat\ta dog", "a dog\tthe tree")
+    rows = write_lines(
+        tmp_path / "rows.tsv", "sentence1\tsentence2", "the cat\ta dog", "a dog\tthe tree"
+    )
     pairs = [("the cat", "a dog"), ("a dog", "the tree")]
     encoder = CrossEncoder.from_pretrained(model)
     for name in ("Identity", "Sigmoid"):
