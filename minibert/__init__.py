@@ -7,7 +7,9 @@ from minibert.models.table import MODELS, RELATIVES
 
 if TYPE_CHECKING:
     from minibert.estimators import TextClassifier, TextRegressor, TokenTagger, load
+    from minibert.inference.cross_encoder import CrossEncoder
     from minibert.inference.features import FeatureExtractor
+    from minibert.inference.question_answering import QuestionAnswerer
     from minibert.models import (
         BertConfig,
         BertForMaskedLM,
@@ -59,9 +61,11 @@ _MODULES = {
     "AutoTokenizer": "minibert.tokenization",
     "BertConfig": "minibert.models.config",
     "ByteLevelBPETokenizer": "minibert.tokenization",
+    "CrossEncoder": "minibert.inference.cross_encoder",
     "FeatureExtractor": "minibert.inference.features",
     "ModernBertConfig": "minibert.models.families.modernbert",
     "Parameters": "minibert.parameters",
+    "QuestionAnswerer": "minibert.inference.question_answering",
     "TextClassifier": "minibert.estimators",
     "TextRegressor": "minibert.estimators",
     "TokenTagger": "minibert.estimators",
@@ -90,11 +94,13 @@ __all__ = [
     "BertForTokenClassification",
     "BertModel",
     "ByteLevelBPETokenizer",
+    "CrossEncoder",
     "FeatureExtractor",
     "ModernBertConfig",
     "ModernBertForMaskedLM",
     "ModernBertModel",
     "Parameters",
+    "QuestionAnswerer",
     "TextClassifier",
     "TextRegressor",
     "TokenTagger",

@@ -23,7 +23,13 @@ from minibert.cli.labelled_files import (
     read_labelled,
     require_input_kind,
 )
-from minibert.cli.output import is_interactive, print_metrics, report_scoring, report_truncated
+from minibert.cli.output import (
+    is_interactive,
+    print_metrics,
+    report_long,
+    report_scoring,
+    report_truncated,
+)
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model, with_own
 from minibert.data.records import Label
@@ -339,8 +345,8 @@ def _train_one(
         print(f"going on after step {run.optimizer.step}")
     if options.gradient_checkpointing:
         run.model.gradient_checkpointing_enable()
-    for part in (examples, held_out):
-        report_truncated(task, run.model, run.tokenizer, part)
+    report_truncated(task, run.model, run.tokenizer, examples)
+    report_long(task, run.model, run.tokenizer, held_out)
     trained_task = run.train(
         held_out=held_out, run=folder, threads=options.threads, progress=is_interactive()
     )

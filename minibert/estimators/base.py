@@ -13,7 +13,7 @@ from minibert.io.atomic import atomic_update
 from minibert.models.hub import CONFIG, checkpoint_folder
 from minibert.models.weights import WEIGHTS
 from minibert.tasks import Examples, Task
-from minibert.tasks.base import ClassWeight
+from minibert.tasks.base import ClassWeight, report_windows
 from minibert.tasks.folders import ESTIMATOR, EstimatorFile, load_labeller
 from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.epochs import TrainingHistory
@@ -40,8 +40,8 @@ class Estimator:
             part of this package, or "minilm" for the one of the extra `minilm`; None: a tokenizer
             and a new model are trained on the texts.
         size: the preset of a new, untrained model, as in `BertConfig.preset`; None: "tiny".
-        max_length: in tokens; longer texts are cut. None: the positions of a pre-trained model, or
-            64 of a new one.
+        max_length: in tokens; longer texts are cut in training, and predicted over windows (see
+            `Task.predict`). None: the positions of a pre-trained model, or 64 of a new one.
         epochs: passes over the texts; None: as `training.defaults` recommends.
         batch_size: texts in a step; None: as recommended.
         learning_rate: the highest learning rate; None: as recommended.
@@ -246,6 +246,7 @@ class Estimator:
 
     def _outputs(self, texts: Sequence[Any], pairs: Sequence[str] | None = None) -> Any:
         self._require_fitted()
+        report_windows(self.task_, self.model_, self.tokenizer_, texts, pairs)
         return self.task_.predict(
             self.model_, self.tokenizer_, texts, pairs, threads=self.threads, progress=self.verbose
         )

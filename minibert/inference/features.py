@@ -452,7 +452,7 @@ def open_folder(name: str | os.PathLike[str], given: Mapping[str, Any]) -> Opene
     tokenizer = AutoTokenizer.from_pretrained(stated.transformer)
     longest = model.config.longest
     if stated.do_lower_case:  # as a step of its own
-        tokenizer = _lower_cased(tokenizer, stated.transformer)
+        tokenizer = lower_cased(tokenizer, stated.transformer)
     lengths = stated.max_length, tokenizer.model_max_length, longest
     length = next(length for length in lengths if length is not None)
     options = {"max_length": min(length, longest), **stated.options}
@@ -465,7 +465,7 @@ def _require(name: str, value: Any, choices: Sequence[str]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
-def _lower_cased(tokenizer: PreTrainedTokenizer, folder: Path) -> PreTrainedTokenizer:
+def lower_cased(tokenizer: PreTrainedTokenizer, folder: Path) -> PreTrainedTokenizer:
     """Return the tokenizer of a folder with lower case as a step of its own."""
     if not isinstance(tokenizer, WordPieceTokenizer):
         raise ValueError(

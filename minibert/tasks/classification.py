@@ -33,11 +33,22 @@ class _ClassificationTask(Task):
         probabilities = {name: round(probability, 5) for name, probability in named}
         return {"label": label, "probabilities": probabilities}
 
+    def most_probable(self, outputs: np.ndarray, top: int) -> list[list[tuple[str, float]]]:
+        """Return the most probable classes of each text; see `Task.most_probable`.
+
+        >>> SingleLabelTask(["a", "b", "c"]).most_probable(np.array([[0.25, 0.5, 0.25]]), 2)
+        [[('b', 0.5), ('a', 0.25)]]
+        """
+        if top < 1:
+            raise ValueError(f"top: expected at least 1, got {top}")
+        orders = np.argsort(-outputs, axis=-1, kind="stable")[:, :top]  # (S, C) -> (S, K)
+        return [[(self.names[i], float(output[i])) for i in order]
+                for output, order in zip(outputs, orders, strict=True)]  # fmt: skip
+
     def describe_logits(self, tokens: Sequence[str], logits: np.ndarray) -> PlacePredictions:
         """Return the classes of one text with their probabilities, the highest first."""
-        probabilities = self.outputs_from_logits(logits[None])[0]
-        order = np.argsort(-probabilities, kind="stable")
-        return [("the text", [(self.names[i], float(probabilities[i])) for i in order])]
+        (several,) = self.most_probable(self.outputs_from_logits(logits[None]), len(self.names))
+        return [("the text", several)]
 
     def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:
         """Train logistic regression on TF-IDF features; see `Task.baseline`."""
@@ -208,6 +219,12 @@ class MultiLabelTask(_ClassificationTask):
                 for name, column in zip(self.names, outputs.T, strict=True)
             ],
         )
+
+    def at_threshold(self, threshold: float) -> Self:
+        """Return the task with one threshold for all labels, a number from 0 to 1."""
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold: expected a number from 0 to 1, got {threshold}")
+        return type(self)(self.names, [threshold] * len(self.names))
 
     def widened(self, labels: Sequence[Sequence[str]]) -> Self:
         """Return the task with the unseen labels after its own, with the threshold 0.5."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert.inference.cross_encoder import read_activation
 from minibert.io.atomic import atomic_write
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
@@ -114,14 +115,17 @@ class EstimatorFile:
         return replace(found, classes=_decode_classes(path, fields["classes"], names))
 
 
-def load_labeller(folder: str | os.PathLike[str]) -> tuple[Task, Any, PreTrainedTokenizer]:
+def load_labeller(
+    folder: str | os.PathLike[str], threshold: float | None = None
+) -> tuple[Task, Any, PreTrainedTokenizer]:
     """Load a fine-tuned model; return its task, the model and its tokenizer.
 
     Args:
         folder: the model's folder, or its name on the hub.
+        threshold: as in `Task.at_threshold`; None: those of the model.
 
     Raises:
-        OSError, ValueError: the folder contains no model with a task.
+        OSError, ValueError: the folder contains no model with a task, or the task has no threshold.
     """
     known = labelling_models()
     architectures = read_architectures(folder)
@@ -134,16 +138,19 @@ def load_labeller(folder: str | os.PathLike[str]) -> tuple[Task, Any, PreTrained
             "minibert finetune makes one"
         )
     model = class_for(model_class, folder).from_pretrained(folder, strict=True)
-    return task_of(folder, model), model, AutoTokenizer.from_pretrained(folder)
+    task = task_of(folder, model)
+    if threshold is not None:
+        task = task.at_threshold(threshold)
+    return task, model, AutoTokenizer.from_pretrained(folder)
 
 
 def task_of(folder: str | os.PathLike[str], model: Any) -> Task:
-    """Return the task of a model that was read from a folder, with its thresholds.
+    """Return the task of a model that was read from a folder, with its thresholds and activation.
 
     Raises:
         OSError, ValueError: as `task_for` and `EstimatorFile.read`.
     """
-    task = task_for(model)
+    task = task_for(model).with_activation(read_activation(folder))
     folder = checkpoint_folder(folder)
     thresholds = EstimatorFile.read(folder, task.names).thresholds
     if thresholds is None or not isinstance(task, MultiLabelTask):

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,13 @@ from minibert import TextClassifier, TextRegressor, TokenTagger
 from minibert.cli import main
 from minibert.estimators import load
 from minibert.inference.features import FeatureExtractor
-from minibert.models import BertConfig, BertForMaskedLM, BertForQuestionAnswering
+from minibert.models import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForMultipleChoice,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+)
 from minibert.tasks.folders import ESTIMATOR, EstimatorFile, load_labeller
 from tests.conftest import small_tokenizer
 
@@ -323,7 +330,7 @@ def test_load_opens_bodies_and_names_what_it_does_not_open(tmp_path):
                         num_attention_heads=2, intermediate_size=6)  # fmt: skip
     for kind, message in (
         (BertForMaskedLM, None),
-        (BertForQuestionAnswering, "got BertForQuestionAnswering; AutoModelForQuestionAnswering"),
+        (BertForMultipleChoice, "got BertForMultipleChoice; AutoModelForMultipleChoice.from_pr"),
     ):
         folder = tmp_path / kind.__name__
         tokenizer.save_pretrained(folder)
@@ -333,3 +340,13 @@ def test_load_opens_bodies_and_names_what_it_does_not_open(tmp_path):
             continue
         with pytest.raises(ValueError, match=message):
             load(folder)
+    tokenizer.save_pretrained(tmp_path / "answers")
+    BertForQuestionAnswering(config).save_pretrained(tmp_path / "answers")
+    found = load(tmp_path / "answers", max_length=12)
+    assert isinstance(found, minibert.QuestionAnswerer)
+    assert found.max_length == 12
+    config = replace(config, id2label={0: "score"})
+    minibert.CrossEncoder(BertForSequenceClassification(config), tokenizer).save_pretrained(
+        tmp_path / "pairs"
+    )
+    assert isinstance(load(tmp_path / "pairs"), minibert.CrossEncoder)
