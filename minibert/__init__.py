@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from minibert.models.table import MODELS, RELATIVES
 
 if TYPE_CHECKING:
-    from minibert.estimators import TextClassifier, TextRegressor, TokenTagger
+    from minibert.estimators import TextClassifier, TextRegressor, TokenTagger, load
+    from minibert.inference.cross_encoder import CrossEncoder
     from minibert.inference.features import FeatureExtractor
+    from minibert.inference.question_answering import QuestionAnswerer
     from minibert.inference.vector_store import VectorStore
     from minibert.models import (
         BertConfig,
@@ -60,15 +62,18 @@ _MODULES = {
     "AutoTokenizer": "minibert.tokenization",
     "BertConfig": "minibert.models.config",
     "ByteLevelBPETokenizer": "minibert.tokenization",
+    "CrossEncoder": "minibert.inference.cross_encoder",
     "FeatureExtractor": "minibert.inference.features",
     "ModernBertConfig": "minibert.models.families.modernbert",
     "Parameters": "minibert.parameters",
+    "QuestionAnswerer": "minibert.inference.question_answering",
     "TextClassifier": "minibert.estimators",
     "TextRegressor": "minibert.estimators",
     "TokenTagger": "minibert.estimators",
     "UnigramTokenizer": "minibert.tokenization",
     "VectorStore": "minibert.inference.vector_store",
     "WordPieceTokenizer": "minibert.tokenization",
+    "load": "minibert.estimators",
 }
 
 __all__ = [
@@ -91,17 +96,20 @@ __all__ = [
     "BertForTokenClassification",
     "BertModel",
     "ByteLevelBPETokenizer",
+    "CrossEncoder",
     "FeatureExtractor",
     "ModernBertConfig",
     "ModernBertForMaskedLM",
     "ModernBertModel",
     "Parameters",
+    "QuestionAnswerer",
     "TextClassifier",
     "TextRegressor",
     "TokenTagger",
     "UnigramTokenizer",
     "VectorStore",
     "WordPieceTokenizer",
+    "load",
 ]
 
 

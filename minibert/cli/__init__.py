@@ -55,6 +55,10 @@ COMMANDS = {  # name: (module, first line of the help)
         "minibert.cli.predict",
         "Predict the labels of texts, or the tag of each word.",
     ),
+    "answer": (
+        "minibert.cli.answer",
+        "Find the answer to a question in texts: the words, their score and positions.",
+    ),
     "fill-mask": (
         "minibert.cli.fill_mask",
         "Predict masked words: the most probable tokens for each [MASK].",

@@ -174,6 +174,39 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pair", help=f"column that contains a second text {detected}")
 
 
+def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of commands that predict labels; see `prediction_options`."""
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        help="probability above which a label is predicted, where a text may have several "
+        "(default: that of the model, 0.5 unless its folder states another)",
+    )
+    parser.add_argument(
+        "--stride",
+        type=int,
+        help="tokens that two neighbouring windows of a long text share (default: one quarter of a "
+        "window)",
+    )
+    parser.add_argument(
+        "--truncate",
+        action="store_true",
+        help="read only the beginning of a text that is longer than the model, instead of the mean "
+        "over windows",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="batches computed at the same time; the result is bitwise the same for any number "
+        "(default: the number of cores)",
+    )
+
+
+def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `Task.predict` (dict)."""
+    return {name: getattr(options, name) for name in ("stride", "truncate", "threads")}
+
+
 def stated_settings(options: argparse.Namespace, kind: type[Settings]) -> dict[str, Any]:
     """Return the fields of a class of settings that the options set (dict)."""
     names = {field.name for field in fields(kind)} - {"tokenizer", "data"}

@@ -23,7 +23,13 @@ from minibert.cli.labelled_files import (
     read_labelled,
     require_input_kind,
 )
-from minibert.cli.output import is_interactive, print_metrics, report_scoring, report_truncated
+from minibert.cli.output import (
+    is_interactive,
+    print_metrics,
+    report_long,
+    report_scoring,
+    report_truncated,
+)
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import preset_of, resumed_model, with_own
 from minibert.data.records import Label
@@ -35,8 +41,9 @@ from minibert.objectives.supervised import SCORE
 from minibert.tasks.base import Task
 from minibert.tasks.baselines import compare
 from minibert.tasks.examples import Examples
+from minibert.tasks.folders import EstimatorFile, task_of
 from minibert.tasks.metrics import Metrics
-from minibert.tasks.registry import TASKS, guess_task, task_for
+from minibert.tasks.registry import TASKS, guess_task
 from minibert.training.card import CARD, Card, describe_files, write_card
 from minibert.training.checkpoint import (
     STATE,
@@ -46,7 +53,13 @@ from minibert.training.checkpoint import (
     restore_optimizer,
     resume_point,
 )
-from minibert.training.finetuning import FineTuning, FineTuningRun, ModelSource, optimizer_for
+from minibert.training.finetuning import (
+    FineTuning,
+    FineTuningRun,
+    ModelSource,
+    optimizer_for,
+    steps_for,
+)
 from minibert.training.history import read_history
 from minibert.training.loop import Interrupted
 
@@ -151,9 +164,29 @@ def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--class-weight",
-        choices=["balanced"],
-        help="balanced: weight classes by their inverse frequency in the loss (default: all equal)",
+        type=_class_weight,
+        metavar="{balanced,CLASS=NUMBER,...}",
+        help="weights of classes in the loss: balanced, by their inverse frequency; or numbers, "
+        "1 for a class that is not named (default: all equal)",
     )
+
+
+def _class_weight(text: str) -> dict[str, float] | str:
+    """Return the weights of classes by their names, or "balanced"."""
+    if text == "balanced":
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, _, number = part.rpartition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise argparse.ArgumentTypeError(
+                f"expected balanced, or CLASS=NUMBER with commas between, got {text!r}"
+            )
+    return weights
 
 
 def run(options: argparse.Namespace) -> None:
@@ -255,7 +288,7 @@ def _report_commas(task: Task, labels: Sequence[Label | None]) -> None:
         print("some labels contain commas; if these separate several labels: --task multi-label")
 
 
-def _report_classes(task: Task, examples: Examples, class_weight: str | None) -> None:
+def _report_classes(task: Task, examples: Examples, class_weight: object) -> None:
     """Print the number of examples of each class, and warn of rare classes."""
     counts = task.class_counts(examples.labels).most_common()
     if not counts:
@@ -306,7 +339,7 @@ def _train_one(
     if found == folder:
         print(f"{folder}: this run is finished; nothing is left to train")
         return print_metrics(
-            task_for(run.model), run.model, run.tokenizer, held_out, options.threads
+            task_of(folder, run.model), run.model, run.tokenizer, held_out, options.threads
         )
     if found:
         run.optimizer = optimizer_for(run.model, run.settings)
@@ -314,13 +347,14 @@ def _train_one(
         print(f"going on after step {run.optimizer.step}")
     if options.gradient_checkpointing:
         run.model.gradient_checkpointing_enable()
-    for part in (examples, held_out):
-        report_truncated(task, run.model, run.tokenizer, part)
+    report_truncated(task, run.model, run.tokenizer, examples)
+    report_long(task, run.model, run.tokenizer, held_out)
     trained_task = run.train(
         held_out=held_out, run=folder, threads=options.threads, progress=is_interactive()
     )
     run.tokenizer.save_pretrained(folder)
     run.model.save_pretrained(folder)
+    _estimator_file(options, run, trained_task).save(folder)
     draw_curves(folder)
     metrics = print_metrics(trained_task, run.model, run.tokenizer, held_out, options.threads)
     card = _make_card(options, run, held_out, metrics, baseline(), _steps_taken(folder))
@@ -415,7 +449,7 @@ def _start(
         seed=seed,
         overrides=options,
         evaluate_at_most=MAX_STEPS_BETWEEN_EVALUATIONS,
-        settings=stated_settings(options, FineTuning),
+        settings=stated_settings(options, FineTuning) | _weights_in_order(options, task),
         resumes=found is not None,
     )
     if source.trains_tokenizer:
@@ -427,6 +461,34 @@ def _start(
         flush=True,
     )
     return run
+
+
+def _weights_in_order(options: argparse.Namespace, task: Task) -> dict[str, list[float]]:
+    """Return the setting of class weights by name, in the order of the classes; else nothing."""
+    given = options.class_weight
+    if not isinstance(given, dict):
+        return {}
+    for name in given:
+        if name not in task.ids:
+            known = ", ".join(task.names)
+            raise ValueError(f"class_weight: expected some of {known}, got {name!r}")
+    return {"class_weight": [given.get(name, 1.0) for name in task.names]}
+
+
+def _estimator_file(options: argparse.Namespace, run: FineTuningRun, task: Task) -> EstimatorFile:
+    """Return what an estimator needs besides the model, with the options as its arguments."""
+    names = ("model", "size", "epochs", "batch_size", "learning_rate", "layer_decay", "freeze")
+    return EstimatorFile(
+        thresholds=None if task.thresholds is None else task.thresholds.tolist(),
+        parameters={
+            **{name: getattr(options, name) for name in (*names, "class_weight", "threads")},
+            "max_length": options.length,
+            "random_state": run.settings.seed,
+            "early_stopping": True,
+        },
+        seed=run.settings.seed,
+        steps_per_epoch=steps_for(len(run.examples), run.recipe.batch_size, 1),
+    )
 
 
 def _describe_scratch(run: FineTuningRun, options: argparse.Namespace) -> str:

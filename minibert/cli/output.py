@@ -5,7 +5,7 @@ from heapq import nlargest
 from typing import Any, TextIO
 
 from minibert.io.text import sanitize
-from minibert.tasks.base import Task, one_line
+from minibert.tasks.base import WINDOWED, Task, one_line
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import PreTrainedTokenizer
@@ -24,11 +24,18 @@ def print_metrics(
     tokenizer: PreTrainedTokenizer,
     examples: Examples,
     threads: int | None = None,
+    **options: Any,
 ) -> Metrics:
-    """Print metrics, trivial baseline and the worst mistakes; return the metrics (`Metrics`)."""
+    """Print metrics, trivial baseline and the worst mistakes; return the metrics (`Metrics`).
+
+    Args:
+        task, model, tokenizer, threads, options: as in `Task.predict`.
+        examples (Examples): labelled texts.
+    """
     outputs = task.predict(
-        model, tokenizer, examples.texts, examples.pairs, threads=threads, progress=is_interactive()
-    )
+        model, tokenizer, examples.texts, examples.pairs,
+        threads=threads, progress=is_interactive(), **options,
+    )  # fmt: skip
     metrics = task.metrics(examples.labels, outputs)
     print(metrics.table())
     print(f"{metrics}; {metrics.trivial_baseline()}")
@@ -55,14 +62,35 @@ def report_scoring(task: Task) -> None:
 def report_truncated(
     task: Task, model: Any, tokenizer: PreTrainedTokenizer, examples: Examples
 ) -> None:
-    """Print the number of texts that are too long for the model, if there are any."""
+    """Print the number of texts that are too long to train on, if there are any."""
     longest = model.config.longest
     count = task.count_truncated(tokenizer, examples.texts, examples.pairs, longest)
-    print_truncated(count, len(examples), longest)
+    print_long(count, len(examples), longest, truncate=True)
 
 
-def print_truncated(count: int, total: int, longest: int, file: TextIO | None = None) -> None:
+def report_long(
+    task: Task,
+    model: Any,
+    tokenizer: PreTrainedTokenizer,
+    examples: Examples,
+    truncate: bool = False,
+) -> None:
+    """Print the number of texts that are predicted over windows, if there are any.
+
+    Args:
+        task, model, tokenizer, truncate: as in `Task.predict`.
+        examples (Examples): the texts.
+    """
+    longest = model.config.longest
+    count = task.count_long(tokenizer, examples.texts, examples.pairs, longest)
+    print_long(count, len(examples), longest, truncate)
+
+
+def print_long(
+    count: int, total: int, longest: int, truncate: bool, file: TextIO | None = None
+) -> None:
     """Print the number of texts that are longer than `longest` tokens, if it is not 0."""
     if count:
-        message = f"{count:,} of {total:,} texts are longer than {longest} tokens and are truncated"
-        print(message, file=file)
+        done = "truncated" if truncate else WINDOWED
+        print(f"{count:,} of {total:,} texts are longer than {longest} tokens and are {done}",
+              file=file)  # fmt: skip

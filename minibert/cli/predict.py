@@ -6,12 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from minibert.cli.arguments import add_column_arguments
+import numpy as np
+
+from minibert.cli.arguments import (
+    add_column_arguments,
+    add_prediction_arguments,
+    prediction_options,
+)
 from minibert.cli.evaluate import load_labeller
 from minibert.cli.labelled_files import pairs_of
-from minibert.cli.output import print_truncated
+from minibert.cli.output import print_long
 from minibert.cli.text_input import read_texts
 from minibert.data.records import Record
 from minibert.data.tables import stream_records
@@ -21,9 +26,10 @@ from minibert.tokenization import PreTrainedTokenizer
 BLOCK_ROWS = 4096  # rows that are predicted and printed at a time
 
 DESCRIPTION = """
-Prints one line per text: label, probability and text, separated by tabs; or one line per word:
-word and tag. Without texts and --file, reads lines from standard input. Files may be larger than
-memory.
+Prints one line per text: label, probability and text (and its second text), separated by tabs; or
+one line per word: word and tag. Without texts and --file, reads lines from standard input. Files
+may be larger than memory. A text that is longer than the model is predicted over windows that
+overlap: its logits are their mean, and a word's tag is from the window with the most context.
 """
 EXAMPLE = 'minibert predict classifier "Return the sine of x, in radians."'
 
@@ -43,43 +49,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="form",
         choices=["tsv", "jsonl"],
         default="tsv",
-        help="output format; JSON Lines contain the probabilities of all classes "
-        "(default: %(default)s)",
+        help="output format; JSON Lines contain the probabilities of all classes, or the entities "
+        "with their positions (default: %(default)s)",
     )
+    parser.add_argument(
+        "--top",
+        type=int,
+        metavar="K",
+        help="print the K most probable classes of each text, each with its probability",
+    )
+    add_prediction_arguments(parser)
     add_column_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print a model's predictions for texts, in blocks of rows."""
-    task, model, tokenizer = load_labeller(options.model)
+    task, model, tokenizer = load_labeller(options.model, options.threshold)
+    if options.top is not None:
+        task.most_probable(np.zeros((0, len(task.names))), options.top)  # refuses it before reading
     longest = model.config.longest
     rows = _read_inputs(options, task, tokenizer)
-    format_lines = task.format_json if options.form == "jsonl" else task.format_text
-    truncated = total = 0
+    long = total = 0
     while block := list(islice(rows, BLOCK_ROWS)):
-        texts: list[Any] = [row.text for row in block]
-        pairs = pairs_of(block)
-        truncated += task.count_truncated(tokenizer, texts, pairs, longest)
+        records = [record for record, _ in block]
+        texts, pairs = [record.text for record in records], pairs_of(records)
+        long += task.count_long(tokenizer, texts, pairs, longest)
         total += len(block)
-        for line in format_lines(texts, task.predict(model, tokenizer, texts, pairs)):
+        outputs = task.predict(model, tokenizer, texts, pairs, **prediction_options(options))
+        if options.form == "tsv":
+            lines = task.format_text(texts, outputs, pairs, top=options.top)
+        else:
+            originals = [line for _, line in block]
+            lines = task.format_json(texts, outputs, pairs, top=options.top, lines=originals)
+        for line in lines:
             print(line)
-    print_truncated(truncated, total, longest, sys.stderr)
+    print_long(long, total, longest, options.truncate, sys.stderr)
 
 
 def _read_inputs(
     options: argparse.Namespace, task: Task, tokenizer: PreTrainedTokenizer
-) -> Iterator[Record]:
-    """Yield the rows to predict; texts are split into words for a task on words."""
+) -> Iterator[tuple[Record, str]]:
+    """Yield the rows to predict, and the line of each.
+
+    Texts are split into words for a task on words.
+    """
     if options.file and not options.texts:
         columns = options.text, options.label, options.pair
         rows: Iterable[Record] = stream_records(options.file, *columns)
     else:
         rows = (Record(text, None, None, n) for n, text in enumerate(read_texts(options), start=1))
     for row in rows:
+        line = row.text if isinstance(row.text, str) else " ".join(row.text)
         if task.input_kind == "words" and isinstance(row.text, str):
             row = replace(row, text=tokenizer.words_of(row.text))
         elif task.input_kind == "texts" and not isinstance(row.text, str):
             raise ValueError(
                 f"{options.file}: expected texts, because this model doesn't tag words"
             )
-        yield row
+        yield row, line

@@ -6,7 +6,7 @@ vectors and is not understood is refused.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -69,12 +69,14 @@ class SentenceFolder:
         options: options of `FeatureExtractor`.
         max_length: in tokens; None: not stated.
         do_lower_case: whether texts are converted to lower case for a tokenizer that is cased.
+        prompts: texts to write before each text, by their names.
     """
 
     transformer: Path
     options: Mapping[str, Any]
     max_length: int | None = None
     do_lower_case: bool = False
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ def read_sentence_folder(folder: Path) -> SentenceFolder:
         kinds = sanitize(", ".join(each.kind for each in modules))
         raise ValueError(f"{folder / MODULES}: expected Transformer, Pooling, ..., got {kinds}")
     transformer, pooling = (each.folder for each in modules[:2])
-    length, do_lower_case = _read_transformer(transformer)
-    truncation, prompt = _read_settings(folder / SETTINGS)
+    length, do_lower_case = read_transformer(transformer)
+    truncation, prompt, prompts = read_settings(folder / SETTINGS)
     projections = [
         projection for each in modules[2:] if (projection := _read_projection(folder, each))
     ]
@@ -133,15 +135,25 @@ def read_sentence_folder(folder: Path) -> SentenceFolder:
         "normalize": normalize,
         "prompt": prompt,
     }
-    return SentenceFolder(transformer, options, length, do_lower_case)
+    return SentenceFolder(transformer, options, length, do_lower_case, prompts)
 
 
-def _read_transformer(folder: Path) -> tuple[int | None, bool]:
-    """Return the maximum length in tokens, None if it is not stated; and `do_lower_case`."""
+def read_transformer(
+    folder: Path, others: Mapping[str, Any] | None = None
+) -> tuple[int | None, bool]:
+    """Return the maximum length in tokens, None if it is not stated; and `do_lower_case`.
+
+    Args:
+        folder: the folder of the Transformer.
+        others: settings that are accepted with other values than for vectors.
+
+    Raises:
+        OSError, ValueError: the settings are invalid, or one is not supported.
+    """
     paths = [folder / f"sentence_{kind}_config.json" for kind in KINDS.split()]
     path = next((path for path in paths if path.is_file()), paths[0])
     fields = read_json(path) if path.is_file() else {}
-    for name, accepted in UNREAD.items():
+    for name, accepted in {**UNREAD, **(others or {})}.items():
         value = fields.get(name)
         if isinstance(value, dict):
             value = {key: each for key, each in value.items() if key not in HARMLESS}
@@ -178,12 +190,22 @@ def _read_pooling(path: Path) -> dict[str, Any]:
     }
 
 
-def _read_settings(path: Path) -> tuple[int | None, str]:
-    """Return the number of dimensions to keep, None for all; and the default prompt."""
+def read_settings(
+    path: Path, expected: str = "SentenceTransformer"
+) -> tuple[int | None, str, dict[str, str]]:
+    """Return the number of dimensions to keep, None for all; the default prompt; all prompts.
+
+    Args:
+        path: the file, which may be missing.
+        expected: the kind of model.
+
+    Raises:
+        OSError, ValueError: the file is invalid, or has a setting that is not supported.
+    """
     fields = read_json(path) if path.is_file() else {}
-    kind = fields.get("model_type", "SentenceTransformer")
-    if kind != "SentenceTransformer":
-        raise _unsupported(path, "model_type", "SentenceTransformer", kind)
+    kind = fields.get("model_type", expected)
+    if kind != expected:
+        raise _unsupported(path, "model_type", expected, kind)
     dimensions = fields.get("truncate_dim")
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
         raise _unsupported(path, "truncate_dim", "an integer of at least 1", dimensions)
@@ -194,7 +216,9 @@ def _read_settings(path: Path) -> tuple[int | None, str]:
     prompt = known.get(name, 0) if isinstance(name, str | None) else 0
     if not isinstance(prompt, str | None):
         raise _unsupported(path, "default_prompt_name", "the name of a text in prompts", name)
-    return dimensions, prompt or ""
+    texts = {key: each or "" for key, each in known.items() if isinstance(each, str | None)}
+    del texts[None]
+    return dimensions, prompt or "", texts
 
 
 def _read_projection(root: Path, module: Module) -> Projection | None:

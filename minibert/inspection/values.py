@@ -25,6 +25,7 @@ from minibert.inspection.formulas import (
 )
 from minibert.inspection.predictions import mask_positions
 from minibert.inspection.walk import RecordedModel
+from minibert.io.html import Markup, escaped
 from minibert.io.text import sanitize
 from minibert.layers.embeddings import WORDS
 from minibert.objectives.base import quiet
@@ -81,6 +82,14 @@ class Values:
     def loss(self) -> float:
         """The loss in nats."""
         return float(self.forward[-1].value)
+
+    def _repr_html_(self) -> Markup:
+        """Return the loss, and all numbers below it, for a notebook."""
+        lines = "&#10;".join(map(escaped, printed_values(self)))
+        return Markup(
+            f"<div><details><summary><b>{escaped(self.kind)}</b>: {escaped(self.text)}, loss "
+            f"{self.loss:.4f}</summary><pre>{lines}</pre></details></div>"
+        )
 
 
 def values_of(

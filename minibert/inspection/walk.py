@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert.inspection.activations import Activation, Recorder, record_block
+from minibert.inspection.activations import Activation, Recorder, record_block, shape_text
 from minibert.inspection.predictions import Predictions, predictions_of, select_score
+from minibert.io.html import Markup, escaped, shaded, table
 from minibert.layers import unwrapped
 from minibert.layers.embeddings import WORDS
 from minibert.models.output import attention_weights
@@ -54,6 +55,36 @@ class Inspection:
         lengths = np.linalg.norm(states, axis=-1, keepdims=True)
         directions = states / np.where(lengths == 0, 1, lengths)
         return directions @ directions.swapaxes(1, 2)  # (L+1, T, D) @ (L+1, D, T)
+
+    def _repr_html_(self) -> Markup:
+        """Return the predictions, the tokens and the norms for a notebook.
+
+        Tokens are shaded by gradient times input: blue for a rise of the score, red for a fall.
+        """
+        largest = 0.0 if self.saliency is None else float(np.abs(self.saliency).max())
+        shares = [0.0] * len(self.tokens)
+        if largest > 0 and self.saliency is not None:
+            shares = (self.saliency / largest).tolist()
+        tokens = " ".join(map(shaded, self.tokens, shares))
+        answers = [
+            [place, Markup(", ".join(f"{escaped(name)} {share:.1%}" for name, share in found))]
+            for place, found in self.predictions
+        ]
+        header = ["part", "activation", "shape", "norm"]
+        rows: list[list[Any]] = [
+            [a.part, a.name, shape_text(a.shape), a.norm] for a in self.activations
+        ]
+        if self.score:
+            header.append("gradient norm")
+            for row, activation in zip(rows, self.activations, strict=True):
+                row.append("-" if activation.gradient_norm is None else activation.gradient_norm)
+        score = f"<p>gradients of the score of {escaped(self.score)}</p>" if self.score else ""
+        predictions = table(["place", "predictions"], answers) if answers else ""
+        return Markup(
+            f"<div><p><b>{escaped(self.kind)}</b>: {escaped(self.text)}</p>{predictions}{score}"
+            f"<p>{tokens}</p><details><summary>{len(rows)} activations</summary>"
+            f"{table(header, rows)}</details></div>"
+        )
 
 
 def inspect_text(

@@ -6,7 +6,7 @@ Content and names are on the disk before a rename counts, so this is also true a
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -137,6 +137,40 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
                 refuse_existing(folder)
                 raise
             flush_path(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_update(folder: str | os.PathLike[str], last: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield a temporary folder to fill, and move its files into `folder` at the end.
+
+    If a write fails, `folder` is unchanged. Each file is renamed over one of its name; the other
+    files there are kept. A process that is killed between two renames leaves files of both; the
+    order of the renames is that of the names, with those in `last` at the end.
+
+    Args:
+        folder: is created if missing.
+        last: the names of files that are renamed after the others, in this order.
+
+    Raises:
+        OSError: a write failed; the error names the file or the folder.
+    """
+    folder = Path(folder)
+    if not os.path.lexists(folder):
+        with atomic_dir(folder) as temporary:
+            yield temporary
+        return
+    # Inside the folder, because what is beside it may be on another disk.
+    temporary = unused_name(folder / "update")
+    temporary.mkdir()
+    try:
+        with _path_in_errors(folder):
+            yield temporary
+            names = sorted(path.name for path in temporary.iterdir())
+            first = [name for name in names if name not in last]
+            for name in [*first, *(name for name in last if name in names)]:
+                (temporary / name).replace(folder / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -4,7 +4,7 @@ Iterating over a frame or a dict yields the names of its columns, not its rows. 
 the rows of any list, array or table with one column, and refuses the rest.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,41 @@ def texts_of(table: Any, name: str) -> list[Any]:
     """
     rows = rows_of(table, name)
     return [row[0] if isinstance(row, np.ndarray) and row.shape == (1,) else row for row in rows]
+
+
+def texts_and_pairs(X: Iterable[Any]) -> tuple[list[str], list[str] | None]:
+    """Return texts and second texts (lists of str); None where X has no pairs.
+
+    >>> texts_and_pairs(["one", "two"]), texts_and_pairs([("one", "more")])
+    ((['one', 'two'], None), (['one'], ['more']))
+
+    Args:
+        X: S strings; or S tuples, lists or rows of two strings; or a table with one column, such as
+            a frame, a dict or an array (S, 1).
+
+    Raises:
+        TypeError: an item of X is neither, or a table has several columns.
+        ValueError: X is empty, or a text is empty.
+    """
+    if isinstance(X, str) or not hasattr(X, "__iter__"):
+        raise TypeError(f"X: expected a list of texts, got {X!r:.80}")
+    texts: list[str] = []
+    pairs: list[str] = []
+    for i, row in enumerate(texts_of(X, "X")):
+        single = isinstance(row, str)
+        has_parts = hasattr(row, "__iter__") and not isinstance(row, str | Mapping | Set)
+        parts = list(row) if has_parts else [row]
+        if not all(isinstance(part, str) for part in parts) or len(parts) != (1 if single else 2):
+            raise TypeError(f"X[{i}]: expected a string, or a pair of strings, got {row!r:.80}")
+        if not all(part.strip() for part in parts):
+            raise ValueError(f"X[{i}]: the text is empty")
+        texts.append(str(parts[0]))
+        pairs += map(str, parts[1:])
+    if not texts:
+        raise ValueError("X: expected at least one text, got 0 sample(s)")
+    if pairs and len(pairs) != len(texts):
+        raise TypeError("X: expected pairs of strings everywhere, or nowhere")
+    return texts, pairs or None
 
 
 def column_names(table: Any) -> list[Any] | None:

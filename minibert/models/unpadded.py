@@ -31,7 +31,7 @@ def runs_unpadded(model: BertBased) -> bool:
 
 
 def logits_of(model: Any, batches: Sequence[Mapping[str, Array]]) -> list[Array]:
-    """Return the logits of each batch, (B, ...), without dropout.
+    """Return the logits of each batch, as the model's head makes them, without dropout.
 
     Args:
         model: a model with a head.
@@ -43,8 +43,7 @@ def logits_of(model: Any, batches: Sequence[Mapping[str, Array]]) -> list[Array]
     checked = [model.check(**batch) for batch in batches]
     rows, last = [model.rows_read(batch) for batch in checked], model.config.num_hidden_layers
     states = hidden_states_of(model, checked, {last}, None if rows[0] is None else rows)
-    pairs = zip(checked, states, strict=True)
-    return [model.finish(batch, found[last], None)["logits"] for batch, found in pairs]
+    return [model.head_forward(found[last])[0] for found in states]
 
 
 def hidden_states_of(

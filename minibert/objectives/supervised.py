@@ -1,6 +1,6 @@
 """The supervised objective: batches of labelled texts, their loss, and held-out metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,10 +10,12 @@ from minibert.data.rng import generator
 from minibert.data.sampling import length_bucketed_batch
 from minibert.objectives.base import BatchSettings, Evaluation, ModelObjective
 from minibert.objectives.shards import Shard, split_batch
+from minibert.parameters import Parameters
 from minibert.tasks.base import Task, report_unseen
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import PreTrainedTokenizer
+from minibert.typing import Rng
 
 SCORE = "held_out_score"  # the name of the metrics' main figure in a run's history
 
@@ -66,7 +68,8 @@ class Supervised(ModelObjective):
         if held_out is not None:
             report_unseen(task.count_unseen(held_out.labels), "the held-out texts")
         self.longest = model.config.longest
-        self.sequences, self.labels_at = task.tokenize_examples(tokenizer, examples, self.longest)
+        self.sequences, found = task.tokenize_examples(tokenizer, examples, self.longest)
+        self.labels_at: Callable[[np.ndarray], Any] = found
         splits = settings.split_pieces and task.input_kind == "texts"
         self.splitter = PieceSplitter(tokenizer, settings.split_pieces) if splits else None
 
@@ -95,6 +98,67 @@ class Supervised(ModelObjective):
             self.best.update(step, metrics.main)
         figures = {f"held_out_{name}": value for name, value in metrics.figures().items()}
         return f"held-out {metrics}", figures | {SCORE: metrics.main}
+
+
+class WeightedSupervised(Supervised):
+    """Learn a task from examples with weights: an example of weight w is divided by n / w.
+
+        loss = (1/n) Σ_i w_i · loss_i,   n = Σ_i w_i · count_i
+
+    So a whole number as weight equals that many copies of the example in the batch. count is 1, the
+    weight of the example's class, or the number of labels or numbers that it has.
+
+    Args:
+        model, tokenizer, task, settings: as in `Supervised`.
+        examples: labelled texts with weights above 0.
+        options: `held_out`, whose weights are not used, `best` and `threads`.
+
+    Raises:
+        ValueError: words are labelled, because texts are cut into windows.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: PreTrainedTokenizer,
+        task: Task,
+        examples: Examples,
+        settings: SupervisedSettings,
+        **options: Any,
+    ):
+        if task.input_kind == "words":
+            raise ValueError("sample_weight: expected labels of texts, got tags of words")
+        super().__init__(model, tokenizer, task, examples, settings, **options)
+        weights, labels_at = np.asarray(examples.weights, float), self.labels_at
+        self.labels_at = lambda rows: {"labels": labels_at(rows), "weights": weights[rows]}
+
+    def count(self, shard: Any) -> float:
+        """Return the sum of the shard's counts, each times its example's weight."""
+        labels, weights = shard[1]["labels"], shard[1]["weights"]
+        counts = [float(self.model.count(labels[i : i + 1])) for i in range(len(weights))]
+        return float(np.dot(counts, weights))
+
+    def loss_and_grads(
+        self, shard: Any, extra: Any, rng: Rng, grads: Parameters, denominator: Any
+    ) -> float:
+        """Return the model's loss on the shard, and add its gradient into `grads`."""
+        if not denominator > 0:
+            raise ValueError(f"denominator: expected more than 0, got {denominator}")
+        model: Any = self.model
+        learning = grads.without(model.frozen_names) if model.frozen_names else grads
+        batch = model.check(**shard[0])
+        rows, targets = model.targets(batch, shard[1]["labels"])
+        logits, cache = model.forward(batch, rows, rng)
+        dlogits, loss = np.zeros_like(logits), 0.0
+        for i, weight in enumerate(shard[1]["weights"].tolist()):
+            one = slice(i, i + 1)  # a batch of one example, because its denominator is its own
+            own, own_cache = model.criterion_forward(
+                logits[one], targets[one], denominator / weight
+            )
+            dlogits[one] = model.criterion_backward(own_cache)
+            loss += own
+        model.backward(dlogits, cache, learning)
+        return loss
 
 
 def evaluate(

@@ -9,6 +9,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from minibert.data.delimited import quote
 from minibert.data.ragged import RaggedSequences
 from minibert.functional import softmax_forward
 from minibert.inference.batched import map_texts
+from minibert.inference.windows import long_texts, map_windows
 from minibert.io.text import sanitize
 from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.models.unpadded import logits_of, runs_unpadded
@@ -27,11 +29,13 @@ from minibert.tokenization.framing import with_pairs
 
 log = logging.getLogger("minibert")
 
+WINDOWED = "predicted over windows"  # what happens to long texts, for messages
 MAX_NAMES = 10  # of unseen labels in a warning
 VOCABULARY_SIZE = 8000  # of a tokenizer that is trained on labelled texts, at most
 
 InputKind = Literal["texts", "words"]
 ClassWeight = Sequence[float] | Literal["balanced"] | None
+Activation = Callable[[np.ndarray], np.ndarray]
 PlacePredictions = list[tuple[str, list[tuple[str, float]]]]  # place -> names with probabilities
 
 
@@ -67,6 +71,7 @@ class Task(ABC):
     input_kind: ClassVar[InputKind] = "texts"
     new_model_size: ClassVar[str] = "nano"  # a preset, of a model that is not pre-trained
     mistakes_title: ClassVar[str] = "the most confident mistakes"
+    thresholds: np.ndarray | None = None  # (C,) of probabilities, which `tuned` chooses
 
     def __init__(self, names: Sequence[str]):
         self.names = list(names)
@@ -128,15 +133,21 @@ class Task(ABC):
         """Return what a user needs to know of how predictions are counted; by default, nothing."""
         return []
 
-    def class_weights(self, labels: Sequence[Any], weight: ClassWeight) -> np.ndarray | None:
+    def class_weights(
+        self,
+        labels: Sequence[Any],
+        weight: ClassWeight,
+        example_weights: Sequence[float] | None = None,
+    ) -> np.ndarray | None:
         """Return the weight of each class in the loss (C,), or None.
 
         Args:
             labels: parsed labels, whose frequencies "balanced" evens out.
             weight: C weights, "balanced", or None.
+            example_weights: the weight of each label's example; None: ones.
 
         Raises:
-            ValueError: the task has no class weights.
+            ValueError: the task has no class weights, or their number differs from its classes.
         """
         if weight is not None:
             raise ValueError("class_weight: expected labels that are one class a text")
@@ -181,6 +192,15 @@ class Task(ABC):
         """Rescale a trained model's head to the labels' unit; return the task in that unit."""
         return self
 
+    def tuned(self, labels: Sequence[Any], outputs: Any) -> Self:
+        """Return the task with the decision rule that fits held-out labels best; by default, self.
+
+        Args:
+            labels: S parsed labels.
+            outputs: the outputs of `predict` for their texts.
+        """
+        return self
+
     def count_truncated(
         self,
         tokenizer: PreTrainedTokenizer,
@@ -188,8 +208,18 @@ class Task(ABC):
         pairs: Sequence[str] | None,
         max_length: int,
     ) -> int:
-        """Count the texts of more than `max_length` tokens, which are cut."""
-        return tokenizer.count_truncated(texts, pairs, max_length=max_length)
+        """Count the texts of more than `max_length` tokens, which are cut in training."""
+        return self.count_long(tokenizer, texts, pairs, max_length)
+
+    def count_long(
+        self,
+        tokenizer: PreTrainedTokenizer,
+        texts: Sequence[Any],
+        pairs: Sequence[str] | None,
+        max_length: int,
+    ) -> int:
+        """Count the texts of more than `max_length` tokens, which are predicted over windows."""
+        return len(long_texts(tokenizer, texts, pairs, max_length=max_length))
 
     # Predictions
 
@@ -200,23 +230,31 @@ class Task(ABC):
         texts: Sequence[Any],
         pairs: Sequence[str] | None = None,
         *,
+        stride: int | None = None,
+        truncate: bool = False,
         threads: int | None = None,
         progress: bool = False,
     ) -> Any:
         """Return the outputs for S texts: probabilities (S, C), or as `outputs_from_logits`.
 
+        The logits of a text that is longer than the model are the mean over its windows; see
+        `inference.windows`. They change nothing for the other texts.
+
         Args:
             model: a model of the task's class.
             tokenizer: the model's tokenizer.
-            texts: S texts; longer ones are cut at the model's positions.
+            texts: S texts.
             pairs: S second texts, or None.
+            stride: the number of tokens that two windows of a long text share; None: one quarter.
+            truncate: cut long texts at the model's positions instead.
             threads: how many batches are computed at a time; None: one for each core.
             progress: show a progress bar.
 
         Raises:
             FloatingPointError: a logit is not finite.
+            ValueError: the stride is out of range.
         """
-        logits = map_texts(
+        logits = (map_texts if truncate else partial(map_windows, stride=stride))(
             lambda batches: np.concatenate(logits_of(model, batches)),
             tokenizer,
             texts,
@@ -241,6 +279,35 @@ class Task(ABC):
         """Return the predicted labels in the encoded form, for the outputs of `predict`."""
         return np.array([self.encode_label(label) for label in self.decode_outputs(outputs)])
 
+    def with_activation(self, activation: Activation | None) -> Self:
+        """Return the task with a cross-encoder's activation; by default, self.
+
+        The probabilities of classes have an activation already.
+        """
+        return self
+
+    def at_threshold(self, threshold: float) -> Self:
+        """Return the task with another threshold of its probabilities; by default, refuse.
+
+        Raises:
+            ValueError: the threshold is out of range, or a text has one label in this task.
+        """
+        raise ValueError(f"threshold: expected a model that gives a text several labels, got one "
+                         f"for the task {self.name}")  # fmt: skip
+
+    def most_probable(self, outputs: Any, top: int) -> list[list[tuple[str, float]]]:
+        """Return the most probable classes of each text with their probabilities.
+
+        Args:
+            outputs: those of `predict`.
+            top: the number of classes; all, if there are fewer.
+
+        Raises:
+            ValueError: the number is below 1, or the task has no probability of each class.
+        """
+        raise ValueError(f"top: expected a model that classifies texts, got one for the task "
+                         f"{self.name}")  # fmt: skip
+
     def text_fields(self, label: Any, output: Any) -> list[str]:
         """Return the columns of a predicted label in a tab-separated line."""
         return [str(label)]
@@ -249,15 +316,67 @@ class Task(ABC):
         """Return the fields of a predicted label in a JSON line."""
         return {"label": label}
 
-    def format_text(self, texts: Sequence[Any], outputs: Any) -> Iterator[str]:
-        """Yield a tab-separated line for each text: the predicted label's columns, the text."""
-        for text, label, output in zip(texts, self.decode_outputs(outputs), outputs, strict=True):
-            yield "\t".join([*self.text_fields(label, output), quote(one_line(text))])
+    def format_text(
+        self,
+        texts: Sequence[Any],
+        outputs: Any,
+        pairs: Sequence[str] | None = None,
+        *,
+        top: int | None = None,
+    ) -> Iterator[str]:
+        """Yield a tab-separated line for each text: the predicted label's columns, the text.
 
-    def format_json(self, texts: Sequence[Any], outputs: Any) -> Iterator[str]:
-        """Yield a line of JSON for each text: the text and the predicted label's fields."""
-        for text, label, output in zip(texts, self.decode_outputs(outputs), outputs, strict=True):
-            yield json_line({"text": text, **self.json_fields(label, output)})
+        Args:
+            texts: S texts.
+            outputs: those of `predict`.
+            pairs: S second texts, each in a further column; or None.
+            top: the columns are this number of classes, each with its probability; None: see
+                `text_fields`.
+
+        Raises:
+            ValueError: as `most_probable`.
+        """
+        if top is None:
+            labels = self.decode_outputs(outputs)
+            columns = [self.text_fields(*both) for both in zip(labels, outputs, strict=True)]
+        else:
+            columns = [[part for name, share in several for part in (name, f"{share:.3f}")]
+                       for several in self.most_probable(outputs, top)]  # fmt: skip
+        for row, *sides in zip(columns, texts, *([pairs] if pairs else []), strict=True):
+            yield "\t".join([*row, *(quote(one_line(side)) for side in sides)])
+
+    def format_json(
+        self,
+        texts: Sequence[Any],
+        outputs: Any,
+        pairs: Sequence[str] | None = None,
+        *,
+        top: int | None = None,
+        lines: Sequence[str] | None = None,
+    ) -> Iterator[str]:
+        """Yield a line of JSON for each text: the text and the predicted label's fields.
+
+        Args:
+            texts, outputs, pairs: as in `format_text`.
+            top: the number of classes in the list `top`, which replaces the probabilities of all;
+                None: see `json_fields`.
+            lines: the S texts, where `texts` are lists of their words; None: the words, joined.
+
+        Raises:
+            ValueError: as `most_probable`.
+        """
+        labels = self.decode_outputs(outputs)
+        if top is None:
+            fields = [self.json_fields(*both) for both in zip(labels, outputs, strict=True)]
+        else:
+            fields = [
+                {"label": label,
+                 "top": [{"label": name, "score": round(share, 5)} for name, share in several]}
+                for label, several in zip(labels, self.most_probable(outputs, top), strict=True)
+            ]  # fmt: skip
+        for i, (text, more) in enumerate(zip(texts, fields, strict=True)):
+            pair = {"pair": pairs[i]} if pairs else {}
+            yield json_line({"text": text, **pair, **more})
 
     # Evaluation
 
@@ -352,6 +471,21 @@ def report_unseen(names: Counter[str], where: object) -> None:
             "warning: %s: training did not see these labels, which count as errors: %s%s",
             sanitize(where), sanitize(", ".join(shown)), f" and {rest:,} more" if rest else "",
         )  # fmt: skip
+
+
+def report_windows(
+    task: Task,
+    model: Any,
+    tokenizer: PreTrainedTokenizer,
+    texts: Sequence[Any],
+    pairs: Sequence[str] | None = None,
+) -> None:
+    """Log the number of texts that `Task.predict` predicts over windows, if it is not 0."""
+    longest = model.config.longest
+    count = task.count_long(tokenizer, texts, pairs, longest)
+    if count:
+        log.warning("%s of %s texts are longer than %d tokens and are %s", f"{count:,}",
+                    f"{len(texts):,}", longest, WINDOWED)  # fmt: skip
 
 
 def sorted_names(names: Iterable[str], what: str) -> list[str]:

@@ -11,7 +11,8 @@ from minibert.tasks.baselines import tfidf_logistic_regression
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import ClassificationMetrics, F1Metrics, Metrics
 
-THRESHOLD = 0.5  # a label of higher probability is predicted, where a text may have several
+# A label of higher probability is predicted, where a text may have several; `tuned` chooses others.
+THRESHOLD = 0.5
 
 
 class _ClassificationTask(Task):
@@ -32,11 +33,22 @@ class _ClassificationTask(Task):
         probabilities = {name: round(probability, 5) for name, probability in named}
         return {"label": label, "probabilities": probabilities}
 
+    def most_probable(self, outputs: np.ndarray, top: int) -> list[list[tuple[str, float]]]:
+        """Return the most probable classes of each text; see `Task.most_probable`.
+
+        >>> SingleLabelTask(["a", "b", "c"]).most_probable(np.array([[0.25, 0.5, 0.25]]), 2)
+        [[('b', 0.5), ('a', 0.25)]]
+        """
+        if top < 1:
+            raise ValueError(f"top: expected at least 1, got {top}")
+        orders = np.argsort(-outputs, axis=-1, kind="stable")[:, :top]  # (S, C) -> (S, K)
+        return [[(self.names[i], float(output[i])) for i in order]
+                for output, order in zip(outputs, orders, strict=True)]  # fmt: skip
+
     def describe_logits(self, tokens: Sequence[str], logits: np.ndarray) -> PlacePredictions:
         """Return the classes of one text with their probabilities, the highest first."""
-        probabilities = self.outputs_from_logits(logits[None])[0]
-        order = np.argsort(-probabilities, kind="stable")
-        return [("the text", [(self.names[i], float(probabilities[i])) for i in order])]
+        (several,) = self.most_probable(self.outputs_from_logits(logits[None]), len(self.names))
+        return [("the text", several)]
 
     def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:
         """Train logistic regression on TF-IDF features; see `Task.baseline`."""
@@ -89,11 +101,24 @@ class SingleLabelTask(_ClassificationTask):
         """Count the texts of each class."""
         return Counter(labels)
 
-    def class_weights(self, labels: Sequence[str], weight: ClassWeight) -> np.ndarray | None:
-        """Return the weight of each class in the loss (C,), or None."""
-        if weight == "balanced":
-            return balanced_class_weights([self._id(label) for label in labels], len(self.names))
-        return None if weight is None else np.array(weight, float)
+    def class_weights(
+        self,
+        labels: Sequence[str],
+        weight: ClassWeight,
+        example_weights: Sequence[float] | None = None,
+    ) -> np.ndarray | None:
+        """Return the weight of each class in the loss (C,), or None; see `Task.class_weights`."""
+        if weight is None:
+            return None
+        if isinstance(weight, str):
+            ids = [self._id(label) for label in labels]
+            return balanced_class_weights(ids, len(self.names), example_weights)
+        if len(weight) != len(self.names):
+            raise ValueError(
+                f"class_weight: expected {len(self.names)} weights, one for each class, got "
+                f"{len(weight)}"
+            )
+        return np.array(weight, float)
 
     def predict_ids(self, outputs: np.ndarray) -> np.ndarray:
         """Return the most probable class id of each text (S,)."""
@@ -129,10 +154,25 @@ class MultiLabelTask(_ClassificationTask):
     >>> task = MultiLabelTask.from_labels([["red", "big"], [], ["big"]])
     >>> task.encode_label(["big"]).tolist(), task.decode_outputs(np.array([[0.9, 0.8], [0.1, 0.2]]))
     ([1.0, 0.0], [['big', 'red'], []])
+
+    Args:
+        names: the C labels, in the order of the model's logits.
+        thresholds (C,): the probability above which each label is predicted; None: 0.5.
     """
 
     name = "multi-label"
     problem_type = "multi_label_classification"
+    thresholds: np.ndarray
+
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float] | None = None):
+        super().__init__(names)
+        given = [THRESHOLD] * len(self.names) if thresholds is None else thresholds
+        self.thresholds = np.array(given, float)  # (C,)
+        if self.thresholds.shape != (len(self.names),) or not (abs(self.thresholds) <= 1).all():
+            raise ValueError(
+                f"thresholds: expected {len(self.names)} probabilities, one for each label, got "
+                f"{given!r:.80}"
+            )
 
     @classmethod
     def from_labels(cls, labels: Sequence[Sequence[str]]) -> Self:
@@ -161,10 +201,39 @@ class MultiLabelTask(_ClassificationTask):
 
     def predict_ids(self, outputs: np.ndarray) -> np.ndarray:
         """Return 1 for each predicted label and 0 for all others (S, C)."""
-        return (outputs > THRESHOLD).astype(int)
+        return (outputs > self.thresholds).astype(int)
+
+    def tuned(self, labels: Sequence[Sequence[str]], outputs: np.ndarray) -> Self:
+        """Return the task with the threshold of each label that has the highest F1.
+
+        Each label has its own threshold (Yang, 2001, section 3: SCut); see `best_threshold`.
+
+        Args:
+            labels: S lists of labels.
+            outputs (S, C): their probabilities.
+        """
+        return type(self)(
+            self.names,
+            [
+                best_threshold(np.array([name in label for label in labels], bool), column)
+                for name, column in zip(self.names, outputs.T, strict=True)
+            ],
+        )
+
+    def at_threshold(self, threshold: float) -> Self:
+        """Return the task with one threshold for all labels, a number from 0 to 1."""
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold: expected a number from 0 to 1, got {threshold}")
+        return type(self)(self.names, [threshold] * len(self.names))
+
+    def widened(self, labels: Sequence[Sequence[str]]) -> Self:
+        """Return the task with the unseen labels after its own, with the threshold 0.5."""
+        unseen = sorted(self.count_unseen(labels))
+        thresholds = [*self.thresholds.tolist(), *[THRESHOLD] * len(unseen)]
+        return type(self)([*self.names, *unseen], thresholds)
 
     def decode_outputs(self, outputs: np.ndarray) -> list[list[str]]:
-        """Return the labels of each text whose probability is above one half."""
+        """Return the labels of each text whose probability is above their threshold."""
         return [[self.names[i] for i in np.flatnonzero(row)] for row in self.predict_ids(outputs)]
 
     def text_fields(self, label: list[str], output: np.ndarray) -> list[str]:
@@ -199,7 +268,38 @@ class MultiLabelTask(_ClassificationTask):
         return (1 + np.tanh(logits / 2)) / 2  # = 1 / (1 + exp(-logits)), without overflow
 
 
-def balanced_class_weights(ids: Sequence[int], classes: int) -> np.ndarray:
+def best_threshold(actual: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the threshold with the highest F1; of several, the one nearest to 0.5.
+
+    >>> best_threshold(np.array([True, True, False]), np.array([0.4, 0.3, 0.1])).__round__(6)
+    0.2
+
+    The candidates are 0.5 and the middles between neighbouring probabilities. A label that no text
+    has keeps 0.5.
+
+    Args:
+        actual (S,): whether each text has the label.
+        probabilities (S,): of the label.
+    """
+    if not actual.any():
+        return THRESHOLD
+    order = np.argsort(-probabilities, kind="stable")
+    sorted_probabilities = probabilities[order].astype(float)  # (S,), the highest first
+    ends = np.flatnonzero(np.append(np.diff(sorted_probabilities) != 0, True))  # of equal ones
+    below = np.append(sorted_probabilities[ends[1:]], 0.0)
+    above_half = probabilities > THRESHOLD
+    # (n,): each candidate, how many texts are above it, and how many of these have the label.
+    candidates = np.append((sorted_probabilities[ends] + below) / 2, THRESHOLD)
+    sizes = np.append(ends + 1, above_half.sum())
+    hits = np.append(np.cumsum(actual[order])[ends], (above_half & actual).sum())
+    scores = 2 * hits / (sizes + actual.sum())
+    best = candidates[scores == scores.max()]
+    return float(best[np.argmin(abs(best - THRESHOLD))])
+
+
+def balanced_class_weights(
+    ids: Sequence[int], classes: int, example_weights: Sequence[float] | None = None
+) -> np.ndarray:
     """Return weights (C,) that make all classes count alike: S / (C · class frequency).
 
     >>> balanced_class_weights([0, 0, 0, 1], 2)
@@ -208,6 +308,7 @@ def balanced_class_weights(ids: Sequence[int], classes: int) -> np.ndarray:
     Args:
         ids: the class ids of S examples.
         classes: C.
+        example_weights: how often each example counts; None: once.
     """
-    counts = np.bincount(np.array(ids, int), minlength=classes)
-    return len(ids) / (classes * np.maximum(counts, 1))
+    counts = np.bincount(np.array(ids, int), example_weights, minlength=classes)
+    return counts.sum() / (classes * np.where(counts > 0, counts, 1))

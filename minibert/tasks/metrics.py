@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from minibert.io.html import Markup, escaped
+
 MAX_MATRIX_CLASSES = 20  # a larger confusion matrix is wider than a terminal
 
 
@@ -45,6 +47,11 @@ class Metrics(ABC):
     @abstractmethod
     def table(self) -> str:
         """Return a detailed table as text."""
+
+    def _repr_html_(self) -> Markup:
+        """Return the line, the trivial baseline and the table for a notebook."""
+        line, table = escaped(f"{self}; {self.trivial_baseline()}"), self.table().splitlines()
+        return Markup(f"<div><p>{line}</p><pre>{'&#10;'.join(map(escaped, table))}</pre></div>")
 
 
 @dataclass(frozen=True)
@@ -250,9 +257,7 @@ class RegressionMetrics(Metrics):
     @property
     def r2(self) -> float:
         """1 - Σ(predicted - actual)² / Σ(actual - mean)²; 0 is as good as the mean."""
-        total = np.square(self.actual - self.actual.mean()).sum()
-        residual = np.square(self.predicted - self.actual).sum()
-        return float(1 - residual / total) if total else float(residual == 0)
+        return r2(self.actual, self.predicted)
 
     @property
     def pearson(self) -> float:
@@ -311,6 +316,22 @@ class RegressionMetrics(Metrics):
 def f1(true_positives: Any, predicted: Any, actual: Any) -> Any:
     """Return F1, 2 · true positives / (predicted + actual); 0 where both counts are 0."""
     return _ratio(2 * true_positives, predicted + actual)
+
+
+def r2(actual: np.ndarray, predicted: np.ndarray, weights: Sequence[float] | None = None) -> float:
+    """Return 1 - Σ w (predicted - actual)² / Σ w (actual - mean)², with the weighted mean.
+
+    >>> r2(np.array([0.0, 2.0, 9.0]), np.array([0.0, 1.0, 0.0]), [1.0, 1.0, 0.0])
+    0.5
+
+    Args:
+        actual (S,), predicted (S,): numbers.
+        weights: S numbers w; None: ones.
+    """
+    own = np.ones(1) if weights is None else np.asarray(weights)  # (1,) or (S,)
+    total = (own * np.square(actual - np.average(actual, weights=weights))).sum()
+    residual = (own * np.square(predicted - actual)).sum()
+    return float(1 - residual / total) if total else float(residual == 0)
 
 
 def _ratio(part: Any, whole: Any) -> Any:

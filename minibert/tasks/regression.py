@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from minibert.models import PreTrained
-from minibert.tasks.base import Mistake, PlacePredictions, Task
+from minibert.tasks.base import Activation, Mistake, PlacePredictions, Task
 from minibert.tasks.baselines import tfidf_ridge_regression
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics, RegressionMetrics
@@ -24,15 +24,22 @@ class RegressionTask(Task):
         names: the name of the number, as a list of one.
         mean: the mean of the labels to learn.
         std: their standard deviation.
+        activation: a function of the numbers (S, 1), as a cross-encoder has one; None: none.
     """
 
     name = "regression"
     problem_type = "regression"
     mistakes_title = "the largest errors"
 
-    def __init__(self, names: Sequence[str] = ("value",), mean: float = 0.0, std: float = 1.0):
+    def __init__(
+        self,
+        names: Sequence[str] = ("value",),
+        mean: float = 0.0,
+        std: float = 1.0,
+        activation: Activation | None = None,
+    ):
         super().__init__(names)
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.activation = mean, std, activation
 
     @classmethod
     def from_labels(cls, labels: Sequence[float]) -> Self:
@@ -82,7 +89,12 @@ class RegressionTask(Task):
 
     def outputs_from_logits(self, logits: np.ndarray) -> np.ndarray:
         """Return the numbers (S,) in the labels' unit, for logits (S, 1)."""
-        return logits[:, 0].astype(float) * self.std + self.mean
+        numbers = logits.astype(float) * self.std + self.mean  # (S, 1)
+        return (numbers if self.activation is None else self.activation(numbers))[:, 0]
+
+    def with_activation(self, activation: Activation | None) -> Self:
+        """Return the task with an activation after the model; see `Task.with_activation`."""
+        return type(self)(self.names, self.mean, self.std, activation)
 
     def denormalize_head(self, model: PreTrained) -> Self:
         """Multiply mean and std into the classifier; return the task without them."""

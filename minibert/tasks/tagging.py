@@ -6,9 +6,10 @@ from typing import Any, Self
 import numpy as np
 
 from minibert.data.ragged import RaggedSequences
-from minibert.data.word_alignment import word_windows
+from minibert.data.word_alignment import word_spans, word_windows
 from minibert.functional import IGNORED, softmax_forward
 from minibert.inference.batched import map_sequences
+from minibert.inference.windows import checked_stride, room_for_text
 from minibert.models import BertForTokenClassification
 from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tasks.base import (
@@ -38,7 +39,8 @@ class TaggingTask(Task):
     """Tagging: each word has a tag; outputs are S arrays of probabilities (W, C).
 
     A word's label is at its first token, the other tokens have none (Devlin et al., 2019, section
-    5.3). A text that is too long is cut between words into windows, so every word has a tag.
+    5.3). A text that is too long is cut between words into windows, so every word has a tag. In
+    `predict` they overlap, and a word's tag is from the window with the most context.
     """
 
     name = "tagging"
@@ -89,24 +91,48 @@ class TaggingTask(Task):
         return [[self.names[i] for i in words.argmax(axis=-1)] for words in outputs]
 
     def format_text(
-        self, texts: Sequence[Sequence[str]], outputs: Sequence[np.ndarray]
+        self,
+        texts: Sequence[Sequence[str]],
+        outputs: Sequence[np.ndarray],
+        pairs: Sequence[str] | None = None,
+        *,
+        top: int | None = None,
     ) -> Iterator[str]:
         """Yield a line for each word and its tag, as in CoNLL files; a blank line ends a text."""
+        if top is not None:
+            self.most_probable(outputs, top)  # which refuses it
         for words, tags in zip(texts, self.decode_outputs(outputs), strict=True):
             yield from (f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True))
             yield ""
 
     def format_json(
-        self, texts: Sequence[Sequence[str]], outputs: Sequence[np.ndarray]
+        self,
+        texts: Sequence[Sequence[str]],
+        outputs: Sequence[np.ndarray],
+        pairs: Sequence[str] | None = None,
+        *,
+        top: int | None = None,
+        lines: Sequence[str] | None = None,
     ) -> Iterator[str]:
-        """Yield a line of JSON for each text: words, tags, and the entities that tags mark."""
-        for words, tags in zip(texts, self.decode_outputs(outputs), strict=True):
-            fields: dict[str, Any] = {"words": words, "tags": tags}
+        """Yield a line of JSON for each text: text, words, tags, and the entities that tags mark.
+
+        Args:
+            texts: S lists of words.
+            outputs: those of `predict`.
+            pairs, top: None.
+            lines: the S texts that the words are from; None: the words, joined with blanks.
+
+        Raises:
+            ValueError: `top` is given.
+        """
+        if top is not None:
+            self.most_probable(outputs, top)  # which refuses it
+        lines = [" ".join(words) for words in texts] if lines is None else lines
+        rows = zip(lines, texts, self.decode_outputs(outputs), outputs, strict=True)
+        for line, words, tags, probabilities in rows:
+            fields: dict[str, Any] = {"text": line, "words": list(words), "tags": tags}
             if marks_entities(self.names):
-                fields["entities"] = [
-                    {"label": kind, "text": " ".join(words[start:end]), "start": start, "end": end}
-                    for kind, start, end in find_entities(tags)
-                ]
+                fields["entities"] = entity_fields(line, words, tags, probabilities)
             yield json_line(fields)
 
     def metrics(self, labels: Sequence[Sequence[str]], outputs: Sequence[np.ndarray]) -> Metrics:
@@ -161,6 +187,17 @@ class TaggingTask(Task):
         """Return 0: a long text is cut into windows, and no word is lost."""
         return 0
 
+    def count_long(
+        self,
+        tokenizer: PreTrainedTokenizer,
+        texts: Sequence[Any],
+        pairs: Sequence[str] | None,
+        max_length: int,
+    ) -> int:
+        """Count the texts of more than `max_length` tokens; see `Task.count_long`."""
+        lines = [" ".join(words) for words in texts]
+        return super().count_long(tokenizer, lines, None, max_length)
+
     def predict(
         self,
         model: Any,
@@ -168,17 +205,37 @@ class TaggingTask(Task):
         texts: Sequence[Sequence[str]],
         pairs: Sequence[str] | None = None,
         *,
+        stride: int | None = None,
+        truncate: bool = False,
         threads: int | None = None,
         progress: bool = False,
     ) -> list[np.ndarray]:
-        """Return the tags' probabilities for the words of each text: S arrays (W, C)."""
-        windows = []  # (text, index of its first word, place of each word's first token)
+        """Return the tags' probabilities for the words of each text: S arrays (W, C).
+
+        Args:
+            model, tokenizer, texts, threads, progress: as in `Task.predict`.
+            pairs: None.
+            stride: the number of tokens that two windows of a long text share; None: one quarter.
+                Of two windows, a word's tag is from the one with more tokens between the word and
+                the nearer cut.
+            truncate: False, because every word has a tag.
+
+        Raises:
+            FloatingPointError: a logit is not finite.
+            ValueError: the stride is out of range, or `truncate` is true.
+        """
+        if truncate:
+            raise ValueError("truncate: expected false for tags, because every word has one")
+        longest = model.config.longest
+        stride = checked_stride(stride, room_for_text(tokenizer, longest))
+        windows = []  # (text, index of its first word, each word's place and context)
 
         def encode_windows() -> Iterator[Encoding]:
-            longest = model.config.longest
             for text, words in enumerate(texts):
-                for encoding, first, places in word_windows(tokenizer, words, longest):
-                    windows.append((text, first, places))
+                for encoding, first, places in word_windows(tokenizer, words, longest, stride):
+                    is_cut = first > 0, first + len(places) < len(words)
+                    context = _context(places, len(encoding.input_ids), *is_cut)
+                    windows.append((text, first, places, context))
                     yield encoding
 
         def probabilities_of(batches: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
@@ -191,19 +248,25 @@ class TaggingTask(Task):
         # A word without a token, a control character for example, is tagged O with certainty.
         outside = np.eye(len(self.names))[self.ids.get(OUTSIDE, 0)]
         outputs = [np.tile(outside, (len(words), 1)) for words in texts]
+        best = [np.full(len(words), -1.0) for words in texts]  # the context of each word's tag
+        sequences = RaggedSequences(encode_windows())
+        results: list[Any] = [None] * len(sequences)
         batches = map_sequences(
             probabilities_of,
-            RaggedSequences(encode_windows()),
+            sequences,
             tokenizer.pad_token_id,
             padded=not runs_unpadded(model),
             threads=threads,
             progress=progress,
         )
-        for indices, results in batches:
-            for index, probabilities in zip(indices, results, strict=True):
-                text, first, places = windows[index]
-                with_token = np.flatnonzero(places)
-                outputs[text][first + with_token] = probabilities[places[with_token]]
+        for indices, found in batches:
+            for index, probabilities in zip(indices, found, strict=True):
+                results[index] = probabilities
+        for (text, first, places, context), probabilities in zip(windows, results, strict=True):
+            words = first + np.arange(len(places))
+            better = (places > 0) & (context > best[text][words])  # of equals, the first one
+            outputs[text][words[better]] = probabilities[places[better]]
+            best[text][words[better]] = context[better]
         return outputs
 
     def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:
@@ -232,3 +295,50 @@ class TaggingTask(Task):
         best = logits[inner].argmax(axis=-1)[:, None]  # (T - 2, 1)
         np.put_along_axis(gradient[inner], best, 1, axis=-1)
         return "each token's likeliest class", gradient
+
+
+def entity_fields(
+    line: str, words: Sequence[str], tags: Sequence[str], probabilities: np.ndarray
+) -> list[dict[str, Any]]:
+    """Return the entities of a text with the fields of Hugging Face's pipeline (list of dict).
+
+    `start` and `end` are positions of characters, `word` is `line[start:end]`, and `score` is the
+    mean over the words of the probability of their tag, which is that of a word's first token: the
+    pipeline's aggregation "first".
+
+    >>> entity_fields("Ann Lee left", ["Ann", "Lee", "left"], ["B-PER", "I-PER", "O"],
+    ...               np.array([[0.5, 0.25], [0.25, 1.0], [0.75, 0.25]]))
+    [{'entity_group': 'PER', 'word': 'Ann Lee', 'start': 0, 'end': 7, 'score': 0.75}]
+
+    Args:
+        line: the text.
+        words: its W words.
+        tags: their tags.
+        probabilities (W, C): of each word's tags.
+    """
+    spans, scores = word_spans(line, words), probabilities.max(axis=-1)
+    found = []
+    for kind, first, end in find_entities(tags):
+        start, stop = spans[first][0], spans[end - 1][1]
+        found.append({
+            "entity_group": kind,
+            "word": line[start:stop],
+            "start": start,
+            "end": stop,
+            "score": round(float(scores[first:end].mean()), 5),
+        })  # fmt: skip
+    return found
+
+
+def _context(places: np.ndarray, length: int, cut_left: bool, cut_right: bool) -> np.ndarray:
+    """Return the number of tokens between each word and the nearer cut of its window (W,).
+
+    Args:
+        places (W,): the place of each word's first token.
+        length: of the window in tokens.
+        cut_left, cut_right: whether the text continues beyond the window.
+    """
+    left = places if cut_left else np.inf
+    right = length - 1 - places if cut_right else np.inf
+    nearer: np.ndarray = np.minimum(left, right) + np.zeros(len(places))
+    return nearer

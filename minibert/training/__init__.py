@@ -9,6 +9,7 @@ from minibert.optim import AdamW, linear_schedule
 from minibert.training.distillation import Distillation, make_student
 from minibert.training.embeddings import EmbeddingTraining, train_embeddings
 from minibert.training.engine import Engine, StepResult
+from minibert.training.epochs import TrainingHistory
 from minibert.training.finetuning import FineTuning, fine_tune, optimizer_for
 from minibert.training.loop import Interrupted, Settings, train
 from minibert.training.pretraining import pretrain, train_masked_lm
@@ -24,6 +25,7 @@ __all__ = [
     "MaskedLMMetrics",
     "Settings",
     "StepResult",
+    "TrainingHistory",
     "evaluate",
     "fine_tune",
     "linear_schedule",

@@ -14,7 +14,7 @@ from minibert.data.token_cache import fingerprint
 from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.models.auto import class_for
 from minibert.models.hub import checkpoint_folder
-from minibert.objectives.supervised import Supervised, evaluate
+from minibert.objectives.supervised import Supervised, WeightedSupervised, evaluate
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
@@ -312,16 +312,19 @@ def fine_tune(
     threads: int | None = None,
     title: str = "fine-tuning",
     progress: bool = False,
+    lines: list[dict[str, Any]] | None = None,
 ) -> Task:
     """Train a model in place on labelled examples; return the trained model's task.
 
-    With held-out examples, the final weights are those of the best evaluation.
+    With held-out examples, the final weights are those of the best evaluation, and the thresholds
+    of several labels are those with the best F1 on these examples; see `Task.tuned`.
 
     Args:
         model: a model of the task's class, with its number of classes.
         tokenizer: the model's tokenizer; longer texts are cut at the model's positions.
         task: the meaning of the labels.
-        examples: labelled texts to train on; texts of similar length share a batch.
+        examples: labelled texts to train on; texts of similar length share a batch. Their weights,
+            if they have some, weigh the loss; see `WeightedSupervised`.
         settings: the hyperparameters.
         held_out: labelled texts to evaluate on, every `settings.evaluate_every` steps and at the
             end.
@@ -332,21 +335,23 @@ def fine_tune(
         threads: how many shards are computed at a time; None: one for each core.
         title: the label of the progress bar.
         progress: show a progress bar.
+        lines: receives the lines of the history; None: none.
 
     Raises:
         FloatingPointError, Interrupted: as `loop.train`.
         TypeError: the optimizer lacks a method.
-        ValueError: the model has fewer blocks than are to be frozen, or the task has no class
-            weights.
+        ValueError: the model has fewer blocks than are to be frozen, the task has no class weights,
+            or words have example weights.
     """
-    weights = task.class_weights(examples.labels, settings.class_weight)
+    weights = task.class_weights(examples.labels, settings.class_weight, examples.weights)
     model.freeze(settings.freeze)
     optimizer = made_optimizer(optimizer or optimizer_for, model, settings)
     if weights is not None:
         model.class_weights = weights
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads)
     best = BestCheckpoint(model, settings.patience, run, optimizer.step)
-    objective = Supervised(
+    kind = Supervised if examples.weights is None else WeightedSupervised
+    objective = kind(
         model, tokenizer, task, examples, settings, held_out=held_out, best=best, threads=threads
     )
 
@@ -359,6 +364,7 @@ def fine_tune(
         should_stop=best.should_stop,
         title=title,
         progress=progress,
+        lines=lines,
     )
     if best.should_stop() and optimizer.step < settings.steps:
         log.info(
@@ -369,6 +375,11 @@ def fine_tune(
         best.restore()
         if best.step < optimizer.step:
             log.info("the weights are those of step %d, the best evaluation", best.step)
+        if task.thresholds is not None:
+            outputs = task.predict(
+                model, tokenizer, held_out.texts, held_out.pairs, threads=threads
+            )
+            task = task.tuned(held_out.labels, outputs)
     return task.denormalize_head(model)
 
 

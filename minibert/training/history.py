@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,10 +19,17 @@ class History:
     Args:
         run: the folder; None: nothing is written.
         step: the step after which the run continues; lines of later steps are removed.
+        lines: receives each line, also those that a resumed run has written before; None: none.
     """
 
-    def __init__(self, run: str | os.PathLike[str] | None, step: int = 0):
+    def __init__(
+        self,
+        run: str | os.PathLike[str] | None,
+        step: int = 0,
+        lines: list[dict[str, Any]] | None = None,
+    ):
         self.file: TextIO | None = None
+        self.lines = lines
         self._evaluated: set[int] = set()
         if run is None:
             return
@@ -29,9 +37,10 @@ class History:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             kept = [line for line in read_history(run) if line["step"] <= step]
-            with atomic_write(path) as temporary:
-                temporary.write_text("".join(map(_line, kept)), "utf-8")
+            write_history(run, kept)
             self._evaluated = {line["step"] for line in kept if "loss" not in line}
+            if lines is not None:
+                lines += kept
         self.file = path.open("a", encoding="utf-8", buffering=1)
 
     def evaluated(self, step: int) -> bool:
@@ -45,8 +54,11 @@ class History:
             step: number of the step, from 1; 0 for an evaluation before the first.
             figures: numbers by name.
         """
+        line = {"step": step, **figures}
+        if self.lines is not None:
+            self.lines.append(line)
         if self.file is not None:
-            self.file.write(_line({"step": step, **figures}))
+            self.file.write(_line(line))
 
     def close(self) -> None:
         """Close the file."""
@@ -54,8 +66,18 @@ class History:
             self.file.close()
 
 
-def _line(figures: dict[str, Any]) -> str:
+def _line(figures: Mapping[str, Any]) -> str:
     return json.dumps(figures) + "\n"
+
+
+def write_history(run: str | os.PathLike[str], lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write the lines of a history to the folder of a run, instead of those that it has.
+
+    Raises:
+        OSError: the file can't be written; an existing one is left as it is.
+    """
+    with atomic_write(Path(run) / HISTORY) as temporary:
+        temporary.write_text("".join(map(_line, lines)), "utf-8")
 
 
 def read_history(run: str | os.PathLike[str]) -> list[dict[str, Any]]:

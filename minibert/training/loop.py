@@ -117,6 +117,7 @@ def train(
     should_stop: Callable[[], bool] | None = None,
     title: str = "training",
     progress: bool = False,
+    lines: list[dict[str, Any]] | None = None,
 ) -> None:
     """Train from the optimizer's step to the last one.
 
@@ -131,6 +132,7 @@ def train(
         should_stop: whether to stop early; called before each step.
         title: title of the progress bar.
         progress: whether to show the bar on stderr.
+        lines: receives the lines of the history; None: none.
 
     Raises:
         FloatingPointError: the loss or a weight is not finite; good checkpoints are kept.
@@ -144,7 +146,7 @@ def train(
     if first < last and not type(objective).__module__.startswith("minibert."):
         try_objective(objective, engine.model.params, engine.dropout_rng, first)
     reports = engine.ranks.rank == 0  # one rank writes and reports for all
-    loop = _Loop(engine, settings, tokenizer, run if reports else None, reports)
+    loop = _Loop(engine, settings, tokenizer, run if reports else None, reports, lines)
     with (
         closing(loop.history),
         engine.running(),
@@ -185,6 +187,7 @@ class _Loop:
         tokenizer: stored in the checkpoints.
         run: folder for checkpoints and the history; None: none are written.
         evaluates: whether this rank evaluates.
+        lines: as in `train`.
     """
 
     def __init__(
@@ -194,10 +197,11 @@ class _Loop:
         tokenizer: PreTrainedTokenizer,
         run: Path | None,
         evaluates: bool,
+        lines: list[dict[str, Any]] | None = None,
     ):
         self.engine, self.settings, self.tokenizer = engine, settings, tokenizer
         self.run, self.evaluates = run, evaluates
-        self.history = History(run, engine.optimizer.step)
+        self.history = History(run, engine.optimizer.step, lines)
 
     def step(self, step: int) -> tuple[int, float]:
         """Train on the shards of one step, return their number of tokens and the loss."""

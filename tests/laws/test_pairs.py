@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import BertConfig, BertModel, FeatureExtractor
+from minibert import BertConfig, BertModel, CrossEncoder, FeatureExtractor
 from minibert.data.columns import guess_columns
 from minibert.data.tables import read_records, stream_records
 from minibert.estimators import TextClassifier, TextRegressor, texts_and_pairs
 from minibert.inference.batched import map_texts
+from minibert.inference.windows import long_texts, map_windows
 from minibert.inspection import inspect_text, printed, printed_values, values_of
 from minibert.models.config import PRESETS
 from minibert.objectives.supervised import Supervised, evaluate
@@ -112,6 +113,12 @@ def sums_of_ids(batches):
     )
 
 
+def printed_lines(method):
+    """Return the lines of a task's method for given probabilities."""
+    lines = getattr(SingleLabelTask(["a", "b"]), method)
+    return lambda pairs: list(lines(TEXTS, np.eye(2)[[0, 1, 0, 1]], pairs))
+
+
 def inspected(pairs):
     _, model = model_for(SingleLabelTask)
     seen = inspect_text(model, TOKENIZER, TEXTS[2], pairs[2], backward=True)
@@ -165,6 +172,13 @@ CONSUMERS = {
     "map_texts": lambda pairs: map_texts(
         sums_of_ids, TOKENIZER, TEXTS, pairs, max_length=10,
     ),
+    "map_windows": lambda pairs: map_windows(
+        sums_of_ids, TOKENIZER, TEXTS, pairs, max_length=10,
+    ),
+    "long_texts": lambda pairs: long_texts(TOKENIZER, TEXTS, pairs, max_length=9).tolist(),
+    "CrossEncoder.predict": lambda pairs: CrossEncoder(
+        model_for(RegressionTask)[1], TOKENIZER
+    ).predict(list(zip(TEXTS, pairs, strict=True))),
     "FeatureExtractor.__call__": FeatureExtractor(BODY, TOKENIZER),
     "FeatureExtractor.__call__, [CLS]": FeatureExtractor(BODY, TOKENIZER, pooling="cls"),
     "inspect_text": inspected,
@@ -175,6 +189,9 @@ CONSUMERS = {
     "Task.count_truncated": lambda pairs: SingleLabelTask(["a"]).count_truncated(
         TOKENIZER, TEXTS, pairs, 9
     ),
+    "Task.count_long": lambda pairs: SingleLabelTask(["a"]).count_long(TOKENIZER, TEXTS, pairs, 9),
+    "Task.format_text": printed_lines("format_text"),
+    "Task.format_json": printed_lines("format_json"),
     "Task.train_tokenizer": lambda pairs: list(
         SingleLabelTask(["a"]).train_tokenizer(TEXTS, pairs).vocab
     ),
@@ -202,6 +219,8 @@ ELSEWHERE = {
     "read_records", "stream_records",
     "Estimator._outputs", "Examples.__init__", "TextEncoder._match",  # by their callers
     "TaggingTask.predict", "TaggingTask.count_truncated",  # words have no second text
+    "TaggingTask.count_long", "TaggingTask.format_text", "TaggingTask.format_json",
+    "report_windows", "room_for_text",  # in tests/inference/test_windows.py
     "_SpelledWords.text_of", "_SpelledWords.merge",  # pairs of symbols
     "_parse", "ByteMatcher.__init__", "BytePath.__init__",  # pairs that byte-level BPE merges
 }  # fmt: skip

@@ -190,8 +190,67 @@ def test_format_text_and_format_json_of_each_task():
     tagged = [np.array([[1.0, 0.0], [0.0, 1.0]])]
     assert list(tagging.format_text([["a", "cat"]], tagged)) == ["a\tO", "cat\tB-A", ""]
     (line,) = tagging.format_json([["a", "cat"]], tagged)
-    entity = {"label": "A", "text": "cat", "start": 1, "end": 2}
-    assert json.loads(line) == {"words": ["a", "cat"], "tags": ["O", "B-A"], "entities": [entity]}
+    entity = {"entity_group": "A", "word": "cat", "start": 2, "end": 5, "score": 1.0}
+    fields = {"text": "a cat", "words": ["a", "cat"], "tags": ["O", "B-A"], "entities": [entity]}
+    assert json.loads(line) == fields
+    (line,) = tagging.format_json([["a", "cat"]], tagged, lines=["a \t'cat'"])
+    assert json.loads(line)["text"] == "a \t'cat'"
+    assert json.loads(line)["entities"] == [{**entity, "start": 4, "end": 7}]
+
+
+def test_entities_have_the_mean_probability_of_their_words():
+    task = TaggingTask(["O", "B-A", "I-A"])
+    outputs = [np.array([[0.1, 0.6, 0.3], [0.2, 0.0, 0.8], [0.0, 1.0, 0.0], [0.9, 0.1, 0.0]])]
+    (line,) = task.format_json([["New", "York", "Bob", "x"]], outputs, lines=["New York, Bob x"])
+    assert json.loads(line)["entities"] == [
+        {"entity_group": "A", "word": "New York", "start": 0, "end": 8, "score": 0.7},
+        {"entity_group": "A", "word": "Bob", "start": 10, "end": 13, "score": 1.0},
+    ]
+
+
+def test_format_prints_the_most_probable_classes_and_second_texts():
+    outputs = np.array([[0.125, 0.625, 0.25]])
+    for task in (SingleLabelTask(["a", "b", "c"]), MultiLabelTask(["a", "b", "c"])):
+        (line,) = task.format_text(["one"], outputs, ["two\tthree"], top=2)
+        assert line == "b\t0.625\tc\t0.250\tone\ttwo three"
+        (line,) = task.format_json(["one"], outputs, ["two"], top=9)
+        label = "b" if isinstance(task, SingleLabelTask) else ["b"]
+        top = [("b", 0.625), ("c", 0.25), ("a", 0.125)]
+        assert json.loads(line) == {
+            "text": "one", "pair": "two", "label": label,
+            "top": [{"label": name, "score": score} for name, score in top],
+        }  # fmt: skip
+        with pytest.raises(ValueError, match="top: expected at least 1, got 0"):
+            task.most_probable(outputs, 0)
+    tagged = [np.array([[1.0, 0.0]])]
+    for task, given in ((RegressionTask(), np.ones(1)), (TaggingTask(["O", "B"]), tagged)):
+        for method in (task.format_text, task.format_json):
+            with pytest.raises(ValueError, match="top: expected a model that classifies texts"):
+                list(method([["one"]], given, top=1))
+
+
+def test_at_threshold_changes_which_labels_are_predicted():
+    task = MultiLabelTask(["a", "b"])
+    outputs = np.array([[0.4, 0.6]])
+    assert task.decode_outputs(outputs) == [["b"]]
+    assert task.at_threshold(0.3).decode_outputs(outputs) == [["a", "b"]]
+    assert task.at_threshold(0.6).decode_outputs(outputs) == [[]]
+    counted = task.at_threshold(0.3).metrics([["a", "c"]], outputs)
+    assert dict(zip(counted.names, counted.predicted.tolist(), strict=True)) == {
+        "a": 1, "b": 1, "c": 0,
+    }  # fmt: skip
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="threshold: expected a number from 0 to 1"):
+            task.at_threshold(wrong)
+    for other in (SingleLabelTask(["a", "b"]), RegressionTask(), TaggingTask(["O", "B"])):
+        with pytest.raises(ValueError, match="threshold: expected a model that gives a text"):
+            other.at_threshold(0.5)
+
+
+def test_a_regression_s_activation_is_that_of_a_cross_encoder():
+    task = RegressionTask().with_activation(np.exp)
+    assert task.outputs_from_logits(np.log([[2.0], [4.0]])).tolist() == pytest.approx([2, 4])
+    assert SingleLabelTask(["a", "b"]).with_activation(np.exp).names == ["a", "b"]
 
 
 def test_describe_logits_and_select_score_of_each_task():
