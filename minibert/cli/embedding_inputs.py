@@ -13,6 +13,7 @@ from minibert.inference.features import FeatureExtractor
 from minibert.tasks.metrics import Metrics
 from minibert.tasks.vector_metrics import RetrievalMetrics, SimilarityMetrics
 from minibert.training.card import describe_files
+from minibert.typing import Array
 
 log = logging.getLogger("minibert")
 
@@ -38,7 +39,7 @@ class PairData:
     def metrics(self, extractor: FeatureExtractor, threads: int | None = None) -> Metrics:
         """Return the metrics of an extractor's vectors on the held-out texts (`Metrics`)."""
 
-        def encode(texts: Sequence[str]) -> object:
+        def encode(texts: Sequence[str]) -> Array:
             return extractor(texts, threads=threads)
 
         rows, scores = self.held_out.rows, self.held_out.scores

@@ -339,7 +339,8 @@ def _settings(
     }
     settings = VectorTraining(**{**defaults, **stated, "batch_size": batch})
     # Defaults may differ between versions, and minutes were converted when the run started.
-    own = {"shards": options.shards is None, "steps": options.steps is None is options.epochs}
+    has_steps = options.steps is not None or options.epochs is not None
+    own = {"shards": options.shards is None, "steps": not has_steps}
     return with_own(settings, found, [name for name, wanted in own.items() if wanted])
 
 

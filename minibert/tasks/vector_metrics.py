@@ -51,11 +51,11 @@ class RetrievalMetrics(Metrics):
         right: dict[int, list[int]] = {}  # the places of all right partners of an anchor
         for anchor, place in zip(texts[:, 0], places, strict=True):
             right.setdefault(anchor, []).append(place)
-        ranks = np.empty(len(rows), np.int64)
+        others, ranks = vectors[candidates].T, np.empty(len(rows), np.int64)  # (D, Q), (S,)
         size = max(NUMBERS // len(candidates), 1)
         for start in range(0, len(rows), size):
             anchors = texts[start : start + size, 0]  # (B,)
-            cosines = vectors[anchors] @ vectors[candidates].T  # (B, D) @ (D, Q) -> (B, Q)
+            cosines = vectors[anchors] @ others  # (B, D) @ (D, Q) -> (B, Q)
             for i, (anchor, own) in enumerate(zip(anchors, cosines, strict=True), start):
                 goal = own[places[i]]
                 own[right[anchor]] = -np.inf

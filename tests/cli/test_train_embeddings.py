@@ -11,7 +11,7 @@ import pytest
 
 from minibert import BertForMaskedLM, BertModel, FeatureExtractor
 from minibert.cli.resume import resumed_model
-from minibert.cli.train_embeddings import VectorTraining
+from minibert.cli.train_embeddings import EPOCHS, VectorTraining
 from minibert.models.checkpoints import read_architectures
 from minibert.training import Engine
 from minibert.training.checkpoint import read_state
@@ -166,17 +166,17 @@ def test_every_setting_is_compared_when_a_run_is_resumed(folder):
 OTHER = object()
 OPTIONS = {  # option: more words or other arguments, and what changes
     "files": ({"files": ("pairs.tsv", "dev.tsv")}, {"settings.data": OTHER, "rows": 21,
-        "held_out": OTHER, "settings.steps": 40, "settings.evaluate_every": 4}),
+        "held_out": OTHER, "settings.steps": 4 * EPOCHS, "settings.evaluate_every": 4}),
     "model": ({"model": "masked"}, {"settings.model": OTHER, "weights": OTHER}),
     "dev": (["--dev", "dev.tsv"], {"settings.data": OTHER, "rows": 20, "held_out": OTHER,
-        "settings.steps": 40, "settings.evaluate_every": 4}),
+        "settings.steps": 4 * EPOCHS, "settings.evaluate_every": 4}),
     "dev_share": (["--dev-share", 0.5], {"settings.data": OTHER, "rows": 10, "held_out": OTHER,
-        "settings.steps": 20, "settings.evaluate_every": 2}),
+        "settings.steps": 2 * EPOCHS, "settings.evaluate_every": 2}),
     "split_seed": (["--split-seed", 4], {"settings.data": OTHER, "held_out": OTHER}),
     "pooling": (["--pooling", "cls"], {"settings.pooling": "cls", "pooling": "cls"}),
     "normalize": (["--normalize"], {"settings.normalize": True, "normalize": True}),
     "max_length": (["--max-length", 7], {"settings.max_length": 7, "max_length": 7}),
-    "batch_size": (["--batch-size", 9], {"settings.batch_size": 9, "settings.steps": 20,
+    "batch_size": (["--batch-size", 9], {"settings.batch_size": 9, "settings.steps": 2 * EPOCHS,
         "settings.evaluate_every": 2}),
     "learning_rate": (["--learning-rate", 0.5], {"settings.learning_rate": 0.5}),
     "warmup": (["--warmup", 0.25], {"settings.warmup": 0.25}),
@@ -196,7 +196,7 @@ OPTIONS = {  # option: more words or other arguments, and what changes
     "freeze": (["--freeze", 1], {"settings.freeze": 1}),
     "epochs": (["--epochs", 2], {"settings.steps": 6}),
     "steps": (["--steps", 7], {"settings.steps": 7}),
-    "minutes": (["--minutes", 3], {"settings.steps": 297}),
+    "minutes": (["--minutes", 3], {"settings.steps": 315}),
     "out": ({"out": "elsewhere"}, {"run": OTHER}),
 }  # fmt: skip
 # Above, or below, by their own tests.
@@ -291,7 +291,7 @@ def test_rows_that_share_texts_and_rows_in_both_files_are_named(folder, capsys):
         (None, ["--dev", "nothing.tsv"], ["nothing.tsv: no such file"]),
         (["a b\ta b", "c\td"], [], ["line 1: expected different texts, got 'a b' twice"]),
         (["a b\tc", "d\te"], [], ["expected at least 4 pairs to hold some out, got 2", "--dev"]),
-        (["a b\tc\tmuch", *["d\te\t0.5"] * 9], [], ["line 1"]),
+        ([*["d\te\t0.5"] * 9, "a b\tc\tmuch"], [], ["line 10: expected a number as the score"]),
         (["a b c"], [], ["expected 2 texts, 3 texts, or 2 texts and a score"]),
     ],
 )
@@ -325,7 +325,7 @@ def test_broken_weights_are_refused(folder, capsys):
     small_tokenizer().save_pretrained(folder / "zeros")
     model.save_pretrained(folder / "zeros")
     assert_refused(
-        capsys, arguments(folder, model="zeros"), "vectors: expected a direction", "got zeros"
+        capsys, arguments(folder, model="zeros", out="zero-vectors"), "vectors: expected a direction", "got zeros"
     )
 
 
