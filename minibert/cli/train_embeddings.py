@@ -275,8 +275,9 @@ def _load_extractor(options: argparse.Namespace) -> tuple[FeatureExtractor, str]
     is_path = Path(options.model).exists()
     name = sanitize(Path(options.model).resolve().name if is_path else options.model)
     pooled = "the mean over the tokens" if extractor.modes == ["mean"] else "that of [CLS]"
-    log.info("%s: the vector of a text is %s%s; at most %d tokens", name, pooled,
-             ", scaled to length 1" if extractor.normalize else "", extractor.max_length)  # fmt: skip
+    pooled += ", scaled to length 1" if extractor.normalize else ""
+    length = extractor.max_length
+    log.info("%s: the vector of a text is %s; at most %d tokens", name, pooled, length)
     return extractor, name
 
 

@@ -316,7 +316,8 @@ def test_models_whose_vectors_cannot_be_trained_are_refused(folder, capsys):
     assert_refused(
         capsys, arguments(folder, model="pooled"), "pooled: pooling: expected mean or cls"
     )
-    assert run(arguments(folder, model="pooled", out="mean", more=(*SHORT, "--pooling", "cls"))) == 0
+    more = (*SHORT, "--pooling", "cls")
+    assert run(arguments(folder, model="pooled", out="mean", more=more)) == 0
 
 
 def test_broken_weights_are_refused(folder, capsys):
@@ -324,9 +325,8 @@ def test_broken_weights_are_refused(folder, capsys):
     model.params.vector[:] = 0
     small_tokenizer().save_pretrained(folder / "zeros")
     model.save_pretrained(folder / "zeros")
-    assert_refused(
-        capsys, arguments(folder, model="zeros", out="zero-vectors"), "vectors: expected a direction", "got zeros"
-    )
+    words = arguments(folder, model="zeros", out="zero-vectors")
+    assert_refused(capsys, words, "vectors: expected a direction", "got zeros")
 
 
 def test_worse_vectors_are_reported(folder, capsys):

@@ -76,7 +76,7 @@ def test_csv_and_json_lines_are_read(tmp_path, monkeypatch):
         ([*TRIPLETS, "a\tb\tb"], "rows.tsv", ["line 4", "got 'b' twice"]),
         ([*PAIRS, "only one\t "], "rows.tsv", ["line 4", "text 2", "empty"]),
         ([*PAIRS, "only one"], "rows.tsv", ["line 4", "expected 2 columns, as in line 1, got 1"]),
-        (["a", "b"], "rows.tsv", ["expected 2 texts, 3 texts, or 2 texts and a score", "1 columns"]),
+        (["a", "b"], "rows.tsv", ["expected 2 texts, 3 texts, or", "1 columns"]),
         (["a b\tc d\te f\tg h"], "rows.tsv", ["got 4 columns", "--columns"]),
         ([*SCORED, "a\tb\thigh"], "rows.tsv", ["line 4", "a number as the score", "'high'"]),
         ([*SCORED, "a\tb\tnan"], "rows.tsv", ["line 4", "a number as the score", "'nan'"]),
