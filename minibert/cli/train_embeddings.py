@@ -28,7 +28,7 @@ from minibert.objectives.embeddings import SentenceVectors, require_fit
 from minibert.tasks.metrics import Metrics
 from minibert.training import Interrupted
 from minibert.training.card import THIS, write_card
-from minibert.training.checkpoint import finish_run, read_state, restore_optimizer, resume_point
+from minibert.training.checkpoint import finish_run, restore_optimizer, resume_point
 from minibert.training.defaults import default_shards
 from minibert.training.distillation import weights_checksum
 from minibert.training.embedding_card import EmbeddingCard

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -111,7 +112,7 @@ class RetrievalMetrics(Metrics):
         above        0
         """
         limits = [0, *RANKS, np.inf]
-        names = ["1", *(f"{a + 1}–{b}" for a, b in zip(RANKS, RANKS[1:], strict=False)), "above"]
+        names = ["1", *(f"{a + 1}–{b}" for a, b in pairwise(RANKS)), "above"]
         counts = [
             np.count_nonzero((limits[i] < self.ranks) & (self.ranks <= limits[i + 1]))
             for i in range(len(names))

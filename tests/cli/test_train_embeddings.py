@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     scored = [{"sentence1": row[0], "sentence2": row[1 + n % 2], "score": 5 - n % 5, "id": n}
               for n, row in enumerate(rows)]  # fmt: skip
     write_lines(folder / "scored.jsonl", *map(json.dumps, scored))
-    yield folder
+    return folder
 
 
 def arguments(folder, files=("pairs.tsv",), model="body", out="never", more=SHORT):

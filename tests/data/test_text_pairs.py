@@ -64,7 +64,7 @@ def test_csv_and_json_lines_are_read(tmp_path, monkeypatch):
     assert read_pairs(path).rows == expected
     lines = [json.dumps({"first": a, "second": b, "note": 3}) for a, b in expected]
     assert read_pairs(write_lines(tmp_path / "rows.jsonl", *lines)).rows == expected
-    for text in ("\n".join(lines), "a, b\tsay \"so\"\n\"one line\"\ttwo"):
+    for text in ("\n".join(lines), 'a, b\tsay "so"\n"one line"\ttwo'):
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
         assert read_pairs(Path("-")).rows[0] == expected[0]
 
@@ -92,7 +92,7 @@ def test_csv_and_json_lines_are_read(tmp_path, monkeypatch):
 )
 def test_bad_rows_are_refused_with_file_and_line(lines, name, parts, tmp_path):
     path = write_lines(tmp_path / name, *lines)
-    with pytest.raises(ValueError, match="^[^\n]*$") as error:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
         read_pairs(path)
     for part in (str(path), *parts):
         assert part in str(error.value)
