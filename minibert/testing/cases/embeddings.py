@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert.gradcheck import check_pair
 from minibert.models import pooling
-from minibert.models.bert import BertModel
+from minibert.models.bert import BertBased
 from minibert.models.families.modernbert import ModernBertModel
 from minibert.models.sentence import SentenceEncoder, TrainablePooling
 from minibert.objectives import embedding_losses as losses
@@ -16,7 +16,7 @@ from minibert.parameters import Parameters, Views
 from minibert.specs import Specs
 from minibert.testing.cases.examples import BATCH, CONFIG, MASK, MODERN_CONFIG, B, C, D, T
 from minibert.testing.cases.helpers import layer_case, new_params
-from minibert.testing.cases.records import ZEROS, Case, dropout_rng, normal
+from minibert.testing.cases.records import Case, dropout_rng, normal
 from minibert.typing import Array
 
 LABELS = np.array([2, 0, 2, 1, 0, 2, 3])  # (C,); the labels 1 and 3 occur once
@@ -185,7 +185,7 @@ def encoder_cases() -> Iterator[Case]:
         ("mean, normalized, one frozen block", "mean", True, False, 1),
     )
     for variant, pool, normalize, dropout, frozen in kinds:
-        yield _encoder_case(BertModel(CONFIG), variant, pool, normalize, dropout, frozen)
+        yield _encoder_case(BertBased(CONFIG), variant, pool, normalize, dropout, frozen)
     modern = ModernBertModel(MODERN_CONFIG)
     yield _encoder_case(modern, "a ModernBERT, mean", "mean", False, False, None)
 
@@ -207,5 +207,4 @@ def _encoder_case(
         params=new_params(model.specs()),
         entries=4,
         still=still,
-        zeros=(*ZEROS, "pooler.dense.weight", "pooler.dense.bias"),
     )
