@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from minibert.data.tables import read_records
+from minibert.data.text_pairs import read_pairs
 from minibert.tasks import (
     Examples,
     MultiLabelTask,
@@ -22,6 +23,11 @@ from minibert.training.finetuning import FineTuning
 CORPORA = Path(__file__).parents[1] / "corpora"
 SPLITS = ("train", "dev", "test")
 CLASSES = {"broken", "health", "late", "missing", "money", "plan"}
+
+
+@pytest.fixture(scope="module")
+def paraphrases():
+    return {name: read_pairs(CORPORA / f"paraphrases/{name}.tsv") for name in ("train", "test")}
 
 
 def words(text):
@@ -72,6 +78,36 @@ def test_situations_contain_no_near_duplicates(situations):
     sizes = np.diag(shared)
     similarity = shared / (sizes[:, None] + sizes - shared)
     assert np.max(similarity - np.eye(len(texts))) <= 0.4
+
+
+def test_paraphrases_share_few_words_and_are_pairs_of_different_texts(paraphrases):
+    assert [len(paraphrases[name]) for name in ("train", "test")] == [320, 164]
+    assert {each.kind for each in paraphrases.values()} == {"pairs"}
+    rows = [row for each in paraphrases.values() for row in each.rows]
+    texts = [text for row in rows for text in row]
+    assert len({*texts}) == len(texts)
+    assert all(3 <= len(words(text)) <= 24 for text in texts)
+    shared = [len({*words(a)} & {*words(b)}) / len({*words(a), *words(b)}) for a, b in rows]
+    assert max(shared) <= 0.25
+    assert np.mean(shared) < 0.1
+
+
+def test_paraphrases_to_train_on_and_to_test_on_are_not_alike(paraphrases):
+    train, test = ([words(text) for row in paraphrases[name].rows for text in row]
+                   for name in ("train", "test"))  # fmt: skip
+    runs = {tuple(text[i : i + 5]) for text in train for i in range(len(text) - 4)}
+    assert not [t for t in test for i in range(len(t) - 4) if tuple(t[i : i + 5]) in runs]
+    sets = [{*text} for text in train]
+    assert max(len(own & {*t}) / len(own | {*t}) for t in test for own in sets) <= 0.4
+
+
+def test_paraphrases_are_not_found_by_common_words(paraphrases):
+    """The partner with most words in common is right for few texts: the pairs are not too easy."""
+    rows = paraphrases["test"].rows
+    sides = [[{*words(row[i])} for row in rows] for i in range(2)]
+    shared = np.array([[len(a & b) / len(a | b) for b in sides[1]] for a in sides[0]])
+    shared += np.eye(len(rows)) * 1e-9  # the right one of equal ones
+    assert (shared.argmax(axis=1) == np.arange(len(rows))).mean() < 0.25
 
 
 def test_entities_contain_200_sentences_with_valid_tags(entities):

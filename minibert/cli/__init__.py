@@ -39,6 +39,10 @@ COMMANDS = {  # name: (module, first line of the help)
         "minibert.cli.finetune",
         "Train a model on labelled texts, from a pre-trained model or from scratch.",
     ),
+    "train-embeddings": (
+        "minibert.cli.train_embeddings",
+        "Train sentence vectors on pairs of texts that belong together.",
+    ),
     "distill": (
         "minibert.cli.distill",
         "Train a student of few layers from a teacher's layers and outputs.",

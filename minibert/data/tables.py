@@ -129,7 +129,16 @@ def _stream_lines(path: Path) -> Iterator[Record]:
 
 def read_json(path: Path) -> Iterator[tuple[int, Fields]]:
     """Yield the line number and the object of each line of a JSON Lines file."""
-    for number, line in enumerate(read_lines(path), start=1):
+    return json_objects(path, read_lines(path))
+
+
+def json_objects(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Fields]]:
+    """Yield the number and the object of each line; blank lines are skipped.
+
+    Raises:
+        ValueError: a line is not a JSON object; the message names the file and the line.
+    """
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:

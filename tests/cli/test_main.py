@@ -14,7 +14,8 @@ from tests.cli.helpers import assert_refused, run
 def test_every_command_has_a_help_page_with_an_example(capsys):
     commands = next(a for a in build_parser()._actions if a.choices).choices
     known = """corpus train-tokenizer pretrain finetune evaluate predict demo fill-mask embed
-        similar tokenize gradcheck exercises inspect plot estimate distill"""
+        similar tokenize gradcheck exercises inspect plot estimate distill
+        train-embeddings"""
     assert set(known.split()) == set(commands)
     for name in commands:
         with pytest.raises(SystemExit) as leave:
@@ -84,6 +85,7 @@ def test_options_are_read_in_any_place_between_the_positional_arguments():
         "finetune": (["rows.tsv"], [["--out", "o"], ["--seeds", "2"]]),
         "evaluate": (["M", "rows.tsv"], [["--pair", "p"], ["--text", "t"]]),
         "distill": (["M", "one.txt", "two.txt"], [["--out", "o"], ["--layers", "3"]]),
+        "train-embeddings": (["a.tsv", "b.tsv"], [["--out", "o"], ["--model", "M"]]),
         "plot": (["run"], [["--out", "p.svg"]]),
     }
     for name, (places, options) in examples.items():

@@ -1,8 +1,10 @@
-"""Stratified splits: equal fractions of each class, different examples for each seed."""
+"""Splits: equal fractions of each class, no common texts, different examples for each seed."""
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from minibert.data.splits import stratified_split
+from minibert.data.splits import linked_split, stratified_split
 
 
 def test_stratified_split_holds_out_the_share_of_each_class():
@@ -15,3 +17,25 @@ def test_stratified_split_holds_out_the_share_of_each_class():
         assert found == [10, 5, 1, 0]
     assert len(np.unique(np.concatenate(drawn))) > 25  # different seeds hold out different examples
     assert len(stratified_split(classes, 1.0, 0)) == 39 + 19 + 1
+
+
+PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(31, 60)), min_size=4, max_size=40)
+
+
+@given(PAIRS, st.floats(0.1, 0.5), st.integers(0, 3))
+def test_linked_split_shares_no_value_between_its_sides(rows, share, seed):
+    chosen = linked_split(rows, share, seed).tolist()
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) <= round(share * len(rows))
+    sides = {True: set(), False: set()}
+    for index, row in enumerate(rows):
+        sides[index in chosen] |= {*row}
+    assert not sides[True] & sides[False]
+
+
+def test_linked_split_of_rows_without_common_values_has_the_share():
+    rows = [(f"a{i}", f"b{i}") for i in range(40)]
+    drawn = {tuple(linked_split(rows, 0.25, seed).tolist()) for seed in range(5)}
+    assert len(drawn) == 5
+    assert {len(chosen) for chosen in drawn} == {10}
+    assert len(linked_split([("a", i) for i in range(9)], 0.5, 0)) == 0

@@ -120,7 +120,8 @@ BEFORE = {("embed", "combine"): [*BASE["embed"], "--layers", "-1", "0"],
           ("predict", "pair"): ["predict", "classifier", "--file", "rows.jsonl"]}  # fmt: skip
 ELSEWHERE = {
     "pretrain", "finetune",  # test_training_options
-    "plot", "corpus", "demo", "gradcheck", "exercises", "estimate", "distill",  # tests/cli
+    "plot", "corpus", "demo", "gradcheck", "exercises", "estimate",  # tests/cli
+    "distill", "train-embeddings",
 }  # fmt: skip
 CASES = [(command, name) for command, table in OPTIONS.items() for name in table]
 
