@@ -165,12 +165,14 @@ def atomic_update(folder: str | os.PathLike[str], last: Sequence[str] = ()) -> I
     temporary = unused_name(folder / "update")
     temporary.mkdir()
     try:
-        with _path_in_errors(folder):
+        with path_in_errors(folder):
             yield temporary
+            flush_tree(temporary)
             names = sorted(path.name for path in temporary.iterdir())
             first = [name for name in names if name not in last]
             for name in [*first, *(name for name in last if name in names)]:
                 (temporary / name).replace(folder / name)
+            flush_path(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
