@@ -38,6 +38,10 @@ def contains(*parts):
     return lambda before, after: all(part in after and part not in before for part in parts)
 
 
+def contains_all(*parts):
+    return lambda before, after: all(part in after for part in parts)
+
+
 def width(count):
     return lambda before, after: len(json.loads(after)["vector"]) == count
 
@@ -66,7 +70,7 @@ OPTIONS = {
         "label": (["predict", "classifier", "--file", "rows.jsonl", "--label", "text",
                    "--text", "extra"], contains("it was a")),
         "pair": (["predict", "classifier", "--file", "rows.jsonl", "--pair", "second"], other),
-        "top": ([*BASE["predict"], "--top", 2], lambda before, after: "cats" in after and "dogs" in after),
+        "top": ([*BASE["predict"], "--top", 2], contains_all("cats", "dogs")),
         "threshold": (["predict", "several", TEXT, "--threshold", 0], contains("cats,dogs")),
         "stride": (["predict", "classifier", LONG, "--as", "jsonl", "--stride", 7], other),
         "truncate": (["predict", "classifier", LONG, "--as", "jsonl", "--truncate"], other),
