@@ -47,7 +47,7 @@ class TaggingTask(Task):
     model_class = BertForTokenClassification
     problem_type = None
     input_kind = "words"
-    new_model_size = "tiny"  # a name is known by its neighbours, and one layer of 64 learns less
+    new_model_size = "tiny"  # one layer of 64 learns tags less well; docs/recipe.md has the figures
 
     @classmethod
     def from_labels(cls, labels: Sequence[Sequence[str]]) -> Self:
