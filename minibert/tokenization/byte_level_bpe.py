@@ -11,6 +11,7 @@ from minibert.tokenization.byte_matching import ByteMatcher
 from minibert.tokenization.byte_pairs import BytePairs, Merge
 from minibert.tokenization.framing import ROBERTA, Template
 from minibert.tokenization.saved_bpe import SPECIAL, ByteLevelBPEFormat
+from minibert.tokenization.steps import StepNormalizer
 from minibert.tokenization.vocabulary import Vocabulary
 
 SPACES = frozenset(spell(" \t\n\v\f\r"))  # a piece that begins with one begins a word
@@ -20,7 +21,7 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
     """Tokenizer that merges the bytes of each chunk of text by a list of merges.
 
     Sennrich et al. (2016), section 3.2; Radford et al. (2019), section 2.2; Liu et al. (2019),
-    section 4.4. Every text has tokens, and `decode` returns it: no token is unknown.
+    section 4.4. Every text has tokens, and `decode` returns it, normalized: no token is unknown.
 
     >>> from minibert.tokenization.byte_alphabet import ALPHABET
     >>> pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *ALPHABET, "th", "the", "Ġthe"]
@@ -39,6 +40,7 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
             token, unless it begins with one; the first word is then tokenized as the others.
         trim_offsets (bool): leave spaces at the ends of a token out of its offsets.
         ignore_merges (bool): make a chunk that is a piece of the vocabulary one token.
+        normalizer: the part "normalizer" of a `tokenizer.json`; see `steps`.
         template (Template): the special tokens around texts; RoBERTa's `<s> A </s></s> B </s>`.
         unk_token: the token that `convert_tokens_to_ids` returns for unknown tokens.
         sep_token: the separator token, a piece of the vocabulary or an added token; or None.
@@ -52,7 +54,8 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
 
     Raises:
         ValueError: a piece occurs twice, an id or the character of a byte is missing, a merge does
-            not fit the vocabulary, or a special token is not in the vocabulary.
+            not fit the vocabulary, a special token is not in the vocabulary, or a step of the
+            normalizer is unknown.
     """
 
     format = ByteLevelBPEFormat()
@@ -67,6 +70,7 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
         add_prefix_space: bool = False,
         trim_offsets: bool = True,
         ignore_merges: bool = False,
+        normalizer: Mapping[str, Any] | None = None,
         template: Template = ROBERTA,
         unk_token: str | None = "<unk>",
         sep_token: str | None = "</s>",
@@ -93,7 +97,8 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
             "bos_token": cls_token if bos_token is None else bos_token,
             "eos_token": sep_token if eos_token is None else eos_token,
         }
-        matcher = ByteMatcher(self.pairs, add_prefix_space, trim_offsets)
+        self.normalizer = StepNormalizer(normalizer)
+        matcher = ByteMatcher(self.pairs, add_prefix_space, trim_offsets, self.normalizer)
         self._start(matcher, special, added_tokens, model_max_length)
 
     @property
@@ -136,8 +141,9 @@ class ByteLevelBPETokenizer(PreTrainedTokenizer):
         named = [options.get(name, token) for name, token in SPECIAL.items()]
         special = list(dict.fromkeys([*filter(None, named), *more]))
         untrained = cls([*special, *ALPHABET], [], **options)  # raises for an invalid option
+        normalize = untrained.normalizer.normalize
         pieces, merges = learn_merges(
-            texts,
+            map(normalize, texts) if untrained.normalizer.kinds else texts,
             vocab_size,
             special_tokens=special,
             min_frequency=min_frequency,

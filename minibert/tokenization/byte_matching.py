@@ -11,9 +11,10 @@ import numpy as np
 from minibert.tokenization.byte_alphabet import SPACE, spell
 from minibert.tokenization.byte_chunks import END, SPACES, chunks, is_divisible, part_bounds
 from minibert.tokenization.byte_pairs import BytePairs
-from minibert.tokenization.fast import CachedPath, Ragged, joined
+from minibert.tokenization.fast import COLUMNS, CachedPath, Ragged, joined
 from minibert.tokenization.matching import TextMatcher, Token
 from minibert.tokenization.normalizer import Letter
+from minibert.tokenization.steps import StepNormalizer
 
 
 class ByteMatcher(TextMatcher):
@@ -24,12 +25,19 @@ class ByteMatcher(TextMatcher):
         add_prefix_space (bool): put a space before a text, and before the text after an added
             token, unless it begins with one.
         trim_offsets (bool): leave spaces at the ends of a token out of its offsets.
+        normalizer: normalizes the text; most texts are normal, and only others take longer.
     """
 
-    keeps_text = True
-
-    def __init__(self, pairs: BytePairs, add_prefix_space: bool, trim_offsets: bool):
+    def __init__(
+        self,
+        pairs: BytePairs,
+        add_prefix_space: bool,
+        trim_offsets: bool,
+        normalizer: StepNormalizer | None = None,
+    ):
         super().__init__(pairs.vocabulary)
+        self.normalizer = StepNormalizer() if normalizer is None else normalizer
+        self.keeps_text = not self.normalizer.kinds
         self.pairs, self.add_prefix_space, self.trim_offsets = pairs, add_prefix_space, trim_offsets
         # The numbers of spaces at the start and at the end of each piece.
         pieces = pairs.vocabulary.pieces
@@ -38,12 +46,12 @@ class ByteMatcher(TextMatcher):
         self.fast = BytePath(pairs)
 
     def normalize(self, text: str) -> str:
-        """Return the text itself."""
-        return text
+        """Return the normalized text (str)."""
+        return self.normalizer.normalize(text)
 
     def letters(self, text: str) -> list[Letter]:
-        """Return the characters of the text."""
-        return [Letter(char, i, i + 1) for i, char in enumerate(text)]
+        """Return the letters of the normalized text, each with its position in the text."""
+        return self.normalizer.letters(text)
 
     def match_letters(self, letters: Sequence[Letter], is_first: bool) -> list[Token]:
         """Return the tokens of text without added tokens.
@@ -97,6 +105,9 @@ class ByteMatcher(TextMatcher):
 
     def tokens_between(self, text: str, is_first: bool) -> np.ndarray:
         """Return the tokens (T, 4), int32, of a part of a text without added tokens."""
+        if not self.normalizer.keeps(text):
+            found = self.match_letters(self.letters(text), is_first)
+            return np.array(found, np.int32).reshape(-1, COLUMNS)
         if not self._is_prefixed(text):
             return self._trim_all(self.fast.tokens(text), is_first)
         tokens = self.fast.tokens(f" {text}")
@@ -104,16 +115,22 @@ class ByteMatcher(TextMatcher):
 
     def ids_between(self, text: str, is_first: bool) -> np.ndarray:
         """Return the token ids (T,), int32, of a part of a text without added tokens."""
+        if not self.normalizer.keeps(text):
+            return self.tokens_between(text, is_first)[:, 0].copy()
         return self.fast.ids(f" {text}" if self._is_prefixed(text) else text)
 
     def fast_ids(self, texts: Sequence[str]) -> Ragged:
         """Return the ids (N,) of texts without added tokens, and their numbers (B,)."""
+        if not (self.keeps_text or self.normalizer.keeps("\n".join(texts))):
+            return joined([self.ids_between(text, True) for text in texts])
         if self.add_prefix_space:
             texts = [f" {text}" if self._is_prefixed(text) else text for text in texts]
         return self.fast.ids_of_batch(texts)
 
     def fast_tokens(self, texts: Sequence[str]) -> Ragged:
         """Return the tokens (N, 4) of texts without added tokens, and their numbers (B,)."""
+        if not (self.keeps_text or self.normalizer.keeps("\n".join(texts))):
+            return joined([self.tokens_between(text, True) for text in texts])
         if not self.add_prefix_space:
             tokens, lengths = self.fast.tokens_of_batch(texts)
             return self._trim_all(tokens, True), lengths

@@ -17,7 +17,8 @@ import regex
 from minibert.tokenization.fast import COLUMNS, INT32, TOKEN_BYTES, BoundedCache, Ragged, joined
 from minibert.tokenization.lattice import Pieces
 from minibert.tokenization.metaspace import Metaspace
-from minibert.tokenization.steps import NMT_SPACE, StepNormalizer
+from minibert.tokenization.steps import FORMS, NMT_SPACE, StepNormalizer
+from minibert.tokenization.unicode_forms import changed_characters as changed
 
 # Symbols that are white space to a step, or join the cluster before or after them.
 NEVER = r"\u2581\ufffd\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=Prepend}"
@@ -60,7 +61,9 @@ class Cutter:
     """
 
     def __init__(self, normalizer: StepNormalizer, metaspace: Metaspace):
-        table, texts = normalizer.table, normalizer.patterns
+        texts = normalizer.patterns
+        table = {c: t for kind in normalizer.kinds if kind in FORMS for c, t in changed(kind)}
+        table |= normalizer.table
         listed = {metaspace.replacement, *"".join(texts)}
         unsafe = {
             text[0]
@@ -74,6 +77,7 @@ class Cutter:
         self._safe = LetterClass(rf"(?V1)(?:{safe}| )")
         self._prepend = regex.compile(r"(?V1)\p{GCB=Prepend}")
         is_cut = not any(" " in text for text in [*table, *texts])
+        is_cut = is_cut and "Prepend" not in normalizer.kinds  # it sees the whole text
         if not metaspace.splits_spaces and (not metaspace.split or normalizer.strips_left):
             is_cut = False
         self.is_cut = is_cut

@@ -26,6 +26,7 @@ from minibert.tokenization.saved import (
     part_of,
 )
 from minibert.tokenization.saved_frame import read_frame, write_frame
+from minibert.tokenization.steps import StepNormalizer
 from minibert.tokenization.vocabulary import Vocabulary
 
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
@@ -134,7 +135,7 @@ class ByteLevelBPEFormat(Format):
             "truncation": None,
             "padding": None,
             "added_tokens": [{"id": i, **asdict(added[i])} for i in sorted(added)],
-            "normalizer": None,
+            "normalizer": tokenizer.normalizer.whole,
             "pre_tokenizer": level,
             "post_processor": frame,
             "decoder": level,
@@ -161,7 +162,7 @@ class ByteLevelBPEFormat(Format):
         for name, values in UNUSED.items():
             if model.get(name) not in values:
                 raise ValueError(f"model: {name}: expected none, got {sanitize(model[name])}")
-        part_of(whole, "normalizer", {None})
+        StepNormalizer(whole.get("normalizer"))  # raises for an unknown step
         level = part_of(whole, "pre_tokenizer", {"ByteLevel"})
         if level.get("use_regex", True) is not True:
             raise ValueError("pre_tokenizer: use_regex: expected true, got false")
@@ -173,7 +174,9 @@ class ByteLevelBPEFormat(Format):
             raise TypeError("model: vocab, merges: expected an object and an array")
         ids = _checked(model["vocab"])
         merges = [_merge(i, merge, ids) for i, merge in enumerate(model["merges"])]
-        return Source(ids, merges=merges, template=template), options, added_tokens_of(whole)
+        normalizer = whole.get("normalizer")
+        source = Source(ids, merges=merges, template=template, normalizer=normalizer)
+        return source, options, added_tokens_of(whole)
 
 
 def _checked(vocab: dict[str, Any]) -> dict[str, int]:

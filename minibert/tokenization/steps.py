@@ -1,7 +1,8 @@
 """The normalization steps that a `tokenizer.json` lists, applied to letters with positions.
 
-Each step turns letters into letters. The files of XLM-RoBERTa, CamemBERT, multilingual E5 and
-multilingual MiniLM consist of these steps; another one is refused by its name. Of regular
+Each step turns letters into letters. The files of XLM-RoBERTa, CamemBERT, multilingual E5,
+multilingual MiniLM and ModernBERT consist of these steps; another one is refused by its
+name. Of regular
 expressions, only `RUNS` are accepted, because a file could contain one that takes forever.
 """
 
@@ -18,6 +19,7 @@ from minibert.io.text import sanitize
 from minibert.tokenization.characters import OTHER_SPACE, SPACE
 from minibert.tokenization.charsmap import read_charsmap, replace_clusters
 from minibert.tokenization.normalizer import Letter, decompose, lower
+from minibert.tokenization.unicode_forms import Form, is_normal, normal_form
 
 Step = Callable[[Iterable[Letter]], Iterable[Letter]]
 
@@ -33,6 +35,7 @@ NMT_DROPPED = regex.compile(r"[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]")
 NMT_SPACE = regex.compile(r"[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]")
 # Limits of what a file can make of a text.
 LONGEST_CONTENT = 100  # letters that a step puts in place of a match
+FORMS: tuple[Form, ...] = ("NFC", "NFKC", "NFKD")  # NFD is BERT's, in `normalizer`
 GROWTH = 100  # letters, after any step, for each of a text and one more
 
 _space = regex.compile(f"[{SPACE}{OTHER_SPACE}]")
@@ -62,7 +65,7 @@ class StepNormalizer:
     whole: Mapping[str, Any] | None = field(default=None, repr=False)
     table: Mapping[str, str] = field(default_factory=dict, init=False, repr=False)
     patterns: list[str] = field(default_factory=list, init=False, repr=False)
-    kinds: list[str] = field(default_factory=list, init=False, repr=False)
+    kinds: list[Any] = field(default_factory=list, init=False, repr=False)
     _steps: list[Step] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +81,10 @@ class StepNormalizer:
     def strips_left(self) -> bool:
         """Whether a step drops the white space at the beginning of a text."""
         return any(bool(part.get("strip_left")) for part in _flat(self.whole))
+
+    def keeps(self, text: str) -> bool:
+        """Return whether a text is in all forms that the steps are; False for other steps."""
+        return all(kind in FORMS and is_normal(text, kind) for kind in self.kinds)
 
     def letters(self, text: str) -> list[Letter]:
         """Return the letters of the normalized text, each with its position in the text.
@@ -121,6 +128,12 @@ def strip_spaces(letters: Iterable[Letter], left: bool, right: bool) -> Sequence
     while left and start < len(given) and _space.match(given[start].char):
         start += 1
     return given[start:]
+
+
+def prepend_text(letters: Iterable[Letter], text: str) -> Sequence[Letter]:
+    """Put letters before a text that is not empty, at the position of its first letter."""
+    given = list(letters)
+    return [given[0]._replace(char=char) for char in text] + given if given else given
 
 
 def clean_for_translation(letters: Iterable[Letter]) -> Iterator[Letter]:
@@ -173,11 +186,24 @@ def _read_strip(part: Mapping[str, Any], normalizer: StepNormalizer) -> Step:
     return partial(strip_spaces, left=bool(part["strip_left"]), right=bool(part["strip_right"]))
 
 
+def _read_form(form: Form, part: Mapping[str, Any], normalizer: StepNormalizer) -> Step:
+    return partial(normal_form, form=form)
+
+
+def _read_prepend(part: Mapping[str, Any], normalizer: StepNormalizer) -> Step:
+    text = part["prepend"]
+    if not isinstance(text, str) or len(text) > LONGEST_CONTENT:
+        raise ValueError(f"Prepend: expected a text of at most {LONGEST_CONTENT} letters")
+    return partial(prepend_text, text=text)
+
+
 READERS: dict[str, Callable[[Mapping[str, Any], StepNormalizer], Step]] = {
     "Precompiled": _read_precompiled,
     "Replace": _read_replace,
     "Strip": _read_strip,
     "Nmt": lambda part, normalizer: clean_for_translation,
+    "Prepend": _read_prepend,
     "NFD": lambda part, normalizer: decompose,
+    **{form: partial(_read_form, form) for form in FORMS},
     "Lowercase": lambda part, normalizer: lower,
 }

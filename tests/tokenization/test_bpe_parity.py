@@ -38,6 +38,12 @@ ADDED = [
     AddedToken("<x>", lstrip=True, rstrip=True, normalized=False, special=True),
     AddedToken("the", rstrip=True, normalized=False),
 ]
+STEPS = [
+    {"type": "NFKC"},
+    {"type": "Replace", "pattern": {"String": "st"}, "content": "ab"},
+    {"type": "Lowercase"},
+    {"type": "Strip", "strip_left": True, "strip_right": False},
+]
 KINDS = [
     {},
     {"add_prefix_space": True},
@@ -45,6 +51,8 @@ KINDS = [
     {"added": ADDED, "add_prefix_space": True, "ignore_merges": True},
     {"template": BERT, "added": ADDED},
     {"template": BARE, "trim_offsets": False},
+    {"normalizer": {"type": "NFC"}, "added": ADDED[2:]},
+    {"normalizer": {"type": "Sequence", "normalizers": STEPS}, "add_prefix_space": True},
 ]
 
 

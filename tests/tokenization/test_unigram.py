@@ -205,7 +205,7 @@ def change(folder, **parts):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"normalizer": {"type": "NFKC"}}, "normalizer: expected Precompiled, .*, got NFKC"),
+        ({"normalizer": {"type": "Nfkc"}}, "normalizer: expected Precompiled, .*, got Nfkc"),
         (
             {"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+b"}, "content": ""}},
             r"Replace: expected the regular expression .* got \(a\+\)\+b",
@@ -264,12 +264,18 @@ def test_steps_that_lengthen_a_text_without_bound_are_refused():
 
 PARTS = st.sampled_from(["a", "é", "▁the", "▁", "b" * 600, " ", "", "\n", "<unk>"])
 SMALL = st.none() | st.booleans() | st.integers(-2, 9) | st.just(1e400) | PARTS
+KNOWN_STEPS = ["Replace", "Strip", "Nmt", "NFD", "NFKC", "Prepend", "Precompiled", "Sequence", "X"]
 STEP = st.fixed_dictionaries(
-    {"type": st.sampled_from(["Replace", "Strip", "Nmt", "NFD", "Precompiled", "Sequence", "X"])},
+    {
+        "type": st.sampled_from(
+            ["Replace", "Strip", "Nmt", "NFD", "NFKC", "Prepend", "Precompiled", "Sequence", "X"]
+        )
+    },
     optional={
         "pattern": st.fixed_dictionaries({}, optional={"String": PARTS, "Regex": SMALL}) | SMALL,
         "content": SMALL,
         "strip_left": SMALL,
+        "prepend": SMALL,
         "strip_right": SMALL,
         "precompiled_charsmap": st.sampled_from(["", "AAAA", "?", 3, *[TABLE] * 3]),
         "normalizers": st.lists(st.just({"type": "NFD"}) | SMALL, max_size=2),
@@ -351,6 +357,11 @@ def test_repeated_pieces_have_their_last_id(tokenizer, tmp_path):
         ({"type": "Nmt"}, "\x01a\ufeff", [("a", 1, 2), (" ", 2, 3)]),
         ({"type": "Lowercase"}, "İ", [("i", 0, 1), ("\u0307", 0, 1)]),
         ({"type": "NFD"}, "é", [("e", 0, 1), ("\u0301", 0, 1)]),
+        ({"type": "NFC"}, "xe\u0301y", [("x", 0, 1), ("é", 1, 2), ("y", 3, 4)]),
+        ({"type": "NFKC"}, "xﬁ", [("x", 0, 1), ("f", 1, 2), ("i", 1, 2)]),
+        ({"type": "NFKD"}, "ｶﾞ", [("カ", 0, 1), ("\u3099", 1, 2)]),
+        ({"type": "Prepend", "prepend": "▁"}, "ab", [("▁", 0, 1), ("a", 0, 1), ("b", 1, 2)]),
+        ({"type": "Prepend", "prepend": "▁"}, "", []),
         (None, "é", [("é", 0, 1)]),
     ],
 )

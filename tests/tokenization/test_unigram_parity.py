@@ -18,6 +18,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minibert.tokenization import AddedToken, UnigramTokenizer, matching
+from minibert.tokenization.steps import StepNormalizer
+from minibert.tokenization.unicode_forms import is_normal
 from tests.tokenization.spm_files import precompiled, spm_model
 from tests.tokenization.test_parity import drop_unassigned, fields_of, peer_fields_of
 
@@ -53,6 +55,10 @@ OTHERS = [
     {"type": "NFD"},
     {"type": "Strip", "strip_left": True, "strip_right": True},
 ]
+PREPENDED = [
+    {"type": "Prepend", "prepend": "▁"},
+    {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+]
 PAIRS = {}
 SPLIT = {"type": "WhitespaceSplit"}
 
@@ -84,6 +90,10 @@ KINDS = {
     "bytes": ([precompiled(TABLE), *CONVERTED], [metaspace("first")], True),
     "never": (OTHERS, [SPLIT, metaspace("never")], False),
     "unsplit": (OTHERS[:3], [metaspace("first", False)], False),
+    "composed": ([{"type": "NFC"}, *CONVERTED], [metaspace()], False),
+    "compatible": ([*OTHERS[1:4], {"type": "NFKC"}, *CONVERTED[1:]], [SPLIT, metaspace()], False),
+    "decomposed": ([{"type": "NFKD"}, real_table()], [SPLIT, metaspace()], False),
+    "prepended": (PREPENDED, [metaspace("never")], True),
     "first": (OTHERS[:3], [SPLIT, metaspace("first")], True),
 }
 ADDED = [
@@ -359,8 +369,28 @@ def test_decode_of_any_text(both, text, skip):
     assert mine.decode(ids, skip_special_tokens=skip) == peer.decode(ids, skip_special_tokens=skip)
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFKC", "NFKD"])
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.sampled_from(ODD + "aeAE가ㅏ각ᆨ") | st.sampled_from(EVERY), max_size=12))
+def test_normalization_forms_of_any_text(form, text):
+    from tokenizers import normalizers
+
+    expected = getattr(normalizers, form)().normalize_str(text)
+    assert StepNormalizer({"type": form}).normalize(text) == expected
+    assert not is_normal(text, form) or text == expected
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["xlm-roberta", "converted"])
+@pytest.mark.parametrize("form", ["NFC", "NFKC", "NFKD"])
+def test_normalization_forms_of_every_code_point(form):
+    from tokenizers import normalizers
+
+    peer, mine = getattr(normalizers, form)(), StepNormalizer({"type": form})
+    assert [c for c in EVERY if mine.normalize(f"a{c}") != peer.normalize_str(f"a{c}")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["xlm-roberta", "converted", "compatible"])
 def test_every_code_point_in_three_positions_of_a_word(vocab, kind):
     mine, peer = pair_of(vocab, kind)
     dropped = {char for char, text in mine.normalizer.table.items() if not text}
