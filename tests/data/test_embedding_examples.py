@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from minibert.data.embedding_examples import EmbeddingExamples, pairs_from_labels
@@ -14,6 +15,14 @@ def test_the_default_loss_fits_the_rows():
     assert EmbeddingExamples([["a", "b", "c"]]).default_loss == "ranking"
     assert EmbeddingExamples(PAIRS, scores=[0, -1, 1]).default_loss == "cosine"
     assert EmbeddingExamples([["a"], ["b"]], labels=["x", "x"]).default_loss == "contrastive"
+
+
+def test_arrays_are_taken_as_lists_are():
+    rows = np.array(PAIRS)
+    assert EmbeddingExamples(rows, scores=np.array([0.0, 1.0, 0.5])).default_loss == "cosine"
+    assert EmbeddingExamples(rows, labels=np.array([0, 0, 1])).default_loss == "ranking"
+    with pytest.raises(ValueError, match=r"rows\[1\]: expected different texts, got 'c' twice"):
+        EmbeddingExamples(np.array([["a", "b"], ["c", "c"]]))
 
 
 def test_select_keeps_scores_and_labels():

@@ -227,6 +227,24 @@ def test_contrastive_counts_the_texts_with_a_positive(tokenizer):
     assert [objective.count(shard) for shard in objective.shards(0)] == [4, 0, 0]
 
 
+def test_a_batch_that_compares_nothing_has_no_loss_and_no_gradient(tokenizer):
+    for name in ("ranking", "contrastive"):
+        loss, gradient = one_step(objective_of(name, tokenizer, batch_size=1, shards=1))
+        assert loss == 0
+        assert not gradient.any()
+
+
+def test_texts_of_equal_labels_share_a_batch(tokenizer):
+    texts = ["the cat", "a cat", "the dog", "a dog", "the tree", "a tree", "the mat", "a mat"]
+    labels = np.array(["c", "c", "d", "d", "t", "t", "m", "m"])
+    objective = SentenceVectors(
+        encoder_of(tokenizer, np.float32), tokenizer,
+        EmbeddingExamples([[text] for text in texts], labels=labels),
+        replace(SETTINGS, loss="contrastive", batch_size=4),
+    )  # fmt: skip
+    assert [sum(map(objective.count, objective.shards(step))) for step in range(4)] == [4] * 4
+
+
 def test_prompt_and_max_length_decide_the_tokens(tokenizer):
     examples, settings = EmbeddingExamples(PAIRS), replace(SETTINGS, batch_size=5)
     objective = SentenceVectors(
