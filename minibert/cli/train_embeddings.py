@@ -43,7 +43,7 @@ from minibert.training.pretraining import step_seconds, steps_in
 
 log = logging.getLogger("minibert")
 
-EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 32, 2e-5  # see docs/guides/vectors.md
+EPOCHS, BATCH_SIZE, LEARNING_RATE = 4, 32, 5e-5  # see docs/guides/vectors.md
 MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
 LOSSES = ("ranking", "cosine", "triplet")
 
