@@ -288,7 +288,7 @@ def optimizer_for(model: Any, settings: FineTuning) -> AdamW:
     )
 
 
-def block_rates(model: Any, settings: FineTuning) -> dict[str, float]:
+def block_rates(model: Any, settings: Any) -> dict[str, float]:
     """Return the factor of the learning rate of each parameter (dict); 0: it is frozen."""
     depths = model.depths()
     top = max(depths.values())
