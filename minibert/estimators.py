@@ -32,7 +32,7 @@ from minibert.tasks import (
 )
 from minibert.tasks.base import ClassWeight, report_unseen
 from minibert.tasks.regression import MAX_LABEL
-from minibert.training.finetuning import FineTuningRun, ModelSource
+from minibert.training.finetuning import FineTuningRun, ModelSource, Strategy
 
 log = logging.getLogger("minibert")
 
@@ -133,7 +133,13 @@ class Estimator:
             regressor_tags=RegressorTags() if self.kind == "regressor" else None,
         )
 
-    def _fit(self, task: Task, examples: Examples, class_weight: ClassWeight = None) -> Self:
+    def _fit(
+        self,
+        task: Task,
+        examples: Examples,
+        class_weight: ClassWeight = None,
+        strategy: Strategy = "direct",
+    ) -> Self:
         """Train a model on examples; set `model_`, `tokenizer_` and `task_`."""
         all_examples, held_out = examples, None
         seed = seed_of(self.random_state)
@@ -147,6 +153,7 @@ class Estimator:
             tokenizer_examples=all_examples,
             seed=seed,
             overrides=self,
+            strategy=strategy,
             settings={
                 "freeze": self.freeze,
                 "class_weight": class_weight,
@@ -241,6 +248,11 @@ class TextClassifier(Estimator):
         class_weight: the weight of each class in the loss, by its label (1 where it is missing); or
             "balanced", as if all classes were equally frequent; None: texts count alike. Only for
             one class per text.
+        strategy: "direct" trains body and classifier on the labels; "pairs" trains the body so that
+            texts with equal labels have similar vectors, and fits a classifier to the vectors
+            afterwards, which is better with few labels; only for one class per text. "auto": pairs
+            for few texts per class and a pre-trained model, unless `epochs`, `batch_size`,
+            `learning_rate` or `layer_decay` is given.
 
     Attributes:
         classes_ (C,): the labels, sorted.
@@ -248,6 +260,7 @@ class TextClassifier(Estimator):
     """
 
     class_weight: Mapping[Any, float] | Literal["balanced"] | None = None
+    strategy: Strategy = "auto"
 
     kind: ClassVar[str | None] = "classifier"
 
@@ -267,7 +280,8 @@ class TextClassifier(Estimator):
             raise ValueError("y: expected labels, got NaN or infinity")
         task, labels = (self._multi_label if y.ndim == 2 else self._single_label)(y)
         self.n_classes_ = len(self.classes_)
-        return self._fit(task, Examples(texts, pairs, labels), self._weights_by_class())
+        examples, weights = Examples(texts, pairs, labels), self._weights_by_class()
+        return self._fit(task, examples, weights, self.strategy)
 
     def _multi_label(self, y: np.ndarray) -> tuple[Task, list[list[str]]]:
         """Return the task and the lists of labels for indicators y (S, C)."""

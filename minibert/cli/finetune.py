@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from minibert.cli.arguments import (
     add_column_arguments,
@@ -38,13 +39,21 @@ from minibert.tasks.metrics import Metrics
 from minibert.tasks.registry import TASKS, guess_task, task_for
 from minibert.training.card import CARD, Card, describe_files, write_card
 from minibert.training.checkpoint import (
+    LATER_SETTINGS,
     STATE,
     finish_run,
     read_state,
     restore_optimizer,
     resume_point,
 )
-from minibert.training.finetuning import FineTuning, FineTuningRun, ModelSource, optimizer_for
+from minibert.training.defaults import MAX_TEXTS_PER_CLASS
+from minibert.training.finetuning import (
+    FineTuning,
+    FineTuningRun,
+    ModelSource,
+    Strategy,
+    optimizer_for,
+)
 from minibert.training.history import read_history
 from minibert.training.loop import Interrupted
 
@@ -151,6 +160,14 @@ def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
         "--class-weight",
         choices=["balanced"],
         help="balanced: weight classes by their inverse frequency in the loss (default: all equal)",
+    )
+    group.add_argument(
+        "--strategy",
+        choices=get_args(Strategy),
+        help="pairs: train vectors, similar ones for texts with equal labels, and fit a classifier "
+        "to them; direct: train the model with its classifier (default: auto, that is, pairs for "
+        f"at most {MAX_TEXTS_PER_CLASS} texts per class and a pre-trained model, unless epochs, "
+        "batch size, learning rate or layer decay are given)",
     )
 
 
@@ -294,7 +311,10 @@ def _train_one(
         baseline (function): returns the name and the metrics of the baseline, or None.
     """
     found = resume_point(folder) if options.resume else None
-    run = _start(options, task, examples, seed, resumes=found is not None)
+    strategy = options.strategy or "auto"
+    if found and options.strategy is None:
+        strategy = (LATER_SETTINGS | read_state(found)["settings"])["strategy"]
+    run = _start(options, task, examples, seed, strategy, resumes=found is not None)
     if found:
         own = ["shards"] * (options.shards is None)
         if read_state(found)["format"] < 3:  # another recipe for new weights
@@ -383,7 +403,13 @@ def _make_card(
 
 
 def _start(
-    options: argparse.Namespace, task: Task, examples: Examples, seed: int, *, resumes: bool
+    options: argparse.Namespace,
+    task: Task,
+    examples: Examples,
+    seed: int,
+    strategy: Strategy,
+    *,
+    resumes: bool,
 ) -> FineTuningRun:
     """Return the start of a run (`FineTuningRun`); print its tokenizer's size and its recipe."""
     stated = {"hidden_act": options.activation, "position_embedding_type": options.positions}
@@ -404,16 +430,28 @@ def _start(
         evaluate_at_most=MAX_STEPS_BETWEEN_EVALUATIONS,
         settings=stated_settings(options, FineTuning),
         resumes=resumes,
+        strategy=strategy,
     )
     if source.trains_tokenizer:
         print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")
     recipe = run.recipe
+    if run.settings.strategy == "pairs":
+        print("few labels: vectors are trained on the pairs that the labels make, and a classifier "
+              "is fitted to them; --strategy direct trains both together")  # fmt: skip
+        _report_single(task, examples)
     print(
         f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, {recipe.batch_size} texts per step, "
         f"learning rate {recipe.learning_rate:.2g}{_describe_scratch(run, options)}",
         flush=True,
     )
     return run
+
+
+def _report_single(task: Task, examples: Examples) -> None:
+    """Print which classes have one text, which is similar to no other."""
+    alone = [name for name, count in task.class_counts(examples.labels).items() if count == 1]
+    if alone:
+        print(f"one text only, so it is only told from others: {', '.join(map(repr, alone))}")
 
 
 def _describe_scratch(run: FineTuningRun, options: argparse.Namespace) -> str:

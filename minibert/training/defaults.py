@@ -16,6 +16,10 @@
 | `COUNTED_RATE_TIMES_WIDTH`, `COUNTED_BATCHES` | as above | if they start from counts |
 | `SCRATCH_EVALUATIONS` | evaluations | at most, of a run of new weights |
 | `SCRATCH_SPLIT_PIECES` | probability | how often they see a piece split |
+| `PAIR_RATE` | learning rate at `FINETUNE_RATE_WIDTH` | learning rate of vectors on pairs |
+| `PAIR_BATCH_SIZE`, `PAIR_TEXTS` | texts | their batch, and the length of a run |
+| `MIN_PAIR_EPOCHS`, `MAX_PAIR_EPOCHS` | epochs | limits of that length |
+| `MAX_TEXTS_PER_CLASS` | texts | up to which pairs are better |
 | `BATCH_SIZE`, `LARGE_BATCH_SIZE` | texts | below and from `LARGE_DATA` examples |
 | `SHARDS`, `LARGE_SHARDS` | shards | parts of a batch below and from `LARGE_STEP` tokens |
 | `DROPOUT` | probability | dropout of fine-tuning |
@@ -57,6 +61,10 @@ SCRATCH_SPLIT_PIECES = 0.25
 SCRATCH_EVALUATIONS = 20
 # New weights that begin as naive Bayes have less to learn; docs/recipe.md has the figures.
 COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
+
+PAIR_RATE, PAIR_BATCH_SIZE, PAIR_TEXTS = 1e-4, 32, 1500
+MIN_PAIR_EPOCHS, MAX_PAIR_EPOCHS = 6, 30
+MAX_TEXTS_PER_CLASS = 64
 
 
 def fresh_config(
@@ -180,6 +188,33 @@ def finetuning_recipe(
     return Recipe(
         batch_size,
         min(max(epochs, MIN_EPOCHS), MAX_EPOCHS),
+        min(rate, MAX_FINETUNE_RATE),
+        LAYER_DECAY,
+    )
+
+
+def pairs_are_better(examples: int, classes: int) -> bool:
+    """Return whether pairs from labels were measured to be better than fine-tuning.
+
+    Args:
+        examples: the number of examples.
+        classes: the number of classes.
+    """
+    return examples <= MAX_TEXTS_PER_CLASS * classes
+
+
+def pair_recipe(examples: int, config: BertConfig) -> Recipe:
+    """Return the recipe (`Recipe`) of training vectors on the pairs that labels make.
+
+    Args:
+        examples: the number of examples.
+        config: the model's configuration.
+    """
+    epochs = round(PAIR_TEXTS / examples)
+    rate = PAIR_RATE * (FINETUNE_RATE_WIDTH / config.hidden_size) ** 2
+    return Recipe(
+        PAIR_BATCH_SIZE,
+        min(max(epochs, MIN_PAIR_EPOCHS), MAX_PAIR_EPOCHS),
         min(rate, MAX_FINETUNE_RATE),
         LAYER_DECAY,
     )
