@@ -87,9 +87,7 @@ def sample(name: str, size: int, seed: int) -> tuple[Examples, Examples]:
     return train.select(chosen), test
 
 
-def measure(
-    sets: Sequence[str], sizes: Sequence[int], seed: int, train_and_predict
-) -> Found:
+def measure(sets: Sequence[str], sizes: Sequence[int], seed: int, train_and_predict) -> Found:
     """Return accuracy and CPU seconds by set and size.
 
     Args:
