@@ -6,8 +6,7 @@ et al. (2022), section 3, here with the loss of Khosla et al. (2020), eq. 2, whi
 pairs of a batch.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 

@@ -46,7 +46,7 @@ def test_auto_is_direct_where_there_are_no_pairs():
     several = Examples(["x", "y"], None, [["a"], ["b"]])
     source = ModelSource("tiny")
     assert chosen_strategy("auto", MultiLabelTask(["a", "b"]), several, source) == "direct"
-    with pytest.raises(ValueError, match="strategy: expected direct, because .* got pairs"):
+    with pytest.raises(ValueError, match=r"strategy: expected direct, because .* got pairs"):
         chosen_strategy("pairs", MultiLabelTask(["a", "b"]), several, source)
     with pytest.raises(ValueError, match="strategy: expected one of auto, pairs, direct"):
         chosen_strategy("best", MultiLabelTask(["a", "b"]), several, source)
