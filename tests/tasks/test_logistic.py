@@ -31,7 +31,7 @@ def test_the_gradient_of_the_loss_is_zero_at_the_solution(classes, width, C):
     solution = np.column_stack([found.weight, found.bias])
     rng, halved = np.random.default_rng(2), 2 if classes == 2 else 1
     for _ in range(10):
-        step = 1e-4 * rng.standard_normal(solution.shape)
+        step = 1e-5 * rng.standard_normal(solution.shape)
         up, down = (loss_of(solution + s * step, x, ids, C, weights, halved) for s in (1, -1))
         middle = loss_of(solution, x, ids, C, weights, halved)
         assert up > middle < down
