@@ -31,6 +31,7 @@ from minibert.data.records import Label
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
+from minibert.io.text import sanitize
 from minibert.objectives.supervised import SCORE
 from minibert.tasks.base import Task
 from minibert.tasks.baselines import compare
@@ -164,8 +165,9 @@ def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--strategy",
         choices=get_args(Strategy),
+        default="auto",
         help="pairs: train vectors, similar ones for texts with equal labels, and fit a classifier "
-        "to them; direct: train the model with its classifier (default: auto, that is, pairs for "
+        "to them; direct: train the model with its classifier (default: auto, which is pairs for "
         f"at most {MAX_TEXTS_PER_CLASS} texts per class and a pre-trained model, unless epochs, "
         "batch size, learning rate or layer decay are given)",
     )
@@ -311,9 +313,13 @@ def _train_one(
         baseline (function): returns the name and the metrics of the baseline, or None.
     """
     found = resume_point(folder) if options.resume else None
-    strategy = options.strategy or "auto"
-    if found and options.strategy is None:
+    strategy = options.strategy
+    if found:
         strategy = (LATER_SETTINGS | read_state(found)["settings"])["strategy"]
+        if options.strategy not in ("auto", strategy):
+            raise ValueError(
+                f"strategy: the run in {folder} has {sanitize(strategy)}, got {options.strategy}"
+            )
     run = _start(options, task, examples, seed, strategy, resumes=found is not None)
     if found:
         own = ["shards"] * (options.shards is None)

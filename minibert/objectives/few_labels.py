@@ -16,6 +16,7 @@ from minibert.data.sampling import steps_per_epoch
 from minibert.inference.features import FeatureExtractor
 from minibert.models import BertForSequenceClassification
 from minibert.models.classifier_head import classifier_inputs, pass_vectors, set_classifier
+from minibert.models.pooling_block import without_pooling_dropout
 from minibert.models.sentence import SentenceEncoder
 from minibert.objectives.base import BatchSettings, Evaluation
 from minibert.objectives.embedding_losses import Distance
@@ -46,13 +47,14 @@ class PairSettings(NamedTuple):
 
 
 class LabelledVectors(SentenceVectors):
-    """Train the vectors of [CLS] on labelled texts; `fit_classifier` reads them afterwards.
+    """Train the vectors of labelled texts; `fit_classifier` reads them afterwards.
 
     The vectors of texts with equal labels become similar, and those of others do not. A label that
     only one text has is not similar to anything, but its text is one of the others.
 
     Args:
-        model: a classifier of texts; the layer below its logits is made to pass [CLS].
+        model: a classifier of texts with a last block that pools, see `models.pooling_block`; the
+            layer below its logits is made to pass the pooled vectors.
         tokenizer: the model's tokenizer; longer texts are cut at the model's positions.
         task: the meaning of the labels, one for each text.
         examples: labelled texts to train on.
@@ -92,6 +94,7 @@ class LabelledVectors(SentenceVectors):
             PairSettings(settings.steps, settings.batch_size, settings.shards, settings.seed),
         )
         pass_vectors(model)
+        without_pooling_dropout(model)
 
     def indices(self, step: int) -> Array:
         """Return the texts of a batch (B,): each class has its share in every batch.

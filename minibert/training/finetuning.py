@@ -14,6 +14,7 @@ from minibert.data.token_cache import fingerprint
 from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.models.auto import class_for
 from minibert.models.hub import checkpoint_folder
+from minibert.models.pooling_block import pooling_names, with_pooling_block
 from minibert.objectives.few_labels import LabelledVectors, why_no_pairs
 from minibert.objectives.supervised import Supervised, evaluate
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
@@ -236,6 +237,8 @@ class FineTuningRun:
         """
         strategy = chosen_strategy(strategy, task, examples, source, overrides)
         model, tokenizer = source.load(task, tokenizer_examples or examples, seed)
+        if strategy == "pairs":
+            model = with_pooling_block(model)
         is_new = source.model is None
         counted = is_new and isinstance(model, BertForSequenceClassification)
         if strategy == "pairs":
@@ -336,12 +339,17 @@ def mean_tokens(
 def optimizer_for(model: Any, settings: FineTuning) -> AdamW:
     """Return AdamW for a model's parameters, with a rate for each block.
 
-    With the strategy "pairs" the head stays as it is, because no loss reads it.
+    With the strategy "pairs" the head and the block that pools stay as they are.
     """
     rates = block_rates(model, settings)
     if settings.strategy == "pairs":
         body = prefixed(model.prefix, model.bert.specs())
-        rates |= {name: 0.0 for name in rates if name not in body}
+        fixed = {*pooling_names(model), *(name for name in rates if name not in body)}
+        # The block below the pooling block has the full rate, as the head has otherwise.
+        rates = {
+            name: 0.0 if name in fixed else rate / settings.layer_decay**2
+            for name, rate in rates.items()
+        }
     return AdamW(model.params, weight_decay=settings.weight_decay, rates=rates)
 
 
