@@ -18,6 +18,7 @@ from minibert.models.inputs import Batch
 from minibert.models.masked_lm import BertForMaskedLM
 from minibert.models.output import ModelOutput
 from minibert.models.parts import Parts
+from minibert.models.sentence import SentenceEncoder
 from minibert.models.task_model import BertWithHead, Labels
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "ModelOutput",
     "Parts",
     "PreTrained",
+    "SentenceEncoder",
     "bert_block",
     "bert_embeddings",
     "read_config",

@@ -7,6 +7,7 @@ from minibert.objectives.distillation import (
     DistilledHiddenStates,
     DistilledMaskedLM,
 )
+from minibert.objectives.embeddings import SentenceVectors
 from minibert.objectives.masked_lm import MaskedLM
 from minibert.objectives.next_sentence import MaskedLMAndNextSentence
 
@@ -19,4 +20,5 @@ __all__ = [
     "MaskedLMAndNextSentence",
     "ModelObjective",
     "Objective",
+    "SentenceVectors",
 ]

@@ -1,11 +1,13 @@
-"""Training: the engine, the loop around it, pre-training, fine-tuning and distillation."""
+"""Training: engine and loop; pre-training, fine-tuning, distillation and sentence vectors."""
 
+from minibert.data.embedding_examples import EmbeddingExamples, pairs_from_labels
 from minibert.objectives.baselines import unigram_baseline
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.objectives.shards import split_batch
 from minibert.objectives.supervised import evaluate
 from minibert.optim import AdamW, linear_schedule
 from minibert.training.distillation import Distillation, make_student
+from minibert.training.embeddings import EmbeddingTraining, train_embeddings
 from minibert.training.engine import Engine, StepResult
 from minibert.training.epochs import TrainingHistory
 from minibert.training.finetuning import FineTuning, fine_tune, optimizer_for
@@ -15,6 +17,8 @@ from minibert.training.pretraining import pretrain, train_masked_lm
 __all__ = [
     "AdamW",
     "Distillation",
+    "EmbeddingExamples",
+    "EmbeddingTraining",
     "Engine",
     "FineTuning",
     "Interrupted",
@@ -27,9 +31,11 @@ __all__ = [
     "linear_schedule",
     "make_student",
     "optimizer_for",
+    "pairs_from_labels",
     "pretrain",
     "split_batch",
     "train",
+    "train_embeddings",
     "train_masked_lm",
     "unigram_baseline",
 ]
