@@ -12,7 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from minibert.io.atomic import TEMPORARY, atomic_dir, atomic_remove, atomic_write, unused_name
+from minibert.io.atomic import (
+    TEMPORARY,
+    atomic_dir,
+    atomic_remove,
+    atomic_update,
+    atomic_write,
+    unused_name,
+)
 from minibert.io.cache import STALE_SECONDS, clear_stale
 from minibert.io.json import read_json
 from minibert.io.locks import ensure_writable
@@ -93,6 +100,29 @@ def test_two_writers_with_the_same_process_id_do_not_interfere(tmp_path):
             half_written(atomic_write(path))
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_update_replaces_files_in_order_or_none_of_them(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    with pytest.raises(RuntimeError):
+        half_written(atomic_update(folder))
+    assert list(tmp_path.iterdir()) == []
+    renamed: list[str] = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda *two: renamed.append(two[1].name) or replace(*two))
+    for text, expected in (("old", ["folder"]), ("new", ["b", "a", "c"])):
+        with atomic_update(folder, last=("a", "c")) as temporary:
+            for name in "cab":
+                (temporary / name).write_text(text)
+        assert renamed == expected
+        assert [(folder / name).read_text() for name in "abc"] == [text] * 3
+        (folder / "other").write_text("kept")
+        renamed.clear()
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    with pytest.raises(RuntimeError):
+        half_written(atomic_update(folder))
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
+    assert before["other"] == "kept"
 
 
 def test_atomic_dir_keeps_the_folder_that_is_complete_first(tmp_path):
