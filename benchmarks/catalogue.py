@@ -45,6 +45,7 @@ BENCHMARKS = (
     Benchmark("recipe"),
     Benchmark("scaling"),
     Benchmark("sizes", quick="--rounds 1"),
+    Benchmark("strategies", quick="--rounds 1 --sets questions"),
     Benchmark("threads", quick=TINY),
     Benchmark("tokenizer"),
     Benchmark("train_step", quick=TINY),

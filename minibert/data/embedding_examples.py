@@ -68,12 +68,12 @@ class EmbeddingExamples:
         for i, row in enumerate(self.rows):
             if isinstance(row, str) or not all(isinstance(text, str) for text in row):
                 raise TypeError(f"rows[{i}]: expected a list of texts, got {row!r:.80}")
-            if len(row) != self.width or not row:
+            if len(row) != self.width or len(row) == 0:
                 raise ValueError(
                     f"rows[{i}]: expected {max(self.width, 1)} texts as in rows[0], got {len(row)}"
                 )
             if self.scores is None and len(set(row)) < len(row):
-                twice = next(text for text in row if row.count(text) > 1)
+                twice = next(text for text, count in Counter(row).items() if count > 1)
                 raise ValueError(
                     f"rows[{i}]: expected different texts, got {sanitize(twice)!r:.80} twice"
                 )

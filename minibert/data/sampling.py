@@ -53,6 +53,34 @@ def length_bucketed_batch(
     return bucket[batch * size - pool_start : (batch + 1) * size - pool_start]
 
 
+def paired_batch(step: int, labels: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Return the example indices (B,) of the batch at `step`, in pairs of equal labels.
+
+    Each epoch visits all examples once. Those of a label are paired at random, and the pairs are
+    visited in random order; the last one of an odd number is alone.
+
+    >>> labels = np.array([0, 1, 2, 1, 0, 2])
+    >>> [labels[paired_batch(step, labels, 2, seed=0)].tolist() for step in range(3)]
+    [[0, 0], [1, 1], [2, 2]]
+
+    Args:
+        step (int): step of the run, from 0.
+        labels (S,), int: label of each example.
+        size (int): batch size B.
+        seed (int): seed of the order.
+    """
+    count = len(labels)
+    epoch, batch = divmod(step, steps_per_epoch(count, size))
+    rng = generator(seed, "order", epoch)
+    order = permuted(np.arange(count), count, rng)
+    order = order[np.argsort(labels[order], kind="stable")]  # by label, each in random order
+    _, starts, numbers = np.unique(labels[order], return_index=True, return_inverse=True)
+    is_first = (np.arange(count) - starts[numbers]) % 2 == 0  # of its pair
+    pair = np.cumsum(is_first) - 1  # (S,), the number of each example's pair
+    order = order[np.argsort(rng.permutation(pair[-1] + 1)[pair], kind="stable")]
+    return order[batch * size : (batch + 1) * size]
+
+
 def steps_per_epoch(count: int, size: int) -> int:
     """Return the number of batches of `size` examples in an epoch of `count` examples."""
     return -(-count // size)

@@ -257,7 +257,8 @@ def contrastive_forward(
         return 0.0, ContrastiveCache(cache, np.zeros_like(scores))
     log_shares = _log_softmax(scores)
     targets = (positives / np.maximum(counts, 1)).astype(unit.dtype)  # (S, S), rows of sum 1 or 0
-    loss = -float(np.where(positives, log_shares * targets, 0).astype(np.float64).sum()) / n
+    compared = np.where(positives, log_shares, 0) * targets  # without the -inf of the diagonal
+    loss = -float(compared.astype(np.float64).sum()) / n
     dscores = np.where(counts > 0, np.exp(log_shares), 0) - targets
     dscores *= unit.dtype.type(1 / (temperature * n))
     return loss, ContrastiveCache(cache, dscores)

@@ -12,7 +12,6 @@ small keeps them; the numbers are the same.
 A text that occurs several times in a batch is computed once, so its dropout is the same everywhere.
 """
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
@@ -20,7 +19,8 @@ import numpy as np
 
 from minibert.data.embedding_examples import EmbeddingExamples
 from minibert.data.ragged import RaggedSequences
-from minibert.data.sampling import batch_indices
+from minibert.data.sampling import batch_indices, paired_batch
+from minibert.functional import embedding_backward
 from minibert.models.sentence import SentenceCache, SentenceEncoder
 from minibert.objectives.base import BatchSettings, Evaluation, Objective
 from minibert.objectives.embedding_losses import (
@@ -42,7 +42,7 @@ from minibert.typing import Array, Rng
 
 EmbeddingLoss = Literal["ranking", "cosine", "triplet", "contrastive"]
 KEPT_BYTES = 1 << 30  # of the caches of a batch; larger ones are computed again
-CACHED_VECTORS = 24  # about so many vectors of D numbers does a block keep for each token
+CACHED_VECTORS = 20  # of D numbers, that a block keeps for each token; with dropout 19 of MiniLM
 
 
 class EmbeddingSettings(BatchSettings, Protocol):
@@ -105,12 +105,11 @@ class KeptCache:
     """A cache that is handed out once; it is not sent to other processes."""
 
     def __init__(self, cache: SentenceCache | None):
-        self._cache, self._lock = cache, threading.Lock()
+        self._cache = cache
 
     def take(self) -> SentenceCache | None:
         """Return the cache, which a backward consumes; None the second time."""
-        with self._lock:
-            cache, self._cache = self._cache, None
+        cache, self._cache = self._cache, None
         return cache
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -146,7 +145,8 @@ class SentenceVectors(Objective):
     Args:
         encoder: the model and its pooling.
         tokenizer: the model's tokenizer.
-        examples: what to learn; batches are random, each epoch in a new order.
+        examples: what to learn; batches are random, each epoch in a new order. In `contrastive`,
+            texts are drawn in pairs of equal labels.
         settings: loss, batch size, shards, seed.
         max_length: in tokens; longer texts are cut; None: the model's positions.
         prompt: written before each text.
@@ -189,6 +189,9 @@ class SentenceVectors(Objective):
     def indices(self, step: int) -> Array:
         """Return the rows of a step's batch (B,), from its number alone."""
         settings = self.settings
+        if settings.loss == "contrastive":
+            assert self.labels is not None
+            return paired_batch(step, self.labels, settings.batch_size, settings.seed)
         return batch_indices(step, len(self.rows), settings.batch_size, settings.seed)
 
     def shards(self, step: int) -> Sequence[EmbeddingShard]:
@@ -210,7 +213,7 @@ class SentenceVectors(Objective):
         ]
 
     def cached_bytes(self, tokens: int) -> int:
-        """Return about how much memory the caches of so many tokens need, in bytes."""
+        """Return the approximate size of the caches of a number of tokens, in bytes."""
         config = self.encoder.model.config
         numbers = CACHED_VECTORS * config.hidden_size * config.num_hidden_layers
         return tokens * numbers * self.encoder.params.vector.itemsize
@@ -327,7 +330,10 @@ def require_fit(loss: str, examples: EmbeddingExamples) -> None:
         raise ValueError(f"loss: expected one of {', '.join(names)}, got {loss!r}")
     width = examples.width
     fits = {
-        "ranking": ("rows of 2 texts or more, without scores", width > 1 and not examples.scores),
+        "ranking": (
+            "rows of 2 texts or more, without scores",
+            width > 1 and examples.scores is None,
+        ),
         "cosine": ("pairs with scores", examples.scores is not None),
         "triplet": ("rows of 3 texts", width == 3),
         "contrastive": ("single texts with labels", width == 1),
@@ -368,5 +374,5 @@ def _sum_by_text(vectors: Array, gradients: list[tuple[Array, Array]]) -> Array:
     """
     dvectors = np.zeros_like(vectors)
     for places, own in gradients:
-        np.add.at(dvectors, places, own)
+        embedding_backward(own, places, dvectors)  # a look-up of vectors by their numbers
     return dvectors

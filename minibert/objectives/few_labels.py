@@ -100,8 +100,11 @@ class LabelledVectors(SentenceVectors):
     def indices(self, step: int) -> Array:
         """Return the texts of a batch (B,): each class has its share in every batch.
 
-        The texts of each class are shuffled and spread evenly over the epoch.
+        The texts of each class are shuffled and spread evenly over the epoch. Where a batch has no
+        room for two texts of each class, it contains pairs of some classes: see `paired_batch`.
         """
+        if 2 * len(self.task.names) > self.settings.batch_size:
+            return super().indices(step)
         batches = steps_per_epoch(len(self.ids), self.settings.batch_size)
         epoch, batch = divmod(step, batches)
         rng = generator(self.settings.seed, "order", epoch)

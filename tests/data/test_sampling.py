@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from minibert.data.sampling import (
     batch_indices,
     length_bucketed_batch,
+    paired_batch,
     permuted,
     steps_per_epoch,
 )
@@ -78,3 +79,27 @@ def test_batch_indices_differ_between_epochs_and_seeds():
         tuple(batch_indices(step, 30, 30, seed).tolist()) for step in range(4) for seed in range(3)
     }
     assert len(orders) == 12
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 20), st.integers(0, 3))
+def test_paired_batches_visit_each_example_once_and_keep_pairs_together(labels, size, seed):
+    labels = np.array(labels)
+    for epoch in range(2):
+        steps = steps_per_epoch(len(labels), size)
+        batches = [paired_batch(epoch * steps + i, labels, size, seed) for i in range(steps)]
+        assert all(len(batch) == size for batch in batches[:-1])
+        order = np.concatenate(batches)
+        assert sorted(order.tolist()) == list(range(len(labels)))
+        found, i = [], 0  # from the left, equal neighbours are pairs
+        while i < len(order):
+            paired = labels[order[i : i + 2]]
+            alone = len(paired) < 2 or paired[0] != paired[1]
+            found += [labels[order[i]]] if alone else []
+            i += 1 if alone else 2
+        assert len(set(found)) == len(found)  # at most one of each label is alone
+
+
+def test_paired_batches_differ_between_epochs_and_seeds():
+    labels = np.arange(30) % 3
+    orders = [paired_batch(step, labels, 30, seed) for step, seed in ((0, 0), (1, 0), (0, 1))]
+    assert len({order.tobytes() for order in orders}) == 3

@@ -26,6 +26,7 @@ from minibert.testing.cases.examples import (
 from minibert.training import Engine, FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
 from tests.models.relatives import USES, batch_of, made
+from tests.objectives import test_embeddings
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
 from tests.objectives.test_two_phase import model as two_phase_model
 
@@ -38,6 +39,7 @@ def run_everything(folder: Path) -> None:
     run_fine_tuning()
     run_muon()
     one_step(InBatchNegatives(two_phase_model(), (3, 3)))
+    run_embeddings()
 
 
 def run_models(folder: Path) -> None:
@@ -110,6 +112,12 @@ def run_fine_tuning() -> None:
         )  # fmt: skip
         task = fine_tune(model, tokenizer, task, examples, settings, held_out=examples, threads=1)
         evaluate(model, tokenizer, task, examples).figures()
+
+
+def run_embeddings() -> None:
+    """Compute the gradient of a batch for each loss on vectors."""
+    for name in test_embeddings.KINDS:
+        test_embeddings.one_step(test_embeddings.objective_of(name, small_tokenizer()))
 
 
 def run_muon() -> None:

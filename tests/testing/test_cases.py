@@ -9,8 +9,11 @@ import pytest
 from minibert import functional, layers
 from minibert.functional import activate_forward
 from minibert.gradcheck import GradientError, InconclusiveError
+from minibert.models import pooling
 from minibert.models.table import MODELS
+from minibert.objectives import embedding_losses
 from minibert.testing.cases import Case, cases, examples, markdown, report
+from minibert.testing.cases.embeddings import vector_cases
 from minibert.testing.cases.examples import (
     BATCH,
     IDS,
@@ -31,8 +34,10 @@ LARGER = [case for case in CASES if case not in FUNCTIONS]  # layers and models
 WITH_VARIANTS = {"BertForPreTraining", "BertForSequenceClassification", "ModernBertForMaskedLM"}
 QUICK = [c for c in CASES if c not in MODEL_CASES or not c.variant or c.subject in WITH_VARIANTS]
 KEEPING = [case for case in CASES if case.output is not None]
-# One key has all the attention, and a loss of no label is 0: here, gradients of 0 are the point.
+# One key has all the attention, and a loss that compares nothing is 0: here, gradients of 0 are the
+# point.
 ZERO_VARIANTS = {"one key", "one token", "all labels ignored", "no row"}
+ZERO_VARIANTS |= {"all negatives excluded", "no equal labels"}
 STORED = Path(__file__).parents[2] / "benchmarks/results/gradients.md"
 
 
@@ -42,7 +47,8 @@ def test_every_case_passes(case):
     if case in FUNCTIONS:
         assert_verified(case, case.check())
     else:
-        quick = 0 if case in MODEL_CASES and case.variant else 2
+        whole = case in MODEL_CASES or case.subject == "SentenceEncoder"
+        quick = 0 if whole and case.variant else 2
         assert_verified(case, case.check(entries=quick))
 
 
@@ -136,6 +142,28 @@ def test_a_slightly_wrong_backward_of_any_function_fails(name, monkeypatch):
 
     monkeypatch.setattr(functional, name, wrong)
     assert failing(function_cases())
+
+
+VECTOR_BACKWARDS = [
+    (module, name)
+    for module in (pooling, embedding_losses)
+    for name in vars(module)
+    if name.endswith("_backward") and getattr(module, name).__module__ == module.__name__
+]
+
+
+@pytest.mark.parametrize(("module", "name"), VECTOR_BACKWARDS)
+def test_a_slightly_wrong_backward_of_vectors_fails(module, name, monkeypatch):
+    right = getattr(module, name)
+
+    def wrong(*arguments):
+        found = right(*arguments)
+        if isinstance(found, tuple):  # only the last one is wrong
+            return (*found[:-1], found[-1] * 1.0001)
+        return found * 1.0001
+
+    monkeypatch.setattr(module, name, wrong)
+    assert failing(vector_cases())
 
 
 def test_every_model_has_a_case():

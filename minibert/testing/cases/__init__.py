@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from minibert.gradcheck import GradientError, GradientResult, InconclusiveError
 from minibert.gradcheck.checks import DELAY
+from minibert.testing.cases.embeddings import encoder_cases, vector_cases
 from minibert.testing.cases.functions import function_cases
 from minibert.testing.cases.layers import layer_cases
 from minibert.testing.cases.matrix import Results, markdown
@@ -25,7 +26,9 @@ def cases(every: bool = True) -> Iterator[Case]:
         every: False: each model without options only.
     """
     yield from function_cases()
+    yield from vector_cases()
     yield from layer_cases()
+    yield from encoder_cases()
     yield from (case for case in model_cases() if every or not case.variant)
 
 
