@@ -67,7 +67,7 @@ COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
 # MiniLM, one sample and one seed, so 2 points are chance: 75.7 % with these numbers in 15 epochs;
 # 75.0 % with a layer decay of 0.8, and 76.3 % in 30 epochs then; 74.7 % with twice the rate, 69.7 %
 # with three times; 73.0 % with a temperature of 0.05 instead of 0.1; 75.0 % with the squared error
-# of all cosines. Vectors of [CLS] instead of the mean over the tokens: 60 % where the mean had 75 %.
+# of all cosines. Vectors of [CLS] instead of the mean over the tokens: 60 %, where those had 75 %.
 PAIR_RATE, PAIR_BATCH_SIZE, PAIR_TEXTS = 1e-4, 32, 1000
 MIN_PAIR_EPOCHS, MAX_PAIR_EPOCHS = 6, 30
 MAX_TEXTS_PER_CLASS = 64

@@ -50,6 +50,15 @@ def test_an_epoch_contains_each_text_once_and_each_batch_its_share_of_each_class
     assert batches[0].tolist() != batches[2].tolist()
 
 
+def test_batches_without_room_for_all_classes_contain_pairs(examples, tokenizer):
+    found = objective(examples, tokenizer, batch_size=4)
+    batches = [found.indices(step) for step in range(4)]
+    assert sorted(np.concatenate(batches).tolist()) == list(range(15))
+    for batch in batches:
+        counts = Counter(examples.labels[i] for i in batch)
+        assert sum(count > 1 for count in counts.values()) >= 1
+
+
 def test_the_fitted_classifier_predicts_the_texts_it_has_seen(examples, tokenizer):
     found = objective(examples, tokenizer)
     before = found.task.metrics(
