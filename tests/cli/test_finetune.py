@@ -186,7 +186,9 @@ def test_finetune_trains_a_tagger(workspace, tmp_path, capsys):
     assert words[1] == ["dog", "B-PET"]
     assert run(["predict", out, "--file", path, "--as", "jsonl"]) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[0])
-    assert row["entities"] == [{"label": "PET", "text": "cat", "start": 1, "end": 2}]
+    (entity,) = row["entities"]
+    assert entity.pop("score") > 0.5
+    assert entity == {"entity_group": "PET", "word": "cat", "start": 4, "end": 7}
     assert run(["evaluate", out, path]) == 0
     assert_refused(capsys, ["evaluate", out, workspace / "labelled.tsv"], "this model is for words")
     assert_refused(capsys, ["evaluate", workspace / "classifier", path], "this model is for texts")

@@ -13,7 +13,7 @@ from tests.cli.helpers import assert_refused, run
 
 def test_every_command_has_a_help_page_with_an_example(capsys):
     commands = next(a for a in build_parser()._actions if a.choices).choices
-    known = """corpus train-tokenizer pretrain finetune evaluate predict demo fill-mask embed
+    known = """corpus train-tokenizer pretrain finetune evaluate predict answer demo fill-mask embed
         similar tokenize gradcheck exercises inspect plot estimate distill"""
     assert set(known.split()) == set(commands)
     for name in commands:

@@ -18,6 +18,7 @@ TEXT = "the cat sat on the mat"
 BASE = {
     "predict": ["predict", "classifier", TEXT],
     "evaluate": ["evaluate", "classifier", "rows.jsonl"],
+    "answer": ["answer", "qa", "lines.txt", "--question", "a dog"],
     "fill-mask": ["fill-mask", "model", "a [MASK]"],
     "embed": ["embed", "body", TEXT],
     "similar": ["similar", "body", TEXT, "lines.txt"],
@@ -25,6 +26,7 @@ BASE = {
     "tokenize": ["tokenize", "tokenizer", "The [MASK]"],
     "train-tokenizer": ["train-tokenizer", "corpus.txt", "--vocab-size", 66, "--out", "NEW"],
 }
+LONG = f"{TEXT} " * 9
 NUMBERS = object()  # other numbers, as many
 
 
@@ -34,6 +36,10 @@ def lines(count):
 
 def contains(*parts):
     return lambda before, after: all(part in after and part not in before for part in parts)
+
+
+def contains_all(*parts):
+    return lambda before, after: all(part in after for part in parts)
 
 
 def width(count):
@@ -48,6 +54,10 @@ def other(before, after):
     return True
 
 
+def same(before, after):
+    return before == after
+
+
 # For each option: the words, and what holds for the outputs before and after, which differ.
 OPTIONS = {
     "predict": {
@@ -60,6 +70,11 @@ OPTIONS = {
         "label": (["predict", "classifier", "--file", "rows.jsonl", "--label", "text",
                    "--text", "extra"], contains("it was a")),
         "pair": (["predict", "classifier", "--file", "rows.jsonl", "--pair", "second"], other),
+        "top": ([*BASE["predict"], "--top", 2], contains_all("cats", "dogs")),
+        "threshold": (["predict", "several", TEXT, "--threshold", 0], contains("cats,dogs")),
+        "stride": (["predict", "classifier", LONG, "--as", "jsonl", "--stride", 7], other),
+        "truncate": (["predict", "classifier", LONG, "--as", "jsonl", "--truncate"], other),
+        "threads": ([*BASE["predict"], "--threads", 1], same),
     },
     "evaluate": {
         "model": (["evaluate", "other", "rows.jsonl"], other),
@@ -67,6 +82,24 @@ OPTIONS = {
         "text": ([*BASE["evaluate"], "--text", "content"], contains("was red")),
         "label": ([*BASE["evaluate"], "--label", "kind"], other),
         "pair": ([*BASE["evaluate"], "--pair", "second"], other),
+        "threshold": (["evaluate", "several", "rows.jsonl", "--threshold", 0],
+                      contains("recall 100.0%")),
+        "stride": (["evaluate", "classifier", "long.jsonl", "--stride", 7], other),
+        "truncate": (["evaluate", "classifier", "long.jsonl", "--truncate"],
+                     contains("are truncated")),
+        "threads": ([*BASE["evaluate"], "--threads", 1], same),
+    },
+    "answer": {
+        "model": (["answer", "qa2", "lines.txt", "--question", "a dog"], other),
+        "file": ([*BASE["answer"], "corpus.txt"], contains("corpus.txt")),
+        "question": (["answer", "qa", "lines.txt", "--question", "the cat ran"], other),
+        "no_answer": ([*BASE["answer"], "--top", 99, "--no-answer"], contains("\t0\t0\tlines")),
+        "top": ([*BASE["answer"], "--top", 3], lines(3)),
+        "form": ([*BASE["answer"], "--as", "jsonl"], contains('"question": "a dog"')),
+        "max_answer_len": ([*BASE["answer"], "--top", 99, "--max-answer-len", 1], lines(18)),
+        "max_length": ([*BASE["answer"], "--max-length", 9], other),
+        "stride": ([*BASE["answer"], "--top", 99, "--stride", 9], other),
+        "threads": ([*BASE["answer"], "--threads", 1], same),
     },
     "fill-mask": {
         "model": (["fill-mask", "another", "a [MASK]"], other),
@@ -115,6 +148,15 @@ OPTIONS = {
 # Options that need words of their own, and those that are tested where they are slow.
 BEFORE = {("embed", "combine"): [*BASE["embed"], "--layers", "-1", "0"],
           ("similar", "combine"): [*BASE["similar"], "--layers", "0", "-1"],
+          ("predict", "threshold"): ["predict", "several", TEXT],
+          ("predict", "stride"): ["predict", "classifier", LONG, "--as", "jsonl"],
+          ("predict", "truncate"): ["predict", "classifier", LONG, "--as", "jsonl"],
+          ("evaluate", "threshold"): ["evaluate", "several", "rows.jsonl"],
+          ("evaluate", "stride"): ["evaluate", "classifier", "long.jsonl"],
+          ("evaluate", "truncate"): ["evaluate", "classifier", "long.jsonl"],
+          ("answer", "no_answer"): [*BASE["answer"], "--top", 99],
+          ("answer", "max_answer_len"): [*BASE["answer"], "--top", 99],
+          ("answer", "stride"): [*BASE["answer"], "--top", 99],
           ("predict", "text"): ["predict", "classifier", "--file", "rows.jsonl"],
           ("predict", "label"): ["predict", "classifier", "--file", "rows.jsonl"],
           ("predict", "pair"): ["predict", "classifier", "--file", "rows.jsonl"]}  # fmt: skip
@@ -138,10 +180,20 @@ def folder(small_workspace):
     from tests.laws.commands import CONFIG, small_tokenizer
 
     (small_workspace / "lines.txt").write_text("\n".join(SENTENCES) + "\n")
-    kinds = {"other": m.BertForSequenceClassification, "another": m.BertForMaskedLM}
-    for name, kind in kinds.items():
+    rows = [json.loads(row) for row in (small_workspace / "rows.jsonl").read_text().splitlines()]
+    long = [json.dumps({**row, "text": f"{row['text']} {LONG}"}) for row in rows]
+    (small_workspace / "long.jsonl").write_text("\n".join(long) + "\n")
+    several = dataclasses.replace(CONFIG, problem_type="multi_label_classification")
+    kinds = {
+        "other": m.BertForSequenceClassification(CONFIG, seed=9),
+        "another": m.BertForMaskedLM(CONFIG, seed=9),
+        "several": m.BertForSequenceClassification(several),
+        "qa": m.BertForQuestionAnswering(CONFIG),
+        "qa2": m.BertForQuestionAnswering(CONFIG, seed=9),
+    }
+    for name, model in kinds.items():
         small_tokenizer().save_pretrained(small_workspace / name)
-        kind(CONFIG, seed=9).save_pretrained(small_workspace / name)
+        model.save_pretrained(small_workspace / name)
     small_tokenizer().save_pretrained(small_workspace / "small")
     few = dataclasses.replace(CONFIG, hidden_size=4)
     m.BertForSequenceClassification(few).save_pretrained(small_workspace / "small")
@@ -170,8 +222,8 @@ def test_each_option_changes_the_output(
 
     words, holds = OPTIONS[command][name]
     before, after = printed(BEFORE.get((command, name), BASE[command])), printed(words)
-    assert before != after
     assert holds(before, after)
+    assert (before == after) == (holds is same)
 
 
 # The tokenizer.

@@ -144,13 +144,14 @@ def test_predict_prints_json_lines(labellers, capsys):
             row = json.loads(line)
             if name == "tagging":
                 entities = row.pop("entities")
-                assert row == {"words": text.split(), "tags": label}
+                assert row == {"text": text, "words": text.split(), "tags": label}
                 for each in entities:
-                    words = text.split()[each["start"] : each["end"]]
-                    assert each["text"] == " ".join(words)
-                    kinds = {tag[2:] for tag in label[each["start"] : each["end"]]}
-                    assert kinds == {each["label"]}
-                assert sum(len(e["text"].split()) for e in entities) == sum(t != "O" for t in label)
+                    assert each["word"] == text[each["start"] : each["end"]]
+                    first = len(text[: each["start"]].split())
+                    own = slice(first, first + len(each["word"].split()))
+                    assert {tag[2:] for tag in label[own]} == {each["entity_group"]}
+                    assert each["score"] == pytest.approx(output[own].max(axis=1).mean(), abs=2e-5)
+                assert sum(len(e["word"].split()) for e in entities) == sum(t != "O" for t in label)
                 continue
             assert row["text"] == text
             if name == "regression":
