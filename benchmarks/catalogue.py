@@ -46,6 +46,7 @@ BENCHMARKS = (
     Benchmark("scaling"),
     Benchmark("search"),
     Benchmark("sizes", quick="--rounds 1"),
+    Benchmark("strategies", quick="--rounds 1 --sets questions"),
     Benchmark("threads", quick=TINY),
     Benchmark("tokenizer"),
     Benchmark("train_step", quick=TINY),

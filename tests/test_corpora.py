@@ -110,6 +110,16 @@ def test_paraphrases_are_not_found_by_common_words(paraphrases):
     assert (shared.argmax(axis=1) == np.arange(len(rows))).mean() < 0.25
 
 
+def test_questions_are_distinct_and_have_balanced_classes():
+    parts = [read_records(CORPORA / f"questions/{name}.tsv", labelled=True) for name in SPLITS]
+    classes = {"card", "events", "fees", "loans", "spaces", "technology"}
+    for records, count in zip(parts, (50, 10, 40), strict=True):
+        assert Counter(record.label for record in records) == dict.fromkeys(classes, count)
+    texts = [tuple(words(record.text)) for records in parts for record in records]
+    assert len(set(texts)) == 600
+    assert all(3 <= len(text) <= 20 for text in texts)
+
+
 def test_entities_contain_200_sentences_with_valid_tags(entities):
     records = [record for part in entities.values() for record in part]
     assert len(records) == 200

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from minibert.cli.arguments import (
     add_column_arguments,
@@ -36,6 +37,7 @@ from minibert.data.records import Label
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write
 from minibert.io.locks import run_lock
+from minibert.io.text import sanitize
 from minibert.models import read_config
 from minibert.objectives.supervised import SCORE
 from minibert.tasks.base import Task
@@ -46,6 +48,7 @@ from minibert.tasks.metrics import Metrics
 from minibert.tasks.registry import TASKS, guess_task
 from minibert.training.card import CARD, Card, describe_files, write_card
 from minibert.training.checkpoint import (
+    LATER_SETTINGS,
     STATE,
     finish_run,
     is_resumable,
@@ -53,10 +56,12 @@ from minibert.training.checkpoint import (
     restore_optimizer,
     resume_point,
 )
+from minibert.training.defaults import MAX_TEXTS_PER_CLASS
 from minibert.training.finetuning import (
     FineTuning,
     FineTuningRun,
     ModelSource,
+    Strategy,
     optimizer_for,
     steps_for,
 )
@@ -168,6 +173,15 @@ def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="{balanced,CLASS=NUMBER,...}",
         help="weights of classes in the loss: balanced, by their inverse frequency; or numbers, "
         "1 for a class that is not named (default: all equal)",
+    )
+    group.add_argument(
+        "--strategy",
+        choices=get_args(Strategy),
+        default="auto",
+        help="pairs: train vectors, similar ones for texts with equal labels, and fit a classifier "
+        "to them; direct: train the model with its classifier (default: auto, which is pairs for "
+        f"at most {MAX_TEXTS_PER_CLASS} texts per class and a pre-trained model, unless epochs, "
+        "batch size, learning rate or layer decay are given)",
     )
 
 
@@ -329,7 +343,7 @@ def _train_one(
         baseline (function): returns the name and the metrics of the baseline, or None.
     """
     found = resume_point(folder) if options.resume else None
-    run = _start(options, task, examples, seed, found)
+    run = _start(options, task, examples, seed, _strategy(options, folder, found), found)
     if found:
         own = ["shards"] * (options.shards is None)
         if read_state(found)["format"] < 3:  # another recipe for new weights
@@ -418,8 +432,28 @@ def _make_card(
     )
 
 
+def _strategy(options: argparse.Namespace, folder: Path, found: Path | None) -> Strategy:
+    """Return the strategy of a run, or that of the checkpoint from which it is resumed.
+
+    Raises:
+        ValueError: another one is stated.
+    """
+    strategy: Strategy = options.strategy
+    if found:
+        own: Strategy = (LATER_SETTINGS | read_state(found)["settings"])["strategy"]
+        if strategy not in ("auto", own):
+            raise ValueError(f"strategy: the run in {folder} has {sanitize(own)}, got {strategy}")
+        return own
+    return strategy
+
+
 def _start(
-    options: argparse.Namespace, task: Task, examples: Examples, seed: int, found: Path | None
+    options: argparse.Namespace,
+    task: Task,
+    examples: Examples,
+    seed: int,
+    strategy: Strategy,
+    found: Path | None,
 ) -> FineTuningRun:
     """Return the start of a run (`FineTuningRun`); print its tokenizer's size and its recipe.
 
@@ -428,6 +462,7 @@ def _start(
         task (Task): meaning of the labels.
         examples (Examples): labelled texts to train on.
         seed (int): random seed.
+        strategy (str): how it is trained.
         found (Path or None): checkpoint of a run that is resumed.
     """
     size = options.size
@@ -451,10 +486,15 @@ def _start(
         evaluate_at_most=MAX_STEPS_BETWEEN_EVALUATIONS,
         settings=stated_settings(options, FineTuning) | _weights_in_order(options, task),
         resumes=found is not None,
+        strategy=strategy,
     )
     if source.trains_tokenizer:
         print(f"new tokenizer: {run.tokenizer.vocab_size:,} pieces, trained on the texts")
     recipe = run.recipe
+    if run.settings.strategy == "pairs":
+        print("few labels: vectors are trained on the pairs that the labels make, and a classifier "
+              "is fitted to them; --strategy direct trains both together")  # fmt: skip
+        _report_single(task, examples)
     print(
         f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, {recipe.batch_size} texts per step, "
         f"learning rate {recipe.learning_rate:.2g}{_describe_scratch(run, options)}",
@@ -481,7 +521,10 @@ def _estimator_file(options: argparse.Namespace, run: FineTuningRun, task: Task)
     return EstimatorFile(
         thresholds=None if task.thresholds is None else task.thresholds.tolist(),
         parameters={
-            **{name: getattr(options, name) for name in (*names, "class_weight", "threads")},
+            **{
+                name: getattr(options, name)
+                for name in (*names, "class_weight", "strategy", "threads")
+            },
             "max_length": options.length,
             "random_state": run.settings.seed,
             "early_stopping": True,
@@ -489,6 +532,13 @@ def _estimator_file(options: argparse.Namespace, run: FineTuningRun, task: Task)
         seed=run.settings.seed,
         steps_per_epoch=steps_for(len(run.examples), run.recipe.batch_size, 1),
     )
+
+
+def _report_single(task: Task, examples: Examples) -> None:
+    """Print which classes have one text, which is similar to no other."""
+    alone = [name for name, count in task.class_counts(examples.labels).items() if count == 1]
+    if alone:
+        print(f"one text only, so it is only told from others: {', '.join(map(repr, alone))}")
 
 
 def _describe_scratch(run: FineTuningRun, options: argparse.Namespace) -> str:

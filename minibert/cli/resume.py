@@ -13,7 +13,7 @@ from minibert.models import config as presets
 from minibert.models.checkpoints import read_architectures
 from minibert.models.config import BertConfig
 from minibert.training import Settings
-from minibert.training.checkpoint import read_state
+from minibert.training.checkpoint import LATER_SETTINGS, read_state
 from minibert.training.recipes import PreTraining
 
 log = logging.getLogger("minibert")
@@ -39,7 +39,7 @@ def resumed_model(
             has taken all the steps already, or a finished one has another number of them.
     """
     state = read_state(found)
-    saved = state["settings"]
+    saved = LATER_SETTINGS | state["settings"]
     names, family = read_architectures(found), read_config(found).model_type
     if family != config.model_type:
         raise ValueError(

@@ -17,7 +17,7 @@ from minibert.tasks.base import ClassWeight, report_windows
 from minibert.tasks.folders import ESTIMATOR, EstimatorFile, load_labeller
 from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.epochs import TrainingHistory
-from minibert.training.finetuning import FineTuningRun, ModelSource, steps_for
+from minibert.training.finetuning import FineTuningRun, ModelSource, Strategy, steps_for
 from minibert.training.history import HISTORY, read_history, write_history
 
 DEV_SHARE = 0.15  # of the examples, held out for early stopping
@@ -212,7 +212,13 @@ class Estimator:
         thresholds = self.task_.thresholds
         return None if thresholds is None else thresholds.tolist()
 
-    def _fit(self, task: Task, examples: Examples, class_weight: ClassWeight = None) -> Self:
+    def _fit(
+        self,
+        task: Task,
+        examples: Examples,
+        class_weight: ClassWeight = None,
+        strategy: Strategy = "direct",
+    ) -> Self:
         """Train a model on examples; set the attributes that all estimators have.
 
         Examples of weight 0 are left out, so they change nothing.
@@ -231,6 +237,7 @@ class Estimator:
             tokenizer_examples=all_examples,
             seed=seed,
             overrides=self,
+            strategy=strategy,
             settings={
                 "freeze": self.freeze,
                 "class_weight": class_weight,

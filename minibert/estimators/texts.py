@@ -20,6 +20,7 @@ from minibert.tasks import (
 )
 from minibert.tasks.base import ClassWeight, report_unseen
 from minibert.tasks.metrics import r2
+from minibert.training.finetuning import Strategy
 
 
 @dataclass(eq=False, repr=False)
@@ -32,6 +33,11 @@ class TextClassifier(Estimator):
         class_weight: the weight of each class in the loss, by its label (1 where it is missing), or
             in the order of `classes_`; or "balanced", as if all classes were equally frequent;
             None: texts count alike. Only for one class per text.
+        strategy: "direct" trains body and classifier on the labels; "pairs" trains the body so that
+            texts with equal labels have similar vectors, and fits a classifier to the vectors
+            afterwards, which is better with few labels; only for one class per text. "auto": pairs
+            for few texts per class and a pre-trained model, unless `epochs`, `batch_size`,
+            `learning_rate` or `layer_decay` is given.
 
     Attributes:
         classes_ (C,): the labels, sorted.
@@ -42,6 +48,7 @@ class TextClassifier(Estimator):
     """
 
     class_weight: Mapping[Any, float] | Sequence[float] | Literal["balanced"] | None = None
+    strategy: Strategy = "auto"
 
     kind: ClassVar[str | None] = "classifier"
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multi-label")
@@ -53,7 +60,8 @@ class TextClassifier(Estimator):
             X: S texts, or S pairs of texts.
             y: one label per text (S,); or 0 and 1 (S, C), where a text may have several.
             sample_weight (S,): the weight of each text in the loss, 0 or more; a whole number
-                equals that many copies, 0 none. "balanced" counts them. None: ones.
+                equals that many copies, 0 none. "balanced" counts them. With the strategy "pairs",
+                the loss is that of the classifier. None: ones.
 
         Raises:
             TypeError, ValueError: texts or labels are invalid, or their numbers differ.
@@ -64,7 +72,8 @@ class TextClassifier(Estimator):
             raise ValueError("y: expected labels, got NaN or infinity")
         task, labels = (self._multi_label if y.ndim == 2 else self._single_label)(y)
         self.n_classes_ = len(self.classes_)
-        return self._fit(task, Examples(texts, pairs, labels, weights), self._weights_by_class())
+        examples = Examples(texts, pairs, labels, weights)
+        return self._fit(task, examples, self._weights_by_class(), self.strategy)
 
     def _set_classes(self, classes: np.ndarray) -> None:
         """Set the labels of a folder's model."""

@@ -186,14 +186,17 @@ class SentenceVectors(Objective):
             names: dict[Any, int] = {}
             self.labels = np.array([names.setdefault(x, len(names)) for x in examples.labels])
 
-    def shards(self, step: int) -> Sequence[EmbeddingShard]:
-        """Return the shards of a step: its different texts, by length, with what is compared."""
+    def indices(self, step: int) -> Array:
+        """Return the rows of a step's batch (B,), from its number alone."""
         settings = self.settings
         if settings.loss == "contrastive":
             assert self.labels is not None
-            indices = paired_batch(step, self.labels, settings.batch_size, settings.seed)
-        else:
-            indices = batch_indices(step, len(self.rows), settings.batch_size, settings.seed)
+            return paired_batch(step, self.labels, settings.batch_size, settings.seed)
+        return batch_indices(step, len(self.rows), settings.batch_size, settings.seed)
+
+    def shards(self, step: int) -> Sequence[EmbeddingShard]:
+        """Return the shards of a step: its different texts, by length, with what is compared."""
+        settings, indices = self.settings, self.indices(step)
         texts, places = np.unique(self.rows[indices], return_inverse=True)  # (U,)
         comparison = Comparison(
             places.reshape(len(indices), -1),  # (B, c)

@@ -93,11 +93,26 @@ class Supervised(ModelObjective):
         """Return the held-out metrics, as text and as figures; None without held-out examples."""
         if self.held_out is None:
             return None
-        metrics = _measure(self.model, self.tokenizer, self.task, self.held_out, self.threads)
-        if self.best is not None:
-            self.best.update(step, metrics.main)
-        figures = {f"held_out_{name}": value for name, value in metrics.figures().items()}
-        return f"held-out {metrics}", figures | {SCORE: metrics.main}
+        return held_out_metrics(
+            self.model, self.tokenizer, self.task, self.held_out, step, self.best, self.threads
+        )
+
+
+def held_out_metrics(
+    model: Any,
+    tokenizer: PreTrainedTokenizer,
+    task: Task,
+    held_out: Examples,
+    step: int,
+    best: ScoreKeeper | None,
+    threads: int | None,
+) -> Evaluation:
+    """Return the held-out metrics after a step, as text and as figures; tell `best` the score."""
+    metrics = _measure(model, tokenizer, task, held_out, threads)
+    if best is not None:
+        best.update(step, metrics.main)
+    figures = {f"held_out_{name}": value for name, value in metrics.figures().items()}
+    return f"held-out {metrics}", figures | {SCORE: metrics.main}
 
 
 class WeightedSupervised(Supervised):

@@ -48,6 +48,8 @@ SETTINGS_BEFORE_3: dict[str, Any] = {
     "split_pieces": 0.0,
     "whole_words": False,
 }
+# Settings that runs of format 3 began to have later, with their values before.
+LATER_SETTINGS: dict[str, Any] = {"strategy": "direct"}
 
 
 def save_checkpoint(

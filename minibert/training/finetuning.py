@@ -4,9 +4,9 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from minibert.data.token_cache import fingerprint
 from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.models.auto import class_for
 from minibert.models.hub import checkpoint_folder
+from minibert.models.pooling_block import pooling_names, with_pooling_block
+from minibert.objectives.few_labels import LabelledVectors, why_no_pairs
 from minibert.objectives.supervised import Supervised, WeightedSupervised, evaluate
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
+from minibert.specs import prefixed
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
 from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
@@ -26,6 +29,8 @@ from minibert.training.defaults import (
     default_shards,
     finetuning_recipe,
     fresh_config,
+    pair_recipe,
+    pairs_are_better,
 )
 from minibert.training.early_stopping import BestCheckpoint
 from minibert.training.engine import Engine
@@ -44,12 +49,13 @@ __all__ = [
 
 SAMPLE = 500  # texts whose tokens are counted before the default number of shards is chosen
 NEW_POSITIONS = 64  # of a new model, in tokens
+Strategy = Literal["auto", "pairs", "direct"]
 log = logging.getLogger("minibert")
 
 
 @dataclass(frozen=True)
 class FineTuning(Settings):
-    """The settings of a fine-tuning run: those of `Settings`, and five more.
+    """The settings of a fine-tuning run: those of `Settings`, and six more.
 
     Args:
         layer_decay: the learning rate of each block, divided by that of the block above; below 1,
@@ -60,6 +66,8 @@ class FineTuning(Settings):
         patience: the number of evaluations without improvement after which to stop; None: never.
         split_pieces: the probability with which a piece of a text is split into smaller ones, other
             pieces at each step; see `data.piece_splits`. Words with tags stay whole.
+        strategy: "direct" trains body and head on the labels; "pairs" trains the body on the pairs
+            that the labels make, and fits the classifier afterwards; see `LabelledVectors`.
 
     Raises:
         ValueError: a setting is out of range.
@@ -73,6 +81,7 @@ class FineTuning(Settings):
     class_weight: Sequence[float] | Literal["balanced"] | None = None
     patience: int | None = None
     split_pieces: float = 0.0
+    strategy: Literal["pairs", "direct"] = "direct"
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -92,6 +101,8 @@ class FineTuning(Settings):
                              f"{self.split_pieces}")  # fmt: skip
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience: expected at least 1, got {self.patience}")
+        if self.strategy not in ("pairs", "direct"):
+            raise ValueError(f"strategy: expected pairs or direct, got {self.strategy!r}")
 
 
 @dataclass(frozen=True)
@@ -202,6 +213,7 @@ class FineTuningRun:
         evaluate_at_most: float = math.inf,
         settings: Mapping[str, Any] | None = None,
         resumes: bool = False,
+        strategy: Strategy = "direct",
     ) -> Self:
         """Return a run with a loaded model and with the default recipe and settings.
 
@@ -218,16 +230,24 @@ class FineTuningRun:
                 seed are decided by the other arguments.
             resumes: the weights of a checkpoint will replace those of the model, so these are not
                 initialized from the labels.
+            strategy: as in `FineTuning`; "auto": as `chosen_strategy`.
 
         Raises:
             OSError, ValueError: as `ModelSource.load`, or a setting is out of range.
         """
+        strategy = chosen_strategy(strategy, task, examples, source, overrides)
         model, tokenizer = source.load(task, tokenizer_examples or examples, seed)
+        if strategy == "pairs":
+            model = with_pooling_block(model)
         is_new = source.model is None
         counted = is_new and isinstance(model, BertForSequenceClassification)
-        recipe = finetuning_recipe(
-            len(examples), model.config, pretrained=not is_new, counted=counted
-        ).override(overrides)
+        if strategy == "pairs":
+            recipe = pair_recipe(len(examples), model.config)
+        else:
+            recipe = finetuning_recipe(
+                len(examples), model.config, pretrained=not is_new, counted=counted
+            )
+        recipe = recipe.override(overrides)
         steps = steps_for(len(examples), recipe.batch_size, recipe.epochs)
         between = steps_for(len(examples), recipe.batch_size, 1)
         if counted and not resumes:
@@ -235,7 +255,7 @@ class FineTuningRun:
             sequences, labels_at = task.tokenize_examples(tokenizer, examples, length)
             labels = labels_at(np.arange(len(sequences)))
             initialize_from_labels(model, list(sequences), labels, tokenizer, seed)
-        if is_new:
+        if is_new or strategy == "pairs":
             # Many short epochs: patience would run out before the first gain.
             between = max(between, math.ceil(steps / SCRATCH_EVALUATIONS))
         defaults = {
@@ -250,6 +270,7 @@ class FineTuningRun:
             "learning_rate": recipe.learning_rate,
             "layer_decay": recipe.layer_decay,
             "split_pieces": recipe.split_pieces,
+            "strategy": strategy,
             "seed": seed,
             "tokenizer": fingerprint(tokenizer),
             "data": examples.checksum(),
@@ -270,6 +291,40 @@ class FineTuningRun:
         )
 
 
+def chosen_strategy(
+    strategy: Strategy, task: Task, examples: Examples, source: ModelSource, overrides: Any = None
+) -> Literal["pairs", "direct"]:
+    """Return how to learn from labelled texts: the strategy itself, or the choice of "auto".
+
+    That is "pairs" where it was measured to be better: with few texts for each class, and a
+    pre-trained model. A caller who gives a number of the recipe has chosen it for fine-tuning, so
+    the choice is "direct" then.
+
+    Args:
+        strategy: "auto", "pairs" or "direct".
+        task: the meaning of the labels.
+        examples: labelled texts to train on.
+        source: the source of the model.
+        overrides: an object whose attributes replace the recipe's, unless they are None.
+
+    Raises:
+        ValueError: the strategy is unknown, or there are no pairs.
+    """
+    if strategy not in get_args(Strategy):
+        known = ", ".join(get_args(Strategy))
+        raise ValueError(f"strategy: expected one of {known}, got {strategy!r}")
+    reason = why_no_pairs(task, examples)
+    if strategy == "pairs" and reason:
+        raise ValueError(f"strategy: expected direct, because {reason}; got pairs")
+    if strategy != "auto":
+        return strategy
+    names = (each.name for each in fields(Recipe))
+    is_stated = any(getattr(overrides, name, None) is not None for name in names)
+    if reason or is_stated or source.model is None:
+        return "direct"
+    return "pairs" if pairs_are_better(len(examples), len(task.names)) else "direct"
+
+
 def mean_tokens(
     task: Task, examples: Examples, tokenizer: PreTrainedTokenizer, model: PreTrained
 ) -> float:
@@ -282,10 +337,20 @@ def mean_tokens(
 
 
 def optimizer_for(model: Any, settings: FineTuning) -> AdamW:
-    """Return AdamW for a model's parameters, with a rate for each block."""
-    return AdamW(
-        model.params, weight_decay=settings.weight_decay, rates=block_rates(model, settings)
-    )
+    """Return AdamW for a model's parameters, with a rate for each block.
+
+    With the strategy "pairs" the head and the block that pools stay as they are.
+    """
+    rates = block_rates(model, settings)
+    if settings.strategy == "pairs":
+        body = prefixed(model.prefix, model.bert.specs())
+        fixed = {*pooling_names(model), *(name for name in rates if name not in body)}
+        # The block below the pooling block has the full rate, as the head has otherwise.
+        rates = {
+            name: 0.0 if name in fixed else rate / settings.layer_decay**2
+            for name, rate in rates.items()
+        }
+    return AdamW(model.params, weight_decay=settings.weight_decay, rates=rates)
 
 
 def block_rates(model: Any, settings: Any) -> dict[str, float]:
@@ -350,10 +415,15 @@ def fine_tune(
         model.class_weights = weights
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads)
     best = BestCheckpoint(model, settings.patience, run, optimizer.step)
-    kind = Supervised if examples.weights is None else WeightedSupervised
-    objective = kind(
-        model, tokenizer, task, examples, settings, held_out=held_out, best=best, threads=threads
-    )
+    common: dict[str, Any] = {"held_out": held_out, "best": best, "threads": threads}
+    objective: Supervised | LabelledVectors
+    if settings.strategy == "pairs":
+        objective = LabelledVectors(
+            model, tokenizer, task, examples, settings, weights=weights, **common
+        )
+    else:
+        kind = Supervised if examples.weights is None else WeightedSupervised
+        objective = kind(model, tokenizer, task, examples, settings, **common)
 
     train(
         engine,
@@ -371,6 +441,8 @@ def fine_tune(
             "stopped after step %d of %d: the last %d evaluations were below the best one",
             optimizer.step, settings.steps, best.evals_since_best,
         )  # fmt: skip
+    if isinstance(objective, LabelledVectors) and not held_out:
+        objective.fit_classifier()
     if held_out:
         best.restore()
         if best.step < optimizer.step:

@@ -385,3 +385,34 @@ def test_finetune_refuses_bad_options_and_creates_no_folder(workspace, capsys):
     weighed = [*tune, "--task", "multi-label", "--class-weight", "balanced"]
     assert_refused(capsys, weighed, "class_weight: expected labels that are one class a text")
     assert not (workspace / "x").exists()
+
+
+def test_finetune_with_pairs_resumes_with_the_strategy_of_the_run(workspace, capsys, monkeypatch):
+    from minibert.training import loop
+
+    original = loop.Engine.step
+    arguments = ["--model", workspace / "model", "--strategy", "pairs"]
+    assert run(finetune_arguments(workspace, "pairs", *arguments)) == 0
+    assert "few labels: vectors are trained on the pairs" in capsys.readouterr().out
+
+    def interrupt_step(self, shards, rate):
+        result = original(self, shards, rate)
+        if self.optimizer.step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(loop.Engine, "step", interrupt_step)
+    assert run(finetune_arguments(workspace, "pairs-halved", *arguments)) == 130
+    monkeypatch.setattr(loop.Engine, "step", original)
+    halved = ["--model", workspace / "model", "--resume"]
+    assert_refused(
+        capsys,
+        finetune_arguments(workspace, "pairs-halved", *halved, "--strategy", "direct"),
+        "strategy: the run",
+    )
+    assert run(finetune_arguments(workspace, "pairs-halved", *halved)) == 0
+    vectors = [
+        BertForSequenceClassification.from_pretrained(workspace / name).params.vector
+        for name in ("pairs", "pairs-halved")
+    ]
+    assert vectors[0].tobytes() == vectors[1].tobytes()

@@ -45,6 +45,7 @@ CHANGES = {
     "threads": (0, None, None),
     "verbose": (True, "bars", {"fine-tuning", "predicting"}),
     "class_weight": ({"dog": 4}, "class_weights", [1.0, 4.0]),
+    "strategy": ("pairs", "blocks", 3),  # one more, which pools
 }
 
 
@@ -80,7 +81,7 @@ def observed(kind, **params):
     def step(engine, shards, rate):
         if not steps:
             start.update({name: array.copy() for name, array in engine.model.params.items()})
-        steps.append((sum(len(batch["input_ids"]) for batch, _ in shards), rate))
+        steps.append((sum(len(shard[0]["input_ids"]) for shard in shards), rate))
         return original(engine, shards, rate)
 
     printed = io.StringIO()
@@ -97,6 +98,7 @@ def observed(kind, **params):
     return {
         "width": model.config.hidden_size,
         "positions": model.config.max_position_embeddings,
+        "blocks": model.config.num_hidden_layers,
         "steps": len(steps),
         "sizes": [size for size, _ in steps],
         "peak": max(rate for _, rate in steps),

@@ -1,0 +1,92 @@
+"""The strategies for few labels: the choice, runs with pairs, their bits, and what is refused."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minibert import BertForSequenceClassification, TextClassifier
+from minibert.tasks import Examples, MultiLabelTask, SingleLabelTask
+from minibert.training.defaults import MAX_TEXTS_PER_CLASS
+from minibert.training.finetuning import FineTuning, ModelSource, chosen_strategy
+
+TEXTS = ["a red fox", "the red hen", "one red mat", "a blue sky", "the blue sea", "one blue tree"]
+LABELS = ["red"] * 3 + ["blue"] * 3
+PAIRS = {"strategy": "pairs", "epochs": 2, "batch_size": 4}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return TextClassifier("tiny", **PAIRS).fit(TEXTS, LABELS)
+
+
+def labelled(count):
+    return Examples([f"text {i}" for i in range(count)], None, ["a", "b"] * (count // 2))
+
+
+@pytest.mark.parametrize(
+    ("count", "model", "stated", "expected"),
+    [
+        (2 * MAX_TEXTS_PER_CLASS, "tiny", {}, "pairs"),
+        (2 * MAX_TEXTS_PER_CLASS + 2, "tiny", {}, "direct"),
+        (8, None, {}, "direct"),
+        (8, "tiny", {"learning_rate": 1e-3}, "direct"),
+        (8, "tiny", {"learning_rate": None}, "pairs"),
+    ],
+)
+def test_auto_is_pairs_for_few_texts_and_a_pretrained_model(count, model, stated, expected):
+    task = SingleLabelTask(["a", "b"])
+    source, overrides = ModelSource(model), SimpleNamespace(**stated)
+    assert chosen_strategy("auto", task, labelled(count), source, overrides) == expected
+    assert chosen_strategy("direct", task, labelled(count), source, overrides) == "direct"
+    assert chosen_strategy("pairs", task, labelled(count), source, overrides) == "pairs"
+
+
+def test_auto_is_direct_where_there_are_no_pairs():
+    several = Examples(["x", "y"], None, [["a"], ["b"]])
+    source = ModelSource("tiny")
+    assert chosen_strategy("auto", MultiLabelTask(["a", "b"]), several, source) == "direct"
+    with pytest.raises(ValueError, match=r"strategy: expected direct, because .* got pairs"):
+        chosen_strategy("pairs", MultiLabelTask(["a", "b"]), several, source)
+    with pytest.raises(ValueError, match="strategy: expected one of auto, pairs, direct"):
+        chosen_strategy("best", MultiLabelTask(["a", "b"]), several, source)
+    with pytest.raises(ValueError, match="strategy: expected pairs or direct, got 'auto'"):
+        FineTuning(steps=1, strategy="auto")
+
+
+def test_pairs_train_the_body_and_fit_the_classifier(fitted):
+    assert fitted.score(TEXTS, LABELS) == 1
+    start = BertForSequenceClassification.from_pretrained("tiny")
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    assert not np.array_equal(fitted.model_.params[name], start.params[name])
+
+
+def test_the_bits_do_not_depend_on_the_threads_and_depend_on_the_seed(fitted):
+    again = TextClassifier("tiny", threads=1, **PAIRS).fit(TEXTS, LABELS)
+    assert again.model_.params.vector.tobytes() == fitted.model_.params.vector.tobytes()
+    other = TextClassifier("tiny", random_state=1, **PAIRS).fit(TEXTS, LABELS)
+    assert other.model_.params.vector.tobytes() != fitted.model_.params.vector.tobytes()
+
+
+def test_frozen_blocks_stay_and_early_stopping_keeps_the_best_evaluation():
+    start = BertForSequenceClassification.from_pretrained("tiny")
+    texts, labels = TEXTS * 4, LABELS * 4
+    classifier = TextClassifier("tiny", freeze=1, early_stopping=True, **PAIRS).fit(texts, labels)
+    params = classifier.model_.params
+    for name, depth in start.depths().items():
+        if depth <= 1:
+            np.testing.assert_array_equal(params[name], start.params[name])
+    assert classifier.score(TEXTS, LABELS) > 0.9
+
+
+def test_a_class_with_one_text_is_predicted_for_it():
+    texts, labels = [*TEXTS, "many green frogs"], [*LABELS, "green"]
+    classifier = TextClassifier("tiny", class_weight="balanced", **PAIRS).fit(texts, labels)
+    assert classifier.predict(["many green frogs"]).tolist() == ["green"]
+
+
+def test_text_classifier_refuses_pairs_where_there_are_none():
+    with pytest.raises(ValueError, match="because no two texts have the same label"):
+        TextClassifier("tiny", strategy="pairs").fit(["a", "b"], [0, 1])
+    with pytest.raises(ValueError, match="because the texts are pairs themselves"):
+        TextClassifier("tiny", strategy="pairs").fit([("a", "b"), ("c", "d")] * 2, [0, 1, 0, 1])
