@@ -63,7 +63,7 @@ def test_a_pretrained_source_takes_no_options_of_a_new_model(pretrained, options
 
 @pytest.mark.parametrize(
     ("options", "width", "positions"),
-    [({}, 128, 64), ({"size": "mini"}, 256, 64), ({"max_length": 9}, 128, 9)],
+    [({}, 64, 64), ({"size": "mini"}, 256, 64), ({"max_length": 9}, 64, 9)],
 )
 def test_size_and_max_length_are_those_of_a_new_model(options, width, positions):
     texts = ["a cat", "a dog"] * 4

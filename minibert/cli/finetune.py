@@ -122,7 +122,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--tokenizer", type=Path, help="folder of a tokenizer, for training from scratch"
     )
-    add_model_arguments(parser, dropout=0.1, length=MAX_LENGTH, size="nano; tiny for tagging")
+    add_model_arguments(
+        parser, dropout=0.1, length=MAX_LENGTH, size="nano; tiny for tags and pairs"
+    )
     add_column_arguments(parser)
     group = add_training_arguments(
         parser,

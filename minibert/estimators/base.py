@@ -39,8 +39,8 @@ class Estimator:
         model: the folder of a pre-trained model, its name on the hub, "tiny" for the one that is
             part of this package, or "minilm" for the one of the extra `minilm`; None: a tokenizer
             and a new model are trained on the texts.
-        size: the preset of a new, untrained model, as in `BertConfig.preset`; None: "nano", or
-            "tiny" for `TokenTagger`.
+        size: the preset of a new, untrained model, as in `BertConfig.preset`; None: "tiny"
+            for tags and for pairs, else "nano".
         max_length: in tokens; longer texts are cut in training, and predicted over windows (see
             `Task.predict`). None: the positions of a pre-trained model, or 64 of a new one.
         epochs: passes over the texts; None: as `training.defaults` recommends.

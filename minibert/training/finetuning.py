@@ -49,6 +49,7 @@ __all__ = [
 
 SAMPLE = 500  # texts whose tokens are counted before the default number of shards is chosen
 NEW_POSITIONS = 64  # of a new model, in tokens
+PAIR_SIZE = "tiny"  # of a new model of pairs; docs/recipe.md has the figures
 Strategy = Literal["auto", "pairs", "direct"]
 log = logging.getLogger("minibert")
 
@@ -112,7 +113,7 @@ class ModelSource:
     Args:
         model: a pre-trained model, by a name that `models.hub.find_folder` finds; None: a new one.
         tokenizer: the folder of a new model's tokenizer; None: it is trained on the examples.
-        size: the preset of a new, untrained model; None: the task's, "nano", or "tiny" for tags.
+        size: the preset of a new, untrained model; None: "tiny" for tags and pairs, else "nano".
         max_length: in tokens; longer texts are cut. None: the positions of a pre-trained model, or
             64 of a new one.
         dropout: the dropout probability of hidden states and attention.
@@ -155,7 +156,8 @@ class ModelSource:
             tokenizer = task.train_tokenizer(examples.texts, examples.pairs)
         changes = {**self.config, **fields}
         length = NEW_POSITIONS if self.max_length is None else self.max_length
-        config = fresh_config(self.size or task.new_model_size, tokenizer, length, **changes)
+        size = self.size or (PAIR_SIZE if examples.pairs else task.new_model_size)
+        config = fresh_config(size, tokenizer, length, **changes)
         return task.model_class(config, seed=seed), tokenizer
 
     def _load_pretrained(

@@ -240,7 +240,7 @@ def test_the_name_of_the_model_and_the_name_of_the_size_are_kept_apart(capsys):
         run("finetune", "--help")
     page = " ".join(capsys.readouterr().out.split())
     assert "tiny (part of minibert; --size tiny is an untrained model of that size)" in page
-    assert "of a model that is trained from scratch (default: tiny)" in page
+    assert "model that is trained from scratch (default: nano; tiny for tags and pairs)" in page
 
 
 ROWS = ["label\ttext", *(f"{a}\t{b} the {c}" for c in ("file", "list", "socket", "string")

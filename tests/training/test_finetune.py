@@ -566,6 +566,9 @@ def test_the_task_decides_the_size_of_a_new_model_unless_it_is_named(task_class,
     for size, expected in ((None, sizes), ("nano", (1, 64)), ("tiny", (2, 128))):
         config = ModelSource(size=size).load(task, examples, seed=0)[0].config
         assert (config.num_hidden_layers, config.hidden_size) == expected
+    if task_class is not TaggingTask:
+        pairs = Examples(examples.texts, examples.texts, examples.labels)
+        assert ModelSource().load(task, pairs, seed=0)[0].config.num_hidden_layers == 2
 
 
 def test_a_run_that_resumes_does_not_count_again():
