@@ -258,14 +258,13 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     config, settings = planned_run(options, tokenizer, recipe, source)
     settings = extended(with_own(settings, found, [*own, "chosen"]), options.out, found)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
-    length = source.length if source else config.longest
-    corpus = _with_held_out(corpus, options, length)
-    _require_text(corpus, options.files[0], length)
+    corpus = _with_held_out(corpus, options, _length(config, source))
+    _require_text(corpus, options.files[0], _length(config, source))
     planned, seconds = options, 0.0
     if budget and not found:
         planned, seconds = choose_sizes(options, tokenizer, recipe, corpus, budget, ranks, source)
         config, settings = planned_run(planned, tokenizer, recipe, source)
-    rows, held_out = _pack(corpus, tokenizer, source.length if source else config.longest)
+    rows, held_out = _pack(corpus, tokenizer, _length(config, source))
     settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
     model, optimizer = _start(options, config, settings, found, source)
     if not found and settings.initialization == "text":
@@ -304,6 +303,11 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     if not ranks.rank:
         data = _describe_data(options, corpus, len(held_out))
         _save(options, model, tokenizer, objective, settings, data)
+
+
+def _length(config: BertConfig, source: Source | None) -> int:
+    """Return T, the number of tokens of the sequences (int)."""
+    return source.length if source else config.longest
 
 
 def _require_agreement(ranks: Ranks, settings: PreTraining, model: PreTrained) -> None:

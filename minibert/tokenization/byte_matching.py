@@ -75,21 +75,23 @@ class ByteMatcher(TextMatcher):
             for i in self.pairs.split(spell(chunk)):
                 stop = first + len(self.pieces[i])
                 start, end = places[first].start, places[stop - 1].end
-                tokens.append(Token(i, *self._trimmed(i, start, end, is_first), int(first == 0)))
+                begins_text = is_first and (start == 0 or not tokens)
+                trimmed = self._trimmed(i, start, end, begins_text)
+                tokens.append(Token(i, *trimmed, int(first == 0)))
                 first = stop
         return tokens
 
-    def _trimmed(self, i: int, start: int, end: int, is_first: bool) -> tuple[int, int]:
+    def _trimmed(self, i: int, start: int, end: int, begins_text: bool) -> tuple[int, int]:
         """Return the offsets of a token without the spaces at its ends, as `tokenizers` does."""
         leading, trailing = int(self._leading[i]), int(self._trailing[i])
-        return self._trim(leading, trailing, start, end, is_first)
+        return self._trim(leading, trailing, start, end, begins_text)
 
     def _trim(
-        self, leading: int, trailing: int, start: int, end: int, is_first: bool
+        self, leading: int, trailing: int, start: int, end: int, begins_text: bool
     ) -> tuple[int, int]:
         if not self.trim_offsets:
             return start, end
-        if is_first and start == 0 and leading == 1 and self.add_prefix_space:
+        if begins_text and leading == 1 and self.add_prefix_space:
             leading = 0  # the space was added, or might have been
         start = min(start + leading, end)
         return start, max(end - trailing, start)
@@ -101,7 +103,7 @@ class ByteMatcher(TextMatcher):
             len(found) - len(cut)
             for cut in (found.lstrip(SPACES + SPACE), found.rstrip(SPACES + SPACE))
         )
-        return Token(i, *self._trim(leading, trailing, start, end, True), 1)
+        return Token(i, *self._trim(leading, trailing, start, end, start == 0), 1)
 
     def tokens_between(self, text: str, is_first: bool) -> np.ndarray:
         """Return the tokens (T, 4), int32, of a part of a text without added tokens."""

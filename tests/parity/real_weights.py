@@ -86,7 +86,7 @@ def compare_vectors(model):
 
 
 def source_texts(megabytes):
-    """Return source files of installed packages, of so many megabytes together (list of str)."""
+    """Return source files of installed packages, of some megabytes in all (list of str)."""
     packages = Path(sysconfig.get_paths()["purelib"])
     texts, size = [], 0
     paths = [path for kind in ("*.py", "*.txt", "*.po") for path in packages.rglob(kind)]
