@@ -29,7 +29,11 @@ from minibert.tasks.metrics import Metrics
 from minibert.training import Interrupted
 from minibert.training.card import THIS, write_card
 from minibert.training.checkpoint import finish_run, restore_optimizer, resume_point
-from minibert.training.defaults import default_shards
+from minibert.training.defaults import (
+    FINETUNE_RATE_WIDTH,
+    MAX_FINETUNE_RATE,
+    default_shards,
+)
 from minibert.training.distillation import weights_checksum
 from minibert.training.embedding_card import EmbeddingCard
 from minibert.training.embeddings import (
@@ -43,7 +47,8 @@ from minibert.training.pretraining import step_seconds, steps_in
 
 log = logging.getLogger("minibert")
 
-EPOCHS, BATCH_SIZE, LEARNING_RATE = 4, 32, 5e-5  # see docs/guides/vectors.md
+EPOCHS, BATCH_SIZE = 4, 32
+RATE = 5e-5  # for a width of FINETUNE_RATE_WIDTH; see docs/guides/vectors.md for its choice
 MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
 LOSSES = ("ranking", "cosine", "triplet")
 
@@ -108,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = add_training_arguments(
         parser,
         batch_size=str(BATCH_SIZE),
-        learning_rate=str(LEARNING_RATE),
+        learning_rate="chosen by the model's width",
         evaluate_every=f"an epoch, but at most {MAX_STEPS_BETWEEN_EVALUATIONS}",
         others={"warmup": "0.1", "weight_decay": "0.01", "clip": "1.0"},
     )
@@ -191,6 +196,18 @@ def _add_duration_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def default_rate(width: int) -> float:
+    """Return the default learning rate (float), which falls with the square of the width.
+
+    >>> default_rate(384), default_rate(768)
+    (5e-05, 1.25e-05)
+
+    Args:
+        width: D, the hidden size of the model.
+    """
+    return min(RATE * (FINETUNE_RATE_WIDTH / width) ** 2, MAX_FINETUNE_RATE)
+
+
 def run(options: argparse.Namespace) -> None:
     """Train sentence vectors on files of pairs."""
     for name in ("minutes", "epochs"):
@@ -229,6 +246,8 @@ def _train(options: argparse.Namespace) -> None:
         extractor.model.gradient_checkpointing_enable()
     if options.minutes is not None and not found:
         settings = _timed(options, extractor, data, settings)
+    log.info("%s steps of %s %s, learning rate %.2g", f"{settings.steps:,}", settings.batch_size,
+             data.kind, settings.learning_rate)  # fmt: skip
     after = None
 
     def evaluate(step: int) -> Evaluation:
@@ -332,7 +351,7 @@ def _settings(
     defaults = {
         "steps": steps_for(len(data.examples), batch, options.epochs or EPOCHS),
         "batch_size": batch,
-        "learning_rate": LEARNING_RATE,
+        "learning_rate": default_rate(extractor.model.config.hidden_size),
         "shards": default_shards(batch, mean),
         "loss": loss,
         "evaluate_every": min(epoch, MAX_STEPS_BETWEEN_EVALUATIONS),

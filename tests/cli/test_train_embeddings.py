@@ -11,7 +11,7 @@ import pytest
 
 from minibert import BertForMaskedLM, BertModel, FeatureExtractor
 from minibert.cli.resume import resumed_model
-from minibert.cli.train_embeddings import EPOCHS, VectorTraining
+from minibert.cli.train_embeddings import EPOCHS, VectorTraining, default_rate
 from minibert.models.checkpoints import read_architectures
 from minibert.training import Engine
 from minibert.training.checkpoint import read_state
@@ -256,6 +256,13 @@ def test_each_option_changes_what_it_names(folder, before, name):
     assert {key for key in before if before[key] != after[key]} == {*expected}
     for key, value in expected.items():
         assert value in (OTHER, after[key]), key
+
+
+def test_default_learning_rate_depends_on_the_width_and_is_logged(folder, before, capsys):
+    assert before["settings.learning_rate"] == default_rate(CONFIG.hidden_size) == 5e-4
+    capsys.readouterr()
+    assert run(arguments(folder, out="rate")) == 0
+    assert "3 steps of 6 pairs, learning rate 0.0005" in capsys.readouterr().out
 
 
 def test_columns_choose_what_is_read(folder, capsys):
