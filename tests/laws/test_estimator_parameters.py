@@ -45,6 +45,7 @@ CHANGES = {
     "threads": (0, None, None),
     "verbose": (True, "bars", {"fine-tuning", "predicting"}),
     "class_weight": ({"dog": 4}, "class_weights", [1.0, 4.0]),
+    "strategy": ("pairs", "layers", 3),  # a block that pools
 }
 
 
@@ -80,7 +81,7 @@ def observed(kind, **params):
     def step(engine, shards, rate):
         if not steps:
             start.update({name: array.copy() for name, array in engine.model.params.items()})
-        steps.append((sum(len(batch["input_ids"]) for batch, _ in shards), rate))
+        steps.append((sum(len(batch["input_ids"]) for batch, *_ in shards), rate))
         return original(engine, shards, rate)
 
     printed = io.StringIO()
@@ -96,6 +97,7 @@ def observed(kind, **params):
     weights = getattr(model, "class_weights", None)
     return {
         "width": model.config.hidden_size,
+        "layers": model.config.num_hidden_layers,
         "positions": model.config.max_position_embeddings,
         "steps": len(steps),
         "sizes": [size for size, _ in steps],
