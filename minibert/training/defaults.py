@@ -70,7 +70,9 @@ COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
 # of all cosines. Vectors of [CLS] instead of the mean over the tokens: 60 %, where those had 75 %.
 PAIR_RATE, PAIR_BATCH_SIZE, PAIR_TEXTS = 1e-4, 32, 1000
 MIN_PAIR_EPOCHS, MAX_PAIR_EPOCHS = 6, 30
-MAX_TEXTS_PER_CLASS = 64
+# On 360 test texts: 73.6 and 76.4 % after 50 texts, where fine-tuning has 61.4 %. With 50 texts per
+# class 83.0 % on held-out texts, one seed, which is not better than fine-tuning.
+MAX_TEXTS_PER_CLASS = 16
 
 
 def fresh_config(

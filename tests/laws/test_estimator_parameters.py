@@ -81,7 +81,7 @@ def observed(kind, **params):
     def step(engine, shards, rate):
         if not steps:
             start.update({name: array.copy() for name, array in engine.model.params.items()})
-        steps.append((sum(len(shard[0]["input_ids"]) for shard in shards), rate))
+        steps.append((sum(len(batch["input_ids"]) for batch, *_ in shards), rate))
         return original(engine, shards, rate)
 
     printed = io.StringIO()

@@ -67,7 +67,10 @@ def expected(tokenizer, settings):
 
 
 def test_every_field_has_a_changed_value():
-    assert {*CHANGES} == {field.name for field in dataclasses.fields(FineTuning)} - INHERITED
+    # Of pairs, tests/training/test_few_labels.py.
+    assert {*CHANGES, "strategy"} == {
+        field.name for field in dataclasses.fields(FineTuning)
+    } - INHERITED
 
 
 @pytest.mark.parametrize("change", [
@@ -247,11 +250,13 @@ def test_each_field_of_the_source_decides_the_model(small_tiny, tokenizer, tmp_p
 def test_each_argument_of_start_arrives(small_tiny, tokenizer, tmp_path):
     arguments = set(inspect.signature(FineTuningRun.start).parameters)
     assert arguments == {"task", "examples", "source", "tokenizer_examples", "seed", "overrides",
-                         "evaluate_at_most", "settings", "resumes"}  # fmt: skip
+                         "evaluate_at_most", "settings", "resumes", "strategy"}  # fmt: skip
     before = started(tokenizer, tmp_path)
     seeded = started(tokenizer, tmp_path, seed=5)
     assert seeded.settings.seed == 5
     assert (seeded.model.params.vector != before.model.params.vector).any()
+    pairs = started(tokenizer, tmp_path, strategy="pairs")
+    assert pairs.settings.strategy == "pairs"
     resumed = started(tokenizer, tmp_path, resumes=True)
     assert (resumed.model.params.vector != before.model.params.vector).any()
     many = SimpleNamespace(batch_size=1)
@@ -266,8 +271,8 @@ def test_each_argument_of_start_arrives(small_tiny, tokenizer, tmp_path):
     own = started(tokenizer, tmp_path, ModelSource(), tokenizer_examples=more)
     assert "zzz" in own.tokenizer.vocab
     assert "zzz" not in started(tokenizer, tmp_path, ModelSource()).tokenizer.vocab
-    decided = {"batch_size", "learning_rate", "layer_decay", "split_pieces", "seed", "tokenizer",
-               "data"}  # fmt: skip
+    decided = {"batch_size", "learning_rate", "layer_decay", "split_pieces", "strategy", "seed",
+               "tokenizer", "data"}  # fmt: skip
     values = {
         "steps": 9, "warmup": 0.2, "weight_decay": 0.3, "clip": 2.5, "shards": 3, "keep": 7,
         "evaluate_every": 8, "save_every": 6, "freeze": 1, "class_weight": "balanced",
