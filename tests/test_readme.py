@@ -112,7 +112,7 @@ def test_every_python_block_runs(block, tmp_path, monkeypatch):
 
 def test_the_two_commands_come_first():
     assert "minibert demo" in COMMANDS[2]
-    assert COMMANDS[5] == ".venv/bin/pytest"
+    assert COMMANDS[5] == ".venv/bin/pytest -n 2"
     assert len(PYTHON) == 1
 
 
@@ -123,7 +123,7 @@ def test_fill_mask_finds_the_tokens_that_the_readme_names(capsys):
 
 
 def test_ci_finds_the_test_command():
-    lines = re.findall(r"^python3 -m venv .*pytest$", README, re.MULTILINE)
+    lines = re.findall(r"^python3 -m venv .*pytest -n 2$", README, re.MULTILINE)
     assert lines == [SHELL[1].strip()]
 
 
