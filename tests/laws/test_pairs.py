@@ -15,6 +15,7 @@ from minibert import BertConfig, BertModel, CrossEncoder, FeatureExtractor
 from minibert.data.columns import guess_columns
 from minibert.data.tables import read_records, stream_records
 from minibert.estimators import TextClassifier, TextRegressor, texts_and_pairs
+from minibert.estimators.predictions import Predictions
 from minibert.inference.batched import map_texts
 from minibert.inference.windows import long_texts, map_windows
 from minibert.inspection import inspect_text, printed, printed_values, values_of
@@ -210,6 +211,7 @@ CONSUMERS = {
     "TextRegressor.predict": predicted_by(TextRegressor, "predict"),
     "TextRegressor.score": predicted_by(TextRegressor, "score"),
     "texts_and_pairs": lambda pairs: texts_and_pairs(zip(TEXTS, pairs, strict=True)),
+    "Predictions.of_texts": lambda pairs: list(Predictions.of_texts(TEXTS, pairs, [{}] * 4)),
     "tfidf_logistic_regression": held_out_texts_of_baseline(tfidf_logistic_regression),
     "tfidf_ridge_regression": held_out_texts_of_baseline(tfidf_ridge_regression),
 }  # fmt: skip
@@ -223,6 +225,7 @@ ELSEWHERE = {
     "report_windows", "room_for_text",  # in tests/inference/test_windows.py
     "_SpelledWords.text_of", "_SpelledWords.merge",  # pairs of symbols
     "_parse", "ByteMatcher.__init__", "BytePath.__init__",  # pairs that byte-level BPE merges
+    "_examples",  # rows to train vectors on, in tests/cli/test_train_embeddings.py
 }  # fmt: skip
 
 

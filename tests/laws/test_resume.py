@@ -31,7 +31,7 @@ VALUES = {
     "patience": 77, "split_pieces": 0.77, "recipe": "bert", "optimizer": "adamw",
     "schedule": "cosine", "beta2": 0.77, "masked_share": 0.77, "last_masked_share": 0.77,
     "initialization": "random", "chosen": "77", "whole_words": True, "start": "77",
-    "extended_from": 1,
+    "extended_from": 1, "strategy": "pairs",
 }  # fmt: skip
 COMMANDS = {
     "pretrain": (PreTraining, pretraining, ["--steps", 3, "--batch-size", 4]),
