@@ -38,6 +38,7 @@ def test_commands_refuse_a_model_whose_outputs_are_not_finite(workspace, tmp_pat
         model = kind.from_pretrained(tmp_path / name)
         model.params["bert.encoder.layer.1.output.dense.weight"][:] = value
         model.save_pretrained(tmp_path / name)
+        (tmp_path / name / "estimator.json").unlink(missing_ok=True)  # of the save before
     masked, classifier = tmp_path / "model", tmp_path / "classifier"
     rows, lines = workspace / "labelled.tsv", workspace / "corpus.txt"
     for arguments, message in (

@@ -20,7 +20,7 @@ def narrow_presets(monkeypatch):
     from minibert.models.config import PRESETS
 
     tiny = {**PRESETS["tiny"], "hidden_size": 8, "intermediate_size": 8}
-    monkeypatch.setattr("minibert.models.config.PRESETS", {"tiny": tiny})
+    monkeypatch.setattr("minibert.models.config.PRESETS", {"nano": tiny, "tiny": tiny})
 
 
 def probabilities(weights, y=COLOURS, texts=TEXTS, **params):
