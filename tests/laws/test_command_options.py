@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -118,7 +119,8 @@ OPTIONS = {
         "max_length": ([*BASE["embed"], "--max-length", 4], width(8)),
     },
     "similar": {
-        "model": (["similar", "other", TEXT, "lines.txt"], other),
+        "source": (["similar", "other", TEXT, "lines.txt"], other),
+        "model": (["similar", "lines.store", TEXT, "--model", "moved"], same),
         "query": (["similar", "body", "a dog", "lines.txt"], other),
         "file": (["similar", "body", TEXT, "lines.txt", "corpus.txt"], lines(5)),
         "top": ([*BASE["similar"], "--top", 2], lines(2)),
@@ -147,6 +149,7 @@ OPTIONS = {
 }  # fmt: skip
 # Options that need words of their own, and those that are tested where they are slow.
 BEFORE = {("embed", "combine"): [*BASE["embed"], "--layers", "-1", "0"],
+          ("similar", "model"): ["similar", "lines.store", TEXT],
           ("similar", "combine"): [*BASE["similar"], "--layers", "0", "-1"],
           ("predict", "threshold"): ["predict", "several", TEXT],
           ("predict", "stride"): ["predict", "classifier", LONG, "--as", "jsonl"],
@@ -198,6 +201,10 @@ def folder(small_workspace):
     small_tokenizer().save_pretrained(small_workspace / "small")
     few = dataclasses.replace(CONFIG, hidden_size=4)
     m.BertForSequenceClassification(few).save_pretrained(small_workspace / "small")
+    shutil.copytree(small_workspace / "body", small_workspace / "moved")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(small_workspace)
+        assert run("embed", "body", "--file", "lines.txt", "--out", "lines.store") == 0
     return small_workspace
 
 
