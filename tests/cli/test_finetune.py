@@ -161,7 +161,9 @@ def test_finetune_trains_a_multi_label_classifier(workspace, tmp_path, capsys):
     assert run(["predict", out, "the cat", "--as", "jsonl"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["probabilities"].keys() == {"cat", "dog", "mat", "tree"}
-    assert set(row["label"]) == {k for k, v in row["probabilities"].items() if v > 0.5}
+    chosen = json.loads((out / "estimator.json").read_text())["thresholds"]
+    above = dict(zip(sorted(row["probabilities"]), chosen, strict=True))
+    assert set(row["label"]) == {k for k, v in row["probabilities"].items() if v > above[k]}
     assert run(["predict", out, "the cat"]) == 0
     _, shares, text = capsys.readouterr().out.rstrip("\n").split("\t")
     assert len(shares.split()) == 4

@@ -84,6 +84,11 @@ def each_has(word):
 SPLIT = {"examples.texts": OTHER, "held_out.texts": OTHER, "settings.data": OTHER}
 LABELS = {"examples.labels": OTHER, "held_out.labels": OTHER}
 LENGTHS = {"settings.steps": OTHER, "settings.evaluate_every": OTHER}
+BODY = {  # of a pre-trained model, for any strategy
+    "config.intermediate_size": 6, "config.max_position_embeddings": 16, "weights": OTHER,
+    "config.initializer_range": 0.4, **LENGTHS, "recipe.epochs": OTHER, "recipe.split_pieces": 0.0,
+    "settings.split_pieces": 0.0, "recipe.learning_rate": OTHER, "settings.learning_rate": OTHER,
+}  # fmt: skip
 FINETUNE = {
     "file": ({"file": "test.jsonl"}, {**SPLIT, **LABELS, "weights": OTHER}),
     "dev": (["--dev", "dev.jsonl"], {**SPLIT, **LABELS,
@@ -94,12 +99,9 @@ FINETUNE = {
     "split_seed": (["--split-seed", 5], SPLIT),
     "task": (["--task", "multi-label"], {**SPLIT, **LABELS, "weights": OTHER, "task": "multi-label",
         "config.problem_type": "multi_label_classification"}),
-    "model": ({"start": ["--model", "body"]}, {
-        "config.intermediate_size": 6, "config.max_position_embeddings": 16,
-        "config.initializer_range": 0.4, "settings.layer_decay": 0.8, "recipe.layer_decay": 0.8,
-        **LENGTHS, "recipe.epochs": OTHER, "recipe.split_pieces": 0.0, "settings.split_pieces": 0.0,
-        "recipe.learning_rate": OTHER, "settings.learning_rate": OTHER, "recipe.batch_size": 16,
-        "settings.batch_size": 16, "weights": OTHER}),
+    "model": ({"start": ["--model", "body", "--strategy", "direct"]}, {
+        **BODY, "settings.layer_decay": 0.8, "recipe.layer_decay": 0.8, "recipe.batch_size": 16,
+        "settings.batch_size": 16}),
     "tokenizer": ({"start": ["--tokenizer", "cased"]}, {
         "settings.tokenizer": OTHER, "normalizer": OTHER}),
     "size": (["--size", "mini"], {"config.num_hidden_layers": 1, "weights": OTHER}),
@@ -137,6 +139,8 @@ FINETUNE = {
     "layer_decay": (["--layer-decay", 0.5], {"settings.layer_decay": 0.5,
         "recipe.layer_decay": 0.5}),
     "class_weight": (["--class-weight", "balanced"], {"settings.class_weight": "balanced"}),
+    "strategy": ({"start": ["--model", "body", "--strategy", "pairs"]}, {
+        **BODY, "settings.strategy": "pairs", "config.num_hidden_layers": 3}),
     "seeds": (["--seeds", 2], {"run": lambda folder: folder.name == "seed-0"}),
     "out": ({"out": "elsewhere"}, {"run": lambda folder: folder.name == "elsewhere"}),
     "keep_checkpoints": None,
