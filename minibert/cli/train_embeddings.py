@@ -50,6 +50,7 @@ log = logging.getLogger("minibert")
 EPOCHS, BATCH_SIZE = 4, 32
 RATE = 5e-5  # for a width of FINETUNE_RATE_WIDTH; see docs/guides/vectors.md for its choice
 MAX_STEPS_BETWEEN_EVALUATIONS = 500  # an epoch, if that is less
+SAMPLE = 500  # rows, at least if there are as many, whose tokens are counted for the shards
 LOSSES = ("ranking", "cosine", "triplet")
 
 DESCRIPTION = """
@@ -332,8 +333,9 @@ def _settings(
         ValueError: the loss does not fit the pairs.
     """
     loss = stated.get("loss", data.examples.default_loss)
+    batch = min(stated.get("batch_size", BATCH_SIZE), len(data.examples))
     try:
-        require_fit(loss, data.examples)
+        require_fit(loss, data.examples, batch)
     except ValueError as error:
         raise ValueError(f"{error}: these are {data.kind}") from None
     log.info("loss: %s", loss)
@@ -343,11 +345,10 @@ def _settings(
     if cut:
         log.info("%s of %s texts are longer than %d tokens and are truncated", f"{cut:,}",
                  f"{len(texts):,}", length)  # fmt: skip
-    batch = min(stated.get("batch_size", BATCH_SIZE), len(data.examples))
     epoch = steps_per_epoch(len(data.examples), batch)
-    sample = texts[:: max(len(texts) // 1000, 1)]
-    tokens = sum(len(tokenizer.encode(text, max_length=length).input_ids) for text in sample)
-    mean = data.examples.width * tokens / len(sample)
+    sample = data.examples.rows[:: max(len(data.examples) // SAMPLE, 1)]
+    tokens = [len(tokenizer.encode(t, max_length=length).input_ids) for row in sample for t in row]
+    mean = sum(tokens) / len(sample)  # of a row, because first and second texts differ in length
     defaults = {
         "steps": steps_for(len(data.examples), batch, options.epochs or EPOCHS),
         "batch_size": batch,

@@ -137,8 +137,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> _Table:
         extension = ""
         lines: Iterator[str] = (line.rstrip("\r\n") for line in sys.stdin or ())  # None: closed
     else:
-        extension = next(iter(path.with_suffix("").suffixes[-1:]), "")
-        extension = (extension if path.suffix == ".gz" else path.suffix).lower()
+        extension = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
         if extension not in READ:
             raise ValueError(f"{path}: expected a name that ends in {', '.join(READ)}")
         lines = read_lines(path)

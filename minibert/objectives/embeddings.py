@@ -318,12 +318,13 @@ class SentenceVectors(Objective):
             )
 
 
-def require_fit(loss: str, examples: EmbeddingExamples) -> None:
+def require_fit(loss: str, examples: EmbeddingExamples, batch_size: int | None = None) -> None:
     """Raise ValueError unless examples have what a loss compares.
 
     Args:
         loss: a name of `EmbeddingLoss`.
         examples: rows of texts.
+        batch_size: rows of all batches but the last one of an epoch; None: it is not checked.
     """
     names = get_args(EmbeddingLoss)
     if loss not in names:
@@ -342,6 +343,9 @@ def require_fit(loss: str, examples: EmbeddingExamples) -> None:
     if not fit:
         raise ValueError(f"loss: expected {expected} for {loss}, got rows of {width}"
                          f"{'' if examples.scores is None else ' with scores'}")  # fmt: skip
+    if batch_size == 1 and (loss == "contrastive" or (loss == "ranking" and width == 2)):
+        raise ValueError(f"batch_size: expected at least 2, because {loss} compares the rows of a "
+                         "batch, got 1")  # fmt: skip
 
 
 def wrong_negatives(comparison: Comparison) -> Array:

@@ -20,7 +20,7 @@ from minibert.models.pooling_block import without_pooling_dropout
 from minibert.models.sentence import SentenceEncoder
 from minibert.objectives.base import BatchSettings, Evaluation
 from minibert.objectives.embedding_losses import Distance
-from minibert.objectives.embeddings import EmbeddingLoss, SentenceVectors
+from minibert.objectives.embeddings import EmbeddingLoss, SentenceVectors, require_fit
 from minibert.objectives.supervised import ScoreKeeper, held_out_metrics
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
@@ -67,7 +67,7 @@ class LabelledVectors(SentenceVectors):
 
     Raises:
         ValueError: there are second texts, several labels per text, or no two texts have a label
-            in common.
+            in common; or the batch size is 1.
     """
 
     def __init__(
@@ -88,10 +88,12 @@ class LabelledVectors(SentenceVectors):
         self.model, self.task, self.examples = model, task, examples
         self.weights, self.held_out, self.best, self.threads = weights, held_out, best, threads
         self.ids = np.array([task.encode_label(label) for label in examples.labels])  # (S,)
+        rows = EmbeddingExamples([[text] for text in examples.texts], labels=self.ids.tolist())
+        require_fit("contrastive", rows, settings.batch_size)
         super().__init__(
             SentenceEncoder(model, "cls"),
             tokenizer,
-            EmbeddingExamples([[text] for text in examples.texts], labels=self.ids.tolist()),
+            rows,
             PairSettings(settings.steps, settings.batch_size, settings.shards, settings.seed),
         )
         pass_vectors(model)
@@ -100,8 +102,10 @@ class LabelledVectors(SentenceVectors):
     def indices(self, step: int) -> Array:
         """Return the texts of a batch (B,): each class has its share in every batch.
 
-        The texts of each class are shuffled and spread evenly over the epoch. Where a batch has no
-        room for two texts of each class, it contains pairs of some classes: see `paired_batch`.
+        The texts of each class are shuffled and spread evenly over the epoch. A class with fewer
+        than two for each batch is spread in pairs, because a text that is alone is not similar to
+        anything. Where a batch has no room for two texts of each class, it contains pairs of some
+        classes: see `paired_batch`.
         """
         if 2 * len(self.task.names) > self.settings.batch_size:
             return super().indices(step)
@@ -111,7 +115,11 @@ class LabelledVectors(SentenceVectors):
         place = np.empty(len(self.ids))  # in the epoch, from 0 to 1
         for number in range(len(self.task.names)):
             own = rng.permutation(np.flatnonzero(self.ids == number))
-            place[own] = (np.arange(len(own)) + rng.random()) / max(len(own), 1)
+            is_rare = len(own) < 2 * batches
+            groups = np.arange(len(own)) // (1 + is_rare)
+            place[own] = (groups + rng.random()) / (groups.max(initial=0) + 1)
+            if is_rare:  # the middle of a batch, so that none ends between two texts of a pair
+                place[own] = (np.floor(place[own] * batches) + 0.5) / batches
         return np.array_split(np.argsort(place, kind="stable"), batches)[batch]
 
     def fit_classifier(self) -> None:

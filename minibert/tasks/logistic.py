@@ -40,7 +40,7 @@ def logistic_regression(
         loss(W, b) = -Σ_i s_i log softmax(W x_i + b)[id_i] + |W|² / (2 C)
 
     It is that of scikit-learn's `LogisticRegression`, which for two classes penalizes the only
-    difference that counts, W₁ - W₀, instead of both rows, so half as much; as it is done here.
+    difference that counts, W₁ - W₀, instead of both rows, so twice as much; as it is done here.
 
     >>> found = logistic_regression(np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.0]]), [0, 1, 1], 2)
     >>> found.logits(np.array([[0.0, 2.0], [2.0, 0.0]])).argmax(axis=1).tolist()
@@ -48,7 +48,7 @@ def logistic_regression(
 
     Args:
         vectors (S, D): x, one for each text.
-        ids (S,): the classes, 0 to C - 1.
+        ids (S,): the classes, from 0.
         classes: the number of classes.
         C: the inverse strength of the penalty, scikit-learn's name.
         weights (S,): s, how much each text counts; None: ones.

@@ -22,7 +22,7 @@ class RetrievalMetrics(Metrics):
 
     Attributes:
         ranks (S,): of the right partner of each anchor, from 1. Of equal cosines, the right one is
-            ranked last, so that vectors that are all the same find nothing.
+            ranked last, so that vectors that are all the same, or not finite, find nothing.
         candidates: number of texts that were compared with each anchor.
         nearer: of triplets, the share of anchors that are nearer to the positive text than to
             their negative one; None without negative texts.
@@ -61,7 +61,7 @@ class RetrievalMetrics(Metrics):
                 goal = own[places[i]]
                 own[right[anchor]] = -np.inf
                 own[candidates == anchor] = -np.inf  # a text is the nearest to itself
-                ranks[i] = 1 + np.count_nonzero(own >= goal)
+                ranks[i] = 1 + np.count_nonzero(~(own < goal))  # NaN is not below
         nearer = None
         if texts.shape[1] > 2:
             anchors, positives, negatives = (vectors[texts[:, i]] for i in range(3))  # (S, D) each

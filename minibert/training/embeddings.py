@@ -12,7 +12,7 @@ from minibert.models.bert import BertBased
 from minibert.models.sentence import SentenceEncoder, TrainablePooling
 from minibert.objectives.base import Evaluation
 from minibert.objectives.embedding_losses import Distance
-from minibert.objectives.embeddings import EmbeddingLoss, SentenceVectors
+from minibert.objectives.embeddings import EmbeddingLoss, SentenceVectors, require_fit
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
 from minibert.specs import prefixed
 from minibert.training.engine import Engine
@@ -25,8 +25,8 @@ from minibert.training.ranks import ALONE, Ranks
 class EmbeddingTraining(Settings):
     """The settings of training sentence vectors: those of `Settings`, and seven more.
 
-    The learning rate, the warm-up, the temperature and the margin are the defaults of
-    sentence-transformers, whose `scale` is 1 / temperature.
+    The learning rate is that of sentence-transformers' `fit`; temperature, margin and distance are
+    those of its losses, whose `scale` is 1 / temperature.
 
     Args:
         loss: `ranking`, `cosine`, `triplet` or `contrastive`; see `objectives.SentenceVectors`.
@@ -134,10 +134,11 @@ def train_embeddings(
     Raises:
         FloatingPointError, Interrupted: as `loop.train`.
         TypeError: the optimizer lacks a method.
-        ValueError: the loss does not fit the examples, the extractor cannot be trained, or the
-            model has fewer blocks than are to be frozen.
+        ValueError: the loss does not fit the examples or the batch size, the extractor cannot be
+            trained, or the model has fewer blocks than are to be frozen.
     """
     encoder = encoder_of(extractor)
+    require_fit(settings.loss, examples, settings.batch_size)
     objective = SentenceVectors(
         encoder,
         extractor.tokenizer,

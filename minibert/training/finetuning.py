@@ -411,7 +411,7 @@ def fine_tune(
             or words have example weights.
     """
     weights = task.class_weights(examples.labels, settings.class_weight, examples.weights)
-    model.freeze(settings.freeze)
+    _freeze(model, settings)
     optimizer = made_optimizer(optimizer or optimizer_for, model, settings)
     if weights is not None:
         model.class_weights = weights
@@ -455,6 +455,14 @@ def fine_tune(
             )
             task = task.tuned(held_out.labels, outputs)
     return task.denormalize_head(model)
+
+
+def _freeze(model: Any, settings: FineTuning) -> None:
+    """Freeze the embeddings and the lowest blocks; the block that pools is not counted."""
+    count = model.config.num_hidden_layers - (settings.strategy == "pairs")
+    if settings.freeze is not None and not 0 <= settings.freeze <= count:
+        raise ValueError(f"freeze: expected 0 to {count} layers, got {settings.freeze}")
+    model.freeze(settings.freeze)
 
 
 def steps_for(examples: int, batch_size: int, epochs: float) -> int:

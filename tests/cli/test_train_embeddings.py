@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from minibert import BertForMaskedLM, BertModel, FeatureExtractor
+from minibert.cli import train_embeddings
 from minibert.cli.resume import resumed_model
 from minibert.cli.train_embeddings import EPOCHS, VectorTraining, default_rate
 from minibert.models.checkpoints import read_architectures
@@ -308,6 +309,26 @@ def test_bad_input_is_refused_in_one_line(folder, capsys, lines, more, parts):
         name = write_lines(folder / "bad.tsv", *lines).name
     assert_refused(capsys, arguments(folder, (name,), more=more), *parts)
     assert not (folder / "never").exists()
+
+
+def test_batches_of_one_pair_are_refused(folder, capsys):
+    words = arguments(folder, more=("--steps", 3, "--batch-size", 1))
+    assert_refused(capsys, words, "batch_size: expected at least 2, because ranking compares")
+    assert not (folder / "never").exists()
+
+
+def test_all_columns_of_the_sample_decide_the_shards(folder, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train_embeddings, "SAMPLE", 2)
+    monkeypatch.setattr(
+        train_embeddings, "default_shards", lambda size, tokens: seen.append(tokens) or 1
+    )
+    rows = write_lines(
+        tmp_path / "rows.tsv", *(f"the cat {i}\t{'the dog ' * 4}{i}" for i in range(9))
+    )
+    words = ["train-embeddings", rows, "--model", folder / "body", "--out", tmp_path / "out"]
+    assert run([*words, "--steps", 1, "--dev", folder / "dev.tsv"]) == 0
+    assert seen == [5 + 11]  # with [CLS] and [SEP]
 
 
 def test_models_whose_vectors_cannot_be_trained_are_refused(folder, capsys):

@@ -98,6 +98,11 @@ def test_bad_rows_are_refused_with_file_and_line(lines, name, parts, tmp_path):
         assert part in str(error.value)
 
 
+def test_a_folder_is_refused_as_a_file():
+    with pytest.raises(ValueError, match=r"^\.: expected a name that ends in"):
+        read_pairs(Path())
+
+
 def test_columns_that_are_named_must_exist_and_be_two_or_three(tmp_path):
     path = write_lines(tmp_path / "rows.tsv", "x\ty", *PAIRS)
     with pytest.raises(ValueError, match="no column 'z'; there are: x, y"):

@@ -280,7 +280,14 @@ def test_vectors_of_zeros_are_refused(tokenizer):
 )
 def test_a_loss_that_does_not_fit_the_examples_is_refused(name, loss, message):
     with pytest.raises(ValueError, match=f"loss: {message}"):
-        embeddings.require_fit(loss, KINDS[name][0])
+        embeddings.require_fit(loss, KINDS[name][0], 5)
+
+
+@pytest.mark.parametrize("name", ["ranking", "contrastive"])
+def test_batches_of_one_row_have_nothing_to_compare(name):
+    with pytest.raises(ValueError, match=f"batch_size: expected at least 2, because {name} .*t 1"):
+        embeddings.require_fit(name, KINDS[name][0], 1)
+    embeddings.require_fit("ranking", KINDS["ranking, hard negatives"][0], 1)
 
 
 def test_evaluate_is_that_of_the_caller(tokenizer):

@@ -50,6 +50,18 @@ def test_an_epoch_contains_each_text_once_and_each_batch_its_share_of_each_class
     assert batches[0].tolist() != batches[2].tolist()
 
 
+def test_a_rare_class_has_pairs_although_there_are_more_batches(tokenizer):
+    labels = ["way"] * 8 + ["pet"] * 24 + ["place"] * 24
+    texts = [f"the {WORDS[label].split()[i % 2]} on a one" for i, label in enumerate(labels)]
+    found = objective(Examples(texts, None, labels), tokenizer, batch_size=7)  # 8 batches
+    pairs = 0
+    for step in range(8):
+        counts = Counter(labels[i] for i in found.indices(step))
+        assert counts["pet"] >= 2
+        pairs += counts["way"] >= 2
+    assert pairs == 4
+
+
 def test_batches_without_room_for_all_classes_contain_pairs(examples, tokenizer):
     found = objective(examples, tokenizer, batch_size=4)
     batches = [found.indices(step) for step in range(4)]
@@ -57,6 +69,11 @@ def test_batches_without_room_for_all_classes_contain_pairs(examples, tokenizer)
     for batch in batches:
         counts = Counter(examples.labels[i] for i in batch)
         assert sum(count > 1 for count in counts.values()) >= 1
+
+
+def test_batches_of_one_text_are_refused(examples, tokenizer):
+    with pytest.raises(ValueError, match="batch_size: expected at least 2"):
+        objective(examples, tokenizer, batch_size=1)
 
 
 def test_the_fitted_classifier_predicts_the_texts_it_has_seen(examples, tokenizer):

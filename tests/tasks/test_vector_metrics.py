@@ -53,6 +53,10 @@ def test_equal_vectors_find_nothing():
     assert (metrics.recall(1), metrics.recall(5)) == (0, 1)
     zeros = RetrievalMetrics.of_rows([["a", "b"], ["c", "d"]], lambda t: np.zeros((len(t), 3)))
     assert zeros.recall(1) == 0
+    broken = RetrievalMetrics.of_rows(
+        [["a", "b"], ["c", "d"]], lambda t: np.full((len(t), 3), np.nan)
+    )
+    assert broken.recall(1) == 0
 
 
 def test_other_right_partners_of_an_anchor_are_not_wrong():

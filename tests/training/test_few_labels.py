@@ -79,6 +79,14 @@ def test_frozen_blocks_stay_and_early_stopping_keeps_the_best_evaluation():
     assert classifier.score(TEXTS, LABELS) > 0.9
 
 
+def test_the_block_that_pools_is_not_one_of_those_to_freeze():
+    layers = BertForSequenceClassification.from_pretrained("tiny").config.num_hidden_layers
+    with pytest.raises(
+        ValueError, match=f"freeze: expected 0 to {layers} layers, got {layers + 1}"
+    ):
+        TextClassifier("tiny", freeze=layers + 1, **PAIRS).fit(TEXTS, LABELS)
+
+
 def test_a_class_with_one_text_is_predicted_for_it():
     texts, labels = [*TEXTS, "many green frogs"], [*LABELS, "green"]
     classifier = TextClassifier("tiny", class_weight="balanced", **PAIRS).fit(texts, labels)
