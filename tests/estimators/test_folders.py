@@ -39,7 +39,7 @@ def narrow_presets():
 
     with pytest.MonkeyPatch.context() as patch:
         tiny = {**PRESETS["tiny"], "hidden_size": 8, "intermediate_size": 8}
-        patch.setattr("minibert.models.config.PRESETS", {"tiny": tiny})
+        patch.setattr("minibert.models.config.PRESETS", {"nano": tiny, "tiny": tiny})
         yield
 
 

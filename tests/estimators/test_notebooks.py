@@ -121,7 +121,7 @@ def test_estimators_return_predictions_to_look_at(monkeypatch):
     from minibert.models.config import PRESETS
 
     tiny = {**PRESETS["tiny"], "hidden_size": 8, "intermediate_size": 8}
-    monkeypatch.setattr("minibert.models.config.PRESETS", {"tiny": tiny})
+    monkeypatch.setattr("minibert.models.config.PRESETS", {"nano": tiny, "tiny": tiny})
     texts, small = ["a red fox", "the blue sky"] * 4, {"epochs": 1, "batch_size": 4}
     made = TextClassifier(**small).fit(texts, [7, 3] * 4)
     found = made.predictions(texts[:2])
