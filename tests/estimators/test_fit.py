@@ -20,7 +20,7 @@ def narrow_presets(monkeypatch):
     from minibert.models.config import PRESETS
 
     tiny = {**PRESETS["tiny"], "hidden_size": 8, "intermediate_size": 8}
-    monkeypatch.setattr("minibert.models.config.PRESETS", {"tiny": tiny})
+    monkeypatch.setattr("minibert.models.config.PRESETS", {"nano": tiny, "tiny": tiny})
 
 
 def probabilities(weights, y=COLOURS, texts=TEXTS, **params):
@@ -41,6 +41,15 @@ def test_equal_weights_change_nothing_and_weight_0_removes_an_example():
     np.testing.assert_array_equal(
         held_out, probabilities(None, COLOURS[kept], TEXTS[4:], early_stopping=True)
     )
+
+
+def test_a_number_of_weight_0_does_not_decide_the_unit_of_a_regressor():
+    texts, numbers, weights = [*TEXTS, "a hen"], [*NUMBERS, 1e6], [*[1.0] * 12, 0.0]
+    found, plain = (
+        TextRegressor(**SMALL).fit(*given).predict(TEXTS)
+        for given in ((texts, numbers, weights), (TEXTS, NUMBERS))
+    )
+    np.testing.assert_array_equal(found, plain)
 
 
 def test_weights_move_the_predictions():
