@@ -30,7 +30,7 @@ Without fine-tuning, the vector of [CLS] represents a sentence badly; the mean o
 the second-to-last layer (--layers -2) is better. The files of a sentence-transformers model name
 the pooling that it was trained with, which is then the default.
 --out NAME.store is a folder that `minibert similar` searches; the same command extends it by the
-lines that it does not contain yet.
+lines of --file that it does not contain yet, and by all other texts each time.
 """
 EXAMPLE = "minibert embed tiny --file corpus/held_out.txt --layers -2 --out vectors.npy"
 

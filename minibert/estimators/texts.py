@@ -203,7 +203,7 @@ class TextRegressor(Estimator):
             raise ValueError("y: expected two numbers or more, got n_samples = 1")
         numbers = y.tolist()
         examples = Examples(texts, pairs, numbers, weights)
-        return self._fit(RegressionTask.from_labels(numbers), examples)
+        return self._fit(RegressionTask.from_labels(numbers, weights), examples)
 
     def predict(self, X: Iterable[Any]) -> np.ndarray:
         """Return the predicted numbers (S,)."""

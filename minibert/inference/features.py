@@ -163,8 +163,9 @@ class FeatureExtractor:
             _require("pooling", mode, get_args(Pooling))
         _require("combine", combine, get_args(Combination))
         depth, longest = model.config.num_hidden_layers, model.config.longest
-        chosen = [layers] if isinstance(layers, int) else list(layers)
-        if not chosen or not all(-depth - 1 <= layer <= depth for layer in chosen):
+        chosen = np.ravel(layers).tolist()
+        is_known = [type(layer) is int and -depth - 1 <= layer <= depth for layer in chosen]
+        if not chosen or not all(is_known):
             raise ValueError(f"layers: expected some of {-depth - 1} to {depth}, got {layers}")
         self.model, self.tokenizer = model, tokenizer
         self.pooling, self.combine, self.normalize = pooling, combine, normalize
@@ -247,16 +248,18 @@ class FeatureExtractor:
                 )
         # A folder is read again for another model, or for one with a pooler.
         keeps = not {"model", "tokenizer", "pooling"} & params.keys()
-        self._start({**self._given, **params}, self._opened if keeps else None)
+        changed = copy(self)  # the extractor stays as it is if an argument is refused
+        changed._start({**self._given, **params}, self._opened if keeps else None)
+        vars(self).update(vars(changed))
         return self
 
     def __repr__(self) -> str:
         """Return the class name with the arguments that differ from the defaults."""
-        plain = {"layers": -1, "combine": "concat"}
+        plain: dict[str, Any] = {"layers": -1, "combine": "concat"}
         given = [
             f"{name}={value!r}"
             for name, value in self._given.items()
-            if value is not None and plain.get(name) != value
+            if value is not None and not (name in plain and np.array_equal(plain[name], value))
         ]
         return f"{type(self).__name__}({', '.join(given)})"
 

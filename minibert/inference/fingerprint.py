@@ -43,7 +43,7 @@ def fingerprint(extractor: FeatureExtractor) -> dict[str, Any]:
         "pooling": list(extractor.modes),
         "layers": list(extractor.layers),
         "combine": extractor.combine,
-        "max_length": extractor.max_length,
+        "max_length": int(extractor.max_length),
         "prompt": extractor.prompt,
         "include_prompt": not extractor.skipped,
         "projections": [_described(each) for each in extractor.projections],

@@ -225,12 +225,15 @@ def _best_spans(
     padded = np.concatenate([end[1:], np.zeros(longest)])
     ends = np.arange(count)[:, None] + np.arange(longest)  # (n, longest)
     scores = start[1:, None] * padded[ends]  # (n, longest); 0 beyond the text
-    best = np.argsort(-scores, axis=None, kind="stable")[:top]
-    spans = []
-    for i, length in zip(*np.unravel_index(best, scores.shape), strict=True):
+    spans: dict[tuple[int, int], float] = {}
+    # Several spans of tokens may be parts of the same words, of which the best one counts.
+    for place in np.argsort(-scores, axis=None, kind="stable").tolist():
+        i, length = divmod(place, longest)
         if i + length < count:
-            spans.append((_whole_words(window, int(i), int(i + length)), float(scores[i, length])))
-    return null, spans
+            spans.setdefault(_whole_words(window, i, i + length), float(scores[i, length]))
+        if len(spans) == top:
+            break
+    return null, [*spans.items()]
 
 
 def _whole_words(window: Window, first: int, last: int) -> tuple[int, int]:

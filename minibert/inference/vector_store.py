@@ -83,7 +83,8 @@ class VectorStore:
             folder: a new folder.
             model: a `FeatureExtractor`, or the name of a model as `FeatureExtractor.
                 from_pretrained` reads it; None: the vectors are given, too.
-            name: the name or folder of an extractor's model, by which it is read again.
+            name: the name or folder of an extractor's model, by which it is read again; None: the
+                one that the extractor was given.
             width: numbers per vector, without a model.
 
         Raises:
@@ -93,7 +94,8 @@ class VectorStore:
         folder = Path(folder)
         extractor = None
         if isinstance(model, FeatureExtractor):
-            extractor = model
+            extractor, given = model, model.get_params()["model"]
+            name = given if name is None and isinstance(given, str | os.PathLike) else name
         elif model is not None:
             extractor, name = FeatureExtractor.from_pretrained(model), model
         if extractor is not None:
@@ -229,8 +231,11 @@ class VectorStore:
 
         Raises:
             BlockingIOError: another process extends the store.
+            TypeError: one path instead of several.
             OSError, ValueError: a file can't be read, or a line is another one than in the store.
         """
+        if isinstance(paths, str | os.PathLike):
+            raise TypeError(f"paths: expected several, got one, {str(paths)!r}; put it in a list")
         with self._writing():
             first, files = len(self), list(self._state.files)
             table = self._place_file.read(first)  # (S, 5)

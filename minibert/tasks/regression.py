@@ -42,13 +42,27 @@ class RegressionTask(Task):
         self.mean, self.std, self.activation = mean, std, activation
 
     @classmethod
-    def from_labels(cls, labels: Sequence[float]) -> Self:
-        """Return the task with the labels' mean and standard deviation."""
+    def from_labels(cls, labels: Sequence[float], weights: Sequence[float] | None = None) -> Self:
+        """Return the task with the labels' mean and standard deviation.
+
+        Args:
+            labels: S numbers.
+            weights: S weights, not all 0, of which a whole number equals that many copies of a
+                label; None: ones.
+
+        Raises:
+            ValueError: there are no two different numbers of a weight above 0.
+        """
         numbers = np.array(labels, float)
+        if weights is not None:
+            kept = np.asarray(weights, float) > 0
+            numbers, weights = numbers[kept], np.asarray(weights, float)[kept].tolist()
         if not len(numbers) or np.ptp(numbers) == 0:
             got = f"only {numbers[0]:g}" if len(numbers) else "none"
             raise ValueError(f"expected different numbers to learn, got {got}")
-        return cls(mean=float(numbers.mean()), std=float(numbers.std()))
+        mean = np.average(numbers, weights=weights)
+        variance = np.average((numbers - mean) ** 2, weights=weights)
+        return cls(mean=float(mean), std=float(np.sqrt(variance)))
 
     @classmethod
     def parse(cls, label: Any) -> float:

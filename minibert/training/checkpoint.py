@@ -205,7 +205,8 @@ def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) 
 
     Raises:
         OSError: a file is missing or cannot be read.
-        ValueError: a file is broken or belongs to another model or optimizer; the message names it.
+        ValueError: a file is broken, is not the one that was written, or belongs to another model
+            or optimizer; the message names it.
     """
     path = Path(checkpoint) / OPTIMIZER
     require_file(path, "a file")
@@ -223,6 +224,8 @@ def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) 
         optimizer.load(arrays)
     except ValueError as error:
         raise ValueError(f"{path}: not this model's moments: {sanitize(error)}") from None
+    if damage := damage_of(checkpoint):  # which no reader notices, as that of one bit
+        raise ValueError(f"{checkpoint}: is damaged: {damage}")
     optimizer.step = state["step"]
     if state["format"] == 1:
         log.warning(

@@ -43,6 +43,15 @@ def test_equal_weights_change_nothing_and_weight_0_removes_an_example():
     )
 
 
+def test_a_number_of_weight_0_does_not_decide_the_unit_of_a_regressor():
+    texts, numbers, weights = [*TEXTS, "a hen"], [*NUMBERS, 1e6], [*[1.0] * 12, 0.0]
+    found, plain = (
+        TextRegressor(**SMALL).fit(*given).predict(TEXTS)
+        for given in ((texts, numbers, weights), (TEXTS, NUMBERS))
+    )
+    np.testing.assert_array_equal(found, plain)
+
+
 def test_weights_move_the_predictions():
     """One of four equal texts has another class: 1/4, or 1/2 if it weighs as much as the others."""
     texts, y = ["a fox"] * 8, ["fox"] * 6 + ["hen"] * 2

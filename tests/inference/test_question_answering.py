@@ -135,6 +135,14 @@ def test_answers_are_those_of_all_spans_of_all_windows(seed, length):
     assert again == answerer(["who"], [context], top_k=3, max_answer_len=4, threads=1)
 
 
+def test_as_many_different_answers_are_found_as_there_are():
+    """Spans of tokens that are extended to the same words are one answer."""
+    answerer = QuestionAnswerer(new_model(initializer_range=0.7), TOKENIZER)
+    for count in range(1, 8):
+        (answers,) = answerer(["who"], ["unrealist cat unrealist"], top_k=count)
+        assert len({(one.start, one.end) for one in answers}) == min(count, 6)
+
+
 def test_answers_do_not_begin_with_the_space_of_a_byte_level_token(tmp_path):
     """A family without token types, whose tokens may begin with a blank."""
     text = "the cat sat on the mat and the dog ran"

@@ -83,10 +83,13 @@ def test_parameters_are_those_that_were_given(folder, monkeypatch):
     with pytest.raises(ValueError, match="pool: no such parameter of FeatureExtractor, expected"):
         extractor.set_params(pool="max")
     before = extractor(TEXTS)
-    with pytest.raises(ValueError, match="layers: expected some of"):
-        extractor.set_params(layers=7)
+    for name, bad in (("layers", 7), ("layers", [1.0]), ("pooling", "min"), ("max_length", 99)):
+        with pytest.raises(ValueError, match=f"{name}: expected"):
+            extractor.set_params(**{name: bad})
     np.testing.assert_array_equal(extractor(TEXTS), before)
     assert extractor.get_params()["layers"] == -1
+    assert extractor.set_params(layers=np.int64(1)).layers == [1]  # as a grid has them
+    assert "layers=array([1, 2])" in repr(extractor.set_params(layers=np.arange(1, 3)))
 
 
 def test_a_model_and_a_tokenizer_belong_together(folder):

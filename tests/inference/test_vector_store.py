@@ -195,6 +195,14 @@ def test_the_model_is_read_again_with_the_settings_of_the_store(tmp_path, saved,
     assert VectorStore.open(tmp_path / "b.store").extractor.layers == [3]
 
 
+def test_the_name_of_an_extractor_is_that_of_its_folder(tmp_path, saved):
+    made = FeatureExtractor(saved, layers=np.arange(1, 3), max_length=np.int64(9))
+    VectorStore.create(tmp_path / "a.store", made).append(TEXTS)
+    store = VectorStore.open(tmp_path / "a.store")
+    assert store.search(["a cat"], 1)[0].shape == (1, 1)
+    assert (store.extractor.layers, store.extractor.max_length) == ([1, 2], 9)
+
+
 def test_a_moved_model_is_named_and_can_be_given(tmp_path, saved):
     VectorStore.create(tmp_path / "a.store", saved).append(["a cat"])
     moved = saved.with_name("moved")
@@ -299,6 +307,7 @@ def test_bad_arguments_are_refused(tmp_path, extractor):
         (lambda: store.locations([-1]), "ids: expected 0 to 2, got -1"),
         (lambda: store.append([3], np.ones((1, 2))), r"texts\[0\]: expected a string, got int"),
         (lambda: store.append(["\ud800"], np.ones((1, 2))), r"texts\[0\]: .* lone surrogate"),
+        (lambda: store.append_files("abc"), "paths: expected several, got one, 'abc'"),
         (lambda: store.append("abc", np.ones((3, 2))), "texts: expected a list of rows"),
         (lambda: VectorStore.create(tmp_path / "b"), "width: expected a model, or at least 1"),
         (lambda: VectorStore.create(tmp_path / "a.store", width=2), "exists already"),

@@ -110,6 +110,16 @@ def test_without_a_whole_checkpoint_the_newest_one_is_read_and_refused(run):
         check_whole(resume_point(run), 3)
 
 
+@pytest.mark.parametrize("name", FILES[:2])
+def test_a_flipped_bit_of_the_only_checkpoint_is_refused(tmp_path, name):
+    assert [*save(tmp_path, 1)] == [1]
+    check_whole(resume_point(tmp_path), 1)
+    damage(tmp_path / "checkpoint-1" / name, "flipped")
+    optimizer = AdamW(BertForMaskedLM(CONFIG).params)
+    with pytest.raises(ValueError, match=rf"checkpoint-1: is damaged: {name} is not the file"):
+        restore_optimizer(resume_point(tmp_path), optimizer)
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "cut", None])
 @pytest.mark.parametrize("name", FILES[:2])
 def test_checkpoints_of_earlier_versions_are_checked_by_their_arrays(run, name, kind):
