@@ -394,7 +394,7 @@ def test_finetune_with_pairs_resumes_with_the_strategy_of_the_run(workspace, cap
 
     original = loop.Engine.step
     arguments = ["--model", workspace / "model", "--strategy", "pairs"]
-    assert run(finetune_arguments(workspace, "pairs", *arguments)) == 0
+    assert run(finetune_arguments(workspace, "few-labels", *arguments)) == 0
     assert "few labels: vectors are trained on the pairs" in capsys.readouterr().out
 
     def interrupt_step(self, shards, rate):
@@ -404,17 +404,17 @@ def test_finetune_with_pairs_resumes_with_the_strategy_of_the_run(workspace, cap
         return result
 
     monkeypatch.setattr(loop.Engine, "step", interrupt_step)
-    assert run(finetune_arguments(workspace, "pairs-halved", *arguments)) == 130
+    assert run(finetune_arguments(workspace, "few-labels-halved", *arguments)) == 130
     monkeypatch.setattr(loop.Engine, "step", original)
     halved = ["--model", workspace / "model", "--resume"]
     assert_refused(
         capsys,
-        finetune_arguments(workspace, "pairs-halved", *halved, "--strategy", "direct"),
+        finetune_arguments(workspace, "few-labels-halved", *halved, "--strategy", "direct"),
         "strategy: the run",
     )
-    assert run(finetune_arguments(workspace, "pairs-halved", *halved)) == 0
+    assert run(finetune_arguments(workspace, "few-labels-halved", *halved)) == 0
     vectors = [
         BertForSequenceClassification.from_pretrained(workspace / name).params.vector
-        for name in ("pairs", "pairs-halved")
+        for name in ("few-labels", "few-labels-halved")
     ]
     assert vectors[0].tobytes() == vectors[1].tobytes()
