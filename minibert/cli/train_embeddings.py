@@ -12,10 +12,12 @@ from minibert.cli.embedding_inputs import PairData, read_pair_data
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model, with_own
+from minibert.cli.vectors import make_extractor
 from minibert.data.sampling import steps_per_epoch
 from minibert.data.token_cache import fingerprint
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.sentence_writer import save_sentence_folder
+from minibert.inference.windows import long_texts
 from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models.checkpoints import read_config
@@ -280,11 +282,7 @@ def _load_extractor(options: argparse.Namespace) -> tuple[FeatureExtractor, str]
     Raises:
         OSError, ValueError: there is no model, or its vectors cannot be trained.
     """
-    given = {name: getattr(options, name) for name in ("pooling", "max_length")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if options.normalize:
-        given["normalize"] = True
-    extractor = FeatureExtractor.from_pretrained(options.model, **given)
+    extractor = make_extractor(options, normalize=options.normalize)
     try:
         encoder_of(extractor)
     except ValueError as error:
@@ -341,7 +339,7 @@ def _settings(
     log.info("loss: %s", loss)
     tokenizer, length = extractor.tokenizer, extractor.max_length
     texts = [text for row in data.examples.rows for text in row]
-    cut = tokenizer.count_truncated(texts, None, max_length=length)
+    cut = len(long_texts(tokenizer, texts, max_length=length))
     if cut:
         log.info("%s of %s texts are longer than %d tokens and are truncated", f"{cut:,}",
                  f"{len(texts):,}", length)  # fmt: skip

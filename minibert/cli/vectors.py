@@ -56,6 +56,7 @@ def make_extractor(options: argparse.Namespace, *, normalize: bool) -> FeatureEx
 
 
 def given_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of a text's vector that are given (dict)."""
+    """Return the options of a text's vector that the command has and that are given (dict)."""
     names = ("pooling", "layers", "combine", "max_length")
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    found = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in found.items() if value is not None}

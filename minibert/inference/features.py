@@ -21,6 +21,7 @@ from minibert.inference.sentence_folders import Projection, read_sentence_folder
 from minibert.io.rows import texts_and_pairs, texts_of
 from minibert.models import Batch, BertBased, read_config
 from minibert.models.hub import find_folder
+from minibert.models.pooling import mean_pooling_forward
 from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, runs_unpadded
 from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer, WordPieceTokenizer
@@ -427,12 +428,12 @@ class FeatureExtractor:
             return x[np.arange(len(x)), (mask * positions).argmax(axis=1)]
         if mode == "max":
             return np.where(mask[..., None] == 1, x, -np.inf).max(axis=1).astype(x.dtype)
-        weights = mask * (positions + 1) if mode == "weightedmean" else mask  # (B, T)
-        total = np.maximum(weights.sum(axis=1, keepdims=True), 1)
         if mode == "mean_sqrt_len_tokens":
-            total = np.sqrt(total)
-        weights = (weights / total).astype(x.dtype)  # (B, T)
-        return (weights[:, None, :] @ x)[:, 0]  # (B, 1, T) @ (B, T, D) -> (B, 1, D) -> (B, D)
+            root = np.sqrt(np.maximum(mask.sum(axis=1, keepdims=True), 1))  # (B, 1)
+            weights = (mask / root).astype(x.dtype)  # (B, T)
+            return (weights[:, None, :] @ x)[:, 0]  # (B, 1, T) @ (B, T, D) -> (B, 1, D) -> (B, D)
+        weights = mask * (positions + 1) if mode == "weightedmean" else mask  # (B, T)
+        return mean_pooling_forward(x, weights)[0]
 
 
 def open_folder(name: str | os.PathLike[str], given: Mapping[str, Any]) -> Opened:

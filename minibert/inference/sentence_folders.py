@@ -18,6 +18,7 @@ from minibert.functional import activate_forward, linear_forward
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.models.hub import CONFIG, MODULES, Module, read_modules
+from minibert.models.pooling import normalize_forward
 from minibert.models.weights import WEIGHTS, open_weights
 from minibert.typing import Array
 
@@ -101,9 +102,7 @@ class Dense:
 
 def unit_length(x: Array) -> Array:
     """Return vectors (B, D) scaled to length 1; a vector of zeros stays as it is."""
-    # In float64, because the squares of large float32 numbers overflow.
-    lengths = np.linalg.norm(x.astype(np.float64), axis=-1, keepdims=True)  # (B, 1)
-    return (x / np.maximum(lengths, 1e-12)).astype(x.dtype)
+    return normalize_forward(x)[0]
 
 
 def read_sentence_folder(folder: Path) -> SentenceFolder:

@@ -123,7 +123,7 @@ class VectorStore:
 
         Raises:
             OSError, ValueError: there is no store, it is damaged or of a later version, or the
-                model is not the one of its vectors.
+                model is not the one that computed its vectors.
         """
         store = cls(Path(folder), StoreState.read(Path(folder)))
         store._check()

@@ -20,7 +20,8 @@ def mean_pooling_forward(x: Array, mask: Array) -> tuple[Array, Array]:
 
     Args:
         x (B, T, D): the vectors of the tokens.
-        mask (B, T): m, 1 for a token, 0 for padding. A sequence of padding alone has the mean 0.
+        mask (B, T): m, 1 for a token, 0 for padding; or other weights of 0 and more. A sequence of
+            padding alone has the mean 0.
 
     Returns:
         out (B, D), and the weights w (B, T), which `mean_pooling_backward` needs.

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from minibert.inference.cross_encoder import sigmoid
 from minibert.tasks.base import ClassWeight, Mistake, PlacePredictions, Task, sorted_names
 from minibert.tasks.baselines import tfidf_logistic_regression
 from minibert.tasks.examples import Examples
@@ -265,7 +266,7 @@ class MultiLabelTask(_ClassificationTask):
 
     def outputs_from_logits(self, logits: np.ndarray) -> np.ndarray:
         """Return the sigmoid of the logits (S, C)."""
-        return (1 + np.tanh(logits / 2)) / 2  # = 1 / (1 + exp(-logits)), without overflow
+        return sigmoid(logits)
 
 
 def best_threshold(actual: np.ndarray, probabilities: np.ndarray) -> float:
