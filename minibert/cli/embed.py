@@ -14,14 +14,13 @@ import numpy as np
 from minibert.cli.arguments import MODEL_HELP
 from minibert.cli.output import is_interactive
 from minibert.cli.text_input import add_text_arguments, read_texts
-from minibert.cli.vectors import add_vector_arguments, make_extractor
+from minibert.cli.vectors import STORE, add_vector_arguments, make_extractor
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.vector_store import VectorStore
 from minibert.io.atomic import atomic_write
 from minibert.io.text import read_lines
 
 TEXTS_PER_BLOCK = 8192  # vectors are written block by block
-STORE = ".store"  # ending of the name of a store's folder
 FLOAT32_DIGITS = 9  # decimal digits from which a float32 is read back exactly
 
 DESCRIPTION = """

@@ -8,7 +8,7 @@ import numpy as np
 from minibert.cli.arguments import MODEL_HELP
 from minibert.cli.output import is_interactive
 from minibert.cli.text_input import read_texts
-from minibert.cli.vectors import add_vector_arguments, given_options, make_extractor
+from minibert.cli.vectors import STORE, add_vector_arguments, given_options, make_extractor
 from minibert.inference.vector_store import VectorStore
 from minibert.io.text import sanitize
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     """Print the lines with the highest cosine similarity to the query."""
     if options.top < 1:
         raise ValueError(f"top: expected at least 1, got {options.top}")
-    if VectorStore.is_store(options.source) or options.source.suffix == ".store":
+    if VectorStore.is_store(options.source) or options.source.suffix == STORE:
         _search_store(options)
         return
     if options.model is not None:

@@ -5,6 +5,8 @@ from typing import Any, get_args
 
 from minibert.inference.features import Combination, FeatureExtractor, Pooling
 
+STORE = ".store"  # ending of the name of a store's folder
+
 
 def add_vector_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that describe a text's vector."""
