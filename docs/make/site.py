@@ -26,6 +26,7 @@ h1, h2, h3, li, p { overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; }
 """
 INDENTATION = re.compile(r"(<pre.*?</pre>)|\n\s+", re.DOTALL)  # of HTML; that of code is kept
+PLAIN = re.compile(r'<span class="[npw]">([^<]*)</span>')  # names, punctuation: no colour of theirs
 STYLES = {"light": "default", "dark": "github-dark"}  # of Pygments by mode of the site
 
 
@@ -67,8 +68,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Return the HTML of a page without its indentation, which was 6 % of the site."""
-    return INDENTATION.sub(lambda found: found[1] or "\n", output)
+    """Return the HTML of a page without its indentation and without marks of uncoloured code.
+
+    The first was 6 % of the site, the second 10 %.
+    """
+    return PLAIN.sub(r"\1", INDENTATION.sub(lambda found: found[1] or "\n", output))
 
 
 def on_post_build(config: MkDocsConfig) -> None:
