@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
 from operator import attrgetter
 from types import MappingProxyType
@@ -150,6 +150,10 @@ class BertConfig:
         """
         _require_choice("preset", name, tuple(PRESETS))
         return cls(**{**PRESETS[name], **changes})
+
+    def with_layers(self, numbers: Sequence[int]) -> Self:
+        """Return the configuration of a model of these layers of this one, numbered from 0."""
+        return replace(self, num_hidden_layers=len(numbers))
 
     @property
     def head_width(self) -> int:

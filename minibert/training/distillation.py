@@ -122,7 +122,7 @@ def make_student(teacher: Student, layers: int | Sequence[int], **changes: Any) 
     chosen = evenly_spaced(L, layers) if isinstance(layers, int) else list(layers)
     if not chosen or not all(0 <= layer < L for layer in chosen):
         raise ValueError(f"layers: expected numbers from 0 to {L - 1}, got {chosen}")
-    config = replace(teacher.config, num_hidden_layers=len(chosen), **changes)
+    config = replace(teacher.config.with_layers(chosen), **changes)
     kind, parts = type(teacher), teacher.parts.given()
     specs = kind(config, params=Parameters({}), **parts).specs()
     params = Parameters(specs, dtype=teacher.params.vector.dtype)
