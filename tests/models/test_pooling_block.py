@@ -13,7 +13,10 @@ BATCH = {
 }
 
 
-@pytest.fixture(params=[p for p in FAMILIES if has_room(p[1]())], ids=lambda pair: pair[1].model_type)
+OWN = [pair for pair in FAMILIES if has_room(pair[1]())]  # layers with parameters of their own
+
+
+@pytest.fixture(params=OWN, ids=lambda pair: pair[1].model_type)
 def model(request):
     kind, config = request.param
     return kind(config.preset("tiny", vocab_size=60, hidden_size=32, hidden_dropout_prob=0.1))

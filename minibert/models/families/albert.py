@@ -4,8 +4,8 @@ Differences from BERT, in the order of the computation:
 
     embeddings      x = project(dropout(norm(word[id] + position[t] + segment[type])))
                     tables of width E, and a linear map E -> D, even if E is D
-    layers          layer i of L is group ⌊i G / L⌋ of G: the groups have parameters, layers have not
-                    dW_g = Σ dW_i over the layers i of group g: a shared weight's gradients add
+    layers          layer i of L has the parameters of group ⌊i G / L⌋ of G
+                    dW_g = Σ_i dW_i over the layers of group g: gradients of a shared weight add
     blocks          out = norm(h + feed_forward(h))       no dropout on the feed-forward's output
     activation      gelu_new, the tanh approximation
     masked-LM head  norm(gelu_new(linear(x))) Wᵀ + b, D -> E -> V
@@ -117,7 +117,8 @@ class AlbertConfig(RelativeConfig):
             )
         if self.num_blocks > MAX_BLOCKS:
             raise ValueError(
-                f"num_hidden_layers: expected at most {MAX_BLOCKS:,} blocks, got {self.num_blocks:,}"
+                f"num_hidden_layers: expected at most {MAX_BLOCKS:,} blocks, "
+                f"got {self.num_blocks:,}"
             )
 
     def _check_rates(self) -> None:
