@@ -128,7 +128,7 @@ def count_parameters(config: BertConfig, classes: int = 0) -> dict[str, int]:
     """
     few = min(classes, FEW_CLASSES)
     sizes = _sizes(make_model(config, few, params=Parameters({})))
-    parts = {"embeddings": 0, "block": config.num_hidden_layers, "head": None}
+    parts = {"embeddings": 0, "block": config.num_blocks, "head": None}
     counts = {part: sum(n for at, n in sizes if at == depth) for part, depth in parts.items()}
     counts["head"] += (classes - few) * (config.hidden_size + 1)  # a row of the map and its bias
     return counts
@@ -154,7 +154,7 @@ class Products(NamedTuple):
     """The multiply-adds of the products with a model's weights, each for one token.
 
     Attributes:
-        embeddings: E D, if the tables have another width E than the blocks; otherwise 0.
+        embeddings: E D, if there is a map from the tables' width E to that of the blocks, else 0.
         keys: 2 D² of a block, for key and value of all tokens.
         queries: 2 D² + 2 D F of a block (3 D F with a gate), for the tokens that it computes.
         head: D E + E V; of a classifier D² + D C.
@@ -173,7 +173,7 @@ def weight_products(config: BertConfig, classes: int = 0) -> Products:
     Products(embeddings=0, keys=32768, queries=163840, head=144384)
     """
     few = min(classes, FEW_CLASSES)
-    one = replace(config, num_hidden_layers=1)  # all blocks have the same matrices
+    one = _with_layers(config, 1)  # all blocks have the same matrices
     model = make_model(one, few, params=Parameters({}))
     E, D = _table_width(config), config.hidden_size
     sizes = _matrices(model.bert.encoder.blocks[-1].specs())
@@ -181,7 +181,16 @@ def weight_products(config: BertConfig, classes: int = 0) -> Products:
     heads = {name: s for name, s in model.specs().items() if getattr(s, "depth", 0) is None}
     head = sum(_matrices(heads).values())
     head += (classes - few) * D if classes else E * config.vocab_size  # the tied table
-    return Products(E * D if E != D else 0, keys, sum(sizes.values()) - keys, head)
+    projection = _matrices(model.bert.embeddings.specs()).get("project.weight", 0)
+    return Products(projection, keys, sum(sizes.values()) - keys, head)
+
+
+def _with_layers(config: BertConfig, layers: int) -> BertConfig:
+    """Return the configuration with fewer layers, and with no more groups of them than layers."""
+    if hasattr(config, "num_hidden_groups"):
+        groups: Any = {"num_hidden_groups": min(config.num_hidden_groups, layers)}
+        return replace(config, num_hidden_layers=layers, **groups)
+    return config.with_layers(range(layers))
 
 
 def _matrices(specs: Mapping[str, Spec]) -> dict[str, int]:
@@ -221,7 +230,7 @@ def forward_flops(step: TrainingStep) -> int:
 
         2 B ((L - 1) block(T, T) + block(T, R) + head)
 
-    and for tables of another width E than that of the blocks, 2 B T E D.
+    and for a map from tables of width E to the blocks, 2 B T E D.
     Sums that the code computes as products with ones, and everything elementwise, do not count.
     """
     projected = step.length * weight_products(step.config).embeddings
@@ -242,7 +251,7 @@ def _all_blocks(step: TrainingStep) -> int:
     """Return the multiply-adds of all blocks for one sequence."""
     whole = block_products(step.config, step.length, step.length)
     last = block_products(step.config, step.length, step.read)
-    return (step.config.num_hidden_layers - 1) * whole + last
+    return (step.config.num_blocks - 1) * whole + last
 
 
 # Memory.
@@ -296,7 +305,7 @@ def activation_bytes(step: TrainingStep) -> int:
     embeddings = FLOAT * (N * (E + D) + N) + _mask_bytes(config.hidden_dropout_prob, N * E)
     head = FLOAT * (3 * n * D + n)  # a pooler keeps less, but then n is b
     logits = FLOAT * n * (step.classes or config.vocab_size)
-    queries = [T] * (config.num_hidden_layers - 1) + [R]
+    queries = [T] * (config.num_blocks - 1) + [R]
     kept = [block_cache_bytes(config, b, T, each) for each in queries]
     needed = [_block_backward_bytes(config, b, T, each) for each in queries]
     if step.checkpointing:
@@ -405,8 +414,7 @@ def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
     small = replace(
         step,
         config=replace(
-            config,
-            num_hidden_layers=min(config.num_hidden_layers, SMALL_LAYERS),
+            _with_layers(config, min(config.num_hidden_layers, SMALL_LAYERS)),
             vocab_size=min(config.vocab_size, SMALL_VOCABULARY),
             pad_token_id=config.pad_token_id if config.pad_token_id < SMALL_VOCABULARY else 0,
         ),

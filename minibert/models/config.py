@@ -100,6 +100,8 @@ class BertConfig:
     model_type: ClassVar[str] = "bert"
     # The most tokens of a sequence; in some families there are fewer than positions.
     longest = property(attrgetter("max_position_embeddings"))
+    # Blocks that a text passes, and those in a file; an ALBERT uses a block in several layers.
+    num_blocks = num_stored_blocks = property(attrgetter("num_hidden_layers"))
 
     def __post_init__(self) -> None:
         """Check all fields; an error names the field, the expected value and the given one."""

@@ -50,6 +50,7 @@ FAMILIES: dict[str, Family] = {
     "camembert": Family(_ROOM + "camembert", "Camembert", _TASKS),
     "electra": Family(_ROOM + "electra", "Electra", (*_TASKS, "ForPreTraining")),
     "mpnet": Family(_ROOM + "mpnet", "MPNet", _TASKS),
+    "albert": Family(_ROOM + "albert", "Albert", (*_TASKS, "ForPreTraining")),
     "modernbert": Family(_ROOM + "modernbert", "ModernBert", _TASKS),
 }
 # The classes of the relatives that are not in `MODELS`, and the family and use of each class.

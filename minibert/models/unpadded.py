@@ -41,7 +41,7 @@ def logits_of(model: Any, batches: Sequence[Mapping[str, Array]]) -> list[Array]
         TypeError, ValueError: as a call of the model.
     """
     checked = [model.check(**batch) for batch in batches]
-    rows, last = [model.rows_read(batch) for batch in checked], model.config.num_hidden_layers
+    rows, last = [model.rows_read(batch) for batch in checked], model.config.num_blocks
     if not runs_unpadded(model):
         return [model.predict(batch, at) for batch, at in zip(checked, rows, strict=True)]
     states = hidden_states_of(model, checked, {last}, None if rows[0] is None else rows)

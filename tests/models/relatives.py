@@ -24,7 +24,10 @@ SIZES = {
     "max_position_embeddings": 17,
     "id2label": {0: "a", 1: "b", 2: "c"},
 }
-OF_FAMILY = {"electra": {"embedding_size": 10}}
+# The layers of the ALBERT have the groups 0, 0 and 1.
+OF_FAMILY = {
+    "electra": {"embedding_size": 10}, "albert": {"embedding_size": 10, "num_hidden_groups": 2}
+}  # fmt: skip
 TWO = {"id2label": {0: "no", 1: "yes"}}
 # By use: fields of the configuration, the labels, and parameters without a gradient, because they
 # add the same to all logits of a softmax.
@@ -40,10 +43,25 @@ USES = {
     "ForMultipleChoice": ({}, np.array([0, 2, 1, 1]), ("classifier.bias",)),
     "ForPreTraining": ({}, np.where(MASK, IDS % 2, -100), ()),
 }
+# Where a family differs from the others.
+ANSWERS = USES["ForQuestionAnswering"]
+OF_USE = {
+    ("albert", "ForPreTraining"): (
+        TWO, {"labels": HIDDEN, "sentence_order_label": np.array([0, 1, 1, -100])}, ()
+    ),
+    ("albert", "ForQuestionAnswering"): (
+        *ANSWERS[:2], ("qa_outputs.bias", "layer.1.0.output.LayerNorm.bias")
+    ),
+}  # fmt: skip
 # Each family's uses with a head of its own.
 CASES = [
     (name, use) for name in RELATIVES for use in USES if use in FAMILIES[name].uses
 ]  # fmt: skip
+
+
+def use_of(family, use):
+    """Return what a use needs, as in `USES`, for a family."""
+    return OF_USE.get((family, use)) or USES.get(use, ({}, None, ()))
 
 
 def config(family, **changes):
@@ -66,7 +84,7 @@ def batch_of(family, use="Model"):
 
 def made(family, use="ForMaskedLM", dtype=np.float64, **changes):
     """Return a model of a family with every parameter away from its initial value."""
-    fields = {**USES.get(use, ({},))[0], **changes}
+    fields = {**use_of(family, use)[0], **changes}
     model = model_class(FAMILIES[family].front + use)(config(family, **fields), dtype=dtype)
     rng = np.random.default_rng(1)
     for name, array in model.params.items():

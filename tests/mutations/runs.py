@@ -25,7 +25,7 @@ from minibert.testing.cases.examples import (
 )
 from minibert.training import Engine, FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
-from tests.models.relatives import USES, batch_of, made
+from tests.models.relatives import batch_of, made, use_of
 from tests.objectives import test_embeddings
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
 from tests.objectives.test_two_phase import model as two_phase_model
@@ -67,8 +67,9 @@ def run_relatives() -> None:
         ("roberta", "ForMaskedLM"),
         ("electra", "ForPreTraining"),
         ("mpnet", "ForMaskedLM"),
+        ("albert", "ForPreTraining"),
     ):
-        labels = USES[use][1]
+        labels = use_of(family, use)[1]
         made(family, use).loss_and_grads(batch_of(family, use), labels, np.random.default_rng(0))
 
 

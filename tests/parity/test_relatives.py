@@ -12,7 +12,7 @@ from minibert import AutoModel
 from minibert.functional.relative import relative_buckets
 from minibert.models.table import FAMILIES, model_class
 from minibert.models.weights import open_weights
-from tests.models.relatives import CASES, MASK, RELATIVES, USES, B, T, batch_of, made
+from tests.models.relatives import CASES, MASK, RELATIVES, USES, B, T, batch_of, made, use_of
 from tests.parity.test_transformers import close, named, tensors
 
 pytestmark = [
@@ -108,7 +108,7 @@ def assert_parity(model, batch, labels, folder, zeros=()):
 
 @pytest.mark.parametrize(("family", "use"), CASES)
 def test_models_give_the_logits_losses_and_gradients_of_transformers(tmp_path, family, use):
-    _, labels, zeros = USES[use]
+    _, labels, zeros = use_of(family, use)
     assert_parity(made(family, use), batch_of(family, use), labels, tmp_path, zeros)
 
 
@@ -123,7 +123,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("use", ["ForMaskedLM", "ForSequenceClassification"])
-@pytest.mark.parametrize("family", ["distilbert", "roberta", "electra", "mpnet"])
+@pytest.mark.parametrize("family", ["distilbert", "roberta", "electra", "mpnet", "albert"])
 def test_options_of_the_configuration(tmp_path, family, use, odd):
     kind = model_class(f"{FAMILIES[family].front}Config")
     if next(iter(ODD[odd])) in kind.left_out or (family, odd) == ("mpnet", "padding elsewhere"):
@@ -239,7 +239,7 @@ def test_a_padding_id_inside_a_text_equals_transformers(tmp_path, family):
     assert np.linalg.norm(own - words.grad.numpy()) <= TOLERANCE * np.linalg.norm(own)
 
 
-@pytest.mark.parametrize("front", ["DistilBert", "Roberta", "Electra", "MPNet"])
+@pytest.mark.parametrize("front", ["DistilBert", "Roberta", "Electra", "MPNet", "Albert"])
 def test_pairs_of_texts_with_padding_in_front_equal_transformers(tmp_path, front):
     """Pairs with segments where the family has them, padded in front."""
     family = next(name for name in RELATIVES if FAMILIES[name].front == front)

@@ -9,7 +9,9 @@ from minibert import layers
 from minibert.layers import Site
 from minibert.layers.word_embeddings import after_padding, by_segment, in_order
 from minibert.models.compose import bert_block
+from minibert.models.families.albert import AlbertConfig, AlbertModel
 from minibert.models.families.summary import SummaryHead, TwoLayerHead
+from minibert.parameters import Parameters
 from minibert.testing.cases.examples import CONFIG, B, C, D, F, K, T, V
 from minibert.testing.cases.helpers import (
     SOME,
@@ -34,6 +36,7 @@ def relative_cases() -> Iterator[Case]:
     yield from _sublayer_cases()
     yield from _relative_encoder_cases()
     yield from _encoder_cases()
+    yield from _shared_encoder_cases()
 
 
 def _norm(name: str, width: int = D) -> layers.LayerNormWithoutBias:
@@ -125,3 +128,26 @@ def _encoder_cases() -> Iterator[Case]:
         still = [name for name in new_params(encoder.specs()) if name.startswith("layer.0.")]
         variant = f"{which}, one frozen block, rotary, masked, dropout"
         yield encoder_case(encoder, variant, site, fixed=x, still=still)
+
+
+def _shared_encoder_cases() -> Iterator[Case]:
+    """Yield cases of an ALBERT's layers, the first two of which are one block."""
+    config = AlbertConfig(
+        V, D, 3, K, F, "gelu_new", 0.3, 0.2, embedding_size=F, num_hidden_groups=2
+    )  # fmt: skip
+
+    def encoder() -> layers.Encoder:
+        return AlbertModel(config, params=Parameters({})).bert.encoder
+
+    x = normal(B, T, D)
+    for which, site in sites():
+        yield encoder_case(encoder(), f"{which}, groups 0 0 1, masked, dropout", site, x=x)
+        wrapped = encoder()
+        wrapped.blocks = [layers.recomputed(block) for block in wrapped.blocks]
+        variant = f"{which}, recomputed, groups 0 0 1, masked, dropout"
+        yield encoder_case(wrapped, variant, site, x=x)
+        wrapped = encoder()
+        wrapped.blocks[:2] = [layers.frozen(block) for block in wrapped.blocks[:2]]
+        still = [name for name in new_params(wrapped.specs()) if name.startswith("layer.0.")]
+        variant = f"{which}, a frozen group, masked, dropout"
+        yield encoder_case(wrapped, variant, site, fixed=x, still=still)
