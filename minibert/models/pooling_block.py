@@ -29,12 +29,16 @@ MEAN_GAIN = 1000.0
 
 
 def has_room(config: BertConfig) -> bool:
-    """Return whether one more layer has parameters of its own; an ALBERT's shares those of others.
+    """Return whether one more layer has post-norm, and parameters of its own.
+
+    An ALBERT's shares those of other layers, and a ModernBERT's has pre-norm.
 
     >>> from minibert import AlbertConfig
     >>> has_room(BertConfig()), has_room(AlbertConfig())
     (True, False)
     """
+    if config.model_type == "modernbert":
+        return False
     longer = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
     return longer.num_stored_blocks == longer.num_blocks
 
@@ -51,10 +55,11 @@ def with_pooling_block(model: Kind) -> Kind:
         model: of a family with BERT's block; it keeps its parameters.
 
     Raises:
-        ValueError: the model's layers share their parameters.
+        ValueError: the model's layers share their parameters, or have pre-norm.
     """
     if not has_room(model.config):
-        raise ValueError(f"{type(model).__name__}: expected layers with parameters of their own")
+        raise ValueError(f"{type(model).__name__}: expected layers with post-norm and parameters "
+                         "of their own")  # fmt: skip
     layers = model.config.num_hidden_layers
     config = replace(model.config, num_hidden_layers=layers + 1)
     made = type(model)(config, dtype=model.params.vector.dtype)

@@ -337,7 +337,7 @@ def _why_no_mean(source: ModelSource) -> str | None:
     """Return why a pre-trained model gets no block that writes the mean to [CLS] (str), or None."""
     if source.model is None or has_room(read_config(checkpoint_folder(str(source.model)))):
         return None
-    return f"the layers of the model in {source.model} share their parameters"
+    return f"the layers of the model in {source.model} share their parameters or have pre-norm"
 
 
 def mean_tokens(

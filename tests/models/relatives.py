@@ -10,11 +10,8 @@ MASK = (np.arange(T) < np.array([T, 7, 4, 9])[:, None]).astype(np.int64)
 MASK[0, 3] = MASK[3, 5] = 0  # padding inside a text
 IDS = np.where(MASK, RNG.integers(2, V, (B, T)), 0)
 HIDDEN = np.where(MASK & (RNG.random((B, T)) < 0.4), IDS, -100)
-# The families whose classes are in files of their own; ModernBERT has tests of its own.
-RELATIVES = [
-    name for name, family in FAMILIES.items()
-    if "families" in family.module and name != "modernbert"
-]  # fmt: skip
+# The families whose classes are in files of their own.
+RELATIVES = [name for name, family in FAMILIES.items() if "families" in family.module]
 SIZES = {
     "vocab_size": V,
     "hidden_size": D,
@@ -24,9 +21,11 @@ SIZES = {
     "max_position_embeddings": 17,
     "id2label": {0: "a", 1: "b", 2: "c"},
 }
-# The layers of the ALBERT have the groups 0, 0 and 1.
+# The layers of the ALBERT have the groups 0, 0 and 1; two of the ModernBERT have a window of two
+# tokens on each side.
 OF_FAMILY = {
-    "electra": {"embedding_size": 10}, "albert": {"embedding_size": 10, "num_hidden_groups": 2}
+    "electra": {"embedding_size": 10}, "albert": {"embedding_size": 10, "num_hidden_groups": 2},
+    "modernbert": {"pad_token_id": 0, "local_attention": 4, "local_rope_theta": 90.0},
 }  # fmt: skip
 TWO = {"id2label": {0: "no", 1: "yes"}}
 # By use: fields of the configuration, the labels, and parameters without a gradient, because they
@@ -51,6 +50,10 @@ OF_USE = {
     ),
     ("albert", "ForQuestionAnswering"): (
         *ANSWERS[:2], ("qa_outputs.bias", "layer.1.0.output.LayerNorm.bias")
+    ),
+    # A window in which every padded token, whose logits count, has a token to attend to.
+    ("modernbert", "ForQuestionAnswering"): (
+        {**TWO, "local_attention": 14}, ANSWERS[1], ("classifier.bias",)
     ),
 }  # fmt: skip
 # Each family's uses with a head of its own.

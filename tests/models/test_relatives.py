@@ -37,7 +37,7 @@ from tests.style import ROOT, code_lines
 
 each_family = pytest.mark.parametrize("family", RELATIVES)
 # The other two families compute as RoBERTa does; tests of parity run them all.
-COMPUTED = ["distilbert", "roberta", "electra", "mpnet", "albert"]
+COMPUTED = ["distilbert", "roberta", "electra", "mpnet", "albert", "modernbert"]
 each_case = pytest.mark.parametrize(
     ("family", "use"), [case for case in CASES if case[0] in COMPUTED]
 )
@@ -241,7 +241,7 @@ def test_a_roberta_of_one_segment_refuses_a_second_one():
 def test_longest_text_has_as_many_tokens_as_positions_allow(family):
     model = made(family)
     longest = model.config.longest
-    counts_ids = family not in ("distilbert", "electra", "albert")
+    counts_ids = family not in ("distilbert", "electra", "albert", "modernbert")
     assert longest == 17 - 2 * counts_ids
     assert np.isfinite(model(np.full((1, longest), 5)).logits).all()
     with pytest.raises(ValueError, match=f"input_ids: expected at most {longest} tokens"):
@@ -343,7 +343,8 @@ def test_frozen_parameters_stay(family):
     before = made(family, dtype=np.float32).params
     same = {n for n, array in model.params.items() if np.array_equal(array, before[n])}
     last = f"bert.encoder.layer.{'1.0' if family == 'albert' else 2}."
-    assert same == {n for n in model.params if not n.startswith(("cls.", last))}
+    above = "cls.", last, "bert.encoder.LayerNorm."  # the last is the norm after a ModernBERT
+    assert same == {n for n in model.params if not n.startswith(above)}
 
 
 @computed_family
@@ -433,6 +434,14 @@ NAMES = {
         "cls.predictions.transform.LayerNorm.bias": "predictions.LayerNorm.bias",
         "cls.predictions.bias": "predictions.bias",
     },
+    "modernbert": {
+        TABLE: "model.embeddings.tok_embeddings.weight",
+        f"{LAYER}attention.output.dense.weight": "model.layers.1.attn.Wo.weight",
+        f"{LAYER}intermediate.LayerNorm.weight": "model.layers.1.mlp_norm.weight",
+        f"{LAYER}output.dense.weight": "model.layers.1.mlp.Wo.weight",
+        "cls.predictions.transform.dense.weight": "head.dense.weight",
+        "cls.predictions.bias": "decoder.bias",
+    },
 }  # fmt: skip
 
 
@@ -441,7 +450,8 @@ def test_saved_names_are_those_of_transformers(tmp_path, family):
     model = made(family, dtype=np.float32)
     model.save_pretrained(tmp_path)
     with open_weights(tmp_path) as tensors:
-        assert len(tensors) == len(model.params)
+        stacked = 3 * 3 if family == "modernbert" else 0  # query with key and value, and the gate
+        assert len(tensors) == len(model.params) - stacked
         for ours, theirs in NAMES[family].items():
             np.testing.assert_array_equal(tensors[theirs].read(), model.params[ours])
 
@@ -487,7 +497,7 @@ def test_tied_decoder_in_a_file_must_equal_the_table(tmp_path, family):
     model.save_pretrained(tmp_path)
     arrays = load_file(tmp_path / "model.safetensors")
     decoder = {"distilbert": "vocab_projector", "electra": "generator_lm_head",
-               "albert": "predictions.decoder"}  # fmt: skip
+               "albert": "predictions.decoder", "modernbert": "decoder"}  # fmt: skip
     name = f"{decoder.get(family, 'lm_head.decoder')}.weight"
     save_file({**arrays, name: model.params[TABLE]}, tmp_path / "model.safetensors")
     type(model).from_pretrained(tmp_path, strict=True)
@@ -567,7 +577,7 @@ def test_config_survives_a_file_and_has_the_defaults_of_its_family(family):
         "distilbert": (30522, 768, 6, 0), "roberta": (50265, 768, 12, 1),
         "xlm-roberta": (30522, 768, 12, 1), "camembert": (30522, 768, 12, 1),
         "electra": (30522, 256, 12, 0), "mpnet": (30527, 768, 12, 1),
-        "albert": (30000, 4096, 12, 0),
+        "albert": (30000, 4096, 12, 0), "modernbert": (50368, 768, 22, 50283),
     }  # fmt: skip
     found = default.vocab_size, default.hidden_size, default.num_hidden_layers, default.pad_token_id
     assert found == expected[family]
@@ -611,12 +621,13 @@ def test_auto_classes_refuse_in_one_line(tmp_path):
     for name in ("AutoModel", "AutoModelForMaskedLM"):
         with pytest.raises(TypeError, match=rf"{name}: expected {name}.from_pretrained\(folder\)"):
             getattr(m, name)()
-    with pytest.raises(ValueError, match=r"model_type: expected one of bert, .*, got 'gpt2'"):
+    with pytest.raises(
+        ValueError, match=r"model_type: expected one of albert, bert, .*, got 'gpt2'"
+    ):
         m.AutoConfig.from_dict({"model_type": "gpt2"})
-    modern = m.ModernBertConfig.preset("tiny", vocab_size=9)
-    message = "model_type: modernbert has no ModernBertForMultipleChoice in minibert"
+    message = "model_type: modernbert has no ModernBertForNextSentencePrediction in minibert"
     with pytest.raises(ValueError, match=message):
-        m.AutoModelForMultipleChoice.from_config(modern)
+        family_class("modernbert", "ForNextSentencePrediction")
     made("roberta", dtype=np.float32).save_pretrained(tmp_path)
     message = "expected distilbert for DistilBertForMaskedLM, got roberta; minibert.AutoModel opens"
     with pytest.raises(ValueError, match=message):

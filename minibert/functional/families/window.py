@@ -91,7 +91,7 @@ def window_attention_forward(
         window: w.
         mask (B, 1, 1, T): -inf for padding, 0 elsewhere; None: nothing is padding.
         rate, rng, keep: as in `attention_forward`.
-        size: S, queries of a block; None: w, and at least 8.
+        size: S, queries of a block; None: w, and at least 8. If all pairs are near, there is one.
 
     Returns:
         out (B, K, T, H), as in `attention_forward`; and the cache, None without `keep`.
@@ -99,7 +99,8 @@ def window_attention_forward(
     B, K, T, H = query.shape
     out = np.empty((B, T, K, H), query.dtype).transpose(0, 2, 1, 3)  # -> (B, K, T, H)
     at, blocks = np.arange(T), []
-    for own, near in band_blocks(T, window, size or max(window, MIN_BLOCK)):
+    size = T if T <= window + 1 else size or max(window, MIN_BLOCK)
+    for own, near in band_blocks(T, window, size):
         bias = window_bias(at[own], at[near], window, query.dtype)  # (S, S + 2w)
         out[:, :, own], cache = attention_forward(
             query[:, :, own], key[:, :, near], value[:, :, near],

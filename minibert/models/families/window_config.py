@@ -49,10 +49,10 @@ class WindowedConfig(RelativeConfig):
     def __post_init__(self) -> None:
         """Check all fields; kinds of layers that have a period are stated by it."""
         super().__post_init__()
-        every = None if self.layer_types is None else period_of(self.layer_types)
-        if every is not None:
-            object.__setattr__(self, KINDS, None)
-            object.__setattr__(self, PERIOD, every)
+        if self.layer_types is not None:  # equal kinds make equal configurations
+            every = period_of(self.layer_types)
+            object.__setattr__(self, KINDS, None if every else tuple(self.layer_types))
+            object.__setattr__(self, PERIOD, every or EVERY)
 
     def _check_choices(self) -> None:
         super()._check_choices()
