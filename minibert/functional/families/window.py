@@ -99,7 +99,7 @@ def window_attention_forward(
     B, K, T, H = query.shape
     out = np.empty((B, T, K, H), query.dtype).transpose(0, 2, 1, 3)  # -> (B, K, T, H)
     at, blocks = np.arange(T), []
-    size = T if T <= window + 1 else size or max(window, MIN_BLOCK)
+    size = T if window + 1 >= T else size or max(window, MIN_BLOCK)
     for own, near in band_blocks(T, window, size):
         bias = window_bias(at[own], at[near], window, query.dtype)  # (S, S + 2w)
         out[:, :, own], cache = attention_forward(
