@@ -20,7 +20,9 @@ import numpy as np
 from minibert.data.masking import MASKED_SHARE
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
+from minibert.functional.families.window import window_blocks
 from minibert.models.config import BertConfig
+from minibert.models.families.window_config import SLIDING
 from minibert.models.table import family_class
 from minibert.models.task_model import BertWithHead
 from minibert.optim import AdamW
@@ -87,6 +89,15 @@ class TrainingStep:
     def read(self) -> int:
         """R, the tokens of a sequence that the head reads: 15 % of the ordinary ones, or [CLS]."""
         return 1 if self.classes else max(round(MASKED_SHARE * (self.length - 2)), 1)
+
+    @property
+    def computed(self) -> int:
+        """The tokens of a sequence that the last block computes: those that the head reads.
+
+        For a classifier that reads the mean, all of them.
+        """
+        reads_mean = getattr(self.config, "classifier_pooling", "cls") == "mean"
+        return self.length if self.classes and reads_mean else self.read
 
     @property
     def at_once(self) -> int:
@@ -250,8 +261,24 @@ def step_flops(step: TrainingStep) -> int:
 def _all_blocks(step: TrainingStep) -> int:
     """Return the multiply-adds of all blocks for one sequence."""
     whole = block_products(step.config, step.length, step.length)
-    last = block_products(step.config, step.length, step.read)
-    return (step.config.num_blocks - 1) * whole + last
+    last = block_products(step.config, step.length, step.computed)
+    saved = 2 * step.config.hidden_size * sum(_saved_pairs(step))
+    return (step.config.num_blocks - 1) * whole + last - saved
+
+
+def _saved_pairs(step: TrainingStep) -> list[int]:
+    """Return for each block the pairs of query and key that a window spares, of one sequence.
+
+    A block that computes some tokens alone computes all pairs of these.
+    """
+    T, counts = step.length, [0] * step.config.num_blocks
+    kinds: tuple[str, ...] = getattr(step.config, "kinds", ())
+    for i, kind in enumerate(kinds):
+        if kind == SLIDING and (i < len(kinds) - 1 or step.computed == T):
+            blocks = window_blocks(T, step.config.window)  # type: ignore[attr-defined]
+            size = sum((o.stop - o.start) * (near.stop - near.start) for o, near in blocks)
+            counts[i] = T * T - size
+    return counts
 
 
 # Memory.
@@ -300,13 +327,17 @@ def activation_bytes(step: TrainingStep) -> int:
     logits. On top of that it needs the logits while the loss is computed, or what the backward of
     one block needs, whichever is larger; with gradient checkpointing, also the block's caches.
     """
-    config, b, T, R = step.config, step.shard_size, step.length, step.read
+    config, b, T, R = step.config, step.shard_size, step.length, step.computed
     D, E, N, n = config.hidden_size, _table_width(config), b * T, b * R
     embeddings = FLOAT * (N * (E + D) + N) + _mask_bytes(config.hidden_dropout_prob, N * E)
     head = FLOAT * (3 * n * D + n)  # a pooler keeps less, but then n is b
     logits = FLOAT * n * (step.classes or config.vocab_size)
     queries = [T] * (config.num_blocks - 1) + [R]
+    # A number and perhaps a byte for each weight.
+    pair = FLOAT + bool(config.attention_probs_dropout_prob)
+    spared = [b * config.num_attention_heads * pair * pairs for pairs in _saved_pairs(step)]
     kept = [block_cache_bytes(config, b, T, each) for each in queries]
+    kept = [own - less for own, less in zip(kept, spared, strict=True)]
     needed = [_block_backward_bytes(config, b, T, each) for each in queries]
     if step.checkpointing:
         needed = [sum(pair) for pair in zip(kept, needed, strict=True)]

@@ -75,12 +75,11 @@ LAST = {"albert": "0.0"}  # the block of all layers
 def of_family(family, **changes):
     """Return a configuration of a family, with 16 tokens at least."""
     own = {"max_position_embeddings": 18, **WIDTH.get(family, {}), **changes}
+    own |= {"pad_token_id": 0} if family == "modernbert" else {}
     return family_class(family, "Config")(**SIZES | own)
 
 
-@pytest.mark.parametrize(
-    ("family", "classes"), [(f, c) for f in FAMILIES for c in (0, 3) if not (c and "mod" in f)]
-)
+@pytest.mark.parametrize(("family", "classes"), [(f, c) for f in FAMILIES for c in (0, 3)])
 def test_parameters_and_flops_of_relatives_are_those_of_their_models(family, classes):
     config = of_family(family)
     model = make_model(config, classes, dtype=np.float64)
@@ -100,6 +99,30 @@ def test_parameters_and_flops_of_relatives_are_those_of_their_models(family, cla
     # Rotary positions make plain arrays of the queries and keys, whose products are not counted in
     # the forward.
     assert 2 * forward == forward_flops(step) or family == "modernbert"
+    assert 2 * (Counted.products - forward) == step_flops(step) - forward_flops(step)
+
+
+@pytest.mark.parametrize(
+    ("classes", "changes"),
+    [
+        (0, {}),
+        (3, {"classifier_pooling": "mean"}),
+        (3, {"layer_types": ("sliding_attention",) * 3}),
+    ],
+)
+def test_windows_spare_the_flops_of_far_pairs(classes, changes):
+    """Of 40 tokens and a window of two on each side."""
+    config = of_family("modernbert", max_position_embeddings=40, local_attention=4, **changes)
+    step = TrainingStep(config, 4, 40, 1, classes=classes)
+    full = replace(config, global_attn_every_n_layers=1, layer_types=None)
+    assert step_flops(step) < 0.9 * step_flops(replace(step, config=full))
+    assert memory_of(step).activations < memory_of(replace(step, config=full)).activations
+    model = make_model(config, classes, dtype=np.float64)
+    model.params = Parameters(model.specs(), model.params.vector.view(Counted))
+    Counted.products = 0
+    model.loss_forward(*batch_of(step))
+    forward, Counted.products = Counted.products, 0
+    model.loss_and_grads(*batch_of(step))
     assert 2 * (Counted.products - forward) == step_flops(step) - forward_flops(step)
 
 

@@ -20,14 +20,18 @@ from minibert.functional.families.window import (
     window_attention_forward,
     window_bias,
 )
+from minibert.inspection.walk import RecordedModel
 from minibert.layers import PreNormResidual
 from minibert.layers.families.windowed import RotaryByKind
 from minibert.models.checkpoints import read_config
 from minibert.models.families.window_config import FULL, SLIDING
+from minibert.models.pooling_block import has_room, with_pooling_block
 from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, logits_of, runs_unpadded
 from minibert.models.weights import open_weights
+from minibert.objectives.distillation import DistilledClassifier
 from minibert.training import AdamW, Engine, split_batch
+from minibert.training.distillation import make_student
 from tests import plain
 
 B, T, V, D, F, L, K = 3, 7, 31, 12, 10, 3, 2
@@ -274,6 +278,52 @@ def test_recomputation_and_dropout_of_windows_change_no_bit():
     np.testing.assert_array_equal(*grads)
 
 
+def test_inspection_shows_the_weights_and_gradients_of_windows():
+    """Those of full attention with a bias, whose layers are the same otherwise."""
+    model = made(config=WINDOWED)
+    batch = model.check(LONG_IDS[1:2, :20])
+    recorded = RecordedModel(model)
+    logits = recorded.forward(batch)
+    dlogits = np.random.default_rng(4).normal(size=logits.shape)
+    grads = recorded.backward(dlogits)
+    _, cache = model.forward(batch)
+    expected = model.params.zeros_like()
+    model.backward(dlogits, cache, expected)
+    np.testing.assert_allclose(grads.vector, expected.vector, rtol=1e-10, atol=1e-13)
+    distance = np.abs(np.arange(20)[:, None] - np.arange(20))
+    for number, far in ((1, distance > 20), (2, distance > 3)):
+        (own,) = (
+            record for record in recorded.records
+            if record.part == f"block {number}" and "attention weights" in record.values
+        )  # fmt: skip
+        assert (own.values["attention weights"][..., far] == 0).all()
+        assert (own.gradients["attention scores"][..., far] == 0).all()
+        assert own.gradients["attention scores"][..., ~far].all()
+        sums = own.values["attention weights"].sum(axis=-1)
+        np.testing.assert_allclose(sums, 1)
+
+
+def test_a_student_keeps_the_kinds_of_its_teachers_layers():
+    config = replace(WINDOWED, num_hidden_layers=4)
+    student = make_student(made(config=config), [0, 3])
+    assert student.config.kinds == (FULL, FULL)
+    assert make_student(made(config=config), [0, 1]).config.kinds == (FULL, SLIDING)
+
+
+def test_a_teacher_that_reads_the_mean_is_refused():
+    config = replace(WINDOWED, classifier_pooling="mean")
+    model = made(m.ModernBertForSequenceClassification, config=config)
+    with pytest.raises(ValueError, match="teacher: expected classifier_pooling cls, got mean"):
+        DistilledClassifier(model, model)
+
+
+def test_the_block_that_pools_is_refused():
+    model = made(m.ModernBertForSequenceClassification)
+    assert not has_room(CONFIG)
+    with pytest.raises(ValueError, match="expected layers with post-norm"):
+        with_pooling_block(model)
+
+
 # The ways to run it.
 
 
@@ -425,6 +475,16 @@ def test_saved_model_has_the_names_of_transformers_and_is_loaded_bitwise(tmp_pat
     np.testing.assert_array_equal(again.params.vector, body.params.vector)
 
 
+@pytest.mark.parametrize("use", ["ForSequenceClassification", "ForTokenClassification",
+                                 "ForQuestionAnswering", "ForMultipleChoice"])  # fmt: skip
+def test_heads_have_the_names_of_transformers_in_files(tmp_path, use):
+    made(family_class("modernbert", use)).save_pretrained(tmp_path)
+    with open_weights(tmp_path) as tensors:
+        heads = {name for name in tensors if not name.startswith("model.")}
+    assert heads == {"head.dense.weight", "head.norm.weight", "classifier.weight",
+                     "classifier.bias"}  # fmt: skip
+
+
 def test_head_that_a_body_lacks_is_newly_initialized(tmp_path, caplog):
     made(m.ModernBertModel).save_pretrained(tmp_path)
     with caplog.at_level(logging.WARNING, "minibert"):
@@ -549,6 +609,7 @@ def test_config_reads_the_fields_of_transformers_4_and_5():
     bare = m.ModernBertConfig.from_dict({})
     assert (bare.pad_token_id, bare.vocab_size, bare.rope_theta) == (50283, 50368, 160000.0)
     assert (bare.intermediate_size, bare.layer_norm_eps, bare.local_attention) == (1152, 1e-5, 128)
+    assert bare.classifier_pooling == "cls"  # that of the published base model is stated: mean
     assert bare.kinds == tuple(SLIDING if i % 3 else FULL for i in range(22))
     assert m.ModernBertConfig.from_dict({"sliding_window": 5}).window == 5
     without = {"vocab_size": 9, "pad_token_id": None}

@@ -34,6 +34,18 @@ def band_blocks(length: int, window: int, size: int) -> Iterator[tuple[slice, sl
         yield slice(start, stop), slice(max(start - window, 0), min(stop + window, length))
 
 
+def window_blocks(length: int, window: int, size: int | None = None) -> list[tuple[slice, slice]]:
+    """Return the blocks of `window_attention_forward` (list), as `band_blocks`.
+
+    Args:
+        length: T.
+        window: w.
+        size: S; None: w, and at least 8. If all pairs of tokens are near, there is one block.
+    """
+    size = length if length <= window + 1 else size or max(window, MIN_BLOCK)
+    return list(band_blocks(length, window, size))
+
+
 def window_bias(queries: Array, keys: Array, window: int, dtype: DTypeLike) -> Array | None:
     """Return 0 for the pairs of positions that are near each other and -inf for the others.
 
@@ -91,7 +103,7 @@ def window_attention_forward(
         window: w.
         mask (B, 1, 1, T): -inf for padding, 0 elsewhere; None: nothing is padding.
         rate, rng, keep: as in `attention_forward`.
-        size: S, queries of a block; None: w, and at least 8. If all pairs are near, there is one.
+        size: S, as in `window_blocks`.
 
     Returns:
         out (B, K, T, H), as in `attention_forward`; and the cache, None without `keep`.
