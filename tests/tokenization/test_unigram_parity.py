@@ -59,6 +59,13 @@ PREPENDED = [
     {"type": "Prepend", "prepend": "▁"},
     {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
 ]
+ALBERT = [
+    {"type": "Replace", "pattern": {"String": "``"}, "content": '"'},
+    {"type": "Replace", "pattern": {"String": "''"}, "content": '"'},
+    {"type": "NFKD"},
+    {"type": "StripAccents"},
+    {"type": "Lowercase"},
+]
 PAIRS = {}
 SPLIT = {"type": "WhitespaceSplit"}
 
@@ -93,6 +100,9 @@ KINDS = {
     "composed": ([{"type": "NFC"}, *CONVERTED], [metaspace()], False),
     "compatible": ([*OTHERS[1:4], {"type": "NFKC"}, *CONVERTED[1:]], [SPLIT, metaspace()], False),
     "decomposed": ([{"type": "NFKD"}, real_table()], [SPLIT, metaspace()], False),
+    "albert": (ALBERT, [SPLIT, metaspace()], False),
+    "albert with accents": ([*ALBERT[:2], ALBERT[4], real_table()], [SPLIT, metaspace()], False),
+    "albert unsplit": (ALBERT[1:4], [metaspace("never", False)], False),
     "prepended": (PREPENDED, [metaspace("never")], True),
     "first": (OTHERS[:3], [SPLIT, metaspace("first")], True),
 }
@@ -111,7 +121,9 @@ TEXTS = st.text(
 )
 WRITTEN = st.lists(
     st.sampled_from(["<mask>", " ", "the", " token", "<x>", "new york", "foo", "</s>", "ﬁb", "`"])
-    | st.sampled_from(["def ", "__init__", "  ", "return", "<unk>", "\n"])
+    | st.sampled_from(
+        ["def ", "__init__", "  ", "return", "<unk>", "\n", "``", "''", "\u0301", "Ｅ\u0301"]
+    )
     | TEXTS
 ).map(lambda parts: drop_unassigned("".join(parts)))
 
@@ -381,6 +393,14 @@ def test_normalization_forms_of_any_text(form, text):
 
 
 @pytest.mark.slow
+def test_combining_marks_of_every_code_point():
+    from tokenizers import normalizers
+
+    peer, mine = normalizers.StripAccents(), StepNormalizer({"type": "StripAccents"})
+    assert [c for c in EVERY if mine.normalize(f"a{c}b") != peer.normalize_str(f"a{c}b")] == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["NFC", "NFKC", "NFKD"])
 def test_normalization_forms_of_every_code_point(form):
     from tokenizers import normalizers
@@ -390,7 +410,7 @@ def test_normalization_forms_of_every_code_point(form):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["xlm-roberta", "converted", "compatible"])
+@pytest.mark.parametrize("kind", ["xlm-roberta", "converted", "compatible", "albert"])
 def test_every_code_point_in_three_positions_of_a_word(vocab, kind):
     mine, peer = pair_of(vocab, kind)
     dropped = {char for char, text in mine.normalizer.table.items() if not text}
