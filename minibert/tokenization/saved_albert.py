@@ -23,7 +23,12 @@ from minibert.io.text import sanitize
 from minibert.tokenization.framing import BERT
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.saved import Source
-from minibert.tokenization.sentencepiece import USER_DEFINED, SentencePieceModel
+from minibert.tokenization.sentencepiece import (
+    CONTROL,
+    UNKNOWN,
+    USER_DEFINED,
+    SentencePieceModel,
+)
 from minibert.tokenization.steps import StepNormalizer
 
 UNKNOWN_ID = 1
@@ -89,7 +94,11 @@ def _require_apart(model: SentencePieceModel) -> None:
     SentencePiece never splits such a piece, nor joins it with others. Its score is 0, the best that
     there is, so if no other piece contains it, the best split always has it.
     """
-    kinds = list(zip(model.pieces, model.types, strict=True))
+    # Special tokens are never pieces of a text.
+    kinds = [
+        (piece, kind) for piece, kind in zip(model.pieces, model.types, strict=True)
+        if kind not in (UNKNOWN, CONTROL)
+    ]  # fmt: skip
     for (own, score), kind in kinds:
         if kind != USER_DEFINED:
             continue
