@@ -462,3 +462,64 @@ def test_a_saved_folder_opens_in_transformers(both, tmp_path):
     batch = mine.encode_batch(texts)
     for name in expected:
         assert np.array_equal(batch[name], expected[name]), name
+
+
+SIGNS = '(),.-–"£€'
+LINES = ["The thing… isn't “so” (or, maybe, it is) - a 3,000 £ thing.",
+         "naïve café – Été! ``x'' €5", "  two  words\tand ﬁve ", "(a)(b).c--d", "[MASK] and a [MASK]."]  # fmt: skip
+
+
+@pytest.fixture
+def albert_folder(tmp_path):
+    """Return the folder of a model that SentencePiece trained as that of ALBERT."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder = Path(find_spec("hypothesis").submodule_search_locations[0])
+    texts = [path.read_text("utf-8").lower() for path in sorted(folder.glob("*.py"))[:9]]
+    lines = [line for text in texts for line in text.splitlines() if line.isprintable()]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(tmp_path / "spiece"), vocab_size=400,
+        pad_id=0, unk_id=1, pad_piece="<pad>", unk_piece="<unk>", bos_id=-1, eos_id=-1,
+        control_symbols="[CLS],[SEP],[MASK]", user_defined_symbols=list(SIGNS),
+        character_coverage=0.99995, model_type="unigram", minloglevel=2,
+    )  # fmt: skip
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "AlbertTokenizer"}')
+    return tmp_path
+
+
+def test_the_model_of_an_albert_has_the_ids_of_sentencepiece(albert_folder):
+    """SentencePiece gets what Google's code makes of the text before."""
+    import unicodedata
+
+    import sentencepiece
+
+    peer = sentencepiece.SentencePieceProcessor(model_file=str(albert_folder / "spiece.model"))
+    mine = UnigramTokenizer.from_pretrained(albert_folder)
+    ids = range(len(mine))
+    assert mine.convert_ids_to_tokens(ids) == [peer.id_to_piece(i) for i in ids]
+    assert len(mine) == len(peer)
+    for line in LINES[:4]:
+        text = " ".join(line.strip().split()).replace("``", '"').replace("''", '"')
+        text = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in text if not unicodedata.combining(c)).lower()
+        assert mine.ids_of(line).tolist() == peer.encode(text), line
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_accents": True}, {"do_lower_case": False}], ids=lambda o: str([*o])
+)
+def test_the_model_of_an_albert_has_the_ids_of_transformers_without_signs(albert_folder, options):
+    """transformers 5 adds the signs as tokens that end a word, unlike the published files."""
+    import transformers
+
+    stated = {"tokenizer_class": "AlbertTokenizer", **options}
+    (albert_folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    mine = UnigramTokenizer.from_pretrained(albert_folder)
+    peer = transformers.AlbertTokenizer.from_pretrained(albert_folder)
+    assert dict(mine.vocab) == peer.get_vocab()
+    for line in LINES:
+        text = "".join(char for char in line if char not in SIGNS).replace(" [", "[")
+        found = mine.encode(text, "Zoë")
+        expected = peer(text, "Zoë", return_token_type_ids=True)
+        assert found.input_ids == expected["input_ids"], text
+        assert found.token_type_ids == expected["token_type_ids"]
+    assert mine.ids_of("a-b").tolist() != peer("a-b", add_special_tokens=False)["input_ids"]
