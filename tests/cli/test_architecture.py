@@ -164,7 +164,7 @@ def test_an_albert_learns_the_order_of_segments_and_resumes_with_the_same_bits(w
     assert capsys.readouterr().out.count("%") == 2
     assert run(["inspect", folder, "the [MASK] sat", "--backward"]) == 0
     assert "projection" in capsys.readouterr().out
-    # Its pre-training goes on with the same tasks, or with one of them, but not with BERT's.
+    # Its pre-training continues with the same tasks, but not with BERT's.
     on = ["pretrain", workspace / "corpus.txt", "--model", folder, "--steps", 2, "--batch-size", 4]
     assert run([*on, "--sentence-order", "--out", workspace / "on"]) == 0
     AlbertForPreTraining.from_pretrained(workspace / "on", strict=True)

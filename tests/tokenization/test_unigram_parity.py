@@ -466,7 +466,8 @@ def test_a_saved_folder_opens_in_transformers(both, tmp_path):
 
 SIGNS = '(),.-–"£€'
 LINES = ["The thing… isn't “so” (or, maybe, it is) - a 3,000 £ thing.",
-         "naïve café – Été! ``x'' €5", "  two  words\tand ﬁve ", "(a)(b).c--d", "[MASK] and a [MASK]."]  # fmt: skip
+         "naïve café – Été! ``x'' €5", "  two  words\tand ﬁve ",
+         "(a)(b).c--d", "[MASK] and a [MASK]."]  # fmt: skip
 
 
 @pytest.fixture
