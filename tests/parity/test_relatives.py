@@ -267,3 +267,27 @@ def test_pairs_of_texts_with_padding_in_front_equal_transformers(tmp_path, front
     segments = model.config.type_vocab_size if family != "mpnet" else 1
     batch["token_type_ids"] = (np.arange(T) > 5).astype(int)[None].repeat(B, 0) % segments
     assert_parity(model, batch, USES["ForMaskedLM"][1][:, ::-1].copy(), tmp_path)
+
+
+SHARED = {
+    "one group": {"num_hidden_groups": 1},
+    "five layers in two groups of two blocks": {
+        "num_hidden_layers": 5, "num_hidden_groups": 2, "inner_group_num": 2
+    },
+    "tables of the full width": {"embedding_size": 24},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("use", ["ForPreTraining", "ForSequenceClassification"])
+@pytest.mark.parametrize("name", SHARED)
+def test_groups_of_an_albert_equal_transformers(tmp_path, name, use):
+    model, (_, labels, zeros) = made("albert", use, **SHARED[name]), use_of("albert", use)
+    assert_parity(model, batch_of("albert", use), labels, tmp_path, zeros)
+    hf = theirs(model, tmp_path)
+    batch = batch_of("albert", use)
+    own = model(**batch, output_hidden_states=True, output_attentions=True)
+    out = hf(**inputs(hf, batch), output_hidden_states=True, output_attentions=True)
+    for mine, other in zip(own.hidden_states, out.hidden_states, strict=True):
+        assert close(mine[REAL], other[REAL], TOLERANCE)
+    for mine, other in zip(own.attentions, out.attentions, strict=True):
+        assert close(mine, other, TOLERANCE)
