@@ -151,9 +151,10 @@ def modern_block(config: ModernBertConfig, number: int) -> layers.Block:
     """
     D, K, F = config.hidden_size, config.num_attention_heads, config.intermediate_size
     rate, inner_rate = config.attention_probs_dropout_prob, config.hidden_dropout_prob
-    gain, make = _output_gain(config), partial(layers.SelfAttentionWithoutBias, "attention", D, K)
+    gain = _output_gain(config)
+    make: Any = partial(layers.SelfAttentionWithoutBias, "attention", D, K)
     if config.kinds[number] == SLIDING:
-        make = partial(WindowedSelfAttention, "attention", D, K, window=config.window)
+        make = partial(WindowedSelfAttention, "attention", D, K, config.window)
     feed_forward = layers.GatedFeedForward(D, F, config.hidden_act, inner_rate, gain)
     norm = None if number == 0 else _norm("attention.LayerNorm", config)
     return layers.Block(

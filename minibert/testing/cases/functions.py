@@ -331,7 +331,8 @@ def _attention_cases() -> Iterator[Case]:
 def _window_cases() -> Iterator[Case]:
     """Yield cases of a band: blocks that do not divide the text, padding, a wide window."""
     mask = f.padding_mask(MASK, np.float64)
-    heads = {name: normal(B, K, T, H, seed=i) for i, name in enumerate(("query", "key", "value"))}
+    names = ("query", "key", "value")
+    heads: dict[str, Any] = {name: normal(B, K, T, H, seed=i) for i, name in enumerate(names)}
     for variant, own_mask, window, size, rate in (
         ("blocks of 4", None, 1, 4, 0.0),
         ("blocks of 2, masked, dropout", mask, 2, 2, 0.3),

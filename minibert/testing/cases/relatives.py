@@ -136,9 +136,9 @@ def _encoder_cases() -> Iterator[Case]:
     windowed = WindowedSelfAttention("attention", WIDTH, WIDE_HEADS, 2, 0.2, size=2)
     both = RotaryByKind(WIDTH // WIDE_HEADS, 7.0, 3.0)
     for which, site in sites():
-        for name, own in (("full, window", (_attention(), windowed)),
-                          ("window, full", (windowed, _attention()))):  # fmt: skip
-            encoder = layers.PreNormEncoder(blocks(*own), last, both)
+        for name, kinds in (("full, window", (_attention(), windowed)),
+                            ("window, full", (windowed, _attention()))):  # fmt: skip
+            encoder = layers.PreNormEncoder(blocks(*kinds), last, both)
             yield encoder_case(encoder, f"{which}, {name}, rotary, masked, dropout", site, x=x)
         for name, own in (("", blocks()), ("recomputed, ", recomputed)):
             encoder = layers.PreNormEncoder(own, last, positions)
