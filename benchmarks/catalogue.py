@@ -54,4 +54,5 @@ BENCHMARKS = (
     Benchmark("train_step_dropout", "--dropout 0.1", EAGER, "train_step"),
     Benchmark("train_step_one_thread", "--threads 1", EAGER, "train_step"),
     Benchmark("train_to_loss"),
+    Benchmark("windows"),
 )

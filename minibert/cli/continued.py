@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minibert.cli.arguments import MODEL_HELP
-from minibert.models import BertForPreTraining, read_config
+from minibert.models import read_config
 from minibert.models.hub import checkpoint_folder
 from minibert.models.table import family_class
 from minibert.objectives import MaskedLM
-from minibert.objectives.evaluation import MaskedLMMetrics
+from minibert.objectives.evaluation import PAIR_TASKS, MaskedLMMetrics
 from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer, WordPieceTokenizer
 from minibert.tokenization.widening import read_new_words
 from minibert.training.continuing import (
@@ -91,6 +91,11 @@ def refuse_determined(options: argparse.Namespace) -> None:
             )
 
 
+def trained_use(options: argparse.Namespace) -> str:
+    """Return the use of the model's class (str): with or without a head of pairs."""
+    return "ForPreTraining" if any(getattr(options, name) for name in PAIR_TASKS) else "ForMaskedLM"
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
@@ -104,10 +109,10 @@ def read_source(options: argparse.Namespace) -> Source | None:
     if options.model is None:
         return None
     folder = checkpoint_folder(options.model)
-    use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
-    kind = family_class(read_config(folder).model_type, use)
-    if options.next_sentence and not issubclass(kind, BertForPreTraining):
-        raise ValueError(f"--next-sentence: the model in {options.model} has no such head")
+    kind: Any = family_class(read_config(folder).model_type, trained_use(options))
+    for name in PAIR_TASKS:
+        if getattr(options, name) and f"{name}_label" not in kind.label_names:
+            raise ValueError(f"{_option(name)}: the model in {options.model} has no such head")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = {}
     if options.new_words:

@@ -88,7 +88,8 @@ def load_teacher(name: str) -> Teacher:
     architectures = [str(each) for each in read_architectures(folder)]
     use = BODY
     # ELECTRA's class of this end is the discriminator.
-    if any(each.endswith(MASKED_LM) or each == "BertForPreTraining" for each in architectures):
+    both = ("BertForPreTraining", "AlbertForPreTraining")
+    if any(each.endswith(MASKED_LM) or each in both for each in architectures):
         use = MASKED_LM
     elif any(each.endswith(CLASSIFIER) for each in architectures):
         use = CLASSIFIER

@@ -136,9 +136,11 @@ def _sizes(step: TrainingStep) -> Iterator[str]:
         count_parameters(step.config, step.classes),
         memory_of(step),
     )
-    L, count = config.num_hidden_layers, total_parameters(config, step.classes)
+    L, count = config.num_blocks, total_parameters(config, step.classes)
     blocks = count - counts["embeddings"] - counts["head"]
+    own = config.num_stored_blocks
     each = f" of {counts['block']:,}" if blocks == L * counts["block"] else ""
+    each = each if own == L else f" that share {own}"
     yield (
         f"model: {L} layers, width {config.hidden_size}, {config.num_attention_heads} heads, "
         f"{config.vocab_size:,} tokens in the vocabulary"

@@ -121,14 +121,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--architecture",
         choices=list(ARCHITECTURES),
-        help="bert, or modern: ModernBERT, with pre-norm, rotary positions, a gate and as many "
-        "FLOPs; --activation, --positions and --next-sentence are refused with it (default: bert)",
+        help="bert; modern: ModernBERT, with pre-norm, rotary positions, a gate and as many FLOPs; "
+        "or albert: ALBERT, whose layers share their parameters; --activation, --positions and "
+        "--next-sentence are refused with both (default: bert)",
     )
     parser.add_argument(
         "--next-sentence",
         action="store_true",
         help="also train next sentence prediction: whether a text follows another "
         "(BertForPreTraining)",
+    )
+    parser.add_argument(
+        "--sentence-order",
+        action="store_true",
+        help="with --architecture albert: also train sentence-order prediction: whether two "
+        "segments of a text were swapped (AlbertForPreTraining)",
     )
     _add_duration_arguments(parser)
     parser.add_argument(
@@ -230,11 +237,17 @@ def run(options: argparse.Namespace) -> None:
 def _require_applicable(options: argparse.Namespace) -> None:
     """Raise ValueError if another option determines what an option states."""
     refuse_determined(options)
+    architecture = options.architecture or "bert"
+    if options.sentence_order and not options.model and architecture != "albert":
+        raise ValueError(
+            "--sentence-order: expected --architecture albert, whose task it is, got "
+            + architecture
+        )
     for name in ("activation", "positions", "next_sentence"):
-        if (options.architecture or "bert") != "bert" and getattr(options, name):
+        if architecture != "bert" and getattr(options, name):
             raise ValueError(
                 f"--{name.replace('_', '-')}: leave it out; "
-                f"--architecture {options.architecture} determines it"
+                f"--architecture {architecture} determines it"
             )
     if options.tokenizer and options.vocab_size is not None:
         raise ValueError(f"--vocab-size: leave it out; {options.tokenizer} determines it")

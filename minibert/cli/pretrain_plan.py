@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibert.cli.arguments import stated_settings
-from minibert.cli.continued import Source
+from minibert.cli.continued import Source, trained_use
 from minibert.cli.pretrain_budget import STEPS, Budget
 from minibert.cli.resume import preset_of
 from minibert.data.corpus import PackedSequences
@@ -26,7 +26,8 @@ from minibert.training.recipes import PreTraining, PretrainingRecipe
 
 log = logging.getLogger("minibert")
 
-ARCHITECTURES = {"bert": "bert", "modern": "modernbert"}  # the model_type of each
+# The model_type of each.
+ARCHITECTURES = {"bert": "bert", "modern": "modernbert", "albert": "albert"}
 
 
 def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
@@ -60,12 +61,13 @@ def _new_config(
 ) -> BertConfig:
     """Return the configuration of the model (BertConfig) that the options describe."""
     dropout = recipe.dropout if options.dropout is None else options.dropout
+    family = family_class(ARCHITECTURES[options.architecture or "bert"], "Config")
     return fresh_config(
         options.size or "tiny",
         tokenizer,
         recipe.length if options.length is None else options.length,
-        family_class(ARCHITECTURES[options.architecture or "bert"], "Config"),
-        hidden_act=options.activation or "gelu",
+        family,
+        hidden_act=options.activation or family.hidden_act,
         position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
@@ -79,8 +81,7 @@ def new_model_of(options: argparse.Namespace, config: BertConfig, settings: PreT
 
 def model_class(options: argparse.Namespace, config: BertConfig) -> type[PreTrained]:
     """Return the class of the model that the options describe."""
-    use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
-    return family_class(config.model_type, use)
+    return family_class(config.model_type, trained_use(options))
 
 
 def choose_sizes(

@@ -1,7 +1,5 @@
 """Next-sentence prediction: make segment pairs; the label tells whether B follows A."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from minibert.data.corpus import PackedSequences
@@ -34,25 +32,36 @@ def next_sentence_pairs(
     follows = rng.random(len(own)) < 0.5
     ids = np.full(own.shape, tokenizer.pad_token_id, np.int64)
     types, labels = np.zeros_like(ids), np.zeros(len(ids), np.int64)
-    framing = [tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id]
     for i, (sequence, other) in enumerate(zip(own, others, strict=True)):
         room = len(sequence) - 3  # without [CLS] and two [SEP]
-        text = _longest_text(sequence, framing)[:room]
+        text = longest_text(sequence, tokenizer)[:room]
         first, second = np.split(text, [-(-len(text) // 2)])
         if not follows[i] or not len(second):
-            random_text = _longest_text(other, framing)
+            random_text = longest_text(other, tokenizer)
             second = random_text[len(random_text) // 2 :][: room - len(first)]
             labels[i] = 1
-        start, end = len(first) + 2, len(first) + len(second) + 3
-        ids[i, 0] = tokenizer.cls_token_id
-        ids[i, 1 : start - 1], ids[i, start - 1] = first, tokenizer.sep_token_id
-        ids[i, start : end - 1], ids[i, end - 1] = second, tokenizer.sep_token_id
-        types[i, start:end] = 1
+        write_pair(ids[i], types[i], first, second, tokenizer)
     return ids, types, labels
 
 
-def _longest_text(sequence: np.ndarray, framing: Sequence[int]) -> np.ndarray:
+def write_pair(
+    ids: np.ndarray,
+    types: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    tokenizer: PreTrainedTokenizer,
+) -> None:
+    """Write a pair [CLS] A [SEP] B [SEP] into ids (T,) and segments (T,), in place."""
+    start, end = len(first) + 2, len(first) + len(second) + 3
+    ids[0] = tokenizer.cls_token_id
+    ids[1 : start - 1], ids[start - 1] = first, tokenizer.sep_token_id
+    ids[start : end - 1], ids[end - 1] = second, tokenizer.sep_token_id
+    types[start:end] = 1
+
+
+def longest_text(sequence: np.ndarray, tokenizer: PreTrainedTokenizer) -> np.ndarray:
     """Return the longest run of ids in a sequence (T,) without [CLS], [SEP] and [PAD]."""
+    framing = [tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id]
     special_positions = np.flatnonzero(np.isin(sequence, framing))
     parts = np.split(sequence, special_positions)  # each but the first starts with a special id
     longest = max(parts, key=lambda part: len(part) - int(np.isin(part[:1], framing).sum()))

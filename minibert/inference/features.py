@@ -163,7 +163,7 @@ class FeatureExtractor:
         for mode in self.modes or [pooling]:
             _require("pooling", mode, get_args(Pooling))
         _require("combine", combine, get_args(Combination))
-        depth, longest = model.config.num_hidden_layers, model.config.longest
+        depth, longest = model.config.num_blocks, model.config.longest
         chosen = np.ravel(layers).tolist()
         is_known = [type(layer) is int and -depth - 1 <= layer <= depth for layer in chosen]
         if not chosen or not all(is_known):

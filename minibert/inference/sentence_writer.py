@@ -70,7 +70,7 @@ def save_sentence_folder(extractor: FeatureExtractor, folder: str | os.PathLike[
 
 
 def _require_modules(extractor: FeatureExtractor) -> None:
-    last = extractor.model.config.num_hidden_layers
+    last = extractor.model.config.num_blocks
     if extractor.layers != [last]:
         raise ValueError(f"layers: expected the last one, {last}, got {extractor.layers}")
     known = [mode for mode in FORMER_MODES.values() if mode in extractor.modes]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert.functional import (
+    AttentionCache,
     activate_backward,
     activate_forward,
     attention_backward,
@@ -34,6 +35,7 @@ from minibert.layers import (
 from minibert.layers.attention import SelfAttentionCache
 from minibert.layers.block import ResidualCache
 from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS, EmbeddingsCache
+from minibert.layers.families.windowed import WindowedSelfAttention
 from minibert.layers.feed_forward import FeedForwardCache
 from minibert.layers.gated import GatedFeedForwardCache
 from minibert.layers.heads import PoolerCache
@@ -204,7 +206,8 @@ def _attention_values(
 
 
 def _attention_gradients(layer: Any, cache: SelfAttentionCache, params: Any, dout: Any) -> Arrays:
-    heads = cache.heads
+    # Of all pairs of tokens; a window has weights of 0 outside of it, so their gradients are 0.
+    heads = AttentionCache(cache.heads.weights, *cache.heads[1:])
     B, K, R, H = heads.query.shape
     dmerged = dout @ params[layer.output.weight]  # (B, R, D) @ (D, D) -> (B, R, D)
     dheads = dmerged.reshape(B, R, K, H).transpose(0, 2, 1, 3)  # (B, R, D) -> (B, K, R, H)
@@ -351,6 +354,7 @@ def _nothing(*_: Any) -> Arrays:
 READERS: dict[type, Reader] = {
     Block: Reader(_nothing, _nothing),  # its two halves have recorders of their own
     Residual: Reader(_residual_values, _residual_gradients),
+    WindowedSelfAttention: Reader(_attention_values, _attention_gradients),
     SelfAttention: Reader(_attention_values, _attention_gradients),
     FeedForward: Reader(_feed_forward_values, _feed_forward_gradients),
     Embeddings: Reader(_embeddings_values, _embeddings_gradients),

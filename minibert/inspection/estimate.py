@@ -20,7 +20,9 @@ import numpy as np
 from minibert.data.masking import MASKED_SHARE
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
+from minibert.functional.families.window import window_blocks
 from minibert.models.config import BertConfig
+from minibert.models.families.window_config import SLIDING
 from minibert.models.table import family_class
 from minibert.models.task_model import BertWithHead
 from minibert.optim import AdamW
@@ -89,6 +91,15 @@ class TrainingStep:
         return 1 if self.classes else max(round(MASKED_SHARE * (self.length - 2)), 1)
 
     @property
+    def computed(self) -> int:
+        """The tokens of a sequence that the last block computes: those that the head reads.
+
+        For a classifier that reads the mean, all of them.
+        """
+        reads_mean = getattr(self.config, "classifier_pooling", "cls") == "mean"
+        return self.length if self.classes and reads_mean else self.read
+
+    @property
     def at_once(self) -> int:
         """The number of shards that are computed at the same time."""
         return min(self.threads, self.shards)
@@ -128,7 +139,7 @@ def count_parameters(config: BertConfig, classes: int = 0) -> dict[str, int]:
     """
     few = min(classes, FEW_CLASSES)
     sizes = _sizes(make_model(config, few, params=Parameters({})))
-    parts = {"embeddings": 0, "block": config.num_hidden_layers, "head": None}
+    parts = {"embeddings": 0, "block": config.num_blocks, "head": None}
     counts = {part: sum(n for at, n in sizes if at == depth) for part, depth in parts.items()}
     counts["head"] += (classes - few) * (config.hidden_size + 1)  # a row of the map and its bias
     return counts
@@ -154,7 +165,7 @@ class Products(NamedTuple):
     """The multiply-adds of the products with a model's weights, each for one token.
 
     Attributes:
-        embeddings: E D, if the tables have another width E than the blocks; otherwise 0.
+        embeddings: E D, if there is a map from the tables' width E to that of the blocks, else 0.
         keys: 2 D² of a block, for key and value of all tokens.
         queries: 2 D² + 2 D F of a block (3 D F with a gate), for the tokens that it computes.
         head: D E + E V; of a classifier D² + D C.
@@ -173,7 +184,7 @@ def weight_products(config: BertConfig, classes: int = 0) -> Products:
     Products(embeddings=0, keys=32768, queries=163840, head=144384)
     """
     few = min(classes, FEW_CLASSES)
-    one = replace(config, num_hidden_layers=1)  # all blocks have the same matrices
+    one = _with_layers(config, 1)  # all blocks have the same matrices
     model = make_model(one, few, params=Parameters({}))
     E, D = _table_width(config), config.hidden_size
     sizes = _matrices(model.bert.encoder.blocks[-1].specs())
@@ -181,7 +192,16 @@ def weight_products(config: BertConfig, classes: int = 0) -> Products:
     heads = {name: s for name, s in model.specs().items() if getattr(s, "depth", 0) is None}
     head = sum(_matrices(heads).values())
     head += (classes - few) * D if classes else E * config.vocab_size  # the tied table
-    return Products(E * D if E != D else 0, keys, sum(sizes.values()) - keys, head)
+    projection = _matrices(model.bert.embeddings.specs()).get("project.weight", 0)
+    return Products(projection, keys, sum(sizes.values()) - keys, head)
+
+
+def _with_layers(config: BertConfig, layers: int) -> BertConfig:
+    """Return the configuration with fewer layers, and with no more groups of them than layers."""
+    if hasattr(config, "num_hidden_groups"):
+        groups: Any = {"num_hidden_groups": min(config.num_hidden_groups, layers)}
+        return replace(config, num_hidden_layers=layers, **groups)
+    return config.with_layers(range(layers))
 
 
 def _matrices(specs: Mapping[str, Spec]) -> dict[str, int]:
@@ -221,7 +241,7 @@ def forward_flops(step: TrainingStep) -> int:
 
         2 B ((L - 1) block(T, T) + block(T, R) + head)
 
-    and for tables of another width E than that of the blocks, 2 B T E D.
+    and for a map from tables of width E to the blocks, 2 B T E D.
     Sums that the code computes as products with ones, and everything elementwise, do not count.
     """
     projected = step.length * weight_products(step.config).embeddings
@@ -241,8 +261,24 @@ def step_flops(step: TrainingStep) -> int:
 def _all_blocks(step: TrainingStep) -> int:
     """Return the multiply-adds of all blocks for one sequence."""
     whole = block_products(step.config, step.length, step.length)
-    last = block_products(step.config, step.length, step.read)
-    return (step.config.num_hidden_layers - 1) * whole + last
+    last = block_products(step.config, step.length, step.computed)
+    saved = 2 * step.config.hidden_size * sum(_saved_pairs(step))
+    return (step.config.num_blocks - 1) * whole + last - saved
+
+
+def _saved_pairs(step: TrainingStep) -> list[int]:
+    """Return for each block the pairs of query and key that a window spares, of one sequence.
+
+    A block that computes some tokens alone computes all pairs of these.
+    """
+    T, counts = step.length, [0] * step.config.num_blocks
+    kinds: tuple[str, ...] = getattr(step.config, "kinds", ())
+    for i, kind in enumerate(kinds):
+        if kind == SLIDING and (i < len(kinds) - 1 or step.computed == T):
+            blocks = window_blocks(T, step.config.window)  # type: ignore[attr-defined]
+            size = sum((o.stop - o.start) * (near.stop - near.start) for o, near in blocks)
+            counts[i] = T * T - size
+    return counts
 
 
 # Memory.
@@ -291,13 +327,17 @@ def activation_bytes(step: TrainingStep) -> int:
     logits. On top of that it needs the logits while the loss is computed, or what the backward of
     one block needs, whichever is larger; with gradient checkpointing, also the block's caches.
     """
-    config, b, T, R = step.config, step.shard_size, step.length, step.read
+    config, b, T, R = step.config, step.shard_size, step.length, step.computed
     D, E, N, n = config.hidden_size, _table_width(config), b * T, b * R
     embeddings = FLOAT * (N * (E + D) + N) + _mask_bytes(config.hidden_dropout_prob, N * E)
     head = FLOAT * (3 * n * D + n)  # a pooler keeps less, but then n is b
     logits = FLOAT * n * (step.classes or config.vocab_size)
-    queries = [T] * (config.num_hidden_layers - 1) + [R]
+    queries = [T] * (config.num_blocks - 1) + [R]
+    # A number and perhaps a byte for each weight.
+    pair = FLOAT + bool(config.attention_probs_dropout_prob)
+    spared = [b * config.num_attention_heads * pair * pairs for pairs in _saved_pairs(step)]
     kept = [block_cache_bytes(config, b, T, each) for each in queries]
+    kept = [own - less for own, less in zip(kept, spared, strict=True)]
     needed = [_block_backward_bytes(config, b, T, each) for each in queries]
     if step.checkpointing:
         needed = [sum(pair) for pair in zip(kept, needed, strict=True)]
@@ -405,8 +445,7 @@ def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
     small = replace(
         step,
         config=replace(
-            config,
-            num_hidden_layers=min(config.num_hidden_layers, SMALL_LAYERS),
+            _with_layers(config, min(config.num_hidden_layers, SMALL_LAYERS)),
             vocab_size=min(config.vocab_size, SMALL_VOCABULARY),
             pad_token_id=config.pad_token_id if config.pad_token_id < SMALL_VOCABULARY else 0,
         ),

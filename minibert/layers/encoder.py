@@ -40,8 +40,7 @@ class Encoder:
         """Return the declarations of all blocks, with depths 1 to L, and of the positions."""
         parts = {}
         for depth, (scope, block) in enumerate(zip(self.scopes, self.blocks, strict=True), 1):
-            if scope not in parts:  # a shared block has the depth of its first use
-                parts[scope] = at_depth(prefixed(scope, block.specs()), depth)
+            parts[scope] = at_depth(prefixed(scope, block.specs()), depth)  # that of its last use
         positions = {} if self.positions is None else self.positions.specs()
         # Depth 1: a table that the lowest block reads is frozen with it.
         return merged(self, *parts.values(), at_depth(positions, 1))

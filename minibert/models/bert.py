@@ -130,7 +130,7 @@ class BertBased(PreTrained):
         Raises:
             ValueError: the model has fewer blocks.
         """
-        count = self.config.num_hidden_layers
+        count = self.config.num_blocks
         if layers is not None and not 0 <= layers <= count:
             raise ValueError(f"freeze: expected 0 to {count} layers, got {layers}")
         encoder, lowest = self.bert.encoder, -1 if layers is None else layers
@@ -142,7 +142,7 @@ class BertBased(PreTrained):
 
     def depths(self) -> dict[str, int]:
         """Return the depth of each parameter: 0 the embeddings, 1 to L a block, L + 1 above."""
-        top = self.config.num_hidden_layers + 1
+        top = self.config.num_blocks + 1
         specs = self.params.specs.items()
         return {name: top if spec.depth is None else spec.depth for name, spec in specs}
 
@@ -184,7 +184,7 @@ class BertBased(PreTrained):
         Returns:
             x (..., T, D), or (..., R, D) with `rows`, and the `ModelOutput` fields asked for.
         """
-        numbers = range(self.config.num_hidden_layers + 1)
+        numbers = range(self.config.num_blocks + 1)
         states = dict.fromkeys(numbers, np.empty(0)) if hidden_states else None
         body = self._unwrapped_body() if attentions else self.bert
         params = self.params.scope(self.prefix)

@@ -53,7 +53,7 @@ TABLE, POSITIONS = (f"bert.embeddings.{kind}_embeddings.weight" for kind in ("wo
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.bias"
 PARTS = "parts"  # field of config.json: the names of parts that are not from BERT
 DTYPE = "dtype"  # field of config.json: the dtype of the weights in the file
-LAYER = re.compile(r"(?:bert\.)?encoder\.layer\.([0-9]{1,9})\.")
+LAYER = re.compile(r"(?:bert\.)?encoder\.layer\.([0-9]{1,9}(?:\.[0-9]{1,9})?)\.")
 
 log = logging.getLogger("minibert")
 
@@ -169,7 +169,7 @@ class PreTrained(Model):
             tensors = cls.file_names.inward(found)
             saved = _match_positions(saved, tensors)
             config = dataclasses.replace(saved, **changes)
-            layers = saved.num_hidden_layers
+            layers = saved.num_stored_blocks
             if parts.encoder is not None:  # its blocks may share their parameters
                 layers = len(_layers(cls(saved, params=Parameters({}), **parts.given()).specs()))
             _check_layers(folder, layers, tensors)
@@ -295,9 +295,9 @@ def _check_parts(folder: Path, fields: Mapping[str, Any], parts: Parts) -> None:
                     " and ".join(given.values()))  # fmt: skip
 
 
-def _layers(names: Iterable[str]) -> set[int]:
-    """Return the numbers of the blocks in the names of parameters (set of int)."""
-    return {int(match[1]) for match in map(LAYER.match, names) if match}
+def _layers(names: Iterable[str]) -> set[str]:
+    """Return the numbers of the blocks in the names of parameters (set of str)."""
+    return {match[1] for match in map(LAYER.match, names) if match}
 
 
 def _check_layers(folder: Path, layers: int, names: Iterable[str]) -> None:

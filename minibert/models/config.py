@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
 from operator import attrgetter
 from types import MappingProxyType
@@ -100,6 +100,8 @@ class BertConfig:
     model_type: ClassVar[str] = "bert"
     # The most tokens of a sequence; in some families there are fewer than positions.
     longest = property(attrgetter("max_position_embeddings"))
+    # Blocks that a text passes, and those in a file; an ALBERT uses a block in several layers.
+    num_blocks = num_stored_blocks = property(attrgetter("num_hidden_layers"))
 
     def __post_init__(self) -> None:
         """Check all fields; an error names the field, the expected value and the given one."""
@@ -150,6 +152,10 @@ class BertConfig:
         """
         _require_choice("preset", name, tuple(PRESETS))
         return cls(**{**PRESETS[name], **changes})
+
+    def with_layers(self, numbers: Sequence[int]) -> Self:
+        """Return the configuration of a model of these layers of this one, numbered from 0."""
+        return replace(self, num_hidden_layers=len(numbers))
 
     @property
     def head_width(self) -> int:

@@ -16,7 +16,8 @@ class ModelOutput:
         last_hidden_state (B, T, D): a vector for each token.
         pooler_output (B, D): a vector for each sequence.
         logits: before the softmax; their shape depends on the head.
-        prediction_logits (B, T, V), seq_relationship_logits (B, 2): of pre-training's heads.
+        prediction_logits (B, T, V), seq_relationship_logits (B, 2), sop_logits (B, 2): of the heads
+            of pre-training.
         start_logits (B, T), end_logits (B, T): of question answering.
         hidden_states: the embeddings and each block's output, L + 1 times (B, T, D).
         attentions: each block's attention weights, L times (B, K, T, T): row t has the share of
@@ -29,6 +30,7 @@ class ModelOutput:
     logits: Array | None = None
     prediction_logits: Array | None = None
     seq_relationship_logits: Array | None = None
+    sop_logits: Array | None = None
     start_logits: Array | None = None
     end_logits: Array | None = None
     hidden_states: tuple[Array, ...] | None = None

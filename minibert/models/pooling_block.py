@@ -20,11 +20,27 @@ import numpy as np
 
 from minibert.layers import unwrapped
 from minibert.models.bert import BertBased
+from minibert.models.config import BertConfig
 
 Kind = TypeVar("Kind", bound=BertBased)
 
 # [CLS]'s own vector is a thousandth of the sum; a float16 holds the largest numbers still.
 MEAN_GAIN = 1000.0
+
+
+def has_room(config: BertConfig) -> bool:
+    """Return whether one more layer has post-norm, and parameters of its own.
+
+    An ALBERT's shares those of other layers, and a ModernBERT's has pre-norm.
+
+    >>> from minibert import AlbertConfig
+    >>> has_room(BertConfig()), has_room(AlbertConfig())
+    (True, False)
+    """
+    if config.model_type == "modernbert":
+        return False
+    longer = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
+    return longer.num_stored_blocks == longer.num_blocks
 
 
 def with_pooling_block(model: Kind) -> Kind:
@@ -37,7 +53,13 @@ def with_pooling_block(model: Kind) -> Kind:
 
     Args:
         model: of a family with BERT's block; it keeps its parameters.
+
+    Raises:
+        ValueError: the model's layers share their parameters, or have pre-norm.
     """
+    if not has_room(model.config):
+        raise ValueError(f"{type(model).__name__}: expected layers with post-norm and parameters "
+                         "of their own")  # fmt: skip
     layers = model.config.num_hidden_layers
     config = replace(model.config, num_hidden_layers=layers + 1)
     made = type(model)(config, dtype=model.params.vector.dtype)

@@ -50,7 +50,8 @@ FAMILIES: dict[str, Family] = {
     "camembert": Family(_ROOM + "camembert", "Camembert", _TASKS),
     "electra": Family(_ROOM + "electra", "Electra", (*_TASKS, "ForPreTraining")),
     "mpnet": Family(_ROOM + "mpnet", "MPNet", _TASKS),
-    "modernbert": Family(_ROOM + "modernbert", "ModernBert", ("Model", "ForMaskedLM")),
+    "albert": Family(_ROOM + "albert", "Albert", (*_TASKS, "ForPreTraining")),
+    "modernbert": Family(_ROOM + "modernbert", "ModernBert", _TASKS),
 }
 # The classes of the relatives that are not in `MODELS`, and the family and use of each class.
 RELATIVES: dict[str, str] = {

@@ -41,7 +41,9 @@ def logits_of(model: Any, batches: Sequence[Mapping[str, Array]]) -> list[Array]
         TypeError, ValueError: as a call of the model.
     """
     checked = [model.check(**batch) for batch in batches]
-    rows, last = [model.rows_read(batch) for batch in checked], model.config.num_hidden_layers
+    rows, last = [model.rows_read(batch) for batch in checked], model.config.num_blocks
+    if not runs_unpadded(model):
+        return [model.predict(batch, at) for batch, at in zip(checked, rows, strict=True)]
     states = hidden_states_of(model, checked, {last}, None if rows[0] is None else rows)
     return [model.head_forward(found[last])[0] for found in states]
 
@@ -87,8 +89,9 @@ def hidden_states_of(
 
 
 def _attend(
-    whole: Shapes, asked: Shapes, query: Array, key: Array, value: Array, *_: Any
-) -> tuple[Array, None]:
+    whole: Shapes, asked: Shapes, query: Array, key: Array, value: Array, *_: Any,
+    each: Any = None, at: Array | None = None,
+) -> tuple[Array, None]:  # fmt: skip
     """Attend inside each batch, as `attention_forward` does for one.
 
     Args:
@@ -96,6 +99,8 @@ def _attend(
         asked: B and R of each batch.
         query (1, K, N, H): of all tokens; in a trimmed block (1, K, Q, H), of those asked.
         key (1, K, N, H), value (1, K, N, H): of all tokens.
+        each: attends inside a batch, given positions (B, R) and heads; None: `attention_forward`.
+        at (Q,): positions of the queries for `each`; None: those of all tokens.
     """
     # Since R <= T in each batch, Q is N only if nothing is trimmed.
     queries = whole if query.shape[2] == key.shape[2] else asked
@@ -103,8 +108,13 @@ def _attend(
         _heads(x[0].transpose(1, 0, 2), shapes)  # (1, K, N, H) -> (N, K, H)
         for x, shapes in ((query, queries), (key, whole), (value, whole))
     ]
-    outs = [attention_forward(q, k, v, keep=False)[0] for q, k, v in zip(*heads, strict=True)]
-    out = _join([each.transpose(0, 2, 1, 3) for each in outs])  # (B, K, R, H) each -> (Q, K, H)
+    places = repeat(None, len(whole)) if at is None else _cut(at, queries)
+    attend = each or (lambda at, *arguments: attention_forward(*arguments))
+    outs = [
+        attend(own, q, k, v, None, None, 0.0, None, False)[0]
+        for own, q, k, v in zip(places, *heads, strict=True)
+    ]
+    out = _join([own.transpose(0, 2, 1, 3) for own in outs])  # (B, K, R, H) each -> (Q, K, H)
     return out.transpose(1, 0, 2)[None], None  # (Q, K, H) -> (1, K, Q, H)
 
 

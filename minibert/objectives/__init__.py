@@ -10,6 +10,7 @@ from minibert.objectives.distillation import (
 from minibert.objectives.embeddings import SentenceVectors
 from minibert.objectives.masked_lm import MaskedLM
 from minibert.objectives.next_sentence import MaskedLMAndNextSentence
+from minibert.objectives.sentence_order import MaskedLMAndSentenceOrder
 
 __all__ = [
     "Distilled",
@@ -18,6 +19,7 @@ __all__ = [
     "DistilledMaskedLM",
     "MaskedLM",
     "MaskedLMAndNextSentence",
+    "MaskedLMAndSentenceOrder",
     "ModelObjective",
     "Objective",
     "SentenceVectors",

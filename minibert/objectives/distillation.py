@@ -225,13 +225,17 @@ class DistilledClassifier(Distilled, Supervised):
     The further arguments are those of `Supervised`.
 
     Raises:
-        ValueError: a text of the teacher may have several classes, or is put on a scale.
+        ValueError: a text of the teacher may have several classes, or is put on a scale; or the
+            head reads the mean over the tokens instead of [CLS].
     """
 
     def __init__(self, model: Any, teacher: Any, *arguments: Any, **options: Any):
         single = "single_label_classification"
         if teacher.problem != single:
             raise ValueError(f"teacher: expected one for {single}, got {teacher.problem}")
+        for name, each in (("teacher", teacher), ("model", model)):
+            if getattr(each.config, "classifier_pooling", "cls") != "cls":
+                raise ValueError(f"{name}: expected classifier_pooling cls, got mean")
         super().__init__(model, teacher, *arguments, **options)
 
     def read(self, batch: Batch, labels: Any) -> tuple[Array | None, Array, None]:

@@ -6,8 +6,9 @@ from typing import Self, TypeVar
 
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
-from minibert.models import BertForNextSentencePrediction
+from minibert.models import BertForPreTraining
 from minibert.models.bert import BertBased
+from minibert.models.pooling import first_token
 from minibert.models.table import family_class
 from minibert.objectives.base import quiet
 from minibert.objectives.distillation_losses import cosine_embedding_forward
@@ -16,6 +17,7 @@ from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.typing import Array
 
 EVALUATION_ROWS = 64  # sequences at a time; no caches are kept for a backward pass
+PAIR_TASKS = ("next_sentence", "sentence_order")  # fields of `MaskedLMMetrics`
 Result = TypeVar("Result")
 
 
@@ -27,15 +29,19 @@ class MaskedLMMetrics:
         loss: the mean cross-entropy in nats.
         accuracy: the share of masked tokens predicted correctly.
         next_sentence: the share of sentence pairs classified correctly; None: not measured.
+        sentence_order: the same of pairs of segments in two orders.
     """
 
     loss: float
     accuracy: float
     next_sentence: float | None = None
+    sentence_order: float | None = None
 
     def __str__(self) -> str:
         """Return the metrics, rounded."""
-        pairs = "" if self.next_sentence is None else f", next sentence {self.next_sentence:.1%}"
+        shares = ((name, getattr(self, name)) for name in PAIR_TASKS)
+        pairs = "".join(f", {name.replace('_', ' ')} {share:.1%}" for name, share in shares
+                        if share is not None)  # fmt: skip
         return f"loss {self.loss:.3f}, accuracy {self.accuracy:.1%}{pairs}"
 
     @classmethod
@@ -46,14 +52,13 @@ class MaskedLMMetrics:
             KeyError: the line is not of an evaluation.
         """
         loss, accuracy = figures["held_out_loss"], figures["held_out_accuracy"]
-        return cls(loss, accuracy, figures.get("held_out_next_sentence"))
+        return cls(loss, accuracy, *(figures.get(f"held_out_{name}") for name in PAIR_TASKS))
 
     def figures(self) -> dict[str, float]:
         """Return the metrics under their names in the history."""
         figures = {"held_out_loss": self.loss, "held_out_accuracy": self.accuracy}
-        if self.next_sentence is not None:
-            figures["held_out_next_sentence"] = self.next_sentence
-        return figures
+        shares = {f"held_out_{name}": getattr(self, name) for name in PAIR_TASKS}
+        return figures | {name: share for name, share in shares.items() if share is not None}
 
 
 def masked_lm_metrics(
@@ -84,7 +89,7 @@ def masked_lm_metrics(
 
 
 def next_sentence_accuracy(
-    model: BertBased,
+    model: BertForPreTraining,
     ids: Array,
     types: Array,
     labels: Array,
@@ -95,19 +100,19 @@ def next_sentence_accuracy(
     """Return the share of sentence pairs that a model classifies correctly.
 
     Args:
-        model: a model with a next-sentence head; its other heads are not used.
-        ids (S, T): the pairs, as `next_sentence_pairs` makes them.
+        model: a model with a head of pairs; its masked-LM head is not used.
+        ids (S, T): the pairs, as `next_sentence_pairs` or `sentence_order_pairs` makes them.
         types (S, T): their segments.
         labels (S,): 0 where the second segment follows the first, 1 elsewhere.
         pad_id: id of the padding token.
         threads: number of batches computed at a time; None: one per core.
     """
-    head = BertForNextSentencePrediction.sharing(model)
 
     def work(part: slice) -> int:
-        batch = head.check(**as_batch(ids[part], pad_id) | {"token_type_ids": types[part]})
+        batch = model.check(**as_batch(ids[part], pad_id) | {"token_type_ids": types[part]})
         with quiet():
-            logits = head.predict(batch, head.rows_read(batch))  # (B, 2)
+            x, _ = model.encode(batch, rows=first_token(batch.attention_mask))  # (B, 1, D)
+            logits, _ = model.pair_head.forward(model.params, x)  # (B, 2)
         return int((logits.argmax(axis=-1) == labels[part]).sum())
 
     return sum(_in_batches(work, len(ids), threads)) / len(ids)

@@ -7,9 +7,9 @@
   `encoding`, `framing`, `truncation` and `saved`.
 - `byte_level_bpe` contains the tokenizer of RoBERTa and GPT-2: `byte_alphabet`, `byte_chunks`,
   `byte_pairs`, `byte_matching`, `bpe_trainer`.
-- `unigram` contains that of XLM-RoBERTa, CamemBERT and multilingual models: `steps`,
+- `unigram` contains that of XLM-RoBERTa, CamemBERT, ALBERT and multilingual models: `steps`,
   `unicode_forms`, `charsmap`, `metaspace`, `lattice`, `chunks`, `unigram_matching`,
-  `sentencepiece`, `protobuf`.
+  `sentencepiece`, `protobuf`, `combining`.
 - `auto` chooses the kind of tokenizer of a folder.
 
 The tokens of a text are those of Hugging Face's `tokenizers` 0.23 and of `transformers` 5: ids,
@@ -62,6 +62,9 @@ after normalization (＜mask＞)                                    them
 the second text of further windows    token type 1                type 0, as the template says
 the mask of a folder with only a      `transformers` 5: the       includes it, as in the files of
 SentencePiece model (XLM-RoBERTa)     space before it is a token  the published models
+user-defined pieces of ALBERT's       `transformers` 5: what      pieces like all others, as in
+`spiece.model`: ( ) , . - and others  follows begins a word       SentencePiece and the published
+                                                                  `tokenizer.json`
 ====================================  ==========================  ================================
 
 Results are equal on all versions of Python, except for capitals and for marks that decompose or are

@@ -33,6 +33,7 @@ NAMES = {
     "GPT2Tokenizer": "ByteLevelBPETokenizer",
     "XLMRobertaTokenizer": "UnigramTokenizer",
     "CamembertTokenizer": "UnigramTokenizer",
+    "AlbertTokenizer": "UnigramTokenizer",
 }
 # Classes of any kind: the files decide.
 GENERIC = {"PreTrainedTokenizer", "TokenizersBackend"}

@@ -14,6 +14,7 @@ from itertools import accumulate, chain
 import numpy as np
 import regex
 
+from minibert.tokenization.combining import LATER_LETTERS
 from minibert.tokenization.fast import COLUMNS, INT32, TOKEN_BYTES, BoundedCache, Ragged, joined
 from minibert.tokenization.lattice import Pieces
 from minibert.tokenization.metaspace import Metaspace
@@ -72,6 +73,8 @@ class Cutter:
             or any(char.isspace() or char in listed for char in value)
             or any(map(NMT_SPACE.match, value))
         }
+        if "StripAccents" in normalizer.kinds:
+            unsafe.update(LATER_LETTERS)
         safe = _visible({*listed, *unsafe})
         self._cut = regex.compile(rf"(?V1)(?<={safe}) (?={safe})")
         self._safe = LetterClass(rf"(?V1)(?:{safe}| )")

@@ -11,11 +11,11 @@ XLM-RoBERTa  <s> <pad> </s> <unk>                                        the pie
 CamemBERT    <s>NOTUSED <pad> </s>NOTUSED <unk> <unk>NOTUSED             the pieces from id 1 on
 ===========  ==========================================================  ========================
 
-At the end of both is <mask>. See `saved`.
+At the end of both is <mask>. An ALBERT has the ids of its file; see `saved_albert`, and `saved`.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,6 +34,7 @@ from minibert.tokenization.saved import (
     Source,
     added_tokens_of,
 )
+from minibert.tokenization.saved_albert import SPECIAL, albert_source
 from minibert.tokenization.saved_frame import read_frame, write_frame
 from minibert.tokenization.sentencepiece import (
     MODEL_TYPES,
@@ -55,7 +56,13 @@ CAMEMBERT = [
 ]
 MODEL_CONFIG = "config.json"
 # The class by the `model_type` of a folder that does not state one.
-FAMILIES = {"xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer"}
+FAMILIES = {
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "camembert": "CamembertTokenizer",
+    "albert": "AlbertTokenizer",
+}
+# The tokens that a file without ALBERT's has.
+DEFAULTS = {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
 # By the class in tokenizer_config.json: the first ids, and the first piece of the file to follow.
 IDS = {"unk_id": 0, "bos_id": 1, "eos_id": 2}  # in the files of both
 LAYOUTS = {"XLMRobertaTokenizer": (FAIRSEQ, 3), "CamembertTokenizer": (CAMEMBERT, 1)}
@@ -87,9 +94,16 @@ class UnigramFormat(Format):
             raise FileNotFoundError(f"{folder}: expected {WHOLE} or {' or '.join(MODELS)}")
         model = read_sentencepiece(found[0])
         try:
-            return _source_of_model(model, _class_name(folder))
+            return _source_of_model(model, _class_name(folder), _stated(folder, CONFIG))
         except ValueError as error:
             raise ValueError(f"{found[0]}: {error}") from None
+
+    def settle(self, options: dict[str, Any], known: Container[str], source: Source) -> None:
+        """Take the special tokens of ALBERT if the tokenizer has these and no file states them."""
+        for name, token in SPECIAL.items():
+            usual = DEFAULTS[name]
+            if name not in options and token in source.ids and usual not in source.ids:
+                options[name] = token
 
     def parts(self, source: Source, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the constructor's arguments that are not options."""
@@ -167,23 +181,24 @@ def _source(pieces: Sequence[tuple[str, float]], **more: Any) -> Source:
     return Source(ids, len(pieces), scores=[score for _, score in pieces], **more)
 
 
-def _source_of_model(model: SentencePieceModel, class_name: str) -> Source:
+def _source_of_model(
+    model: SentencePieceModel, class_name: str, stated: Mapping[str, Any]
+) -> Source:
     """Return the pieces of a SentencePiece model, with the ids of a class of transformers."""
     if model.model_type != 1:
         got = MODEL_TYPES.get(model.model_type, model.model_type)
         raise ValueError(f"model_type: expected Unigram, got {got}")
-    if class_name not in LAYOUTS:
+    if class_name not in (*LAYOUTS, "AlbertTokenizer"):
+        known = ", ".join([*LAYOUTS, "AlbertTokenizer"])
         raise ValueError(
-            f"tokenizer_class: expected {' or '.join(LAYOUTS)}, got {sanitize(class_name)}; "
+            f"tokenizer_class: expected one of {known}, got {sanitize(class_name)}; "
             f"others normalize text in ways that only {WHOLE} states"
         )
+    _require_usual(model)
+    if class_name == "AlbertTokenizer":
+        return albert_source(model, stated)
     if USER_DEFINED in model.types:  # transformers never splits them; here they would be split
         raise ValueError(f"pieces: user-defined ones are read from {WHOLE} alone")
-    for name in "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces":
-        if not getattr(model, name):
-            raise ValueError(f"{name}: expected true, got false")
-    if model.byte_fallback:  # transformers does not either
-        raise ValueError(f"byte_fallback: expected false, got true; it is read from {WHOLE} alone")
     for name, i in IDS.items():
         if getattr(model, name) != i:
             raise ValueError(f"{name}: expected {i} for {class_name}, got {getattr(model, name)}")
@@ -198,12 +213,23 @@ def _source_of_model(model: SentencePieceModel, class_name: str) -> Source:
     return _source(pieces, normalizer=normalizer, metaspace=Metaspace(), template=ROBERTA)
 
 
+def _require_usual(model: SentencePieceModel) -> None:
+    """Raise ValueError if a model treats white space or unknown letters in an unusual way."""
+    for name in "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces":
+        if not getattr(model, name):
+            raise ValueError(f"{name}: expected true, got false")
+    if model.byte_fallback:  # transformers does not either
+        raise ValueError(f"byte_fallback: expected false, got true; it is read from {WHOLE} alone")
+
+
+def _stated(folder: Path, name: str) -> dict[str, Any]:
+    """Return the content of a JSON file (dict), empty without the file."""
+    return read_json(folder / name) if (folder / name).is_file() else {}
+
+
 def _class_name(folder: Path) -> str:
     """Return the class that a folder states for its tokenizer; XLM-RoBERTa's if there is none."""
-    stated, model = (
-        read_json(path) if path.is_file() else {}
-        for path in (folder / CONFIG, folder / MODEL_CONFIG)
-    )
+    stated, model = (_stated(folder, name) for name in (CONFIG, MODEL_CONFIG))
     name = stated.get("tokenizer_class")
     if not name:
         family = str(model.get("model_type", "xlm-roberta"))

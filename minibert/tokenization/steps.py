@@ -1,7 +1,7 @@
 """The normalization steps that a `tokenizer.json` lists, applied to letters with positions.
 
 Each step turns letters into letters. The files of XLM-RoBERTa, CamemBERT, multilingual E5,
-multilingual MiniLM and ModernBERT consist of these steps; another one is refused by its
+multilingual MiniLM, ALBERT and ModernBERT consist of these steps; another one is refused by its
 name. Of regular
 expressions, only `RUNS` are accepted, because a file could contain one that takes forever.
 """
@@ -18,6 +18,7 @@ import regex
 from minibert.io.text import sanitize
 from minibert.tokenization.characters import OTHER_SPACE, SPACE
 from minibert.tokenization.charsmap import read_charsmap, replace_clusters
+from minibert.tokenization.combining import strip_combining
 from minibert.tokenization.normalizer import Letter, decompose, lower
 from minibert.tokenization.unicode_forms import Form, is_normal, normal_form
 
@@ -206,4 +207,5 @@ READERS: dict[str, Callable[[Mapping[str, Any], StepNormalizer], Step]] = {
     "NFD": lambda part, normalizer: decompose,
     **{form: partial(_read_form, form) for form in FORMS},
     "Lowercase": lambda part, normalizer: lower,
+    "StripAccents": lambda part, normalizer: strip_combining,
 }

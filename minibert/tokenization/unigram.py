@@ -1,11 +1,11 @@
-"""The Unigram tokenizer of SentencePiece: XLM-RoBERTa, CamemBERT and multilingual models."""
+"""The Unigram tokenizer of SentencePiece: XLM-RoBERTa, CamemBERT, ALBERT, multilingual models."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from minibert.tokenization.added import AddedToken
 from minibert.tokenization.base import PreTrainedTokenizer
-from minibert.tokenization.framing import ROBERTA, Template
+from minibert.tokenization.framing import INPUTS, ROBERTA, Template
 from minibert.tokenization.lattice import Lattice
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.saved_unigram import UnigramFormat, score_of_file
@@ -81,6 +81,8 @@ class UnigramTokenizer(PreTrainedTokenizer):
         self.vocabulary, self.scores = vocabulary, list(scores)
         self.normalizer, self.metaspace = StepNormalizer(normalizer), metaspace
         self.byte_fallback, self.template = byte_fallback, template
+        if template.pair_type:  # the model reads the types, as an ALBERT does
+            self.model_input_names = INPUTS
         self.unk_token = unk_token
         read = [score_of_file(score) for score in self.scores]
         lattice = Lattice(

@@ -165,8 +165,10 @@ class Card:
 
     def _architecture(self) -> str:
         config = self.model.config
+        own, blocks = config.num_stored_blocks, config.num_blocks
+        shared = "" if own == blocks else f" with the parameters of {own}"
         return (
-            f"`{type(self.model).__name__}`: {config.num_hidden_layers} layers, hidden size "
+            f"`{type(self.model).__name__}`: {blocks} layers{shared}, hidden size "
             f"{config.hidden_size}, {config.num_attention_heads} heads, feed-forward size "
             f"{config.intermediate_size}, {config.vocab_size:,} tokens, at most "
             f"{config.longest} of them in a text; "

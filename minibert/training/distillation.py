@@ -1,7 +1,6 @@
 """Distillation: the settings of a run, and a student made of its teacher's layers."""
 
 import math
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from minibert.optim import AdamW
 from minibert.parameters import Parameters
 from minibert.training.loop import Settings
 
-LAYER = re.compile(r"(?<=encoder\.layer\.)\d+")  # in the name of a parameter
 Student = TypeVar("Student", bound=BertBased)
 
 
@@ -116,21 +114,40 @@ def make_student(teacher: Student, layers: int | Sequence[int], **changes: Any) 
         changes: fields of the configuration with other values, such as the dropout.
 
     Raises:
-        ValueError: the teacher does not have these layers.
+        ValueError: the teacher does not have these layers; or layers share their parameters in the
+            student that do not in the teacher.
     """
     L = teacher.config.num_hidden_layers
     chosen = evenly_spaced(L, layers) if isinstance(layers, int) else list(layers)
     if not chosen or not all(0 <= layer < L for layer in chosen):
         raise ValueError(f"layers: expected numbers from 0 to {L - 1}, got {chosen}")
-    config = replace(teacher.config, num_hidden_layers=len(chosen), **changes)
+    config = replace(teacher.config.with_layers(chosen), **changes)
     kind, parts = type(teacher), teacher.parts.given()
-    specs = kind(config, params=Parameters({}), **parts).specs()
-    params = Parameters(specs, dtype=teacher.params.vector.dtype)
+    bare = kind(config, params=Parameters({}), **parts)
+    params = Parameters(bare.specs(), dtype=teacher.params.vector.dtype)
+    fronts = _fronts(bare, teacher, chosen)
     for name, array in params.items():
-        array[...] = teacher.params[LAYER.sub(lambda found: str(chosen[int(found[0])]), name)]
+        own = next((front for front in fronts if name.startswith(front)), "")
+        array[...] = teacher.params[fronts.get(own, "") + name.removeprefix(own)]
     student = kind(config, params=params, **parts)
     student.vocabulary = teacher.vocabulary
     return student
+
+
+def _fronts(student: BertBased, teacher: BertBased, chosen: Sequence[int]) -> dict[str, str]:
+    """Return what the names of a student's blocks begin with, and the teacher's names."""
+    fronts: dict[str, str] = {}
+    each = teacher.config.num_blocks // teacher.config.num_hidden_layers  # blocks of a layer
+    blocks = [layer * each + i for layer in chosen for i in range(each)]
+    theirs = teacher.bert.encoder.scopes
+    for scope, block in zip(student.bert.encoder.scopes, blocks, strict=True):
+        own, other = (f"{student.prefix}encoder.{one}" for one in (scope, theirs[block]))
+        if fronts.setdefault(own, other) != other:
+            raise ValueError(
+                f"layers: expected those of one group for layers that share their parameters, got "
+                f"{list(chosen)}"
+            )
+    return fronts
 
 
 def optimizer_for(model: BertBased, settings: Settings) -> AdamW:

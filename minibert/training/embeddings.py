@@ -79,7 +79,7 @@ def encoder_of(extractor: FeatureExtractor) -> SentenceEncoder:
         ValueError: the extractor has another pooling than mean or cls, another layer than the last
             one, a Dense module, or a prompt that is not pooled; these are not trained.
     """
-    poolings, last = get_args(TrainablePooling), extractor.model.config.num_hidden_layers
+    poolings, last = get_args(TrainablePooling), extractor.model.config.num_blocks
     for name, expected, got, fits in (
         ("pooling", " or ".join(poolings), extractor.modes,
          len(extractor.modes) == 1 and extractor.modes[0] in poolings),

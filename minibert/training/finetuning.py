@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 
 from minibert.data.token_cache import fingerprint
-from minibert.models import BertForSequenceClassification, PreTrained
+from minibert.models import BertForSequenceClassification, PreTrained, read_config
 from minibert.models.auto import class_for
 from minibert.models.hub import checkpoint_folder
-from minibert.models.pooling_block import pooling_names, with_pooling_block
+from minibert.models.pooling_block import has_room, pooling_names, with_pooling_block
 from minibert.objectives.few_labels import LabelledVectors, why_no_pairs
 from minibert.objectives.supervised import Supervised, WeightedSupervised, evaluate
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
@@ -310,12 +310,16 @@ def chosen_strategy(
         overrides: an object whose attributes replace the recipe's, unless they are None.
 
     Raises:
-        ValueError: the strategy is unknown, or there are no pairs.
+        OSError: there is no such pre-trained model.
+        ValueError: the strategy is unknown, there are no pairs, or the model's layers share their
+            parameters.
     """
     if strategy not in get_args(Strategy):
         known = ", ".join(get_args(Strategy))
         raise ValueError(f"strategy: expected one of {known}, got {strategy!r}")
     reason = why_no_pairs(task, examples)
+    if strategy == "pairs" and not reason:
+        reason = _why_no_mean(source)
     if strategy == "pairs" and reason:
         raise ValueError(f"strategy: expected direct, because {reason}; got pairs")
     if strategy != "auto":
@@ -324,7 +328,16 @@ def chosen_strategy(
     is_stated = any(getattr(overrides, name, None) is not None for name in names)
     if reason or is_stated or source.model is None:
         return "direct"
-    return "pairs" if pairs_are_better(len(examples), len(task.names)) else "direct"
+    if not pairs_are_better(len(examples), len(task.names)) or _why_no_mean(source):
+        return "direct"
+    return "pairs"
+
+
+def _why_no_mean(source: ModelSource) -> str | None:
+    """Return why a pre-trained model gets no block that writes the mean to [CLS] (str), or None."""
+    if source.model is None or has_room(read_config(checkpoint_folder(str(source.model)))):
+        return None
+    return f"the layers of the model in {source.model} share their parameters or have pre-norm"
 
 
 def mean_tokens(
@@ -459,7 +472,7 @@ def fine_tune(
 
 def _freeze(model: Any, settings: FineTuning) -> None:
     """Freeze the embeddings and the lowest blocks; the block that pools is not counted."""
-    count = model.config.num_hidden_layers - (settings.strategy == "pairs")
+    count = model.config.num_blocks - (settings.strategy == "pairs")
     if settings.freeze is not None and not 0 <= settings.freeze <= count:
         raise ValueError(f"freeze: expected 0 to {count} layers, got {settings.freeze}")
     model.freeze(settings.freeze)

@@ -29,7 +29,8 @@ PAIRS_AT_ONCE = 2**23  # of tokens, counted together
 SMOOTHING = 0.75  # exponent of the neighbours' frequencies
 OVERSAMPLING, POWER_ITERATIONS = 16, 2  # of the randomized decomposition
 BIAS = "cls.predictions.bias"  # of the logits, (V,)
-TRANSFORM = "cls.predictions.transform.dense.weight"  # (D, D), below them
+TRANSFORM = "cls.predictions.transform.dense.weight"  # (E, D), below them; in a BERT E is D
+PROJECT = "embeddings.project.weight"  # (D, E), above narrow tables
 
 
 @one_blas_thread()  # the bits depend on BLAS's threads
@@ -41,7 +42,8 @@ def initialize_from_text(
 
     The word embeddings become those of `count_embeddings`, the bias of the logits the logarithm of
     the tokens' frequencies, and the identity is added to the map below the logits, so that a vector
-    near that of a word predicts it. Learned positions become sinusoids, and the heads of every
+    near that of a word predicts it; so it is to the map from narrow tables to the blocks, as far as
+    both have columns. Learned positions become sinusoids, and the heads of every
     block begin by attending to a neighbour: see `attend_to_neighbours`. A part that the model does
     not have is left out. The standard deviation of the embeddings is that of the configuration.
 
@@ -69,8 +71,9 @@ def initialize_from_text(
             table = sinusoidal_positions(length, even, base=length)
             params[name][:, :even] = table * math.sqrt(2) * std
             attend_to_neighbours(model)
-        elif name == TRANSFORM:
-            params[name].flat[:: len(params[name]) + 1] += 1
+        elif name == TRANSFORM or name.endswith(PROJECT):
+            square = params[name][: params[name].shape[1], : params[name].shape[0]]
+            square[np.diag_indices(len(square))] += 1
         elif name == BIAS:
             counts = 1.0 + np.bincount(ids, minlength=len(params[name]))
             params[name][:] = np.log(counts) - np.log(counts).mean()
@@ -215,21 +218,24 @@ def attend_to_neighbours(model: PreTrained) -> None:
     layers", begin with correlated queries and keys too.
 
     Args:
-        model: a model whose learned positions are `sinusoidal_positions` with the base T.
+        model: a model whose learned positions are `sinusoidal_positions` with the base T; those of
+            narrow tables are its first units.
     """
     heads = model.config.num_attention_heads
     length, width = next(a.shape for n, a in model.params.items() if n.endswith(POSITIONS))
-    even = width // 2 * 2
+    even = min(width, model.config.hidden_size) // 2 * 2
     frequencies = float(length) ** (-np.arange(0, even, 2) / max(even, 1))  # ω (D/2,)
     for name, weight in model.params.items():
         role = name.rpartition("self.")[2]
         if role not in ("query.weight", "key.weight"):
             continue
-        maps = weight.reshape(heads, -1, width)  # (D, D) -> (K, H, D)
+        maps = weight.reshape(heads, -1, weight.shape[1])  # (D, D) -> (K, H, D)
         for k, head in enumerate(maps):
             shift = (k // 2 + 1) * (1 if k % 2 else -1) if role == "query.weight" else 0
             for i in range(len(head) // 2):
                 f = i * heads + k  # this head's i-th frequency
+                if f >= len(frequencies):
+                    break
                 sine, cosine = np.sin(shift * frequencies[f]), np.cos(shift * frequencies[f])
                 pair = slice(2 * i, 2 * i + 2), slice(2 * f, 2 * f + 2)
                 head[pair] += [[cosine, sine], [-sine, cosine]]

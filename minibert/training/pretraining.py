@@ -9,7 +9,13 @@ import numpy as np
 from minibert.data.corpus import PackedSequences
 from minibert.inference.tokens import probable_tokens
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
-from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective
+from minibert.models.families.albert import AlbertForPreTraining
+from minibert.objectives import (
+    MaskedLM,
+    MaskedLMAndNextSentence,
+    MaskedLMAndSentenceOrder,
+    Objective,
+)
 from minibert.objectives.base import quiet
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.optim import AdamW, Muon, Optimizer, OptimizerFactory, made_optimizer
@@ -29,6 +35,7 @@ MAX_TIMED_STEPS = 200
 OBJECTIVES: dict[type[PreTrained], type[MaskedLM]] = {
     BertForMaskedLM: MaskedLM,
     BertForPreTraining: MaskedLMAndNextSentence,
+    AlbertForPreTraining: MaskedLMAndSentenceOrder,
 }
 
 
@@ -119,7 +126,8 @@ def train_masked_lm(
 ) -> MaskedLMMetrics:
     """Pre-train a model in place by the objective of its class.
 
-    A `BertForPreTraining` also learns next-sentence prediction; see `OBJECTIVES`.
+    A `BertForPreTraining` also learns next-sentence prediction, and an `AlbertForPreTraining`
+    sentence-order prediction; see `OBJECTIVES`.
 
     Args:
         model: the model to train.

@@ -1,4 +1,4 @@
-"""`minibert pretrain --architecture modern`, and the other commands on its folder."""
+"""`minibert pretrain --architecture`, and the other commands on the folder of a ModernBERT."""
 
 import json
 import logging
@@ -6,7 +6,12 @@ import logging
 import numpy as np
 import pytest
 
-from minibert import ModernBertForMaskedLM, WordPieceTokenizer
+from minibert import (
+    AlbertForMaskedLM,
+    AlbertForPreTraining,
+    ModernBertForMaskedLM,
+    WordPieceTokenizer,
+)
 from minibert.training.checkpoint import checkpoints
 from tests.cli.helpers import pretrain_arguments, run
 
@@ -93,6 +98,8 @@ def test_commands_that_know_the_family_run(modern, workspace, capsys):
     assert run(["embed", modern, "the cat", "a dog ran"]) == 0
     vectors = [json.loads(line)["vector"] for line in capsys.readouterr().out.splitlines()]
     assert [len(vector) for vector in vectors] == [128, 128]
+    assert run(["estimate", "--model", modern, "--classes", 3, "--length", 16]) == 0
+    assert "3 classes" in capsys.readouterr().out
     assert run(["similar", modern, "the cat", workspace / "corpus.txt"]) == 0
     capsys.readouterr()
     assert run(["inspect", modern, "the [MASK] sat", "--backward"]) == 0
@@ -105,14 +112,10 @@ def test_commands_that_know_the_family_run(modern, workspace, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["estimate", "--model", "modern", "--classes", 3, "--length", 16],
-         "model_type: modernbert has no ModernBertForSequenceClassification in minibert"),
         (["inspect", "modern", "the [MASK]", "--values"], "expected one of BertForMaskedLM"),
         (["evaluate", "modern", "labelled.tsv"], "expected a model that labels"),
         (["predict", "modern", "the cat"], "expected a model that labels"),
         (["embed", "modern", "the cat", "--pooling", "pooler"], "expected a model with a pooler"),
-        (["finetune", "labelled.tsv", "--model", "modern", "--out", "new"],
-         "model_type: modernbert has no ModernBertForSequenceClassification in minibert"),
     ],
     ids=lambda arguments: arguments[0] if isinstance(arguments, list) else "",
 )  # fmt: skip
@@ -125,3 +128,67 @@ def test_commands_that_do_not_support_the_family_say_so(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+# ALBERT.
+
+ALBERT = "--architecture", "albert"
+
+
+def test_an_albert_learns_the_order_of_segments_and_resumes_with_the_same_bits(workspace, capsys):
+    more = (*ALBERT, "--sentence-order", "--keep-checkpoints", "--save-every", 5)
+    assert run(pretrain_arguments(workspace, "albert", *more, "--threads", 1)) == 0
+    assert "sentence order" in capsys.readouterr().out
+    folder = workspace / "albert"
+    expected = (folder / "model.safetensors").read_bytes()
+    stated = json.loads((folder / "config.json").read_text())
+    assert stated["architectures"] == ["AlbertForPreTraining"]
+    assert (stated["hidden_act"], stated["num_hidden_groups"]) == ("gelu_new", 1)
+    model = AlbertForPreTraining.from_pretrained(folder, strict=True)
+    assert model.config.initializer_range == 0.06
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert 0 <= lines[-1]["held_out_sentence_order"] <= 1
+    assert "AlbertForPreTraining" in (folder / "README.md").read_text()
+    newest = checkpoints(folder)[-1]
+    for path in newest.iterdir():
+        path.unlink()
+    newest.rmdir()  # as if the run had been killed
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).unlink()
+    assert run(pretrain_arguments(workspace, "albert", *more, "--threads", 3, "--resume")) == 0
+    assert (folder / "model.safetensors").read_bytes() == expected
+    capsys.readouterr()
+    assert run(["fill-mask", folder, "the [MASK] sat", "--top", 2]) == 0
+    assert capsys.readouterr().out.count("%") == 2
+    assert run(["inspect", folder, "the [MASK] sat", "--backward"]) == 0
+    assert "projection" in capsys.readouterr().out
+    # Its pre-training continues with the same tasks, but not with BERT's.
+    on = ["pretrain", workspace / "corpus.txt", "--model", folder, "--steps", 2, "--batch-size", 4]
+    assert run([*on, "--sentence-order", "--out", workspace / "on"]) == 0
+    AlbertForPreTraining.from_pretrained(workspace / "on", strict=True)
+    capsys.readouterr()
+    assert run([*on, "--next-sentence", "--out", workspace / "never"]) == 2
+    assert "--next-sentence: the model in" in capsys.readouterr().err
+    on[on.index(folder)] = workspace / "model"
+    assert run([*on, "--sentence-order", "--out", workspace / "never"]) == 2
+    assert "--sentence-order: the model in" in capsys.readouterr().err
+
+
+def test_an_albert_without_the_order_of_segments_is_a_masked_lm(workspace):
+    assert run(pretrain_arguments(workspace, "words", *ALBERT)) == 0
+    AlbertForMaskedLM.from_pretrained(workspace / "words", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sentence-order",), "--sentence-order: expected --architecture albert, whose task it"),
+        ((*MODERN, "--sentence-order"), "expected --architecture albert, whose task it is, got mo"),
+        ((*ALBERT, "--next-sentence"), "--next-sentence: leave it out; --architecture albert det"),
+        ((*ALBERT, "--positions", "absolute"), "--positions: leave it out; --architecture albert"),
+    ],
+)
+def test_tasks_of_another_architecture_are_refused(workspace, options, message, capsys):
+    assert run(pretrain_arguments(workspace, "refused", *options)) == 2
+    assert message in capsys.readouterr().err
+    assert not (workspace / "refused").exists()

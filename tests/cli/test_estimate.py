@@ -77,26 +77,27 @@ def test_estimate_reads_the_sizes_of_a_model(workspace, tmp_path, capsys):
     assert_refused(capsys, ["estimate", "--model", tmp_path / "odd"], "got PreNorm")
 
 
-@pytest.mark.parametrize("family", ["distilbert", "roberta", "electra", "mpnet", "modernbert"])
+@pytest.mark.parametrize(
+    "family", ["distilbert", "roberta", "electra", "mpnet", "modernbert", "albert"]
+)
 def test_estimate_knows_the_relatives(family, tmp_path, capsys):
     sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "vocab_size": 40,
              "intermediate_size": 16, "max_position_embeddings": 18}  # fmt: skip
-    config = family_class(family, "Config")(**sizes)
+    padding = {"pad_token_id": 0} if family == "modernbert" else {}
+    config = family_class(family, "Config")(**sizes, **padding)
     model = family_class(family, "ForMaskedLM")(config)
     model.save_pretrained(tmp_path)
     words = ["--model", tmp_path, "--length", 16, "--batch-size", 8, "--dropout", 0.1]
     printed = lines_of(capsys, *words)
     assert number(printed, "parameters") == model.params.vector.size
-    parts = ("embeddings", "2 blocks(?: of [0-9,]+)?", "head, besides the embeddings")
+    blocks = " that share 1" if family == "albert" else "(?: of [0-9,]+)?"
+    parts = ("embeddings", f"2 blocks{blocks}", "head, besides the embeddings")
     assert sum(number(printed, part) for part in parts) == model.params.vector.size
-    if family == "modernbert":
-        assert_refused(capsys, ["estimate", *words, "--classes", 2], "modernbert has no")
-    else:
-        assert "8 sequences of 16 tokens, 3 classes" in lines_of(capsys, *words, "--classes", 3)
+    assert "8 sequences of 16 tokens, 3 classes" in lines_of(capsys, *words, "--classes", 3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["roberta", "mpnet", "electra", "modernbert"])
+@pytest.mark.parametrize("family", ["roberta", "mpnet", "electra", "modernbert", "albert"])
 def test_a_smaller_step_of_a_relative_is_measured(family, monkeypatch):
     monkeypatch.undo()
     config = family_class(family, "Config").preset("base", vocab_size=5000)

@@ -66,25 +66,27 @@ def test_parameters_are_counted_by_part(positions):
     assert count_parameters(config, 3)["block"] == counts["block"]
 
 
-FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "modernbert"]
-WIDTH = {"electra": {"embedding_size": 7}}  # of the tables
+FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "modernbert", "albert"]
+# The width of the tables; an ALBERT's are projected even from the width of the blocks.
+WIDTH = {"electra": {"embedding_size": 7}, "albert": {"embedding_size": 12}}
+LAST = {"albert": "0.0"}  # the block of all layers
 
 
 def of_family(family, **changes):
     """Return a configuration of a family, with 16 tokens at least."""
     own = {"max_position_embeddings": 18, **WIDTH.get(family, {}), **changes}
+    own |= {"pad_token_id": 0} if family == "modernbert" else {}
     return family_class(family, "Config")(**SIZES | own)
 
 
-@pytest.mark.parametrize(
-    ("family", "classes"), [(f, c) for f in FAMILIES for c in (0, 3) if not (c and "mod" in f)]
-)
+@pytest.mark.parametrize(("family", "classes"), [(f, c) for f in FAMILIES for c in (0, 3)])
 def test_parameters_and_flops_of_relatives_are_those_of_their_models(family, classes):
     config = of_family(family)
     model = make_model(config, classes, dtype=np.float64)
     assert total_parameters(config, classes) == model.params.vector.size
     counts = count_parameters(config, classes)
-    own = [a.size for name, a in model.params.items() if name.startswith("bert.encoder.layer.2.")]
+    last = f"bert.encoder.layer.{LAST.get(family, 2)}."
+    own = [a.size for name, a in model.params.items() if name.startswith(last)]
     assert counts["block"] == sum(own)
     tables = [a.size for name, a in model.params.items() if name.startswith("bert.embeddings.")]
     assert counts["embeddings"] == sum(tables)
@@ -97,6 +99,30 @@ def test_parameters_and_flops_of_relatives_are_those_of_their_models(family, cla
     # Rotary positions make plain arrays of the queries and keys, whose products are not counted in
     # the forward.
     assert 2 * forward == forward_flops(step) or family == "modernbert"
+    assert 2 * (Counted.products - forward) == step_flops(step) - forward_flops(step)
+
+
+@pytest.mark.parametrize(
+    ("classes", "changes"),
+    [
+        (0, {}),
+        (3, {"classifier_pooling": "mean"}),
+        (3, {"layer_types": ("sliding_attention",) * 3}),
+    ],
+)
+def test_windows_spare_the_flops_of_far_pairs(classes, changes):
+    """Of 40 tokens and a window of two on each side."""
+    config = of_family("modernbert", max_position_embeddings=40, local_attention=4, **changes)
+    step = TrainingStep(config, 4, 40, 1, classes=classes)
+    full = replace(config, global_attn_every_n_layers=1, layer_types=None)
+    assert step_flops(step) < 0.9 * step_flops(replace(step, config=full))
+    assert memory_of(step).activations < memory_of(replace(step, config=full)).activations
+    model = make_model(config, classes, dtype=np.float64)
+    model.params = Parameters(model.specs(), model.params.vector.view(Counted))
+    Counted.products = 0
+    model.loss_forward(*batch_of(step))
+    forward, Counted.products = Counted.products, 0
+    model.loss_and_grads(*batch_of(step))
     assert 2 * (Counted.products - forward) == step_flops(step) - forward_flops(step)
 
 

@@ -10,11 +10,8 @@ MASK = (np.arange(T) < np.array([T, 7, 4, 9])[:, None]).astype(np.int64)
 MASK[0, 3] = MASK[3, 5] = 0  # padding inside a text
 IDS = np.where(MASK, RNG.integers(2, V, (B, T)), 0)
 HIDDEN = np.where(MASK & (RNG.random((B, T)) < 0.4), IDS, -100)
-# The families whose classes are in files of their own; ModernBERT has tests of its own.
-RELATIVES = [
-    name for name, family in FAMILIES.items()
-    if "families" in family.module and name != "modernbert"
-]  # fmt: skip
+# The families whose classes are in files of their own.
+RELATIVES = [name for name, family in FAMILIES.items() if "families" in family.module]
 SIZES = {
     "vocab_size": V,
     "hidden_size": D,
@@ -24,7 +21,12 @@ SIZES = {
     "max_position_embeddings": 17,
     "id2label": {0: "a", 1: "b", 2: "c"},
 }
-OF_FAMILY = {"electra": {"embedding_size": 10}}
+# The layers of the ALBERT have the groups 0, 0 and 1; two of the ModernBERT have a window of two
+# tokens on each side.
+OF_FAMILY = {
+    "electra": {"embedding_size": 10}, "albert": {"embedding_size": 10, "num_hidden_groups": 2},
+    "modernbert": {"pad_token_id": 0, "local_attention": 4, "local_rope_theta": 90.0},
+}  # fmt: skip
 TWO = {"id2label": {0: "no", 1: "yes"}}
 # By use: fields of the configuration, the labels, and parameters without a gradient, because they
 # add the same to all logits of a softmax.
@@ -40,10 +42,29 @@ USES = {
     "ForMultipleChoice": ({}, np.array([0, 2, 1, 1]), ("classifier.bias",)),
     "ForPreTraining": ({}, np.where(MASK, IDS % 2, -100), ()),
 }
+# Where a family differs from the others.
+ANSWERS = USES["ForQuestionAnswering"]
+OF_USE = {
+    ("albert", "ForPreTraining"): (
+        TWO, {"labels": HIDDEN, "sentence_order_label": np.array([0, 1, 1, -100])}, ()
+    ),
+    ("albert", "ForQuestionAnswering"): (
+        *ANSWERS[:2], ("qa_outputs.bias", "layer.1.0.output.LayerNorm.bias")
+    ),
+    # A window in which every padded token, whose logits count, has a token to attend to.
+    ("modernbert", "ForQuestionAnswering"): (
+        {**TWO, "local_attention": 14}, ANSWERS[1], ("classifier.bias",)
+    ),
+}  # fmt: skip
 # Each family's uses with a head of its own.
 CASES = [
     (name, use) for name in RELATIVES for use in USES if use in FAMILIES[name].uses
 ]  # fmt: skip
+
+
+def use_of(family, use):
+    """Return what a use needs, as in `USES`, for a family."""
+    return OF_USE.get((family, use)) or USES.get(use, ({}, None, ()))
 
 
 def config(family, **changes):
@@ -66,7 +87,7 @@ def batch_of(family, use="Model"):
 
 def made(family, use="ForMaskedLM", dtype=np.float64, **changes):
     """Return a model of a family with every parameter away from its initial value."""
-    fields = {**USES.get(use, ({},))[0], **changes}
+    fields = {**use_of(family, use)[0], **changes}
     model = model_class(FAMILIES[family].front + use)(config(family, **fields), dtype=dtype)
     rng = np.random.default_rng(1)
     for name, array in model.params.items():

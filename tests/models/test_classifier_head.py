@@ -5,6 +5,7 @@ import pytest
 
 from minibert import BertConfig, BertForSequenceClassification
 from minibert.models.classifier_head import classifier_inputs, pass_vectors, set_classifier
+from minibert.models.families.albert import AlbertConfig, AlbertForSequenceClassification
 from minibert.models.families.distilbert import (
     DistilBertConfig,
     DistilBertForSequenceClassification,
@@ -19,6 +20,7 @@ FAMILIES = [
     (MPNetForSequenceClassification, MPNetConfig),
     (DistilBertForSequenceClassification, DistilBertConfig),
     (ElectraForSequenceClassification, ElectraConfig),
+    (AlbertForSequenceClassification, AlbertConfig),
 ]
 IDS = [[5, 17, 54, 6], [7, 9, 11, 30]]
 

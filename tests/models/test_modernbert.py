@@ -1,21 +1,37 @@
-"""ModernBERT: its formulas, laws, files, and the engine's ways to run it."""
+"""ModernBERT: its formulas, laws, windows, files, and the engine's ways to run it.
+
+See `test_relatives` for what all families have.
+"""
 
 import copy
 import json
 import logging
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import minibert as m
+from minibert.functional import attention_backward, attention_forward, padding_mask
+from minibert.functional.families.window import (
+    window_attention_backward,
+    window_attention_forward,
+    window_bias,
+)
+from minibert.inspection.walk import RecordedModel
 from minibert.layers import PreNormResidual
+from minibert.layers.families.windowed import RotaryByKind
 from minibert.models.checkpoints import read_config
+from minibert.models.families.window_config import FULL, SLIDING
+from minibert.models.pooling_block import has_room, with_pooling_block
 from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, logits_of, runs_unpadded
 from minibert.models.weights import open_weights
+from minibert.objectives.distillation import DistilledClassifier
 from minibert.training import AdamW, Engine, split_batch
+from minibert.training.distillation import make_student
 from tests import plain
 
 B, T, V, D, F, L, K = 3, 7, 31, 12, 10, 3, 2
@@ -28,6 +44,7 @@ CONFIG = m.ModernBertConfig(
     max_position_embeddings=20,
     pad_token_id=0,
     rope_theta=9.0,
+    global_attn_every_n_layers=1,
 )
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(1, V, (B, T))
@@ -49,7 +66,7 @@ def test_logits_equal_the_plain_formula_of_the_file(tmp_path):
     model.save_pretrained(tmp_path)
     with open_weights(tmp_path) as tensors:
         arrays = {name: tensor.read() for name, tensor in tensors.items()}
-    expected = plain.modernbert_logits(arrays, IDS[0], K, 9.0, CONFIG.layer_norm_eps)
+    expected = plain.modernbert_logits(arrays, IDS[0], K, (9.0,) * L, 1e-5, (None,) * L)
     np.testing.assert_allclose(model(IDS[:1]).logits[0], expected, rtol=1e-9, atol=1e-10)
 
 
@@ -100,6 +117,211 @@ def test_padding_changes_nothing():
 def test_segments_are_ignored():
     model, types = made(), (np.arange(T) > 3).astype(int)[None].repeat(B, 0)
     np.testing.assert_array_equal(model(IDS, types).logits, model(IDS).logits)
+
+
+# Windows.
+
+WINDOWED = replace(CONFIG, global_attn_every_n_layers=3, local_attention=6, local_rope_theta=4.0,
+                   max_position_embeddings=60, id2label={0: "a", 1: "b", 2: "c"})  # fmt: skip
+LONG = 43  # of which six blocks are made
+LONG_MASK = (np.arange(LONG) < np.array([LONG, 20, 39])[:, None]).astype(np.int64)
+LONG_MASK[0, 9:17] = 0  # more padding inside a text than a window has room for
+LONG_IDS = RNG.integers(1, V, (B, LONG)) * LONG_MASK
+LONG_BATCH = {"input_ids": LONG_IDS, "attention_mask": LONG_MASK}
+
+
+@pytest.mark.parametrize(
+    ("length", "window", "size"),
+    [(7, 1, 3), (8, 2, 4), (11, 7, 8), (43, 3, None), (5, 9, None), (9, 8, 3), (6, 0, 1), (1, 1, 1),
+     (40, 8, None)],
+)  # fmt: skip
+def test_blocks_of_a_band_equal_masked_full_attention(length, window, size):
+    """Where blocks divide a text or not, windows are wider than it, and all near is padding."""
+    rng = np.random.default_rng(length)
+    heads = [rng.normal(size=(2, 3, length, 4)) for _ in range(3)]
+    hidden = rng.random((2, length)) < 0.3
+    hidden[1, length // 2 :] = True
+    mask = padding_mask(~hidden, np.float64)
+    bias = window_bias(np.arange(length), np.arange(length), window, np.float64)
+    assert (bias is None) == (length <= window + 1)
+    out, cache = window_attention_forward(*heads, window, mask, size=size)
+    expected, whole = attention_forward(*heads, mask, bias)
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(cache.weights, whole.weights, rtol=1e-12, atol=1e-14)
+    dout = rng.normal(size=out.shape)
+    pairs = zip(
+        window_attention_backward(dout, cache), attention_backward(dout, whole), strict=True
+    )
+    for own, other in pairs:
+        np.testing.assert_allclose(own, other, rtol=1e-11, atol=1e-13)
+
+
+def test_windows_of_long_texts_have_fewer_pairs_than_full_attention():
+    x = np.zeros((1, 1, 512, 2), np.float32)
+    _, cache = window_attention_forward(x, x, x, 64)
+    assert sum(block.attention.weights.size for block in cache.blocks) < 0.35 * 512**2
+
+
+def test_logits_with_windows_equal_the_plain_formula_of_the_file(tmp_path):
+    model = made(config=WINDOWED)
+    model.save_pretrained(tmp_path)
+    with open_weights(tmp_path) as tensors:
+        arrays = {name: tensor.read() for name, tensor in tensors.items()}
+    thetas, windows = (9.0, 4.0, 4.0), (None, 3, 3)
+    expected = plain.modernbert_logits(arrays, LONG_IDS[0, :9], K, thetas, 1e-5, windows)
+    np.testing.assert_allclose(model(LONG_IDS[:1, :9]).logits[0], expected, rtol=1e-9, atol=1e-10)
+
+
+def test_a_window_as_wide_as_the_text_is_full_attention():
+    """With the same base: the two kinds of layers differ in nothing else."""
+    config = replace(WINDOWED, local_rope_theta=9.0, local_attention=2 * (LONG - 1))
+    full = made(config=replace(config, global_attn_every_n_layers=1))
+    wide, narrow = (made(config=replace(config, local_attention=2 * (LONG - n))) for n in (1, 2))
+    expected = full(**LONG_BATCH).logits
+    np.testing.assert_array_equal(wide(**LONG_BATCH).logits, expected)
+    assert np.abs(narrow(**LONG_BATCH).logits[0] - expected[0]).max() > 1e-9
+
+
+def test_both_bases_are_used_each_by_its_kind():
+    positions = made(config=WINDOWED).bert.encoder.positions
+    assert isinstance(positions, RotaryByKind)
+    assert (positions.theta, positions.near.theta) == (9.0, 4.0)
+    plain_positions = made().bert.encoder.positions
+    assert type(plain_positions).__name__ == "RotaryPositions"
+
+
+def test_a_token_reaches_as_far_as_windows_and_layers_let_it():
+    """In two layers with windows of 3, the last one included."""
+    config = replace(WINDOWED, layer_types=(SLIDING, SLIDING, SLIDING), local_attention=7)
+    model = made(m.ModernBertModel, config=config)
+    other = LONG_IDS.copy()
+    other[0, 30] = other[0, 30] % (V - 1) + 1
+    before = model(LONG_IDS, output_hidden_states=True).hidden_states
+    after = model(other, output_hidden_states=True).hidden_states
+    for layer in (1, 2, 3):
+        changed = np.flatnonzero((before[layer] != after[layer])[0].any(axis=-1))
+        assert changed.tolist() == list(range(30 - 3 * layer, min(31 + 3 * layer, LONG)))
+
+
+def test_padding_of_long_texts_changes_nothing():
+    model = made(config=WINDOWED)
+    padded = model(**LONG_BATCH).logits
+    other = model(np.where(LONG_MASK, LONG_IDS, 5), attention_mask=LONG_MASK).logits
+    np.testing.assert_array_equal(padded[LONG_MASK == 1], other[LONG_MASK == 1])
+    for i in (1, 2):  # padded at the end alone
+        alone = model(LONG_IDS[i : i + 1, LONG_MASK[i] == 1]).logits[0]
+        np.testing.assert_allclose(padded[i, LONG_MASK[i] == 1], alone, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("trims", [False, True])
+def test_unpadded_prediction_with_windows_equals_each_batch_alone(trims):
+    model, rng = made(m.ModernBertModel, config=WINDOWED), np.random.default_rng(6)
+    assert runs_unpadded(model)
+    shapes = [(2, LONG), (1, 12), (3, 3), (1, 1)]
+    batches = [model.check(rng.integers(1, V, shape)) for shape in shapes]
+    rows = [rng.integers(0, t, (b, min(t, 2))) for b, t in shapes] if trims else None
+    found = hidden_states_of(model, batches, {0, 1, L}, rows)
+    for i, (batch, states) in enumerate(zip(batches, found, strict=True)):
+        alone = model.hidden_states(batch, {0, 1, L}, None if rows is None else rows[i])
+        for number, x in alone.items():
+            np.testing.assert_allclose(states[number], x, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "kind", [m.ModernBertForSequenceClassification, m.ModernBertForMultipleChoice]
+)
+def test_mean_pooling_reads_the_tokens_that_are_not_padding(kind):
+    model = made(kind, config=replace(WINDOWED, classifier_pooling="mean"))
+    choices = kind is m.ModernBertForMultipleChoice
+    batch = {n: np.stack([a, a[::-1]], 1) if choices else a for n, a in LONG_BATCH.items()}
+    labels = np.array([1, 0, 1])
+    loss, _ = model.loss_and_grads(batch, labels)
+    out = model(**batch, labels=labels, output_hidden_states=True)
+    assert loss == pytest.approx(out.loss, rel=1e-12)
+    x, mask = out.hidden_states[-1].reshape(-1, LONG, D), batch["attention_mask"].reshape(-1, LONG)
+    mean = (x * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
+    expected, _ = model.head_forward(mean.reshape(B, 2, 1, D) if choices else mean[:, None])
+    np.testing.assert_allclose(out.logits, expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(model.predict(model.check(**batch)), expected, rtol=1e-10)
+    other = replace(model.config, classifier_pooling="cls")
+    assert np.abs(kind(other, params=model.params)(**batch).logits - expected).max() > 1e-6
+
+
+def test_mean_pooling_of_texts_without_padding_in_one_array():
+    model = made(m.ModernBertForSequenceClassification,
+                 config=replace(WINDOWED, classifier_pooling="mean"))  # fmt: skip
+    batches = [{"input_ids": RNG.integers(1, V, shape)} for shape in [(2, 9), (3, 4)]]
+    for batch, own in zip(batches, logits_of(model, batches), strict=True):
+        np.testing.assert_allclose(own, model(**batch).logits, rtol=1e-9, atol=1e-11)
+
+
+def test_choices_read_the_first_token_that_is_not_padding():
+    """As in transformers; classifiers of texts read the first token."""
+    model = made(m.ModernBertForMultipleChoice, config=WINDOWED)
+    front = np.pad(np.stack([IDS, IDS[::-1]], 1), ((0, 0), (0, 0), (2, 0)))
+    mask = np.pad(np.ones((B, 2, T), int), ((0, 0), (0, 0), (2, 0)))
+    expected = model(front[..., 2:]).logits
+    for more in ({}, {"output_hidden_states": True}):
+        logits = model(front, attention_mask=mask, **more).logits
+        np.testing.assert_allclose(logits, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_recomputation_and_dropout_of_windows_change_no_bit():
+    config = replace(WINDOWED, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.1)
+    labels = np.where(LONG_MASK & (np.arange(LONG) % 5 == 1), LONG_IDS, -100)
+    grads = []
+    for recomputed in (False, True):
+        model = made(config=config)
+        if recomputed:
+            model.gradient_checkpointing_enable()
+        grads.append(model.loss_and_grads(LONG_BATCH, labels, np.random.default_rng(3))[1].vector)
+    np.testing.assert_array_equal(*grads)
+
+
+def test_inspection_shows_the_weights_and_gradients_of_windows():
+    """Those of full attention with a bias, whose layers are the same otherwise."""
+    model = made(config=WINDOWED)
+    batch = model.check(LONG_IDS[1:2, :20])
+    recorded = RecordedModel(model)
+    logits = recorded.forward(batch)
+    dlogits = np.random.default_rng(4).normal(size=logits.shape)
+    grads = recorded.backward(dlogits)
+    _, cache = model.forward(batch)
+    expected = model.params.zeros_like()
+    model.backward(dlogits, cache, expected)
+    np.testing.assert_allclose(grads.vector, expected.vector, rtol=1e-10, atol=1e-13)
+    distance = np.abs(np.arange(20)[:, None] - np.arange(20))
+    for number, far in ((1, distance > 20), (2, distance > 3)):
+        (own,) = (
+            record for record in recorded.records
+            if record.part == f"block {number}" and "attention weights" in record.values
+        )  # fmt: skip
+        assert (own.values["attention weights"][..., far] == 0).all()
+        assert (own.gradients["attention scores"][..., far] == 0).all()
+        assert own.gradients["attention scores"][..., ~far].all()
+        sums = own.values["attention weights"].sum(axis=-1)
+        np.testing.assert_allclose(sums, 1)
+
+
+def test_a_student_keeps_the_kinds_of_its_teachers_layers():
+    config = replace(WINDOWED, num_hidden_layers=4)
+    student = make_student(made(config=config), [0, 3])
+    assert student.config.kinds == (FULL, FULL)
+    assert make_student(made(config=config), [0, 1]).config.kinds == (FULL, SLIDING)
+
+
+def test_a_teacher_that_reads_the_mean_is_refused():
+    config = replace(WINDOWED, classifier_pooling="mean")
+    model = made(m.ModernBertForSequenceClassification, config=config)
+    with pytest.raises(ValueError, match="teacher: expected classifier_pooling cls, got mean"):
+        DistilledClassifier(model, model)
+
+
+def test_the_block_that_pools_is_refused():
+    model = made(m.ModernBertForSequenceClassification)
+    assert not has_room(CONFIG)
+    with pytest.raises(ValueError, match="expected layers with post-norm"):
+        with_pooling_block(model)
 
 
 # The ways to run it.
@@ -253,6 +475,16 @@ def test_saved_model_has_the_names_of_transformers_and_is_loaded_bitwise(tmp_pat
     np.testing.assert_array_equal(again.params.vector, body.params.vector)
 
 
+@pytest.mark.parametrize("use", ["ForSequenceClassification", "ForTokenClassification",
+                                 "ForQuestionAnswering", "ForMultipleChoice"])  # fmt: skip
+def test_heads_have_the_names_of_transformers_in_files(tmp_path, use):
+    made(family_class("modernbert", use)).save_pretrained(tmp_path)
+    with open_weights(tmp_path) as tensors:
+        heads = {name for name in tensors if not name.startswith("model.")}
+    assert heads == {"head.dense.weight", "head.norm.weight", "classifier.weight",
+                     "classifier.bias"}  # fmt: skip
+
+
 def test_head_that_a_body_lacks_is_newly_initialized(tmp_path, caplog):
     made(m.ModernBertModel).save_pretrained(tmp_path)
     with caplog.at_level(logging.WARNING, "minibert"):
@@ -323,8 +555,16 @@ def fields(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types: .*'sliding_att"),
-        ({"layer_types": None, "global_attn_every_n_layers": 3}, "layer_types: expected full"),
+        ({"layer_types": [FULL, SLIDING]}, "layer_types: expected 3, one for each layer, got 2"),
+        ({"layer_types": [FULL, SLIDING, FULL]},
+         "layer_types: expected full_.* in layer 1, as global_attn_every_n_layers 1 states, got"),
+        ({"layer_types": [FULL, "chunked_attention", FULL]}, "or sliding_attention, got 'chunked"),
+        ({"layer_types": 5}, "layer_types: expected a kind for each layer, got 5"),
+        ({"global_attn_every_n_layers": 0}, "global_attn_every_n_layers: expected a whole number"),
+        ({"local_attention": 0}, "local_attention: expected a whole number of at least 1, got 0"),
+        ({"local_attention": "x"}, "local_attention: expected a whole number of at least 1"),
+        ({"sliding_window": 3}, "sliding_window: expected 64, half of local_attention 128, got 3"),
+        ({"sliding_window": "x"}, "sliding_window: expected a whole number of at least 0"),
         ({"norm_bias": True}, "norm_bias: expected False, got True"),
         ({"attention_bias": True}, "attention_bias: expected False, got True"),
         ({"mlp_bias": True}, "mlp_bias: expected False, got True"),
@@ -332,56 +572,89 @@ def fields(**changes):
         ({"decoder_bias": False}, "decoder_bias: expected True, got False"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings: expected True, got False"),
         ({"classifier_activation": "silu"}, "classifier_activation: expected 'gelu', got 'silu'"),
+        ({"classifier_pooling": "max"}, "classifier_pooling: expected cls or mean, got 'max'"),
         ({"embedding_dropout": 0.3}, r"embedding_dropout: expected 0.0, got 0.3"),
         ({"hidden_activation": "silu"}, "hidden_act: expected one of gelu, gelu_new, relu"),
-        ({"rope_parameters": {"full_attention": {"rope_type": "a"}}}, "rope_parameters: expected"),
+        ({"rope_parameters": {FULL: {"rope_type": "a"}}}, "rope_parameters: expected the type def"),
+        ({"rope_parameters": {SLIDING: {"rope_type": "yarn"}}}, "rope_parameters: .* for sliding_"),
         ({"rope_parameters": 3}, "rope_parameters: expected"),
-        ({"layer_types": 5}, "layer_types: expected full_attention in every layer, got 5"),
+        ({"rope_scaling": {"type": "linear"}}, "rope_scaling: expected null"),
+        ({"rope_parameters": {FULL: {"rope_theta": 5.0}}},
+         "global_rope_theta: expected 5.0 as in rope_parameters, got 9.0"),
+        ({"local_rope_theta": 5.0}, "local_rope_theta: expected 10000.0 as in rope_parameters, go"),
         ({"global_rope_theta": "x", "rope_parameters": {}}, "rope_theta: expected more than 0"),
         ({"global_rope_theta": 0, "rope_parameters": None}, "rope_theta: expected more than 0"),
+        ({"local_rope_theta": -1, "rope_parameters": None}, "local_rope_theta: expected more than"),
         ({"model_type": "bert"}, "model_type: expected one of modernbert, got 'bert'"),
         ({"pad_token_id": V}, "pad_token_id: expected less than vocab_size 31"),
     ],
 )  # fmt: skip
 def test_config_of_what_is_not_supported_is_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         m.ModernBertConfig.from_dict(fields(**changes))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_config_reads_the_fields_of_transformers_4_and_5():
-    assert m.ModernBertConfig.from_dict(fields()) == CONFIG
-    new = fields()
-    old = fields()
-    for name in ("global_attn_every_n_layers", "global_rope_theta"):
+    own = replace(CONFIG, num_hidden_layers=7, global_attn_every_n_layers=3, local_rope_theta=5.0)
+    new, old = own.to_dict(), own.to_dict()
+    for name in ("global_attn_every_n_layers", "global_rope_theta", "local_rope_theta"):
         del new[name]
     for name in ("layer_types", "rope_parameters"):
         del old[name]
-    assert m.ModernBertConfig.from_dict(new) == m.ModernBertConfig.from_dict(old) == CONFIG
+    both = {**new, "sliding_window": 64}
+    for stated in (new, old, both):
+        assert m.ModernBertConfig.from_dict(stated) == own
     # What is absent has the value of the class in transformers.
-    bare = m.ModernBertConfig.from_dict({"global_attn_every_n_layers": 1})
+    bare = m.ModernBertConfig.from_dict({})
     assert (bare.pad_token_id, bare.vocab_size, bare.rope_theta) == (50283, 50368, 160000.0)
-    assert bare.intermediate_size == 1152
-    assert bare.layer_norm_eps == 1e-5
+    assert (bare.intermediate_size, bare.layer_norm_eps, bare.local_attention) == (1152, 1e-5, 128)
+    assert bare.classifier_pooling == "cls"  # that of the published base model is stated: mean
+    assert bare.kinds == tuple(SLIDING if i % 3 else FULL for i in range(22))
+    assert m.ModernBertConfig.from_dict({"sliding_window": 5}).window == 5
+    without = {"vocab_size": 9, "pad_token_id": None}
+    assert m.ModernBertConfig.from_dict(without).pad_token_id == 0
+
+
+@pytest.mark.parametrize(
+    ("kinds", "period"),
+    [((FULL, FULL, FULL), 1), ((FULL, SLIDING, FULL), 2), ((FULL, SLIDING, SLIDING), 3),
+     ((SLIDING, FULL, SLIDING), None), ((SLIDING,) * 3, None)],
+)  # fmt: skip
+def test_kinds_of_layers_survive_a_file_with_and_without_a_period(tmp_path, kinds, period):
+    own = replace(CONFIG, layer_types=kinds)
+    assert own.kinds == kinds
+    assert (own.layer_types is None) == (period is not None)
+    model = made(config=own, dtype=np.float32)
+    assert [type(b.attention.sublayer).__name__.startswith("Windowed")
+            for b in model.bert.encoder.blocks] == [kind == SLIDING for kind in kinds]  # fmt: skip
+    model.save_pretrained(tmp_path)
+    stated = json.loads((tmp_path / "config.json").read_text())
+    assert stated["layer_types"] == list(kinds)
+    assert stated.get("global_attn_every_n_layers") == period
+    assert m.AutoModelForMaskedLM.from_pretrained(tmp_path, strict=True).config == own
+    assert pickle.loads(pickle.dumps(own)) == own
+    assert own.with_layers([2, 0]).kinds == (kinds[2], kinds[0])
 
 
 def test_parts_and_configurations_of_others_are_refused():
-    with pytest.raises(TypeError, match="block: leave it out; a ModernBERT has its own"):
+    with pytest.raises(TypeError, match="block: leave it out; a ModernBertForMaskedLM has its own"):
         m.ModernBertForMaskedLM(CONFIG, block=lambda config: None)
     with pytest.raises(TypeError, match="config: expected a ModernBertConfig, got BertConfig"):
         m.ModernBertModel(m.BertConfig.preset("tiny", vocab_size=9))
     odd = m.ModernBertConfig.preset("tiny", vocab_size=9, hidden_size=14, num_attention_heads=2)
     with pytest.raises(ValueError, match=r"head_width: expected an even number, .* got 7"):
         m.ModernBertModel(odd)
-    with pytest.raises(ValueError, match="position_embedding_type: leave it out"):
+    with pytest.raises(ValueError, match="position_embedding_type: expected 'absolute', the only"):
         m.ModernBertConfig(position_embedding_type="sinusoidal")
 
 
 def test_family_class_names_a_missing_class():
     assert family_class("modernbert", "Based").config_class is m.ModernBertConfig
     assert family_class("modernbert", "ForPreTraining", "ForMaskedLM") is m.ModernBertForMaskedLM
-    message = "model_type: modernbert has no ModernBertForMultipleChoice in minibert"
+    message = "model_type: modernbert has no ModernBertForNextSentencePrediction in minibert"
     with pytest.raises(ValueError, match=message):
-        family_class("modernbert", "ForMultipleChoice")
+        family_class("modernbert", "ForNextSentencePrediction")
 
 
 def test_embeddings_are_resized():

@@ -31,12 +31,13 @@ from tests.models.relatives import (
     batch_of,
     config,
     made,
+    use_of,
 )
 from tests.style import ROOT, code_lines
 
 each_family = pytest.mark.parametrize("family", RELATIVES)
 # The other two families compute as RoBERTa does; tests of parity run them all.
-COMPUTED = ["distilbert", "roberta", "electra", "mpnet"]
+COMPUTED = ["distilbert", "roberta", "electra", "mpnet", "albert", "modernbert"]
 each_case = pytest.mark.parametrize(
     ("family", "use"), [case for case in CASES if case[0] in COMPUTED]
 )
@@ -240,7 +241,7 @@ def test_a_roberta_of_one_segment_refuses_a_second_one():
 def test_longest_text_has_as_many_tokens_as_positions_allow(family):
     model = made(family)
     longest = model.config.longest
-    counts_ids = family not in ("distilbert", "electra")
+    counts_ids = family not in ("distilbert", "electra", "albert", "modernbert")
     assert longest == 17 - 2 * counts_ids
     assert np.isfinite(model(np.full((1, longest), 5)).logits).all()
     with pytest.raises(ValueError, match=f"input_ids: expected at most {longest} tokens"):
@@ -292,7 +293,7 @@ def test_padding_does_not_count_for_the_discriminator():
 
 @each_case
 def test_loss_of_training_equals_that_of_a_call(family, use):
-    model, batch, labels = made(family, use), batch_of(family, use), USES[use][1]
+    model, batch, labels = made(family, use), batch_of(family, use), use_of(family, use)[1]
     loss, grads = model.loss_and_grads(batch, labels)  # which trims the last block
     given = labels if isinstance(labels, dict) else {"labels": labels}
     assert loss == pytest.approx(model(**batch, **given).loss, rel=1e-12)
@@ -341,7 +342,9 @@ def test_frozen_parameters_stay(family):
     _, model = step_of(family, frozen=2)
     before = made(family, dtype=np.float32).params
     same = {n for n, array in model.params.items() if np.array_equal(array, before[n])}
-    assert same == {n for n in model.params if not n.startswith(("cls.", "bert.encoder.layer.2."))}
+    last = f"bert.encoder.layer.{'1.0' if family == 'albert' else 2}."
+    above = "cls.", last, "bert.encoder.LayerNorm."  # the last is the norm after a ModernBERT
+    assert same == {n for n in model.params if not n.startswith(above)}
 
 
 @computed_family
@@ -377,6 +380,7 @@ def test_embeddings_are_resized(family):
 # Files.
 
 LAYER = "bert.encoder.layer.1."
+GROUP = "albert.encoder.albert_layer_groups.1.albert_layers.0."
 # Names in memory, and in files.
 NAMES = {
     "distilbert": {
@@ -417,6 +421,27 @@ NAMES = {
         f"{LAYER}intermediate.dense.bias": "mpnet.encoder.layer.1.intermediate.dense.bias",
         "cls.predictions.bias": "lm_head.bias",
     },
+    "albert": {
+        "bert.embeddings.project.weight": "albert.encoder.embedding_hidden_mapping_in.weight",
+        "bert.encoder.layer.1.0.attention.self.key.bias": f"{GROUP}attention.key.bias",
+        "bert.encoder.layer.1.0.attention.output.dense.weight": f"{GROUP}attention.dense.weight",
+        "bert.encoder.layer.1.0.attention.output.LayerNorm.bias":
+            f"{GROUP}attention.LayerNorm.bias",
+        "bert.encoder.layer.1.0.intermediate.dense.bias": f"{GROUP}ffn.bias",
+        "bert.encoder.layer.1.0.output.dense.bias": f"{GROUP}ffn_output.bias",
+        "bert.encoder.layer.1.0.output.LayerNorm.weight": f"{GROUP}full_layer_layer_norm.weight",
+        "cls.predictions.transform.dense.weight": "predictions.dense.weight",
+        "cls.predictions.transform.LayerNorm.bias": "predictions.LayerNorm.bias",
+        "cls.predictions.bias": "predictions.bias",
+    },
+    "modernbert": {
+        TABLE: "model.embeddings.tok_embeddings.weight",
+        f"{LAYER}attention.output.dense.weight": "model.layers.1.attn.Wo.weight",
+        f"{LAYER}intermediate.LayerNorm.weight": "model.layers.1.mlp_norm.weight",
+        f"{LAYER}output.dense.weight": "model.layers.1.mlp.Wo.weight",
+        "cls.predictions.transform.dense.weight": "head.dense.weight",
+        "cls.predictions.bias": "decoder.bias",
+    },
 }  # fmt: skip
 
 
@@ -425,7 +450,8 @@ def test_saved_names_are_those_of_transformers(tmp_path, family):
     model = made(family, dtype=np.float32)
     model.save_pretrained(tmp_path)
     with open_weights(tmp_path) as tensors:
-        assert len(tensors) == len(model.params)
+        stacked = 3 * 3 if family == "modernbert" else 0  # query with key and value, and the gate
+        assert len(tensors) == len(model.params) - stacked
         for ours, theirs in NAMES[family].items():
             np.testing.assert_array_equal(tensors[theirs].read(), model.params[ours])
 
@@ -456,7 +482,7 @@ def test_head_that_a_body_lacks_is_newly_initialized(tmp_path, family, caplog):
         kind = model_class(FAMILIES[family].front + use)
         caplog.clear()
         with caplog.at_level(logging.WARNING, "minibert"):
-            changes = {} if use != "ForQuestionAnswering" else USES[use][0]
+            changes = use_of(family, use)[0]
             kind.from_pretrained(tmp_path, **changes)
         assert "newly initialized" in caplog.text
         with pytest.raises(ValueError, match=f"lacks .* arrays of {kind.__name__}"):
@@ -470,7 +496,8 @@ def test_tied_decoder_in_a_file_must_equal_the_table(tmp_path, family):
     model = made(family, dtype=np.float32)
     model.save_pretrained(tmp_path)
     arrays = load_file(tmp_path / "model.safetensors")
-    decoder = {"distilbert": "vocab_projector", "electra": "generator_lm_head"}
+    decoder = {"distilbert": "vocab_projector", "electra": "generator_lm_head",
+               "albert": "predictions.decoder", "modernbert": "decoder"}  # fmt: skip
     name = f"{decoder.get(family, 'lm_head.decoder')}.weight"
     save_file({**arrays, name: model.params[TABLE]}, tmp_path / "model.safetensors")
     type(model).from_pretrained(tmp_path, strict=True)
@@ -512,6 +539,12 @@ def test_bias_of_an_old_decoder_and_buffers_are_read(tmp_path):
         ("mpnet", {"pad_token_id": 0}, "pad_token_id: expected 1, got 0"),
         ("mpnet", {"relative_attention_num_buckets": 16}, "num_buckets: expected 32, got 16"),
         ("mpnet", {"model_type": "roberta"}, "model_type: expected one of mpnet, got 'roberta'"),
+        ("albert", {"embedding_size": 0}, "embedding_size: expected a whole number of at least 1"),
+        ("albert", {"num_hidden_groups": 4}, "expected at most num_hidden_layers 3, got 4"),
+        ("albert", {"num_hidden_groups": 0}, "num_hidden_groups: expected a whole number of at l"),
+        ("albert", {"inner_group_num": "a"}, "inner_group_num: expected a whole number of at lea"),
+        ("albert", {"num_hidden_layers": 10**9}, "expected at most 10,000 blocks, got 1,000,000,"),
+        ("albert", {"classifier_dropout_prob": None}, "classifier_dropout: expected a number fr"),
     ],
 )  # fmt: skip
 def test_config_of_what_is_not_supported_is_refused(family, changes, message):
@@ -544,6 +577,7 @@ def test_config_survives_a_file_and_has_the_defaults_of_its_family(family):
         "distilbert": (30522, 768, 6, 0), "roberta": (50265, 768, 12, 1),
         "xlm-roberta": (30522, 768, 12, 1), "camembert": (30522, 768, 12, 1),
         "electra": (30522, 256, 12, 0), "mpnet": (30527, 768, 12, 1),
+        "albert": (30000, 4096, 12, 0), "modernbert": (50368, 768, 22, 50283),
     }  # fmt: skip
     found = default.vocab_size, default.hidden_size, default.num_hidden_layers, default.pad_token_id
     assert found == expected[family]
@@ -557,7 +591,7 @@ def test_auto_classes_open_each_use_of_each_family(tmp_path, family):
     front, uses = FAMILIES[family].front, FAMILIES[family].uses
     for use in uses:
         auto = getattr(m, f"AutoModel{use.removeprefix('Model')}")
-        assert type(auto.from_config(config(family, **USES.get(use, ({},))[0]))).__name__ == (
+        assert type(auto.from_config(config(family, **use_of(family, use)[0]))).__name__ == (
             front + use
         )
     model = made(family, "ForSequenceClassification", np.float32)
@@ -568,7 +602,7 @@ def test_auto_classes_open_each_use_of_each_family(tmp_path, family):
     assert m.AutoConfig.from_pretrained(tmp_path) == model.config
     assert family_of(None, [type(model).__name__]) == family
     assert bert_names([type(model).__name__]) == ["BertForSequenceClassification"]
-    pre_trained = m.AutoModelForPreTraining.from_config(model.config)
+    pre_trained = m.AutoModelForPreTraining.from_config(config(family, id2label=None))
     use = "ForPreTraining" if "ForPreTraining" in uses else "ForMaskedLM"
     assert type(pre_trained).__name__ == front + use
 
@@ -587,12 +621,13 @@ def test_auto_classes_refuse_in_one_line(tmp_path):
     for name in ("AutoModel", "AutoModelForMaskedLM"):
         with pytest.raises(TypeError, match=rf"{name}: expected {name}.from_pretrained\(folder\)"):
             getattr(m, name)()
-    with pytest.raises(ValueError, match=r"model_type: expected one of bert, .*, got 'gpt2'"):
+    with pytest.raises(
+        ValueError, match=r"model_type: expected one of albert, bert, .*, got 'gpt2'"
+    ):
         m.AutoConfig.from_dict({"model_type": "gpt2"})
-    modern = m.ModernBertConfig.preset("tiny", vocab_size=9)
-    message = "model_type: modernbert has no ModernBertForMultipleChoice in minibert"
+    message = "model_type: modernbert has no ModernBertForNextSentencePrediction in minibert"
     with pytest.raises(ValueError, match=message):
-        m.AutoModelForMultipleChoice.from_config(modern)
+        family_class("modernbert", "ForNextSentencePrediction")
     made("roberta", dtype=np.float32).save_pretrained(tmp_path)
     message = "expected distilbert for DistilBertForMaskedLM, got roberta; minibert.AutoModel opens"
     with pytest.raises(ValueError, match=message):

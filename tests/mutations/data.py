@@ -9,12 +9,19 @@ from minibert.data import token_cache
 from minibert.data.corpus import PackedSequences
 from minibert.data.masking import mask_tokens
 from minibert.data.next_sentence import next_sentence_pairs
+from minibert.data.sentence_order import middle_of, sentence_order_pairs
 from minibert.data.word_alignment import word_windows
 from minibert.tasks import RegressionTask, tagging
 from minibert.tasks.entities import find_entities
 from minibert.tasks.metrics import ClassificationMetrics, f1
 from minibert.tokenization import Vocabulary
-from tests.data import test_corpus, test_masking, test_next_sentence, test_token_cache
+from tests.data import (
+    test_corpus,
+    test_masking,
+    test_next_sentence,
+    test_sentence_order,
+    test_token_cache,
+)
 from tests.inference import test_features
 from tests.mutations.checks import example
 from tests.mutations.mutation import Everywhere, Place, mutation
@@ -22,6 +29,7 @@ from tests.tasks import test_metrics
 from tests.tokenization import test_vocabulary
 from tests.training import test_finetune
 
+RIGHT_ORDER = sentence_order_pairs
 RIGHT_KEY = token_cache._key
 RIGHT_SEQUENCES = PackedSequences.__getitem__
 
@@ -80,6 +88,15 @@ def two_draws(ids, special_ids, mask_id, vocab_size, rng, share=0.15):
 def never_another_text(rows, numbers, tokenizer, rng):
     own = SimpleNamespace(integers=lambda *_: numbers, random=rng.random)
     return next_sentence_pairs(rows, numbers, tokenizer, own)
+
+
+def order_of_the_text_is_one(rows, numbers, tokenizer, rng):
+    ids, types, labels = RIGHT_ORDER(rows, numbers, tokenizer, rng)
+    return ids, types, 1 - labels
+
+
+def in_the_middle(ends):
+    return -(-len(ends) // 2)
 
 
 def first_words_again(tokenizer, words, longest):
@@ -155,6 +172,25 @@ MUTATIONS = [
         Everywhere(next_sentence_pairs),
         never_another_text,
         example(test_next_sentence.test_next_sentence_pairs_follow_in_half_of_the_cases),
+    ),
+    mutation(
+        "swapped segments have the label 0",
+        Everywhere(sentence_order_pairs),
+        order_of_the_text_is_one,
+        example(
+            test_sentence_order.test_half_of_the_pairs_are_swapped_and_equal_generators_agree
+        ),
+    ),
+    mutation(
+        "segments are cut in the middle of a sentence",
+        Everywhere(middle_of),
+        in_the_middle,
+        example(
+            test_sentence_order.test_pairs_are_the_text_in_either_order,
+            length=12,
+            count=9,
+            seed=3,
+        ),
     ),
     mutation(
         "each window tagged like the first",

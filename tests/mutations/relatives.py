@@ -3,14 +3,17 @@
 import numpy as np
 
 from minibert.functional.relative import relative_buckets
-from minibert.layers import RelativeBias
+from minibert.layers import Encoder, RelativeBias
 from minibert.layers.word_embeddings import after_padding
 from minibert.models.families import mpnet, roberta
+from minibert.models.families.albert import AlbertBased, AlbertConfig, AlbertForPreTraining
 from minibert.models.families.distilbert import DistilBertBased
 from minibert.models.families.electra import ElectraForPreTraining
 from minibert.models.families.relative import Relative
 from minibert.models.families.roberta import RobertaForMaskedLM
 from minibert.models.inputs import match_classes
+from minibert.specs import ParameterSpec, at_depth, merged, prefixed
+from tests.models import test_albert
 from tests.models import test_relatives as tests
 from tests.mutations.checks import example, gradients
 from tests.mutations.mutation import Everywhere, Place, mutation
@@ -67,7 +70,40 @@ def each_position_once(self, dscores, site, dtables):
     return None
 
 
+def each_use_alone(self, dx, cache, params, grads):
+    """Assign the gradient of each use of a block instead of adding it."""
+    for i in reversed(range(len(self.blocks))):
+        own = grads.scope(self.scopes[i])
+        for name, spec in self.blocks[i].specs().items():
+            if isinstance(spec, ParameterSpec):
+                own[name][...] = 0
+        dx = self.blocks[i].backward(dx, cache.blocks[i], params.scope(self.scopes[i]), own, None)
+    return dx
+
+
+def first_depths(self):
+    """Give a shared block the depth of its first use."""
+    parts = {}
+    for depth, (scope, block) in enumerate(zip(self.scopes, self.blocks, strict=True), 1):
+        parts.setdefault(scope, at_depth(prefixed(scope, block.specs()), depth))
+    return merged(self, *parts.values())
+
+
+def only_where_widths_differ(self):
+    """Leave out the projection if E is D, as ELECTRA does."""
+    embeddings = RIGHT_EMBEDDINGS(self)
+    if self.config.embedding_size == self.config.hidden_size:
+        embeddings.project = None
+    return embeddings
+
+
+def without_dropout_of_pairs(self, **parts):
+    """Make BERT's head of pairs, which has no dropout."""
+    super(AlbertForPreTraining, self).build(**parts)
+
+
 RIGHT_BACKWARD = RelativeBias.scores_backward
+RIGHT_EMBEDDINGS = AlbertBased.make_embeddings
 LATER = example(tests.test_roberta_is_a_bert_whose_positions_begin_later, family="roberta")
 COUNT = example(
     tests.test_positions_count_the_ids_that_are_not_padding_whatever_the_mask_says, family="mpnet"
@@ -137,5 +173,47 @@ MUTATIONS = [
         Place(RelativeBias, "scores_backward"),
         each_position_once,
         gradients("RelativeBias, some rows, masked, dropout"),
+    ),
+    mutation(
+        "a shared block learns from its lowest use alone",
+        Place(Encoder, "backward"),
+        each_use_alone,
+        example(
+            test_albert.test_gradient_of_a_shared_weight_is_the_sum_over_its_uses,
+            changes={},
+            recomputed=False,
+        ),
+    ),
+    mutation(
+        "a shared block has the rate of its first use",
+        Place(Encoder, "specs"),
+        first_depths,
+        example(test_albert.test_a_shared_layer_has_the_rate_of_its_last_use),
+    ),
+    mutation(
+        "the layers of an ALBERT take turns among the groups",
+        Place(AlbertConfig, "groups"),
+        lambda self: [i % self.num_hidden_groups for i in range(self.num_hidden_layers)],
+        example(test_albert.test_groups_are_consecutive_of_similar_size_and_all_used),
+    ),
+    mutation(
+        "an ALBERT has dropout after the feed-forward sublayer",
+        Place(AlbertBased, "make_block"),
+        lambda self: Relative.make_block(self),
+        example(test_albert.test_an_albert_has_no_dropout_after_the_feed_forward_sublayer),
+    ),
+    mutation(
+        "an ALBERT has no projection where E is D",
+        Place(AlbertBased, "make_embeddings"),
+        only_where_widths_differ,
+        example(
+            test_albert.test_an_albert_whose_layers_are_all_their_own_is_a_bert_after_its_projection
+        ),
+    ),
+    mutation(
+        "an ALBERT's head of pairs has no dropout",
+        Place(AlbertForPreTraining, "build"),
+        without_dropout_of_pairs,
+        example(test_albert.test_heads_drop_units_at_the_rate_of_a_classifier),
     ),
 ]

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from minibert import (
+    AlbertConfig,
+    AlbertForPreTraining,
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
@@ -25,7 +27,7 @@ from minibert.testing.cases.examples import (
 )
 from minibert.training import Engine, FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
-from tests.models.relatives import USES, batch_of, made
+from tests.models.relatives import SIZES, batch_of, made, use_of
 from tests.objectives import test_embeddings
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
 from tests.objectives.test_two_phase import model as two_phase_model
@@ -67,9 +69,13 @@ def run_relatives() -> None:
         ("roberta", "ForMaskedLM"),
         ("electra", "ForPreTraining"),
         ("mpnet", "ForMaskedLM"),
+        ("albert", "ForPreTraining"),
+        ("modernbert", "ForQuestionAnswering"),
     ):
-        labels = USES[use][1]
+        labels = use_of(family, use)[1]
         made(family, use).loss_and_grads(batch_of(family, use), labels, np.random.default_rng(0))
+    mean = made("modernbert", "ForSequenceClassification", classifier_pooling="mean")
+    mean.loss_and_grads(batch_of("modernbert"), np.array([0, 2, 1, 1]))
 
 
 def run_pretraining(path: Path) -> None:
@@ -83,6 +89,8 @@ def run_pretraining(path: Path) -> None:
                            "max_position_embeddings": 12})  # fmt: skip
     settings = Settings(steps=1, batch_size=4, shards=2)
     train_masked_lm(BertForPreTraining(config), tokenizer, rows[2:], rows[:2], settings, threads=1)
+    own = AlbertConfig(**SIZES | {"vocab_size": len(tokenizer), "id2label": None})
+    train_masked_lm(AlbertForPreTraining(own), tokenizer, rows[2:], rows[:2], settings, threads=1)
     FeatureExtractor(BertModel(config), tokenizer)(["the cat", "a dog ran"], threads=1)
 
 

@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
-from minibert import BertConfig, BertForMaskedLM, BertForPreTraining
+from minibert import (
+    AlbertConfig,
+    AlbertForPreTraining,
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+)
 from minibert.data.corpus import pack
 from minibert.functional import IGNORED
-from minibert.objectives import MaskedLM, MaskedLMAndNextSentence
+from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, MaskedLMAndSentenceOrder
+from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.training import Settings
 from minibert.training.pretraining import objective_for
 from minibert.training.recipes import PreTraining
@@ -36,6 +43,52 @@ def test_shards_draw_other_pairs_for_each_step(tokenizer, packed):
         assert (batch["token_type_ids"].max(axis=1) == 1).all()  # the second segment's
         places = labels["labels"] != -100
         assert (batch["attention_mask"][places] == 1).all()
+
+
+def test_shards_swap_other_segments_for_each_step(tokenizer, packed):
+    model = AlbertForPreTraining(albert(tokenizer))
+    settings = Settings(steps=9, batch_size=8, shards=2)
+    assert objective_for(model) is MaskedLMAndSentenceOrder
+    objective = MaskedLMAndSentenceOrder(model, tokenizer, packed[0][:8], None, settings)
+    steps = [objective.shards(step) for step in range(6)]
+    for step, shards in enumerate(steps):  # from the number of the step alone
+        again = objective.shards(step)
+        for (batch, labels), (other, same) in zip(shards, again, strict=True):
+            np.testing.assert_array_equal(batch["input_ids"], other["input_ids"])
+            np.testing.assert_array_equal(labels["labels"], same["labels"])
+    orders = {
+        tuple(np.concatenate([labels["sentence_order_label"] for _, labels in shards]).tolist())
+        for shards in steps
+    }
+    assert len(orders) > 1
+    for batch, labels in steps[0]:
+        assert (batch["token_type_ids"].max(axis=1) == 1).all()
+        assert (batch["attention_mask"][labels["labels"] != -100] == 1).all()
+    counts = sum(objective.count(shard) for shard in steps[0])
+    masked = sum((labels["labels"] != -100).sum() for _, labels in steps[0])
+    assert counts.tolist() == [masked, 8]
+
+
+def test_metrics_of_sentence_order_are_written_and_read(tokenizer, packed):
+    model = AlbertForPreTraining(albert(tokenizer))
+    settings = Settings(steps=2, batch_size=4)
+    objective = MaskedLMAndSentenceOrder(model, tokenizer, *packed, settings, threads=2)
+    metrics = objective.metrics()
+    ids, types, labels = objective.pairs
+    mask = (ids != tokenizer.pad_token_id).astype(int)
+    right = (model(ids, types, mask).sop_logits.argmax(axis=1) == labels).mean()
+    assert metrics.sentence_order == pytest.approx(right)
+    assert metrics.next_sentence is None
+    assert str(metrics).endswith(f", sentence order {right:.1%}")
+    figures = metrics.figures()
+    assert set(figures) == {"held_out_loss", "held_out_accuracy", "held_out_sentence_order"}
+    assert MaskedLMMetrics.of_figures(figures) == metrics
+
+
+def albert(tokenizer):
+    own = vars(small(tokenizer).config).items()
+    fields = {name: value for name, value in own if name not in ("id2label", "classifier_dropout")}
+    return AlbertConfig(**fields, embedding_size=24)
 
 
 @pytest.mark.parametrize("kind", [BertForMaskedLM, BertForPreTraining])

@@ -1,7 +1,8 @@
-"""Parity with transformers' ModernBERT: outputs, losses, every gradient, files in both directions.
+"""Parity with transformers' ModernBERT: texts beyond a window, pooling, kinds of layers, files.
 
 Every parameter is away from its initial value. `transformers` computes the rotary positions in
-float32 whatever the dtype, so float64 is compared with a tolerance of 1e-6.
+float32 whatever the dtype, so its own code is compared with a tolerance of 1e-6, and one that
+computes them in float64 with 1e-10. See `test_relatives` for the heads.
 """
 
 import json
@@ -9,9 +10,18 @@ import json
 import numpy as np
 import pytest
 
-from minibert import ModernBertConfig, ModernBertForMaskedLM, ModernBertModel
-from minibert.models.checkpoints import read_config
+from minibert import (
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertForMultipleChoice,
+    ModernBertForSequenceClassification,
+    ModernBertForTokenClassification,
+    ModernBertModel,
+)
+from minibert.models.families.window_config import FULL, SLIDING
 from minibert.models.weights import open_weights
+from tests.parity.exact_modernbert import compute_exactly
+from tests.parity.test_relatives import assert_parity
 from tests.parity.test_transformers import close, tensors
 
 pytestmark = [
@@ -38,7 +48,11 @@ def config(**changes):
         "num_hidden_layers": 3,
         "num_attention_heads": 3,
         "intermediate_size": 40,
-        "max_position_embeddings": 17,
+        "max_position_embeddings": 80,
+        "pad_token_id": 0,
+        "local_attention": 4,
+        "local_rope_theta": 90.0,
+        "id2label": {0: "a", 1: "b", 2: "c"},
     }
     return ModernBertConfig(**{**fields, **changes})
 
@@ -74,8 +88,7 @@ def gradients_by_file_name(model, grads):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"rope_theta": 100.0}, {"hidden_act": "gelu_new"}, {"hidden_act": "relu"},
-     {"num_attention_heads": 1, "layer_norm_eps": 0.1}],
+    [{}, {"rope_theta": 100.0}, {"global_attn_every_n_layers": 1}, {"local_attention": 100}],
     ids=str,
 )  # fmt: skip
 def test_masked_lm_gives_the_logits_losses_and_gradients_of_transformers(tmp_path, changes, dtype):
@@ -110,15 +123,46 @@ def test_body_gives_the_outputs_and_hidden_states_of_transformers(tmp_path, dtyp
     assert [each.shape for each in mine.attentions] == 3 * [(B, 3, T, T)]
 
 
-def test_attention_weights_equal_transformers(tmp_path):
-    import transformers
+LONG = 70  # tokens, of which five blocks of a window of 16 on each side are made
+LONG_MASK = (np.arange(LONG) < np.array([LONG, 41, 66])[:, None]).astype(np.int64)
+LONG_MASK[0, 20:27] = LONG_MASK[2, 0] = 0  # padding inside, and in front
+LONG_IDS = np.where(LONG_MASK, RNG.integers(1, V, LONG_MASK.shape), 0)
+LONG_IDS[2, 0] = 5  # which a classifier reads; PyTorch drops the gradient of the padding id
+LONG_BATCH = {"input_ids": LONG_IDS, "attention_mask": LONG_MASK}
+LONG_LABELS = np.where(LONG_MASK & (RNG.random(LONG_MASK.shape) < 0.3), LONG_IDS, -100)
+ALTERNATING = {"num_hidden_layers": 5, "local_attention": 33}  # odd: 16 on each side
+KINDS = {
+    "every third": ALTERNATING,
+    "the last has a window": {**ALTERNATING, "num_hidden_layers": 3},
+    "no period": {"layer_types": (SLIDING, FULL, SLIDING), "local_attention": 32},
+    "windows alone": {"layer_types": (SLIDING,) * 3, "local_attention": 32},
+    "narrow": {"local_attention": 3, "global_attn_every_n_layers": 2},
+}
 
-    model = ours(ModernBertModel, np.float32)
-    theirs(model, tmp_path)
-    hf = transformers.ModernBertModel.from_pretrained(tmp_path, attn_implementation="eager").eval()
-    out = hf(**tensors(BATCH), output_attentions=True).attentions
-    for a, b in zip(model(**BATCH, output_attentions=True).attentions, out, strict=True):
-        assert close(a[MASK[:, 0] == 1], b, 1e-5)
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_texts_beyond_the_window_equal_transformers(tmp_path, monkeypatch, kinds):
+    compute_exactly(monkeypatch)
+    model = ours(ModernBertForMaskedLM, np.float64, **KINDS[kinds])
+    assert_parity(model, LONG_BATCH, LONG_LABELS, tmp_path)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize(
+    "kind",
+    [ModernBertForSequenceClassification, ModernBertForTokenClassification,
+     ModernBertForMultipleChoice],
+)  # fmt: skip
+def test_heads_of_long_texts_equal_transformers(tmp_path, monkeypatch, kind, pooling):
+    compute_exactly(monkeypatch)
+    model = ours(kind, np.float64, **ALTERNATING, classifier_pooling=pooling)
+    batch, labels, zeros = LONG_BATCH, np.array([2, 0, 1]), ()
+    if kind is ModernBertForTokenClassification:
+        labels = np.where(LONG_LABELS < 0, -100, LONG_LABELS % 3)
+    if kind is ModernBertForMultipleChoice:
+        batch = {n: np.stack([a, a[::-1], np.roll(a, 1, 0)], axis=1) for n, a in batch.items()}
+        zeros = ("classifier.bias",)
+    assert_parity(model, batch, labels, tmp_path, zeros)
 
 
 @pytest.mark.parametrize("kind", [ModernBertForMaskedLM, ModernBertModel])
@@ -148,18 +192,35 @@ def test_new_model_of_transformers_is_opened(tmp_path):
     )
 
 
-def test_local_attention_is_refused(tmp_path):
+@pytest.mark.parametrize("version", [4, 5])
+def test_new_model_with_the_windows_of_transformers_is_opened(tmp_path, version):
     import transformers
 
-    sizes = {**SIZES, "num_hidden_layers": 4}
-    transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes)).save_pretrained(
-        tmp_path
-    )
-    message = "layer_types: expected full_attention in every layer, got 'sliding_attention'"
-    with pytest.raises(ValueError, match=message):
-        ModernBertForMaskedLM.from_pretrained(tmp_path)
-    stated = json.loads((tmp_path / "config.json").read_text())
-    del stated["layer_types"]  # as transformers 4 writes it
-    (tmp_path / "config.json").write_text(json.dumps({**stated, "global_attn_every_n_layers": 3}))
-    with pytest.raises(ValueError, match=message):
-        read_config(tmp_path)
+    sizes = {**SIZES, "num_hidden_layers": 5, "local_attention": 8, "classifier_pooling": "mean"}
+    hf = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes)).eval()
+    hf.save_pretrained(tmp_path)
+    if version == 4:
+        stated = json.loads((tmp_path / "config.json").read_text())
+        del stated["layer_types"], stated["rope_parameters"]
+        old = {"global_attn_every_n_layers": 3, "global_rope_theta": 160000.0,
+               "local_rope_theta": 10000.0}  # fmt: skip
+        (tmp_path / "config.json").write_text(json.dumps({**stated, **old}))
+    model = ModernBertForMaskedLM.from_pretrained(tmp_path, strict=True)
+    assert model.config.kinds == (FULL, SLIDING, SLIDING, FULL, SLIDING)
+    assert (model.config.local_attention, model.config.classifier_pooling) == (8, "mean")
+    ids = np.arange(1, 41)[None] * 7
+    out = hf(**tensors({"input_ids": ids})).logits
+    assert close(model(ids).logits, out, 1e-5)
+
+
+def test_classifier_of_a_masked_lm_begins_with_its_transform(tmp_path):
+    """As in transformers, whose names of both heads are the same."""
+    import transformers
+
+    model = ours(ModernBertForMaskedLM, np.float32)
+    model.save_pretrained(tmp_path)
+    classifier = ModernBertForSequenceClassification.from_pretrained(tmp_path)
+    hf = transformers.ModernBertForSequenceClassification.from_pretrained(tmp_path)
+    own = classifier.params["cls.predictions.transform.dense.weight"]
+    np.testing.assert_array_equal(own, hf.head.dense.weight.detach().numpy())
+    np.testing.assert_array_equal(own, model.params["cls.predictions.transform.dense.weight"])

@@ -6,7 +6,7 @@ its twin. Labels of -100 are ignored, as in the package.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,7 +200,12 @@ def gated(x: Array, activation: Callable[[Array], Array]) -> Array:
 
 
 def modernbert_logits(
-    arrays: dict[str, Array], ids: Ids, heads: int, theta: float, eps: float
+    arrays: dict[str, Array],
+    ids: Ids,
+    heads: int,
+    thetas: Sequence[float],
+    eps: float,
+    windows: Sequence[int | None],
 ) -> Array:
     """Return the logits (T, V) of a ModernBERT for masked tokens, from the tensors of its file.
 
@@ -208,8 +213,9 @@ def modernbert_logits(
         arrays: by their names in `transformers`.
         ids: (T,), one text.
         heads: K.
-        theta: of the rotary positions.
+        thetas: of the rotary positions, for each layer.
         eps: of the norms.
+        windows: the largest distance of a token that another one attends to; None: any.
     """
     table = arrays["model.embeddings.tok_embeddings.weight"]
 
@@ -218,7 +224,8 @@ def modernbert_logits(
         return (x - mean) / np.sqrt(var + eps) * arrays[f"{name}.weight"]
 
     x = norm(table[ids], "model.embeddings.norm")  # (T, D)
-    for layer in range(sum(name.endswith("Wqkv.weight") for name in arrays)):
+    distance = np.abs(np.arange(len(ids))[:, None] - np.arange(len(ids)))
+    for layer, (theta, window) in enumerate(zip(thetas, windows, strict=True)):
         scope = f"model.layers.{layer}."
         h = norm(x, f"{scope}attn_norm") if layer else x
         # (T, 3D) -> three of (K, T, H)
@@ -227,6 +234,8 @@ def modernbert_logits(
             for each in np.split(h @ arrays[f"{scope}attn.Wqkv.weight"].T, 3, axis=-1)
         )
         scores = rotary(q, theta) @ rotary(k, theta).swapaxes(1, 2) / math.sqrt(q.shape[-1])
+        if window is not None:
+            scores = np.where(distance <= window, scores, -np.inf)
         weights = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)  # (K, T, T)
         merged = (weights @ v).swapaxes(0, 1).reshape(len(ids), -1)  # (K, T, H) -> (T, D)
         x = x + merged @ arrays[f"{scope}attn.Wo.weight"].T

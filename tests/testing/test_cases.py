@@ -8,11 +8,13 @@ import pytest
 
 from minibert import functional, layers
 from minibert.functional import activate_forward
+from minibert.functional.families import window
 from minibert.gradcheck import GradientError, InconclusiveError
+from minibert.layers.families.windowed import RotaryByKind, WindowedSelfAttention
 from minibert.models import pooling
 from minibert.models.table import MODELS
 from minibert.objectives import embedding_losses
-from minibert.testing.cases import Case, cases, examples, markdown, report
+from minibert.testing.cases import Case, cases, examples, functions, markdown, report
 from minibert.testing.cases.embeddings import vector_cases
 from minibert.testing.cases.examples import (
     BATCH,
@@ -131,6 +133,13 @@ def failing(some_cases):
 BACKWARDS = [name for name in functional.__all__ if name.endswith("_backward")]
 
 
+def test_a_slightly_wrong_backward_of_a_window_fails(monkeypatch):
+    right = window.window_attention_backward
+    wrong = lambda dout, *rest: right(dout * 1.0001, *rest)  # noqa: E731
+    monkeypatch.setattr(functions, "window_attention_backward", wrong)
+    assert failing(case for case in function_cases() if case.subject == "window_attention")
+
+
 @pytest.mark.parametrize("name", BACKWARDS)
 def test_a_slightly_wrong_backward_of_any_function_fails(name, monkeypatch):
     right = getattr(functional, name)
@@ -180,6 +189,7 @@ WITHOUT_GRADIENT = {
     layers.SinusoidalPositions, layers.RotaryPositions, layers.RelativeBias, layers.Site,
 }  # fmt: skip
 LAYERS = [kind for kind in CLASSES if kind not in WITHOUT_GRADIENT]
+LAYERS += [WindowedSelfAttention]
 
 
 SLOW = {layers.Encoder, layers.Block, layers.Recomputed, layers.PreNormEncoder}
@@ -203,6 +213,7 @@ POSITION_METHODS = [
     (ToyPositions, "scores_backward", "rotation and bias"),
     (ToyPositions, "backward", "rotation and bias"),
     (layers.RotaryPositions, "turn_backward", "rotary"),
+    (RotaryByKind, "turn_backward", "full, window"),
     (layers.RelativeBias, "scores_backward", "relative bias"),
     (layers.RelativeBias, "backward", "relative bias"),
 ]

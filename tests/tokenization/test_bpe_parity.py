@@ -341,3 +341,43 @@ def peer_of(mine):
 
     added = {mine.vocab[token.content]: token for token in mine.added_tokens}
     return Tokenizer.from_str(json.dumps(mine.format.whole(mine, mine.saved_options(), added)))
+
+
+def test_a_file_of_the_shape_of_modernbert_opens_and_survives(tmp_path):
+    """NFC, byte-level BPE, [CLS] A [SEP] B [SEP] without segments, added runs of spaces."""
+    import tokenizers as hf
+
+    peer = hf.Tokenizer(hf.models.BPE())
+    peer.normalizer = hf.normalizers.NFC()
+    peer.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    peer.decoder = hf.decoders.ByteLevel()
+    trainer = hf.trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    peer.train_from_iterator(["the cat sat on the mat", "a dog ran over there"] * 20, trainer)
+    special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    peer.add_special_tokens(
+        [hf.AddedToken(n, special=True, normalized=False, lstrip=n == "[MASK]") for n in special]
+    )
+    peer.add_tokens([hf.AddedToken(" " * n, normalized=True) for n in (8, 4, 2)])
+    peer.post_processor = hf.processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:0 [SEP]:0",
+        special_tokens=[(name, peer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    peer.save(str(tmp_path / "tokenizer.json"))
+    names = dict(zip(("unk_token", "cls_token", "sep_token", "pad_token", "mask_token"), special,
+                     strict=True))  # fmt: skip
+    stated = {**names, "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 8192,
+              "model_input_names": ["input_ids", "attention_mask"]}  # fmt: skip
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(stated))
+    own = AutoTokenizer.from_pretrained(tmp_path)
+    assert own.pad_token_id == peer.token_to_id("[PAD]")
+    own.save_pretrained(tmp_path / "again")
+    for each in (own, AutoTokenizer.from_pretrained(tmp_path / "again")):
+        for text in ("the cat  sat", "e\u0301 (x)    y        z", "a [MASK] ran", "", "  lead"):
+            for pair in (None, "a dog"):
+                expected = peer.encode(text, pair)
+                found = each.encode(text, pair)
+                assert list(found.input_ids) == expected.ids
+                assert not np.any(found.token_type_ids)

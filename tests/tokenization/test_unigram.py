@@ -362,6 +362,7 @@ def test_repeated_pieces_have_their_last_id(tokenizer, tmp_path):
         ({"type": "NFKD"}, "ｶﾞ", [("カ", 0, 1), ("\u3099", 1, 2)]),
         ({"type": "Prepend", "prepend": "▁"}, "ab", [("▁", 0, 1), ("a", 0, 1), ("b", 1, 2)]),
         ({"type": "Prepend", "prepend": "▁"}, "", []),
+        ({"type": "StripAccents"}, "e\u0301x\u0903", [("e", 0, 1), ("x", 2, 3)]),
         (None, "é", [("é", 0, 1)]),
     ],
 )
@@ -376,8 +377,8 @@ def test_the_family_decides_the_ids_of_a_folder_without_a_tokenizer_class(tmp_pa
     (tmp_path / "config.json").write_text('{"model_type": "camembert"}', "utf-8")
     of_camembert = AutoTokenizer.from_pretrained(tmp_path).vocab
     assert dict(of_xlm) != dict(of_camembert)
-    (tmp_path / "config.json").write_text('{"model_type": "albert"}', "utf-8")
-    with pytest.raises(ValueError, match=r"tokenizer_class: expected .*, got that of albert"):
+    (tmp_path / "config.json").write_text('{"model_type": "xlnet"}', "utf-8")
+    with pytest.raises(ValueError, match=r"tokenizer_class: expected .*, got that of xlnet"):
         AutoTokenizer.from_pretrained(tmp_path)
 
 
@@ -399,3 +400,90 @@ def test_a_stated_class_of_another_kind_is_refused(tmp_path):
     assert AutoTokenizer.from_pretrained(tmp_path).encode("a", "a").tokens == (
         ["[CLS]", "a", "[SEP]", "[SEP]", "a", "[SEP]"]
     )
+
+
+# ALBERT.
+
+SIGNS = [("(", 0.0), (".", 0.0), ("€", 0.0)]  # user-defined pieces of its model
+ALBERT = [
+    ("<pad>", 0.0), ("<unk>", 0.0), ("[CLS]", 0.0), ("[SEP]", 0.0), ("[MASK]", 0.0), *SIGNS,
+    ("▁", -2.0), ("▁the", -3.0), ("a", -4.0), ("e", -4.5), ("E", -4.6), ("é", -4.7), ('"', -5.0),
+    ("▁(", -1.0),
+]  # fmt: skip
+KINDS = {"<unk>": 2, **dict.fromkeys(("<pad>", "[CLS]", "[SEP]", "[MASK]"), 3)}
+APART = {piece: 4 for piece, _ in SIGNS}
+TRAINER = [(40, 1), (41, -1), (42, -1)]
+
+
+def albert_folder(folder, pieces=tuple(ALBERT[:-1]), kinds=APART, trainer=TRAINER, **config):
+    """Write a folder with the SentencePiece model of an ALBERT."""
+    kinds = KINDS | kinds
+    (folder / "spiece.model").write_bytes(spm_model(pieces, trainer=trainer, kinds=kinds))
+    stated = {"tokenizer_class": "AlbertTokenizer", **config}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated), "utf-8")
+    return folder
+
+
+def test_the_model_of_an_albert_has_its_own_ids_frame_and_segments(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(albert_folder(tmp_path))
+    assert tokenizer.vocab_size == len(tokenizer) == len(ALBERT) - 1
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    assert [getattr(tokenizer, f"{name}_id") for name in names] == [0, 1, 2, 3, 4]
+    pair = tokenizer.encode("the [MASK]", "a.")
+    assert pair.tokens == ["[CLS]", "▁the", "[MASK]", "[SEP]", "▁", "a", ".", "[SEP]"]
+    assert pair.token_type_ids == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert tokenizer.model_input_names == ("input_ids", "token_type_ids", "attention_mask")
+    assert tokenizer.encode("THE É ``''").tokens[1:-1] == [
+        "▁the", "▁", "e", "▁", '"', '"'
+    ]  # fmt: skip
+    tokenizer.save_pretrained(tmp_path / "saved")
+    again = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    text = "the É (a.) €e ''[MASK]"
+    assert again.encode(text, text) == tokenizer.encode(text, text)
+    whole = json.loads((tmp_path / "saved" / "tokenizer.json").read_text("utf-8"))
+    assert [step["type"] for step in whole["normalizer"]["normalizers"]] == [
+        "Replace", "Replace", "NFKD", "StripAccents", "Lowercase"
+    ]  # fmt: skip
+    # Without the other file, the special tokens follow from the pieces.
+    (tmp_path / "saved" / "tokenizer_config.json").unlink()
+    bare = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert (bare.mask_token, len(bare)) == ("[MASK]", len(tokenizer))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["▁", "e", "e"]),
+        ({"do_lower_case": False}, ["▁", "e", "E"]),
+        ({"keep_accents": True}, ["▁", "é", "e"]),
+        ({"keep_accents": True, "do_lower_case": False}, ["▁", "é", "E"]),
+    ],
+)
+def test_the_options_of_an_albert_decide_its_normalizer(tmp_path, options, expected):
+    tokenizer = AutoTokenizer.from_pretrained(albert_folder(tmp_path, **options))
+    assert tokenizer.encode("éE").tokens[1:-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"remove_space": False}, "remove_space: expected true, got false"),
+        ({"keep_accents": "no"}, "keep_accents: expected true or false, got no"),
+        ({"do_lower_case": 1}, "do_lower_case: expected true or false, got 1"),
+        ({"trainer": [(40, 2)]}, "unk_id: expected 1 for AlbertTokenizer, got 2"),
+        ({"pieces": ALBERT}, r"user-defined ones apart .*, got \(, part of ▁\("),
+        ({"kinds": {"a": 4}}, r"of the score 0, got a, of the score -4.0"),
+        ({"trainer": [*TRAINER, (35, 1)]}, "byte_fallback: expected false, got true"),
+    ],
+)
+def test_models_of_an_albert_that_would_be_split_otherwise_are_refused(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        AutoTokenizer.from_pretrained(albert_folder(tmp_path, **change))
+
+
+def test_two_marks_that_became_letters_are_dropped_everywhere():
+    """U+1CF2 and U+1CF3 are letters in later versions of Unicode."""
+    steps = {"type": "Sequence", "normalizers": [{"type": "NFKD"}, {"type": "StripAccents"}]}
+    tokenizer = UnigramTokenizer(VOCABULARY, normalizer=steps, metaspace=Metaspace(False))
+    text = "the \u1cf2 a\u1cf3 the"
+    assert tokenizer.encode(text).input_ids == tokenizer.encode("the  a the").input_ids

@@ -59,6 +59,13 @@ PREPENDED = [
     {"type": "Prepend", "prepend": "▁"},
     {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
 ]
+ALBERT = [
+    {"type": "Replace", "pattern": {"String": "``"}, "content": '"'},
+    {"type": "Replace", "pattern": {"String": "''"}, "content": '"'},
+    {"type": "NFKD"},
+    {"type": "StripAccents"},
+    {"type": "Lowercase"},
+]
 PAIRS = {}
 SPLIT = {"type": "WhitespaceSplit"}
 
@@ -93,6 +100,9 @@ KINDS = {
     "composed": ([{"type": "NFC"}, *CONVERTED], [metaspace()], False),
     "compatible": ([*OTHERS[1:4], {"type": "NFKC"}, *CONVERTED[1:]], [SPLIT, metaspace()], False),
     "decomposed": ([{"type": "NFKD"}, real_table()], [SPLIT, metaspace()], False),
+    "albert": (ALBERT, [SPLIT, metaspace()], False),
+    "albert with accents": ([*ALBERT[:2], ALBERT[4], real_table()], [SPLIT, metaspace()], False),
+    "albert unsplit": (ALBERT[1:4], [metaspace("never", False)], False),
     "prepended": (PREPENDED, [metaspace("never")], True),
     "first": (OTHERS[:3], [SPLIT, metaspace("first")], True),
 }
@@ -111,7 +121,9 @@ TEXTS = st.text(
 )
 WRITTEN = st.lists(
     st.sampled_from(["<mask>", " ", "the", " token", "<x>", "new york", "foo", "</s>", "ﬁb", "`"])
-    | st.sampled_from(["def ", "__init__", "  ", "return", "<unk>", "\n"])
+    | st.sampled_from(
+        ["def ", "__init__", "  ", "return", "<unk>", "\n", "``", "''", "\u0301", "Ｅ\u0301"]
+    )
     | TEXTS
 ).map(lambda parts: drop_unassigned("".join(parts)))
 
@@ -381,6 +393,14 @@ def test_normalization_forms_of_any_text(form, text):
 
 
 @pytest.mark.slow
+def test_combining_marks_of_every_code_point():
+    from tokenizers import normalizers
+
+    peer, mine = normalizers.StripAccents(), StepNormalizer({"type": "StripAccents"})
+    assert [c for c in EVERY if mine.normalize(f"a{c}b") != peer.normalize_str(f"a{c}b")] == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["NFC", "NFKC", "NFKD"])
 def test_normalization_forms_of_every_code_point(form):
     from tokenizers import normalizers
@@ -390,7 +410,7 @@ def test_normalization_forms_of_every_code_point(form):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["xlm-roberta", "converted", "compatible"])
+@pytest.mark.parametrize("kind", ["xlm-roberta", "converted", "compatible", "albert"])
 def test_every_code_point_in_three_positions_of_a_word(vocab, kind):
     mine, peer = pair_of(vocab, kind)
     dropped = {char for char, text in mine.normalizer.table.items() if not text}
@@ -442,3 +462,65 @@ def test_a_saved_folder_opens_in_transformers(both, tmp_path):
     batch = mine.encode_batch(texts)
     for name in expected:
         assert np.array_equal(batch[name], expected[name]), name
+
+
+SIGNS = '(),.-–"£€'
+LINES = ["The thing… isn't “so” (or, maybe, it is) - a 3,000 £ thing.",
+         "naïve café – Été! ``x'' €5", "  two  words\tand ﬁve ",
+         "(a)(b).c--d", "[MASK] and a [MASK]."]  # fmt: skip
+
+
+@pytest.fixture
+def albert_folder(tmp_path):
+    """Return the folder of a model that SentencePiece trained as that of ALBERT."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder = Path(find_spec("hypothesis").submodule_search_locations[0])
+    texts = [path.read_text("utf-8").lower() for path in sorted(folder.glob("*.py"))[:9]]
+    lines = [line for text in texts for line in text.splitlines() if line.isprintable()]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(tmp_path / "spiece"), vocab_size=400,
+        pad_id=0, unk_id=1, pad_piece="<pad>", unk_piece="<unk>", bos_id=-1, eos_id=-1,
+        control_symbols="[CLS],[SEP],[MASK]", user_defined_symbols=list(SIGNS),
+        character_coverage=0.99995, model_type="unigram", minloglevel=2,
+    )  # fmt: skip
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "AlbertTokenizer"}')
+    return tmp_path
+
+
+def test_the_model_of_an_albert_has_the_ids_of_sentencepiece(albert_folder):
+    """SentencePiece gets what Google's code makes of the text before."""
+    import unicodedata
+
+    import sentencepiece
+
+    peer = sentencepiece.SentencePieceProcessor(model_file=str(albert_folder / "spiece.model"))
+    mine = UnigramTokenizer.from_pretrained(albert_folder)
+    ids = range(len(mine))
+    assert mine.convert_ids_to_tokens(ids) == [peer.id_to_piece(i) for i in ids]
+    assert len(mine) == len(peer)
+    for line in LINES[:4]:
+        text = " ".join(line.strip().split()).replace("``", '"').replace("''", '"')
+        text = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in text if not unicodedata.combining(c)).lower()
+        assert mine.ids_of(line).tolist() == peer.encode(text), line
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_accents": True}, {"do_lower_case": False}], ids=lambda o: str([*o])
+)
+def test_the_model_of_an_albert_has_the_ids_of_transformers_without_signs(albert_folder, options):
+    """transformers 5 adds the signs as tokens that end a word, unlike the published files."""
+    import transformers
+
+    stated = {"tokenizer_class": "AlbertTokenizer", **options}
+    (albert_folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    mine = UnigramTokenizer.from_pretrained(albert_folder)
+    peer = transformers.AlbertTokenizer.from_pretrained(albert_folder)
+    assert dict(mine.vocab) == peer.get_vocab()
+    for line in LINES:
+        text = "".join(char for char in line if char not in SIGNS).replace(" [", "[")
+        found = mine.encode(text, "Zoë")
+        expected = peer(text, "Zoë", return_token_type_ids=True)
+        assert found.input_ids == expected["input_ids"], text
+        assert found.token_type_ids == expected["token_type_ids"]
+    assert mine.ids_of("a-b").tolist() != peer("a-b", add_special_tokens=False)["input_ids"]

@@ -17,6 +17,7 @@ from minibert.tasks.metrics import ClassificationMetrics
 from minibert.testing.cases.examples import CONFIG
 from minibert.training import FineTuning, Settings
 from minibert.training.card import Card, describe_files, is_generated, write_card
+from tests.models.relatives import made
 
 SETTINGS = Settings(steps=1200, learning_rate=2e-3, seed=7, tokenizer="abc", data="3-def", keep=9)
 DATA = {"training text": "corpus.txt: 90 documents, 1,234 tokens"}
@@ -32,6 +33,14 @@ def entries(text):
     """Return the rows of all tables of a card (dict)."""
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return {name: value for name, value in rows if name != "---"}
+
+
+def test_the_card_of_an_albert_states_how_many_layers_have_parameters():
+    model = made("albert", dtype=np.float32)
+    assert "`AlbertForMaskedLM`: 3 layers with the parameters of 2, hidden size" in card(
+        model
+    ).text("a")
+    assert "`BertForMaskedLM`: 2 layers, hidden size" in card().text("a")
 
 
 def test_a_card_states_data_recipe_seed_versions_and_scores():

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from minibert import (
+    AlbertConfig,
+    AlbertForMaskedLM,
     BertConfig,
     BertForMaskedLM,
     WordPieceTokenizer,
@@ -191,6 +193,42 @@ def test_any_sizes_and_any_text_give_finite_weights(tokenizer, changes, count):
     model = BertForMaskedLM(config(**changes), seed=0)
     initialize_from_text(model, text()[:count], tokenizer)
     assert np.isfinite(model.params.vector).all()
+
+
+def albert(**changes):
+    """Return an ALBERT with the sizes of `config`, and narrow tables of 8 units."""
+    fields = {
+        n: v for n, v in vars(config()).items() if n not in ("id2label", "classifier_dropout")
+    }
+    return AlbertForMaskedLM(AlbertConfig(**{**fields, "embedding_size": 8, **changes}), seed=0)
+
+
+def test_the_first_loss_of_narrow_tables_is_about_that_of_counting(tokenizer):
+    ids = text()
+    rows = np.pad(ids[:3000].reshape(300, 10), ((0, 0), (1, 1)), constant_values=3)
+    held_out, labels = mask_sequences(rows, tokenizer, np.random.default_rng(0))
+    counting = unigram_baseline(count_tokens(rows, tokenizer), labels, tokenizer).loss
+    model = albert()
+    random = masked_lm_metrics(model, held_out, labels, 0).loss
+    initialize_from_text(model, ids, tokenizer)
+    assert masked_lm_metrics(model, held_out, labels, 0).loss < counting + 0.5 * (random - counting)
+
+
+def test_the_maps_of_narrow_tables_begin_with_the_identity(tokenizer):
+    model, before = albert(), albert()
+    initialize_from_text(model, text(), tokenizer)
+    for name, shape in (("bert.embeddings.project.weight", (16, 8)),
+                        ("cls.predictions.transform.dense.weight", (8, 16))):  # fmt: skip
+        added = model.params[name] - before.params[name]
+        np.testing.assert_allclose(added, np.eye(*shape), atol=1e-6)
+    query = "bert.encoder.layer.0.0.attention.self.query.weight"
+    added = model.params[query] - before.params[query]
+    assert added[:, :8].any()
+    assert not added[:, 8:].any()  # the units without positions
+    for sizes in ({"embedding_size": 24}, {"embedding_size": 3}, {"embedding_size": 1}):
+        model = albert(**sizes)
+        initialize_from_text(model, text(), tokenizer)
+        assert np.isfinite(model.params.vector).all()
 
 
 def test_the_embeddings_have_the_configured_spread(tokenizer):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert import BertForMaskedLM, BertForPreTraining
+from minibert import AlbertConfig, AlbertForPreTraining, BertForMaskedLM, BertForPreTraining
+from minibert.data.corpus import pack
 from minibert.data.masking import mask_sequences
 from minibert.data.next_sentence import next_sentence_pairs
 from minibert.objectives import MaskedLM
@@ -139,3 +140,20 @@ def test_train_masked_lm_learns_next_sentences_too(tokenizer, packed):
     pad = tokenizer.pad_token_id
     shares = [next_sentence_accuracy(model, *each, pad, threads=2) for each in (pairs, wrong)]
     assert sum(shares) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_train_masked_lm_learns_the_order_of_sentences(tokenizer):
+    """In each text a cat is before a dog."""
+    rng = np.random.default_rng(0)
+    places = ["sat on the mat .", "ran under a tree .", "was big and red ."]
+    texts = [[f"the cat {rng.choice(places)}", f"the dog {rng.choice(places)}"] for _ in range(300)]
+    rows = pack(texts, tokenizer, 16)
+    config = AlbertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, embedding_size=16, max_position_embeddings=16, initializer_range=0.1,
+    )  # fmt: skip
+    model = AlbertForPreTraining(config)
+    settings = Settings(steps=200, batch_size=16, learning_rate=3e-3)
+    result = train_masked_lm(model, tokenizer, rows[30:], rows[:30], settings)
+    assert result.sentence_order > 0.9

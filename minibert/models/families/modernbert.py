@@ -5,41 +5,34 @@ Differences from BERT, in the order of the computation:
     embeddings      x = norm(word[id])                       no positions, no segments
     blocks          x = x + attention(norm(x))               pre-norm, and the first block reads
                     x = x + feed_forward(norm(x))            its x without attention's norm
-    attention       (q_j + i q_{j+H/2}) e^{i t θ^(-2j/H)}    rotary positions, of the keys too
+    attention       softmax over |i - j| <= w of q_i · k_j / √H    a window in two of three layers
+    positions       (q_j + i q_{j+H/2}) e^{i t θ^(-2j/H)}    rotary, of the keys too; θ by kind
     feed-forward    W (gelu(U x) · G x)                      a gate; F is 2/3 of BERT's
     encoder         norm(x) after the last block
-    everywhere      no biases, but that of the logits; norm(x) = x̂ · weight
+    everywhere      no biases, but those of logits; norm(x) = x̂ · weight
+    pooler          none
+    classifiers     linear(dropout(norm(gelu(linear(x)))))   x of each token, of [CLS] or the mean
 
-Warner et al. (2024), section 2.1. Theirs has layers that attend to near tokens alone
-(`sliding_attention` in `layer_types`): files with such layers are refused, and a model from here
-has none. `transformers` opens what is saved.
+Warner et al. (2024), section 2.1. `transformers` opens what is saved.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from minibert import layers
-from minibert.models.bert import BertBased
+from minibert.layers.families.windowed import RotaryByKind, WindowedSelfAttention
+from minibert.models import heads
 from minibert.models.config import BertConfig
-from minibert.models.families.relative import BodyModel
+from minibert.models.families.pooled import PooledText
+from minibert.models.families.relative import BodyModel, Relative
+from minibert.models.families.summary import SummaryHead, TwoLayerHead
+from minibert.models.families.window_config import SLIDING, WindowedConfig
 from minibert.models.masked_lm import BertForMaskedLM
 from minibert.models.names import Names
-from minibert.models.parts import Parts
 
-FULL = "full_attention"
-THETA, PADDING = 160000.0, 50283  # of a file that does not state them
-# Fields of a config.json with other names than BERT's.
-RENAMED = {
-    "hidden_act": "hidden_activation", "hidden_dropout_prob": "mlp_dropout",
-    "attention_probs_dropout_prob": "attention_dropout", "layer_norm_eps": "norm_eps",
-}  # fmt: skip
-# Fields with one value here, which is also that of a file without them.
-FIXED: dict[str, Any] = {
-    "norm_bias": False, "attention_bias": False, "mlp_bias": False, "classifier_bias": False,
-    "decoder_bias": True, "classifier_activation": "gelu", "tie_word_embeddings": True,
-}  # fmt: skip
 _LAYER, _TRANSFORM = "bert.encoder.layer.*.", "cls.predictions.transform."
 _ROLES = " + ".join(f"{_LAYER}attention.self.{role}." for role in ("query", "key", "value"))
 FILE_NAMES = Names(
@@ -54,6 +47,8 @@ FILE_NAMES = Names(
         (f"{_LAYER}intermediate.dense. + {_LAYER}intermediate.gate.", "model.layers.*.mlp.Wi."),
         (f"{_LAYER}output.dense.", "model.layers.*.mlp.Wo."),
         ("bert.encoder.LayerNorm.", "model.final_norm."),
+        # Below the logits of tokens and of classes alike, so a classifier begins with what a
+        # masked LM has learned there.
         (f"{_TRANSFORM}dense.", "head.dense."),
         (f"{_TRANSFORM}LayerNorm.", "head.norm."),
         ("cls.predictions.bias", "decoder.bias"),
@@ -63,14 +58,17 @@ FILE_NAMES = Names(
 
 
 @dataclass(frozen=True)
-class ModernBertConfig(BertConfig):
+class ModernBertConfig(WindowedConfig):
     """The sizes and options of a ModernBERT; the names in a file are those of `transformers`.
 
+    >>> ModernBertConfig(num_hidden_layers=4).kinds.count("sliding_attention")
+    2
+
     Args:
-        rope_theta: the base of the frequencies of the rotary positions.
+        classifier_pooling: what a classifier of texts reads: `cls`, or `mean` over the tokens.
 
     Raises:
-        ValueError: as `BertConfig`; or the positions are not `absolute`, BERT's default.
+        ValueError: as `WindowedConfig`.
     """
 
     vocab_size: int = 50368
@@ -80,41 +78,44 @@ class ModernBertConfig(BertConfig):
     attention_probs_dropout_prob: float = 0.0
     max_position_embeddings: int = 8192
     layer_norm_eps: float = 1e-5
+    pad_token_id: int = 50283
     classifier_dropout: float | None = 0.0
-    rope_theta: float = THETA
+    classifier_pooling: str = "cls"
     model_type: ClassVar[str] = "modernbert"
+    renamed: ClassVar[Mapping[str, str]] = {
+        "hidden_act": "hidden_activation", "hidden_dropout_prob": "mlp_dropout",
+        "attention_probs_dropout_prob": "attention_dropout", "layer_norm_eps": "norm_eps",
+    }  # fmt: skip
+    fixed: ClassVar[Mapping[str, Any]] = {
+        "norm_bias": False, "attention_bias": False, "mlp_bias": False, "classifier_bias": False,
+        "decoder_bias": True, "classifier_activation": "gelu", "tie_word_embeddings": True,
+    }  # fmt: skip
+    left_out: ClassVar[tuple[str, ...]] = ("position_embedding_type", "type_vocab_size")
 
     def _check_choices(self) -> None:
         super()._check_choices()
-        if self.position_embedding_type != "absolute":
-            raise ValueError("position_embedding_type: leave it out; a ModernBERT's are rotary")
-        theta = self.rope_theta
-        if not isinstance(theta, int | float) or not 0 < theta < math.inf:
-            raise ValueError(f"rope_theta: expected more than 0, got {theta!r}")
+        if (pooling := self.classifier_pooling) not in ("cls", "mean"):
+            raise ValueError(f"classifier_pooling: expected cls or mean, got {pooling!r}")
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
         """Return a named size, as `BertConfig.preset`, with F for as many FLOPs as BERT's.
 
+        All layers have full attention, because the texts that such sizes learn from are short.
+
         >>> ModernBertConfig.preset("tiny", vocab_size=8192).intermediate_size
         344
         """
         F = 8 * round(BertConfig.preset(name).intermediate_size / 12)  # 2/3, a multiple of 8
-        return super().preset(name, **{"intermediate_size": F, "pad_token_id": 0, **changes})
+        own = {"intermediate_size": F, "pad_token_id": 0, "global_attn_every_n_layers": 1}
+        return super().preset(name, **{**own, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of a Hugging Face `config.json`, for `transformers` 4 and 5."""
-        values = super().to_dict()
-        del values["position_embedding_type"], values["rope_theta"]
         return {
-            **{RENAMED.get(name, name): value for name, value in values.items()},
-            **FIXED,
+            **super().to_dict(),
             "embedding_dropout": self.hidden_dropout_prob,
             "classifier_dropout": self.classifier_rate,
-            "layer_types": [FULL] * self.num_hidden_layers,
-            "rope_parameters": {FULL: {"rope_type": "default", "rope_theta": self.rope_theta}},
-            "global_attn_every_n_layers": 1,
-            "global_rope_theta": self.rope_theta,
             **dict.fromkeys(("bos_token_id", "cls_token_id", "eos_token_id", "sep_token_id")),
         }
 
@@ -123,30 +124,15 @@ class ModernBertConfig(BertConfig):
         """Build from the fields of a `config.json` of `transformers` 4 or 5.
 
         Raises:
-            ValueError: the fields describe another kind of model, one with local attention, or an
+            ValueError: the fields contradict each other, or describe another kind of model or an
                 invalid one.
         """
-        every = values.get("global_attn_every_n_layers", 3)
-        kinds = values.get("layer_types") or [FULL, FULL if every == 1 else "sliding_attention"]
-        for kind in kinds if isinstance(kinds, list) else [kinds]:
-            if kind != FULL:
-                raise ValueError(f"layer_types: expected {FULL} in every layer, got {kind!r}")
-        for name, only in {**FIXED, "embedding_dropout": values.get("mlp_dropout", 0.0)}.items():
-            if values.get(name, only) != only:
-                raise ValueError(f"{name}: expected {only!r}, got {values[name]!r}")
-        kept = {name: value for name, value in values.items() if name not in RENAMED}
-        kept |= {ours: values[theirs] for ours, theirs in RENAMED.items() if theirs in values}
-        theta = _rope(values).get("rope_theta", values.get("global_rope_theta", THETA))
-        return super().from_dict({"pad_token_id": PADDING, **kept, "rope_theta": theta})
-
-
-def _rope(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters of the rotary positions in a config.json of `transformers` 5."""
-    kinds = values.get("rope_parameters") or {}
-    rope = (kinds.get(FULL) or {}) if isinstance(kinds, dict) else kinds
-    if not isinstance(rope, dict) or rope.get("rope_type", "default") != "default":
-        raise ValueError(f"rope_parameters: expected the type default for {FULL}, got {rope!r}")
-    return rope
+        rate = values.get("mlp_dropout", 0.0)
+        if values.get("embedding_dropout", rate) != rate:
+            raise ValueError(f"embedding_dropout: expected {rate!r}, got "
+                             f"{values['embedding_dropout']!r}")  # fmt: skip
+        has_padding = values.get("pad_token_id", 0) is not None
+        return super().from_dict({**values, **({} if has_padding else {"pad_token_id": 0})})
 
 
 def _norm(name: str, config: BertConfig) -> layers.LayerNormWithoutBias:
@@ -158,56 +144,63 @@ def _output_gain(config: BertConfig) -> float:
     return 1 / math.sqrt(2 * config.num_hidden_layers)
 
 
-def modern_embeddings(config: BertConfig) -> layers.WordEmbeddings:
-    """Return the embeddings of a ModernBERT: words alone."""
-    sizes = config.vocab_size, config.hidden_size, config.pad_token_id
-    return layers.WordEmbeddings(*sizes, _norm("LayerNorm", config), config.hidden_dropout_prob)
-
-
-def modern_block(config: BertConfig, *, is_first: bool = False) -> layers.Block:
+def modern_block(config: ModernBertConfig, number: int) -> layers.Block:
     """Return a block of a ModernBERT: attention and gated feed-forward, both with pre-norm.
 
-    The first block has no norm before attention, because the embeddings end with one.
+    The first block, number 0, has no norm before attention, because the embeddings end with one.
     """
     D, K, F = config.hidden_size, config.num_attention_heads, config.intermediate_size
     rate, inner_rate = config.attention_probs_dropout_prob, config.hidden_dropout_prob
     gain = _output_gain(config)
-    attention = layers.SelfAttentionWithoutBias("attention", D, K, rate, gain)
+    make: Any = partial(layers.SelfAttentionWithoutBias, "attention", D, K)
+    if config.kinds[number] == SLIDING:
+        make = partial(WindowedSelfAttention, "attention", D, K, config.window)
     feed_forward = layers.GatedFeedForward(D, F, config.hidden_act, inner_rate, gain)
-    norm = None if is_first else _norm("attention.LayerNorm", config)
+    norm = None if number == 0 else _norm("attention.LayerNorm", config)
     return layers.Block(
-        layers.PreNormResidual(attention, norm, rate),
+        layers.PreNormResidual(make(rate=rate, gain=gain), norm, rate),
         layers.PreNormResidual(feed_forward, _norm("intermediate.LayerNorm", config)),
     )
 
 
-def modern_encoder(config: BertConfig) -> layers.PreNormEncoder:
-    """Return the encoder of a ModernBERT: its blocks, rotary positions and the last norm."""
-    assert isinstance(config, ModernBertConfig)
-    blocks = [modern_block(config, is_first=i == 0) for i in range(config.num_hidden_layers)]
-    positions = layers.RotaryPositions(config.head_width, config.rope_theta)
-    return layers.PreNormEncoder(blocks, _norm("LayerNorm", config), positions)
+class ModernBertBased(Relative):
+    """A model with a ModernBERT's body."""
 
-
-class ModernBertBased(BertBased):
-    """A model with a ModernBERT's body; its parts are not replaced by a caller's."""
-
+    config: ModernBertConfig
     config_class = ModernBertConfig
     file_names = FILE_NAMES
 
-    def build(self, **parts: Any) -> None:
-        """Make the body.
+    def make_embeddings(self) -> layers.WordEmbeddings:
+        """Return embeddings of words alone."""
+        c, norm = self.config, _norm("LayerNorm", self.config)
+        sizes = c.vocab_size, c.hidden_size, c.pad_token_id
+        return layers.WordEmbeddings(*sizes, norm, c.hidden_dropout_prob)
 
-        Raises:
-            TypeError: a caller gives a part, or another family's configuration.
-        """
-        if not isinstance(self.config, ModernBertConfig):
-            got = type(self.config).__name__
-            raise TypeError(f"config: expected a ModernBertConfig, got {got}")
-        if given := Parts(**parts).given():
-            raise TypeError(f"{next(iter(given))}: leave it out; a ModernBERT has its own")
-        super().build(embeddings=modern_embeddings, encoder=modern_encoder)
-        self.parts = Parts()  # none of them is the caller's
+    def make_positions(self) -> layers.RotaryPositions:
+        """Return rotary positions, with another base where attention has a window."""
+        c = self.config
+        if SLIDING in c.kinds:
+            return RotaryByKind(c.head_width, c.rope_theta, c.local_rope_theta)
+        return layers.RotaryPositions(c.head_width, c.rope_theta)
+
+    def make_encoder(self) -> layers.PreNormEncoder:
+        """Return the encoder: L blocks, positions and the last norm."""
+        blocks = [modern_block(self.config, i) for i in range(self.config.num_hidden_layers)]
+        return layers.PreNormEncoder(blocks, _norm("LayerNorm", self.config), self.make_positions())
+
+    def transform(self) -> tuple[layers.LinearWithoutBias, layers.LayerNormWithoutBias]:
+        """Return the map and the norm below all logits."""
+        D, gain = self.config.hidden_size, _output_gain(self.config)
+        dense = layers.LinearWithoutBias(f"{_TRANSFORM}dense", D, D, gain)
+        return dense, _norm(f"{_TRANSFORM}LayerNorm", self.config)
+
+    def make_head(self, classes: int, kind: type[TwoLayerHead] = TwoLayerHead) -> TwoLayerHead:
+        """Return the head for some classes, by default of each token."""
+        dense, norm = self.transform()
+        D, rate = self.config.hidden_size, self.config.classifier_rate
+        head = kind(f"{_TRANSFORM}dense", "classifier", D, classes, "gelu", after=rate, norm=norm)
+        head.dense = dense
+        return head
 
 
 class ModernBertModel(ModernBertBased, BodyModel):
@@ -230,11 +223,49 @@ class ModernBertForMaskedLM(ModernBertBased, BertForMaskedLM):
     5
     """
 
+    head: layers.MaskedLMHead
+
     def build(self, **parts: Any) -> None:
         """Make the body and the head, whose map and norm have no biases."""
         super().build(**parts)
-        config, D = self.config, self.config.hidden_size
-        head = layers.MaskedLMHead(config.vocab_size, D, "gelu", config.layer_norm_eps)
-        head.dense = layers.LinearWithoutBias(f"{_TRANSFORM}dense", D, D, _output_gain(config))
-        head.norm = _norm(f"{_TRANSFORM}LayerNorm", config)
-        self.head = head
+        self.head.activation, (self.head.dense, self.head.norm) = "gelu", self.transform()
+
+
+class ModernBertForSequenceClassification(
+    ModernBertBased, PooledText, heads.BertForSequenceClassification
+):
+    """Put the whole text into classes: logits (B, C); see `BertForSequenceClassification`."""
+
+    def build(self, **parts: Any) -> None:
+        """Make the body and the head."""
+        super().build(**parts)
+        self.head = self.make_head(self.config.num_labels, SummaryHead)
+
+
+class ModernBertForTokenClassification(ModernBertBased, heads.BertForTokenClassification):
+    """Put each token into a class: logits (B, T, C); see `BertForTokenClassification`."""
+
+    def build(self, **parts: Any) -> None:
+        """Make the body and the head."""
+        super().build(**parts)
+        self.head = self.make_head(self.config.num_labels)
+
+
+class ModernBertForQuestionAnswering(ModernBertBased, heads.BertForQuestionAnswering):
+    """Find where an answer begins and ends; see `BertForQuestionAnswering`."""
+
+    def build(self, **parts: Any) -> None:
+        """Make the body and the head."""
+        super().build(**parts)
+        self.head = self.make_head(2)
+
+
+class ModernBertForMultipleChoice(ModernBertBased, PooledText, heads.BertForMultipleChoice):
+    """Choose among several sequences: logits (B, C); see `BertForMultipleChoice`."""
+
+    skips_padding = True
+
+    def build(self, **parts: Any) -> None:
+        """Make the body and the head."""
+        super().build(**parts)
+        self.head = self.make_head(1, SummaryHead)

@@ -6,8 +6,9 @@ import numpy as np
 
 from minibert.functional.activation import activate_backward, activate_forward
 from minibert.functional.dropout import DropoutMask, dropout_backward, dropout_forward
+from minibert.functional.normalization import NormCache
 from minibert.functional.tanh import tanh_backward, tanh_forward
-from minibert.layers.linear import Linear
+from minibert.layers.linear import LayerNorm, Linear
 from minibert.parameters import Views
 from minibert.specs import Spec, merged
 from minibert.typing import Array, Rng
@@ -19,6 +20,7 @@ class TwoLayerCache(NamedTuple):
     before: DropoutMask | None
     rows: Array  # (N, D), after the first dropout
     slope: Array | None  # (N, D), of the activation; of tanh, its output
+    norm: NormCache | None
     after: DropoutMask | None
     active: Array  # (N, D), after the second dropout
 
@@ -26,7 +28,7 @@ class TwoLayerCache(NamedTuple):
 class TwoLayerHead:
     """Logits for each token by itself: two linear maps, (..., D) -> (..., C).
 
-        logits = linear(dropout(activation(linear(dropout(x)))))
+        logits = linear(dropout(norm(activation(linear(dropout(x))))))
 
     Args:
         dense, out: the names of the two maps.
@@ -34,18 +36,20 @@ class TwoLayerHead:
         classes: C.
         activation: `tanh`, or as in `FeedForward`.
         before, after: the rates of the two dropouts.
+        norm: of the activations; None: there is none.
     """
 
     def __init__(
         self, dense: str, out: str, width: int, classes: int, activation: str,
-        before: float = 0.0, after: float = 0.0,
+        before: float = 0.0, after: float = 0.0, norm: LayerNorm | None = None,
     ):  # fmt: skip
-        self.activation, self.before, self.after = activation, before, after
+        self.activation, self.before, self.after, self.norm = activation, before, after, norm
         self.dense, self.out = Linear(dense, width, width), Linear(out, width, classes)
 
     def specs(self) -> dict[str, Spec]:
-        """Return the declarations of both maps."""
-        return merged(self, self.dense.specs(), self.out.specs())
+        """Return the declarations of both maps and the norm."""
+        norm = {} if self.norm is None else self.norm.specs()
+        return merged(self, self.dense.specs(), norm, self.out.specs())
 
     def forward(self, params: Views, x: Array, rng: Rng | None = None) -> tuple[Array, Any]:
         """Return logits (..., C) for x (..., D), and the cache."""
@@ -57,9 +61,12 @@ class TwoLayerHead:
             active, slope = tanh_forward(z)
         else:
             active, slope = activate_forward(z, None, self.activation)
+        norm = None
+        if self.norm is not None:
+            active, norm = self.norm.forward(params, active)
         active, after = dropout_forward(active, self.after, rng)
         logits, _ = self.out.forward(params, active)  # (N, D) -> (N, C)
-        cache = TwoLayerCache(before, rows, slope, after, active)
+        cache = TwoLayerCache(before, rows, slope, norm, after, active)
         return logits.reshape(*x.shape[:-1], -1), cache  # (N, C) -> (..., C)
 
     def backward(self, dlogits: Array, cache: Any, params: Views, grads: Views) -> Array:
@@ -67,6 +74,8 @@ class TwoLayerHead:
         drows = dlogits.reshape(len(cache.rows), -1)  # (..., C) -> (N, C)
         dactive = self.out.backward(drows, cache.active, params, grads)
         dactive = dropout_backward(dactive, cache.after)
+        if self.norm is not None and cache.norm is not None:
+            dactive = self.norm.backward(dactive, cache.norm, params, grads)
         undo = tanh_backward if self.activation == "tanh" else activate_backward
         dz = undo(dactive, cache.slope)
         dx = self.dense.backward(dz, cache.rows, params, grads)

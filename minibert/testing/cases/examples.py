@@ -30,7 +30,8 @@ CONFIG = BertConfig(
     attention_probs_dropout_prob=0.2,
     id2label={i: f"class {i}" for i in range(C)},
 )
-# Its heads have an even width, 10, of which rotary positions pair the units.
+# Its heads have an even width, 10, of which rotary positions pair the units; its second layer has a
+# window of a token on each side.
 MODERN_CONFIG = ModernBertConfig(
     vocab_size=V,
     hidden_size=2 * D,
@@ -42,6 +43,8 @@ MODERN_CONFIG = ModernBertConfig(
     attention_probs_dropout_prob=0.2,
     pad_token_id=0,
     rope_theta=7.0,
+    local_rope_theta=3.0,
+    local_attention=2,
 )
 MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]])
 IDS = np.array([[2, 7, 7, 9, 12, 3], [2, 9, 7, 3, 1, 1], [2, 7, 12, 5, 9, 3]])

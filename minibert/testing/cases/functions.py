@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 
 from minibert import functional as f
+from minibert.functional.families.window import (
+    window_attention_backward,
+    window_attention_forward,
+)
 from minibert.functional.relative import BUCKETS, relative_buckets
 from minibert.gradcheck import check_pair
 from minibert.gradcheck.checks import accumulated_gradients
@@ -33,6 +37,7 @@ def function_cases() -> Iterator[Case]:
     yield from _dropout_cases()
     yield from _softmax_cases()
     yield from _attention_cases()
+    yield from _window_cases()
     yield from _cross_entropy_cases()
     yield from _other_loss_cases()
     yield from _distillation_cases()
@@ -321,6 +326,29 @@ def _attention_cases() -> Iterator[Case]:
             "attention", variant, forward, _biased_attention_backward,
             has_keep=True, **_heads(K, T), bias=normal(*axes, seed=3),
         )  # fmt: skip
+
+
+def _window_cases() -> Iterator[Case]:
+    """Yield cases of a band: blocks that do not divide the text, padding, a wide window."""
+    mask = f.padding_mask(MASK, np.float64)
+    names = ("query", "key", "value")
+    heads: dict[str, Any] = {name: normal(B, K, T, H, seed=i) for i, name in enumerate(names)}
+    for variant, own_mask, window, size, rate in (
+        ("blocks of 4", None, 1, 4, 0.0),
+        ("blocks of 2, masked, dropout", mask, 2, 2, 0.3),
+        ("beyond the text, masked", mask, T, 2, 0.0),
+    ):
+        yield _pair(
+            "window_attention", variant,
+            partial(_window_forward, mask=own_mask, window=window, size=size, rate=rate),
+            lambda dout, cache, **_: window_attention_backward(dout, cache),
+            has_keep=True, **heads,
+        )  # fmt: skip
+
+
+def _window_forward(query, key, value, keep=True, **options):
+    """Run attention in a window, with its dropout replayed."""
+    return window_attention_forward(query, key, value, rng=dropout_rng(), keep=keep, **options)
 
 
 def _heads(heads: int, length: int) -> dict[str, Any]:

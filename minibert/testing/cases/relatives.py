@@ -7,9 +7,12 @@ import numpy as np
 
 from minibert import layers
 from minibert.layers import Site
+from minibert.layers.families.windowed import RotaryByKind, WindowedSelfAttention
 from minibert.layers.word_embeddings import after_padding, by_segment, in_order
 from minibert.models.compose import bert_block
+from minibert.models.families.albert import AlbertConfig, AlbertModel
 from minibert.models.families.summary import SummaryHead, TwoLayerHead
+from minibert.parameters import Parameters
 from minibert.testing.cases.examples import CONFIG, B, C, D, F, K, T, V
 from minibert.testing.cases.helpers import (
     SOME,
@@ -34,6 +37,7 @@ def relative_cases() -> Iterator[Case]:
     yield from _sublayer_cases()
     yield from _relative_encoder_cases()
     yield from _encoder_cases()
+    yield from _shared_encoder_cases()
 
 
 def _norm(name: str, width: int = D) -> layers.LayerNormWithoutBias:
@@ -60,6 +64,9 @@ def _small_cases() -> Iterator[Case]:
             head = kind("dense", "out", D, C, activation, 0.3, 0.2)
             called = Called(head, dropout=True)
             yield layer_case(called, f"{activation}, dropout", subject=kind.__name__, x=x)
+    head = TwoLayerHead("dense", "out", D, C, "gelu", 0.3, 0.2, _norm("LayerNorm"))
+    called = Called(head, dropout=True)
+    yield layer_case(called, "gelu, norm, dropout", subject="TwoLayerHead", x=x)
 
 
 def _attention() -> layers.SelfAttentionWithoutBias:
@@ -85,6 +92,12 @@ def _sublayer_cases() -> Iterator[Case]:
         rotary = Positioned(_attention(), layers.RotaryPositions(WIDTH // WIDE_HEADS, 7.0), site)
         variant = f"{which}, rotary, masked, dropout"
         yield layer_case(rotary, variant, subject="SelfAttentionWithoutBias", entries=SOME, x=x)
+        attention = WindowedSelfAttention("attention", D, HEADS, 2, 0.2, size=2)
+        yield site_case(attention, f"{which}, masked, dropout", site, dropout=True, entries=SOME)
+        windowed = WindowedSelfAttention("attention", WIDTH, WIDE_HEADS, 1, 0.2, size=4)
+        near = Positioned(windowed, RotaryByKind(WIDTH // WIDE_HEADS, 7.0, 3.0), site)
+        variant = f"{which}, rotary, masked, dropout"
+        yield layer_case(near, variant, subject="WindowedSelfAttention", entries=SOME, x=x)
         own = layers.SelfAttention("attention", D, K, rate=0.2)
         biased = Positioned(own, layers.RelativeBias(K), site)
         variant = f"{which}, masked, dropout"
@@ -102,21 +115,31 @@ def _relative_encoder_cases() -> Iterator[Case]:
 
 
 def _encoder_cases() -> Iterator[Case]:
-    def blocks() -> list[layers.Layer]:
+    def blocks(*kinds: layers.SelfAttentionWithoutBias) -> list[layers.Layer]:
         return [
             layers.Block(
-                layers.PreNormResidual(_attention(), norm, 0.3),
+                layers.PreNormResidual(attention, norm, 0.3),
                 layers.PreNormResidual(
                     layers.GatedFeedForward(WIDTH, F, "gelu", 0.2), _norm("LayerNorm", WIDTH)
                 ),
             )
-            for norm in (None, _norm("attention.LayerNorm", WIDTH))
+            for attention, norm in zip(
+                kinds or (_attention(), _attention()),
+                (None, _norm("attention.LayerNorm", WIDTH)),
+                strict=True,
+            )
         ]
 
     positions = layers.RotaryPositions(WIDTH // WIDE_HEADS, 7.0)
     x, last = normal(B, T, WIDTH), _norm("LayerNorm", WIDTH)
     recomputed = [layers.recomputed(block) for block in blocks()]
+    windowed = WindowedSelfAttention("attention", WIDTH, WIDE_HEADS, 2, 0.2, size=2)
+    both = RotaryByKind(WIDTH // WIDE_HEADS, 7.0, 3.0)
     for which, site in sites():
+        for name, kinds in (("full, window", (_attention(), windowed)),
+                            ("window, full", (windowed, _attention()))):  # fmt: skip
+            encoder = layers.PreNormEncoder(blocks(*kinds), last, both)
+            yield encoder_case(encoder, f"{which}, {name}, rotary, masked, dropout", site, x=x)
         for name, own in (("", blocks()), ("recomputed, ", recomputed)):
             encoder = layers.PreNormEncoder(own, last, positions)
             yield encoder_case(encoder, f"{which}, {name}rotary, masked, dropout", site, x=x)
@@ -125,3 +148,26 @@ def _encoder_cases() -> Iterator[Case]:
         still = [name for name in new_params(encoder.specs()) if name.startswith("layer.0.")]
         variant = f"{which}, one frozen block, rotary, masked, dropout"
         yield encoder_case(encoder, variant, site, fixed=x, still=still)
+
+
+def _shared_encoder_cases() -> Iterator[Case]:
+    """Yield cases of an ALBERT's layers, the first two of which are one block."""
+    config = AlbertConfig(
+        V, D, 3, K, F, "gelu_new", 0.3, 0.2, embedding_size=F, num_hidden_groups=2
+    )  # fmt: skip
+
+    def encoder() -> layers.Encoder:
+        return AlbertModel(config, params=Parameters({})).bert.encoder
+
+    x = normal(B, T, D)
+    for which, site in sites():
+        yield encoder_case(encoder(), f"{which}, groups 0 0 1, masked, dropout", site, x=x)
+        wrapped = encoder()
+        wrapped.blocks = [layers.recomputed(block) for block in wrapped.blocks]
+        variant = f"{which}, recomputed, groups 0 0 1, masked, dropout"
+        yield encoder_case(wrapped, variant, site, x=x)
+        wrapped = encoder()
+        wrapped.blocks[:2] = [layers.frozen(block) for block in wrapped.blocks[:2]]
+        still = [name for name in new_params(wrapped.specs()) if name.startswith("layer.0.")]
+        variant = f"{which}, a frozen group, masked, dropout"
+        yield encoder_case(wrapped, variant, site, fixed=x, still=still)
