@@ -50,6 +50,7 @@ FAMILIES: dict[str, Family] = {
     "camembert": Family(_ROOM + "camembert", "Camembert", _TASKS),
     "electra": Family(_ROOM + "electra", "Electra", (*_TASKS, "ForPreTraining")),
     "mpnet": Family(_ROOM + "mpnet", "MPNet", _TASKS),
+    "deberta-v2": Family(_ROOM + "deberta_v2", "DebertaV2", _TASKS),
     "modernbert": Family(_ROOM + "modernbert", "ModernBert", ("Model", "ForMaskedLM")),
 }
 # The classes of the relatives that are not in `MODELS`, and the family and use of each class.

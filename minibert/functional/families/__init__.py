@@ -1,0 +1,1 @@
+"""The mathematics of single families of BERT's relatives."""

@@ -1,0 +1,1 @@
+"""The layers of single families of BERT's relatives."""
