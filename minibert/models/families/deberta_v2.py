@@ -34,6 +34,7 @@ NORMS, ACTIVATIONS = ("none", "layer_norm"), ("gelu", "gelu_new", "relu", "tanh"
 _OURS, _THEIRS = "bert.encoder.layer.*.attention.self.", "deberta.encoder.layer.*.attention.self."
 _HEAD, _NEW_HEAD = "cls.predictions.", "lm_predictions.lm_head."
 _BODY_NAMES = (
+    ("cls.", "cls."),
     (f"{_OURS}query.", f"{_THEIRS}query_proj."),
     (f"{_OURS}key.", f"{_THEIRS}key_proj."),
     (f"{_OURS}value.", f"{_THEIRS}value_proj."),
@@ -44,7 +45,7 @@ _BODY_NAMES = (
     ("bert.", "deberta."),
 )
 LEGACY_NAMES = Names("deberta.", _BODY_NAMES)
-_NEW_HEAD_NAMES = (f"{_HEAD}transform.", _NEW_HEAD), (_HEAD, _NEW_HEAD)
+_NEW_HEAD_NAMES = (f"{_HEAD}bias", f"{_NEW_HEAD}bias"), (f"{_HEAD}transform.", _NEW_HEAD)
 FILE_NAMES = Names("deberta.", (*_NEW_HEAD_NAMES, *_BODY_NAMES))
 
 
@@ -116,8 +117,8 @@ class DebertaV2Config(RelativeConfig):
 
     def _check_sizes(self) -> None:
         super()._check_sizes()
-        S, E, most = self.position_buckets, self.embedding_size, 2 * self.farthest - 3
         require_int("max_relative_positions", self.max_relative_positions, at_least=-1)
+        S, E, most = self.position_buckets, self.embedding_size, 2 * self.farthest - 3
         require_int("position_buckets", S, at_least=-1)
         require_int("embedding_size", 1 if E is None else E, at_least=1)
         if self.relative_attention and S > 0:  # half of the buckets have one distance each
