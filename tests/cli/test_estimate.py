@@ -77,7 +77,9 @@ def test_estimate_reads_the_sizes_of_a_model(workspace, tmp_path, capsys):
     assert_refused(capsys, ["estimate", "--model", tmp_path / "odd"], "got PreNorm")
 
 
-@pytest.mark.parametrize("family", ["distilbert", "roberta", "electra", "mpnet", "modernbert"])
+@pytest.mark.parametrize(
+    "family", ["distilbert", "roberta", "electra", "mpnet", "deberta-v2", "modernbert"]
+)
 def test_estimate_knows_the_relatives(family, tmp_path, capsys):
     sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "vocab_size": 40,
              "intermediate_size": 16, "max_position_embeddings": 18}  # fmt: skip

@@ -13,7 +13,7 @@ from tests.cli.helpers import TEXTS, assert_refused, run
 from tests.conftest import small_tokenizer
 from tests.models.relatives import OF_FAMILY
 
-FAMILIES = ["distilbert", "roberta", "electra", "mpnet"]
+FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "deberta-v2"]
 SIZES = {
     "hidden_size": 12,
     "num_hidden_layers": 2,
@@ -58,7 +58,7 @@ def test_commands_of_texts_open_a_fine_tuned_model(family, tmp_path, capsys):
     stated = json.loads((out / "config.json").read_text())
     assert stated["model_type"] == family
     longest = m.AutoConfig.from_pretrained(out).longest
-    assert longest == (18 if family in ("distilbert", "electra") else 16)
+    assert longest == (18 if family in ("distilbert", "electra", "deberta-v2") else 16)
     card = (out / "README.md").read_text()
     assert f"- {family}\n" in card
     assert f"at most {longest} of them in a text" in card

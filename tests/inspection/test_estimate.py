@@ -66,13 +66,15 @@ def test_parameters_are_counted_by_part(positions):
     assert count_parameters(config, 3)["block"] == counts["block"]
 
 
-FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "modernbert"]
-WIDTH = {"electra": {"embedding_size": 7}}  # of the tables
+FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "deberta-v2", "modernbert"]
+DISTANCES = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8}
+# The width of the tables, and attention with distances, whose maps are its own.
+OPTIONS = {"electra": {"embedding_size": 7}, "deberta-v2": DISTANCES}
 
 
 def of_family(family, **changes):
     """Return a configuration of a family, with 16 tokens at least."""
-    own = {"max_position_embeddings": 18, **WIDTH.get(family, {}), **changes}
+    own = {"max_position_embeddings": 18, **OPTIONS.get(family, {}), **changes}
     return family_class(family, "Config")(**SIZES | own)
 
 

@@ -82,15 +82,23 @@ class RelativeEmbeddings(Positions):
         table = {self.weight: ParameterSpec((2 * self.span, self.width))}
         return merged(self, table, {} if self.norm is None else self.norm.specs())
 
-    def prepare(self, params: Views, keys: Array, dtype: np.dtype[Any]) -> Distances:
-        """Return the rows that occur in a batch of T tokens, normalized."""
-        T, S = len(keys), self.span
-        distances = np.minimum(np.arange(1 - T, T + 1), T - 1)  # the last column is not read
+    def numbers(self, length: int) -> tuple[Array, Array]:
+        """Return the rows of the distances from queries to keys, and from keys to queries, (2T,).
+
+        The first are in the order of j - i from 1 - T on, the others in that of i - j; the last of
+        each is not read.
+        """
+        distances, S = np.minimum(np.arange(1 - length, length + 1), length - 1), self.span
         if self.farthest is not None:
             distances = log_buckets(distances, S, self.farthest)
-        # From a query to a key is j - i, and the table has the rows of i - j.
+        # The table has the rows of i - j.
         to_keys, to_queries = (np.clip(S + d, 0, 2 * S - 1) for d in (-distances, distances))
-        first, last = int(to_keys.min()), int(to_queries.max())
+        return to_keys, to_queries
+
+    def prepare(self, params: Views, keys: Array, dtype: np.dtype[Any]) -> Distances:
+        """Return the rows that occur in a batch of T tokens, normalized."""
+        to_keys, to_queries = self.numbers(len(keys))
+        first, last = int(to_queries.min()), int(to_queries.max())
         rows, norm = params[self.weight][first : last + 1], None
         if self.norm is not None:
             rows, norm = self.norm.forward(params, rows)
