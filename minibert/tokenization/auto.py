@@ -33,6 +33,7 @@ NAMES = {
     "GPT2Tokenizer": "ByteLevelBPETokenizer",
     "XLMRobertaTokenizer": "UnigramTokenizer",
     "CamembertTokenizer": "UnigramTokenizer",
+    "DebertaV2Tokenizer": "UnigramTokenizer",
 }
 # Classes of any kind: the files decide.
 GENERIC = {"PreTrainedTokenizer", "TokenizersBackend"}

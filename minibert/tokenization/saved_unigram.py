@@ -11,11 +11,13 @@ XLM-RoBERTa  <s> <pad> </s> <unk>                                        the pie
 CamemBERT    <s>NOTUSED <pad> </s>NOTUSED <unk> <unk>NOTUSED             the pieces from id 1 on
 ===========  ==========================================================  ========================
 
-At the end of both is <mask>. See `saved`.
+At the end of both is <mask>. DeBERTa-v2 and v3 have the ids of the file, and [MASK] after them; as
+`transformers` 5, text is put into the form NFC instead of the form of the file's normalizer table.
+See `saved`.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +25,7 @@ from typing import Any, ClassVar
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.tokenization.added import AddedToken
-from minibert.tokenization.framing import ROBERTA
+from minibert.tokenization.framing import BERT, INPUTS, ROBERTA
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.saved import (
     CONFIG,
@@ -55,10 +57,29 @@ CAMEMBERT = [
 ]
 MODEL_CONFIG = "config.json"
 # The class by the `model_type` of a folder that does not state one.
-FAMILIES = {"xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer"}
+FAMILIES = {
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "camembert": "CamembertTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+}
 # By the class in tokenizer_config.json: the first ids, and the first piece of the file to follow.
 IDS = {"unk_id": 0, "bos_id": 1, "eos_id": 2}  # in the files of both
 LAYOUTS = {"XLMRobertaTokenizer": (FAIRSEQ, 3), "CamembertTokenizer": (CAMEMBERT, 1)}
+DEBERTA = "DebertaV2Tokenizer"
+# The special tokens of BERT, which a DeBERTa has, too.
+BRACKETS = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+# The steps of transformers 5 for a DeBERTa, before them Lowercase if asked for.
+STEPS: list[dict[str, Any]] = [
+    {"type": "Replace", "pattern": {"Regex": r"\s{2,}|[\n\r\t]"}, "content": " "},
+    {"type": "NFC"},
+    {"type": "Strip", "strip_left": False, "strip_right": True},
+]
 
 
 class UnigramFormat(Format):
@@ -87,9 +108,19 @@ class UnigramFormat(Format):
             raise FileNotFoundError(f"{folder}: expected {WHOLE} or {' or '.join(MODELS)}")
         model = read_sentencepiece(found[0])
         try:
-            return _source_of_model(model, _class_name(folder))
+            name, stated = _class_of(folder)
+            return _source_of_model(model, name, stated)
         except ValueError as error:
             raise ValueError(f"{found[0]}: {error}") from None
+
+    def settle(self, options: dict[str, Any], known: Container[str], source: Source) -> None:
+        """Name the special tokens of BERT, if the pieces are those; and the segments of pairs."""
+        if BRACKETS["cls_token"] in known:
+            for name, token in BRACKETS.items():
+                if token in known or name == "mask_token":
+                    options.setdefault(name, token)
+        if source.more["template"].pair_type:
+            options.setdefault("model_input_names", INPUTS)
 
     def parts(self, source: Source, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the constructor's arguments that are not options."""
@@ -167,14 +198,23 @@ def _source(pieces: Sequence[tuple[str, float]], **more: Any) -> Source:
     return Source(ids, len(pieces), scores=[score for _, score in pieces], **more)
 
 
-def _source_of_model(model: SentencePieceModel, class_name: str) -> Source:
-    """Return the pieces of a SentencePiece model, with the ids of a class of transformers."""
+def _source_of_model(
+    model: SentencePieceModel, class_name: str, stated: Mapping[str, Any]
+) -> Source:
+    """Return the pieces of a SentencePiece model, with the ids of a class of transformers.
+
+    Args:
+        model: the content of the file.
+        class_name: of transformers.
+        stated: the options in `tokenizer_config.json`.
+    """
     if model.model_type != 1:
         got = MODEL_TYPES.get(model.model_type, model.model_type)
         raise ValueError(f"model_type: expected Unigram, got {got}")
-    if class_name not in LAYOUTS:
+    if class_name not in (*LAYOUTS, DEBERTA):
+        known = " or ".join((*LAYOUTS, DEBERTA))
         raise ValueError(
-            f"tokenizer_class: expected {' or '.join(LAYOUTS)}, got {sanitize(class_name)}; "
+            f"tokenizer_class: expected {known}, got {sanitize(class_name)}; "
             f"others normalize text in ways that only {WHOLE} states"
         )
     if USER_DEFINED in model.types:  # transformers never splits them; here they would be split
@@ -184,6 +224,8 @@ def _source_of_model(model: SentencePieceModel, class_name: str) -> Source:
             raise ValueError(f"{name}: expected true, got false")
     if model.byte_fallback:  # transformers does not either
         raise ValueError(f"byte_fallback: expected false, got true; it is read from {WHOLE} alone")
+    if class_name == DEBERTA:
+        return _source_of_deberta(model, stated)
     for name, i in IDS.items():
         if getattr(model, name) != i:
             raise ValueError(f"{name}: expected {i} for {class_name}, got {getattr(model, name)}")
@@ -198,17 +240,45 @@ def _source_of_model(model: SentencePieceModel, class_name: str) -> Source:
     return _source(pieces, normalizer=normalizer, metaspace=Metaspace(), template=ROBERTA)
 
 
-def _class_name(folder: Path) -> str:
-    """Return the class that a folder states for its tokenizer; XLM-RoBERTa's if there is none."""
+def _source_of_deberta(model: SentencePieceModel, stated: Mapping[str, Any]) -> Source:
+    """Return the pieces of a DeBERTa, with the options of its class."""
+    flags = {"do_lower_case": False, "split_by_punct": False, "add_prefix_space": True}
+    flags |= {name: stated[name] for name in flags if name in stated}
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise ValueError(f"{CONFIG}: {name}: expected true or false, got {flag!r}")
+    unknown = model.pieces[model.unk_id][0]
+    if unknown != BRACKETS["unk_token"]:
+        raise ValueError(
+            f"unk_id: expected {BRACKETS['unk_token']} for {DEBERTA}, got {sanitize(unknown)}"
+        )
+    steps = [{"type": "Lowercase"}] if flags["do_lower_case"] else []
+    scheme: Any = "always" if flags["add_prefix_space"] else "first"
+    return _source(
+        model.pieces,
+        mask_lstrip=False,
+        normalizer={"type": "Sequence", "normalizers": steps + STEPS},
+        metaspace=Metaspace(False, scheme, splits_punctuation=flags["split_by_punct"]),
+        template=BERT,
+    )
+
+
+def _class_of(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the class that a folder states for its tokenizer, and the options that it states.
+
+    It is XLM-RoBERTa's if there is none.
+    """
     stated, model = (
         read_json(path) if path.is_file() else {}
         for path in (folder / CONFIG, folder / MODEL_CONFIG)
     )
     name = stated.get("tokenizer_class")
     if not name:
-        family = str(model.get("model_type", "xlm-roberta"))
+        # The files of DeBERTa's authors state "vocab_type": "spm".
+        default = "deberta-v2" if stated.get("vocab_type") == "spm" else "xlm-roberta"
+        family = str(model.get("model_type", default))
         name = FAMILIES.get(family, f"that of {family}")
-    return str(name).removesuffix("Fast")
+    return str(name).removesuffix("Fast"), stated
 
 
 MAX_SCORE = 1e300  # so a score is finite
