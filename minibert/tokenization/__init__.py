@@ -7,7 +7,7 @@
   `encoding`, `framing`, `truncation` and `saved`.
 - `byte_level_bpe` contains the tokenizer of RoBERTa and GPT-2: `byte_alphabet`, `byte_chunks`,
   `byte_pairs`, `byte_matching`, `bpe_trainer`.
-- `unigram` contains that of XLM-RoBERTa, CamemBERT and multilingual models: `steps`,
+- `unigram` contains that of XLM-RoBERTa, CamemBERT, DeBERTa and multilingual models: `steps`,
   `unicode_forms`, `charsmap`, `metaspace`, `lattice`, `chunks`, `unigram_matching`,
   `sentencepiece`, `protobuf`.
 - `auto` chooses the kind of tokenizer of a folder.

@@ -469,16 +469,17 @@ BRACKETED = st.lists(
 ).map(lambda parts: drop_unassigned("".join(parts)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(text=BRACKETED, pair=st.none() | BRACKETED)
 def test_deberta_with_a_sentencepiece_model_alone_equals_transformers(debertas, text, pair):
     mine, peer = debertas
     expected = peer._tokenizer.encode(text, pair)
     found = mine.encode(text, pair)
     assert fields_of(found) == peer_fields_of(expected)
-    ids = peer(text, pair)
-    assert found.input_ids == ids["input_ids"]
-    assert found.token_type_ids == ids["token_type_ids"]
+    if pair != "":  # which is no pair for transformers
+        ids = peer(text, pair)
+        assert found.input_ids == ids["input_ids"]
+        assert found.token_type_ids == ids["token_type_ids"]
     assert mine.ids_of(text).tolist() == peer(text, add_special_tokens=False)["input_ids"]
     assert mine.decode(found.input_ids) == peer.decode(
         found.input_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
