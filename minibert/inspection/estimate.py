@@ -21,6 +21,7 @@ from minibert.data.masking import MASKED_SHARE
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
 from minibert.functional.families.window import window_blocks
+from minibert.layers.families.disentangled import RelativeEmbeddings
 from minibert.models.config import BertConfig
 from minibert.models.families.window_config import SLIDING
 from minibert.models.table import family_class
@@ -207,12 +208,39 @@ def _with_layers(config: BertConfig, layers: int) -> BertConfig:
 def _matrices(specs: Mapping[str, Spec]) -> dict[str, int]:
     """Return the number of elements of each weight (out, in), by name."""
     declared = {name: s.shape for name, s in specs.items() if isinstance(s, ParameterSpec)}
-    return {name: int(np.prod(shape)) for name, shape in declared.items() if len(shape) == 2}
+    return {
+        name: int(np.prod(shape)) for name, shape in declared.items()
+        if len(shape) == 2 and "relative" not in name  # maps of distances, see `Distances`
+    }  # fmt: skip
 
 
 def _table_width(config: BertConfig) -> int:
     """Return E, the width of the word embeddings; D unless the configuration states another."""
-    return int(getattr(config, "embedding_size", config.hidden_size))
+    return int(getattr(config, "embedding_size", None) or config.hidden_size)
+
+
+class Distances(NamedTuple):
+    """What attention with embeddings of distances computes besides BERT's, as in DeBERTa.
+
+    Attributes:
+        to_keys, to_queries: whether queries meet the distances of keys, and the other way round.
+        rows: U, the embeddings of distances that each block maps for each of the two.
+    """
+
+    to_keys: bool
+    to_queries: bool
+    rows: int
+
+
+def distances_of(config: BertConfig, length: int) -> Distances:
+    """Return which products with distances the attention of a model computes."""
+    encoder = make_model(replace(config, num_hidden_layers=1), params=Parameters({})).bert.encoder
+    block: Any = encoder.blocks[0]
+    maps, positions = getattr(block.attention.sublayer, "maps", {}), encoder.positions
+    if not isinstance(positions, RelativeEmbeddings) or not maps:
+        return Distances(False, False, 0)
+    numbers = positions.numbers(length)[0]
+    return Distances("c2p" in maps, "p2c" in maps, int(np.ptp(numbers)) + 1)
 
 
 def block_products(config: BertConfig, length: int, queries: int) -> int:
@@ -222,10 +250,12 @@ def block_products(config: BertConfig, length: int, queries: int) -> int:
 
     Key and value of all T tokens; then for each of R query positions: query and attention output,
     scores and heads, and both maps of the feed-forward sublayer. With R = T it is
-    4 T D² + 2 T² D + 2 T D F. A gate has a third map of D F.
+    4 T D² + 2 T² D + 2 T D F. A gate has a third map of D F. A DeBERTa has 2 T D (R + T) more:
+    2 T distances meet R queries and T keys.
     """
-    products = weight_products(config)
-    return length * products.keys + queries * (products.queries + 2 * length * config.hidden_size)
+    products, D, far = weight_products(config), config.hidden_size, distances_of(config, length)
+    relative = 2 * length * D * (far.to_keys * queries + far.to_queries * length)
+    return length * products.keys + queries * (products.queries + 2 * length * D) + relative
 
 
 def head_products(step: TrainingStep) -> int:
@@ -241,11 +271,13 @@ def forward_flops(step: TrainingStep) -> int:
 
         2 B ((L - 1) block(T, T) + block(T, R) + head)
 
-    and for a map from tables of width E to the blocks, 2 B T E D.
+    for tables of another width E than that of the blocks, 2 B T E D; and for U embeddings of
+    distances, which each shard maps in each block, 2 L U D² for one of the maps.
     Sums that the code computes as products with ones, and everything elementwise, do not count.
     """
     projected = step.length * weight_products(step.config).embeddings
-    return 2 * step.batch_size * (projected + _all_blocks(step) + head_products(step))
+    own = step.batch_size * (projected + _all_blocks(step) + head_products(step))
+    return 2 * (own + _maps_of_distances(step))
 
 
 def step_flops(step: TrainingStep) -> int:
@@ -254,8 +286,15 @@ def step_flops(step: TrainingStep) -> int:
     The backward of out = a b is da = dout bᵀ and db = aᵀ dout, two products of the same size. With
     gradient checkpointing the blocks are computed once more.
     """
-    again = 2 * step.batch_size * _all_blocks(step) if step.checkpointing else 0
-    return 3 * forward_flops(step) + again
+    again = step.batch_size * _all_blocks(step) + _maps_of_distances(step)
+    return 3 * forward_flops(step) + (2 * again if step.checkpointing else 0)
+
+
+def _maps_of_distances(step: TrainingStep) -> int:
+    """Return the multiply-adds of the maps of distances of all blocks and shards."""
+    far, D = distances_of(step.config, step.length), step.config.hidden_size
+    maps = step.shards * step.config.num_hidden_layers * (far.to_keys + far.to_queries)
+    return maps * far.rows * D * D
 
 
 def _all_blocks(step: TrainingStep) -> int:

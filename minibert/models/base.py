@@ -89,5 +89,5 @@ class Model:
             TypeError, ValueError: an array of the wrong dtype, shape or range, which is named.
         """
         longest = self.config.longest
-        limits = self.config.vocab_size, self.config.type_vocab_size
+        limits = self.config.vocab_size, self.config.type_vocab_size or 2  # 0: they are ignored
         return check_batch(self.axes, longest, limits, input_ids, token_type_ids, attention_mask)

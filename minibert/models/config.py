@@ -98,6 +98,7 @@ class BertConfig:
     problem_type: str | None = None
     id2label: Mapping[int, str] | None = field(default=None, hash=False)
     model_type: ClassVar[str] = "bert"
+    may_be_zero: ClassVar[tuple[str, ...]] = ()  # sizes of tables that a family may lack
     # The most tokens of a sequence; in some families there are fewer than positions.
     longest = property(attrgetter("max_position_embeddings"))
     # Blocks that a text passes, and those in a file; an ALBERT uses a block in several layers.
@@ -113,7 +114,7 @@ class BertConfig:
 
     def _check_sizes(self) -> None:
         for name in _SIZES:
-            require_int(name, getattr(self, name), at_least=1)
+            require_int(name, getattr(self, name), at_least=int(name not in self.may_be_zero))
         require_int("pad_token_id", self.pad_token_id, at_least=0)
         if self.pad_token_id >= self.vocab_size:
             raise ValueError(
@@ -198,9 +199,8 @@ class BertConfig:
         Raises:
             ValueError: the fields describe another kind of model, or an invalid one.
         """
-        if values.get("model_type") != CUSTOM:
-            own = cls.model_type
-            _require_choice("model_type", values.get("model_type", own), (own,))
+        if (stated := values.get("model_type", cls.model_type)) != CUSTOM:
+            _require_choice("model_type", stated, (cls.model_type,))
         for switch in ("is_decoder", "add_cross_attention"):
             if values.get(switch):
                 raise ValueError(f"{switch}: expected false, an encoder, got {values[switch]!r}")

@@ -51,6 +51,7 @@ FAMILIES: dict[str, Family] = {
     "electra": Family(_ROOM + "electra", "Electra", (*_TASKS, "ForPreTraining")),
     "mpnet": Family(_ROOM + "mpnet", "MPNet", _TASKS),
     "albert": Family(_ROOM + "albert", "Albert", (*_TASKS, "ForPreTraining")),
+    "deberta-v2": Family(_ROOM + "deberta_v2", "DebertaV2", _TASKS),
     "modernbert": Family(_ROOM + "modernbert", "ModernBert", _TASKS),
 }
 # The classes of the relatives that are not in `MODELS`, and the family and use of each class.

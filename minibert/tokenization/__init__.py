@@ -7,9 +7,9 @@
   `encoding`, `framing`, `truncation` and `saved`.
 - `byte_level_bpe` contains the tokenizer of RoBERTa and GPT-2: `byte_alphabet`, `byte_chunks`,
   `byte_pairs`, `byte_matching`, `bpe_trainer`.
-- `unigram` contains that of XLM-RoBERTa, CamemBERT, ALBERT and multilingual models: `steps`,
-  `unicode_forms`, `charsmap`, `metaspace`, `lattice`, `chunks`, `unigram_matching`,
-  `sentencepiece`, `protobuf`, `combining`.
+- `unigram` contains that of XLM-RoBERTa, CamemBERT, ALBERT, DeBERTa and multilingual models:
+  `steps`, `unicode_forms`, `charsmap`, `metaspace`, `lattice`, `chunks`, `unigram_matching`,
+  `sentencepiece`, `protobuf`, `combining`, `saved_albert`, `saved_deberta`.
 - `auto` chooses the kind of tokenizer of a folder.
 
 The tokens of a text are those of Hugging Face's `tokenizers` 0.23 and of `transformers` 5: ids,

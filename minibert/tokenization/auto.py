@@ -34,6 +34,7 @@ NAMES = {
     "XLMRobertaTokenizer": "UnigramTokenizer",
     "CamembertTokenizer": "UnigramTokenizer",
     "AlbertTokenizer": "UnigramTokenizer",
+    "DebertaV2Tokenizer": "UnigramTokenizer",
 }
 # Classes of any kind: the files decide.
 GENERIC = {"PreTrainedTokenizer", "TokenizersBackend"}

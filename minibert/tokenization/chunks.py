@@ -87,6 +87,7 @@ class Cutter:
         # A word of such letters is its own normalized text.
         self._plain: LetterClass | None = None
         is_simple = metaspace.split and metaspace.prepend_scheme == "always"
+        is_simple = is_simple and not metaspace.splits_punctuation
         if is_cut and is_simple and KEEPING.issuperset(normalizer.kinds):
             plain = _visible({*listed, *(text for text in table if len(text) == 1)})
             self._plain = LetterClass(rf"(?V1){plain}")

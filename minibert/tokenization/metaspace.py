@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 from minibert.io.text import sanitize
-from minibert.tokenization.characters import OTHER_SPACE, SPACE
+from minibert.tokenization.characters import OTHER_SPACE, PUNCTUATION, SPACE
 from minibert.tokenization.normalizer import Letter
 
 Scheme = Literal["always", "first", "never"]
 
+PUNCTUATION_SPLIT = {"type": "Punctuation", "behavior": "Isolated"}
+
 _word = re.compile(f"[^{SPACE}{OTHER_SPACE}]+")
+_mark = re.compile(f"[{PUNCTUATION}]|[^{PUNCTUATION}]+")
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,15 @@ class Metaspace:
             it.
         split (bool): split before each ▁.
         replacement: the letter that replaces a space.
+        splits_punctuation (bool): split before and after each punctuation mark first, so that it is
+            a word of its own.
     """
 
     splits_spaces: bool = True
     prepend_scheme: Scheme = "always"
     split: bool = True
     replacement: str = "▁"
+    splits_punctuation: bool = False
 
     def words(self, letters: Sequence[Letter], is_first: bool) -> Iterator[Sequence[Letter]]:
         """Yield the words of normalized text, each a list of its letters.
@@ -78,19 +84,21 @@ class Metaspace:
 
     def _parts(self, letters: Sequence[Letter]) -> Iterator[Sequence[Letter]]:
         """Yield the parts of normalized text that are split on their own."""
-        if not self.splits_spaces:
+        if not (self.splits_spaces or self.splits_punctuation):
             if letters:
                 yield letters
             return
-        for match in _word.finditer("".join(letter.char for letter in letters)):
+        pattern = _word if self.splits_spaces else _mark
+        for match in pattern.finditer("".join(letter.char for letter in letters)):
             yield letters[match.start() : match.end()]
 
     def whole(self) -> dict[str, Any]:
         """Return the pre-tokenizer of `tokenizer.json`."""
         metaspace = self.decoder()
-        if not self.splits_spaces:
+        if not (self.splits_spaces or self.splits_punctuation):
             return metaspace
-        return {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}
+        first = {"type": "WhitespaceSplit"} if self.splits_spaces else PUNCTUATION_SPLIT
+        return {"type": "Sequence", "pretokenizers": [first, metaspace]}
 
     def decoder(self) -> dict[str, Any]:
         """Return the decoder of `tokenizer.json`."""
@@ -106,15 +114,18 @@ class Metaspace:
         """Return the splitter of the pre-tokenizer of `tokenizer.json`.
 
         Raises:
-            ValueError: it is not a Metaspace, alone or after a WhitespaceSplit.
+            ValueError: it is not a Metaspace, alone or after a WhitespaceSplit or Punctuation.
         """
         parts = part["pretokenizers"] if part.get("type") == "Sequence" else [part]
         kinds = [each.get("type") for each in parts]
-        if kinds not in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
+        splits_punctuation = kinds[0] == "Punctuation"
+        if kinds[:-1] not in ([], ["WhitespaceSplit"], ["Punctuation"]) or kinds[-1] != "Metaspace":
             raise ValueError(
-                "pre_tokenizer: expected Metaspace, or WhitespaceSplit and Metaspace, got "
-                + sanitize(", ".join(map(str, kinds)))
+                "pre_tokenizer: expected Metaspace, or WhitespaceSplit or Punctuation and "
+                f"Metaspace, got {sanitize(', '.join(map(str, kinds)))}"
             )
+        if splits_punctuation and parts[0].get("behavior", "Isolated") != "Isolated":
+            raise ValueError(f"behavior: expected Isolated, got {sanitize(parts[0]['behavior'])}")
         options = parts[-1]
         # In old files, `add_prefix_space` states the scheme.
         old = "always" if options.get("add_prefix_space", True) else "never"
@@ -125,4 +136,5 @@ class Metaspace:
             raise ValueError(f"prepend_scheme: expected one of {names}, got {sanitize(scheme)}")
         if not isinstance(split, bool) or not isinstance(replacement, str) or len(replacement) != 1:
             raise ValueError("pre_tokenizer: expected a Metaspace with one letter as replacement")
-        return cls(len(kinds) == 2, scheme, split, replacement)
+        splits_spaces = kinds[0] == "WhitespaceSplit"
+        return cls(splits_spaces, scheme, split, replacement, splits_punctuation)

@@ -43,11 +43,15 @@ class Source:
     Args:
         ids: the id of each piece.
         size (int or None): the number of ids; None for the highest id and one.
+        mask_lstrip (bool or None): as in `Format`; None: as the format has it.
         more: further tables of the kind of tokenizer, such as merges.
     """
 
-    def __init__(self, ids: Mapping[str, int], size: int | None = None, **more: Any):
-        self.ids, self.more = ids, more
+    def __init__(
+        self, ids: Mapping[str, int], size: int | None = None, mask_lstrip: bool | None = None,
+        **more: Any,
+    ):  # fmt: skip
+        self.ids, self.mask_lstrip, self.more = ids, mask_lstrip, more
         self.size = max(ids.values(), default=-1) + 1 if size is None else size
 
 
@@ -196,7 +200,8 @@ class Format:
         tokens = _in_order_of_ids(added, vocabulary, folder)
         mask = options.get("mask_token", self.mask_token)
         if mask and mask not in source.ids and mask not in {token.content for token in tokens}:
-            tokens.append(AddedToken(mask, lstrip=self.mask_lstrip, normalized=False, special=True))
+            lstrip = self.mask_lstrip if source.mask_lstrip is None else source.mask_lstrip
+            tokens.append(AddedToken(mask, lstrip=lstrip, normalized=False, special=True))
         return parts, options, tokens
 
     def _options(self, config: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -32,7 +32,6 @@ from minibert.tokenization.sentencepiece import (
 from minibert.tokenization.steps import StepNormalizer
 
 UNKNOWN_ID = 1
-SPECIAL = {"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 QUOTES = ("``", "''")
 
 

@@ -11,7 +11,8 @@ XLM-RoBERTa  <s> <pad> </s> <unk>                                        the pie
 CamemBERT    <s>NOTUSED <pad> </s>NOTUSED <unk> <unk>NOTUSED             the pieces from id 1 on
 ===========  ==========================================================  ========================
 
-At the end of both is <mask>. An ALBERT has the ids of its file; see `saved_albert`, and `saved`.
+At the end of both is <mask>. ALBERT and DeBERTa have the ids of their files; see `saved_albert`,
+`saved_deberta`, and `saved`.
 """
 
 import base64
@@ -23,7 +24,7 @@ from typing import Any, ClassVar
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.tokenization.added import AddedToken
-from minibert.tokenization.framing import ROBERTA
+from minibert.tokenization.framing import INPUTS, ROBERTA
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.saved import (
     CONFIG,
@@ -34,7 +35,8 @@ from minibert.tokenization.saved import (
     Source,
     added_tokens_of,
 )
-from minibert.tokenization.saved_albert import SPECIAL, albert_source
+from minibert.tokenization.saved_albert import albert_source
+from minibert.tokenization.saved_deberta import deberta_source
 from minibert.tokenization.saved_frame import read_frame, write_frame
 from minibert.tokenization.sentencepiece import (
     MODEL_TYPES,
@@ -60,12 +62,21 @@ FAMILIES = {
     "xlm-roberta": "XLMRobertaTokenizer",
     "camembert": "CamembertTokenizer",
     "albert": "AlbertTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
 }
-# The tokens that a file without ALBERT's has.
-DEFAULTS = {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
 # By the class in tokenizer_config.json: the first ids, and the first piece of the file to follow.
 IDS = {"unk_id": 0, "bos_id": 1, "eos_id": 2}  # in the files of both
 LAYOUTS = {"XLMRobertaTokenizer": (FAIRSEQ, 3), "CamembertTokenizer": (CAMEMBERT, 1)}
+# The classes with the ids of their files, and what reads these.
+SOURCES = {"AlbertTokenizer": albert_source, "DebertaV2Tokenizer": deberta_source}
+# The special tokens of BERT, which ALBERT and DeBERTa have, too.
+BRACKETS = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
 
 
 class UnigramFormat(Format):
@@ -94,16 +105,18 @@ class UnigramFormat(Format):
             raise FileNotFoundError(f"{folder}: expected {WHOLE} or {' or '.join(MODELS)}")
         model = read_sentencepiece(found[0])
         try:
-            return _source_of_model(model, _class_name(folder), _stated(folder, CONFIG))
+            return _source_of_model(model, *_class_of(folder))
         except ValueError as error:
             raise ValueError(f"{found[0]}: {error}") from None
 
     def settle(self, options: dict[str, Any], known: Container[str], source: Source) -> None:
-        """Take the special tokens of ALBERT if the tokenizer has these and no file states them."""
-        for name, token in SPECIAL.items():
-            usual = DEFAULTS[name]
-            if name not in options and token in source.ids and usual not in source.ids:
-                options[name] = token
+        """Name the special tokens of BERT if the pieces are those, and the segments of pairs."""
+        if BRACKETS["cls_token"] in known and FAIRSEQ[0][0] not in source.ids:
+            for name, token in BRACKETS.items():
+                if token in known or name == "mask_token":
+                    options.setdefault(name, token)
+        if source.more["template"].pair_type:
+            options.setdefault("model_input_names", INPUTS)
 
     def parts(self, source: Source, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the constructor's arguments that are not options."""
@@ -184,19 +197,24 @@ def _source(pieces: Sequence[tuple[str, float]], **more: Any) -> Source:
 def _source_of_model(
     model: SentencePieceModel, class_name: str, stated: Mapping[str, Any]
 ) -> Source:
-    """Return the pieces of a SentencePiece model, with the ids of a class of transformers."""
+    """Return the pieces of a SentencePiece model, with the ids of a class of transformers.
+
+    Args:
+        model: the content of the file.
+        class_name: of transformers.
+        stated: the options in `tokenizer_config.json`.
+    """
     if model.model_type != 1:
         got = MODEL_TYPES.get(model.model_type, model.model_type)
         raise ValueError(f"model_type: expected Unigram, got {got}")
-    if class_name not in (*LAYOUTS, "AlbertTokenizer"):
-        known = ", ".join([*LAYOUTS, "AlbertTokenizer"])
+    if class_name not in LAYOUTS | SOURCES:
         raise ValueError(
-            f"tokenizer_class: expected one of {known}, got {sanitize(class_name)}; "
-            f"others normalize text in ways that only {WHOLE} states"
+            f"tokenizer_class: expected one of {', '.join(LAYOUTS | SOURCES)}, "
+            f"got {sanitize(class_name)}; others normalize text in ways that only {WHOLE} states"
         )
     _require_usual(model)
-    if class_name == "AlbertTokenizer":
-        return albert_source(model, stated)
+    if class_name in SOURCES:
+        return SOURCES[class_name](model, stated)
     if USER_DEFINED in model.types:  # transformers never splits them; here they would be split
         raise ValueError(f"pieces: user-defined ones are read from {WHOLE} alone")
     for name, i in IDS.items():
@@ -222,19 +240,22 @@ def _require_usual(model: SentencePieceModel) -> None:
         raise ValueError(f"byte_fallback: expected false, got true; it is read from {WHOLE} alone")
 
 
-def _stated(folder: Path, name: str) -> dict[str, Any]:
-    """Return the content of a JSON file (dict), empty without the file."""
-    return read_json(folder / name) if (folder / name).is_file() else {}
+def _class_of(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the class that a folder states for its tokenizer, and the options that it states.
 
-
-def _class_name(folder: Path) -> str:
-    """Return the class that a folder states for its tokenizer; XLM-RoBERTa's if there is none."""
-    stated, model = (_stated(folder, name) for name in (CONFIG, MODEL_CONFIG))
+    It is XLM-RoBERTa's if there is none.
+    """
+    stated, model = (
+        read_json(path) if path.is_file() else {}
+        for path in (folder / CONFIG, folder / MODEL_CONFIG)
+    )
     name = stated.get("tokenizer_class")
     if not name:
-        family = str(model.get("model_type", "xlm-roberta"))
+        # The files of DeBERTa's authors state "vocab_type": "spm".
+        default = "deberta-v2" if stated.get("vocab_type") == "spm" else "xlm-roberta"
+        family = str(model.get("model_type", default))
         name = FAMILIES.get(family, f"that of {family}")
-    return str(name).removesuffix("Fast")
+    return str(name).removesuffix("Fast"), stated
 
 
 MAX_SCORE = 1e300  # so a score is finite

@@ -78,7 +78,7 @@ def test_estimate_reads_the_sizes_of_a_model(workspace, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "family", ["distilbert", "roberta", "electra", "mpnet", "modernbert", "albert"]
+    "family", ["distilbert", "roberta", "electra", "mpnet", "albert", "deberta-v2", "modernbert"]
 )
 def test_estimate_knows_the_relatives(family, tmp_path, capsys):
     sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "vocab_size": 40,

@@ -12,7 +12,7 @@ from tests.cli.helpers import TEXTS, assert_refused, run
 from tests.conftest import small_tokenizer
 from tests.models.relatives import OF_FAMILY
 
-FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "albert", "modernbert"]
+FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "albert", "deberta-v2", "modernbert"]
 SIZES = {
     "hidden_size": 12,
     "num_hidden_layers": 2,

@@ -66,16 +66,20 @@ def test_parameters_are_counted_by_part(positions):
     assert count_parameters(config, 3)["block"] == counts["block"]
 
 
-FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "modernbert", "albert"]
-# The width of the tables; an ALBERT's are projected even from the width of the blocks.
-WIDTH = {"electra": {"embedding_size": 7}, "albert": {"embedding_size": 12}}
+FAMILIES = ["distilbert", "roberta", "electra", "mpnet", "albert", "deberta-v2", "modernbert"]
+DISTANCES = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8}
+# The width of the tables, which an ALBERT projects even from the width of the blocks; padding; and
+# attention with distances, whose maps are its own.
+OPTIONS = {
+    "electra": {"embedding_size": 7}, "albert": {"embedding_size": 12},
+    "deberta-v2": DISTANCES, "modernbert": {"pad_token_id": 0},
+}  # fmt: skip
 LAST = {"albert": "0.0"}  # the block of all layers
 
 
 def of_family(family, **changes):
     """Return a configuration of a family, with 16 tokens at least."""
-    own = {"max_position_embeddings": 18, **WIDTH.get(family, {}), **changes}
-    own |= {"pad_token_id": 0} if family == "modernbert" else {}
+    own = {"max_position_embeddings": 18, **OPTIONS.get(family, {}), **changes}
     return family_class(family, "Config")(**SIZES | own)
 
 

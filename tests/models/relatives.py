@@ -26,6 +26,12 @@ SIZES = {
 OF_FAMILY = {
     "electra": {"embedding_size": 10}, "albert": {"embedding_size": 10, "num_hidden_groups": 2},
     "modernbert": {"pad_token_id": 0, "local_attention": 4, "local_rope_theta": 90.0},
+    # 3H is a square, because transformers takes the root in float32.
+    "deberta-v2": {
+        "num_attention_heads": 2, "relative_attention": True, "pos_att_type": ("c2p", "p2c"),
+        "position_buckets": 6, "share_att_key": True, "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False, "problem_type": "single_label_classification",
+    },
 }  # fmt: skip
 TWO = {"id2label": {0: "no", 1: "yes"}}
 # By use: fields of the configuration, the labels, and parameters without a gradient, because they
@@ -74,7 +80,7 @@ def config(family, **changes):
 
 def batch_of(family, use="Model"):
     """Return a batch (dict) whose padding has the family's id, and segments if it has any."""
-    pad, segments = config(family).pad_token_id, config(family).type_vocab_size
+    pad, segments = config(family).pad_token_id, config(family).type_vocab_size or 2
     padding = MASK == 0
     # Padding takes part in the softmax of answers, and PyTorch drops the gradient of its id.
     ids = np.where(padding, 7 if use == "ForQuestionAnswering" else pad, IDS)

@@ -6,6 +6,10 @@ import pytest
 from minibert import BertConfig, BertForSequenceClassification
 from minibert.models.classifier_head import classifier_inputs, pass_vectors, set_classifier
 from minibert.models.families.albert import AlbertConfig, AlbertForSequenceClassification
+from minibert.models.families.deberta_v2 import (
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+)
 from minibert.models.families.distilbert import (
     DistilBertConfig,
     DistilBertForSequenceClassification,
@@ -21,6 +25,7 @@ FAMILIES = [
     (DistilBertForSequenceClassification, DistilBertConfig),
     (ElectraForSequenceClassification, ElectraConfig),
     (AlbertForSequenceClassification, AlbertConfig),
+    (DebertaV2ForSequenceClassification, DebertaV2Config),
 ]
 IDS = [[5, 17, 54, 6], [7, 9, 11, 30]]
 

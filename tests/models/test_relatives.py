@@ -37,7 +37,7 @@ from tests.style import ROOT, code_lines
 
 each_family = pytest.mark.parametrize("family", RELATIVES)
 # The other two families compute as RoBERTa does; tests of parity run them all.
-COMPUTED = ["distilbert", "roberta", "electra", "mpnet", "albert", "modernbert"]
+COMPUTED = ["distilbert", "roberta", "electra", "mpnet", "albert", "deberta-v2", "modernbert"]
 each_case = pytest.mark.parametrize(
     ("family", "use"), [case for case in CASES if case[0] in COMPUTED]
 )
@@ -223,7 +223,7 @@ def test_padding_changes_nothing(family):
         np.testing.assert_allclose(padded[i, MASK[i] == 1], alone, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("family", ["distilbert", "mpnet"])
+@pytest.mark.parametrize("family", ["distilbert", "mpnet", "deberta-v2"])
 def test_segments_are_ignored_without_a_table_of_them(family):
     model, types = made(family), (np.arange(T) > 3).astype(int)[None].repeat(B, 0)
     assert not any("token_type" in name for name in model.params)
@@ -241,7 +241,7 @@ def test_a_roberta_of_one_segment_refuses_a_second_one():
 def test_longest_text_has_as_many_tokens_as_positions_allow(family):
     model = made(family)
     longest = model.config.longest
-    counts_ids = family not in ("distilbert", "electra", "albert", "modernbert")
+    counts_ids = family not in ("distilbert", "electra", "albert", "deberta-v2", "modernbert")
     assert longest == 17 - 2 * counts_ids
     assert np.isfinite(model(np.full((1, longest), 5)).logits).all()
     with pytest.raises(ValueError, match=f"input_ids: expected at most {longest} tokens"):
@@ -351,7 +351,8 @@ def test_frozen_parameters_stay(family):
 @pytest.mark.parametrize("trims", [False, True])
 def test_unpadded_prediction_equals_each_batch_alone(family, trims):
     model, rng = made(family, "Model"), np.random.default_rng(6)
-    assert runs_unpadded(model) == (family != "mpnet")  # whose bias belongs to pairs of a batch
+    # The bias of distances belongs to pairs of tokens of a batch.
+    assert runs_unpadded(model) == (family not in ("mpnet", "deberta-v2"))
     shapes = [(2, 7), (1, 6), (4, 3)]
     batches = [model.check(rng.integers(2, V, shape)) for shape in shapes]
     rows = [np.zeros((b, 1), np.int64) for b, _ in shapes] if trims else None
@@ -434,6 +435,18 @@ NAMES = {
         "cls.predictions.transform.LayerNorm.bias": "predictions.LayerNorm.bias",
         "cls.predictions.bias": "predictions.bias",
     },
+    "deberta-v2": {
+        TABLE: "deberta.embeddings.word_embeddings.weight",
+        "bert.encoder.rel_embeddings.weight": "deberta.encoder.rel_embeddings.weight",
+        "bert.encoder.LayerNorm.weight": "deberta.encoder.LayerNorm.weight",
+        f"{LAYER}attention.self.query.weight":
+            "deberta.encoder.layer.1.attention.self.query_proj.weight",
+        f"{LAYER}attention.self.value.bias":
+            "deberta.encoder.layer.1.attention.self.value_proj.bias",
+        f"{LAYER}attention.output.dense.bias":
+            "deberta.encoder.layer.1.attention.output.dense.bias",
+        "cls.predictions.transform.dense.weight": "cls.predictions.transform.dense.weight",
+    },
     "modernbert": {
         TABLE: "model.embeddings.tok_embeddings.weight",
         f"{LAYER}attention.output.dense.weight": "model.layers.1.attn.Wo.weight",
@@ -497,7 +510,8 @@ def test_tied_decoder_in_a_file_must_equal_the_table(tmp_path, family):
     model.save_pretrained(tmp_path)
     arrays = load_file(tmp_path / "model.safetensors")
     decoder = {"distilbert": "vocab_projector", "electra": "generator_lm_head",
-               "albert": "predictions.decoder", "modernbert": "decoder"}  # fmt: skip
+               "albert": "predictions.decoder", "modernbert": "decoder",
+               "deberta-v2": "cls.predictions.decoder"}  # fmt: skip
     name = f"{decoder.get(family, 'lm_head.decoder')}.weight"
     save_file({**arrays, name: model.params[TABLE]}, tmp_path / "model.safetensors")
     type(model).from_pretrained(tmp_path, strict=True)
@@ -538,6 +552,20 @@ def test_bias_of_an_old_decoder_and_buffers_are_read(tmp_path):
         ("electra", {"summary_last_dropout": "a"}, "summary_last_dropout: expected a number"),
         ("mpnet", {"pad_token_id": 0}, "pad_token_id: expected 1, got 0"),
         ("mpnet", {"relative_attention_num_buckets": 16}, "num_buckets: expected 32, got 16"),
+        ("deberta-v2", {"conv_kernel_size": 3}, "conv_kernel_size: expected 0, got 3"),
+        ("deberta-v2", {"pos_att_type": "p2p|c2p"}, "pos_att_type: expected c2p and p2c, got"),
+        ("deberta-v2", {"pos_att_type": 3}, "pos_att_type: expected c2p and p2c, got 3"),
+        ("deberta-v2", {"position_buckets": 32}, "position_buckets: expected 2 to 31, got 32"),
+        ("deberta-v2", {"position_buckets": 1}, "position_buckets: expected 2 to 31, got 1"),
+        ("deberta-v2", {"max_relative_positions": 4}, "position_buckets: expected 2 to 5, got 6"),
+        ("deberta-v2", {"max_relative_positions": "a"}, "max_relative_positions: expected a whole"),
+        ("deberta-v2", {"norm_rel_ebd": "batch"}, r"norm_rel_ebd: expected one of \('none', 'laye"),
+        ("deberta-v2", {"relative_attention": False}, r"norm_rel_ebd: expected one of \('none',\)"),
+        ("deberta-v2", {"pooler_hidden_act": "silu"}, "pooler_hidden_act: expected one of"),
+        ("deberta-v2", {"cls_dropout": 1}, "cls_dropout: expected a number from 0 to below 1"),
+        ("deberta-v2", {"type_vocab_size": -1}, "type_vocab_size: expected a whole number of at l"),
+        ("deberta-v2", {"embedding_size": 9, "legacy": False}, "legacy: expected true with an emb"),
+        ("deberta-v2", {"embedding_size": 0}, "embedding_size: expected a whole number of at le"),
         ("mpnet", {"model_type": "roberta"}, "model_type: expected one of mpnet, got 'roberta'"),
         ("albert", {"embedding_size": 0}, "embedding_size: expected a whole number of at least 1"),
         ("albert", {"num_hidden_groups": 4}, "expected at most num_hidden_layers 3, got 4"),
@@ -578,6 +606,7 @@ def test_config_survives_a_file_and_has_the_defaults_of_its_family(family):
         "xlm-roberta": (30522, 768, 12, 1), "camembert": (30522, 768, 12, 1),
         "electra": (30522, 256, 12, 0), "mpnet": (30527, 768, 12, 1),
         "albert": (30000, 4096, 12, 0), "modernbert": (50368, 768, 22, 50283),
+        "deberta-v2": (128100, 1536, 24, 0),
     }  # fmt: skip
     found = default.vocab_size, default.hidden_size, default.num_hidden_layers, default.pad_token_id
     assert found == expected[family]

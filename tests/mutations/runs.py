@@ -70,10 +70,12 @@ def run_relatives() -> None:
         ("electra", "ForPreTraining"),
         ("mpnet", "ForMaskedLM"),
         ("albert", "ForPreTraining"),
+        ("deberta-v2", "ForMaskedLM"),
         ("modernbert", "ForQuestionAnswering"),
     ):
-        labels = use_of(family, use)[1]
-        made(family, use).loss_and_grads(batch_of(family, use), labels, np.random.default_rng(0))
+        model, labels = made(family, use), use_of(family, use)[1]
+        model.loss_and_grads(batch_of(family, use), labels, np.random.default_rng(0))
+        model.resize_position_embeddings(9)
     mean = made("modernbert", "ForSequenceClassification", classifier_pooling="mean")
     mean.loss_and_grads(batch_of("modernbert"), np.array([0, 2, 1, 1]))
 

@@ -13,6 +13,7 @@ import pytest
 import minibert.functional
 from tests.mutations import (
     data,
+    deberta,
     embeddings,
     functional,
     layers,
@@ -26,7 +27,7 @@ from tests.mutations.checks import gradients
 from tests.mutations.mutation import Mutation, Place, count_calls, mutation
 from tests.mutations.runs import run_everything
 
-ROOMS = (functional, layers, modern, relatives, models, embeddings, training, optim, data)
+ROOMS = (functional, layers, modern, relatives, deberta, models, embeddings, training, optim, data)
 MUTATIONS = {each.name: each for room in ROOMS for each in room.MUTATIONS}
 TABLE = Path(__file__).parents[2] / "benchmarks/results/mutations.md"
 CAUGHT = (AssertionError, ExceptionGroup, pytest.fail.Exception)

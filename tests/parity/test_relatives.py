@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minibert import AutoModel
+from minibert.functional.families.disentangled import log_buckets
 from minibert.functional.relative import relative_buckets
 from minibert.models.table import FAMILIES, model_class
 from minibert.models.weights import open_weights
@@ -65,7 +66,9 @@ def assert_same_gradients(model, grads, hf, zeros=()):
         for name, each in hf.named_parameters()
     }
     own = model.file_names.outward(grads)
-    zero = [n for n in model.params if f".{n}".endswith((".key.bias", *(f".{z}" for z in zeros)))]
+    if model.config.model_type != "deberta-v2":  # whose keys meet positions, too
+        zeros = ("key.bias", *zeros)
+    zero = [n for n in model.params if f".{n}".endswith(tuple(f".{z}" for z in zeros))]
     zero_names = model.file_names.outward(
         type(grads)({n: model.params.shapes[n] for n in zero})
     ).keys()
@@ -122,6 +125,85 @@ def test_models_give_the_logits_losses_and_gradients_of_transformers(tmp_path, f
     assert_parity(made(family, use), batch_of(family, use), labels, tmp_path, zeros)
 
 
+# Of DeBERTa, each with 3H a square or with the factor of the terms that are left.
+DEBERTA = {
+    "content to position": {"pos_att_type": ["c2p"], "num_attention_heads": 3},
+    "position to content": {"pos_att_type": "p2c", "num_attention_heads": 3},
+    "maps of their own": {"share_att_key": False},
+    "own map, content to position": {
+        "share_att_key": False, "pos_att_type": ["c2p"], "num_attention_heads": 3,
+    },
+    "no buckets, no norm": {"position_buckets": -1, "norm_rel_ebd": "none"},
+    "distances clipped": {"position_buckets": -1, "max_relative_positions": 4},
+    "buckets to another distance": {"max_relative_positions": 8, "position_buckets": 4},
+    "positions, segments, projection": {
+        "position_biased_input": True, "type_vocab_size": 3, "embedding_size": 10,
+    },
+    "no distances": {
+        "relative_attention": False, "norm_rel_ebd": "none", "position_biased_input": True,
+    },
+    "no terms": {"pos_att_type": None, "hidden_size": 12, "num_attention_heads": 3},
+    "the new head": {"legacy": False},
+    "tanh, dropouts": {"pooler_hidden_act": "tanh", "cls_dropout": 0.3, "pooler_dropout": 0.2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", DEBERTA)
+@pytest.mark.parametrize("use", ["ForMaskedLM", "ForSequenceClassification"])
+def test_options_of_a_deberta(tmp_path, use, option):
+    changes = DEBERTA[option]
+    batch = batch_of("deberta-v2", use)
+    batch["token_type_ids"] %= changes.get("type_vocab_size", 2)
+    model = made("deberta-v2", use, **changes)
+    hf = theirs(model, tmp_path)
+    labels = USES[use][1]
+    out = hf(**inputs(hf, batch), **tensors(named(labels)))
+    out.loss.backward()
+    loss, grads = model.loss_and_grads(batch, labels)
+    assert abs(loss - out.loss.item()) <= TOLERANCE
+    where = REAL if use == "ForMaskedLM" else slice(None)
+    assert close(model(**batch).logits[where], out.logits[where], TOLERANCE)
+    own, reference = model.file_names.outward(grads), dict(hf.named_parameters())
+    assert own.keys() == reference.keys()
+    for name, parameter in reference.items():
+        gradient = np.zeros(parameter.shape) if parameter.grad is None else parameter.grad.numpy()
+        norm = max(np.linalg.norm(gradient), 1e-3)
+        assert np.linalg.norm(own[name] - gradient) <= TOLERANCE * norm, name
+    # Softmax ignores what is added to all scores of a query, and without terms R is not read.
+    zero = {name for name, own in grads.items() if np.abs(own).max() <= TOLERANCE}
+    unread = ("key.bias", "encoder.LayerNorm.bias")
+    if option == "no terms":
+        unread += ("encoder.LayerNorm.weight", "rel_embeddings.weight")
+    assert all(name.endswith(unread) for name in zero), zero
+
+
+@pytest.mark.parametrize("length", [250, 100])
+def test_texts_beyond_the_buckets_of_a_deberta_equal_transformers(tmp_path, length):
+    """Of 16 buckets in each direction, of which the farthest distances share the last."""
+    changes = {"max_position_embeddings": 256, "num_hidden_layers": 2, "position_buckets": 16}
+    changes |= {"max_relative_positions": 60}  # of distances beyond 60, some are clipped
+    model = made("deberta-v2", **changes)
+    rng = np.random.default_rng(7)
+    ids = rng.integers(2, 37, (2, length))
+    mask = np.arange(length) < np.array([[length], [length * 2 // 3]])
+    mask[0, 50:53] = False
+    batch = {"input_ids": np.where(mask, ids, 0), "attention_mask": mask * 1}
+    labels = np.where(mask & (rng.random(ids.shape) < 0.2), ids, -100)
+    assert_parity(model, batch, labels, tmp_path)
+
+
+@pytest.mark.parametrize(("buckets", "farthest"), [(256, 512), (16, 60), (2, 9), (64, 2048)])
+def test_the_bucket_of_each_distance_equals_transformers(buckets, farthest):
+    import torch
+    from transformers.models.deberta_v2 import modeling_deberta_v2
+
+    distances = np.arange(-2047, 2048)
+    expected = modeling_deberta_v2.make_log_bucket_position(
+        torch.tensor(distances), buckets, farthest
+    )
+    np.testing.assert_array_equal(log_buckets(distances, buckets, farthest), expected.numpy())
+
+
 ODD = {
     "gelu_new": {"hidden_act": "gelu_new"},
     "relu": {"hidden_act": "relu"},
@@ -134,7 +216,7 @@ ODD = {
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("use", ["ForMaskedLM", "ForSequenceClassification"])
 @pytest.mark.parametrize(
-    "family", ["distilbert", "roberta", "electra", "mpnet", "albert", "modernbert"]
+    "family", ["distilbert", "roberta", "electra", "mpnet", "albert", "deberta-v2", "modernbert"]
 )
 def test_options_of_the_configuration(tmp_path, family, use, odd):
     kind = model_class(f"{FAMILIES[family].front}Config")
@@ -144,6 +226,8 @@ def test_options_of_the_configuration(tmp_path, family, use, odd):
         return
     batch, labels = batch_of(family), USES[use][1]
     changes = dict(ODD[odd])
+    if (family, odd) == ("deberta-v2", "one head"):
+        changes["hidden_size"] = 12  # 3H is a square
     if odd == "padding elsewhere":
         batch["input_ids"] = np.where(MASK, np.minimum(batch["input_ids"], 35), 36)
         labels = np.where(labels == 36, 35, labels)
@@ -257,14 +341,14 @@ def test_a_padding_id_inside_a_text_equals_transformers(tmp_path, family):
 
 
 @pytest.mark.parametrize(
-    "front", ["DistilBert", "Roberta", "Electra", "MPNet", "Albert", "ModernBert"]
+    "front", ["DistilBert", "Roberta", "Electra", "MPNet", "Albert", "DebertaV2", "ModernBert"]
 )
 def test_pairs_of_texts_with_padding_in_front_equal_transformers(tmp_path, front):
     """Pairs with segments where the family has them, padded in front."""
     family = next(name for name in RELATIVES if FAMILIES[name].front == front)
     model = made(family)
     batch = {name: array[:, ::-1].copy() for name, array in batch_of(family).items()}
-    segments = model.config.type_vocab_size if family != "mpnet" else 1
+    segments = (model.config.type_vocab_size or 2) if family != "mpnet" else 1
     batch["token_type_ids"] = (np.arange(T) > 5).astype(int)[None].repeat(B, 0) % segments
     assert_parity(model, batch, USES["ForMaskedLM"][1][:, ::-1].copy(), tmp_path)
 

@@ -59,7 +59,7 @@ SPLITS = [
     for splits in (True, False)
     for scheme in ("always", "first", "never")
     for split in (True, False)
-]
+] + [Metaspace(False, scheme, splits_punctuation=True) for scheme in ("always", "first")]
 TEXTS = st.text(
     st.sampled_from("ab theé.  ")
     | st.sampled_from("…ﬁ\u0301\u200b\t\n\0¨\u3000ZQx`▁\u0600\u200dÉ_")

@@ -158,7 +158,7 @@ def test_camembert_ids_follow_five_of_its_own(tmp_path):
         (spm_model([("a", float("nan"))]), {}, "score: expected a finite number, got nan"),
         (message((1, message((1, b"\xff")))), {}, "not a SentencePiece model: 'utf-8' codec"),
         (message((1, 5)), {}, "pieces: expected bytes, got an integer"),
-        (MODEL, {"tokenizer_class": "AlbertTokenizer"}, "tokenizer_class: expected XLMRoberta"),
+        (MODEL, {"tokenizer_class": "T5Tokenizer"}, "tokenizer_class: expected one of XLMRoberta"),
     ],
 )
 def test_damaged_models_are_refused_in_one_line(tmp_path, data, config, expected):
@@ -216,6 +216,18 @@ def change(folder, **parts):
         ),
         ({"normalizer": precompiled({}) | {"precompiled_charsmap": "AAAA"}}, "charsmap: expected"),
         ({"pre_tokenizer": {"type": "ByteLevel"}}, "pre_tokenizer: expected Metaspace.*ByteLevel"),
+        (
+            {
+                "pre_tokenizer": {
+                    "type": "Sequence",
+                    "pretokenizers": [
+                        {"type": "Punctuation", "behavior": "Removed"},
+                        {"type": "Metaspace", "replacement": "▁"},
+                    ],
+                }
+            },
+            "behavior: expected Isolated, got Removed",
+        ),
         (
             {"pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "x"}},
             "prepend_scheme: expected one of always, first, never, got x",
@@ -380,6 +392,81 @@ def test_the_family_decides_the_ids_of_a_folder_without_a_tokenizer_class(tmp_pa
     (tmp_path / "config.json").write_text('{"model_type": "xlnet"}', "utf-8")
     with pytest.raises(ValueError, match=r"tokenizer_class: expected .*, got that of xlnet"):
         AutoTokenizer.from_pretrained(tmp_path)
+
+
+DEBERTA = spm_model(
+    [*((token, 0.0) for token in ("[PAD]", "[CLS]", "[SEP]", "[UNK]")), *PIECES, (",", -6.0)],
+    build_charsmap({"Ａ": "a"}),
+    ((40, 3), (41, 1), (42, 2)),
+    kinds=[("[PAD]", 3), ("[CLS]", 3), ("[SEP]", 3), ("[UNK]", 2)],
+)
+
+
+def write_deberta(folder, data=DEBERTA, **stated):
+    """Write the folder of a DeBERTa as its authors do: the model and "vocab_type"."""
+    (folder / "spm.model").write_bytes(data)
+    stated = {"vocab_type": "spm", **stated}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated), "utf-8")
+    return folder
+
+
+def test_deberta_has_the_ids_of_its_file_and_the_mask_after_them(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(write_deberta(tmp_path))
+    assert [tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id] == [0, 1, 2]
+    assert (tokenizer.unk_token_id, tokenizer.mask_token_id) == (3, tokenizer.vocab_size)
+    assert tokenizer.model_input_names == ("input_ids", "token_type_ids", "attention_mask")
+    pair = tokenizer.encode("the  a", "the\ne\u0301 [MASK]a")
+    assert pair.tokens == (
+        ["[CLS]", "▁the", "▁a", "[SEP]", "▁the", "▁", "é", "[MASK]", "▁a", "[SEP]"]
+    )
+    assert pair.token_type_ids == [0] * 4 + [1] * 6
+    assert pair.offsets[7] == (7, 13)  # without the space before it
+    assert tokenizer.encode("Ａ").tokens == ["[CLS]", "▁", "[UNK]", "[SEP]"]  # no table is applied
+    tokenizer.save_pretrained(tmp_path / "again")
+    again = AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert again.encode("the a, the", "a [MASK]") == tokenizer.encode("the a, the", "a [MASK]")
+    assert again.model_input_names == tokenizer.model_input_names
+
+
+def test_options_of_the_class_of_deberta(tmp_path):
+    def tokens(text, **stated):
+        return AutoTokenizer.from_pretrained(write_deberta(tmp_path, **stated)).tokenize(text)
+
+    assert tokens("a,a") == ["▁a", ",", "a"]
+    assert tokens("a,a", split_by_punct=True) == ["▁a", "▁", ",", "▁a"]
+    assert tokens("THE", do_lower_case=True) == ["▁the"]
+    assert tokens("THE") == ["▁", "[UNK]"]
+    split = AutoTokenizer.from_pretrained(write_deberta(tmp_path, split_by_punct=True))
+    split.save_pretrained(tmp_path / "again")
+    again = AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert again.metaspace == split.metaspace
+    assert again.tokenize("a,a") == ["▁a", "▁", ",", "▁a"]
+
+
+def test_the_family_or_the_class_names_deberta(tmp_path):
+    write_deberta(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "config.json").write_text('{"model_type": "deberta-v2"}', "utf-8")
+    of_family = AutoTokenizer.from_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()
+    stated = {"vocab_type": None, "tokenizer_class": "DebertaV2TokenizerFast"}
+    of_class = AutoTokenizer.from_pretrained(write_deberta(tmp_path, **stated))
+    assert dict(of_family.vocab) == dict(of_class.vocab)
+    (tmp_path / "added_tokens.json").write_text('{"[MASK]": 10}', "utf-8")
+    (tmp_path / "special_tokens_map.json").write_text('{"mask_token": "[MASK]"}', "utf-8")
+    assert AutoTokenizer.from_pretrained(tmp_path).mask_token_id == of_class.mask_token_id
+
+
+@pytest.mark.parametrize(
+    ("data", "stated", "message"),
+    [
+        (DEBERTA, {"do_lower_case": 1}, "do_lower_case: expected true or false, got 1"),
+        (MODEL, {}, r"unk_id: expected \[UNK\] for DebertaV2Tokenizer, got <unk>"),
+    ],
+)
+def test_a_model_that_is_not_deberta_s_is_refused(tmp_path, data, stated, message):
+    with pytest.raises(ValueError, match=message):
+        AutoTokenizer.from_pretrained(write_deberta(tmp_path, data, **stated))
 
 
 def test_whole_words_are_refused_if_no_piece_begins_a_word():

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from minibert.tokenization import AddedToken, UnigramTokenizer, matching
+from minibert.tokenization import AddedToken, AutoTokenizer, UnigramTokenizer, matching
 from minibert.tokenization.steps import StepNormalizer
 from minibert.tokenization.unicode_forms import is_normal
 from tests.tokenization.spm_files import precompiled, spm_model
@@ -68,6 +68,7 @@ ALBERT = [
 ]
 PAIRS = {}
 SPLIT = {"type": "WhitespaceSplit"}
+PUNCTUATION = {"type": "Punctuation", "behavior": "Isolated"}
 
 
 def metaspace(scheme="always", split=True):
@@ -105,6 +106,14 @@ KINDS = {
     "albert unsplit": (ALBERT[1:4], [metaspace("never", False)], False),
     "prepended": (PREPENDED, [metaspace("never")], True),
     "first": (OTHERS[:3], [SPLIT, metaspace("first")], True),
+    "deberta": ([*OTHERS[2:3], {"type": "NFC"}, CONVERTED[0]], [metaspace()], False),
+    "deberta by transformers 4": (
+        [OTHERS[5], real_table(), {**CONVERTED[1], "content": " "}],
+        [metaspace()],
+        False,
+    ),
+    "punctuation": ([OTHERS[3], *CONVERTED], [PUNCTUATION, metaspace()], False),
+    "punctuation, first": (OTHERS[:3], [PUNCTUATION, metaspace("first")], True),
 }
 ADDED = [
     AddedToken("new york"),
@@ -447,6 +456,63 @@ def test_a_sentencepiece_model_has_the_ids_of_transformers(tmp_path, cls):
         found = mine.encode(text).input_ids
         assert found == peer(text)["input_ids"]
         assert mine.encode(text, "b").input_ids == peer(text, "b")["input_ids"]
+
+
+DEBERTA = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+DEBERTA_OPTIONS = [
+    {}, {"do_lower_case": True, "split_by_punct": True}, {"add_prefix_space": False}
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=DEBERTA_OPTIONS, ids=lambda options: ", ".join(options))
+def debertas(request, vocab, tmp_path_factory):
+    """Return our tokenizer of a folder with an spm.model alone, and that of transformers."""
+    import transformers
+
+    folder = tmp_path_factory.mktemp("deberta")
+    pieces = [(p, 0.0) for p in DEBERTA] + [(p, float(np.float32(s))) for p, s in vocab]
+    trainer, kinds = ((40, 3), (41, 1), (42, 2)), [(p, 3) for p in DEBERTA[:3]] + [("[UNK]", 2)]
+    (folder / "spm.model").write_bytes(spm_model(pieces, b"", trainer, kinds=kinds))
+    stated = {"vocab_type": "spm", **request.param}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    peer = transformers.DebertaV2Tokenizer(vocab=pieces, unk_id=3, **request.param)
+    peer.add_tokens(["new york"])
+    mine = AutoTokenizer.from_pretrained(folder)
+    mine.add_tokens(["new york"])
+    return Tokenizers((mine, peer))
+
+
+BRACKETED = st.lists(
+    st.sampled_from(["[MASK]", " ", "The", " token", ", ", "…!?", "new york", "[SEP]", "[UNK]"])
+    | st.sampled_from(["\n", "  ", "\t", "e\u0301", "\u2009", "def __init__(self):", "中", "$"])
+    | TEXTS
+).map(lambda parts: drop_unassigned("".join(parts)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=BRACKETED, pair=st.none() | BRACKETED)
+def test_deberta_with_a_sentencepiece_model_alone_equals_transformers(debertas, text, pair):
+    mine, peer = debertas
+    expected = peer._tokenizer.encode(text, pair)
+    found = mine.encode(text, pair)
+    assert fields_of(found) == peer_fields_of(expected)
+    if pair != "":  # which is no pair for transformers
+        ids = peer(text, pair)
+        assert found.input_ids == ids["input_ids"]
+        assert found.token_type_ids == ids["token_type_ids"]
+    assert mine.ids_of(text).tolist() == peer(text, add_special_tokens=False)["input_ids"]
+    assert mine.decode(found.input_ids) == peer.decode(
+        found.input_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+
+
+def test_special_tokens_and_ids_of_a_deberta(debertas):
+    mine, peer = debertas
+    assert dict(mine.vocab) == peer.get_vocab()
+    assert mine.model_input_names == ("input_ids", "token_type_ids", "attention_mask")
+    for name in ("cls", "sep", "pad", "unk", "mask"):
+        assert getattr(mine, f"{name}_token_id") == getattr(peer, f"{name}_token_id")
+    assert mine.mask_token_id == mine.vocab_size
 
 
 def test_a_saved_folder_opens_in_transformers(both, tmp_path):

@@ -4,7 +4,7 @@ A family has a `RelativeConfig` and a `Relative`, and a class of a few lines for
 task's own class computes loss and labels, the family's class makes body and head.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Self
 
@@ -67,6 +67,13 @@ class RelativeConfig(BertConfig):
         kept = {name: value for name, value in values.items() if name not in cls.left_out}
         own = {ours: values[theirs] for ours, theirs in cls.renamed.items() if theirs in values}
         return super().from_dict({**kept, **own})
+
+
+def require_one(name: str, value: Any, choices: Container[Any], expected: str = "") -> None:
+    """Raise ValueError unless a value is one of the choices; the message names or lists them."""
+    if value not in choices:
+        expected = expected or f"one of {choices}"
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
 
 
 class Relative(BertBased):

@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 
 from minibert import functional as f
+from minibert.functional.families.disentangled import (
+    disentangled_backward,
+    disentangled_forward,
+)
 from minibert.functional.families.window import (
     window_attention_backward,
     window_attention_forward,
@@ -33,6 +37,7 @@ def function_cases() -> Iterator[Case]:
     yield from _activation_cases()
     yield from _gate_cases()
     yield from _relative_cases()
+    yield from _disentangled_cases()
     yield from _rotary_cases()
     yield from _dropout_cases()
     yield from _softmax_cases()
@@ -276,6 +281,21 @@ def _relative_cases() -> Iterator[Case]:
         )[1],
         table=table,
     )  # fmt: skip
+
+
+def _disentangled_cases() -> Iterator[Case]:
+    names = ("query", "key", "key_at", "query_at")
+    key_at, query_at = normal(K, 2 * T, H, seed=2), normal(K, 2 * T, H, seed=3)
+    for variant, rows, queries in (("", None, T), ("some rows", ROWS, R)):
+        yield _pair(
+            "disentangled", variant,
+            partial(disentangled_forward, rows=rows),
+            lambda dout, cache, **_: dict(
+                zip(names, disentangled_backward(dout, cache), strict=True)
+            ),
+            query=normal(B, K, queries, H), key=normal(B, K, T, H, seed=1),
+            key_at=key_at, query_at=query_at,
+        )  # fmt: skip
 
 
 def _dropout_cases() -> Iterator[Case]:

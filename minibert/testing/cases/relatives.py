@@ -1,12 +1,20 @@
 """Cases of the layers of BERT's relatives: without biases, gated, with pre-norm and rotary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from minibert import layers
 from minibert.layers import Site
+from minibert.layers.families.disentangled import (
+    TERMS,
+    DisentangledAttention,
+    DisentangledEncoder,
+    ProjectedNorm,
+    RelativeEmbeddings,
+)
 from minibert.layers.families.windowed import RotaryByKind, WindowedSelfAttention
 from minibert.layers.word_embeddings import after_padding, by_segment, in_order
 from minibert.models.compose import bert_block
@@ -25,7 +33,7 @@ from minibert.testing.cases.helpers import (
     site_case,
     sites,
 )
-from minibert.testing.cases.records import Case, normal
+from minibert.testing.cases.records import ZEROS, Case, normal
 
 HEADS = 5  # so that a head has an even width, 2; not the K of the other cases
 WIDTH, WIDE_HEADS = 20, 2  # of the cases with heads of a width of 10
@@ -38,6 +46,7 @@ def relative_cases() -> Iterator[Case]:
     yield from _relative_encoder_cases()
     yield from _encoder_cases()
     yield from _shared_encoder_cases()
+    yield from _disentangled_cases()
 
 
 def _norm(name: str, width: int = D) -> layers.LayerNormWithoutBias:
@@ -171,3 +180,45 @@ def _shared_encoder_cases() -> Iterator[Case]:
         still = [name for name in new_params(wrapped.specs()) if name.startswith("layer.0.")]
         variant = f"{which}, a frozen group, masked, dropout"
         yield encoder_case(wrapped, variant, site, fixed=x, still=still)
+
+
+def _disentangled(terms: Sequence[str] = TERMS, shared: bool = True) -> DisentangledAttention:
+    return DisentangledAttention(
+        "attention", D, K, 0.2, terms=terms, factor=3, shared=shared, row_rate=0.3
+    )
+
+
+def _disentangled_cases() -> Iterator[Case]:
+    """Yield cases of attention that reads distances: each one, clipped, or in buckets."""
+    x = normal(B, T, D)
+    yield layer_case(ProjectedNorm("LayerNorm", D, 1e-5, "project", F), x=normal(B, T, F))
+    spans = {
+        "near": RelativeEmbeddings(D, T + 1, None, 1e-5),
+        "clipped": RelativeEmbeddings(D, 3, None),
+        "buckets": RelativeEmbeddings(D, 4, 9, 1e-5),  # distances beyond 2 share some
+    }
+    variants = [
+        ("", _disentangled(), ()),
+        # Softmax ignores what is added to all scores of a query.
+        (", own maps", _disentangled(shared=False), ("relative_key.bias",)),
+        (", c2p", _disentangled(TERMS[:1]), ZEROS),
+        (", own maps, p2c", _disentangled(TERMS[1:], shared=False), ()),
+    ]
+    for which, site in sites():
+        some = which == "some rows"
+        yield site_case(_disentangled((), shared=False), f"{which}, no positions", site)
+        for span, positions in list(spans.items())[2 * some :]:
+            for options, attention, zeros in variants[: 4 if span == "buckets" else 1]:
+                yield layer_case(
+                    Positioned(attention, positions, site),
+                    f"{which}, {span}{options}, masked, dropout",
+                    subject="DisentangledAttention", entries=SOME, x=x, zeros=zeros,
+                )  # fmt: skip
+        blocks: list[Any] = [bert_block(CONFIG) for _ in range(2)]
+        for block in blocks:
+            block.attention.sublayer = _disentangled()
+        recomputed = [layers.recomputed(block) for block in blocks]
+        encoder = DisentangledEncoder(recomputed if some else blocks, positions=spans["buckets"])
+        name = "recomputed, " if some else ""
+        variant = f"{which}, {name}buckets, masked, dropout"
+        yield encoder_case(encoder, variant, site, x=x, zeros=())
