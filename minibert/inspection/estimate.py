@@ -187,7 +187,7 @@ def weight_products(config: BertConfig, classes: int = 0) -> Products:
 
 def _with_layers(config: BertConfig, layers: int) -> BertConfig:
     """Return the configuration with fewer layers, and with no more groups of them than layers."""
-    changes = {"num_hidden_layers": layers}
+    changes: dict[str, Any] = {"num_hidden_layers": layers}
     if hasattr(config, "num_hidden_groups"):
         changes["num_hidden_groups"] = min(config.num_hidden_groups, layers)
     return replace(config, **changes)
