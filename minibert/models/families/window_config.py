@@ -33,7 +33,7 @@ class WindowedConfig(RelativeConfig):
         rope_theta: the base of the rotary positions where attention is full.
         local_rope_theta: the base where it has a window.
         local_attention: width of a window: a token attends to those at most half of it away.
-        global_attn_every_n_layers: of so many layers the first one has full attention.
+        global_attn_every_n_layers: n; the layers 0, n, 2n and so on have full attention.
         layer_types: `full_attention` or `sliding_attention` for each layer, if that has no period.
 
     Raises:
