@@ -200,9 +200,13 @@ class Format:
         tokens = _in_order_of_ids(added, vocabulary, folder)
         mask = options.get("mask_token", self.mask_token)
         if mask and mask not in source.ids and mask not in {token.content for token in tokens}:
-            lstrip = self.mask_lstrip if source.mask_lstrip is None else source.mask_lstrip
-            tokens.append(AddedToken(mask, lstrip=lstrip, normalized=False, special=True))
+            tokens.append(self._mask_token(mask, source))
         return parts, options, tokens
+
+    def _mask_token(self, text: str, source: Source) -> AddedToken:
+        """Return the mask token that the files do not contain."""
+        lstrip = self.mask_lstrip if source.mask_lstrip is None else source.mask_lstrip
+        return AddedToken(text, lstrip=lstrip, normalized=False, special=True)
 
     def _options(self, config: dict[str, Any], path: Path) -> dict[str, Any]:
         """Return the options of a configuration, with their types checked."""
