@@ -39,6 +39,7 @@ from benchmarks.stored import FOLDER
 from benchmarks.texts import minilm
 from minibert import AutoConfig, FeatureExtractor, TextClassifier
 from minibert.data.tables import read_records
+from minibert.objectives.few_labels import INVERSE_PENALTY, SMOOTHING
 from minibert.runtime.threads import usable_cores
 from minibert.tasks.baselines import tfidf_logistic_regression
 from minibert.tasks.examples import Examples
@@ -174,7 +175,8 @@ def settings_of(side: str, size: int) -> dict[str, Any]:
     """Return what decides the result of a side, apart from the sample and the seed (dict)."""
     config = AutoConfig.from_pretrained(minilm())
     if side == "pairs":
-        return {"recipe": asdict(pair_recipe(size, config))}
+        classifier = {"C": INVERSE_PENALTY, "smoothing": SMOOTHING}
+        return {"recipe": asdict(pair_recipe(size, config)), "classifier": classifier}
     if side == "direct":
         return {"recipe": asdict(finetuning_recipe(size, config, pretrained=True))}
     return {"iterations": ITERATIONS} if side == "SetFit" else {}
