@@ -178,8 +178,9 @@ def smoothed_counts(counts: Array, ids: Array) -> Array:
     """
     totals = np.bincount(ids, counts)[ids]  # (S,)
     # A class whose texts all count 0 stays without a weight.
-    smoothed: Array = counts * (1 + SMOOTHING / np.where(totals > 0, totals, 1))
-    return smoothed * (counts.sum() / smoothed.sum())
+    smoothed = counts * (1 + SMOOTHING / np.where(totals > 0, totals, 1))
+    smoothed *= counts.sum() / smoothed.sum()
+    return smoothed
 
 
 def why_no_pairs(task: Task, examples: Examples) -> str | None:
