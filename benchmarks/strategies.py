@@ -1,74 +1,185 @@
 """How accurate are the strategies for few labels, and SetFit, and how long do they train?
 
     python -m benchmarks.strategies
+    python -m benchmarks.strategies --sizes 16 50 --sides pairs SetFit --threads 1
+    python -m benchmarks.strategies --report
 
 On 16, 50 and 300 labelled texts of `corpora/situations` and of `corpora/questions`, balanced over
-the classes and another sample for each seed, from MiniLM's checkpoint: `TextClassifier` with its
-own choice, with pairs and with fine-tuning; logistic regression on the vectors as they are, and on
-TF-IDF; and SetFit with `num_iterations=20`. Without the package `setfit` its recipe is trained with
-sentence-transformers: 40 pairs for each text, the squared error of their cosines, one epoch of
-batches of 16 pairs at 2e-5, and logistic regression. Accuracies are measured on test.tsv, which was
-used for no choice. Times are CPU seconds of all threads of the training alone, because these depend
-little on what else the machine does.
+the classes and another sample for each seed, from MiniLM's checkpoint: `TextClassifier` with pairs
+and with fine-tuning; logistic regression on the vectors as they are, and on TF-IDF; and SetFit with
+`num_iterations=20`. Without the package `setfit` its recipe is trained with sentence-transformers:
+40 pairs for each text, the squared error of their cosines, one epoch of batches of 16 pairs at
+2e-5, and logistic regression. `auto` is the result of the strategy that `TextClassifier` chooses by
+itself, which gives the same bits. Accuracies are measured on test.tsv, which was used for no
+choice. Times are CPU seconds of all threads of the training alone, because these depend little on
+what else the machine does; seconds that passed are stored with them.
+
+Every run is appended to a file when it ends, and the same command skips the runs that it finds
+there, so the sides may be measured by several commands. A run of minibert with another recipe is
+another run.
 """
 
 import logging
+import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import alternate, options, parse, report, spread, table, workers
+from benchmarks.harness import Missing, Worker, machine, options, parse, report, spread, table
 from benchmarks.peers import about_numpy, about_torch, use_torch
+from benchmarks.records import Records
+from benchmarks.stored import FOLDER
 from benchmarks.texts import minilm
-from minibert import FeatureExtractor, TextClassifier
+from minibert import AutoConfig, FeatureExtractor, TextClassifier
 from minibert.data.tables import read_records
+from minibert.objectives.few_labels import INVERSE_PENALTY, SMOOTHING
 from minibert.runtime.threads import usable_cores
 from minibert.tasks.baselines import tfidf_logistic_regression
 from minibert.tasks.examples import Examples
 from minibert.tasks.logistic import logistic_regression
+from minibert.training.defaults import finetuning_recipe, pair_recipe, pairs_are_better
 
 MODEL = "minilm"
 CORPORA = Path(__file__).parents[1] / "corpora"
 SETS = ("situations", "questions")
 SIZES = (16, 50, 300)
 ITERATIONS = 20  # of SetFit: pairs of each kind for each text
-Found = dict[tuple[str, int], tuple[float, float]]  # (set, size) -> accuracy, CPU seconds
+METHOD = """Medians, with minimum and maximum over the seeds from 0 on. Each run has its own
+process, one at a time; each side is given the same texts."""
+
+
+@dataclass
+class Runs:
+    """The stored runs, and new ones where they are missing.
+
+    Attributes:
+        records: the stored runs.
+        threads: of every run; None: one per core.
+        is_quick: train for one epoch.
+        only_stored: measure nothing.
+        others: shares of the machine that other processes used, in the runs looked up.
+        about: what each side ran with.
+        machines: the machines and commits that these ran with.
+    """
+
+    records: Records
+    threads: int | None = None
+    is_quick: bool = False
+    only_stored: bool = False
+    others: list[float] = field(default_factory=list)
+    about: dict[str, str] = field(default_factory=dict)
+    machines: set[str] = field(default_factory=set)
+
+    def result(self, side: str, name: str, size: int, seed: int) -> dict[str, float] | None:
+        """Return `accuracy`, `cpu` and `seconds` of a run; None if it is not stored or cannot run.
+
+        Args:
+            side: a name of `SIDES`.
+            name: of the set.
+            size: number of labelled texts.
+            seed: of the sample and of the training.
+        """
+        what = {"side": side, "set": name, "size": size, "seed": seed, "threads": self.threads,
+                **settings_of(side, size)}  # fmt: skip
+        record = self.records.get(what)
+        if record is None:
+            if self.only_stored or self.about.get(side, "").startswith("left out"):
+                return None
+            print(f"{side}: {name}, {size} texts, seed {seed}", file=sys.stderr, flush=True)
+            job = (run, side, name, size, seed, self.threads, self.is_quick)
+            try:
+                with closing(Worker(*job)) as worker:
+                    found, others, versions = worker.round(), worker.others, worker.ready
+            except Missing as reason:
+                self.about[side] = f"left out: {reason}"
+                return None
+            self.records.add(what, found, {"others": others, "versions": versions,
+                                           "machine": machine()})  # fmt: skip
+            record = self.records.get(what)
+        about = record["about"]
+        self.others.append(about["others"])
+        self.machines.add(about["machine"])
+        self.about[side] = about["versions"]
+        return record["found"]
 
 
 def main() -> None:
-    """Train all sides alternately and print a table for each set."""
+    """Measure what is missing and print a table for each set."""
     parser = options(__doc__)
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--sizes", nargs="+", default=SIZES, type=int)
-    parser.add_argument("--sides", nargs="+", help="only these")
+    parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
+    parser.add_argument("--threads", type=int, help="of each run (default: one per core)")
+    parser.add_argument("--runs", type=Path, help="the file of all runs (default: "
+                        "strategies_runs.jsonl among the results; --quick: none)")  # fmt: skip
+    parser.add_argument("--report", action="store_true", help="measure nothing")
     o = parse(parser, rounds=3)
     sizes = [12] if o.quick else o.sizes
-    jobs = {
-        "auto": (ours, "auto", o.sets, sizes, o.quick),
-        "pairs": (ours, "pairs", o.sets, sizes, o.quick),
-        "direct": (ours, "direct", o.sets, sizes, o.quick),
-        "SetFit": (setfit, o.sets, sizes, 1 if o.quick else ITERATIONS),
-        "vectors": (frozen, o.sets, sizes),
-        "TF-IDF": (tfidf, o.sets, sizes),
-    }
-    jobs = {side: job for side, job in jobs.items() if not o.sides or side in o.sides}
-    with workers(jobs) as (running, missing):
-        found = alternate(o, running)
-        about = {side: worker.ready for side, worker in running.items()} | missing
-    parts = []
-    for name in o.sets:
-        for what, place, form in (("accuracy", 0, ".1%"), ("CPU seconds", 1, ".0f")):
-            rows = [
-                [size, *(spread([each[name, size][place] for each in found[side]], form)
-                         for side in found)]
-                for size in sizes
-            ]  # fmt: skip
-            parts.append(f"## {name}: {what}\n\n" + table(("texts", *found), rows))
-    report(o, "Strategies for few labels", *parts, table(("side", ""), about.items()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = o.runs or (Path(folder) if o.quick else FOLDER) / "strategies_runs.jsonl"
+        runs = Runs(Records(path), o.threads, o.quick, o.report)
+        found: dict[tuple[str, int, str], list[dict[str, float]]] = {}
+        for seed in range(o.rounds):
+            for size in sizes:
+                for name in o.sets:
+                    for side in o.sides:
+                        result = runs.result(side, name, size, seed)
+                        if result is not None:
+                            found.setdefault((name, size, side), []).append(result)
+    o.others = runs.others or [0.0]
+    report(
+        o,
+        "Strategies for few labels",
+        *(part for name in o.sets for part in standings(name, sizes, o.sides, found)),
+        table(("side", ""), [(side, runs.about.get(side, "no runs")) for side in o.sides]),
+        "Measured on:\n\n" + "\n".join(f"- {each}" for each in sorted(runs.machines)),
+        method=METHOD,
+    )
+
+
+def standings(name: str, sizes: list[int], sides: list[str], found: dict) -> Iterator[str]:
+    """Yield a table of the accuracies and one of the CPU seconds of a set (str).
+
+    Args:
+        name: of the set.
+        sizes: numbers of labelled texts.
+        sides: names of `SIDES`.
+        found (dict): results by set, size and side.
+    """
+    chosen = {size: auto(name, size) for size in sizes}
+    for what, figure, form in (("accuracy", "accuracy", ".1%"), ("CPU seconds", "cpu", ".0f")):
+        rows = []
+        for size in sizes:
+            cells = []
+            for side in sides:
+                values = [result[figure] for result in found.get((name, size, side), [])]
+                cells.append(f"{spread(values, form)}, n = {len(values)}" if values else "")
+            rows.append([size, chosen[size], *cells])
+        yield f"## {name}: {what}\n\n" + table(("texts", "auto is", *sides), rows)
+
+
+def auto(name: str, size: int) -> str:
+    """Return the side that `TextClassifier` chooses by itself."""
+    train, _ = sample(name, size, 0)
+    return "pairs" if pairs_are_better(len(train), len(set(train.labels))) else "direct"
+
+
+def settings_of(side: str, size: int) -> dict[str, Any]:
+    """Return what decides the result of a side, apart from the sample and the seed (dict)."""
+    config = AutoConfig.from_pretrained(minilm())
+    if side == "pairs":
+        classifier = {"C": INVERSE_PENALTY, "smoothing": SMOOTHING}
+        return {"recipe": asdict(pair_recipe(size, config)), "classifier": classifier}
+    if side == "direct":
+        return {"recipe": asdict(finetuning_recipe(size, config, pretrained=True))}
+    return {"iterations": ITERATIONS} if side == "SetFit" else {}
 
 
 def sample(name: str, size: int, seed: int) -> tuple[Examples, Examples]:
@@ -87,78 +198,77 @@ def sample(name: str, size: int, seed: int) -> tuple[Examples, Examples]:
     return train.select(chosen), test
 
 
-def measure(sets: Sequence[str], sizes: Sequence[int], seed: int, train_and_predict) -> Found:
-    """Return accuracy and CPU seconds by set and size.
+def run(
+    side: str, name: str, size: int, seed: int, threads: int | None, is_quick: bool
+) -> Iterator[Any]:
+    """Yield a description of a side, then accuracy, CPU seconds and seconds of one run (dict).
 
     Args:
-        train_and_predict: called with training examples, test texts and the seed; yields once the
-            training is done, then the predicted labels.
+        side: a name of `SIDES`.
+        name: of the set.
+        size: number of labelled texts.
+        seed: of the sample and of the training.
+        threads: of the training; None: one per core.
+        is_quick: train for one epoch, or on one pair of each kind for each text.
     """
-    found = {}
-    for name in sets:
-        for size in sizes:
-            train, test = sample(name, size, seed)
-            begin = time.process_time()
-            steps = train_and_predict(train, test, seed)
-            next(steps)
-            spent = time.process_time() - begin
-            predicted = np.array(next(steps))
-            found[name, size] = float((predicted == np.array(test.labels)).mean()), spent
-    return found
+    train, test = sample(name, size, seed)
+    steps = SIDES[side](train, test, seed, threads, is_quick)
+    yield next(steps)
+    begin, cpu = time.perf_counter(), time.process_time()
+    next(steps)
+    cpu, seconds = time.process_time() - cpu, time.perf_counter() - begin
+    predicted = np.array(next(steps))
+    accuracy = float((predicted == np.array(test.labels)).mean())
+    yield {"accuracy": accuracy, "cpu": cpu, "seconds": seconds}
 
 
-def ours(strategy: str, sets, sizes, is_quick: bool) -> Iterator:
-    """`TextClassifier`: yield a description, then the results of one seed per round."""
+def pairs(train, test, seed, threads, is_quick) -> Iterator[Any]:
+    """`TextClassifier` with pairs: yield a description, None once it is trained, predictions."""
+    return _ours("pairs", train, test, seed, threads, is_quick)
+
+
+def direct(train, test, seed, threads, is_quick) -> Iterator[Any]:
+    """`TextClassifier` with fine-tuning."""
+    return _ours("direct", train, test, seed, threads, is_quick)
+
+
+def _ours(strategy, train, test, seed, threads, is_quick):
     logging.getLogger("minibert").setLevel(logging.ERROR)  # it logs that the classifier is new
-    yield about_numpy(usable_cores())
-
-    def steps(train, test, seed):
-        how = {"epochs": 1} if is_quick else {}
-        classifier = TextClassifier(MODEL, strategy=strategy, random_state=seed, **how)
-        classifier.fit(train.texts, train.labels)
-        yield
-        yield classifier.predict(test.texts)
-
-    for seed in count():
-        yield measure(sets, sizes, seed, steps)
+    yield about_numpy(threads or usable_cores())
+    how = {"epochs": 1} if is_quick else {}
+    classifier = TextClassifier(MODEL, strategy=strategy, random_state=seed, threads=threads, **how)
+    classifier.fit(train.texts, train.labels)
+    yield
+    yield classifier.predict(test.texts)
 
 
-def frozen(sets, sizes) -> Iterator:
+def vectors(train, test, seed, threads, is_quick) -> Iterator[Any]:
     """Logistic regression on the checkpoint's vectors."""
     extractor = FeatureExtractor.from_pretrained(minilm())
-    yield about_numpy(usable_cores())
-
-    def steps(train, test, seed):
-        names, ids = np.unique(train.labels, return_inverse=True)
-        classifier = logistic_regression(extractor(train.texts), ids, len(names))
-        yield
-        yield names[classifier.logits(extractor(test.texts)).argmax(axis=1)]
-
-    for seed in count():
-        yield measure(sets, sizes, seed, steps)
+    yield about_numpy(threads or usable_cores())
+    names, ids = np.unique(train.labels, return_inverse=True)
+    classifier = logistic_regression(extractor(train.texts, threads=threads), ids, len(names))
+    yield
+    yield names[classifier.logits(extractor(test.texts)).argmax(axis=1)]
 
 
-def tfidf(sets, sizes) -> Iterator:
+def tfidf(train, test, seed, threads, is_quick) -> Iterator[Any]:
     """Logistic regression on TF-IDF features."""
     import sklearn
 
     yield f"scikit-learn {sklearn.__version__}"
-
-    def steps(train, test, seed):
-        names, ids = np.unique(train.labels, return_inverse=True)
-        outputs = tfidf_logistic_regression(train, test, ids)
-        yield
-        yield names[outputs.argmax(axis=1)]
-
-    for seed in count():
-        yield measure(sets, sizes, seed, steps)
+    names, ids = np.unique(train.labels, return_inverse=True)
+    outputs = tfidf_logistic_regression(train, test, ids)
+    yield
+    yield names[outputs.argmax(axis=1)]
 
 
-def setfit(sets, sizes, iterations: int) -> Iterator:
+def setfit(train, test, seed, threads, is_quick) -> Iterator[Any]:
     """SetFit, or its recipe with sentence-transformers."""
-    torch = use_torch()
+    torch = use_torch(threads)
     import sentence_transformers
 
+    steps: Callable[..., Iterator[Any]]
     try:
         import setfit
 
@@ -168,9 +278,8 @@ def setfit(sets, sizes, iterations: int) -> Iterator:
     yield (f"{about}, sentence-transformers {sentence_transformers.__version__}, "
            f"{about_torch(torch)}")  # fmt: skip
     warnings.simplefilter("ignore")
-    for seed in count():
-        torch.manual_seed(seed)
-        yield measure(sets, sizes, seed, lambda *given: steps(*given, iterations))
+    torch.manual_seed(seed)
+    yield from steps(train, test, seed, 1 if is_quick else ITERATIONS)
 
 
 def setfit_steps(train, test, seed, iterations):
@@ -235,6 +344,14 @@ def recipe_steps(train, test, seed, iterations):
     yield
     yield names[classifier.predict(model.encode(test.texts))]
 
+
+SIDES = {
+    "pairs": pairs,
+    "direct": direct,
+    "SetFit": setfit,
+    "vectors": vectors,
+    "TF-IDF": tfidf,
+}
 
 if __name__ == "__main__":
     main()

@@ -32,7 +32,8 @@ class TextClassifier(Estimator):
             early_stopping, random_state, threads, verbose: as in `Estimator`.
         class_weight: the weight of each class in the loss, by its label (1 where it is missing), or
             in the order of `classes_`; or "balanced", as if all classes were equally frequent;
-            None: texts count alike. Only for one class per text.
+            None: texts count alike; with pairs, a class of few texts counts somewhat more. Only
+            for one class per text.
         strategy: "direct" trains body and classifier on the labels; "pairs" trains the body so that
             texts with equal labels have similar vectors, and fits a classifier to the vectors
             afterwards, which is better with few labels; only for one class per text. "auto": pairs

@@ -29,7 +29,11 @@ from minibert.tokenization import PreTrainedTokenizer
 from minibert.typing import Array
 
 TEMPERATURE = 0.1
-INVERSE_PENALTY = 1.0  # C of the logistic regression
+# Accuracy on 300 to 400 held-out texts after training on 16 of corpora/questions and of
+# corpora/situations, means of seven runs: 46.2 % with C = 1 and without SMOOTHING, 49.9 % with
+# C = 10, 51.7 % with both. After 50 texts C = 1 and C = 10 were equal, means of nine runs.
+INVERSE_PENALTY = 10.0  # C of the logistic regression
+SMOOTHING = 16.0  # texts
 
 
 class PairSettings(NamedTuple):
@@ -60,7 +64,9 @@ class LabelledVectors(SentenceVectors):
         examples: labelled texts to train on; their weights, if they have some, count in the
             classifier.
         settings: batch size, shards, random seed.
-        weights (C,): how much each class counts in the classifier; None: ones.
+        weights (C,): how much each class counts in the classifier; None: as if each had SMOOTHING
+            texts more, because whether 3 or 2 texts of a class were labelled says little about how
+            frequent it is.
         held_out: labelled texts to evaluate on, or None.
         best: receives the score of each evaluation, or None.
         threads: how many batches of the evaluation are computed at a time; None: one for each core.
@@ -128,10 +134,12 @@ class LabelledVectors(SentenceVectors):
         vectors = extractor(self.examples.texts, threads=self.threads)  # (S, D)
         inputs = classifier_inputs(self.model, vectors).astype(np.float64)
         counts = np.ones(len(self.ids))  # (S,)
-        if self.weights is not None:
-            counts *= self.weights[self.ids]
         if self.examples.weights is not None:
             counts *= self.examples.weights
+        if self.weights is not None:
+            counts *= self.weights[self.ids]
+        else:
+            counts = smoothed_counts(counts, self.ids)
         # Centred and of a length of 1 on average, so that the penalty means the same in any model.
         mean = inputs.mean(axis=0)
         centred = inputs - mean
@@ -141,7 +149,7 @@ class LabelledVectors(SentenceVectors):
             self.ids,
             len(self.task.names),
             C=INVERSE_PENALTY,
-            weights=None if self.weights is None and self.examples.weights is None else counts,
+            weights=counts,
         )
         weight = found.weight / length
         set_classifier(self.model, weight, found.bias - weight @ mean)  # (C, D) @ (D,)
@@ -154,6 +162,25 @@ class LabelledVectors(SentenceVectors):
         return held_out_metrics(
             self.model, self.tokenizer, self.task, self.held_out, step, self.best, self.threads
         )
+
+
+def smoothed_counts(counts: Array, ids: Array) -> Array:
+    """Return how much texts count if each class has SMOOTHING more (S,); the sum is the same.
+
+        s_i (n_c + m) / n_c,   where n_c is the sum over the class c of text i, and m is SMOOTHING
+
+    >>> smoothed_counts(np.ones(3), np.array([0, 0, 1])).round(2).tolist()
+    [0.77, 0.77, 1.46]
+
+    Args:
+        counts (S,): s, how much each text counts.
+        ids (S,): the classes, from 0.
+    """
+    totals = np.bincount(ids, counts)[ids]  # (S,)
+    # A class whose texts all count 0 stays without a weight.
+    smoothed = counts * (1 + SMOOTHING / np.where(totals > 0, totals, 1))
+    smoothed *= counts.sum() / smoothed.sum()
+    return smoothed
 
 
 def why_no_pairs(task: Task, examples: Examples) -> str | None:

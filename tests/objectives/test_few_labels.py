@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from minibert import BertConfig, BertForSequenceClassification
-from minibert.objectives.few_labels import LabelledVectors, why_no_pairs
+from minibert.objectives.few_labels import (
+    SMOOTHING,
+    LabelledVectors,
+    smoothed_counts,
+    why_no_pairs,
+)
 from minibert.tasks import Examples, MultiLabelTask, RegressionTask, SingleLabelTask, TaggingTask
 
 WORDS = {"pet": "cat dog", "place": "mat tree", "way": "ran sat"}
@@ -88,13 +93,28 @@ def test_the_fitted_classifier_predicts_the_texts_it_has_seen(examples, tokenize
     assert after > max(before, 0.6)
 
 
-def test_class_weights_are_those_of_the_classifier(examples, tokenizer):
-    outputs = []
-    for weights in (None, np.array([1.0, 1.0, 50.0])):
+def test_few_texts_count_as_if_each_class_had_more():
+    ids = np.array([0] * 3 + [1] * 2)
+    counts = smoothed_counts(np.ones(5), ids)
+    of_classes = np.bincount(ids, counts)
+    assert of_classes.sum() == pytest.approx(5)
+    assert of_classes[0] / of_classes[1] == pytest.approx((3 + SMOOTHING) / (2 + SMOOTHING))
+    weighted = smoothed_counts(np.array([1.0, 0.0, 3.0, 0.0, 0.0]), ids)
+    np.testing.assert_allclose(weighted, [1, 0, 3, 0, 0])
+
+
+def test_without_evidence_the_classifier_has_the_shares_of_the_classes_by_their_weights(tokenizer):
+    sizes = {"pet": 8, "place": 4, "way": 2}
+    examples = Examples(
+        ["cat", "dog"] * 7, None, [label for label, size in sizes.items() for _ in range(size)]
+    )
+    counts = np.array(list(sizes.values()), float)
+    stated = np.array([1.0, 1.0, 50.0])
+    for weights, expected in ((None, counts + SMOOTHING), (stated, counts * stated)):
         found = objective(examples, tokenizer, weights=weights)
         found.fit_classifier()
-        outputs.append(found.task.predict(found.model, tokenizer, examples.texts)[:, 2].mean())
-    assert outputs[1] > 2 * outputs[0]
+        p = found.task.predict(found.model, tokenizer, ["cat"])[0]
+        np.testing.assert_allclose(p, expected / expected.sum(), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
