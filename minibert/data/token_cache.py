@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import zlib
@@ -387,12 +386,9 @@ def _tokenized(pieces, tokenizer, dtype, workers):
             yield _sides(piece, tokenizer, dtype)
         return
     # Imported here, because this costs every program that trains 2 MB and few need workers.
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+    from minibert.runtime.processes import Workers
 
-    # Not forked, because a fork copies locks that other threads hold at this moment.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start, (tokenizer, dtype)) as pool:
+    with Workers(workers, _start, tokenizer, dtype) as pool:
         yield from bounded_map(pool, _work, pieces, 2 * workers)
 
 
@@ -402,7 +398,6 @@ _worker: dict[str, Any] = {}
 
 def _start(tokenizer, dtype):
     _worker.update(tokenizer=tokenizer, dtype=dtype)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
 
 
 def _work(piece):
