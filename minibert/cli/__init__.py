@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import faulthandler
 import logging
 import sys
 from collections.abc import Sequence
@@ -104,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0: success. 1: a failure while running. 2: bad input. 130: stopped by Ctrl-C, SIGTERM or
         SIGHUP, which a closed terminal sends.
     """
+    if not faulthandler.is_enabled():
+        with suppress(Exception):  # stderr is closed, or is no file
+            faulthandler.enable()  # so that a mapped file that is cut ends no process silently
     try:
         with signals_as_interrupt():
             options = build_parser().parse_args(arguments)  # imports the command's module

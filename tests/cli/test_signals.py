@@ -79,3 +79,16 @@ def test_ctrl_c_at_the_end_of_a_seed_trains_no_other_and_resume_does(
         return
     assert run(arguments) == 0
     assert "2 seeds:" in capsys.readouterr().out
+
+
+def test_a_crash_of_the_process_says_what_and_where():
+    """For example of a mapped file that is cut while it is read."""
+    code = (
+        "import os, signal\n"
+        "from minibert.cli import main, tokenize\n"
+        "tokenize.run = lambda options: os.kill(os.getpid(), signal.SIGBUS)\n"
+        "main(['tokenize', 'folder', 'text'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGBUS
+    assert done.stderr.startswith("Fatal Python error: Bus error")
