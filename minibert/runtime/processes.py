@@ -38,8 +38,9 @@ class Workers(ProcessPoolExecutor):
         """
         if not hasattr(signal, "pthread_sigmask"):
             return super().submit(function, *args, **kwargs)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
             return super().submit(function, *args, **kwargs)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
