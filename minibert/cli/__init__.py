@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SIGHUP, which a closed terminal sends.
     """
     if not faulthandler.is_enabled():
-        with suppress(Exception):  # stderr is closed, or is no file
+        with suppress(Exception):  # stderr is closed, or not a file
             faulthandler.enable()  # so that a mapped file that is cut ends no process silently
     try:
         with signals_as_interrupt():

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
+import numpy as np  # noqa: F401  loads the library whose threads are limited
 import threadpoolctl
 
 Result = TypeVar("Result")
