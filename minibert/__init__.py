@@ -3,8 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from minibert.models.table import MODELS, RELATIVES
-
 if TYPE_CHECKING:
     from minibert.estimators import TextClassifier, TextRegressor, TokenTagger, load
     from minibert.inference.cross_encoder import CrossEncoder
@@ -47,10 +45,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0.dev0"
 
-# Imported on first use: compiling the patterns of the tokenizer takes a third of the import.
+# Imported on first use, as the models are: compiling the patterns of the tokenizer takes a third of
+# the import, and the command line is ready for Ctrl-C at once.
 _MODULES = {
-    **MODELS,
-    **RELATIVES,
     "AutoConfig": "minibert.models.auto",
     "AutoModel": "minibert.models.auto",
     "AutoModelForMaskedLM": "minibert.models.auto",
@@ -113,14 +110,23 @@ __all__ = [
 ]
 
 
+def _modules() -> dict[str, str]:
+    """Return the module of each public name, those of the models too."""
+    from minibert.models.table import MODELS, RELATIVES
+
+    return MODELS | RELATIVES | _MODULES
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
-    if name in _MODULES:
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return value
+    if not name.startswith("_"):
+        if name in (modules := _modules()):
+            globals()[name] = getattr(import_module(modules[name]), name)
+        if name in globals():  # or a room that was imported with the models
+            return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """Return the public names, imported or not."""
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *_modules()})

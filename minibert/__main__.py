@@ -1,5 +1,23 @@
-"""`python -m minibert`: the command line."""
+"""`python -m minibert`, and the command `minibert`."""
 
-from minibert.cli import main
+import sys
 
-raise SystemExit(main())
+EXIT_INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the command line and return its exit status (int).
+
+    Ctrl-C prints one line, also while the modules are imported, which takes most of a second.
+    """
+    try:
+        from minibert.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        sys.stderr.write("minibert: stopped\n")
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -91,7 +91,7 @@ def test_wheel_contains_every_file_of_the_package_and_nothing_else(built):
     assert wheel.name == f"minibert-{version}-py3-none-any.whl"
     info = f"minibert-{version}.dist-info/"
     assert f"{info}licenses/LICENSE" in names
-    assert b"minibert = minibert.cli:main" in names[f"{info}entry_points.txt"]
+    assert b"minibert = minibert.__main__:main" in names[f"{info}entry_points.txt"]
     metadata = names[f"{info}METADATA"].decode()
     assert f"Version: {version}\n" in metadata
     for requirement in PROJECT["project"]["dependencies"]:

@@ -2,18 +2,18 @@
 
 import argparse
 import errno
+import faulthandler
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from textwrap import dedent
 from typing import Any
 
 import minibert
 from minibert.io.text import sanitize
+from minibert.runtime.signals import signals_as_interrupt
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130  # 130 is 128 + SIGINT, as in a shell
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # not caused by the input
@@ -102,20 +102,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments (list of str): the words after `minibert`; None: those of this process.
 
     Returns:
-        0: success. 1: a failure while running. 2: bad input. 130: stopped by Ctrl-C or SIGTERM.
+        0: success. 1: a failure while running. 2: bad input. 130: stopped by Ctrl-C, SIGTERM or
+        SIGHUP, which a closed terminal sends.
     """
-    options = build_parser().parse_args(arguments)
+    if not faulthandler.is_enabled():
+        with suppress(Exception):  # stderr is closed, or not a file
+            faulthandler.enable()  # so that a mapped file that is cut ends no process silently
+    try:
+        with signals_as_interrupt():
+            options = build_parser().parse_args(arguments)  # imports the command's module
+            return _run(options)
+    except KeyboardInterrupt as stop:
+        with suppress(OSError):  # the terminal was closed
+            print(f"minibert: {str(stop) or 'stopped'}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run a command and return the exit status (int); an error is one line on stderr."""
     logging.basicConfig(format="%(message)s", handlers=[_LogHandler(options.log)], force=True)
     logging.getLogger("minibert").setLevel(logging.INFO)
     try:
-        with _sigterm_as_interrupt():
-            options.command(options)
+        options.command(options)
     except BrokenPipeError:  # the reader of our output, `head` for example, has closed it
         sys.stderr.close()
         return 0
-    except KeyboardInterrupt as stop:
-        print(f"minibert: {str(stop) or 'stopped'}", file=sys.stderr)
-        return EXIT_INTERRUPTED
     except Exception as error:
         if options.debug:
             raise
@@ -197,26 +208,12 @@ class _LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        with tqdm.external_write_mode():
-            print(self.format(record), file=getattr(sys, self.stream), flush=True)
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C, so that unfinished files are removed.
-
-    An existing handler stays in place. Nothing changes outside the main thread, because Python
-    allows signal handlers only there.
-    """
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    if not is_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            with tqdm.external_write_mode():
+                print(self.format(record), file=getattr(sys, self.stream), flush=True)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal was closed; a checkpoint is still written
+                raise
 
 
 def _one_line(error: Exception) -> str:

@@ -29,15 +29,13 @@ from minibert.cli.distill_inputs import (
 )
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
-from minibert.cli.resume import resumed_model, with_own
+from minibert.cli.resume import resumed_model, run_folder, with_own
 from minibert.data.token_cache import fingerprint
-from minibert.io.locks import run_lock
 from minibert.objectives.distillation import SoftTokens
-from minibert.training import Interrupted, pretrain
+from minibert.training import pretrain
 from minibert.training.card import THIS, Card, write_card
 from minibert.training.checkpoint import (
     finish_run,
-    is_resumable,
     read_state,
     restore_optimizer,
     resume_point,
@@ -114,7 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training time instead of --steps; converted once, at the start, to the number of "
         "updates that this machine computes in that time",
     )
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out, or start it"
+    )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the student")
 
 
@@ -143,9 +143,7 @@ def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Distill a teacher on files."""
-    if options.resume and not is_resumable(options.out):
-        raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-    with run_lock(options.out, resume=options.resume):
+    with run_folder(options):
         _distill(options)
 
 
@@ -185,20 +183,17 @@ def _distill(options: argparse.Namespace) -> None:
         scores["unigram baseline"] = str(baseline)
     for name, score in scores.items():
         log.info("%s: %s", name, score)
-    try:
-        pretrain(
-            student,
-            objective,
-            settings,
-            teacher.tokenizer,
-            optimizer=optimizer,
-            run=options.out,
-            threads=options.threads,
-            title="distilling",
-            progress=is_interactive(),
-        )
-    except Interrupted as stop:
-        raise Interrupted(f"{stop}; the same command with --resume continues") from None
+    pretrain(
+        student,
+        objective,
+        settings,
+        teacher.tokenizer,
+        optimizer=optimizer,
+        run=options.out,
+        threads=options.threads,
+        title="distilling",
+        progress=is_interactive(),
+    )
     layers = ", ".join(map(str, chosen))
     recipe = {"start": f"layers {layers} of {teacher.name}, from 0", "optimizer": "adamw"}
     scores = {THIS: objective.score(student), **scores}

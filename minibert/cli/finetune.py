@@ -32,11 +32,10 @@ from minibert.cli.output import (
     report_truncated,
 )
 from minibert.cli.plot import draw_curves
-from minibert.cli.resume import preset_of, resumed_model, with_own
+from minibert.cli.resume import SEED, preset_of, resumed_model, run_folder, with_own
 from minibert.data.records import Label
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write
-from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models import read_config
 from minibert.objectives.supervised import SCORE
@@ -51,7 +50,6 @@ from minibert.training.checkpoint import (
     LATER_SETTINGS,
     STATE,
     finish_run,
-    is_resumable,
     read_state,
     restore_optimizer,
     resume_point,
@@ -66,7 +64,6 @@ from minibert.training.finetuning import (
     steps_for,
 )
 from minibert.training.history import read_history
-from minibert.training.loop import Interrupted
 
 log = logging.getLogger("minibert")
 
@@ -141,7 +138,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of runs, with the seeds from --seed upwards; the best model is kept "
         "(default: %(default)s)",
     )
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out, or start it"
+    )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
 
 
@@ -212,11 +211,9 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"{name}: expected at least {least}, got {getattr(options, name)}")
     seeds = range(options.seed, options.seed + options.seeds)
     runs = {
-        seed: options.out if len(seeds) == 1 else options.out / f"seed-{seed}" for seed in seeds
+        seed: options.out if len(seeds) == 1 else options.out / f"{SEED}{seed}" for seed in seeds
     }
-    if options.resume and not any(map(is_resumable, runs.values())):
-        raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-    with run_lock(options.out, resume=options.resume):
+    with run_folder(options):
         _train_all(options, runs)
 
 
@@ -231,10 +228,7 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
     for seed, run in runs.items():
         if len(runs) > 1:
             print(f"seed {seed}:", flush=True)
-        try:
-            results[seed] = _train_one(options, task, examples, held_out, seed, run, baseline)
-        except Interrupted as stop:
-            raise Interrupted(f"{stop}; the same command with --resume continues") from None
+        results[seed] = _train_one(options, task, examples, held_out, seed, run, baseline)
     best = max(results, key=lambda seed: results[seed].main)
     if len(runs) > 1:
         for path in runs[best].iterdir():

@@ -34,7 +34,7 @@ from minibert.cli.pretrain_plan import (
     planned_run,
     with_run,
 )
-from minibert.cli.resume import extended, resumed_model, with_own
+from minibert.cli.resume import extended, resumed_model, run_folder, with_own
 from minibert.data.corpus import PackedSequences
 from minibert.data.token_cache import (
     STDIN,
@@ -43,7 +43,6 @@ from minibert.data.token_cache import (
     fingerprint,
     tokenize_corpus,
 )
-from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.models.config import BertConfig
@@ -53,11 +52,10 @@ from minibert.optim import SCHEDULES, Optimizer
 from minibert.runtime.threads import number_of_threads
 from minibert.tokenization import PreTrainedTokenizer, WordPieceTokenizer
 from minibert.tokenization.wordpiece import SPECIAL
-from minibert.training import Interrupted, pretrain
+from minibert.training import pretrain
 from minibert.training.card import Card, describe_files, write_card
 from minibert.training.checkpoint import (
     finish_run,
-    is_resumable,
     read_state,
     restore_optimizer,
     resume_point,
@@ -141,8 +139,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the run in --out; a finished one with more --steps: from its newest "
-        "checkpoint if --keep-checkpoints kept it, otherwise from its weights with a new warm-up",
+        help="continue the run in --out, or start it; a finished one with more --steps: from its "
+        "newest checkpoint if --keep-checkpoints kept it, otherwise from its weights with a new "
+        "warm-up",
     )
     parser.add_argument(
         "--dtype",
@@ -226,12 +225,10 @@ def run(options: argparse.Namespace) -> None:
     budget = None if options.minutes is None else Budget(options.minutes)
     _require_applicable(options)
     ranks = launched_ranks()
-    with ending_together(ranks):
-        if options.resume and not is_resumable(options.out):
-            raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-        # Only rank 0 writes files.
-        with nullcontext() if ranks.rank else run_lock(options.out, resume=options.resume):
-            _pretrain(options, ranks, budget)
+    # Only rank 0 writes files.
+    folder = nullcontext() if ranks.rank else run_folder(options)
+    with ending_together(ranks), folder:
+        _pretrain(options, ranks, budget)
 
 
 def _require_applicable(options: argparse.Namespace) -> None:
@@ -299,20 +296,17 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
         save_checkpoint(options.out, model, tokenizer, optimizer_for(model, settings), settings)
     if source and not ranks.rank and (optimizer is None or not optimizer.step):
         record_before(options.out, objective)
-    try:
-        pretrain(
-            model,
-            objective,
-            settings,
-            tokenizer,
-            optimizer=optimizer,
-            run=options.out,
-            threads=options.threads,
-            ranks=ranks,
-            progress=is_interactive(),
-        )
-    except Interrupted as stop:
-        raise Interrupted(f"{stop}; the same command with --resume continues") from None
+    pretrain(
+        model,
+        objective,
+        settings,
+        tokenizer,
+        optimizer=optimizer,
+        run=options.out,
+        threads=options.threads,
+        ranks=ranks,
+        progress=is_interactive(),
+    )
     if not ranks.rank:
         data = _describe_data(options, corpus, len(held_out))
         _save(options, model, tokenizer, objective, settings, data)

@@ -1,25 +1,72 @@
 """The model of an earlier run, checked against the settings of the command."""
 
+import argparse
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from minibert.io.atomic import LOCK, TEMPORARY, remove
+from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models import PreTrained, read_config
 from minibert.models import config as presets
 from minibert.models.checkpoints import read_architectures
 from minibert.models.config import BertConfig
 from minibert.training import Settings
-from minibert.training.checkpoint import LATER_SETTINGS, read_state
+from minibert.training.checkpoint import BEST, LATER_SETTINGS, is_resumable, read_state
+from minibert.training.history import HISTORY
+from minibert.training.loop import Interrupted
 from minibert.training.recipes import PreTraining
 
 log = logging.getLogger("minibert")
 
 Kind = TypeVar("Kind", bound=Settings)
+# Of a run without a checkpoint, or of its seeds.
+REMAINS = (LOCK, TEMPORARY, HISTORY, f"{BEST}*")
+SEED = "seed-"  # and the seed: the folder of one of several runs
 CHOSEN_STEPS = r"[\d,]+ steps for "  # begins a part of the setting `chosen`; see `describe_choice`
+
+
+@contextmanager
+def run_folder(options: argparse.Namespace) -> Iterator[None]:
+    """Lock `options.out`, the folder of a run, for a `with` block; Ctrl-C tells how to continue.
+
+    With `options.resume` it may contain a run, also one that was killed before its first
+    checkpoint, of which the remains are removed. So one command starts a run and continues it.
+
+    Raises:
+        BlockingIOError, OSError: see `run_lock`.
+        FileExistsError: the folder contains something else.
+        Interrupted: Ctrl-C, or another signal that asks to stop.
+    """
+    resume = options.resume and (_has_run(options.out) or _has_only_remains(options.out))
+    with run_lock(options.out, resume=resume):
+        if resume and not _has_run(options.out):
+            for path in options.out.iterdir():
+                if path.name != LOCK:
+                    remove(path)
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            reason = str(stop) or "stopped"
+            raise Interrupted(f"{reason}; the same command with --resume continues") from None
+
+
+def _has_run(folder: Path) -> bool:
+    """Return whether a folder, or one of a seed in it, has a checkpoint or a finished run."""
+    return is_resumable(folder) or any(map(is_resumable, folder.glob(f"{SEED}*")))
+
+
+def _has_only_remains(folder: Path) -> bool:
+    """Return whether all that a folder contains is of a run that saved nothing."""
+    return folder.is_dir() and all(
+        any(map(path.match, REMAINS)) or (path.name.startswith(SEED) and _has_only_remains(path))
+        for path in folder.iterdir()
+    )
 
 
 def resumed_model(

@@ -11,14 +11,13 @@ from minibert.cli.arguments import MODEL_HELP, add_training_arguments, stated_se
 from minibert.cli.embedding_inputs import PairData, read_pair_data
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
-from minibert.cli.resume import resumed_model, with_own
+from minibert.cli.resume import resumed_model, run_folder, with_own
 from minibert.cli.vectors import make_extractor
 from minibert.data.sampling import steps_per_epoch
 from minibert.data.token_cache import fingerprint
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.sentence_writer import save_sentence_folder
 from minibert.inference.windows import long_texts
-from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models.checkpoints import read_config
 from minibert.models.hub import checkpoint_folder
@@ -28,7 +27,6 @@ from minibert.objectives.base import Evaluation
 from minibert.objectives.embedding_losses import Distance
 from minibert.objectives.embeddings import SentenceVectors, require_fit
 from minibert.tasks.metrics import Metrics
-from minibert.training import Interrupted
 from minibert.training.card import THIS, write_card
 from minibert.training.checkpoint import finish_run, restore_optimizer, resume_point
 from minibert.training.defaults import (
@@ -122,7 +120,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_loss_arguments(parser)
     _add_duration_arguments(group)
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out, or start it"
+    )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
 
 
@@ -219,9 +219,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"{name}: expected more than 0, got {value:g}")
     if options.split_seed < 0:
         raise ValueError(f"split_seed: expected 0 or more, got {options.split_seed}")
-    if options.resume and resume_point(options.out) is None:
-        raise FileNotFoundError(f"{options.out}: no checkpoint to resume from")
-    with run_lock(options.out, resume=options.resume):
+    with run_folder(options):
         _train(options)
 
 
@@ -258,19 +256,16 @@ def _train(options: argparse.Namespace) -> None:
         after = data.metrics(extractor, options.threads)
         return f"held-out {after}", {f"held_out_{k}": v for k, v in after.figures().items()}
 
-    try:
-        train_embeddings(
-            extractor,
-            data.examples,
-            settings,
-            evaluate=evaluate,
-            optimizer=optimizer,
-            run=options.out,
-            threads=options.threads,
-            progress=is_interactive(),
-        )
-    except Interrupted as stop:
-        raise Interrupted(f"{stop}; the same command with --resume continues") from None
+    train_embeddings(
+        extractor,
+        data.examples,
+        settings,
+        evaluate=evaluate,
+        optimizer=optimizer,
+        run=options.out,
+        threads=options.threads,
+        progress=is_interactive(),
+    )
     if after is None:  # a resumed run that had taken its last step
         after = data.metrics(extractor, options.threads)
     _save(options, extractor, settings, data, name, before, after)

@@ -1,4 +1,4 @@
-"""Tokenize corpora larger than memory once, as a stream, to memory-mapped files."""
+"""Tokenize corpora larger than memory once, as a stream, to memory-mapped files in a cache."""
 
 import glob
 import hashlib
@@ -6,13 +6,13 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +25,11 @@ from minibert.data.corpus import (
     is_held_out,
     read_corpus,
 )
-from minibert.io.atomic import atomic_dir, atomic_remove, unused_name
-from minibert.io.cache import cache_folder, clear_stale
+from minibert.io.atomic import atomic_dir, atomic_remove, path_in_errors, unused_name
+from minibert.io.cache import cache_folder, clear_leftovers, trim
 from minibert.io.json import read_json
-from minibert.io.text import READ_BYTES, require_file
+from minibert.io.leftovers import hold, release
+from minibert.io.text import READ_BYTES, require_file, sanitize
 from minibert.runtime.threads import bounded_map
 from minibert.tokenization import PreTrainedTokenizer
 
@@ -39,11 +40,15 @@ FORMER_FORMAT = 2  # hashed into the keys of version 1, which have no parts
 STDIN = Path("-")
 SIDES = ("train", "held_out")
 KINDS = ("ids", "ends", "counts")
+NAMES = tuple(f"{side}.{kind}" for side in SIDES for kind in KINDS)  # of the files of an entry
 STATE = "tokens.json"
 PIECE = 1 << 18  # characters per work item
 SAMPLE = 200_000  # lines in which duplicates are counted
 ATTEMPTS = 3  # to write a cache entry that can be read
 LEFTOVERS = (".tokens-*.tmp", ".stdin.*.tmp", ".stdin-*.txt")  # of killed processes
+# Larger files are mapped. A smaller one is read, because reading one that is cut meanwhile is an
+# error, but reading the mapping of one ends the process.
+MAPPED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,8 @@ def tokenize_corpus(
 
     The texts are read as a stream and tokenized by parallel processes, so the memory does not
     depend on their size. The result does not depend on the number of processes. Any number of
-    processes and threads may share the folder.
+    processes and threads may share the folder. Without a folder that can be written, as on a full
+    disk, the tokens are kept in memory, and a warning says so.
 
     The key is a checksum of the content, length, order and role of each text, of the held-out
     fraction and of the tokenizer, but not of the names of the files. It is computed before a text
@@ -146,7 +152,8 @@ def tokenize_corpus(
         tokenizer (PreTrainedTokenizer): makes the ids.
         held_out (float or sequence of paths): fraction of the documents that is held out, or the
             held-out files.
-        folder (path): the folder of the cache; None: the user's cache.
+        folder (path): the folder of the cache; None: the user's cache, which is private and has at
+            most `CACHE_BYTES`.
         workers (int): number of processes; more than one requires an importable main module.
         known (str): the key of an earlier call. If version 1 computed it from the same texts, it is
             returned as the key, so a run of version 1 can be resumed.
@@ -154,17 +161,17 @@ def tokenize_corpus(
             whose key is known, or detected.
 
     Raises:
-        OSError: a file can't be read, or the tokens can't be written.
+        OSError: a file can't be read.
         ValueError: a file is not text, or it changed while it was tokenized; the message names the
             file and the line.
     """
-    folder = folder or cache_folder()
-    if folder is None:
-        raise FileNotFoundError("there is no home folder for a cache; set XDG_CACHE_HOME")
-    folder.mkdir(parents=True, exist_ok=True)
-    spool = unused_name(folder / "stdin")
+    problem: OSError | None = None
     try:
-        texts = _spooled(paths, spool)
+        folder = folder or cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        folder, problem = None, error
+    with _spooled(paths, folder) as texts:
         others = [] if isinstance(held_out, float) else list(map(Path, held_out))
         share = held_out if isinstance(held_out, float) else 0.0
         texts, others = ([_outlined(path) for path in side] for side in (texts, others))
@@ -174,28 +181,47 @@ def tokenize_corpus(
             paths = [text.path for text in texts]
             document_end = "blank-lines" if is_older else detect_document_end(paths)
         key = _key(texts, others, share, tokenizer, document_end)
-        home = folder / f"tokens-{key}"
-        found = _opened(home)
-        for _ in range(ATTEMPTS):  # other processes may write or remove it at any time
-            if found is None:
-                for pattern in LEFTOVERS:
-                    clear_stale(folder, pattern)
-                with suppress(FileExistsError), atomic_dir(home) as temporary:
-                    _write(temporary, texts, others, share, tokenizer, workers, document_end)
-                found = _opened(home)
+        work = (texts, others, share, tokenizer, workers, document_end)
+        found = None
+        if folder is not None:
+            try:
+                found = _cached(folder / f"tokens-{key}", work)
+            except OSError as error:
+                problem = error
         if found is None:
-            raise OSError(f"{home}: damaged again after each write")
+            # Not before, because the error may be one of the texts, which is raised once more.
+            found = _in_memory(*work)
+            log.warning(
+                "warning: the cache of tokens can't be used (%s); they are kept in memory, and the "
+                "next run makes them again", sanitize(problem),
+            )  # fmt: skip
         if isinstance(known, str) and "-" not in known:  # a key of version 1
             former = _former_key(texts, others, share, tokenizer)
             key = known if former == known else key
-    except ValueError as error:
-        if str(spool) not in str(error):
-            raise
-        raise ValueError(str(error).replace(str(spool), "standard input")) from None
-    finally:
-        spool.unlink(missing_ok=True)
     train, held, state = found
     return TokenizedCorpus(train, held, key, state["repeated"], document_end)
+
+
+def _cached(home, work):
+    """Return the content of a cache entry, which is written if it is missing or damaged.
+
+    Raises:
+        OSError: it can't be written; or a text can't be read.
+        ValueError: a text is not one, or changed.
+    """
+    found = _opened(home)
+    for _ in range(ATTEMPTS):  # other processes may write or remove it at any time
+        if found is None:
+            clear_leftovers(home.parent, LEFTOVERS)
+            with suppress(FileExistsError), atomic_dir(home) as temporary:
+                _write(temporary, *work)
+            trim(home.parent, home)
+            found = _opened(home)
+    if found is None:
+        raise OSError(f"{home}: damaged again after each write")
+    with suppress(OSError):  # of a folder that can only be read
+        os.utime(home)  # it was used now; see `trim`
+    return found
 
 
 def fingerprint(tokenizer: PreTrainedTokenizer) -> str:
@@ -208,16 +234,39 @@ def fingerprint(tokenizer: PreTrainedTokenizer) -> str:
     return digest.hexdigest()
 
 
-def _spooled(paths, spool):
-    """Copy standard input to a file, because it is read twice: for the key and for the tokens."""
+@contextmanager
+def _spooled(paths, folder):
+    """Yield the paths, with a copy of standard input, which is read for the key and the tokens."""
     texts = [Path(path) for path in paths]
-    if STDIN in texts:
-        with spool.open("xb") as file:
+    if STDIN not in texts:
+        yield texts
+        return
+    spool, file = _new_spool(folder)
+    try:
+        with file, path_in_errors(spool):
             if sys.stdin is not None:  # not closed
                 shutil.copyfileobj(sys.stdin.buffer, file)
         if not spool.stat().st_size:
             raise ValueError("standard input: expected lines of text, got none")
-    return [spool if path == STDIN else path for path in texts]
+        yield [spool if path == STDIN else path for path in texts]
+    except ValueError as error:
+        if str(spool) not in str(error):
+            raise
+        raise ValueError(str(error).replace(str(spool), "standard input")) from None
+    finally:
+        release(spool)
+        spool.unlink(missing_ok=True)
+
+
+def _new_spool(folder):
+    """Return a new file for this user only, in the folder or that of temporary files, opened."""
+    for place in [folder, None] if folder else [None]:
+        spool = unused_name((place or Path(tempfile.gettempdir())) / "stdin")
+        with suppress(OSError) if place else nullcontext():
+            file = open(spool, "xb", opener=partial(os.open, mode=0o600))  # noqa: SIM115
+            break
+    hold(spool)
+    return spool, file
 
 
 class _Text(NamedTuple):
@@ -310,11 +359,41 @@ def _opened(home):
 
 
 def _write(home, texts, others, share, tokenizer, workers, document_end):
+    """Tokenize texts into the files of a cache entry."""
+    outlines = {name: [0, 0] for name in NAMES}  # the length and the checksum of each file
+
+    def put(name, array):
+        data = array.tobytes()
+        opened[name].write(data)
+        length, checksum = outlines[name]
+        outlines[name] = [length + len(array), zlib.crc32(data, checksum)]
+
+    with ExitStack() as stack:
+        opened = {name: stack.enter_context((home / name).open("xb")) for name in NAMES}
+        state = _tokenize(put, texts, others, share, tokenizer, workers, document_end)
+    state["files"] = outlines
+    state["checksum"] = _checksum(state)
+    (home / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+    (home / ".gitignore").write_text("*\n", "utf-8")
+
+
+def _in_memory(texts, others, share, tokenizer, workers, document_end):
+    """Tokenize texts without a cache; return what `_opened` does."""
+    parts: dict[str, list] = {name: [] for name in NAMES}
+    state = _tokenize(
+        lambda name, array: parts[name].append(array),
+        texts, others, share, tokenizer, workers, document_end,
+    )  # fmt: skip
+    arrays = {name: np.concatenate(parts[name] or [np.empty(0, np.int64)]) for name in NAMES}
+    sides = ([arrays[f"{side}.{kind}"] for kind in KINDS] for side in SIDES)
+    dtype = state["dtype"]
+    return *(Tokens(ids.astype(dtype), ends, counts) for ids, ends, counts in sides), state
+
+
+def _tokenize(put, texts, others, share, tokenizer, workers, document_end):
+    """Tokenize texts, give each part of each array to `put(name, array)`, and return the state."""
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
-    seen, lines = (
-        set(),
-        [0, 0],
-    )  # checksums of the first lines; their number, and that of duplicates
+    seen, lines = set(), [0, 0]  # checksums of the first lines; their number, and of duplicates
 
     def sampled(documents):
         for document in documents:
@@ -325,42 +404,21 @@ def _write(home, texts, others, share, tokenizer, workers, document_end):
                 seen.add(mark)
             yield document
 
-    names = [f"{side}.{kind}" for side in SIDES for kind in KINDS]
-    opened = {name: (home / name).open("xb") for name in names}
-    outlines = {name: [0, 0] for name in names}  # the length and the checksum of each file
-
-    def put(name, array):
-        data = array.tobytes()
-        opened[name].write(data)
-        length, checksum = outlines[name]
-        outlines[name] = [length + len(array), zlib.crc32(data, checksum)]
-
     sizes = dict.fromkeys(SIDES, 0)
     counts = {side: np.zeros(len(tokenizer), np.int64) for side in SIDES}
-    try:
-        for part, fixed in ((texts, None), (others, 1.0)):
-            pieces = ((piece, share if fixed is None else fixed)
-                      for piece in _pieces(sampled(_documents(part, document_end))))  # fmt: skip
-            for sides in _tokenized(pieces, tokenizer, dtype, workers):
-                for side, (ids, lengths) in zip(SIDES, sides, strict=True):
-                    ends = sizes[side] + np.cumsum(lengths, dtype=np.int64)
-                    sizes[side] += len(ids)
-                    counts[side] += np.bincount(ids, minlength=len(tokenizer))
-                    put(f"{side}.ids", ids)
-                    put(f"{side}.ends", ends)
-        for side in SIDES:
-            put(f"{side}.counts", counts[side])
-    finally:
-        for file in opened.values():
-            file.close()
-    state = {
-        "dtype": dtype.name,
-        "repeated": lines[1] / max(lines[0], 1),
-        "files": outlines,
-    }
-    state["checksum"] = _checksum(state)
-    (home / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
-    (home / ".gitignore").write_text("*\n", "utf-8")
+    for part, fixed in ((texts, None), (others, 1.0)):
+        pieces = ((piece, share if fixed is None else fixed)
+                  for piece in _pieces(sampled(_documents(part, document_end))))  # fmt: skip
+        for sides in _tokenized(pieces, tokenizer, dtype, workers):
+            for side, (ids, lengths) in zip(SIDES, sides, strict=True):
+                ends = sizes[side] + np.cumsum(lengths, dtype=np.int64)
+                sizes[side] += len(ids)
+                counts[side] += np.bincount(ids, minlength=len(tokenizer))
+                put(f"{side}.ids", ids)
+                put(f"{side}.ends", ends)
+    for side in SIDES:
+        put(f"{side}.counts", counts[side])
+    return {"dtype": dtype.name, "repeated": lines[1] / max(lines[0], 1)}
 
 
 def _checksum(state):
@@ -387,12 +445,9 @@ def _tokenized(pieces, tokenizer, dtype, workers):
             yield _sides(piece, tokenizer, dtype)
         return
     # Imported here, because this costs every program that trains 2 MB and few need workers.
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+    from minibert.runtime.processes import Workers
 
-    # Not forked, because a fork copies locks that other threads hold at this moment.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start, (tokenizer, dtype)) as pool:
+    with Workers(workers, _start, tokenizer, dtype) as pool:
         yield from bounded_map(pool, _work, pieces, 2 * workers)
 
 
@@ -402,7 +457,6 @@ _worker: dict[str, Any] = {}
 
 def _start(tokenizer, dtype):
     _worker.update(tokenizer=tokenizer, dtype=dtype)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
 
 
 def _work(piece):
@@ -425,7 +479,7 @@ def _joined(documents, tokenizer, dtype):
 
 
 def _map(home, side, state):
-    """Map one side's files.
+    """Map one side's files, or read them if they are small.
 
     Raises:
         ValueError: the length or the checksum of a file differs from the state.
@@ -434,13 +488,17 @@ def _map(home, side, state):
     for kind, dtype in zip(KINDS, (state["dtype"], np.int64, np.int64), strict=True):
         path = home / f"{side}.{kind}"
         length, checksum = state["files"][path.name]
-        # An empty file can't be mapped.
-        array = np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
-        found = 0
-        for start in range(0, len(array), READ_BYTES):
-            found = zlib.crc32(array[start : start + READ_BYTES].data, found)
-        if len(array) != length or found != checksum:
+        found = size = 0
+        with path.open("rb") as file:
+            while block := file.read(READ_BYTES):
+                size, found = size + len(block), zlib.crc32(block, found)
+        if size != length * np.dtype(dtype).itemsize or found != checksum:
             raise ValueError(f"{path}: expected {length} numbers with the checksum {checksum}")
+        if size > MAPPED_BYTES:
+            array: np.ndarray = np.memmap(path, dtype, "r", shape=(length,))
+        else:
+            array = np.fromfile(path, dtype, length)
+        array.flags.writeable = False
         arrays.append(array)
     stream, ends, counts = arrays
     return Tokens(stream, ends, np.array(counts))

@@ -1,6 +1,6 @@
 """Batched prediction: batches of similar length, computed side by side on the cores."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,10 @@ def map_sequences(
     threads: int | None = None,
     title: str = "predicting",
     progress: bool = False,
-) -> Iterator[tuple[np.ndarray, Any]]:
+) -> Generator[tuple[np.ndarray, Any], None, None]:
     """Yield the indices of each batch of sequences with the function's results.
+
+    Close it if not all batches are read, because it holds threads and the limit of BLAS.
 
     Args:
         function, padded, threads, title, progress: as in `map_texts`.

@@ -14,6 +14,7 @@ instead of their sum, so no score exceeds 1.
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -155,14 +156,15 @@ class QuestionAnswerer:
         )
         found: list[dict[tuple[int, int], float]] = [{} for _ in questions]
         nulls = np.full(len(questions), np.inf)  # (S,) the lowest score of no answer
-        for indices, results in batches:
-            for index, logits in zip(indices, results, strict=True):
-                window = windows[index]
-                null, spans = _best_spans(logits, window, top_k, max_answer_len)
-                nulls[window.row] = min(nulls[window.row], null)
-                known = found[window.row]
-                for span, score in spans:
-                    known[span] = max(score, known.get(span, 0.0))
+        with closing(batches):  # also after Ctrl-C, so that it holds no thread or limit
+            for indices, results in batches:
+                for index, logits in zip(indices, results, strict=True):
+                    window = windows[index]
+                    null, spans = _best_spans(logits, window, top_k, max_answer_len)
+                    nulls[window.row] = min(nulls[window.row], null)
+                    known = found[window.row]
+                    for span, score in spans:
+                        known[span] = max(score, known.get(span, 0.0))
         if handle_impossible_answer:
             for known, null in zip(found, nulls.tolist(), strict=True):
                 known[0, 0] = null

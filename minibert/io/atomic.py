@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from minibert.io.leftovers import MACHINE, hold, release
+
 LOCK = ".lock"  # file name of the lock in the folder of an active run; see `locks`
 TEMPORARY = ".*.[0-9]*.tmp"  # pattern of the names that `unused_name` returns
 
@@ -24,7 +26,8 @@ def unused_name(path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     # A name has at most 255 bytes, and a character at most four.
-    return path.with_name(f".{path.name[:50]}.{os.getpid()}-{os.urandom(8).hex()}.tmp")
+    name = f".{path.name[:50]}.{os.getpid()}-{MACHINE}{os.urandom(8).hex()}.tmp"
+    return path.with_name(name)
 
 
 def remove(path: Path) -> None:
@@ -101,6 +104,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     make_folder(path.parent)
     temporary = unused_name(path)
     temporary.touch(exist_ok=False)
+    hold(temporary)
     try:
         with path_in_errors(path):
             yield temporary
@@ -108,6 +112,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.replace(path)
             flush_path(path.parent)
     finally:
+        release(temporary)
         temporary.unlink(missing_ok=True)
 
 
@@ -124,6 +129,7 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
     make_folder(folder.parent)
     temporary = unused_name(folder)
     temporary.mkdir()
+    hold(temporary)
     try:
         with path_in_errors(folder):
             yield temporary
@@ -138,6 +144,7 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
                 raise
             flush_path(folder.parent)
     finally:
+        release(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -164,6 +171,7 @@ def atomic_update(folder: str | os.PathLike[str], last: Sequence[str] = ()) -> I
     # Inside the folder, because what is beside it may be on another disk.
     temporary = unused_name(folder / "update")
     temporary.mkdir()
+    hold(temporary)
     try:
         with path_in_errors(folder):
             yield temporary
@@ -174,6 +182,7 @@ def atomic_update(folder: str | os.PathLike[str], last: Sequence[str] = ()) -> I
                 (temporary / name).replace(folder / name)
             flush_path(folder)
     finally:
+        release(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

@@ -70,12 +70,26 @@ def bounded_map(
 ) -> Iterator[Result]:
     """Yield `function(item)` for each item, in order, with at most `limit` items in progress."""
     waiting: deque[Future[Result]] = deque()
-    for item in items:
-        if len(waiting) == limit:
+    try:
+        for item in items:
+            if len(waiting) == limit:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
             yield waiting.popleft().result()
-        waiting.append(pool.submit(function, item))
-    while waiting:
-        yield waiting.popleft().result()
+    finally:  # after an error or Ctrl-C, those that have not begun are not waited for
+        for future in waiting:
+            future.cancel()
+
+
+def _renew_bar_lock() -> None:
+    """Give a forked process a lock of its own for bars: a thread it lacks may hold the parent's."""
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.set_lock(threading.RLock())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_bar_lock)
 
 
 class Team:

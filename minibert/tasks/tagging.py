@@ -1,6 +1,7 @@
 """Word tagging: each word of a text has a tag, which may mark entities."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Self
 
 import numpy as np
@@ -259,9 +260,10 @@ class TaggingTask(Task):
             threads=threads,
             progress=progress,
         )
-        for indices, found in batches:
-            for index, probabilities in zip(indices, found, strict=True):
-                results[index] = probabilities
+        with closing(batches):  # also after Ctrl-C, so that it holds no thread or limit
+            for indices, found in batches:
+                for index, probabilities in zip(indices, found, strict=True):
+                    results[index] = probabilities
         for (text, first, places, context), probabilities in zip(windows, results, strict=True):
             words = first + np.arange(len(places))
             better = (places > 0) & (context > best[text][words])  # of equals, the first one

@@ -2,14 +2,11 @@
 
 import logging
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +15,7 @@ from minibert.data.masking import MASKED_SHARE
 from minibert.objectives.base import Objective
 from minibert.objectives.trial import checked_evaluation, try_objective
 from minibert.optim.schedule import linear_schedule
+from minibert.runtime.signals import stop_request
 from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.checkpoint import checkpoints, remove_checkpoint, save_checkpoint
 from minibert.training.engine import Engine, StepResult
@@ -136,7 +134,8 @@ def train(
 
     Raises:
         FloatingPointError: the loss or a weight is not finite; good checkpoints are kept.
-        Interrupted: SIGINT or SIGTERM arrived; a checkpoint of the latest whole step was written.
+        Interrupted: SIGINT, SIGTERM or SIGHUP arrived; a checkpoint of the latest whole step was
+            written.
         TypeError, ValueError: there are fewer shards than ranks, or the trial of the objective
             failed.
     """
@@ -150,7 +149,7 @@ def train(
     with (
         closing(loop.history),
         engine.running(),
-        _stop_request() as stop,
+        stop_request() as stop,
         _progress_bar(last, first, title, progress and reports) as bar,
     ):
         if loop.evaluation_due(first) and not loop.history.evaluated(first):
@@ -161,13 +160,13 @@ def train(
                 break
             bar.advance(*loop.step(step))
             if engine.ranks.any(stop.requested):
-                saved = loop.save()
-                kept = f"; {saved} holds all of it" if saved else ""
-                raise Interrupted(f"stopped after step {step + 1} of {last}{kept}")
+                loop.stop()
             if (step + 1) % settings.save_every == 0 or step + 1 == last:
                 loop.save()
             if loop.evaluation_due(step + 1):
                 loop.evaluate(step + 1)
+        if engine.ranks.any(stop.requested):  # in the last evaluation; more runs may follow
+            loop.stop()
 
 
 def require_shards(settings: Settings, ranks: Ranks) -> None:
@@ -234,6 +233,13 @@ class _Loop:
             return None
         return save_checkpoint(self.run, model, self.tokenizer, optimizer, self.settings)
 
+    def stop(self) -> None:
+        """Write a checkpoint, and raise Interrupted."""
+        saved = self.save()
+        kept = f"; {saved} holds all of it" if saved else ""
+        steps = f"{self.engine.optimizer.step} of {self.settings.steps}"
+        raise Interrupted(f"stopped after step {steps}{kept}")
+
     def evaluation_due(self, step: int) -> bool:
         """Return whether to evaluate after a step."""
         regular = step > 0 and step % self.settings.evaluate_every == 0
@@ -248,34 +254,6 @@ class _Loop:
         if step < self.settings.steps:  # the caller reports the last one
             log.info("step %d: %s", step, text)
         self.history.write(step, **figures)
-
-
-@contextmanager
-def _stop_request() -> Iterator[SimpleNamespace]:
-    """Turn the first SIGINT or SIGTERM into a request to stop; a second one kills.
-
-    Python lets only the main thread handle signals; in other threads nothing is changed.
-    """
-    stop = SimpleNamespace(requested=False)
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def request(number: int, frame: Any) -> None:
-        stop.requested = True
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        restore()
 
 
 class _ProgressBar:

@@ -133,7 +133,8 @@ def test_a_resumed_run_gives_the_bits_of_an_unbroken_one(
                      for name in ("whole", "broken"))  # fmt: skip
     assert run(whole) == 0
     monkeypatch.setattr(Engine, "step", stopped)
-    assert_refused(capsys, broken, "stopped after step 2 of 4", "--resume", status=130)
+    started = [*broken, "--resume"]  # which also starts a run
+    assert_refused(capsys, started, "stopped after step 2 of 4", "--resume", status=130)
     monkeypatch.setattr(Engine, "step", original)
     for option, value, field in (("--temperature", 3, "temperature"), ("--seed", 5, "seed"),
                                  ("--layers", 2, "num_hidden_layers")):  # fmt: skip

@@ -47,11 +47,6 @@ def test_finetune_resumed_after_sigterm_gives_the_weights_of_an_unbroken_run(
         for name in ("halved", "classifier")
     )
     assert (halved == whole).all()
-    assert_refused(
-        capsys,
-        finetune_arguments(workspace, "none", *start, "--resume"),
-        "no checkpoint to resume from",
-    )
 
 
 def test_a_resumed_run_of_new_weights_does_not_count_the_labels_again(

@@ -352,9 +352,6 @@ def test_pretrain_refuses_bad_input_and_creates_no_folder(workspace, tmp_path, c
     none = tmp_path / "none.txt"
     assert_refused(capsys, pretrain_arguments(workspace, "model"), "exists already")
     assert_refused(
-        capsys, pretrain_arguments(workspace, "never", "--resume"), "no checkpoint to resume from"
-    )
-    assert_refused(
         capsys,
         pretrain_arguments(workspace, "x", "--learning-rate", 0),
         "learning_rate: expected more than",

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from minibert.training import checkpoint
+from minibert.training.history import read_history
 from tests.cli.helpers import assert_refused, finetune_arguments, pretrain_arguments, run
 
 COMMANDS = {"pretrain": pretrain_arguments, "finetune": finetune_arguments}
@@ -42,6 +43,26 @@ def test_a_finished_run_keeps_no_checkpoint_and_resume_trains_nothing(
     assert_refused(
         capsys, [*arguments, "--resume", "--learning-rate", 0.5], "learning_rate: the run in"
     )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_resume_starts_a_run_where_nothing_is_saved(workspace, tmp_path, capsys, name):
+    """In no folder, an empty one, and one of a run that was killed before its first checkpoint."""
+    out = tmp_path / "out"
+    arguments = [*COMMANDS[name](workspace, out), "--resume"]
+    out.mkdir()
+    (out / "notes.txt").write_text("mine", "utf-8")
+    assert_refused(capsys, arguments, f"{out}: exists already")
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    (out / "notes.txt").unlink()
+    for folder in (out, out / "seed-0"):
+        (folder / ".checkpoint-3.77-ab.tmp").mkdir(parents=True)
+        (folder / "best-2").mkdir()
+        (folder / "history.jsonl").write_text('{"step": 0, "held_out_loss": 7}\n', "utf-8")
+    assert run(arguments) == 0
+    assert read_history(out)[0]["step"] == 1
+    assert not list(out.rglob("*.tmp"))
+    assert checkpoint.is_resumable(out)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

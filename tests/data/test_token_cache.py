@@ -1,13 +1,17 @@
 """The token cache: the same tokens for any number of processes, written once, checked by a key."""
 
+import errno
 import gzip
 import io
 import json
 import os
+import re
+import stat
 import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ import pytest
 from minibert.data import token_cache as module
 from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
 from minibert.data.token_cache import expand, tokenize_corpus
+from minibert.io.cache import cache_folder
 from minibert.tokenization import WordPieceTokenizer
 
 TEXTS = [
@@ -245,8 +250,8 @@ def test_tokens_of_another_length_are_written_again(
     assert_same(found, tokenize_corpus(files, tokenizer, folder=tmp_path / "whole"))
 
 
-def test_tokenize_corpus_names_an_entry_that_is_damaged_after_each_write(
-    files, tokenizer, tmp_path, monkeypatch
+def test_an_entry_that_is_damaged_after_each_write_is_kept_in_memory(
+    files, tokenizer, tmp_path, monkeypatch, caplog
 ):
     right = module._write
 
@@ -254,11 +259,128 @@ def test_tokenize_corpus_names_an_entry_that_is_damaged_after_each_write(
         right(home, *arguments)
         (home / "train.ids").write_bytes(b"x" * 100)
 
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "whole")
     monkeypatch.setattr(module, "_write", tearing)
-    with pytest.raises(OSError, match=r"tokens-3-\w+: damaged again after each write") as caught:
-        tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
-    assert "\n" not in str(caught.value)
+    assert_same(tokenize_corpus(files, tokenizer, folder=tmp_path / "c"), whole)
+    assert re.search(r"tokens-3-\w+: damaged again after each write\); they are kept", caplog.text)
+    assert "\n" not in caplog.messages[-1]
     assert list((tmp_path / "c").iterdir()) == []
+
+
+def full(home, *arguments):
+    (home / "train.ids").write_bytes(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("problem", ["full disk", "no folder", "no home"])
+def test_a_run_continues_without_the_cache(
+    files, tokenizer, tmp_path, monkeypatch, caplog, problem, workers
+):
+    whole = tokenize_corpus(files, tokenizer, held_out=0.2, folder=tmp_path / "whole")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    if problem == "full disk":
+        monkeypatch.setattr(module, "_write", full)
+    elif problem == "no folder":
+        (tmp_path / "c").write_text("a file")
+    else:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr("pathlib.Path.home", no_home)
+    found = tokenize_corpus(files, tokenizer, held_out=0.2, workers=workers)
+    assert_same(found, whole)
+    assert found.repeated == whole.repeated
+    assert found.train.stream.dtype == whole.train.stream.dtype
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("warning: the cache of tokens can't be used (")
+    assert not list(tmp_path.glob("c/minibert/.*"))
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_standard_input_is_read_without_a_cache(files, tokenizer, tmp_path, monkeypatch):
+    whole = tokenize_corpus(files[:1], tokenizer, folder=tmp_path / "c")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(files[0].read_bytes())))
+    assert_same(tokenize_corpus(["-"], tokenizer, folder=files[0] / "c"), whole)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_an_error_of_a_text_is_not_one_of_the_cache(files, tokenizer, tmp_path, caplog):
+    with pytest.raises(FileNotFoundError, match="none"):
+        tokenize_corpus([tmp_path / "none"], tokenizer, folder=tmp_path / "c")
+    assert not caplog.messages
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no owners")
+@pytest.mark.parametrize("state", ["new", "readable", "another's", "another's link"])
+def test_cache_folder_belongs_to_this_user_alone(tmp_path, monkeypatch, state):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    folder = tmp_path / "c" / "minibert"
+    owner = os.geteuid()
+    if state == "readable":
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+    if state == "another's link":
+        (tmp_path / "mine").mkdir()
+        folder.parent.mkdir()
+        folder.symlink_to(tmp_path / "mine")
+        monkeypatch.setattr(type(folder), "lstat", lambda _: SimpleNamespace(st_uid=owner + 1))
+    if state == "another's":
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    if state.startswith("another's"):
+        with pytest.raises(PermissionError, match="minibert: belongs to another user"):
+            cache_folder()
+        return
+    assert cache_folder() == folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_cache_is_bounded_and_the_entries_that_were_used_last_are_kept(
+    files, tokenizer, tmp_path, monkeypatch
+):
+    folder = tmp_path / "c"
+
+    def entry(share):
+        key = tokenize_corpus(files, tokenizer, held_out=share, folder=folder).key
+        return folder / f"tokens-{key}"
+
+    entries = []
+    for age, share in ((4, 0.1), (3, 0.2), (2, 0.3)):
+        entries.append(entry(share))
+        os.utime(entries[-1], (time.time() - age * 3600,) * 2)
+    documents = folder / "documents-1.json"
+    documents.write_text("[]")
+    os.utime(documents, (time.time() - 9 * 3600,) * 2)
+    assert entry(0.1) == entries[0]  # which is used again
+    size = sum(path.stat().st_size for path in (entries[0], *entries[0].iterdir()))
+    monkeypatch.setattr("minibert.io.cache.CACHE_BYTES", 2.5 * size)
+    newest = entry(0.4)
+    assert set(folder.iterdir()) == {newest, entries[0]}
+    monkeypatch.setattr("minibert.io.cache.CACHE_BYTES", 1)
+    assert set(folder.iterdir()) == {newest, entries[0]}
+    last = entry(0.5)
+    assert set(folder.iterdir()) == {last}
+
+
+def test_small_tokens_survive_a_file_that_is_cut_while_they_are_used(files, tokenizer, tmp_path):
+    """Reading a mapping of it would end the process."""
+    found = tokenize_corpus(files, tokenizer, folder=tmp_path / "c").train
+    before = found.stream.tolist()
+    (home,) = (tmp_path / "c").iterdir()
+    os.truncate(home / "train.ids", 0)
+    assert found.stream.tolist() == before
+
+
+def test_large_tokens_are_mapped(files, tokenizer, tmp_path, monkeypatch):
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert not isinstance(whole.train.stream, np.memmap)
+    monkeypatch.setattr(module, "MAPPED_BYTES", 10)
+    found = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert isinstance(found.train.stream, np.memmap)
+    assert_same(found, whole)
 
 
 @pytest.mark.parametrize("back", [False, True])

@@ -21,7 +21,7 @@ from minibert.io.atomic import (
     atomic_write,
     unused_name,
 )
-from minibert.io.cache import STALE_SECONDS, clear_stale
+from minibert.io.cache import STALE_SECONDS, clear_leftovers
 from minibert.io.json import read_json
 from minibert.io.locks import ensure_writable
 from minibert.io.row_files import RowFile
@@ -273,7 +273,7 @@ def test_unused_name_differs_each_time_and_matches_the_pattern(tmp_path, name):
     assert (tmp_path / name).read_text() == "x"
 
 
-def test_clear_stale_removes_only_files_unchanged_for_a_week(tmp_path):
+def test_clear_leftovers_removes_only_files_unchanged_for_a_week(tmp_path):
     ages = {".a.1-x.tmp": (2.0, 2.0), ".b.1-x.tmp": (2.0, 0.5), "a.1-x.tmp": (2.0, 2.0)}
     for name, (whole, part) in ages.items():
         (tmp_path / name).mkdir()
@@ -282,7 +282,7 @@ def test_clear_stale_removes_only_files_unchanged_for_a_week(tmp_path):
             moment = time.time() - age * STALE_SECONDS
             os.utime(path, (moment, moment))
     (tmp_path / ".file.1-x.tmp").touch()
-    clear_stale(tmp_path, TEMPORARY)
+    clear_leftovers(tmp_path, [TEMPORARY])
     assert {path.name for path in tmp_path.iterdir()} == {*ages, ".file.1-x.tmp"} - {".a.1-x.tmp"}
 
 

@@ -22,6 +22,7 @@ from minibert.inspection import inspect_text
 from minibert.objectives import ModelObjective
 from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.runtime.blas import _blas, run_in_fresh_thread
+from minibert.runtime.signals import STOPPING
 from minibert.tasks import SingleLabelTask, task_for
 from minibert.training import AdamW, Engine, Interrupted, Settings, train
 from minibert.training.early_stopping import BestCheckpoint
@@ -31,7 +32,7 @@ from tests.laws.commands import CONFIG, run
 
 TEXTS = ["the cat sat", "a dog ran under it", "red", "the big tree"]
 TOKENIZER = small_tokenizer()
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = STOPPING
 
 
 class Broken(Exception):

@@ -2,8 +2,8 @@
 
 import threading
 import tracemalloc
-from contextlib import contextmanager
 from itertools import combinations
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -169,11 +169,9 @@ def test_every_thread_that_multiplies_limits_its_own_blas(threads, monkeypatch, 
     own, seen = threading.local(), []
 
     class Blas:  # MKL, say
-        @contextmanager
         def limit(self, limits):
             before, own.limit = getattr(own, "limit", 8), limits
-            yield
-            own.limit = before
+            return SimpleNamespace(restore_original_limits=lambda: setattr(own, "limit", before))
 
     forward = Encoder.forward
 
@@ -181,7 +179,7 @@ def test_every_thread_that_multiplies_limits_its_own_blas(threads, monkeypatch, 
         seen.append(own.limit)
         return forward(*arguments, **options)
 
-    monkeypatch.setattr("minibert.runtime.blas._blas", Blas)
+    monkeypatch.setattr("minibert.runtime.blas._blas_of_threads", Blas)
     monkeypatch.setattr(
         "minibert.runtime.blas.run_in_fresh_thread", Mock()
     )  # no limit for the whole process

@@ -9,6 +9,7 @@ import pytest
 
 from minibert import BertForMaskedLM
 from minibert.objectives import ModelObjective
+from minibert.runtime.signals import STOPPING
 from minibert.training import AdamW, Engine, Interrupted, Settings, train
 from minibert.training.checkpoint import checkpoints, restore_optimizer
 from minibert.training.history import History, read_history
@@ -38,7 +39,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(tmp_path, tokenizer, 
     assert (resumed.params.vector == weights_after(6)).all()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_stops_the_run_after_a_step_with_a_checkpoint(tmp_path, tokenizer, number):
     model = BertForMaskedLM(CONFIG, seed=1)
     engine = Engine(model, AdamW(model.params), seed=3)
@@ -54,6 +55,16 @@ def test_a_signal_stops_the_run_after_a_step_with_a_checkpoint(tmp_path, tokeniz
     assert signal.getsignal(number) is handler
     saved = BertForMaskedLM.from_pretrained(tmp_path / "checkpoint-3")
     assert (saved.params.vector == model.params.vector).all()
+
+
+def test_a_signal_during_the_last_evaluation_stops_what_follows(tmp_path, tokenizer):
+    """For example the next seed of `finetune`."""
+    model = BertForMaskedLM(CONFIG, seed=1)
+    engine = Engine(model, AdamW(model.params), seed=3)
+    objective = ModelObjective(model, shards_at)
+    objective.evaluate = lambda step: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted, match=r"stopped after step 3 of 3.*checkpoint-3"):
+        train(engine, objective, Settings(steps=3), tokenizer, run=tmp_path)
 
 
 def test_train_evaluates_when_due_and_repeats_a_lost_evaluation(tmp_path, tokenizer, monkeypatch):

@@ -21,7 +21,7 @@ import numpy as np
 
 from minibert.data.builtin.prose import paragraphs
 from minibert.io.atomic import atomic_write
-from minibert.io.cache import cache_folder
+from minibert.io.cache import cache_folder, trim
 
 CACHE_FORMAT = 1  # increase it when the same source files yield other documents
 SKIPPED = {"test", "tests", "idle_test", "__pycache__"}  # in addition to non-identifiers
@@ -172,8 +172,9 @@ def drop_repeated(documents: Iterable[Document]) -> list[Document]:
 
 def cache_file(files: Sequence[tuple[str, Path]]) -> Path | None:
     """Return the cache's path, keyed by its inputs; None without a cache folder."""
-    folder = cache_folder()
-    if folder is None:
+    try:
+        folder = cache_folder()
+    except OSError:
         return None
     listing = "\n".join(f"{name} {path.stat().st_size}" for name, path in files)
     key = f"{CACHE_FORMAT}-python{platform.python_version()}-numpy{np.__version__}"
@@ -193,5 +194,7 @@ def load(path: Path) -> list[Document] | None:
 def save(path: Path, documents: Sequence[Document]) -> None:
     """Write documents to the cache; ignore an unwritable cache."""
     entries = [(document.module, document.name, document.paragraphs) for document in documents]
-    with contextlib.suppress(OSError), atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(entries), encoding="utf-8")
+    with contextlib.suppress(OSError):
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(entries), encoding="utf-8")
+        trim(path.parent, path)
