@@ -20,11 +20,14 @@ import numpy as np
 
 from minibert.data.corpus import (
     DocumentEnd,
+    DocumentPart,
     detect_document_end,
     ids_of_documents,
+    is_drawn,
     is_held_out,
-    read_corpus,
+    read_document_parts,
 )
+from minibert.data.token_files import KINDS, SIDES, TokenWriter
 from minibert.io.atomic import atomic_dir, atomic_remove, unused_name
 from minibert.io.cache import cache_folder, clear_stale
 from minibert.io.json import read_json
@@ -37,8 +40,6 @@ log = logging.getLogger("minibert")
 FORMAT = 3  # the first part of a key
 FORMER_FORMAT = 2  # hashed into the keys of version 1, which have no parts
 STDIN = Path("-")
-SIDES = ("train", "held_out")
-KINDS = ("ids", "ends", "counts")
 STATE = "tokens.json"
 PIECE = 1 << 18  # characters per work item
 SAMPLE = 200_000  # lines in which duplicates are counted
@@ -254,10 +255,10 @@ def _outlined(path, *others):
 
 
 def _documents(texts, document_end):
-    """Yield the documents of texts; raise ValueError if a text has changed."""
+    """Yield the documents of texts in parts; raise ValueError if a text has changed."""
     for text in texts:
         outline = _Outline()
-        yield from read_corpus([text.path], outline.update, document_end)
+        yield from read_document_parts([text.path], outline.update, document_end)
         _refuse_changed(text, outline.of(text.path))
 
 
@@ -316,47 +317,27 @@ def _write(home, texts, others, share, tokenizer, workers, document_end):
         [0, 0],
     )  # checksums of the first lines; their number, and that of duplicates
 
-    def sampled(documents):
-        for document in documents:
-            for line in document if lines[0] < SAMPLE else ():
+    def sampled(parts):
+        for part in parts:
+            for line in part.texts if lines[0] < SAMPLE else ():
                 mark = zlib.crc32(line.encode())
                 lines[0] += 1
                 lines[1] += mark in seen
                 seen.add(mark)
-            yield document
+            yield part
 
-    names = [f"{side}.{kind}" for side in SIDES for kind in KINDS]
-    opened = {name: (home / name).open("xb") for name in names}
-    outlines = {name: [0, 0] for name in names}  # the length and the checksum of each file
-
-    def put(name, array):
-        data = array.tobytes()
-        opened[name].write(data)
-        length, checksum = outlines[name]
-        outlines[name] = [length + len(array), zlib.crc32(data, checksum)]
-
-    sizes = dict.fromkeys(SIDES, 0)
-    counts = {side: np.zeros(len(tokenizer), np.int64) for side in SIDES}
-    try:
-        for part, fixed in ((texts, None), (others, 1.0)):
-            pieces = ((piece, share if fixed is None else fixed)
-                      for piece in _pieces(sampled(_documents(part, document_end))))  # fmt: skip
-            for sides in _tokenized(pieces, tokenizer, dtype, workers):
-                for side, (ids, lengths) in zip(SIDES, sides, strict=True):
-                    ends = sizes[side] + np.cumsum(lengths, dtype=np.int64)
-                    sizes[side] += len(ids)
-                    counts[side] += np.bincount(ids, minlength=len(tokenizer))
-                    put(f"{side}.ids", ids)
-                    put(f"{side}.ends", ends)
-        for side in SIDES:
-            put(f"{side}.counts", counts[side])
-    finally:
-        for file in opened.values():
-            file.close()
+    with TokenWriter(home, dtype, len(tokenizer)) as writer:
+        for files, fixed in ((texts, None), (others, 1.0)):
+            parts = sampled(_documents(files, document_end))
+            pieces = _pieces(parts, share if fixed is None else fixed)
+            for sides, part in _tokenized(pieces, tokenizer, dtype, workers):
+                writer.add(dict(zip(SIDES, sides, strict=True)))
+                if part is not None:
+                    writer.add_part(*part)
     state = {
         "dtype": dtype.name,
         "repeated": lines[1] / max(lines[0], 1),
-        "files": outlines,
+        "files": writer.outlines,
     }
     state["checksum"] = _checksum(state)
     (home / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
@@ -367,18 +348,30 @@ def _checksum(state):
     return zlib.crc32(json.dumps(state, sort_keys=True).encode())
 
 
-def _pieces(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    """Group documents into work items."""
-    piece: list[list[str]] = []
+class _Piece(NamedTuple):
+    """A work item: whole documents, and the part of a long document that follows them, if any."""
+
+    documents: list[list[str]]
+    share: float  # of the documents that is held out
+    part: DocumentPart | None = None
+
+
+def _pieces(parts: Iterable[DocumentPart], share: float) -> Iterator[_Piece]:
+    """Group documents into work items; a part of a long document ends one."""
+    documents: list[list[str]] = []
     size = 0
-    for document in documents:
-        piece.append(document)
-        size += sum(map(len, document))
-        if size >= PIECE:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
+    is_long = False  # whether the next part continues a document
+    for part in parts:
+        is_long = is_long or not part.is_last
+        if not is_long:
+            documents.append(part.texts)
+            size += sum(map(len, part.texts))
+        if is_long or size >= PIECE:
+            yield _Piece(documents, share, part if is_long else None)
+            documents, size = [], 0
+        is_long = not part.is_last
+    if documents:
+        yield _Piece(documents, share)
 
 
 def _tokenized(pieces, tokenizer, dtype, workers):
@@ -410,12 +403,22 @@ def _work(piece):
 
 
 def _sides(piece, tokenizer, dtype):
-    """Tokenize documents; return the ids and the lengths of the documents for each side."""
-    documents, share = piece
+    """Tokenize a work item.
+
+    Returns:
+        the ids and the lengths of the whole documents, for each side; and the ids of the part of a
+        long document with its side, which is None before the last part.
+    """
     sides: tuple[list, list] = ([], [])
-    for document in documents:
-        sides[is_held_out(document, share)].append(document)
-    return [_joined(side, tokenizer, dtype) for side in sides]
+    for document in piece.documents:
+        sides[is_held_out(document, piece.share)].append(document)
+    found = [_joined(side, tokenizer, dtype) for side in sides]
+    if piece.part is None:
+        return found, None
+    ids, _ = _joined([piece.part.texts], tokenizer, dtype)
+    if not piece.part.is_last:
+        return found, (ids[:-1], None)  # without the [SEP] that ends a document
+    return found, (ids, SIDES[is_drawn(piece.part.checksum, piece.share)])
 
 
 def _joined(documents, tokenizer, dtype):
