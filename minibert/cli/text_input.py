@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from minibert.io.text import read_lines
+from minibert.io.text import bounded_lines, read_lines
 
 
 def add_text_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def read_texts(options: argparse.Namespace) -> Iterator[str]:
             yield from read_lines(path)
     else:
         line = None
-        for line in sys.stdin or ():  # None if it is closed
+        for line in bounded_lines(sys.stdin, "standard input") if sys.stdin else ():  # not closed
             yield line.rstrip("\r\n")
         if line is None:
             raise ValueError("standard input: expected lines of text, got none")

@@ -144,7 +144,8 @@ class CrossEncoder:
         any model with a classifier of sequences.
 
         Args:
-            folder, revision, options: as in `BertModel.from_pretrained`, and as the class takes them.
+            folder, revision: as in `BertModel.from_pretrained`.
+            options: as the class takes them.
 
         Raises:
             OSError, ValueError: as there, or the folder has settings that are not supported.

@@ -101,7 +101,8 @@ class QuestionAnswerer:
         """Read model and tokenizer from a folder, or by a name on the hub.
 
         Args:
-            folder, revision, options: as in `BertModel.from_pretrained`, and as the class takes them.
+            folder, revision: as in `BertModel.from_pretrained`.
+            options: as the class takes them.
 
         Raises:
             OSError, ValueError: as there, or the folder contains a model for another use.

@@ -4,7 +4,7 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
@@ -155,7 +155,7 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
             f"{name}: no such folder; the extra minibert[hub] fetches it from Hugging Face's hub"
         ) from None
     try:
-        options = {} if hub[2] is None else {"revision": hub[2]}
+        options: dict[str, Any] = {} if hub[2] is None else {"revision": hub[2]}
         return Path(snapshot_download(hub[1], allow_patterns=HUB_FILES, **options))
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]

@@ -512,8 +512,8 @@ def require_few(count: int, what: str, name: str = "") -> None:
     if count > MAX_CLASSES:
         table = 8 * count**2 / 1e9  # int64, in GB
         raise ValueError(
-            f"{name}expected at most {MAX_CLASSES:,} {what}, got {count:,}, for which a confusion matrix "
-            f"needs {table:,.1f} GB; does each text have a label of its own?"
+            f"{name}expected at most {MAX_CLASSES:,} {what}, got {count:,}, for which a confusion "
+            f"matrix needs {table:,.1f} GB; does each text have a label of its own?"
         )
 
 

@@ -46,7 +46,9 @@ def test_names_have_a_revision(asked):
     assert asked == []
 
 
-@pytest.mark.parametrize("kind", [BertModel, AutoModel, AutoConfig, AutoTokenizer, FeatureExtractor])
+@pytest.mark.parametrize(
+    "kind", [BertModel, AutoModel, AutoConfig, AutoTokenizer, FeatureExtractor]
+)
 def test_from_pretrained_takes_a_revision(asked, kind):
     kind.from_pretrained("owner/name", revision=COMMIT)
     assert asked
@@ -104,7 +106,9 @@ def test_a_revision_is_found_in_the_cache_of_the_hub(tmp_path):
         shutil.copytree(PRETRAINED / "tiny", home / "snapshots" / commit)
     (home / "refs").mkdir()
     (home / "refs" / "main").write_text(COMMIT[::-1])
-    code = "import sys; from minibert.models.hub import find_folder; print(find_folder(sys.argv[1]))"
+    code = (
+        "import sys; from minibert.models.hub import find_folder; print(find_folder(sys.argv[1]))"
+    )
     environment = {
         **os.environ,
         "HF_HUB_CACHE": str(tmp_path / "hub"),

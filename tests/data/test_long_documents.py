@@ -1,18 +1,25 @@
 """Documents, lines and words of any length are read and tokenized in bounded memory."""
 
+import io
 import tracemalloc
 
 import numpy as np
 import pytest
 
+from minibert import AutoConfig, BertConfig
+from minibert.cli import main
 from minibert.cli.train_tokenizer import train_on_files
 from minibert.data import corpus
+from minibert.data.conll import read_conll
 from minibert.data.corpus import read_corpus, read_document_parts
+from minibert.data.tables import read_records
 from minibert.data.token_cache import tokenize_corpus
+from minibert.io.rows import take_block
 from minibert.io.text import read_lines, read_parts
 from minibert.tokenization import ByteLevelBPETokenizer, WordPieceTokenizer
 from minibert.tokenization import trainer as trainer_module
 from minibert.tokenization.bpe_trainer import learn_merges
+from minibert.training.defaults import require_memory
 
 WORDS = "the cat sat on a mat, while the old dog ran through the green garden".split()
 LINE = " ".join(WORDS)
@@ -125,8 +132,10 @@ def test_memory_of_tokenizing_does_not_grow_with_a_document(
         path = tmp_path / f"{size}.txt"
         path.write_text(long_text(kind, size), "utf-8")
 
-        def tokenize(path=path, name=str(len(peaks))):
-            tokenize_corpus([path], tokenizers["wordpiece"], folder=tmp_path / name)
+        folder = tmp_path / f"{len(peaks)}"
+
+        def tokenize(path=path, folder=folder):
+            tokenize_corpus([path], tokenizers["wordpiece"], folder=folder)
 
         peaks.append(peak(tokenize))
     assert peaks[2] - peaks[1] < (sizes[1] - sizes[0]) / 2, peaks
@@ -174,3 +183,69 @@ def test_line_that_is_one_text_is_refused_before_it_is_read(tmp_path, monkeypatc
             next(lines)
 
     assert peak(refuse) < 1_000_000
+
+
+def test_csv_record_is_bounded_although_a_quote_is_not_closed(tmp_path, monkeypatch):
+    path = tmp_path / "rows.csv"
+    monkeypatch.setattr("minibert.data.delimited.LONGEST_LINE", 1000)
+    path.write_text("label,text\na,ok\nb," + '"' + "never closed\n" * 100, "utf-8")
+    message = r"rows\.csv, line 3: not a CSV record: expected at most 1,000 characters, got more"
+    with pytest.raises(ValueError, match=message):
+        read_records(path)
+
+
+def test_conll_text_is_bounded_although_the_blank_lines_are_missing(tmp_path, monkeypatch):
+    path = tmp_path / "rows.conll"
+    monkeypatch.setattr("minibert.data.conll.MOST_WORDS", 10)
+    path.write_text("a O\n\n" + "b O\n" * 10 + "\n" + "c O\n" * 11, "utf-8")
+    texts = read_conll(path)
+    assert [len(words) for _, words, _ in (next(texts), next(texts))] == [1, 10]
+    with pytest.raises(ValueError, match=r"rows\.conll, line 14: expected a blank line after at"):
+        next(texts)
+
+
+def test_blocks_of_long_texts_have_fewer_rows(monkeypatch):
+    monkeypatch.setattr("minibert.io.rows.BLOCK_CHARACTERS", 100)
+    rows = iter([("a" * 60, i) for i in range(5)])
+    blocks = [take_block(rows, 3, lambda row: row[0]) for _ in range(4)]
+    assert [[i for _, i in block] for block in blocks] == [[0, 1], [2, 3], [4], []]
+
+
+@pytest.mark.parametrize("command", ["embed", "tokenize"])
+def test_lines_of_files_and_of_standard_input_are_bounded(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.setattr("minibert.io.text.LONGEST_LINE", 100)
+    path = tmp_path / "text.txt"
+    path.write_text("a b\n" + "c" * 101 + "\n", "utf-8")
+    assert main([command, "tiny", "--file", str(path)]) == 2
+    assert f"{path}, line 2: expected at most 100 characters, got more" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO(path.read_text("utf-8")))
+    assert main([command, "tiny"]) == 2
+    message = "standard input, line 2: expected at most 100 characters, got more"
+    assert message in capsys.readouterr().err
+
+
+def test_json_is_refused_by_its_size_before_it_is_read(tmp_path):
+    """The file has a hole of 1 GB, which is read as zeros."""
+    path = tmp_path / "config.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+    def refuse():
+        with pytest.raises(ValueError, match=r"config\.json: expected at most 536,870,912 bytes"):
+            AutoConfig.from_pretrained(tmp_path)
+
+    assert peak(refuse) < 1_000_000
+
+
+@pytest.mark.parametrize("field", ["vocab_size", "max_position_embeddings"])
+def test_tables_of_a_new_model_are_bounded(field):
+    with pytest.raises(ValueError, match=rf"^{field}: expected at most 62,500,000 rows of 64 weig"):
+        require_memory(BertConfig.preset("nano", **{field: 10**9}))
+
+
+def test_pretrain_refuses_a_length_that_needs_too_much_memory(tmp_path, capsys):
+    path = tmp_path / "text.txt"
+    path.write_text(f"{LINE}\n\n" * 50, "utf-8")
+    words = ["pretrain", path, "--tokenizer", "tiny", "--out", tmp_path / "out"]
+    assert main([*map(str, words), "--size", "nano", "--steps", "1", "--length", "1000000000"]) == 2
+    assert "max_position_embeddings: expected at most 62,500,000 rows" in capsys.readouterr().err

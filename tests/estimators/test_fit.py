@@ -181,7 +181,10 @@ def test_a_history_is_a_sequence_of_dicts():
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.arange(10_001), "y: expected at most 10,000 classes, got 10,001, for which a confusion"),
+        (
+            np.arange(10_001),
+            "y: expected at most 10,000 classes, got 10,001, for which a confusion",
+        ),
         (np.zeros((2, 10_001), int), "y: expected at most 10,000 labels, got 10,001, for which a"),
     ],
 )

@@ -135,7 +135,9 @@ def test_encode_gives_normalized_added_tokens_the_offsets_of_their_letters():
     assert encoding.offsets[1:-1] == [(0, 1), (2, 12)]
 
 
-TEXTS_TO_FIND = st.lists(st.text("ab", min_size=1, max_size=5), min_size=1, max_size=12, unique=True)
+TEXTS_TO_FIND = st.lists(
+    st.text("ab", min_size=1, max_size=5), min_size=1, max_size=12, unique=True
+)
 
 
 @given(st.text("abc", max_size=30), TEXTS_TO_FIND)
