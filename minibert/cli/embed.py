@@ -85,7 +85,6 @@ def _extend_store(
         for path in options.file:
             next(read_lines(path), None)
     else:
-        texts = iter(texts)
         block = take_block(texts, TEXTS_PER_BLOCK)
     if VectorStore.is_store(out):
         store = VectorStore.open(out, extractor)
