@@ -176,6 +176,7 @@ class _CommandParser(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self.load()
         options, rest = self.parse_known_intermixed_args(args, namespace)
+        self._pin(options)
         taker = self.get_default("takes_rest")
         values = getattr(options, taker) if taker else None
         if values and not any(word.startswith("-") for word in rest):
@@ -192,6 +193,19 @@ class _CommandParser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show a traceback on errors")
         self.set_defaults(command=command.run, log="stdout")
         command.add_arguments(self)
+        # Imported here, because `minibert --help` needs no models.
+        from minibert.cli.revision import add_revision
+
+        add_revision(self)
+
+    def _pin(self, options: argparse.Namespace) -> None:
+        """Add --revision to the name of the model."""
+        from minibert.cli.revision import pin_model
+
+        try:
+            pin_model(options)
+        except ValueError as error:
+            self.error(str(error))
 
 
 class _LogHandler(logging.Handler):

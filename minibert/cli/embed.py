@@ -5,7 +5,6 @@ import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +17,7 @@ from minibert.cli.vectors import STORE, add_vector_arguments, make_extractor
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.vector_store import VectorStore
 from minibert.io.atomic import atomic_write
+from minibert.io.rows import take_block
 from minibert.io.text import read_lines
 
 TEXTS_PER_BLOCK = 8192  # vectors are written block by block
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _extend_store(
-    options: argparse.Namespace, texts: Iterable[str], extractor: FeatureExtractor
+    options: argparse.Namespace, texts: Iterator[str], extractor: FeatureExtractor
 ) -> None:
     """Append texts to a store, which is made if it does not exist; print their number."""
     out, progress = options.out, is_interactive()
@@ -85,8 +85,7 @@ def _extend_store(
         for path in options.file:
             next(read_lines(path), None)
     else:
-        texts = iter(texts)
-        block = list(islice(texts, TEXTS_PER_BLOCK))
+        block = take_block(texts, TEXTS_PER_BLOCK)
     if VectorStore.is_store(out):
         store = VectorStore.open(out, extractor)
     else:
@@ -96,7 +95,7 @@ def _extend_store(
         store.append_files(options.file, progress=progress)
     while block:
         store.append(block, progress=progress)
-        block = list(islice(texts, TEXTS_PER_BLOCK))
+        block = take_block(texts, TEXTS_PER_BLOCK)
     print(
         f"{out}: {len(store) - before:,} new vectors of {store.width} numbers, {len(store):,} in "
         "all"
@@ -108,7 +107,7 @@ def _embed_blocks(
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield blocks of texts with their vectors (S, D)."""
     texts = iter(texts)
-    while block := list(islice(texts, TEXTS_PER_BLOCK)):
+    while block := take_block(texts, TEXTS_PER_BLOCK):
         yield block, extractor(block, progress=is_interactive())
 
 

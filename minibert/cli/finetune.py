@@ -314,9 +314,13 @@ def _report_classes(task: Task, examples: Examples, class_weight: object) -> Non
             f"{largest!r} is {most / fewest:.0f} times as common as {smallest!r}; "
             "--class-weight balanced gives both the same weight"
         )
-    for name, count in counts:
-        if count == 1:
-            log.warning("warning: class %r has only one text to train on", name)
+    single = [name for name, count in counts if count == 1]
+    if len(single) > MAX_CLASSES_PER_LINE:
+        log.warning("warning: %s classes have only one text to train on, for example %r",
+                    f"{len(single):,}", single[0])  # fmt: skip
+        return
+    for name in single:
+        log.warning("warning: class %r has only one text to train on", name)
 
 
 def _train_one(

@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from minibert.cli.output import print_long
 from minibert.cli.text_input import read_texts
 from minibert.data.records import Record
 from minibert.data.tables import stream_records
+from minibert.io.rows import take_block
 from minibert.tasks.base import Task
 from minibert.tokenization import PreTrainedTokenizer
 
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     longest = model.config.longest
     rows = _read_inputs(options, task, tokenizer)
     long = total = 0
-    while block := list(islice(rows, BLOCK_ROWS)):
+    while block := take_block(rows, BLOCK_ROWS, lambda row: row[1]):
         records = [record for record, _ in block]
         texts, pairs = [record.text for record in records], pairs_of(records)
         long += task.count_long(tokenizer, texts, pairs, longest)

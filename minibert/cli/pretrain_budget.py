@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minibert.cli.continued import Source
 from minibert.cli.train_tokenizer import train_on_files
-from minibert.data.corpus import read_corpus
+from minibert.data.corpus import read_document_parts
 from minibert.data.token_cache import STDIN, expand
 from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
 from minibert.training.choice import MAX_PIECES, MIN_PIECES, TOKENS_PER_MINUTE, least_frequency
@@ -107,7 +107,8 @@ def learn_tokenizer(
             "standard input: expected a file, because learning a vocabulary reads the text once "
             "more; or give --tokenizer"
         )
-    characters = sum(len(text) for (text,) in read_corpus(files, document_end="lines"))
+    parts = read_document_parts(files, document_end="lines")
+    characters = sum(len(text) for part in parts for text in part.texts)
     every = max(math.ceil(characters / sample), 1)
     if vocab_size is not None:
         return train_on_files(files, vocab_size, every)

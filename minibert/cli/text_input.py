@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from minibert.io.text import read_lines
+from minibert.io.text import bounded_lines, read_lines
 
 
 def add_text_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,10 @@ def read_texts(options: argparse.Namespace) -> Iterator[str]:
             yield from read_lines(path)
     else:
         line = None
-        for line in sys.stdin or ():  # None if it is closed
+        lines: Iterable[str] = sys.stdin or ()  # None if it is closed
+        if hasattr(lines, "readline"):  # a caller may put an iterator in its place
+            lines = bounded_lines(sys.stdin, "standard input")
+        for line in lines:
             yield line.rstrip("\r\n")
         if line is None:
             raise ValueError("standard input: expected lines of text, got none")

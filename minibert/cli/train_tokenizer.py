@@ -2,12 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, get_args
 
 from minibert.cli.output import is_interactive
-from minibert.data.corpus import read_corpus
+from minibert.data.corpus import read_document_parts
 from minibert.io.atomic import atomic_dir
 from minibert.io.locks import ensure_writable
 from minibert.tokenization import (
@@ -119,10 +119,11 @@ def train_on_files(
         options: of its `train`.
 
     Raises:
-        OSError, ValueError: as `read_corpus` and `kind.train`; the message names the files.
+        OSError, ValueError: as `read_document_parts` and `kind.train`; the message names the files.
     """
     # Documents do not matter here, and single lines need less memory.
-    lines = (text for (text,) in read_corpus(files, document_end="lines"))
+    parts = read_document_parts(files, document_end="lines")
+    lines = chain.from_iterable(part.texts for part in parts)
     try:
         return kind.train(
             islice(lines, 0, None, every), vocab_size, progress=is_interactive(), **options

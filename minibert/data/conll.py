@@ -12,6 +12,7 @@ log = logging.getLogger("minibert")
 CONLL = (".conll", ".bio", ".iob")  # file extensions
 DOCUMENT = "-DOCSTART-"
 COMMENT = "#"
+MOST_WORDS = 1 << 20  # of a text; more need memory, and the file lacks its blank lines
 
 
 def read_conll(
@@ -29,8 +30,8 @@ def read_conll(
 
     Raises:
         OSError: the file is missing or cannot be read.
-        ValueError: the file is empty or not text, or the number of columns changes; the message
-            names the line.
+        ValueError: the file is empty or not text, the number of columns changes, or a text has more
+            than `MOST_WORDS` words; the message names the line.
     """
     words: list[str] = []
     tags: list[str] = []
@@ -62,6 +63,10 @@ def read_conll(
             first = number
         words.append(columns[0])
         tags.append(columns[-1])
+        if len(words) > MOST_WORDS:
+            raise ValueError(
+                f"{path}, line {first}: expected a blank line after at most {MOST_WORDS:,} words"
+            )
     if words:
         yield first, words, tags if width > 1 else None
     if not width:

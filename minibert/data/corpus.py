@@ -3,16 +3,17 @@
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby, islice
-from typing import Literal
+from itertools import islice
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from minibert.io.text import read_lines
+from minibert.io.text import read_lines, read_parts
 from minibert.tokenization import PreTrainedTokenizer
 
 MIN_LAST_TOKENS = 8  # a shorter last sequence is dropped, because it would be mostly padding
 DOCUMENTS_AT_ONCE = 256  # tokenized together, which is faster
+LONGEST_PART = 1 << 20  # characters of a document in memory; a longer document is read in parts
 # More files without a blank line contain a document each; fewer contain one text per line.
 MAX_FILES_OF_LINES = 24
 
@@ -49,6 +50,60 @@ def read_corpus(
             yield document
 
 
+class DocumentPart(NamedTuple):
+    """A part of a document, or all of it.
+
+    Attributes:
+        texts: its paragraphs; a paragraph that is too long for one part is several texts.
+        checksum: the CRC-32 of the document up to the end of this part.
+        is_last: whether the document ends here.
+    """
+
+    texts: list[str]
+    checksum: int
+    is_last: bool
+
+
+def read_document_parts(
+    paths: Iterable[str | os.PathLike[str]],
+    watch: Callable[[memoryview], object] | None = None,
+    document_end: DocumentEnd = "blank-lines",
+) -> Iterator[DocumentPart]:
+    """Yield the documents of `read_corpus` in parts, so that none is too long for the memory.
+
+    Args:
+        paths, watch, document_end: as in `read_corpus`.
+
+    Raises:
+        OSError, ValueError: as `read_corpus`.
+    """
+    for path in paths:
+        texts: list[str] = []
+        size = checksum = 0
+        blanks = ""  # white space before the next part of a line, which may also end the line
+        is_begun = in_line = False  # whether the document, and the line, contain a text
+        for text, ends_line in read_parts(path, watch, longest=LONGEST_PART):
+            whole = blanks + text if in_line else text.lstrip()
+            text = whole.rstrip()
+            blanks = "" if ends_line else whole[len(text) :][:LONGEST_PART]
+            if text:
+                if is_begun and not in_line:
+                    checksum = zlib.crc32(b"\n", checksum)
+                checksum = zlib.crc32(text.encode(), checksum)
+                texts.append(text)
+                size += len(text)
+                is_begun = in_line = True
+            is_last = ends_line and is_begun and (document_end == "lines" or not in_line)
+            if is_last or size >= LONGEST_PART:
+                yield DocumentPart(texts, checksum, is_last)
+                texts, size = [], 0
+            if is_last:
+                checksum, is_begun = 0, False
+            in_line = in_line and not ends_line
+        if is_begun:
+            yield DocumentPart(texts, checksum, True)
+
+
 def detect_document_end(paths: Sequence[str | os.PathLike[str]]) -> DocumentEnd:
     """Return "lines" for a few files of several lines without a blank line between them.
 
@@ -59,11 +114,17 @@ def detect_document_end(paths: Sequence[str | os.PathLike[str]]) -> DocumentEnd:
         return "blank-lines"
     has_lines = False
     for path in paths:
-        runs = groupby(read_lines(path), key=lambda line: bool(line.strip()))
-        lines = (sum(1 for _ in run) for is_text, run in runs if is_text)  # of each document
-        has_lines = next(lines, 0) > 1 or has_lines
-        if next(lines, None) is not None:
-            return "blank-lines"
+        lines, is_over, is_blank = 0, False, True  # of the first document; is the line blank?
+        for text, ends_line in read_parts(path, longest=LONGEST_PART):
+            is_blank = is_blank and not text.strip()
+            if not is_blank and is_over:
+                return "blank-lines"
+            if ends_line:
+                lines += not is_blank
+                is_over = is_over or (is_blank and lines > 0)
+                is_blank = True
+        lines += not is_blank
+        has_lines = has_lines or lines > 1
     return "lines" if has_lines else "blank-lines"
 
 
@@ -73,7 +134,12 @@ def is_held_out(document: Sequence[str], share: float) -> bool:
     The decision depends on a checksum of the document's text alone. So a document stays in its set
     when other documents are added or removed, and copies of a document are in the same set.
     """
-    return zlib.crc32("\n".join(document).encode()) < share * 2**32
+    return is_drawn(zlib.crc32("\n".join(document).encode()), share)
+
+
+def is_drawn(checksum: int, share: float) -> bool:
+    """Return whether a document with this CRC-32 is in the held-out set; see `is_held_out`."""
+    return checksum < share * 2**32
 
 
 def ids_of_documents(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.data.columns import join_names
-from minibert.io.text import read_lines
+from minibert.io.text import LONGEST_LINE, read_lines
 
 log = logging.getLogger("minibert")
 
@@ -81,19 +81,25 @@ def split_csv(lines: Iterable[str], separator: str, path: Path) -> Iterator[Line
     """Yield the first line's number and the fields of each CSV record; [] for a blank line.
 
     Raises:
-        ValueError: a quote is not closed, or is followed by more than a separator.
+        ValueError: a quote is not closed, or is followed by more than a separator; or a record has
+            more than `LONGEST_LINE` characters.
     """
     opening, closing = _quotes(separator)
     fields: list[str] = []
     parts: list[str] = []  # the lines of a quoted field
-    is_open, first = False, 1
+    is_open, first, length = False, 1, 0
     for number, line in enumerate(lines, start=1):
         if not is_open:
-            first, fields = number, []
+            first, fields, length = number, [], 0
             if '"' not in line:
                 yield number, [each.strip(BLANKS) for each in line.split(separator)] if line else []
                 continue
-        at = 0
+        at, length = 0, length + len(line)
+        if length > LONGEST_LINE:  # a quote that is never closed would keep the whole file
+            raise ValueError(
+                f"{path}, line {first}: not a CSV record: expected at most {LONGEST_LINE:,} "
+                "characters, got more; is a quote not closed?"
+            )
         while at <= len(line):
             found = None if is_open else opening.match(line, at)
             if not is_open and not found:

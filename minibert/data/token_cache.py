@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import io
 import json
 import logging
 import os
@@ -20,11 +21,14 @@ import numpy as np
 
 from minibert.data.corpus import (
     DocumentEnd,
+    DocumentPart,
     detect_document_end,
     ids_of_documents,
+    is_drawn,
     is_held_out,
-    read_corpus,
+    read_document_parts,
 )
+from minibert.data.token_files import KINDS, NAMES, SIDES, TokenWriter
 from minibert.io.atomic import atomic_dir, atomic_remove, path_in_errors, unused_name
 from minibert.io.cache import cache_folder, clear_leftovers, trim
 from minibert.io.json import read_json
@@ -38,9 +42,6 @@ log = logging.getLogger("minibert")
 FORMAT = 3  # the first part of a key
 FORMER_FORMAT = 2  # hashed into the keys of version 1, which have no parts
 STDIN = Path("-")
-SIDES = ("train", "held_out")
-KINDS = ("ids", "ends", "counts")
-NAMES = tuple(f"{side}.{kind}" for side in SIDES for kind in KINDS)  # of the files of an entry
 STATE = "tokens.json"
 PIECE = 1 << 18  # characters per work item
 SAMPLE = 200_000  # lines in which duplicates are counted
@@ -303,10 +304,10 @@ def _outlined(path, *others):
 
 
 def _documents(texts, document_end):
-    """Yield the documents of texts; raise ValueError if a text has changed."""
+    """Yield the documents of texts in parts; raise ValueError if a text has changed."""
     for text in texts:
         outline = _Outline()
-        yield from read_corpus([text.path], outline.update, document_end)
+        yield from read_document_parts([text.path], outline.update, document_end)
         _refuse_changed(text, outline.of(text.path))
 
 
@@ -370,7 +371,8 @@ def _write(home, texts, others, share, tokenizer, workers, document_end):
 
     with ExitStack() as stack:
         opened = {name: stack.enter_context((home / name).open("xb")) for name in NAMES}
-        state = _tokenize(put, texts, others, share, tokenizer, workers, document_end)
+        parts = stack.enter_context(tempfile.TemporaryFile(dir=home))
+        state = _tokenize(put, parts, texts, others, share, tokenizer, workers, document_end)
     state["files"] = outlines
     state["checksum"] = _checksum(state)
     (home / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
@@ -379,45 +381,40 @@ def _write(home, texts, others, share, tokenizer, workers, document_end):
 
 def _in_memory(texts, others, share, tokenizer, workers, document_end):
     """Tokenize texts without a cache; return what `_opened` does."""
-    parts: dict[str, list] = {name: [] for name in NAMES}
+    found: dict[str, list] = {name: [] for name in NAMES}
     state = _tokenize(
-        lambda name, array: parts[name].append(array),
+        lambda name, array: found[name].append(array), io.BytesIO(),
         texts, others, share, tokenizer, workers, document_end,
     )  # fmt: skip
-    arrays = {name: np.concatenate(parts[name] or [np.empty(0, np.int64)]) for name in NAMES}
+    arrays = {name: np.concatenate(found[name] or [np.empty(0, np.int64)]) for name in NAMES}
     sides = ([arrays[f"{side}.{kind}"] for kind in KINDS] for side in SIDES)
     dtype = state["dtype"]
     return *(Tokens(ids.astype(dtype), ends, counts) for ids, ends, counts in sides), state
 
 
-def _tokenize(put, texts, others, share, tokenizer, workers, document_end):
-    """Tokenize texts, give each part of each array to `put(name, array)`, and return the state."""
+def _tokenize(put, parts, texts, others, share, tokenizer, workers, document_end):
+    """Tokenize texts, give the arrays to a `TokenWriter` of `put` and `parts`; return the state."""
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+    writer = TokenWriter(put, parts, dtype, len(tokenizer))
     seen, lines = set(), [0, 0]  # checksums of the first lines; their number, and of duplicates
 
-    def sampled(documents):
-        for document in documents:
-            for line in document if lines[0] < SAMPLE else ():
+    def sampled(parts):
+        for part in parts:
+            for line in part.texts if lines[0] < SAMPLE else ():
                 mark = zlib.crc32(line.encode())
                 lines[0] += 1
                 lines[1] += mark in seen
                 seen.add(mark)
-            yield document
+            yield part
 
-    sizes = dict.fromkeys(SIDES, 0)
-    counts = {side: np.zeros(len(tokenizer), np.int64) for side in SIDES}
-    for part, fixed in ((texts, None), (others, 1.0)):
-        pieces = ((piece, share if fixed is None else fixed)
-                  for piece in _pieces(sampled(_documents(part, document_end))))  # fmt: skip
-        for sides in _tokenized(pieces, tokenizer, dtype, workers):
-            for side, (ids, lengths) in zip(SIDES, sides, strict=True):
-                ends = sizes[side] + np.cumsum(lengths, dtype=np.int64)
-                sizes[side] += len(ids)
-                counts[side] += np.bincount(ids, minlength=len(tokenizer))
-                put(f"{side}.ids", ids)
-                put(f"{side}.ends", ends)
-    for side in SIDES:
-        put(f"{side}.counts", counts[side])
+    for files, fixed in ((texts, None), (others, 1.0)):
+        documents = sampled(_documents(files, document_end))
+        pieces = _pieces(documents, share if fixed is None else fixed)
+        for sides, part in _tokenized(pieces, tokenizer, dtype, workers):
+            writer.add(dict(zip(SIDES, sides, strict=True)))
+            if part is not None:
+                writer.add_part(*part)
+    writer.finish()
     return {"dtype": dtype.name, "repeated": lines[1] / max(lines[0], 1)}
 
 
@@ -425,18 +422,30 @@ def _checksum(state):
     return zlib.crc32(json.dumps(state, sort_keys=True).encode())
 
 
-def _pieces(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    """Group documents into work items."""
-    piece: list[list[str]] = []
+class _Piece(NamedTuple):
+    """A work item: whole documents, and the part of a long document that follows them, if any."""
+
+    documents: list[list[str]]
+    share: float  # of the documents that is held out
+    part: DocumentPart | None = None
+
+
+def _pieces(parts: Iterable[DocumentPart], share: float) -> Iterator[_Piece]:
+    """Group documents into work items; a part of a long document ends one."""
+    documents: list[list[str]] = []
     size = 0
-    for document in documents:
-        piece.append(document)
-        size += sum(map(len, document))
-        if size >= PIECE:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
+    is_long = False  # whether the next part continues a document
+    for part in parts:
+        is_long = is_long or not part.is_last
+        if not is_long:
+            documents.append(part.texts)
+            size += sum(map(len, part.texts))
+        if is_long or size >= PIECE:
+            yield _Piece(documents, share, part if is_long else None)
+            documents, size = [], 0
+        is_long = not part.is_last
+    if documents:
+        yield _Piece(documents, share)
 
 
 def _tokenized(pieces, tokenizer, dtype, workers):
@@ -464,12 +473,22 @@ def _work(piece):
 
 
 def _sides(piece, tokenizer, dtype):
-    """Tokenize documents; return the ids and the lengths of the documents for each side."""
-    documents, share = piece
+    """Tokenize a work item.
+
+    Returns:
+        the ids and the lengths of the whole documents, for each side; and the ids of the part of a
+        long document with its side, which is None before the last part.
+    """
     sides: tuple[list, list] = ([], [])
-    for document in documents:
-        sides[is_held_out(document, share)].append(document)
-    return [_joined(side, tokenizer, dtype) for side in sides]
+    for document in piece.documents:
+        sides[is_held_out(document, piece.share)].append(document)
+    found = [_joined(side, tokenizer, dtype) for side in sides]
+    if piece.part is None:
+        return found, None
+    ids, _ = _joined([piece.part.texts], tokenizer, dtype)
+    if not piece.part.is_last:
+        return found, (ids[:-1], None)  # without the [SEP] that ends a document
+    return found, (ids, SIDES[is_drawn(piece.part.checksum, piece.share)])
 
 
 def _joined(documents, tokenizer, dtype):

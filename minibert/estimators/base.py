@@ -10,7 +10,7 @@ import numpy as np
 from minibert.data.rng import RandomState, seed_of
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_update
-from minibert.models.hub import CONFIG, checkpoint_folder
+from minibert.models.hub import CONFIG, checkpoint_folder, pinned
 from minibert.models.weights import WEIGHTS
 from minibert.tasks import Examples, Task
 from minibert.tasks.base import ClassWeight, report_windows
@@ -160,7 +160,9 @@ class Estimator:
             ).save(temporary)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], **params: Any) -> Self:
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], *, revision: str | None = None, **params: Any
+    ) -> Self:
         """Return the fitted estimator of a folder, which this class or `minibert finetune` wrote.
 
         Labels have the type that they had in `fit`; those of the command are strings. A folder of
@@ -169,12 +171,14 @@ class Estimator:
 
         Args:
             folder: the folder, or a name on the hub.
+            revision (str or None): of a name on the hub: a commit, a branch or a tag.
             params: constructor's arguments to replace, such as `threads`.
 
         Raises:
             OSError: a file is missing or can't be read.
             ValueError: a file is invalid, or the model is one of another estimator.
         """
+        folder = pinned(folder, revision)
         return cls._from_parts(folder, *load_labeller(folder), **params)
 
     @classmethod

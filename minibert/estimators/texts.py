@@ -18,7 +18,7 @@ from minibert.tasks import (
     SingleLabelTask,
     Task,
 )
-from minibert.tasks.base import ClassWeight, report_unseen
+from minibert.tasks.base import ClassWeight, report_unseen, require_few
 from minibert.tasks.metrics import r2
 from minibert.training.finetuning import Strategy
 
@@ -90,6 +90,7 @@ class TextClassifier(Estimator):
 
     def _multi_label(self, y: np.ndarray) -> tuple[Task, list[list[str]]]:
         """Return the task and the lists of labels for indicators y (S, C)."""
+        require_few(y.shape[1], "labels", "y: ")
         if not np.isin(y, (0, 1)).all():
             raise ValueError("y: expected 0 and 1 alone where a text may have several labels")
         if self.class_weight is not None:
@@ -107,6 +108,7 @@ class TextClassifier(Estimator):
         self.classes_, ids = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("y: expected two classes or more, got 1 class")
+        require_few(len(self.classes_), "classes", "y: ")
         task = SingleLabelTask([str(name) for name in self.classes_])
         return task, [task.names[i] for i in ids]
 

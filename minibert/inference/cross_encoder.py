@@ -27,7 +27,7 @@ from minibert.io.atomic import atomic_write
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.models.auto import AutoModelForSequenceClassification
-from minibert.models.hub import CONFIG, MODULES, find_folder, read_modules
+from minibert.models.hub import CONFIG, MODULES, find_folder, pinned, read_modules
 from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
 from minibert.typing import Array
@@ -135,19 +135,22 @@ class CrossEncoder:
         return int(self.model.config.num_labels)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> Self:
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], *, revision: str | None = None, **options: Any
+    ) -> Self:
         """Read model and tokenizer from a folder, or by a name on the hub.
 
         The folder may be written by sentence-transformers, whose settings are the defaults, or by
         any model with a classifier of sequences.
 
         Args:
-            folder, options: as in `BertModel.from_pretrained`, and as the class takes them.
+            folder, revision: as in `BertModel.from_pretrained`.
+            options: as the class takes them.
 
         Raises:
             OSError, ValueError: as there, or the folder has settings that are not supported.
         """
-        folder = find_folder(folder)
+        folder = find_folder(pinned(folder, revision))
         modules = read_modules(folder)
         kinds = [each.kind for each in modules]
         if kinds not in ([], ["Transformer"]):

@@ -20,7 +20,7 @@ from minibert.inference.batched import map_texts
 from minibert.inference.sentence_folders import Projection, read_sentence_folder, unit_length
 from minibert.io.rows import texts_and_pairs, texts_of
 from minibert.models import Batch, BertBased, read_config
-from minibert.models.hub import find_folder
+from minibert.models.hub import find_folder, pinned
 from minibert.models.pooling import mean_pooling_forward
 from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, runs_unpadded
@@ -190,7 +190,9 @@ class FeatureExtractor:
             self.skipped = len(encoding.input_ids) - 1
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike, **options: Any) -> Self:
+    def from_pretrained(
+        cls, folder: str | os.PathLike, *, revision: str | None = None, **options: Any
+    ) -> Self:
         """Read model and tokenizer from a folder, or by a name on the hub.
 
         For a folder of sentence-transformers, its modules and settings are the defaults, so the
@@ -200,13 +202,13 @@ class FeatureExtractor:
         their batch.
 
         Args:
-            folder: as in `BertModel.from_pretrained`.
+            folder, revision: as in `BertModel.from_pretrained`.
             options: as the class takes them.
 
         Raises:
             OSError, ValueError: as `BertModel.from_pretrained`, or an option does not fit.
         """
-        return cls(folder, **options)
+        return cls(pinned(folder, revision), **options)
 
     # As a transformer of scikit-learn
 

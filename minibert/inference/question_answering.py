@@ -24,6 +24,7 @@ from minibert.functional import softmax_forward
 from minibert.inference.batched import map_sequences
 from minibert.inference.windows import checked_stride, room_for_text
 from minibert.models.auto import AutoModelForQuestionAnswering
+from minibert.models.hub import pinned
 from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tokenization import AutoTokenizer, Encoding, PreTrainedTokenizer
 from minibert.tokenization.framing import sides_of
@@ -95,15 +96,19 @@ class QuestionAnswerer:
             raise ValueError(f"max_length: expected 3 to {longest} tokens, got {max_length}")
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> Self:
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], *, revision: str | None = None, **options: Any
+    ) -> Self:
         """Read model and tokenizer from a folder, or by a name on the hub.
 
         Args:
-            folder, options: as in `BertModel.from_pretrained`, and as the class takes them.
+            folder, revision: as in `BertModel.from_pretrained`.
+            options: as the class takes them.
 
         Raises:
             OSError, ValueError: as there, or the folder contains a model for another use.
         """
+        folder = pinned(folder, revision)
         model = AutoModelForQuestionAnswering.from_pretrained(folder, strict=True)
         return cls(model, AutoTokenizer.from_pretrained(folder), **options)
 

@@ -16,7 +16,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,7 +40,7 @@ from minibert.inference.unit_vectors import NoDirection, require_texts, unit_vec
 from minibert.io.atomic import TEMPORARY, flush, flush_path, path_in_errors, refuse_existing
 from minibert.io.locks import run_lock
 from minibert.io.row_files import RowFile
-from minibert.io.rows import texts_of
+from minibert.io.rows import take_block, texts_of
 from minibert.typing import Array
 
 TEXTS_PER_COMMIT = 8192  # embedded and then written; a kill loses at most these
@@ -222,8 +221,9 @@ class VectorStore:
     ) -> int:
         """Append the lines of text files that are not in the store yet; return their number.
 
-        The texts stay in their files. After each 8,192 lines they are written, so a call that was
-        killed is continued by the same call; lines that were added to a file are new.
+        The texts stay in their files. After each 8,192 lines, or fewer long ones, they are written,
+        so a call that was killed is continued by the same call; lines that were added to a file are
+        new.
 
         Args:
             paths: the files, one text per line.
@@ -240,7 +240,7 @@ class VectorStore:
             first, files = len(self), list(self._state.files)
             table = self._place_file.read(first)  # (S, 5)
             lines = new_lines(map(Path, paths), files, table, self.folder)
-            while block := list(islice(lines, TEXTS_PER_COMMIT)):
+            while block := take_block(lines, TEXTS_PER_COMMIT, lambda line: line[1].text):
                 made = self.extractor(
                     [line.text for _, line in block], threads=threads, progress=progress
                 )

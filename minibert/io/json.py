@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from minibert.io.text import read_whole
+
 
 def parse_json(text: str | bytes) -> Any:
     """Parse a JSON text.
@@ -27,10 +29,12 @@ def read_json(path: str | os.PathLike[str], kind: type = dict) -> Any:
 
     Raises:
         OSError: the file is missing or can't be read.
-        ValueError: it is invalid or contains another type; the message names the file.
+        ValueError: it is invalid, contains another type, or has more than `MAX_FILE_BYTES`; the
+            message names the file.
     """
+    data = read_whole(Path(path))
     try:
-        content = parse_json(Path(path).read_bytes())
+        content = parse_json(data)
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON in UTF-8: {error}") from None
     if not isinstance(content, kind):

@@ -4,12 +4,41 @@ Iterating over a frame or a dict yields the names of its columns, not its rows. 
 the rows of any list, array or table with one column, and refuses the rest.
 """
 
-from collections.abc import Iterable, Mapping, Set
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minibert.io.text import sanitize
+
+BLOCK_CHARACTERS = 1 << 24  # of the texts that are in memory at a time, and one more text
+
+Row = TypeVar("Row")
+
+
+def take_block(
+    rows: Iterator[Row], most: int, text_of: Callable[[Row], str] = lambda row: str(row)
+) -> list[Row]:
+    """Return the next rows, fewer of them if their texts are long; none at the end.
+
+    >>> rows = iter(["a", "b", "c"])
+    >>> take_block(rows, 2), take_block(rows, 2), take_block(rows, 2)
+    (['a', 'b'], ['c'], [])
+
+    Args:
+        rows: an iterator.
+        most: the largest number of rows.
+        text_of: returns the text of a row.
+    """
+    block: list[Row] = []
+    length = 0
+    for row in islice(rows, most):
+        block.append(row)
+        length += len(text_of(row))
+        if length >= BLOCK_CHARACTERS:
+            break
+    return block
 
 
 def rows_of(table: Any, name: str) -> list[Any]:

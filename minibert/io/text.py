@@ -6,12 +6,15 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 Watch = Callable[[memoryview], object]
 
 READ_BYTES = 1 << 18  # bytes per read
+LONGEST_LINE = 1 << 22  # characters; a longer line is refused where it is one text
+MAX_FILE_BYTES = 1 << 29  # of a file that is read as a whole
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -23,6 +26,24 @@ def require_file(path: Path, expected: str = "a text file") -> None:
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
         raise OSError(f"{path}: expected {expected}, found a pipe or a device")
+
+
+def read_whole(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
+    """Return the content of a file that is read as a whole (bytes).
+
+    Args:
+        path: the file.
+        most (int): the largest size in bytes; a larger file is refused before it is read.
+
+    Raises:
+        OSError: the file is missing or can't be read.
+        ValueError: it is larger; the message names it.
+    """
+    if path.exists():
+        require_file(path, "a file")
+        if path.stat().st_size > most:
+            raise ValueError(f"{path}: expected at most {most:,} bytes, got more")
+    return path.read_bytes()
 
 
 class Line(NamedTuple):
@@ -52,12 +73,59 @@ def read_lines(path: str | os.PathLike[str], watch: Watch | None = None) -> Iter
 
     Raises:
         OSError: the file is missing or can't be read.
-        ValueError: it is empty, binary or not UTF-8; the message names the file and the line.
+        ValueError: it is empty, binary or not UTF-8, or a line has more than `LONGEST_LINE`
+            characters; the message names the file and the line.
     """
     with _opened(Path(path), watch, newline=None) as file:
         for number, line in enumerate(_lines(file, Path(path)), start=1):
             _require_text(line, number, Path(path))
             yield line.removesuffix("\n")
+
+
+def read_parts(
+    path: str | os.PathLike[str], watch: Watch | None = None, *, longest: int
+) -> Iterator[tuple[str, bool]]:
+    """Yield the lines of `read_lines` in parts, so that no line is too long for the memory.
+
+    Most lines are one part. A longer one is cut before a single space, which remains at the start
+    of the next part: there, a cut changes no token of any tokenizer. A part without such a space is
+    cut at its end.
+
+    Args:
+        path, watch: as `read_lines` takes them.
+        longest (int): the largest number of characters in a part.
+
+    Yields:
+        a part, and whether it ends its line.
+
+    Raises:
+        OSError, ValueError: as `read_lines`, but for long lines.
+    """
+    rest, number = "", 1
+    with _opened(Path(path), watch, newline=None) as file:
+        while True:
+            with _gzip_errors(Path(path)):
+                found = file.readline(longest - len(rest))
+            text = rest + found
+            if not text:
+                return
+            _require_text(found, number, Path(path))
+            is_end = text.endswith("\n") or not found
+            if is_end or len(text) < longest:  # the last line may lack its end
+                yield text.removesuffix("\n"), True
+                rest, number = "", number + 1
+            else:
+                cut = _place_to_cut(text)
+                yield text[:cut], False
+                rest = text[cut:]
+
+
+def _place_to_cut(text: str) -> int:
+    """Return the position of the last single space between other characters; else the length."""
+    place = text.rfind(" ", 1, -1)
+    while place > 0 and (text[place - 1].isspace() or text[place + 1].isspace()):
+        place = text.rfind(" ", 1, place)
+    return place if place > 0 else len(text)
 
 
 def locate_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
@@ -156,8 +224,33 @@ def decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO | gzip.GzipFile
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    with _gzip_errors(path):
+        yield from bounded_lines(file, path)
+
+
+def bounded_lines(file: TextIO, name: object) -> Iterator[str]:
+    """Yield the lines of an open file with their ends; refuse one that is too long for the memory.
+
+    Args:
+        file: the file.
+        name: its name, for the message.
+
+    Raises:
+        ValueError: a line has more than `LONGEST_LINE` characters.
+    """
+    longest = LONGEST_LINE
+    for number, line in enumerate(iter(partial(file.readline, longest + 1), ""), start=1):
+        if len(line) > longest and line[-1] not in "\r\n":
+            raise ValueError(
+                f"{name}, line {number}: expected at most {longest:,} characters, got more"
+            )
+        yield line
+
+
+@contextmanager
+def _gzip_errors(path: Path) -> Iterator[None]:
     try:
-        yield from file
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: invalid gzip file: {error}") from None
 

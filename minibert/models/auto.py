@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from minibert.models.bert import BertBased
 from minibert.models.checkpoints import read_config
 from minibert.models.config import BertConfig
-from minibert.models.hub import checkpoint_folder
+from minibert.models.hub import checkpoint_folder, pinned
 from minibert.models.table import family_class, family_of, relative_class
 
 
@@ -35,17 +35,19 @@ class AutoConfig:
         return config
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> BertConfig:
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], *, revision: str | None = None
+    ) -> BertConfig:
         """Read the `config.json` of a checkpoint.
 
         Args:
-            folder (str or path): as in `PreTrained.from_pretrained`.
+            folder (str or path), revision: as in `PreTrained.from_pretrained`.
 
         Raises:
             OSError: the file is missing or can't be read.
             ValueError: the family is unknown, or a field is invalid.
         """
-        return read_config(checkpoint_folder(folder))
+        return read_config(checkpoint_folder(pinned(folder, revision)))
 
 
 class AutoModel:
@@ -84,16 +86,18 @@ class AutoModel:
         return model
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> BertBased:
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], *, revision: str | None = None, **options: Any
+    ) -> BertBased:
         """Load a model.
 
         Args:
-            folder (str or path), options: as in `PreTrained.from_pretrained`.
+            folder (str or path), revision, options: as in `PreTrained.from_pretrained`.
 
         Raises:
             OSError, ValueError: as there; or the family is unknown, or has no model for this use.
         """
-        folder = checkpoint_folder(folder)
+        folder = checkpoint_folder(pinned(folder, revision))
         kind = family_class(read_config(folder).model_type, *cls.uses)
         model: BertBased = kind.from_pretrained(folder, **options)
         return model

@@ -17,7 +17,7 @@ from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.models.base import Model
 from minibert.models.config import CUSTOM, BertConfig, read_labels
-from minibert.models.hub import checkpoint_folder
+from minibert.models.hub import checkpoint_folder, pinned
 from minibert.models.initialization import initialize
 from minibert.models.names import BODY, SAME, Names
 from minibert.models.parts import Parts
@@ -123,6 +123,7 @@ class PreTrained(Model):
         cls,
         folder: str | os.PathLike[str],
         *,
+        revision: str | None = None,
         seed: int = 0,
         dtype: DTypeLike = np.float32,
         strict: bool = False,
@@ -144,6 +145,7 @@ class PreTrained(Model):
             folder (str or path): contains `config.json` and `model.safetensors`, or its shards and
                 their index; or "tiny", the pre-trained model that is part of this package; or
                 another name, as in `models.hub.find_folder`.
+            revision (str or None): of a name on the hub: a commit, a branch or a tag.
             seed (int): random seed of newly initialized parameters.
             dtype (dtype): of the parameters; the values in the file are converted.
             strict (bool): refuse a checkpoint without this model's head.
@@ -155,7 +157,7 @@ class PreTrained(Model):
             OSError: a file is missing or can't be read.
             ValueError: a file is invalid, lacks parameters of the body, or contradicts another.
         """
-        folder = checkpoint_folder(folder)
+        folder = checkpoint_folder(pinned(folder, revision))
         saved, classes, fields = _read_config(folder)
         if saved.model_type != cls.config_class.model_type:
             raise ValueError(

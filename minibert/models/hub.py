@@ -4,7 +4,7 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
@@ -13,7 +13,8 @@ from minibert.io.text import sanitize
 TINY = "tiny"
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 MINILM = "minilm"  # name of the checkpoint in the extra `minilm`
-HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# A name on the hub, and perhaps a revision: a commit, a branch or a tag.
+HUB_NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]*))?")
 # Files to download, also in the numbered folders of sentence-transformers; none is executable.
 HUB_FILES = [
     "*.json",
@@ -52,6 +53,32 @@ def checkpoint_folder(name: str | os.PathLike[str]) -> Path:
     return next((each.folder for each in modules if each.kind == "Transformer"), folder)
 
 
+def pinned(name: str | os.PathLike[str], revision: str | None) -> str | os.PathLike[str]:
+    """Return a name on the hub with a revision, as `find_folder` reads it.
+
+    >>> pinned("owner/name", "main"), pinned("tiny", None)
+    ('owner/name@main', 'tiny')
+
+    Args:
+        name (str or path): as in `find_folder`.
+        revision (str or None): a commit, a branch or a tag; None for the name as it is.
+
+    Raises:
+        ValueError: the name is not on the hub, or has a revision already.
+    """
+    if revision is None:
+        return name
+    found = HUB_NAME.fullmatch(str(name))
+    if found is None or found[2] or Path(name).exists():
+        raise ValueError(
+            f"revision: expected a name on the hub with it, owner/name, got {sanitize(name)}"
+        )
+    text = f"{name}@{revision}"
+    if HUB_NAME.fullmatch(text) is None:
+        raise ValueError(f"revision: expected a commit, a branch or a tag, got {revision!r}")
+    return text
+
+
 def read_modules(folder: Path) -> list[Module]:
     """Return the modules of a sentence-transformers folder (list); of other folders, none.
 
@@ -85,7 +112,8 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
             this package; or "minilm", the model with 6 layers in the extra `minilm`; or
             `owner/name` on Hugging Face's hub, such as `google-bert/bert-base-uncased`:
             `huggingface_hub` downloads the checkpoint once and finds it in its cache later, also
-            without a network. A file or folder of the name takes precedence.
+            without a network. `owner/name@revision` is the checkpoint of a commit, a branch or a
+            tag; that of a commit never changes. A file or folder of the name takes precedence.
 
     Raises:
         FileNotFoundError: there is no checkpoint with that name.
@@ -117,7 +145,8 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
             f"{MINILM}, or its name on Hugging Face's hub, owner/name, for which the extra "
             "minibert[hub] is needed"
         )
-    if path.exists() or not HUB_NAME.fullmatch(str(name)):
+    hub = HUB_NAME.fullmatch(str(name))
+    if path.exists() or hub is None:
         return path
     try:
         from huggingface_hub import snapshot_download
@@ -126,7 +155,8 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
             f"{name}: no such folder; the extra minibert[hub] fetches it from Hugging Face's hub"
         ) from None
     try:
-        return Path(snapshot_download(str(name), allow_patterns=HUB_FILES))
+        options: dict[str, Any] = {} if hub[2] is None else {"revision": hub[2]}
+        return Path(snapshot_download(hub[1], allow_patterns=HUB_FILES, **options))
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise FileNotFoundError(

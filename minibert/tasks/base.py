@@ -31,6 +31,7 @@ log = logging.getLogger("minibert")
 
 WINDOWED = "predicted over windows"  # what happens to long texts, for messages
 MAX_NAMES = 10  # of unseen labels in a warning
+MAX_CLASSES = 10_000  # to learn; their confusion matrix has 800 MB
 VOCABULARY_SIZE = 8000  # of a tokenizer that is trained on labelled texts, at most
 
 InputKind = Literal["texts", "words"]
@@ -494,7 +495,26 @@ def sorted_names(names: Iterable[str], what: str) -> list[str]:
     if len(found) < 2:
         got = f"only {found[0]!r}" if found else "none"
         raise ValueError(f"expected two {what} or more, got {got}")
+    require_few(len(found), what)
     return found
+
+
+def require_few(count: int, what: str, name: str = "") -> None:
+    """Raise ValueError if the classes to learn are too many, before any memory is used for them.
+
+    >>> require_few(10_000, "classes")
+
+    Args:
+        count (int): C, the number of classes.
+        what: their name in the message.
+        name: the start of the message.
+    """
+    if count > MAX_CLASSES:
+        table = 8 * count**2 / 1e9  # int64, in GB
+        raise ValueError(
+            f"{name}expected at most {MAX_CLASSES:,} {what}, got {count:,}, for which a confusion "
+            f"matrix needs {table:,.1f} GB; does each text have a label of its own?"
+        )
 
 
 def one_line(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
-from minibert.models.hub import checkpoint_folder
+from minibert.models.hub import checkpoint_folder, pinned
 from minibert.tokenization.base import PreTrainedTokenizer
 from minibert.tokenization.saved import CONFIG, WHOLE
 
@@ -64,7 +64,9 @@ class AutoTokenizer:
         raise TypeError("AutoTokenizer: call AutoTokenizer.from_pretrained(folder)")
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], **changes: Any) -> PreTrainedTokenizer:
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], *, revision: str | None = None, **changes: Any
+    ) -> PreTrainedTokenizer:
         """Return the tokenizer of a folder, of the kind that its files state.
 
         The kind is the type of the model in `tokenizer.json`. Without this file, it is that of
@@ -72,6 +74,7 @@ class AutoTokenizer:
 
         Args:
             folder: a folder, or a name that `models.hub.find_folder` finds.
+            revision (str or None): of a name on the hub: a commit, a branch or a tag.
             changes: options of the tokenizer with other values than in the files.
 
         Raises:
@@ -79,7 +82,7 @@ class AutoTokenizer:
             ValueError: the kind is not among those that can be opened, or a file is invalid; the
                 message names the file.
         """
-        folder = checkpoint_folder(folder)
+        folder = checkpoint_folder(pinned(folder, revision))
         name = class_of(folder)
         kind = getattr(import_module(CLASSES[name]), name)
         return kind.from_pretrained(folder, **changes)

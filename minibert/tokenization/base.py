@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from minibert.models.hub import checkpoint_folder
+from minibert.models.hub import checkpoint_folder, pinned
 from minibert.tokenization.added import AddedToken, as_added_tokens
 from minibert.tokenization.encoding import TextEncoder
 from minibert.tokenization.framing import BERT, INPUTS, Frame, Template
@@ -218,18 +218,21 @@ class PreTrainedTokenizer(TextEncoder):
         self.format.write(folder, self)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], **changes: Any) -> Self:
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], *, revision: str | None = None, **changes: Any
+    ) -> Self:
         """Return the tokenizer of a folder with its files; see `saved` and `format`.
 
         Args:
             folder: a folder, or a name that `models.hub.find_folder` finds.
+            revision (str or None): of a name on the hub: a commit, a branch or a tag.
             changes: options of the tokenizer with other values than in the files.
 
         Raises:
             OSError: a file is missing, or cannot be read.
             ValueError: a file is invalid, or the files do not match; the message names the file.
         """
-        folder = checkpoint_folder(folder)
+        folder = checkpoint_folder(pinned(folder, revision))
         parts, options, added = cls.format.read(folder, changes)
         kind: Any = cls  # with the options of its constructor
         inputs = options.pop("model_input_names", None)

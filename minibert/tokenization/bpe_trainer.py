@@ -7,7 +7,7 @@ from itertools import chain
 from minibert.tokenization.byte_alphabet import ALPHABET, spell
 from minibert.tokenization.byte_chunks import chunks
 from minibert.tokenization.byte_pairs import Merge
-from minibert.tokenization.trainer import merge_steps, progress_bar
+from minibert.tokenization.trainer import LONGEST_CHUNK, merge_steps, progress_bar
 
 
 def learn_merges(
@@ -26,7 +26,8 @@ def learn_merges(
     pieces is merged in all chunks, until there are `vocab_size` pieces: Sennrich et al. (2016),
     algorithm 1, over bytes as in Radford et al. (2019), section 2.2. Of equally frequent pairs, the
     pair with the older first piece is merged, then the pair with the older second piece; bytes are
-    the oldest, in the order of their characters. The order of the texts does not matter.
+    the oldest, in the order of their characters. The order of the texts does not matter. A chunk of
+    more than `LONGEST_CHUNK` characters, such as a file of letters without a space, is left out.
 
     >>> pieces, merges = learn_merges(["low low lower newer"], 260, special_tokens=["<s>"])
     >>> merges, pieces[-3:]
@@ -85,4 +86,6 @@ def _chunks_of(texts: Iterable[str], add_prefix_space: bool) -> Iterator[list[st
         if not isinstance(text, str):
             raise TypeError(f"texts[{index}]: expected a string, got {type(text).__name__}")
         is_prefixed = add_prefix_space and text and text[0] != " "
-        yield chunks(f" {text}" if is_prefixed else text)
+        found = chunks(f" {text}" if is_prefixed else text)
+        is_long = len(text) > LONGEST_CHUNK
+        yield [each for each in found if len(each) <= LONGEST_CHUNK] if is_long else found

@@ -36,6 +36,9 @@ NORMALIZER = {
     "lowercase": "do_lower_case",
 }
 MODEL = ["unk_token", "continuing_subword_prefix", "max_input_chars_per_word"]
+# Characters of a piece that a word may contain: the search for the longest piece tries all shorter
+# ones too, so its time for each character of a word is proportional to the square of this.
+LONGEST_PIECE = 500
 UNUSABLE = re.compile(r"[\n\r\0]")
 
 
@@ -74,6 +77,13 @@ class WordPieceFormat(Format):
     def parts(self, source: Source, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the vocabulary and the template, as the constructor's arguments."""
         prefix = options.get("continuing_subword_prefix", "##")
+        longest = max(map(len, source.ids), default=0)
+        word = options.get("max_input_chars_per_word", 100)
+        if min(longest, word) > LONGEST_PIECE:
+            raise ValueError(
+                f"vocabulary: expected pieces of at most {LONGEST_PIECE} characters, or a "
+                f"max_input_chars_per_word of as many, got {longest:,} and {word:,}"
+            )
         return {"vocabulary": Vocabulary.with_gaps(source.ids, source.size, prefix), **source.more}
 
     def whole(

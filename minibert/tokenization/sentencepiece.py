@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minibert.io.text import require_file
+from minibert.io.text import read_whole, require_file
 from minibert.tokenization.protobuf import Value, read_fields
 
 MODEL_TYPES = {1: "Unigram", 2: "BPE", 3: "Word", 4: "Char"}
@@ -73,8 +73,9 @@ def read_sentencepiece(path: str | os.PathLike[str]) -> SentencePieceModel:
     """
     path = Path(path)
     require_file(path, "a SentencePiece model")
+    data = read_whole(path)
     try:
-        return _model(path.read_bytes())
+        return _model(data)
     except ValueError as error:
         raise ValueError(f"{path}: not a SentencePiece model: {error}") from None
 

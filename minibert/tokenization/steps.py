@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import regex
@@ -37,7 +38,8 @@ NMT_SPACE = regex.compile(r"[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff
 # Limits of what a file can make of a text.
 LONGEST_CONTENT = 100  # letters that a step puts in place of a match
 FORMS: tuple[Form, ...] = ("NFC", "NFKC", "NFKD")  # NFD is BERT's, in `normalizer`
-GROWTH = 100  # letters, after any step, for each of a text and one more
+# Letters after any step, for each of a text and one more: of a short text, and of a long one.
+GROWTH, LONG_GROWTH, SHORT = 100, 4, 1000
 
 _space = regex.compile(f"[{SPACE}{OTHER_SPACE}]")
 
@@ -94,12 +96,13 @@ class StepNormalizer:
             ValueError: the steps, which a file states, make the text many times longer.
         """
         letters = [Letter(char, i, i + 1) for i, char in enumerate(text)]
+        most = GROWTH * (min(len(text), SHORT) + 1) + LONG_GROWTH * max(len(text) - SHORT, 0)
         for step in self._steps:
-            letters = list(step(letters))
-            if len(letters) > GROWTH * (len(text) + 1):
+            letters = list(islice(step(letters), most + 1))
+            if len(letters) > most:
                 raise ValueError(
-                    f"normalizer: expected at most {GROWTH} letters for one of the text, got "
-                    f"{len(letters):,} for {len(text):,}"
+                    f"normalizer: expected at most {most:,} letters for {len(text):,} of the text, "
+                    "got more"
                 )
         return letters
 

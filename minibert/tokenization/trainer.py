@@ -11,6 +11,9 @@ from minibert.tokenization.alphabet import AlphabetLimit, choose_alphabet
 from minibert.tokenization.normalizer import Normalizer
 
 Score = Literal["frequency", "likelihood"]
+# Characters of a chunk whose words are counted at once: it rarely occurs twice, and a text without
+# white space would be kept as a whole.
+LONGEST_CHUNK = 10_000
 Item = TypeVar("Item")
 
 
@@ -75,9 +78,7 @@ def learn_vocabulary(
     if score not in get_args(Score):
         raise ValueError(f"score: expected {' or '.join(get_args(Score))}, got {score!r}")
     texts = progress_bar(texts, progress, desc="counting words", unit=" texts")
-    counted = count_words(texts, normalizer)
-    # A longer word becomes the unknown token, so its pieces would never be used.
-    counts = {word: count for word, count in counted.items() if len(word) <= longest_word}
+    counts = count_words(texts, normalizer, longest_word)
     room = vocab_size - len(set(special_tokens))
     letters = choose_alphabet(counts, limit_alphabet, initial_alphabet, room)
     known = set(letters)
@@ -108,24 +109,37 @@ def learn_vocabulary(
     return list(vocabulary)
 
 
-def count_words(texts: Iterable[str], normalizer: Normalizer) -> Counter[str]:
+def count_words(texts: Iterable[str], normalizer: Normalizer, longest_word: int) -> Counter[str]:
     """Return the counts of the words of texts; each different chunk is split only once.
+
+    A word of more than `longest_word` characters is not counted: it becomes the unknown token, so
+    its pieces would never be used.
 
     Raises:
         TypeError: a text is not a string.
     """
+    words: Counter[str] = Counter()
+
+    def add(chunk: str, count: int) -> None:
+        for word in normalizer.words(chunk):
+            if len(word) <= longest_word:
+                words[word] += count
 
     def chunks() -> Iterator[list[str]]:
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"texts[{index}]: expected a string, got {type(text).__name__}")
-            yield normalizer.chunks(text)
+            found = normalizer.chunks(text)
+            if len(text) > LONGEST_CHUNK:
+                for chunk in found:
+                    if len(chunk) > LONGEST_CHUNK:
+                        add(chunk, 1)
+                found = [chunk for chunk in found if len(chunk) <= LONGEST_CHUNK]
+            yield found
 
     counts = Counter(chain.from_iterable(chunks()))
-    words: Counter[str] = Counter()
     for chunk, count in counts.items():
-        for word in normalizer.words(chunk):
-            words[word] += count
+        add(chunk, count)
     return words
 
 

@@ -78,6 +78,9 @@ PAIR_EPOCHS, PAIR_TEXTS = 20, 6000
 MAX_TEXTS_PER_CLASS = 16
 
 
+MAX_WEIGHTS = 4_000_000_000  # of one table of a new model: 16 GB in float32
+
+
 def fresh_config(
     size: str,
     tokenizer: PreTrainedTokenizer,
@@ -95,7 +98,8 @@ def fresh_config(
         changes: fields with other values; `initializer_range` depends on the width otherwise.
 
     Raises:
-        ValueError: the preset is unknown, the length is too short, or a field is out of range.
+        ValueError: the preset is unknown, the length is too short, a field is out of range, or a
+            table is too large.
     """
     if length < 3:
         raise ValueError(f"length: expected at least 3 tokens, got {length}")
@@ -106,10 +110,26 @@ def fresh_config(
         pad_token_id=tokenizer.pad_token_id,
         **changes,
     )
+    require_memory(config)
     if "initializer_range" in changes:
         return config
     std = round(INIT_STD_TIMES_ROOT_WIDTH / config.hidden_size**0.5, 3)
     return replace(config, initializer_range=std)
+
+
+def require_memory(config: BertConfig) -> None:
+    """Raise ValueError if a table of a new model is too large, before memory is requested for it.
+
+    >>> require_memory(BertConfig(max_position_embeddings=100_000))
+    """
+    width = config.hidden_size
+    rows = {"vocab_size": config.vocab_size, "max_position_embeddings": config.longest}
+    for name, count in rows.items():
+        if count * width > MAX_WEIGHTS:
+            raise ValueError(
+                f"{name}: expected at most {MAX_WEIGHTS // width:,} rows of {width} weights, "
+                f"{4 * MAX_WEIGHTS / 1e9:.0f} GB, got {count:,}"
+            )
 
 
 def default_shards(batch_size: int, tokens: float) -> int:

@@ -176,3 +176,18 @@ def test_a_history_is_a_sequence_of_dicts():
     assert repr(TrainingHistory([], 1)) == "TrainingHistory(0 epochs)"
     with pytest.raises(ValueError, match="steps_per_epoch: expected at least 1, got 0"):
         TrainingHistory([], 0)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (
+            np.arange(10_001),
+            "y: expected at most 10,000 classes, got 10,001, for which a confusion",
+        ),
+        (np.zeros((2, 10_001), int), "y: expected at most 10,000 labels, got 10,001, for which a"),
+    ],
+)
+def test_too_many_classes_are_refused_before_training(y, message):
+    with pytest.raises(ValueError, match=message):
+        TextClassifier("tiny").fit([f"text {i}" for i in range(len(y))], y)

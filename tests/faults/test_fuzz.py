@@ -35,6 +35,41 @@ def test_mutated_files_are_read_or_refused_in_one_line(name, tmp_path, monkeypat
     feed()
 
 
+def numbers_in(content, path=()):
+    """Yield the path of each integer in a JSON value."""
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from numbers_in(value, (*path, key))
+        elif type(value) is int:
+            yield *path, key
+
+
+def with_number(content, path, number):
+    """Return a copy of a JSON value with another number at a path."""
+    if not path:
+        return number
+    first, *rest = path
+    copy = dict(content) if isinstance(content, dict) else list(content)
+    copy[first] = with_number(content[first], rest, number)
+    return copy
+
+
+SIZED = [name for name, target in TARGETS.items() if target.file.endswith(".json")]
+NUMBERS = 8  # per target; the numbers of a long list are alike
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_large_numbers_in_json_take_no_memory(name, tmp_path, monkeypatch):
+    """`Target.feed` fails if the size of the file does not explain the memory."""
+    monkeypatch.chdir(tmp_path)
+    target, folder = TARGETS[name], tmp_path / "files"
+    content = json.loads(target.valid(folder))
+    paths = list(numbers_in(content))
+    for path in paths[:: max(len(paths) // NUMBERS, 1)]:
+        target.feed(folder, json.dumps(with_number(content, path, 50_000_000)).encode())
+
+
 @pytest.fixture
 def refused(tmp_path, monkeypatch):
     """Return a function that damages a target's file and returns the error message."""

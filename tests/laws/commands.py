@@ -30,10 +30,13 @@ def run(*words):
 
 
 def options_of(command):
-    """Return the names of a command's options and arguments (set of str), in the parsed form."""
+    """Return the names of a command's options and arguments (set of str), in the parsed form.
+
+    Without those that all commands share: tests/cli/test_revision.py has --revision.
+    """
     commands = next(a for a in build_parser()._actions if a.choices).choices
     commands[command].load()
-    return {action.dest for action in commands[command]._actions} - {"help", "debug"}
+    return {action.dest for action in commands[command]._actions} - {"help", "debug", "revision"}
 
 
 def write_workspace(folder):

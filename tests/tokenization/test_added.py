@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tokenization import AddedToken, WordPieceTokenizer
+from minibert.tokenization import AddedToken, WordPieceTokenizer, added
 from minibert.tokenization.added import Finder
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "new", "york", "##s"]
@@ -133,3 +133,37 @@ def test_encode_gives_normalized_added_tokens_the_offsets_of_their_letters():
     encoding = tokenizer.encode("a N\u0301EW\u200b York")
     assert encoding.tokens[1:-1] == ["a", "New York"]
     assert encoding.offsets[1:-1] == [(0, 1), (2, 12)]
+
+
+TEXTS_TO_FIND = st.lists(
+    st.text("ab", min_size=1, max_size=5), min_size=1, max_size=12, unique=True
+)
+
+
+@given(st.text("abc", max_size=30), TEXTS_TO_FIND)
+def test_many_tokens_are_found_as_few_are(text, tokens):
+    tokens = {content: (AddedToken(content), i) for i, content in enumerate(tokens)}
+    few = Finder(tokens)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(added, "FEW_LETTERS", 0)
+        many = Finder(tokens)
+    assert many._sorted
+    assert not few._sorted
+    assert list(many.split(text)) == list(few.split(text))
+    assert many.found_in(text) == few.found_in(text)
+
+
+def test_the_pattern_of_many_tokens_does_not_try_them_one_by_one():
+    """A regular expression would compare each of 990 tokens with the text at each position."""
+    tokens = ["a" * size + end for size in range(10, 1000) for end in "bc"]
+    finder = Finder({content: (AddedToken(content), i) for i, content in enumerate(tokens)})
+    assert len(finder._pattern.pattern) < 10
+    text = "a" * 3000
+    assert list(finder.split(text)) == [(0, 3000, None)]
+    assert list(finder.split(text + "c")) == [(0, 2001, None), (2001, 3001, 1979)]
+
+
+def test_a_longer_token_is_refused():
+    assert Finder({"a" * 1000: (AddedToken("a" * 1000), 0)}).found_in("a" * 1000)
+    with pytest.raises(ValueError, match="added token: expected at most 1,000 letters, got 1,001"):
+        Finder({"a" * 1001: (AddedToken("a" * 1001), 0)})

@@ -127,3 +127,16 @@ def test_the_ids_of_faulty_files_are_those_of_transformers(tmp_path, name):
     assert mine.mask_token_id == peer.mask_token_id
     for text in TEXTS:
         assert mine.encode(text).input_ids == peer(text)["input_ids"]
+
+
+def test_pieces_that_make_the_search_for_the_longest_one_slow_are_refused(tmp_path):
+    """A word of 16,000 characters took minutes with a piece of as many that nearly matches it."""
+    lines = [*SPECIAL, "a", "##a", "##" + "a" * 600 + "b"]
+    message = "vocabulary: expected pieces of at most 500 characters, or a max_input_chars_per_word"
+    with pytest.raises(ValueError, match=message) as caught:
+        read(tmp_path, lines, max_input_chars_per_word=10**9)
+    assert str(caught.value).startswith(f"{tmp_path}: ")
+    tokenizer = read(tmp_path, lines, max_input_chars_per_word=100)  # which bounds the search
+    assert tokenizer.encode("a" * 16_000).tokens == ["[CLS]", "[UNK]", "[SEP]"]
+    tokenizer = read(tmp_path, lines[:-1], max_input_chars_per_word=10**9)
+    assert len(tokenizer.ids_of("a" * 16_000)) == 16_000

@@ -1,6 +1,7 @@
 """The Unigram tokenizer: its files, SentencePiece models, steps, and bad input."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -270,8 +271,21 @@ def test_steps_that_lengthen_a_text_without_bound_are_refused():
         StepNormalizer(step)
     steps = {"type": "Sequence", "normalizers": [step | {"content": "a" * 20}] * 9}
     assert StepNormalizer(steps).normalize("b") == "b"
-    with pytest.raises(ValueError, match=r"normalizer: expected at most 100 letters for one"):
+    with pytest.raises(ValueError, match=r"normalizer: expected at most 400 letters for 3 of the"):
         StepNormalizer(steps).normalize("aaa")
+
+
+def test_steps_make_fewer_letters_of_each_letter_of_a_long_text():
+    """And the letters are not made before they are refused: 100 for each would be 10 million."""
+    step = {"type": "Replace", "pattern": {"String": "a"}, "content": "b" * 100}
+    assert StepNormalizer(step).normalize("a" * 900) == "b" * 90_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"expected at most 136,100 letters for 10,000 of the"):
+            StepNormalizer(step).normalize("a" * 10_000)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000  # 130 MB for a million letters
+    finally:
+        tracemalloc.stop()
 
 
 PARTS = st.sampled_from(["a", "é", "▁the", "▁", "b" * 600, " ", "", "\n", "<unk>"])

@@ -527,6 +527,22 @@ def test_from_labels_refuses_labels_without_variety():
             FineTuning(steps=1, **bad)
 
 
+@pytest.mark.parametrize(
+    ("kind", "what", "labels"),
+    [
+        (SingleLabelTask, "classes", [str(i) for i in range(10_001)]),
+        (MultiLabelTask, "labels", [[str(i) for i in range(10_001)]]),
+        (TaggingTask, "tags", [[f"B-{i}" for i in range(10_001)]]),
+    ],
+)
+def test_too_many_classes_are_refused_before_memory_is_used_for_them(kind, what, labels):
+    message = f"^expected at most 10,000 {what}, got 10,001, for which a confusion matrix needs 0.8"
+    with pytest.raises(ValueError, match=message):
+        kind.from_labels(labels)
+    if kind is SingleLabelTask:
+        assert len(kind.from_labels(labels[1:]).names) == 10_000
+
+
 def test_best_checkpoint_is_a_model_folder(tokenizer, tmp_path):
     examples = labelled_examples(SingleLabelTask, 32)
     task = SingleLabelTask.from_labels(examples.labels)

@@ -1,0 +1,163 @@
+"""Write the lock files: the version of each package, with the hashes of its wheels.
+
+`python -m requirements.lock` resolves the dependencies in pyproject.toml with pip, once for this
+platform, and again with the same versions for the others; pip's reports contain the hashes. The
+files name no index, so pip asks the one that it is configured for. They have no packages that need
+torch, whose builds differ from index to index.
+
+    demo.lock   what the package needs
+    test.lock   and its tests: the extra `test`
+    ci.lock     and the other tools of .ci/run: the extras `lint` and `cover`
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+FOLDER = Path(__file__).parent
+PROJECT = FOLDER.parent / "pyproject.toml"
+LOCKS = {"demo": (), "test": ("test",), "ci": ("test", "lint", "cover")}  # name: extras
+LINUX, GLIBC = ("x86_64", "aarch64"), ("2014", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28")
+# Python versions and wheel tags of other platforms than the one that runs this.
+PLATFORMS = [
+    *(
+        (version, [f"manylinux{glibc}_{machine}" for glibc in GLIBC])
+        for machine in LINUX
+        for version in ("3.11", "3.12", "3.13", "3.14")
+    ),
+    ("3.13", [f"macosx_{release}_0_arm64" for release in (11, 12, 13, 14)]),
+    ("3.13", ["win_amd64"]),
+]
+# Needed on one system only, which pip does not see from another one.
+ONLY_ON = {"colorama": 'sys_platform == "win32"'}
+HEADER = "# Written by `python -m requirements.lock`; see there.\n"
+
+Versions = dict[str, str]
+Hashes = dict[str, set[str]]
+
+
+def write_locks() -> None:
+    """Write all lock files.
+
+    Raises:
+        RuntimeError: pip finds no versions, or no wheels for this platform.
+    """
+    project = read_project()
+    extras = {extra for each in LOCKS.values() for extra in each}
+    found = resolve(wanted(project, extras))
+    versions = {name: report["metadata"]["version"] for name, report in found.items()}
+    needs = {name: report["metadata"].get("requires_dist", []) for name, report in found.items()}
+    hashes: Hashes = {name: set() for name in versions}
+    add_hashes(hashes, found)
+    for name in ONLY_ON:
+        alone = resolve([name])
+        versions[name] = alone[name]["metadata"]["version"]
+        hashes[name] = set()
+        add_hashes(hashes, alone)
+    pins = [f"{name}=={version}" for name, version in versions.items()]
+    for version, tags in PLATFORMS:
+        try:
+            add_hashes(hashes, resolve(pins, version, tags))
+        except RuntimeError as error:  # a package has no wheel for it
+            sys.stderr.write(f"left out: {error}\n")
+    for lock, chosen in LOCKS.items():
+        names = closure(wanted(project, chosen), needs)
+        names |= ONLY_ON.keys()  # tqdm needs it too
+        (FOLDER / f"{lock}.lock").write_text(lock_text(names, versions, hashes), "utf-8")
+
+
+def read_project() -> dict[str, Any]:
+    """Return the table `project` of pyproject.toml (dict)."""
+    project: dict[str, Any] = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
+    return project
+
+
+def wanted(project: Mapping[str, Any], extras: Iterable[str]) -> list[str]:
+    """Return the requirements of the project and of some extras (list of str)."""
+    optional = project["optional-dependencies"]
+    return [*project["dependencies"], *(each for extra in extras for each in optional[extra])]
+
+
+def resolve(
+    requirements: Iterable[str], version: str | None = None, tags: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return pip's report on each package that requirements need, by name (dict).
+
+    Args:
+        requirements: in pip's notation.
+        version: of Python; None: that of this process.
+        tags: the platforms of the wheels; none: this one.
+
+    Raises:
+        RuntimeError: pip finds no versions that fit.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"]
+        command += ["--ignore-installed", "--only-binary", ":all:", "--report", str(report)]
+        if version is not None:
+            command += ["--target", folder, "--python-version", version, "--no-deps"]
+            command += [word for tag in tags for word in ("--platform", tag)]
+        done = subprocess.run(
+            [*command, *requirements], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"pip {version or ''} {' '.join(tags)}: {done.stderr.strip()}")
+        packages = json.loads(report.read_text("utf-8"))["install"]
+    return {canonicalize_name(each["metadata"]["name"]): each for each in packages}
+
+
+def add_hashes(hashes: Hashes, found: Mapping[str, Any]) -> None:
+    """Add the SHA-256 of each wheel in reports of pip to those of its package."""
+    for name, report in found.items():
+        hashes[name].add(report["download_info"]["archive_info"]["hashes"]["sha256"])
+
+
+def closure(requirements: Iterable[str], needs: Mapping[str, list[str]]) -> set[str]:
+    """Return the names of the packages that requirements need, directly or not.
+
+    >>> sorted(closure(["a>=1"], {"a": ["b", 'c; extra == "x"'], "b": [], "c": []}))
+    ['a', 'b']
+
+    Args:
+        requirements: in pip's notation.
+        needs: the requirements of each package.
+    """
+    names: set[str] = set()
+    waiting = [(Requirement(each), "") for each in requirements]
+    done = set()
+    while waiting:
+        requirement, extra = waiting.pop()
+        marker = requirement.marker
+        if marker is not None and not marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(requirement.name)
+        names.add(name)
+        for each in ("", *requirement.extras):
+            if (name, each) not in done:
+                done.add((name, each))
+                waiting += [(Requirement(text), each) for text in needs[name]]
+    return names
+
+
+def lock_text(names: Iterable[str], versions: Versions, hashes: Hashes) -> str:
+    """Return the text of a lock file (str)."""
+    lines = []
+    for name in sorted(names):
+        marker = f" ; {ONLY_ON[name]}" if name in ONLY_ON else ""
+        parts = [f"{name}=={versions[name]}{marker}"]
+        parts += [f"--hash=sha256:{each}" for each in sorted(hashes[name])]
+        lines.append(" \\\n    ".join(parts) + "\n")
+    return HEADER + "".join(lines)
+
+
+if __name__ == "__main__":
+    write_locks()
