@@ -15,7 +15,8 @@ from minibert.cli.resume import preset_of
 from minibert.data.corpus import PackedSequences
 from minibert.data.token_cache import TokenizedCorpus
 from minibert.models import PreTrained, read_config
-from minibert.models.config import BertConfig
+from minibert.models.config import PRESETS, BertConfig
+from minibert.models.replaced_tokens import GeneratorAndDiscriminator
 from minibert.models.table import family_class
 from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.choice import TextSize, choose, usual_length
@@ -27,6 +28,7 @@ from minibert.training.recipes import PreTraining, PretrainingRecipe
 log = logging.getLogger("minibert")
 
 ARCHITECTURES = {"bert": "bert", "modern": "modernbert"}  # the model_type of each
+MASKED_LM, REPLACED_TOKENS = OBJECTIVES = ("masked-lm", "replaced-tokens")
 
 
 def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
@@ -60,15 +62,19 @@ def _new_config(
 ) -> BertConfig:
     """Return the configuration of the model (BertConfig) that the options describe."""
     dropout = recipe.dropout if options.dropout is None else options.dropout
+    size, family, more = options.size or "tiny", ARCHITECTURES[options.architecture or "bert"], {}
+    if options.objective == REPLACED_TOKENS:
+        family, more = "electra", {"embedding_size": PRESETS[size]["hidden_size"]}
     return fresh_config(
-        options.size or "tiny",
+        size,
         tokenizer,
         recipe.length if options.length is None else options.length,
-        family_class(ARCHITECTURES[options.architecture or "bert"], "Config"),
+        family_class(family, "Config"),
         hidden_act=options.activation or "gelu",
         position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
+        **more,
     )
 
 
@@ -79,6 +85,8 @@ def new_model_of(options: argparse.Namespace, config: BertConfig, settings: PreT
 
 def model_class(options: argparse.Namespace, config: BertConfig) -> type[PreTrained]:
     """Return the class of the model that the options describe."""
+    if options.objective == REPLACED_TOKENS:
+        return GeneratorAndDiscriminator
     use = "ForPreTraining" if options.next_sentence else "ForMaskedLM"
     return family_class(config.model_type, use)
 

@@ -10,6 +10,7 @@ from minibert.objectives.distillation import (
 from minibert.objectives.embeddings import SentenceVectors
 from minibert.objectives.masked_lm import MaskedLM
 from minibert.objectives.next_sentence import MaskedLMAndNextSentence
+from minibert.objectives.replaced_tokens import ReplacedTokens
 
 __all__ = [
     "Distilled",
@@ -20,5 +21,6 @@ __all__ = [
     "MaskedLMAndNextSentence",
     "ModelObjective",
     "Objective",
+    "ReplacedTokens",
     "SentenceVectors",
 ]

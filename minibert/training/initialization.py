@@ -16,6 +16,7 @@ from minibert.data.rng import generator
 from minibert.functional import sinusoidal_positions
 from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.models import PreTrained
+from minibert.models.replaced_tokens import GeneratorAndDiscriminator
 from minibert.objectives.base import quiet
 from minibert.runtime.blas import one_blas_thread
 from minibert.tokenization import PreTrainedTokenizer
@@ -43,7 +44,9 @@ def initialize_from_text(
     the tokens' frequencies, and the identity is added to the map below the logits, so that a vector
     near that of a word predicts it. Learned positions become sinusoids, and the heads of every
     block begin by attending to a neighbour: see `attend_to_neighbours`. A part that the model does
-    not have is left out. The standard deviation of the embeddings is that of the configuration.
+    not have is left out; so are the heads of a model whose embeddings are projected. The standard
+    deviation of the embeddings is that of the configuration. A generator gets its discriminator's
+    embeddings, which it shares, and the bias of its logits.
 
     Args:
         model: a new model.
@@ -51,6 +54,11 @@ def initialize_from_text(
         tokenizer: the model's tokenizer.
         seed: of the random draws.
     """
+    if isinstance(model, GeneratorAndDiscriminator):
+        initialize_from_text(model.discriminator, stream, tokenizer, seed)
+        bias = model.generator.params[BIAS]
+        bias[:] = log_frequencies(_sample(stream), len(bias))
+        return
     params, std = model.params, model.config.initializer_range
     ids = _sample(stream)
     rng = generator(seed, "initialization")
@@ -68,12 +76,22 @@ def initialize_from_text(
             # The base is the length of the longest text, because slower waves are constant in it.
             table = sinusoidal_positions(length, even, base=length)
             params[name][:, :even] = table * math.sqrt(2) * std
-            attend_to_neighbours(model)
+            if width == model.config.hidden_size:  # a block reads the positions themselves
+                attend_to_neighbours(model)
         elif name == TRANSFORM:
             params[name].flat[:: len(params[name]) + 1] += 1
         elif name == BIAS:
-            counts = 1.0 + np.bincount(ids, minlength=len(params[name]))
-            params[name][:] = np.log(counts) - np.log(counts).mean()
+            params[name][:] = log_frequencies(ids, len(params[name]))
+
+
+def log_frequencies(ids: Array, size: int) -> Array:
+    """Return the logarithms of the frequencies of V tokens in a text (N,), with the mean 0, (V,).
+
+    >>> log_frequencies(np.array([1, 1, 1]), 2).round(2)
+    array([-0.69,  0.69])
+    """
+    logs = np.log(1.0 + np.bincount(ids, minlength=size))
+    return np.asarray(logs - logs.mean())
 
 
 def count_embeddings(ids: Array, size: int, width: int, rng: Rng) -> Array:

@@ -9,7 +9,8 @@ import numpy as np
 from minibert.data.corpus import PackedSequences
 from minibert.inference.tokens import probable_tokens
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
-from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective
+from minibert.models.replaced_tokens import GeneratorAndDiscriminator
+from minibert.objectives import MaskedLM, MaskedLMAndNextSentence, Objective, ReplacedTokens
 from minibert.objectives.base import quiet
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.optim import AdamW, Muon, Optimizer, OptimizerFactory, made_optimizer
@@ -29,6 +30,7 @@ MAX_TIMED_STEPS = 200
 OBJECTIVES: dict[type[PreTrained], type[MaskedLM]] = {
     BertForMaskedLM: MaskedLM,
     BertForPreTraining: MaskedLMAndNextSentence,
+    GeneratorAndDiscriminator: ReplacedTokens,
 }
 
 
