@@ -131,10 +131,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--objective",
         choices=OBJECTIVES,
-        default=MASKED_LM,
-        help="masked-lm: predict masked tokens; or replaced-tokens: an ELECTRA, whose discriminator "
-        "finds the tokens that a generator of a quarter of its width replaced; both are saved, the "
-        f"generator in OUT/{GENERATOR} (default: %(default)s)",
+        help="masked-lm: predict masked tokens; or replaced-tokens: an ELECTRA, whose "
+        "discriminator finds the tokens that a generator of a quarter of its width replaced; both "
+        f"are saved, the generator in OUT/{GENERATOR} (default: {MASKED_LM}; with --resume that of "
+        "the run)",
     )
     parser.add_argument(
         "--next-sentence",

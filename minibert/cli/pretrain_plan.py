@@ -15,6 +15,7 @@ from minibert.cli.resume import preset_of
 from minibert.data.corpus import PackedSequences
 from minibert.data.token_cache import TokenizedCorpus
 from minibert.models import PreTrained, read_config
+from minibert.models.checkpoints import read_architectures
 from minibert.models.config import PRESETS, BertConfig
 from minibert.models.replaced_tokens import GeneratorAndDiscriminator
 from minibert.models.table import family_class
@@ -32,11 +33,20 @@ MASKED_LM, REPLACED_TOKENS = OBJECTIVES = ("masked-lm", "replaced-tokens")
 
 
 def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
-    """Return the options with the size and length of a resumed run where they are not stated."""
+    """Return the options with objective, size and length of a resumed run where not stated.
+
+    Raises:
+        ValueError: the run has another objective than the stated one.
+    """
     if options.minutes is not None:
         log.info("%s: the minutes were converted to steps when the run started", options.out)
     run = read_config(found)
-    own = {"size": preset_of(run), "length": run.longest}
+    is_electra = read_architectures(found) == list(GeneratorAndDiscriminator.architectures)
+    objective = REPLACED_TOKENS if is_electra else MASKED_LM
+    if options.objective not in (None, objective):
+        raise ValueError(f"objective: the run in {options.out} has {objective}, got "
+                         f"{options.objective}")  # fmt: skip
+    own = {"size": preset_of(run), "length": run.longest, "objective": objective}
     unstated = {name: value for name, value in own.items() if getattr(options, name) is None}
     return argparse.Namespace(**vars(options) | unstated)
 
