@@ -144,8 +144,8 @@ class ReplacedTokens(MaskedLM):
     """Trains a generator and a discriminator at once; see the formula of this module.
 
     Clark et al. (2020), section 2. The arguments are those of `MaskedLM`. Every masked token is
-    [MASK] in the generator's input, and evaluations replace the same places by samples of the same
-    numbers each time.
+    [MASK] in the generator's input, as in the paper; the authors' code leaves 15 % of them as they
+    are. Evaluations draw with the same numbers each time.
 
     Args:
         model: a `GeneratorAndDiscriminator`.
@@ -225,23 +225,23 @@ class ReplacedTokens(MaskedLM):
         ids, labels, draws = self.held_out_ids, self.held_out_labels, self.held_out_draws
         pad = self.tokenizer.pad_token_id
 
-        def work(part: slice) -> Array:
+        def work(part: slice) -> dict[str, float]:
             return self._sums(as_batch(ids[part], pad), labels[part], draws[part])
 
-        sums = sum(in_batches(work, len(ids), self.threads))
-        loss, right, detection, is_right, found, replaced, masked, tokens = np.asarray(sums)
-        masked, tokens = max(masked, 1), max(tokens, 1)
+        parts = in_batches(work, len(ids), self.threads)
+        total = {name: sum(part[name] for part in parts) for name in parts[0]}
+        masked, tokens = max(total["masked"], 1), max(total["tokens"], 1)
         return ReplacedTokensMetrics(
-            loss=float(loss / masked),
-            accuracy=float(right / masked),
-            detection_loss=float(detection / tokens),
-            detection_accuracy=float(is_right / tokens),
-            found=float(found / max(replaced, 1)),
-            replaced=float(replaced / tokens),
+            loss=total["loss"] / masked,
+            accuracy=total["predicted"] / masked,
+            detection_loss=total["detection_loss"] / tokens,
+            detection_accuracy=total["told_rightly"] / tokens,
+            found=total["found"] / max(total["replaced"], 1),
+            replaced=total["replaced"] / tokens,
         )
 
-    def _sums(self, batch: dict[str, Array], labels: Array, draws: Array) -> Array:
-        """Return sums over a held-out batch, in the order in which `metrics` reads them, (8,)."""
+    def _sums(self, batch: dict[str, Array], labels: Array, draws: Array) -> dict[str, float]:
+        """Return the sums over a held-out batch of which `metrics` are the quotients (dict)."""
         generator, discriminator = self.model.generator, self.model.discriminator
         checked = generator.check(**batch)
         rows, targets = generator.targets(checked, labels)
@@ -256,11 +256,16 @@ class ReplacedTokens(MaskedLM):
             scores = discriminator.predict(corrupt)  # (B, T)
             detection, _ = discriminator.criterion_forward(scores, answers, 1.0)
         says = scores > 0
-        return np.array([
-            loss, (logits.argmax(axis=-1) == targets).sum(),
-            detection, (says == answers).sum(), (says & (answers == 1)).sum(), (answers == 1).sum(),
-            (targets != IGNORED).sum(), (answers != IGNORED).sum(),
-        ])  # fmt: skip
+        counts = {
+            "predicted": logits.argmax(axis=-1) == targets,
+            "told_rightly": says == answers,
+            "found": says & (answers == 1),
+            "replaced": answers == 1,
+            "masked": targets != IGNORED,
+            "tokens": answers != IGNORED,
+        }
+        sums = {name: float(each.sum()) for name, each in counts.items()}
+        return {"loss": loss, "detection_loss": detection, **sums}
 
     def for_card(self) -> dict[str, object]:
         """Return the objective, its weight and the generator's sizes, for a model card (dict)."""
