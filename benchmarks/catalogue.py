@@ -43,6 +43,7 @@ BENCHMARKS = (
     Benchmark("memory", quick=TINY),
     Benchmark("ranks"),
     Benchmark("recipe"),
+    Benchmark("replaced_tokens"),
     Benchmark("scaling"),
     Benchmark("search"),
     Benchmark("sizes", quick="--rounds 1"),

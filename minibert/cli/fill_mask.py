@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.models.auto import AutoModelForMaskedLM
+from minibert.models.replaced_tokens import GENERATOR
 from minibert.tokenization import AutoTokenizer
 from minibert.training.pretraining import guess
 
@@ -32,6 +33,11 @@ def run(options: argparse.Namespace) -> None:
     """Print the most probable tokens for each [MASK]."""
     if options.top < 1:
         raise ValueError(f"top: expected at least 1, got {options.top}")
+    if (options.model / GENERATOR).is_dir():
+        raise ValueError(
+            f"{options.model}: expected a model that predicts tokens, got a discriminator; its "
+            f"generator is in {options.model / GENERATOR}"
+        )
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     model: Any = AutoModelForMaskedLM.from_pretrained(options.model, strict=True)
     for text in options.texts:

@@ -27,6 +27,9 @@ from minibert.cli.plot import draw_curves
 from minibert.cli.pretrain_budget import STEPS, Budget, tokenizer_of_run
 from minibert.cli.pretrain_plan import (
     ARCHITECTURES,
+    MASKED_LM,
+    OBJECTIVES,
+    REPLACED_TOKENS,
     choose_sizes,
     describe_choice,
     model_class,
@@ -46,6 +49,7 @@ from minibert.data.token_cache import (
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.models.config import BertConfig
+from minibert.models.replaced_tokens import GENERATOR, GeneratorAndDiscriminator
 from minibert.objectives import MaskedLM
 from minibert.objectives.text_warnings import warn_of_text
 from minibert.optim import SCHEDULES, Optimizer
@@ -122,6 +126,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bert; modern: ModernBERT, with pre-norm, rotary positions, a gate and as many FLOPs; "
         "or albert: ALBERT, whose layers share their parameters; --activation, --positions and "
         "--next-sentence are refused with both (default: bert)",
+    )
+    parser.add_argument(
+        "--objective",
+        choices=OBJECTIVES,
+        help="masked-lm: predict masked tokens; or replaced-tokens: an ELECTRA, whose "
+        "discriminator finds the tokens that a generator of a quarter of its width replaced; both "
+        f"are saved, the generator in OUT/{GENERATOR} (default: {MASKED_LM}; with --resume that of "
+        "the run)",
     )
     parser.add_argument(
         "--next-sentence",
@@ -234,6 +246,17 @@ def run(options: argparse.Namespace) -> None:
 def _require_applicable(options: argparse.Namespace) -> None:
     """Raise ValueError if another option determines what an option states."""
     refuse_determined(options)
+    if options.objective == REPLACED_TOKENS:
+        if options.model:
+            raise ValueError(
+                f"--model: leave it out; --objective {REPLACED_TOKENS} begins with new models"
+            )
+        for name in ("architecture", "positions", "next_sentence", "sentence_order"):
+            if getattr(options, name):
+                raise ValueError(
+                    f"--{name.replace('_', '-')}: leave it out; --objective {REPLACED_TOKENS} "
+                    "determines it"
+                )
     architecture = options.architecture or "bert"
     if options.sentence_order and not options.model and architecture != "albert":
         raise ValueError(
@@ -363,13 +386,17 @@ def _save(
         ValueError: a weight is too large for `options.dtype`.
     """
     result = objective.result()
+    main, generator = model, None
+    if isinstance(model, GeneratorAndDiscriminator):
+        main, generator = model.discriminator, options.out / GENERATOR
+        tokenizer.save_pretrained(generator)
     tokenizer.save_pretrained(options.out)
     model.save_pretrained(options.out, dtype=options.dtype)
     if options.dtype == "float16":  # the metrics of the weights in the file, which are rounded
         model.params.vector[:] = model.params.vector.astype(options.dtype)
         objective.latest = result = objective.metrics()
     before = print_before(options.out)
-    card = Card.of_pretraining(model, settings, data, objective, before)
+    card = Card.of_pretraining(main, settings, data, objective, before)
     write_card(options.out, card.text(options.out))
     print(f"held out:          {result}")
     print(f"unigram baseline:  {objective.baseline}")
@@ -377,6 +404,11 @@ def _save(
     if not options.keep_checkpoints:
         finish_run(options.out)
     text = f"A {tokenizer.mask_token} of words."
+    if generator:
+        use = f"minibert finetune FILE --model {options.out} --out classifier"
+        print(f"{options.out}: the discriminator; try: {use}")
+        print(f"{generator}: the generator; try: minibert fill-mask {generator} '{text}'")
+        return
     print(f"{options.out}: the model; try: minibert fill-mask {options.out} '{text}'")
 
 

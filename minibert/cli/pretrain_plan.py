@@ -15,7 +15,9 @@ from minibert.cli.resume import preset_of
 from minibert.data.corpus import PackedSequences
 from minibert.data.token_cache import TokenizedCorpus
 from minibert.models import PreTrained, read_config
-from minibert.models.config import BertConfig
+from minibert.models.checkpoints import read_architectures
+from minibert.models.config import PRESETS, BertConfig
+from minibert.models.replaced_tokens import GeneratorAndDiscriminator
 from minibert.models.table import family_class
 from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.choice import TextSize, choose, usual_length
@@ -28,14 +30,24 @@ log = logging.getLogger("minibert")
 
 # The model_type of each.
 ARCHITECTURES = {"bert": "bert", "modern": "modernbert", "albert": "albert"}
+MASKED_LM, REPLACED_TOKENS = OBJECTIVES = ("masked-lm", "replaced-tokens")
 
 
 def with_run(options: argparse.Namespace, found: Path) -> argparse.Namespace:
-    """Return the options with the size and length of a resumed run where they are not stated."""
+    """Return the options with objective, size and length of a resumed run where not stated.
+
+    Raises:
+        ValueError: the run has another objective than the stated one.
+    """
     if options.minutes is not None:
         log.info("%s: the minutes were converted to steps when the run started", options.out)
     run = read_config(found)
-    own = {"size": preset_of(run), "length": run.longest}
+    is_electra = read_architectures(found) == list(GeneratorAndDiscriminator.architectures)
+    objective = REPLACED_TOKENS if is_electra else MASKED_LM
+    if options.objective not in (None, objective):
+        raise ValueError(f"objective: the run in {options.out} has {objective}, got "
+                         f"{options.objective}")  # fmt: skip
+    own = {"size": preset_of(run), "length": run.longest, "objective": objective}
     unstated = {name: value for name, value in own.items() if getattr(options, name) is None}
     return argparse.Namespace(**vars(options) | unstated)
 
@@ -61,9 +73,12 @@ def _new_config(
 ) -> BertConfig:
     """Return the configuration of the model (BertConfig) that the options describe."""
     dropout = recipe.dropout if options.dropout is None else options.dropout
-    family = family_class(ARCHITECTURES[options.architecture or "bert"], "Config")
+    size, model_type, more = options.size or "tiny", ARCHITECTURES[options.architecture or "bert"], {}
+    if options.objective == REPLACED_TOKENS:
+        model_type, more = "electra", {"embedding_size": PRESETS[size]["hidden_size"]}
+    family = family_class(model_type, "Config")
     return fresh_config(
-        options.size or "tiny",
+        size,
         tokenizer,
         recipe.length if options.length is None else options.length,
         family,
@@ -71,6 +86,7 @@ def _new_config(
         position_embedding_type=options.positions or "absolute",
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
+        **more,
     )
 
 
@@ -81,6 +97,8 @@ def new_model_of(options: argparse.Namespace, config: BertConfig, settings: PreT
 
 def model_class(options: argparse.Namespace, config: BertConfig) -> type[PreTrained]:
     """Return the class of the model that the options describe."""
+    if options.objective == REPLACED_TOKENS:
+        return GeneratorAndDiscriminator
     return family_class(config.model_type, trained_use(options))
 
 

@@ -92,7 +92,7 @@ def resumed_model(
         raise ValueError(
             f"architecture: the run in {run} has {sanitize(family)}, got {config.model_type}"
         )
-    if names != [kind.__name__]:
+    if names != list(getattr(kind, "architectures", [kind.__name__])):
         had = sanitize(" and ".join(map(str, names)) or "a model of an unknown kind")
         raise ValueError(f"model: the run in {run} has {had}, got {kind.__name__}")
     model = kind.from_pretrained(found, strict=True)

@@ -10,6 +10,7 @@ MAX_SEED = 2**31 - 1  # of a drawn seed
 # A purpose's index is part of its seed: append new purposes, never reorder them.
 PURPOSES = (
     "order", "masking", "dropout", "evaluation", "pairs", "split", "initialization", "pieces",
+    "replacing",
 )  # fmt: skip
 
 

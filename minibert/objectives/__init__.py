@@ -10,6 +10,7 @@ from minibert.objectives.distillation import (
 from minibert.objectives.embeddings import SentenceVectors
 from minibert.objectives.masked_lm import MaskedLM
 from minibert.objectives.next_sentence import MaskedLMAndNextSentence
+from minibert.objectives.replaced_tokens import ReplacedTokens
 from minibert.objectives.sentence_order import MaskedLMAndSentenceOrder
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "MaskedLMAndSentenceOrder",
     "ModelObjective",
     "Objective",
+    "ReplacedTokens",
     "SentenceVectors",
 ]

@@ -83,7 +83,7 @@ def masked_lm_metrics(
             loss, _ = head.criterion_forward(logits, targets, count)
         return loss, int((logits.argmax(axis=-1) == targets).sum())
 
-    parts = _in_batches(work, len(ids), threads)
+    parts = in_batches(work, len(ids), threads)
     return MaskedLMMetrics(sum(loss for loss, _ in parts), sum(right for _, right in parts) / count)
 
 
@@ -114,7 +114,7 @@ def next_sentence_accuracy(
             logits, _ = model.pair_head.forward(model.params, x)  # (B, 2)
         return int((logits.argmax(axis=-1) == labels[part]).sum())
 
-    return sum(_in_batches(work, len(ids), threads)) / len(ids)
+    return sum(in_batches(work, len(ids), threads)) / len(ids)
 
 
 def mean_cosine(
@@ -136,10 +136,10 @@ def mean_cosine(
             x, target = (each.encode(batch)[0] for each in (model, other))  # (B, T, D)
             return cosine_embedding_forward(x, target, batch.attention_mask, tokens)[0]
 
-    return 1 - sum(_in_batches(work, len(ids), threads))
+    return 1 - sum(in_batches(work, len(ids), threads))
 
 
-def _in_batches(work: Callable[[slice], Result], count: int, threads: int | None) -> list[Result]:
+def in_batches(work: Callable[[slice], Result], count: int, threads: int | None) -> list[Result]:
     """Return `work(part)` for slices of `count` sequences, in order, computed in parallel."""
     parts = [slice(i, i + EVALUATION_ROWS) for i in range(0, count, EVALUATION_ROWS)]
     threads = number_of_threads(threads)

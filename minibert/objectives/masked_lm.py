@@ -138,6 +138,10 @@ class MaskedLM(ModelObjective):
             )
         return metrics
 
+    def for_card(self) -> dict[str, object]:
+        """Return what a model card states of the objective, besides the settings (dict)."""
+        return {}
+
     def evaluate(self, step: int) -> Evaluation | None:
         """Measure after a step, and warn once if the model is no better than token counts late."""
         if self.baseline is None:

@@ -107,7 +107,8 @@ class Card:
             scores[f"before training ({settings.start})"] = str(before)
         scores["unigram baseline"] = str(objective.baseline)
         mask = objective.tokenizer.mask_token
-        return cls(model, settings, data, scores, {"optimizer": "adamw"}, mask)
+        recipe = {**objective.for_card(), "optimizer": "adamw"}
+        return cls(model, settings, data, scores, recipe, mask)
 
     @classmethod
     def of_finetuning(

@@ -73,7 +73,11 @@ def save_checkpoint(
                 "optimizer": type(optimizer).__name__,
                 "settings": dataclasses.asdict(settings),
                 "versions": versions(),
-                "files": {path.name: _outline(path) for path in sorted(temporary.iterdir())},
+                "files": {
+                    path.relative_to(temporary).as_posix(): _outline(path)
+                    for path in sorted(temporary.rglob("*"))
+                    if path.is_file()
+                },
             }
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
     found = checkpoints(run)  # newer ones are damaged
@@ -136,7 +140,8 @@ def damage_of(checkpoint: str | os.PathLike[str]) -> str | None:
                     pass
             return None
         for name, outline in listed.items():
-            if Path(name).name != name or _outline(folder / name) != outline:
+            parts = Path(name).parts  # in the folder, or in one of its folders
+            if Path(name).anchor or ".." in parts or _outline(folder / name) != outline:
                 return f"{sanitize(name)} is not the file that was written"
     except (OSError, ValueError, SafetensorError) as error:
         return sanitize(error)

@@ -16,6 +16,7 @@ from minibert.data.rng import generator
 from minibert.functional import sinusoidal_positions
 from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.models import PreTrained
+from minibert.models.replaced_tokens import GeneratorAndDiscriminator
 from minibert.objectives.base import quiet
 from minibert.runtime.blas import one_blas_thread
 from minibert.tokenization import PreTrainedTokenizer
@@ -43,9 +44,10 @@ def initialize_from_text(
     The word embeddings become those of `count_embeddings`, the bias of the logits the logarithm of
     the tokens' frequencies, and the identity is added to the map below the logits, so that a vector
     near that of a word predicts it; so it is to the map from narrow tables to the blocks, as far as
-    both have columns. Learned positions become sinusoids, and the heads of every
-    block begin by attending to a neighbour: see `attend_to_neighbours`. A part that the model does
-    not have is left out. The standard deviation of the embeddings is that of the configuration.
+    both have columns. Learned positions become sinusoids, and the heads of every block begin by
+    attending to a neighbour: see `attend_to_neighbours`. A part that the model does not have is
+    left out. The standard deviation of the embeddings is that of the configuration. A generator
+    gets its discriminator's embeddings, which it shares, and the bias of its logits.
 
     Args:
         model: a new model.
@@ -53,6 +55,11 @@ def initialize_from_text(
         tokenizer: the model's tokenizer.
         seed: of the random draws.
     """
+    if isinstance(model, GeneratorAndDiscriminator):
+        initialize_from_text(model.discriminator, stream, tokenizer, seed)
+        bias = model.generator.params[BIAS]
+        bias[:] = log_frequencies(_sample(stream), len(bias))
+        return
     params, std = model.params, model.config.initializer_range
     ids = _sample(stream)
     rng = generator(seed, "initialization")
@@ -75,8 +82,17 @@ def initialize_from_text(
             square = params[name][: params[name].shape[1], : params[name].shape[0]]
             square[np.diag_indices(len(square))] += 1
         elif name == BIAS:
-            counts = 1.0 + np.bincount(ids, minlength=len(params[name]))
-            params[name][:] = np.log(counts) - np.log(counts).mean()
+            params[name][:] = log_frequencies(ids, len(params[name]))
+
+
+def log_frequencies(ids: Array, size: int) -> Array:
+    """Return the logarithms of the frequencies of V tokens in a text (N,), with the mean 0, (V,).
+
+    >>> log_frequencies(np.array([1, 1, 1]), 2).round(2)
+    array([-0.69,  0.69])
+    """
+    logs = np.log(1.0 + np.bincount(ids, minlength=size))
+    return np.asarray(logs - logs.mean())
 
 
 def count_embeddings(ids: Array, size: int, width: int, rng: Rng) -> Array:

@@ -10,11 +10,13 @@ from minibert.data.corpus import PackedSequences
 from minibert.inference.tokens import probable_tokens
 from minibert.models import BertForMaskedLM, BertForPreTraining, PreTrained
 from minibert.models.families.albert import AlbertForPreTraining
+from minibert.models.replaced_tokens import GeneratorAndDiscriminator
 from minibert.objectives import (
     MaskedLM,
     MaskedLMAndNextSentence,
     MaskedLMAndSentenceOrder,
     Objective,
+    ReplacedTokens,
 )
 from minibert.objectives.base import quiet
 from minibert.objectives.evaluation import MaskedLMMetrics
@@ -36,6 +38,7 @@ OBJECTIVES: dict[type[PreTrained], type[MaskedLM]] = {
     BertForMaskedLM: MaskedLM,
     BertForPreTraining: MaskedLMAndNextSentence,
     AlbertForPreTraining: MaskedLMAndSentenceOrder,
+    GeneratorAndDiscriminator: ReplacedTokens,
 }
 
 

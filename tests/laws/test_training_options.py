@@ -58,6 +58,7 @@ PRETRAIN = {  # option: more words or other arguments, and what changes
         "settings.initialization": "random", "weights": OTHER}),
     "architecture": None,  # see tests/cli/test_architecture.py
     "sentence_order": None,
+    "objective": None,  # see tests/cli/test_replaced_tokens.py
     "next_sentence": (["--next-sentence"], {"kind": "BertForPreTraining", "weights": OTHER}),
     "steps": (["--steps", 7], {"settings.steps": 7}),
     "minutes": (["--minutes", 3], {"settings.steps": 333, "settings.chosen":

@@ -28,7 +28,7 @@ from minibert.testing.cases.examples import (
 from minibert.training import Engine, FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
 from tests.models.relatives import SIZES, batch_of, made, use_of
-from tests.objectives import test_embeddings
+from tests.objectives import test_embeddings, test_replaced_tokens
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
 from tests.objectives.test_two_phase import model as two_phase_model
 
@@ -42,6 +42,7 @@ def run_everything(folder: Path) -> None:
     run_muon()
     one_step(InBatchNegatives(two_phase_model(), (3, 3)))
     run_embeddings()
+    test_replaced_tokens.trained(small_tokenizer(), threads=1, steps=1)
 
 
 def run_models(folder: Path) -> None:

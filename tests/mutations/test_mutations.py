@@ -21,13 +21,17 @@ from tests.mutations import (
     modern,
     optim,
     relatives,
+    replaced_tokens,
     training,
 )
 from tests.mutations.checks import gradients
 from tests.mutations.mutation import Mutation, Place, count_calls, mutation
 from tests.mutations.runs import run_everything
 
-ROOMS = (functional, layers, modern, relatives, deberta, models, embeddings, training, optim, data)
+ROOMS = (
+    functional, layers, modern, relatives, deberta, models, embeddings, replaced_tokens, training,
+    optim, data,
+)  # fmt: skip
 MUTATIONS = {each.name: each for room in ROOMS for each in room.MUTATIONS}
 TABLE = Path(__file__).parents[2] / "benchmarks/results/mutations.md"
 CAUGHT = (AssertionError, ExceptionGroup, pytest.fail.Exception)

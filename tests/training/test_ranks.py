@@ -137,6 +137,23 @@ def test_pretrain_on_ranks_gives_the_losses_of_one_process(room, count):
     assert together == pytest.approx(alone, rel=1e-6)
 
 
+@pytest.mark.slow
+def test_replaced_tokens_on_ranks_give_the_losses_of_one_process(room, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(room / "cache"))
+    more = ("--objective", "replaced-tokens", "--size", "nano", "--steps", 5)
+    assert main(list(map(str, pretrain(room, "electra", *more)))) == 0
+    done = launch(2, pretrain(room, "electra-2", *more))
+    assert done.returncode == 0, done.stderr
+    alone, together = (
+        [line["loss"] for line in read_history(room / name) if "loss" in line]
+        for name in ("electra", "electra-2")
+    )
+    assert len(alone) == 5
+    assert together == pytest.approx(alone, rel=1e-5)
+    for folder in (room / "electra-2", room / "electra-2" / "generator"):
+        assert (folder / "model.safetensors").is_file()
+
+
 def test_two_phase_objective_gives_the_same_loss_on_mpi_ranks(room):
     objective = InBatchNegatives(two_phase_model(), (1, 2, 3))
     loss, gradient = one_step(objective)
