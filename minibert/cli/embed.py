@@ -17,7 +17,8 @@ from minibert.cli.text_input import add_text_arguments, read_texts
 from minibert.cli.vectors import STORE, add_vector_arguments, make_extractor
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.vector_store import VectorStore
-from minibert.io.atomic import atomic_write
+from minibert.io.atomic import settled
+from minibert.io.outputs import output_file
 from minibert.io.text import read_lines
 
 TEXTS_PER_BLOCK = 8192  # vectors are written block by block
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     if not options.out:
         _write_jsonl(sys.stdout, texts, extractor)
         return
-    with atomic_write(options.out) as temporary:
+    with output_file(options.out) as temporary:
         if form == ".npy":
             count = _write_npy(temporary, texts, extractor)
         else:
@@ -78,7 +79,7 @@ def _extend_store(
     options: argparse.Namespace, texts: Iterable[str], extractor: FeatureExtractor
 ) -> None:
     """Append texts to a store, which is made if it does not exist; print their number."""
-    out, progress = options.out, is_interactive()
+    out, progress = settled(options.out), is_interactive()
     has_files = bool(options.file) and not options.texts
     block: list[str] = []
     if has_files:  # unreadable input makes no folder

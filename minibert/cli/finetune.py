@@ -35,7 +35,7 @@ from minibert.cli.plot import draw_curves
 from minibert.cli.resume import preset_of, resumed_model, with_own
 from minibert.data.records import Label
 from minibert.data.splits import stratified_split
-from minibert.io.atomic import atomic_write
+from minibert.io.atomic import atomic_write, settled
 from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models import read_config
@@ -142,7 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
 
 
 def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:

@@ -43,6 +43,7 @@ from minibert.data.token_cache import (
     fingerprint,
     tokenize_corpus,
 )
+from minibert.io.atomic import settled
 from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
@@ -142,7 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["float32", "float16"],
         help="format of the weights in --out; float16 halves the file (default: float32)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
 
 
 def _add_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from minibert.data.token_cache import fingerprint
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.sentence_writer import save_sentence_folder
 from minibert.inference.windows import long_texts
+from minibert.io.atomic import settled
 from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models.checkpoints import read_config
@@ -123,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_loss_arguments(parser)
     _add_duration_arguments(group)
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
 
 
 def _add_vector_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,8 +23,8 @@ from minibert.data.columns import guess_columns, has_usual_label, indicator_colu
 from minibert.data.conll import CONLL, read_conll
 from minibert.data.delimited import Fields, quote, read_delimited
 from minibert.data.records import Record, RecordParser, check_text
-from minibert.io.atomic import atomic_write
 from minibert.io.json import parse_json
+from minibert.io.outputs import output_file
 from minibert.io.text import read_lines
 
 log = logging.getLogger("minibert")
@@ -162,7 +162,7 @@ def write_tsv(
     field that starts with a quote is quoted.
     """
     with (
-        atomic_write(path) as temporary,
+        output_file(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as file,
     ):
         for number, fields in enumerate([header, *records]):

@@ -12,7 +12,7 @@ import numpy as np
 
 from minibert.inspection.chapters import chapter_of
 from minibert.inspection.walk import Inspection
-from minibert.io.atomic import atomic_write
+from minibert.io.outputs import output_file
 
 # Attention weights, from 0 to 1, are stored as uint16; cosines, and hidden states as parts of the
 # largest number, from -1 to 1, as int16. With 128 tokens, 12 blocks, 12 heads and 768 units the
@@ -45,7 +45,7 @@ def write_page(
     page = (files(__package__) / "page.html").read_text("utf-8")
     page = page.replace("{{title}}", escape(title)).replace("{{pictures}}", "".join(pictures))
     page = page.replace("{{data}}", data.replace("<", "\\u003c"))
-    with atomic_write(path) as temporary:
+    with output_file(path) as temporary:
         temporary.write_text(page, "utf-8", newline="\n")
 
 

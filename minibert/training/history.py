@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from minibert.io.atomic import atomic_write
+from minibert.io.atomic import atomic_write, own_file
 from minibert.io.json import parse_json
+from minibert.io.outputs import ensure_output, output_file
 
 HISTORY = "history.jsonl"
 SMOOTHING = 0.95  # of the plotted training loss: weight of the previous mean
@@ -41,7 +42,8 @@ class History:
             self._evaluated = {line["step"] for line in kept if "loss" not in line}
             if lines is not None:
                 lines += kept
-        self.file = path.open("a", encoding="utf-8", buffering=1)
+        opened = own_file(str(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.file = os.fdopen(opened, "a", encoding="utf-8", buffering=1)
 
     def evaluated(self, step: int) -> bool:
         """Return whether the file contains an evaluation after this step (bool)."""
@@ -119,6 +121,7 @@ def draw(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     out = Path(out)
     if out.suffix not in (".svg", ".png"):
         raise ValueError(f"{out}: expected a name that ends in .svg or .png")
+    ensure_output(out)
     lines = read_history(run)
     steps = [line for line in lines if "loss" in line]
     if not steps:
@@ -136,7 +139,7 @@ def draw(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     speed.plot(numbers, _smoothed([line["tokens_per_second"] for line in steps]))
     speed.set_ylabel("tokens/s")
     speed.set_xlabel("step")
-    with atomic_write(out) as temporary:
+    with output_file(out) as temporary:
         figure.savefig(temporary, format=out.suffix[1:])
 
 
