@@ -13,7 +13,7 @@ from textwrap import dedent
 from typing import Any
 
 import minibert
-from minibert.io.text import sanitize
+from minibert.io.text import PrintableStream, printable, sanitize
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130  # 130 is 128 + SIGINT, as in a shell
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # not caused by the input
@@ -104,17 +104,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0: success. 1: a failure while running. 2: bad input. 130: stopped by Ctrl-C or SIGTERM.
     """
-    options = build_parser().parse_args(arguments)
+    with _printable("stdout", "stderr"):
+        options = build_parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", handlers=[_LogHandler(options.log)], force=True)
     logging.getLogger("minibert").setLevel(logging.INFO)
     try:
-        with _sigterm_as_interrupt():
+        with _sigterm_as_interrupt(), _printable("stdout"):
             options.command(options)
     except BrokenPipeError:  # the reader of our output, `head` for example, has closed it
         sys.stderr.close()
         return 0
     except KeyboardInterrupt as stop:
-        print(f"minibert: {str(stop) or 'stopped'}", file=sys.stderr)
+        print(f"minibert: {printable(stop) or 'stopped'}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
         if options.debug:
@@ -198,7 +199,22 @@ class _LogHandler(logging.Handler):
         from tqdm import tqdm
 
         with tqdm.external_write_mode():
-            print(self.format(record), file=getattr(sys, self.stream), flush=True)
+            file = PrintableStream(getattr(sys, self.stream))
+            print(self.format(record), file=file, flush=True)
+
+
+@contextmanager
+def _printable(*names: str) -> Iterator[None]:
+    """Escape the control characters in what is written to streams of `sys` in a `with` block."""
+    streams = {name: getattr(sys, name) for name in names}
+    for name, stream in streams.items():
+        if stream is not None:  # not closed
+            setattr(sys, name, PrintableStream(stream))
+    try:
+        yield
+    finally:
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -20,6 +19,7 @@ from minibert.inference.vector_store import VectorStore
 from minibert.io.atomic import settled
 from minibert.io.outputs import output_file
 from minibert.io.text import read_lines
+from minibert.tasks.base import json_line
 
 TEXTS_PER_BLOCK = 8192  # vectors are written block by block
 FLOAT32_DIGITS = 9  # decimal digits from which a float32 is read back exactly
@@ -150,7 +150,7 @@ def _write_jsonl(file: TextIO, texts: Iterable[str], extractor: FeatureExtractor
     """Write one JSON object per text; returns their number."""
     count = 0
     for text, vector in _embed_each(texts, extractor):
-        file.write(json.dumps({"text": text, "vector": vector}, ensure_ascii=False) + "\n")
+        file.write(json_line({"text": text, "vector": vector}) + "\n")
         count += 1
     return count
 

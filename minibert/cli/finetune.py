@@ -37,7 +37,7 @@ from minibert.data.records import Label
 from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write, settled
 from minibert.io.locks import run_lock
-from minibert.io.text import sanitize
+from minibert.io.text import printable, sanitize
 from minibert.models import read_config
 from minibert.objectives.supervised import SCORE
 from minibert.tasks.base import Task
@@ -309,7 +309,7 @@ def _report_classes(task: Task, examples: Examples, class_weight: object) -> Non
     counts = task.class_counts(examples.labels).most_common()
     if not counts:
         return
-    cells = [f"{name} {count:,}" for name, count in counts]
+    cells = [f"{printable(name)} {count:,}" for name, count in counts]
     if len(cells) > MAX_CLASSES_PER_LINE:
         print("classes:", *cells, sep="\n  ")
     else:

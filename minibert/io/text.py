@@ -3,9 +3,11 @@
 import gzip
 import io
 import os
+import re
+import sys
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
@@ -13,6 +15,11 @@ Watch = Callable[[memoryview], object]
 
 READ_BYTES = 1 << 18  # bytes per read
 BYTE_ORDER_MARK = "\ufeff"
+STANDARD_INPUT = "standard input"  # in messages
+# What acts on a terminal or ends a line: control characters, separators of lines, characters that
+# change the direction of the text behind them; and lone surrogates, which cannot be written.
+CONTROLS = "\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff"
+CONTROL = re.compile(f"[{CONTROLS}]")
 
 
 def require_file(path: Path, expected: str = "a text file") -> None:
@@ -96,7 +103,31 @@ def _opened(path: Path, watch: Watch | None, newline: str | None) -> Iterator[Te
         yield file
 
 
-def _require_text(line: str, number: int, path: Path) -> None:
+def read_stdin() -> Iterator[str]:
+    """Yield the lines of standard input by the rules of `read_lines`, and not those of the locale.
+
+    Raises:
+        ValueError: it is closed or empty, binary or not UTF-8; the message contains the line.
+    """
+    content = getattr(sys.stdin, "buffer", None)
+    lines: Iterable[str] = sys.stdin or ()  # closed, or replaced by lines of text
+    if content is not None:
+        lines = io.TextIOWrapper(content, "utf-8", errors="surrogateescape", newline=None)
+    number = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            line = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            _require_text(line, number, STANDARD_INPUT)
+            yield line.removesuffix("\n")
+    finally:
+        if isinstance(lines, io.TextIOWrapper):
+            with suppress(ValueError):  # it was closed meanwhile
+                lines.detach()  # otherwise it would be closed with its wrapper
+    if not number:
+        raise ValueError(f"{STANDARD_INPUT}: expected lines of text, got none")
+
+
+def _require_text(line: str, number: int, path: Path | str) -> None:
     if "\0" in line:
         raise ValueError(f"{path}, line {number}: found a NUL byte, expected text")
     try:
@@ -169,3 +200,47 @@ def sanitize(text: object) -> str:
     two\nlines \x1b[2J plain
     """
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
+
+
+def printable(text: object) -> str:
+    r"""Return text on one line whose control characters are escaped, for results (str).
+
+    Unlike `sanitize`, which is for messages, it keeps the blanks and joiners of all scripts.
+
+    >>> print(printable("two\nlines"), printable("\x1b[2J"), printable("a\u3000b"))
+    two\nlines \x1b[2J a　b
+    """
+    return CONTROL.sub(_escape, str(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
+
+
+class PrintableStream:
+    """A stream of text that escapes control characters, except tabs and line ends.
+
+    A terminal executes what it is sent, so no label, piece or line of a file is sent as it is. The
+    command line wraps standard output in one.
+
+    Args:
+        stream (stream): receives the text.
+    """
+
+    SENT = re.compile(f"(?![\t\n])[{CONTROLS}]")
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, with escapes; return its length (int)."""
+        self.stream.write(self.SENT.sub(_escape, text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return another attribute of the stream."""
+        return getattr(self.stream, name)
