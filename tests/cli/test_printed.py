@@ -19,7 +19,7 @@ from minibert.cli.finetune import _report_classes
 from minibert.data.delimited import split_csv
 from minibert.io.text import CONTROL
 from minibert.tasks.base import json_line
-from minibert.tasks.classification import ClassificationTask
+from minibert.tasks.classification import SingleLabelTask
 from minibert.tasks.examples import Examples
 from tests.cli.helpers import assert_refused, run
 from tests.inference.test_features import small
@@ -95,7 +95,7 @@ def test_no_command_prints_a_control_character(room, command, capsys, monkeypatc
 
 def test_finetune_escapes_labels(capsys):
     examples = Examples(["a"] * 4, None, LABELS * 2)
-    _report_classes(ClassificationTask(LABELS), examples, None)
+    _report_classes(SingleLabelTask(LABELS), examples, None)
     assert capsys.readouterr().out == "classes: a\\x1b[31mred\\tx 2, b\\nline\\u202e 2\n"
 
 
