@@ -16,7 +16,7 @@ from minibert.cli.text_input import add_text_arguments, read_texts
 from minibert.cli.vectors import STORE, add_vector_arguments, make_extractor
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.vector_store import VectorStore
-from minibert.io.atomic import settled
+from minibert.io.atomic import atomic_remove, settled
 from minibert.io.outputs import output_file
 from minibert.io.text import read_lines
 from minibert.tasks.base import json_line
@@ -88,16 +88,22 @@ def _extend_store(
     else:
         texts = iter(texts)
         block = list(islice(texts, TEXTS_PER_BLOCK))
-    if VectorStore.is_store(out):
-        store = VectorStore.open(out, extractor)
-    else:
+    is_new = not VectorStore.is_store(out)
+    if is_new:
         store = VectorStore.create(out, extractor, name=options.model)
+    else:
+        store = VectorStore.open(out, extractor)
     before = len(store)
-    if has_files:
-        store.append_files(options.file, progress=progress)
-    while block:
-        store.append(block, progress=progress)
-        block = list(islice(texts, TEXTS_PER_BLOCK))
+    try:
+        if has_files:
+            store.append_files(options.file, progress=progress)
+        while block:
+            store.append(block, progress=progress)
+            block = list(islice(texts, TEXTS_PER_BLOCK))
+    except BaseException:
+        if is_new and not len(store):  # a line of the first block was refused
+            atomic_remove(out)
+        raise
     print(
         f"{out}: {len(store) - before:,} new vectors of {store.width} numbers, {len(store):,} in "
         "all"

@@ -61,10 +61,13 @@ def read_lines(path: str | os.PathLike[str], watch: Watch | None = None) -> Iter
         OSError: the file is missing or can't be read.
         ValueError: it is empty, binary or not UTF-8; the message names the file and the line.
     """
+    number = 0
     with _opened(Path(path), watch, newline=None) as file:
         for number, line in enumerate(_lines(file, Path(path)), start=1):
             _require_text(line, number, Path(path))
             yield line.removesuffix("\n")
+    if not number:  # a byte order mark alone, or a compressed file without content
+        raise ValueError(f"{path}: the file is empty")
 
 
 def locate_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
@@ -73,7 +76,7 @@ def locate_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     Raises:
         OSError, ValueError: as `read_lines`.
     """
-    offset = 0
+    offset, is_empty = 0, True
     with _opened(Path(path), None, newline="") as file:  # lines keep their ends
         for number, line in enumerate(_lines(file, Path(path)), start=1):
             _require_text(line, number, Path(path))
@@ -81,11 +84,14 @@ def locate_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
                 line = line.removeprefix(BYTE_ORDER_MARK)
                 offset = len(BYTE_ORDER_MARK.encode())
                 if not line:  # the file contains nothing else
-                    return
+                    break
             text = line.rstrip("\r\n")
             length = len(text.encode())
             yield Line(text, number, offset, length)
             offset += length + len(line) - len(text)
+            is_empty = False
+    if is_empty:
+        raise ValueError(f"{path}: the file is empty")
 
 
 @contextmanager
