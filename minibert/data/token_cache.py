@@ -25,7 +25,7 @@ from minibert.data.corpus import (
     is_held_out,
     read_corpus,
 )
-from minibert.io.atomic import atomic_dir, atomic_remove, unused_name
+from minibert.io.atomic import atomic_dir, atomic_remove, path_in_errors, unused_name
 from minibert.io.cache import cache_folder, clear_stale
 from minibert.io.json import read_json
 from minibert.io.text import READ_BYTES, require_file
@@ -246,7 +246,7 @@ def _outlined(path, *others):
     """Read a file once; return its size and checksum, and update other digests."""
     require_file(path)
     outline = _Outline()
-    with path.open("rb") as file:
+    with path_in_errors(path), path.open("rb") as file:
         while block := file.read(READ_BYTES):
             for each in (outline, *others):
                 each.update(block)

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from minibert.io.atomic import path_in_errors
+
 
 def parse_json(text: str | bytes) -> Any:
     """Parse a JSON text.
@@ -30,7 +32,8 @@ def read_json(path: str | os.PathLike[str], kind: type = dict) -> Any:
         ValueError: it is invalid or contains another type; the message names the file.
     """
     try:
-        content = parse_json(Path(path).read_bytes())
+        with path_in_errors(Path(path)):
+            content = parse_json(Path(path).read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON in UTF-8: {error}") from None
     if not isinstance(content, kind):

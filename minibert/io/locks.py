@@ -11,6 +11,7 @@ from minibert.io.atomic import (
     TEMPORARY,
     make_folder,
     own_file,
+    path_in_errors,
     refuse_existing,
     remove,
     unused_name,
@@ -84,12 +85,13 @@ def _locked(folder: Path) -> Iterator[None]:
                 f"{folder}: another run is at work here (process {file.read().strip() or '?'}); "
                 "wait for its end, or name another folder"
             )
-        file.seek(0)
-        if file.read(READ).strip("0123456789\n"):  # a hard link to another file, for example
-            raise FileExistsError(f"{path}: expected a lock, found another file")
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with path_in_errors(path):
+            file.seek(0)
+            if file.read(READ).strip("0123456789\n"):  # a hard link to another file, for example
+                raise FileExistsError(f"{path}: expected a lock, found another file")
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         try:
             yield
         finally:

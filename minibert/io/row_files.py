@@ -65,7 +65,7 @@ class RowFile:
 
     def seal(self, count: int) -> None:
         """Write the number of rows to the header, for other programs."""
-        with open(self.path, "r+b", opener=own_file) as file:
+        with path_in_errors(self.path), open(self.path, "r+b", opener=own_file) as file:
             if file.read(HEADER_BYTES) != self.header(count):
                 file.seek(0)
                 file.write(self.header(count))
@@ -84,7 +84,7 @@ class RowFile:
 
     def check(self, count: int) -> None:
         """Raise OSError or ValueError unless the file contains at least `count` rows."""
-        with self.path.open("rb") as file:
+        with path_in_errors(self.path), self.path.open("rb") as file:
             found, size = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
         # Of the header, all but the number of rows.
         before, _, after = self.header(0).rstrip().partition(b"(0,")

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
+from minibert.io.atomic import path_in_errors
+
 Watch = Callable[[memoryview], object]
 
 READ_BYTES = 1 << 18  # bytes per read
@@ -121,7 +123,7 @@ def read_stdin() -> Iterator[str]:
         lines = io.TextIOWrapper(content, "utf-8", errors="surrogateescape", newline=None)
     number = 0
     try:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_lines(lines, Path(STANDARD_INPUT)), start=1):
             line = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
             _require_text(line, number, STANDARD_INPUT)
             yield line.removesuffix("\n")
@@ -192,9 +194,10 @@ def decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO | gzip.GzipFile
     return gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
 
 
-def _lines(file: TextIO, path: Path) -> Iterator[str]:
+def _lines(file: Iterable[str], path: Path) -> Iterator[str]:
     try:
-        yield from file
+        with path_in_errors(path):
+            yield from file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: invalid gzip file: {error}") from None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minibert.io.atomic import path_in_errors
 from minibert.io.text import require_file
 from minibert.tokenization.protobuf import Value, read_fields
 
@@ -74,7 +75,9 @@ def read_sentencepiece(path: str | os.PathLike[str]) -> SentencePieceModel:
     path = Path(path)
     require_file(path, "a SentencePiece model")
     try:
-        return _model(path.read_bytes())
+        with path_in_errors(path):
+            content = path.read_bytes()
+        return _model(content)
     except ValueError as error:
         raise ValueError(f"{path}: not a SentencePiece model: {error}") from None
 

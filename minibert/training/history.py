@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from minibert.io.atomic import atomic_write, own_file
+from minibert.io.atomic import atomic_write, own_file, path_in_errors
 from minibert.io.json import parse_json
 from minibert.io.outputs import ensure_output, output_file
 
@@ -34,7 +34,7 @@ class History:
         self._evaluated: set[int] = set()
         if run is None:
             return
-        path = Path(run) / HISTORY
+        self.path = path = Path(run) / HISTORY
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             kept = [line for line in read_history(run) if line["step"] <= step]
@@ -60,7 +60,8 @@ class History:
         if self.lines is not None:
             self.lines.append(line)
         if self.file is not None:
-            self.file.write(_line(line))
+            with path_in_errors(self.path):
+                self.file.write(_line(line))
 
     def close(self) -> None:
         """Close the file."""
@@ -92,7 +93,8 @@ def read_history(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
     path = Path(run) / HISTORY
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a run writes its history to it")
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    with path_in_errors(path):
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
     return [_figures(line, f"{path}, line {n}") for n, line in enumerate(whole.splitlines(), 1)]
 
 
