@@ -29,7 +29,6 @@ from tests.conftest import small_tokenizer
 
 TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
 NOTHING_TO_RESUME = "no checkpoint to resume from"
-DONE = "exists already", "this run is finished"  # of a command that had ended before it was killed
 TRAINING = ["--threads", "1", "--save-every", "2"]
 
 
@@ -105,9 +104,15 @@ class Command:
             status, errors = self.start(folder)
         assert status == 0, f"continued: status {status}: {errors.strip()}"
 
+    @property
+    def is_atomic(self) -> bool:
+        """Whether its outputs are the old ones or the new ones at any time."""
+        are_files = all("." in name and not name.endswith(".store") for name in self.outputs)
+        return are_files or self.words.startswith(NEW)
+
     def is_done(self, folder: Path) -> bool:
-        """Return whether a new folder, which is not written twice, exists."""
-        return not self.more and self.words.startswith(NEW) and (folder / self.outputs[0]).exists()
+        """Return whether it has written a new folder, which it does not write twice."""
+        return self.words.startswith(NEW) and bool(self.result(folder))
 
     def result(self, folder: Path) -> dict[str, bytes]:
         """Return the content of all outputs by path, without what depends on the clock (dict)."""
@@ -182,11 +187,11 @@ COMMANDS = {
     "corpus": Command("corpus --out {}/out", ("out",)),
     "exercises": Command("exercises {}/out", ("out",)),
     "pretrain": Command(
-        "pretrain {}/corpus.txt --model {}/mlm --length 12 --steps 6 "
+        "pretrain {}/corpus.txt --model {}/mlm --steps 6 "
         "--batch-size 4 --out {}/out " + " ".join(TRAINING), ("out",), "--resume"
     ),
     "pretrain with checkpoints": Command(
-        "pretrain {}/corpus.txt --model {}/mlm --length 12 --steps 4 --keep-checkpoints "
+        "pretrain {}/corpus.txt --model {}/mlm --steps 4 --keep-checkpoints "
         "--batch-size 4 --out {}/out " + " ".join(TRAINING), ("out",), "--resume"
     ),
     "finetune": Command(
