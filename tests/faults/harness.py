@@ -34,8 +34,9 @@ HEAD = """\
 Written by `.ci/full`, which runs `tests/faults/harness.py`. Every command that writes runs on small
 inputs, once for each of its file-system calls and each kind of fault:
 
-- **Failed**: the call fails, with "No space left on device" or an input/output error; or a write
-  stores a half and fails. Either one line on stderr names the file, or the result is right.
+- **Failed**: the call fails, with "No space left on device" or an input/output error; or the disk
+  is full from the call on, and of a write a half fits. Either one line on stderr names the file, or
+  the result is right.
 - **Killed**: the process ends at the call; a write has stored a half.
 - **Power losses**: the states of the disk, around each flush, rename and removal, that a loss of
   power can leave: what was not flushed is there or not, in every combination of `crashes.MODES`.

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-FAIL, SHORT, KILL = "fail", "short write", "kill"
-KINDS = FAIL, SHORT, KILL
+FAIL, FULL, KILL = "fail", "full disk", "kill"
+KINDS = FAIL, FULL, KILL
 CHANGES = (
     "mkdir", "rmdir", "unlink", "remove", "rename", "replace", "link", "symlink", "truncate",
     "ftruncate", "chmod", "fsync", "sendfile", "open",
@@ -37,17 +37,19 @@ class Injection:
     Args:
         folder (path): calls elsewhere are not counted.
         at (int): the number of the call, from 1; 0: none.
-        kind (str): FAIL, SHORT (a write writes a half and fails; other calls fail), or KILL.
+        kind (str): FAIL, this call alone; FULL, from the call on the disk is full, and of a write
+            a half fits; or KILL.
 
     Attributes:
         calls: the names of the calls so far.
         is_dead: the process was killed.
+        is_full: the disk is full.
     """
 
     def __init__(self, folder: Path, at: int = 0, kind: str = FAIL):
         self.folder, self.at, self.kind = os.path.realpath(folder), at, kind
         self.calls: list[str] = []
-        self.is_dead = False
+        self.is_dead = self.is_full = False
         self.opened: dict[int, str] = {}  # path of each open folder or file
 
     def call(self, name, path):
@@ -55,11 +57,14 @@ class Injection:
         if self.is_dead:
             raise Killed
         self.calls.append(f"{name} {Path(path).name}")
-        if len(self.calls) != self.at:
-            return
-        if self.kind == KILL:
+        is_here = len(self.calls) == self.at
+        if is_here and self.kind == KILL:
             self.is_dead = True
             raise Killed
+        self.is_full = self.is_full or (is_here and self.kind == FULL)
+        fails = self.is_full and name in NO_SPACE
+        if not fails and not (is_here and self.kind == FAIL):
+            return
         code = errno.ENOSPC if name in NO_SPACE else errno.EIO
         if name in ("write", "fsync", "read", "ftruncate"):  # the system does not name their file
             raise OSError(code, os.strerror(code))
@@ -123,11 +128,16 @@ class Injection:
                     return len(memoryview(data).cast("B"))
                 path = self.name if isinstance(self.name, str) else _path_of(self.name)
                 is_next = len(raw.calls) + 1 == raw.at
-                if is_next and raw.kind != FAIL:  # also of a killed process, a part was written
-                    content = memoryview(data).cast("B")
-                    super().write(content[: len(content) // 2])
-                raw.call("write", path)
-                return super().write(data)
+                if not is_next or raw.kind == FAIL:
+                    raw.call("write", path)
+                    return super().write(data)
+                content = memoryview(data).cast("B")
+                count = super().write(content[: (len(content) + 1) // 2])
+                if raw.kind == KILL:
+                    raw.call("write", path)
+                raw.calls.append(f"write {Path(path).name}")
+                raw.is_full = True
+                return count
 
             def truncate(self, size=None):
                 raw.call("ftruncate", self.name if isinstance(self.name, str) else "")

@@ -10,7 +10,7 @@ from minibert.cli import embed
 from minibert.io import atomic
 from tests.faults.commands import COMMANDS, Command
 from tests.faults.harness import Rig
-from tests.faults.injection import FAIL, KILL, SHORT, Injection, Killed
+from tests.faults.injection import FAIL, FULL, KILL, Injection, Killed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files are listed by /proc")
 
@@ -82,7 +82,7 @@ def test_an_injection_spoils_the_call_and_counts_only_its_folder(tmp_path):
     with Injection(folder).active() as counted:
         work()
     assert counted.calls == ["open to write a", "write a", "replace a"]
-    with Injection(folder, 2, SHORT).active(), pytest.raises(OSError, match="No space"):
+    with Injection(folder, 2, FULL).active(), pytest.raises(OSError, match="No space"):
         work()
     assert (folder / "a").read_text() == "1234"
     (folder / "b").unlink()
