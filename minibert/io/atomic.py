@@ -200,19 +200,7 @@ def atomic_dir(folder: str | os.PathLike[str]) -> Iterator[Path]:
 def _is_replaceable(folder: Path) -> bool:
     """Return whether an existing folder is empty, and another one can be renamed over it."""
     is_empty = next(folder.iterdir(), None) is None  # not so with a lock, which has to stay
-    return is_empty and not _is_mount(folder) and os.access(folder.parent, os.W_OK | os.X_OK)
-
-
-def _is_mount(folder: Path) -> bool:
-    """Return whether a folder is a mount point, also one on the disk of the folder above it."""
-    if folder.is_mount():
-        return True
-    try:
-        lines = Path("/proc/self/mountinfo").read_text("utf-8", errors="surrogateescape")
-    except OSError:  # not Linux
-        return False
-    escaped = str(folder.resolve()).replace("\\", r"\134").replace(" ", r"\040")
-    return any(line.split(" ")[4] == escaped for line in lines.splitlines())
+    return is_empty and not folder.is_mount() and os.access(folder.parent, os.W_OK | os.X_OK)
 
 
 def _rename_over(temporary: Path, folder: Path) -> None:
@@ -221,10 +209,22 @@ def _rename_over(temporary: Path, folder: Path) -> None:
             folder.rmdir()
     try:
         temporary.replace(folder)
-    except OSError:  # the error of a folder that is not empty depends on the system
+    except OSError as error:  # the error of a folder that is not empty depends on the system
         refuse_existing(folder)
-        raise
+        if error.errno not in (errno.EBUSY, errno.EXDEV):
+            raise
+        _copy_into(temporary, folder)  # a mount point on the disk of the folder above it
     flush_path(folder.parent)
+
+
+def _copy_into(temporary: Path, folder: Path) -> None:
+    copied = unused_name(folder / "new")
+    try:
+        shutil.copytree(temporary, copied)
+        flush_tree(copied)
+        _move_into(copied, folder)
+    finally:
+        shutil.rmtree(copied, ignore_errors=True)
 
 
 def _move_into(temporary: Path, folder: Path, last: Sequence[str] = ()) -> None:

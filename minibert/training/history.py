@@ -63,10 +63,18 @@ class History:
             with path_in_errors(self.path):
                 self.file.write(_line(line))
 
+    def flush(self) -> None:
+        """Write the lines to the disk, before a checkpoint of their step."""
+        if self.file is not None:
+            with path_in_errors(self.path):
+                self.file.flush()
+                os.fsync(self.file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         if self.file is not None:
-            self.file.close()
+            with path_in_errors(self.path):
+                self.file.close()
 
 
 def _line(figures: Mapping[str, Any]) -> str:

@@ -47,6 +47,8 @@ disturbed, and leaves no temporary file in its folder. Fuzzing feeds mutated fil
 FIXED = [
     ["failed calls", "the error of a failed read, or of a write to a lock, a history or a store's "
      "files, named no file", "`test_harness.py`"],
+    ["power losses", "a history lost lines of steps before the checkpoint from which the run "
+     "continued", "`test_harness.py`"],
     ["links", "`--out` and `--html` replaced links, devices and pipes by files; the file behind a "
      "lock, a history or a store's array that was a link was truncated", "`test_outputs.py`"],
     ["links", "an empty folder behind a link, with a lock, or that is a mount point was refused "

@@ -8,7 +8,9 @@ import pytest
 
 from minibert.cli import embed
 from minibert.io import atomic
+from minibert.training.history import History
 from tests.faults.commands import COMMANDS, Command
+from tests.faults.crashes import Disk
 from tests.faults.harness import Rig
 from tests.faults.injection import FAIL, FULL, KILL, Injection, Killed
 
@@ -34,6 +36,19 @@ def test_a_sample_of_faults_of_each_command_leaves_nothing_torn(name, tmp_path):
     rig.lose_power(0.03)
     assert rig.count.findings == []
     assert min(rig.count.failed, rig.count.killed, rig.count.states) > 0
+
+
+def test_a_history_is_on_the_disk_before_a_checkpoint_of_its_step(tmp_path):
+    """A loss of power took lines that a run, continued from the checkpoint, does not write again."""
+    (tmp_path / "run").mkdir()
+    disk = Disk(tmp_path)
+    with pytest.MonkeyPatch.context() as patch, disk.watched(patch):
+        history = History(tmp_path / "run")
+        history.write(1, loss=1.0)
+        history.flush()
+        atomic.flush_path(tmp_path / "run")
+    history.close()
+    assert all(state["run/history.jsonl"] == b'{"step": 1, "loss": 1.0}\n' for state in disk.last)
 
 
 @contextlib.contextmanager

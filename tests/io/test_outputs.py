@@ -1,5 +1,6 @@
 """Outputs at links, pipes, devices and mount points; links in the place of minibert's own files."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -213,13 +214,22 @@ def test_atomic_dir_fills_the_empty_folder_behind_a_link(tmp_path, make):
     assert (tmp_path / "link").is_symlink()
 
 
-@pytest.mark.parametrize("kind", ["mount", "protected", "locked", "leftover"])
+@pytest.mark.parametrize("kind", ["mount", "bind mount", "protected", "locked", "leftover"])
 def test_atomic_dir_fills_a_folder_that_cannot_be_renamed_over(tmp_path, kind, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()
     before, left = folder.stat().st_ino, []
     if kind == "mount":
-        monkeypatch.setattr(atomic, "_is_mount", lambda path: path == folder)
+        monkeypatch.setattr(Path, "is_mount", lambda path: path == folder)
+    elif kind == "bind mount":
+        right = Path.replace
+
+        def refuse(path, target):
+            if target == folder:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
+            return right(path, target)
+
+        monkeypatch.setattr(Path, "replace", refuse)
     elif kind == "protected":
         monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     else:
@@ -234,7 +244,7 @@ def test_atomic_dir_fills_a_folder_that_cannot_be_renamed_over(tmp_path, kind, m
 
 
 def test_atomic_dir_leaves_a_mount_point_empty_after_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(atomic, "_is_mount", lambda path: True)
+    monkeypatch.setattr(Path, "is_mount", lambda path: True)
 
     def fail():
         with atomic_dir(tmp_path) as temporary:
