@@ -5,14 +5,14 @@ import errno
 import faulthandler
 import logging
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from textwrap import dedent
 from typing import Any
 
 import minibert
-from minibert.io.text import sanitize
+from minibert.io.text import PrintableStream, printable, sanitize
 from minibert.runtime.signals import signals_as_interrupt
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130  # 130 is 128 + SIGINT, as in a shell
@@ -110,11 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             faulthandler.enable()  # so that a mapped file that is cut ends no process silently
     try:
         with signals_as_interrupt():
-            options = build_parser().parse_args(arguments)  # imports the command's module
+            with _printable("stdout", "stderr"):
+                options = build_parser().parse_args(arguments)  # imports the command's module
             return _run(options)
     except KeyboardInterrupt as stop:
         with suppress(OSError):  # the terminal was closed
-            print(f"minibert: {str(stop) or 'stopped'}", file=sys.stderr)
+            print(f"minibert: {printable(stop) or 'stopped'}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
@@ -123,7 +124,8 @@ def _run(options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", handlers=[_LogHandler(options.log)], force=True)
     logging.getLogger("minibert").setLevel(logging.INFO)
     try:
-        options.command(options)
+        with _printable("stdout"):
+            options.command(options)
     except BrokenPipeError:  # the reader of our output, `head` for example, has closed it
         sys.stderr.close()
         return 0
@@ -222,12 +224,27 @@ class _LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
+        file = PrintableStream(getattr(sys, self.stream))
         try:
             with tqdm.external_write_mode():
-                print(self.format(record), file=getattr(sys, self.stream), flush=True)
+                print(self.format(record), file=file, flush=True)
         except OSError as error:
             if error.errno != errno.EIO:  # the terminal was closed; a checkpoint is still written
                 raise
+
+
+@contextmanager
+def _printable(*names: str) -> Iterator[None]:
+    """Escape the control characters in what is written to streams of `sys` in a `with` block."""
+    streams = {name: getattr(sys, name) for name in names}
+    for name, stream in streams.items():
+        if stream is not None:  # not closed
+            setattr(sys, name, PrintableStream(stream))
+    try:
+        yield
+    finally:
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
 
 
 def _one_line(error: Exception) -> str:

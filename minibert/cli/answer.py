@@ -1,14 +1,13 @@
 """`minibert answer`: find the answer to a question in texts."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from minibert.cli.output import is_interactive
 from minibert.data.delimited import quote
 from minibert.inference.question_answering import MAX_ANSWER_LENGTH, QuestionAnswerer
-from minibert.io.text import read_lines
+from minibert.io.text import read_lines, read_stdin
 from minibert.tasks.base import json_line, one_line
 
 STDIN = "-"  # the name of standard input in the output
@@ -89,7 +88,8 @@ def run(options: argparse.Namespace) -> None:
                 print(json_line({"question": options.question, **fields}))
             else:
                 words = quote(one_line(found.answer))
-                print(f"{words}\t{found.score:.3f}\t{found.start}\t{found.end}\t{name}")
+                places = f"{found.score:.3f}\t{found.start}\t{found.end}"
+                print(f"{words}\t{places}\t{quote(name)}")
 
 
 def _read_texts(files: list[Path]) -> Iterator[tuple[str, str]]:
@@ -97,5 +97,4 @@ def _read_texts(files: list[Path]) -> Iterator[tuple[str, str]]:
     for path in files:
         yield str(path), "\n".join(read_lines(path))
     if not files:
-        # None if it is closed
-        yield STDIN, "\n".join(line.rstrip("\r\n") for line in sys.stdin or ())
+        yield STDIN, "\n".join(read_stdin())

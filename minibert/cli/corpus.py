@@ -1,10 +1,10 @@
 """`minibert corpus`: write the built-in texts to files."""
 
 import argparse
-from pathlib import Path
 
 from minibert.cli.output import is_interactive
 from minibert.data.builtin.corpus import write_builtin
+from minibert.io.atomic import settled
 from minibert.io.locks import ensure_writable
 
 DESCRIPTION = """
@@ -16,7 +16,7 @@ EXAMPLE = "minibert corpus --out corpus"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert corpus`."""
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the texts")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the texts")
 
 
 def run(options: argparse.Namespace) -> None:

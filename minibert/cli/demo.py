@@ -13,6 +13,7 @@ from minibert.data.rng import generator
 from minibert.data.tables import read_records
 from minibert.inspection import inspect_text, write_page
 from minibert.inspection.curves import curves, smoothed
+from minibert.io.atomic import settled
 from minibert.io.locks import ensure_writable
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.models.config import BertConfig
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert demo`."""
     parser.add_argument(
         "--out",
-        type=Path,
+        type=settled,
         help="new folder for the results (default: minibert-demo-N, with the first free number)",
     )
     parser.add_argument(

@@ -31,6 +31,7 @@ from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model, run_folder, with_own
 from minibert.data.token_cache import fingerprint
+from minibert.io.atomic import settled
 from minibert.objectives.distillation import SoftTokens
 from minibert.training import pretrain
 from minibert.training.card import THIS, Card, write_card
@@ -115,7 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out, or start it"
     )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the student")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the student")
 
 
 def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:

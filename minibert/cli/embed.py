@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,9 +15,11 @@ from minibert.cli.text_input import add_text_arguments, read_texts
 from minibert.cli.vectors import STORE, add_vector_arguments, make_extractor
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.vector_store import VectorStore
-from minibert.io.atomic import atomic_write
+from minibert.io.atomic import atomic_remove, settled
+from minibert.io.outputs import output_file
 from minibert.io.rows import take_block
 from minibert.io.text import read_lines
+from minibert.tasks.base import json_line
 
 TEXTS_PER_BLOCK = 8192  # vectors are written block by block
 FLOAT32_DIGITS = 9  # decimal digits from which a float32 is read back exactly
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     if not options.out:
         _write_jsonl(sys.stdout, texts, extractor)
         return
-    with atomic_write(options.out) as temporary:
+    with output_file(options.out) as temporary:
         if form == ".npy":
             count = _write_npy(temporary, texts, extractor)
         else:
@@ -78,7 +79,7 @@ def _extend_store(
     options: argparse.Namespace, texts: Iterator[str], extractor: FeatureExtractor
 ) -> None:
     """Append texts to a store, which is made if it does not exist; print their number."""
-    out, progress = options.out, is_interactive()
+    out, progress = settled(options.out), is_interactive()
     has_files = bool(options.file) and not options.texts
     block: list[str] = []
     if has_files:  # unreadable input makes no folder
@@ -86,16 +87,22 @@ def _extend_store(
             next(read_lines(path), None)
     else:
         block = take_block(texts, TEXTS_PER_BLOCK)
-    if VectorStore.is_store(out):
-        store = VectorStore.open(out, extractor)
-    else:
+    is_new = not VectorStore.is_store(out)
+    if is_new:
         store = VectorStore.create(out, extractor, name=options.model)
+    else:
+        store = VectorStore.open(out, extractor)
     before = len(store)
-    if has_files:
-        store.append_files(options.file, progress=progress)
-    while block:
-        store.append(block, progress=progress)
-        block = take_block(texts, TEXTS_PER_BLOCK)
+    try:
+        if has_files:
+            store.append_files(options.file, progress=progress)
+        while block:
+            store.append(block, progress=progress)
+            block = take_block(texts, TEXTS_PER_BLOCK)
+    except BaseException:
+        if is_new and not len(store):  # a line of the first block was refused
+            atomic_remove(out)
+        raise
     print(
         f"{out}: {len(store) - before:,} new vectors of {store.width} numbers, {len(store):,} in "
         "all"
@@ -148,7 +155,7 @@ def _write_jsonl(file: TextIO, texts: Iterable[str], extractor: FeatureExtractor
     """Write one JSON object per text; returns their number."""
     count = 0
     for text, vector in _embed_each(texts, extractor):
-        file.write(json.dumps({"text": text, "vector": vector}, ensure_ascii=False) + "\n")
+        file.write(json_line({"text": text, "vector": vector}) + "\n")
         count += 1
     return count
 

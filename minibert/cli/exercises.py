@@ -3,9 +3,9 @@
 import argparse
 import importlib.util
 import shlex
-from pathlib import Path
 
 from minibert.exercises import write_exercises
+from minibert.io.atomic import settled
 
 DESCRIPTION = """
 Each exercise is a Python file to complete, with a test beside it. `pytest DIR` reports which are
@@ -17,7 +17,7 @@ NEEDED = ("pytest", "hypothesis")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `minibert exercises`."""
-    parser.add_argument("dir", metavar="DIR", type=Path, help="new folder for the exercises")
+    parser.add_argument("dir", metavar="DIR", type=settled, help="new folder for the exercises")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from minibert.io.text import printable
 from minibert.models.auto import AutoModelForMaskedLM
 from minibert.models.replaced_tokens import GENERATOR
 from minibert.tokenization import AutoTokenizer
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> None:
     model: Any = AutoModelForMaskedLM.from_pretrained(options.model, strict=True)
     for text in options.texts:
         predictions = guess(model, tokenizer, text, options.top)
-        print(text)
+        print(printable(text))
         for candidates in predictions:
-            print("  " + ", ".join(f"{token} {prob:.1%}" for token, prob in candidates))
+            tokens = (f"{printable(token)} {prob:.1%}" for token, prob in candidates)
+            print("  " + ", ".join(tokens))

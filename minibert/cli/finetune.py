@@ -35,8 +35,8 @@ from minibert.cli.plot import draw_curves
 from minibert.cli.resume import SEED, preset_of, resumed_model, run_folder, with_own
 from minibert.data.records import Label
 from minibert.data.splits import stratified_split
-from minibert.io.atomic import atomic_write
-from minibert.io.text import sanitize
+from minibert.io.atomic import atomic_write, settled
+from minibert.io.text import printable, sanitize
 from minibert.models import read_config
 from minibert.objectives.supervised import SCORE
 from minibert.tasks.base import Task
@@ -141,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out, or start it"
     )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
 
 
 def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
@@ -303,7 +303,7 @@ def _report_classes(task: Task, examples: Examples, class_weight: object) -> Non
     counts = task.class_counts(examples.labels).most_common()
     if not counts:
         return
-    cells = [f"{name} {count:,}" for name, count in counts]
+    cells = [f"{printable(name)} {count:,}" for name, count in counts]
     if len(cells) > MAX_CLASSES_PER_LINE:
         print("classes:", *cells, sep="\n  ")
     else:

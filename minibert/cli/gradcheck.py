@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from minibert.io.atomic import atomic_write
+from minibert.io.outputs import ensure_output, output_file
 from minibert.testing import cases
 
 DESCRIPTION = """
@@ -31,9 +31,11 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ArithmeticError: a gradient is wrong, or could not be confirmed.
     """
+    if options.out:
+        ensure_output(options.out)
     results = cases.report(cases.cases(every=options.all))
     if options.out:
-        with atomic_write(options.out) as path:
+        with output_file(options.out) as path:
             path.write_text(cases.markdown(results), encoding="utf-8")
     if any(rows is None for _, rows in results):
         raise ArithmeticError("a gradient disagrees with its forward pass")

@@ -15,6 +15,7 @@ from minibert.inspection import (
     write_page,
 )
 from minibert.inspection.values import MAX_NUMBERS
+from minibert.io.outputs import ensure_output
 from minibert.models.auto import class_for
 from minibert.models.checkpoints import read_architectures
 from minibert.models.table import bert_names
@@ -57,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print a text's activations in a model, and write them to a page if one is asked for."""
+    if options.html:
+        ensure_output(options.html)
     names = read_architectures(options.model)
     known = inspectable_models()
     kind = next((known[name] for name in bert_names(names) if name in known), None)

@@ -4,7 +4,7 @@ import sys
 from heapq import nlargest
 from typing import Any, TextIO
 
-from minibert.io.text import sanitize
+from minibert.io.text import printable, sanitize
 from minibert.tasks.base import WINDOWED, Task, one_line
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
@@ -47,9 +47,8 @@ def print_metrics(
     if worst:
         print(f"{task.mistakes_title}:")
     for severity, expected, predicted, text in worst:
-        print(
-            f"  {severity:.2f}  predicted {predicted}, expected {expected}:  {one_line(text):.100}"
-        )
+        answers = printable(f"predicted {predicted}, expected {expected}")
+        print(f"  {severity:.2f}  {answers}:  {one_line(text):.100}")
     return metrics
 
 

@@ -25,11 +25,13 @@ from minibert.tokenization import PreTrainedTokenizer
 
 BLOCK_ROWS = 4096  # rows that are predicted and printed at a time
 
-DESCRIPTION = """
+DESCRIPTION = r"""
 Prints one line per text: label, probability and text (and its second text), separated by tabs; or
-one line per word: word and tag. Without texts and --file, reads lines from standard input. Files
-may be larger than memory. A text that is longer than the model is predicted over windows that
-overlap: its logits are their mean, and a word's tag is from the window with the most context.
+one line per word: word and tag. A label with a tab or a line end is quoted as in CSV, and other
+control characters are escaped, \x1b for example; JSON Lines contain them. Without texts and --file,
+reads lines from standard input. Files may be larger than memory. A text that is longer than the
+model is predicted over windows that overlap: its logits are their mean, and a word's tag is from
+the window with the most context.
 """
 EXAMPLE = 'minibert predict classifier "Return the sine of x, in radians."'
 

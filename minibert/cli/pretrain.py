@@ -46,6 +46,7 @@ from minibert.data.token_cache import (
     fingerprint,
     tokenize_corpus,
 )
+from minibert.io.atomic import settled
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.models.config import BertConfig
@@ -160,7 +161,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["float32", "float16"],
         help="format of the weights in --out; float16 halves the file (default: float32)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
 
 
 def _add_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:
@@ -292,7 +293,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     settings = extended(with_own(settings, found, [*own, "chosen"]), options.out, found)
     corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known.get("data")))
     corpus = _with_held_out(corpus, options, _length(config, source))
-    _require_text(corpus, options.files[0], _length(config, source))
+    _require_text(corpus, options, _length(config, source))
     planned, seconds = options, 0.0
     if budget and not found:
         planned, seconds = choose_sizes(options, tokenizer, recipe, corpus, budget, ranks, source)
@@ -488,19 +489,23 @@ def _is_large(files: list[Path]) -> bool:
     return sum(path.stat().st_size for path in files if path.exists()) > MIN_PARALLEL_BYTES
 
 
-def _require_text(corpus: TokenizedCorpus, name: str, length: int) -> None:
+def _require_text(corpus: TokenizedCorpus, options: argparse.Namespace, length: int) -> None:
     """Raise ValueError if one of the parts is empty; the message names a file and what is enough.
 
     Args:
         corpus (TokenizedCorpus): ids of both parts.
-        name (str): the file.
+        options (Namespace): with the names of the files.
         length (int): T, tokens per sequence.
     """
-    for part_name, part in (("to train on", corpus.train), ("held out", corpus.held_out)):
+    held_out = options.held_out or options.files
+    for part_name, part, files in (
+        ("to train on", corpus.train, options.files),
+        ("held out", corpus.held_out, held_out),
+    ):
         if len(part.stream) < 2:  # a token and the end of its document
             raise ValueError(
-                f"{name}: no text {part_name}; expected a text of at least {2 * length} tokens, or "
-                "a few dozen documents, with a blank line between them or one per line"
+                f"{files[0]}: no text {part_name}; expected a text of at least {2 * length} "
+                "tokens, or a few dozen documents, with a blank line between them or one per line"
             )
 
 
@@ -566,6 +571,6 @@ def packed_texts(
         OSError, ValueError: a file cannot be read, or there is too little text.
     """
     corpus = _with_held_out(_tokenize(options, tokenizer, ALONE, known), options, length)
-    _require_text(corpus, options.files[0], length)
+    _require_text(corpus, options, length)
     rows, held_out = _pack(corpus, tokenizer, length)
     return corpus, rows, held_out, _describe_data(options, corpus, len(held_out))

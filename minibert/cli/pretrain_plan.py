@@ -73,7 +73,8 @@ def _new_config(
 ) -> BertConfig:
     """Return the configuration of the model (BertConfig) that the options describe."""
     dropout = recipe.dropout if options.dropout is None else options.dropout
-    size, model_type, more = options.size or "tiny", ARCHITECTURES[options.architecture or "bert"], {}
+    size, more = options.size or "tiny", {}
+    model_type = ARCHITECTURES[options.architecture or "bert"]
     if options.objective == REPLACED_TOKENS:
         model_type, more = "electra", {"embedding_size": PRESETS[size]["hidden_size"]}
     family = family_class(model_type, "Config")

@@ -1,11 +1,10 @@
 """Texts from the command line, from files or from standard input."""
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from minibert.io.text import bounded_lines, read_lines
+from minibert.io.text import read_lines, read_stdin
 
 
 def add_text_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +22,7 @@ def read_texts(options: argparse.Namespace) -> Iterator[str]:
         options (Namespace): with `file` (list of Path) and, optionally, `texts` (list of str).
 
     Raises:
-        ValueError: both texts and files are given, or standard input is empty.
+        OSError, ValueError: as `read_lines` and `read_stdin`, or both texts and files are given.
     """
     texts, files = getattr(options, "texts", []), options.file
     if texts and files:
@@ -34,11 +33,4 @@ def read_texts(options: argparse.Namespace) -> Iterator[str]:
         for path in files:
             yield from read_lines(path)
     else:
-        line = None
-        lines: Iterable[str] = sys.stdin or ()  # None if it is closed
-        if hasattr(lines, "readline"):  # a caller may put an iterator in its place
-            lines = bounded_lines(sys.stdin, "standard input")
-        for line in lines:
-            yield line.rstrip("\r\n")
-        if line is None:
-            raise ValueError("standard input: expected lines of text, got none")
+        yield from read_stdin()

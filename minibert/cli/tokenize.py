@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from minibert.cli.text_input import add_text_arguments, read_texts
+from minibert.io.text import printable
 from minibert.tokenization import AutoTokenizer, Encoding
 
 DESCRIPTION = """
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         elif options.form == "json":
             print(json.dumps(asdict(tokenizer.encode(text, **special))))
         else:
-            print(*tokenizer.encode(text, **special).tokens)
+            print(*map(printable, tokenizer.encode(text, **special).tokens))
 
 
 def _aligned_lines(text: str, encoding: Encoding) -> Iterator[str]:
@@ -61,6 +62,7 @@ def _aligned_lines(text: str, encoding: Encoding) -> Iterator[str]:
         (" ".join(text[start:end].split()), token, f"{start}-{end}" if end else "")
         for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
     ]
+    columns = [(printable(part), printable(token), place) for part, token, place in columns]
     widths = [max(map(len, column)) for column in columns]
     for line in zip(*columns, strict=True):
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))

@@ -18,6 +18,7 @@ from minibert.data.token_cache import fingerprint
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.sentence_writer import save_sentence_folder
 from minibert.inference.windows import long_texts
+from minibert.io.atomic import settled
 from minibert.io.text import sanitize
 from minibert.models.checkpoints import read_config
 from minibert.models.hub import checkpoint_folder
@@ -123,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out, or start it"
     )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
 
 
 def _add_vector_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from minibert.cli.output import is_interactive
 from minibert.data.corpus import read_document_parts
-from minibert.io.atomic import atomic_dir
+from minibert.io.atomic import atomic_dir, settled
 from minibert.io.locks import ensure_writable
 from minibert.tokenization import (
     ByteLevelBPETokenizer,
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of byte-level BPE: put a space before a text, so that its first word has the tokens "
         "that it has elsewhere",
     )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the tokenizer")
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the tokenizer")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -4,7 +4,8 @@ Blanks around an unquoted field are not part of it. The two dialects differ in q
 
 - TSV: a field is unquoted only if quotes enclose all of it, ``"as ""this"" is"``; any other quote
   is an ordinary character. So TSV files of pandas and spreadsheets are read correctly, and so are
-  those of GLUE, which are not quoted.
+  those of GLUE, which are not quoted. If all names of the header are quoted, the file is read as
+  CSV with tabs as separators, so its quoted fields may contain tabs and line ends.
 - CSV: a field that starts with a quote ends with the next single one and may span lines
   (RFC 4180, section 2). Python's `csv` module reads at most 131,072 characters a field, with one
   limit for the whole process, and does not tell which fields were quoted.
@@ -12,7 +13,7 @@ Blanks around an unquoted field are not part of it. The two dialects differ in q
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -26,7 +27,8 @@ log = logging.getLogger("minibert")
 QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 INSIDE = re.compile(r'[^"]*+(?:""[^"]*+)*+')  # of quotes
 BLANKS = " \t\u00a0\u3000"  # with the spaces of web pages and of Chinese and Japanese texts
-BREAK = re.compile(r"[\t\r\n\0]+")  # not allowed in a TSV field
+LINE_END = re.compile(r"\r\n?|\n")
+BREAK = re.compile(r"[\t\r\n]+")
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 
 Fields = dict[str, Any]  # the fields of a record: column -> value
@@ -55,7 +57,7 @@ def read_delimited(path: Path) -> Iterator[tuple[int, Fields]]:
     if separator != usual:
         log.info("%s: fields are separated by %s", path, SEPARATORS[separator])
     lines = chain(blank, [header], lines)
-    is_tsv = separator == usual == "\t"
+    is_tsv = separator == usual == "\t" and not _is_quoted(header)
     records = split_tsv(lines) if is_tsv else split_csv(lines, separator, path)
     yield from name_fields(path, records)
 
@@ -68,6 +70,11 @@ def header_separator(header: str, usual: str) -> str:
     """
     bare = QUOTED.sub("", header)
     return next((each for each in (usual, *SEPARATORS) if each in bare), usual)
+
+
+def _is_quoted(header: str) -> bool:
+    """Return whether all columns of a TSV file's header are quoted."""
+    return all(QUOTED.fullmatch(name.strip(BLANKS)) for name in header.split("\t"))
 
 
 def split_tsv(lines: Iterable[str]) -> Iterator[Line]:
@@ -176,14 +183,49 @@ def unquote(field: str) -> str:
     return quoted[1].replace('""', '"') if quoted else field
 
 
-def quote(field: str) -> str:
-    r"""Return a text as a TSV field (str).
+def quote(field: str, *, always: bool = False) -> str:
+    r"""Return a text as a field of tab-separated values (str).
 
-    >>> quote("two\nlines"), quote('say "so"'), quote(" a")
-    ('two lines', 'say "so"', '" a"')
+    A tab or a line end, which is written as ``\n``, is quoted; `split_csv` reads it back. A NUL,
+    which no text file contains, becomes a blank.
+
+    >>> quote("a\tb"), quote("a\r\nb"), quote('say "so"'), quote(" a")
+    ('"a\tb"', '"a\nb"', 'say "so"', '" a"')
     >>> quote('"so').count('"')  # one at each end, and a doubled one
     4
+
+    Args:
+        field: the text.
+        always: quote every text.
     """
-    field = BREAK.sub(" ", field)
-    needs_quotes = field.startswith('"') or field != field.strip(BLANKS)
-    return '"' + field.replace('"', '""') + '"' if needs_quotes else field
+    field = LINE_END.sub("\n", field.replace("\0", " "))
+    needs_quotes = field.startswith('"') or field != field.strip(BLANKS) or is_broken(field)
+    return '"' + field.replace('"', '""') + '"' if always or needs_quotes else field
+
+
+def is_broken(field: str) -> bool:
+    """Return whether a text contains a tab or a line end."""
+    return "\t" in field or LINE_END.search(field) is not None
+
+
+def tsv_lines(header: Sequence[str], records: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a TSV file that `read_delimited` and pandas read back.
+
+    The names of the header are quoted if a field contains a tab or a line end, which tells
+    `read_delimited` how the file is read; tabs and line ends in the names themselves become blanks.
+
+    Raises:
+        ValueError: a record has another number of fields than the header.
+    """
+    rows = list(records)
+    for number, fields in enumerate(rows, start=1):
+        if len(fields) != len(header):
+            raise ValueError(
+                f"record {number}: expected {len(header)} fields "
+                f"({', '.join(header)}), found {len(fields)}"
+            )
+    names = [BREAK.sub(" ", name) for name in header]
+    always = any(is_broken(field) for fields in rows for field in fields)
+    yield "\t".join(quote(name, always=always) for name in names) + "\n"
+    for fields in rows:
+        yield "\t".join(map(quote, fields)) + "\n"

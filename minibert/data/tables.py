@@ -21,10 +21,10 @@ from pathlib import Path
 
 from minibert.data.columns import guess_columns, has_usual_label, indicator_columns
 from minibert.data.conll import CONLL, read_conll
-from minibert.data.delimited import Fields, quote, read_delimited
+from minibert.data.delimited import Fields, read_delimited, tsv_lines
 from minibert.data.records import Record, RecordParser, check_text
-from minibert.io.atomic import atomic_write
 from minibert.io.json import parse_json
+from minibert.io.outputs import output_file
 from minibert.io.text import read_lines
 
 log = logging.getLogger("minibert")
@@ -156,19 +156,16 @@ def json_objects(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Fields
 def write_tsv(
     path: str | os.PathLike[str], header: Sequence[str], records: Iterable[Sequence[str]]
 ) -> None:
-    """Write a TSV file that `read_records` and pandas read back unchanged.
+    r"""Write a TSV file that `read_records` and pandas read back unchanged; see `tsv_lines`.
 
-    Tabs and line ends inside a field become spaces, because a TSV field cannot contain them. A
-    field that starts with a quote is quoted.
+    Line ends inside a field become ``\n``.
+
+    Raises:
+        OSError: the file can't be written.
+        ValueError: a record has another number of fields than the header.
     """
     with (
-        atomic_write(path) as temporary,
+        output_file(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as file,
     ):
-        for number, fields in enumerate([header, *records]):
-            if len(fields) != len(header):
-                raise ValueError(
-                    f"record {number}: expected {len(header)} fields "
-                    f"({', '.join(header)}), found {len(fields)}"
-                )
-            file.write("\t".join(map(quote, fields)) + "\n")
+        file.writelines(tsv_lines(header, records))

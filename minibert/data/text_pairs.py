@@ -11,7 +11,6 @@ A table may have a header; see `data.pair_columns`.
 
 import logging
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -23,7 +22,7 @@ from minibert.data.delimited import Line, header_separator, split_csv, split_tsv
 from minibert.data.pair_columns import choose_columns, is_header, number_of
 from minibert.data.records import check_text
 from minibert.data.tables import json_objects
-from minibert.io.text import read_lines, sanitize
+from minibert.io.text import read_lines, read_stdin, sanitize
 
 log = logging.getLogger("minibert")
 
@@ -135,7 +134,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> _Table:
     """Read all records of a file, or of standard input."""
     if path == STDIN:
         extension = ""
-        lines: Iterator[str] = (line.rstrip("\r\n") for line in sys.stdin or ())  # None: closed
+        lines = read_stdin()
     else:
         extension = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
         if extension not in READ:

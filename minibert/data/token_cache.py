@@ -296,7 +296,7 @@ def _outlined(path, *others):
     """Read a file once; return its size and checksum, and update other digests."""
     require_file(path)
     outline = _Outline()
-    with path.open("rb") as file:
+    with path_in_errors(path), path.open("rb") as file:
         while block := file.read(READ_BYTES):
             for each in (outline, *others):
                 each.update(block)

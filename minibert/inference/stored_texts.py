@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.inference.store_state import StoredFile, StoreState
+from minibert.io.atomic import path_in_errors
 from minibert.io.text import Line, decompressed, locate_lines
 
 PLACE_WIDTH = 5
@@ -112,7 +113,7 @@ def read_texts(places: np.ndarray, path_of: Callable[[int], Path], folder: Path)
             raise FileNotFoundError(
                 f"{path}: no such file; {folder} has the vectors of its lines, but not the lines"
             )
-        with path.open("rb") as raw, decompressed(raw, path) as file:
+        with path_in_errors(path), path.open("rb") as raw, decompressed(raw, path) as file:
             # A damaged length must not ask for memory.
             most = path.stat().st_size if file is raw else MAX_FILE_BYTES
             for row in rows:

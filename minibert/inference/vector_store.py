@@ -37,7 +37,7 @@ from minibert.inference.stored_texts import (
     read_texts,
 )
 from minibert.inference.unit_vectors import NoDirection, require_texts, unit_vectors
-from minibert.io.atomic import TEMPORARY, flush, flush_path, path_in_errors, refuse_existing
+from minibert.io.atomic import flush, flush_path, own_file, path_in_errors, refuse_existing
 from minibert.io.locks import run_lock
 from minibert.io.row_files import RowFile
 from minibert.io.rows import take_block, texts_of
@@ -105,8 +105,7 @@ class VectorStore:
             name = str(Path(name).resolve() if Path(name).exists() else name)
         made_by = None if extractor is None else fingerprint(extractor)
         state = StoreState(width, name=name, made_by=made_by)
-        if not _is_torn(folder):
-            refuse_existing(folder)
+        refuse_existing(folder)
         with run_lock(folder, resume=True):
             refuse_existing(folder)
             state.write(folder)
@@ -380,7 +379,8 @@ class VectorStore:
         self._place_file.write(before.count, np.array(places, np.int64).reshape(-1, PLACE_WIDTH))
         if own:
             path = self.folder / OWN_TEXTS
-            with path_in_errors(path), path.open("r+b" if before.own_bytes else "wb") as file:
+            mode = "r+b" if before.own_bytes else "wb"
+            with path_in_errors(path), open(path, mode, opener=own_file) as file:
                 file.truncate(before.own_bytes)
                 file.seek(0, os.SEEK_END)
                 file.write(own)
@@ -401,9 +401,3 @@ class VectorStore:
         """Write the number of rows to the headers of the arrays."""
         for file in (self._vector_file, self._place_file) if len(self) else ():
             file.seal(len(self))
-
-
-def _is_torn(folder: Path) -> bool:
-    """Return whether a folder contains only what a killed `create` leaves."""
-    leftovers = set(folder.glob(TEMPORARY)) if folder.is_dir() else set()
-    return bool(leftovers) and {*folder.iterdir()} <= {*leftovers, folder / ".lock"}

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -12,7 +13,8 @@ import numpy as np
 
 from minibert.inspection.chapters import chapter_of
 from minibert.inspection.walk import Inspection
-from minibert.io.atomic import atomic_write
+from minibert.io.outputs import output_file
+from minibert.io.text import printable
 
 # Attention weights, from 0 to 1, are stored as uint16; cosines, and hidden states as parts of the
 # largest number, from -1 to 1, as int16. With 128 tokens, 12 blocks, 12 heads and 768 units the
@@ -42,10 +44,15 @@ def write_page(
     """
     # In a script, "<" might end it or begin a comment; as an escape it is the same JSON.
     data = json.dumps([_data(each) for each in inspections], allow_nan=False)
+    parts = {
+        "title": escape(printable(title)),
+        "pictures": "".join(pictures),
+        "data": data.replace("<", "\\u003c"),
+    }
     page = (files(__package__) / "page.html").read_text("utf-8")
-    page = page.replace("{{title}}", escape(title)).replace("{{pictures}}", "".join(pictures))
-    page = page.replace("{{data}}", data.replace("<", "\\u003c"))
-    with atomic_write(path) as temporary:
+    # In one pass: a text that contains {{data}} is a text.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
+    with output_file(path) as temporary:
         temporary.write_text(page, "utf-8", newline="\n")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from minibert.inspection.activations import shape_text
 from minibert.inspection.walk import Inspection
+from minibert.io.text import printable
 from minibert.tasks.metrics import format_table
 
 TOKENS = 3  # with the largest attention weights, in the summary of a block
@@ -16,6 +17,10 @@ def printed(inspection: Inspection) -> Iterator[str]:
     The predictions, the tokens, each activation with its shape and norm, the attention weights of
     [CLS], and the gradient norms if there are gradients.
     """
+    yield from map(printable, _lines(inspection))
+
+
+def _lines(inspection: Inspection) -> Iterator[str]:
     yield f"{inspection.kind}: {inspection.text}"
     if inspection.cut:
         yield f"the last {inspection.cut} tokens are cut; the model has no positions for them"

@@ -26,7 +26,7 @@ from minibert.inspection.formulas import (
 from minibert.inspection.predictions import mask_positions
 from minibert.inspection.walk import RecordedModel
 from minibert.io.html import Markup, escaped
-from minibert.io.text import sanitize
+from minibert.io.text import printable, sanitize
 from minibert.layers.embeddings import WORDS
 from minibert.objectives.base import quiet
 from minibert.parameters import Parameters
@@ -148,9 +148,9 @@ def values_of(
 
 def printed_values(values: Values) -> Iterator[str]:
     """Yield the lines that show all numbers, to four decimals."""
-    yield f"{values.kind}: {values.text}"
-    yield f"tokens: {' '.join(values.tokens)}"
-    yield f"label{'s' * (len(values.labels) > 1)}: {', '.join(values.labels)}"
+    yield printable(f"{values.kind}: {values.text}")
+    yield printable(f"tokens: {' '.join(values.tokens)}")
+    yield printable(f"label{'s' * (len(values.labels) > 1)}: {', '.join(values.labels)}")
     for title, tensors in (("forward", values.forward), ("backward", values.backward)):
         part = None
         for tensor in tensors:

@@ -2,17 +2,27 @@
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from minibert.io.atomic import LOCK, TEMPORARY, make_folder, refuse_existing, remove
+from minibert.io.atomic import (
+    LOCK,
+    TEMPORARY,
+    make_folder,
+    own_file,
+    path_in_errors,
+    refuse_existing,
+    remove,
+    unused_name,
+)
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+READ = 100  # characters of a lock; it contains the number of a process
 
 log = logging.getLogger("minibert")
 
@@ -58,7 +68,7 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
         return
     path = folder / LOCK
-    with path.open("a+", encoding="utf-8") as file:
+    with open(path, "a+", encoding="utf-8", errors="replace", opener=own_file) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The previous holder may have removed the file after this process opened it; then
@@ -75,9 +85,13 @@ def _locked(folder: Path) -> Iterator[None]:
                 f"{folder}: another run is at work here (process {file.read().strip() or '?'}); "
                 "wait for its end, or name another folder"
             )
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with path_in_errors(path):
+            file.seek(0)
+            if file.read(READ).strip("0123456789\n"):  # a hard link to another file, for example
+                raise FileExistsError(f"{path}: expected a lock, found another file")
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         try:
             yield
         finally:
@@ -92,14 +106,28 @@ def ensure_writable(folder: str | os.PathLike[str]) -> None:
         NotADirectoryError, PermissionError: nothing can be created there.
     """
     refuse_existing(folder)
+    ensure_creatable(folder, folder)
+
+
+def ensure_creatable(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Raise OSError if nothing can be created in a folder, or in the one where it will be.
+
+    Args:
+        folder (path): the folder.
+        path (path): what will be created, for messages.
+
+    Raises:
+        NotADirectoryError, PermissionError: as it says.
+    """
     parent = Path(folder).absolute()
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir():
-        raise NotADirectoryError(f"{folder}: {parent} is not a folder")
+        raise NotADirectoryError(f"{path}: {parent} is not a folder")
+    probe = unused_name(parent / "minibert")
     try:
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".minibert-"):
-            pass
+        probe.mkdir()
+        probe.rmdir()
     except OSError as error:
         reason = error.strerror or error
-        raise PermissionError(f"{folder}: can't write in {parent}: {reason}") from None
+        raise PermissionError(f"{path}: can't write in {parent}: {reason}") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.io.atomic import flush, path_in_errors
+from minibert.io.atomic import flush, own_file, path_in_errors
 
 HEADER_BYTES = 128
 START = b"\x93NUMPY\x01\x00"
@@ -54,7 +54,8 @@ class RowFile:
         """
         if count:
             self.check(count)
-        with path_in_errors(self.path), self.path.open("r+b" if count else "wb") as file:
+        mode = "r+b" if count else "wb"
+        with path_in_errors(self.path), open(self.path, mode, opener=own_file) as file:
             if not count:
                 file.write(self.header(0))
             file.truncate(HEADER_BYTES + count * self.row_bytes)
@@ -64,7 +65,7 @@ class RowFile:
 
     def seal(self, count: int) -> None:
         """Write the number of rows to the header, for other programs."""
-        with self.path.open("r+b") as file:
+        with path_in_errors(self.path), open(self.path, "r+b", opener=own_file) as file:
             if file.read(HEADER_BYTES) != self.header(count):
                 file.seek(0)
                 file.write(self.header(count))
@@ -83,7 +84,7 @@ class RowFile:
 
     def check(self, count: int) -> None:
         """Raise OSError or ValueError unless the file contains at least `count` rows."""
-        with self.path.open("rb") as file:
+        with path_in_errors(self.path), self.path.open("rb") as file:
             found, size = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
         # Of the header, all but the number of rows.
         before, _, after = self.header(0).rstrip().partition(b"(0,")

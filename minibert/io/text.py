@@ -3,12 +3,16 @@
 import gzip
 import io
 import os
+import re
+import sys
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
+
+from minibert.io.atomic import path_in_errors
 
 Watch = Callable[[memoryview], object]
 
@@ -16,6 +20,11 @@ READ_BYTES = 1 << 18  # bytes per read
 LONGEST_LINE = 1 << 22  # characters; a longer line is refused where it is one text
 MAX_FILE_BYTES = 1 << 29  # of a file that is read as a whole
 BYTE_ORDER_MARK = "\ufeff"
+STANDARD_INPUT = "standard input"  # in messages
+# What acts on a terminal or ends a line: control characters, separators of lines, characters that
+# change the direction of the text behind them; and lone surrogates, which cannot be written.
+CONTROLS = "\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff"
+CONTROL = re.compile(f"[{CONTROLS}]")
 
 
 def require_file(path: Path, expected: str = "a text file") -> None:
@@ -43,7 +52,8 @@ def read_whole(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
         require_file(path, "a file")
         if path.stat().st_size > most:
             raise ValueError(f"{path}: expected at most {most:,} bytes, got more")
-    return path.read_bytes()
+    with path_in_errors(path):
+        return path.read_bytes()
 
 
 class Line(NamedTuple):
@@ -76,10 +86,13 @@ def read_lines(path: str | os.PathLike[str], watch: Watch | None = None) -> Iter
         ValueError: it is empty, binary or not UTF-8, or a line has more than `LONGEST_LINE`
             characters; the message names the file and the line.
     """
+    number = 0
     with _opened(Path(path), watch, newline=None) as file:
         for number, line in enumerate(_lines(file, Path(path)), start=1):
             _require_text(line, number, Path(path))
             yield line.removesuffix("\n")
+    if not number:  # a byte order mark alone, or a compressed file without content
+        raise ValueError(f"{path}: the file is empty")
 
 
 def read_parts(
@@ -104,7 +117,7 @@ def read_parts(
     rest, number = "", 1
     with _opened(Path(path), watch, newline=None) as file:
         while True:
-            with _gzip_errors(Path(path)):
+            with _read_errors(Path(path)):
                 found = file.readline(longest - len(rest))
             text = rest + found
             if not text:
@@ -134,7 +147,7 @@ def locate_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     Raises:
         OSError, ValueError: as `read_lines`.
     """
-    offset = 0
+    offset, is_empty = 0, True
     with _opened(Path(path), None, newline="") as file:  # lines keep their ends
         for number, line in enumerate(_lines(file, Path(path)), start=1):
             _require_text(line, number, Path(path))
@@ -142,11 +155,14 @@ def locate_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
                 line = line.removeprefix(BYTE_ORDER_MARK)
                 offset = len(BYTE_ORDER_MARK.encode())
                 if not line:  # the file contains nothing else
-                    return
+                    break
             text = line.rstrip("\r\n")
             length = len(text.encode())
             yield Line(text, number, offset, length)
             offset += length + len(line) - len(text)
+            is_empty = False
+    if is_empty:
+        raise ValueError(f"{path}: the file is empty")
 
 
 @contextmanager
@@ -164,7 +180,31 @@ def _opened(path: Path, watch: Watch | None, newline: str | None) -> Iterator[Te
         yield file
 
 
-def _require_text(line: str, number: int, path: Path) -> None:
+def read_stdin() -> Iterator[str]:
+    """Yield the lines of standard input by the rules of `read_lines`, and not those of the locale.
+
+    Raises:
+        ValueError: it is closed or empty, binary or not UTF-8; the message contains the line.
+    """
+    content = getattr(sys.stdin, "buffer", None)
+    lines: Iterable[str] = sys.stdin or ()  # closed, or replaced by lines of text
+    if content is not None:
+        lines = io.TextIOWrapper(content, "utf-8", errors="surrogateescape", newline=None)
+    number = 0
+    try:
+        for number, line in enumerate(_lines(lines, Path(STANDARD_INPUT)), start=1):
+            line = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            _require_text(line, number, STANDARD_INPUT)
+            yield line.removesuffix("\n")
+    finally:
+        if isinstance(lines, io.TextIOWrapper):
+            with suppress(ValueError):  # it was closed meanwhile
+                lines.detach()  # otherwise it would be closed with its wrapper
+    if not number:
+        raise ValueError(f"{STANDARD_INPUT}: expected lines of text, got none")
+
+
+def _require_text(line: str, number: int, path: Path | str) -> None:
     if "\0" in line:
         raise ValueError(f"{path}, line {number}: found a NUL byte, expected text")
     try:
@@ -223,23 +263,25 @@ def decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO | gzip.GzipFile
     return gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
 
 
-def _lines(file: TextIO, path: Path) -> Iterator[str]:
-    with _gzip_errors(path):
+def _lines(file: Iterable[str], path: Path) -> Iterator[str]:
+    with _read_errors(path):
         yield from bounded_lines(file, path)
 
 
-def bounded_lines(file: TextIO, name: object) -> Iterator[str]:
+def bounded_lines(file: Iterable[str], name: object) -> Iterator[str]:
     """Yield the lines of an open file with their ends; refuse one that is too long for the memory.
 
     Args:
-        file: the file.
+        file: the file, or lines that are in memory.
         name: its name, for the message.
 
     Raises:
         ValueError: a line has more than `LONGEST_LINE` characters.
     """
     longest = LONGEST_LINE
-    for number, line in enumerate(iter(partial(file.readline, longest + 1), ""), start=1):
+    read = getattr(file, "readline", None)
+    lines = iter(partial(read, longest + 1), "") if read else file
+    for number, line in enumerate(lines, start=1):
         if len(line) > longest and line[-1] not in "\r\n":
             raise ValueError(
                 f"{name}, line {number}: expected at most {longest:,} characters, got more"
@@ -248,9 +290,11 @@ def bounded_lines(file: TextIO, name: object) -> Iterator[str]:
 
 
 @contextmanager
-def _gzip_errors(path: Path) -> Iterator[None]:
+def _read_errors(path: Path) -> Iterator[None]:
+    """Name the file in the errors of reading it."""
     try:
-        yield
+        with path_in_errors(path):
+            yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: invalid gzip file: {error}") from None
 
@@ -262,3 +306,47 @@ def sanitize(text: object) -> str:
     two\nlines \x1b[2J plain
     """
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
+
+
+def printable(text: object) -> str:
+    r"""Return text on one line whose control characters are escaped, for results (str).
+
+    Unlike `sanitize`, which is for messages, it keeps the blanks and joiners of all scripts.
+
+    >>> print(printable("two\nlines"), printable("\x1b[2J"), printable("a\u3000b"))
+    two\nlines \x1b[2J a　b
+    """
+    return CONTROL.sub(_escape, str(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
+
+
+class PrintableStream:
+    """A stream of text that escapes control characters, except tabs and line ends.
+
+    A terminal executes what it is sent, so no label, piece or line of a file is sent as it is. The
+    command line wraps standard output in one.
+
+    Args:
+        stream (stream): receives the text.
+    """
+
+    SENT = re.compile(f"(?![\t\n])[{CONTROLS}]")
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, with escapes; return its length (int)."""
+        self.stream.write(self.SENT.sub(_escape, text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return another attribute of the stream."""
+        return getattr(self.stream, name)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
 
+from minibert.io.atomic import path_in_errors
 from minibert.io.json import read_json
 from minibert.io.text import sanitize
 from minibert.models.unit import SAVE
@@ -140,7 +141,7 @@ def write_tensors(
         header[name] = {**outline, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    with Path(path).open("wb") as file:
+    with path_in_errors(Path(path)), Path(path).open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             array = arrays[name]
@@ -204,7 +205,7 @@ def _tensor(path: Path, file: Any, name: str) -> Tensor:
 
 def _start(path: Path, name: str) -> int:
     """Return the offset of a tensor in its file in bytes (int); the header is known to be valid."""
-    with path.open("rb") as file:
+    with path_in_errors(path), path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
     return 8 + length + int(header[name]["data_offsets"][0])

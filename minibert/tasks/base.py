@@ -19,7 +19,7 @@ from minibert.data.ragged import RaggedSequences
 from minibert.functional import softmax_forward
 from minibert.inference.batched import map_texts
 from minibert.inference.windows import long_texts, map_windows
-from minibert.io.text import sanitize
+from minibert.io.text import CONTROL, sanitize
 from minibert.models import BertForSequenceClassification, PreTrained
 from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tasks.examples import Examples
@@ -344,7 +344,7 @@ class Task(ABC):
             columns = [[part for name, share in several for part in (name, f"{share:.3f}")]
                        for several in self.most_probable(outputs, top)]  # fmt: skip
         for row, *sides in zip(columns, texts, *([pairs] if pairs else []), strict=True):
-            yield "\t".join([*row, *(quote(one_line(side)) for side in sides)])
+            yield "\t".join(map(quote, [*row, *map(one_line, sides)]))
 
     def format_json(
         self,
@@ -523,5 +523,6 @@ def one_line(text: str) -> str:
 
 
 def json_line(fields: dict[str, Any]) -> str:
-    """Return fields as one line of JSON, without escapes."""
-    return json.dumps(fields, ensure_ascii=False)
+    """Return fields as one line of JSON, in which only control characters are escaped."""
+    text = json.dumps(fields, ensure_ascii=False)
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

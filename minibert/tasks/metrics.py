@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from minibert.io.html import Markup, escaped
+from minibert.io.text import printable
 
 MAX_MATRIX_CLASSES = 20  # a larger confusion matrix is wider than a terminal
 
@@ -359,8 +360,11 @@ def _table_of_counts(
 
 
 def format_table(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return a table as text, its first column left-aligned, the others right-aligned."""
-    cells = [header, *[[str(cell) for cell in row] for row in rows]]
+    """Return a table as text, its first column left-aligned, the others right-aligned.
+
+    The control characters of cells are escaped.
+    """
+    cells = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(

@@ -11,6 +11,7 @@ from minibert.data.word_alignment import word_spans, word_windows
 from minibert.functional import IGNORED, softmax_forward
 from minibert.inference.batched import map_sequences
 from minibert.inference.windows import checked_stride, room_for_text
+from minibert.io.text import printable
 from minibert.models import BertForTokenClassification
 from minibert.models.unpadded import logits_of, runs_unpadded
 from minibert.tasks.base import (
@@ -103,7 +104,8 @@ class TaggingTask(Task):
         if top is not None:
             self.most_probable(outputs, top)  # which refuses it
         for words, tags in zip(texts, self.decode_outputs(outputs), strict=True):
-            yield from (f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True))
+            for word, tag in zip(words, tags, strict=True):
+                yield f"{printable(word)}\t{printable(tag)}"
             yield ""
 
     def format_json(

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 import minibert
-from minibert.io.atomic import atomic_dir, atomic_remove, atomic_write
+from minibert.io.atomic import atomic_dir, atomic_remove, atomic_write, path_in_errors
 from minibert.io.json import read_json
 from minibert.io.text import READ_BYTES, require_file, sanitize
 from minibert.models import PreTrained
@@ -151,7 +151,7 @@ def damage_of(checkpoint: str | os.PathLike[str]) -> str | None:
 def _outline(path: Path) -> list[int]:
     """Return the size and the CRC-32 of a file."""
     size = checksum = 0
-    with path.open("rb") as file:
+    with path_in_errors(path), path.open("rb") as file:
         while block := file.read(READ_BYTES):
             size, checksum = size + len(block), zlib.crc32(block, checksum)
     return [size, checksum]

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from minibert.io.atomic import atomic_write
+from minibert.io.atomic import atomic_write, own_file, path_in_errors
 from minibert.io.json import parse_json
+from minibert.io.outputs import ensure_output, output_file
 
 HISTORY = "history.jsonl"
 SMOOTHING = 0.95  # of the plotted training loss: weight of the previous mean
@@ -33,7 +34,7 @@ class History:
         self._evaluated: set[int] = set()
         if run is None:
             return
-        path = Path(run) / HISTORY
+        self.path = path = Path(run) / HISTORY
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             kept = [line for line in read_history(run) if line["step"] <= step]
@@ -41,7 +42,8 @@ class History:
             self._evaluated = {line["step"] for line in kept if "loss" not in line}
             if lines is not None:
                 lines += kept
-        self.file = path.open("a", encoding="utf-8", buffering=1)
+        opened = own_file(str(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.file = os.fdopen(opened, "a", encoding="utf-8", buffering=1)
 
     def evaluated(self, step: int) -> bool:
         """Return whether the file contains an evaluation after this step (bool)."""
@@ -58,12 +60,21 @@ class History:
         if self.lines is not None:
             self.lines.append(line)
         if self.file is not None:
-            self.file.write(_line(line))
+            with path_in_errors(self.path):
+                self.file.write(_line(line))
+
+    def flush(self) -> None:
+        """Write the lines to the disk, before a checkpoint of their step."""
+        if self.file is not None:
+            with path_in_errors(self.path):
+                self.file.flush()
+                os.fsync(self.file.fileno())
 
     def close(self) -> None:
         """Close the file."""
         if self.file is not None:
-            self.file.close()
+            with path_in_errors(self.path):
+                self.file.close()
 
 
 def _line(figures: Mapping[str, Any]) -> str:
@@ -90,7 +101,8 @@ def read_history(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
     path = Path(run) / HISTORY
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a run writes its history to it")
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    with path_in_errors(path):
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
     return [_figures(line, f"{path}, line {n}") for n, line in enumerate(whole.splitlines(), 1)]
 
 
@@ -119,6 +131,7 @@ def draw(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     out = Path(out)
     if out.suffix not in (".svg", ".png"):
         raise ValueError(f"{out}: expected a name that ends in .svg or .png")
+    ensure_output(out)
     lines = read_history(run)
     steps = [line for line in lines if "loss" in line]
     if not steps:
@@ -136,7 +149,7 @@ def draw(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     speed.plot(numbers, _smoothed([line["tokens_per_second"] for line in steps]))
     speed.set_ylabel("tokens/s")
     speed.set_xlabel("step")
-    with atomic_write(out) as temporary:
+    with output_file(out) as temporary:
         figure.savefig(temporary, format=out.suffix[1:])
 
 

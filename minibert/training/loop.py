@@ -231,6 +231,7 @@ class _Loop:
             raise FloatingPointError(f"step {optimizer.step}: the weights are no longer finite")
         if self.run is None:
             return None
+        self.history.flush()  # a run that continues from the checkpoint has these lines
         return save_checkpoint(self.run, model, self.tokenizer, optimizer, self.settings)
 
     def stop(self) -> None:

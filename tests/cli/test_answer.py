@@ -70,4 +70,4 @@ def test_answer_refuses_bad_input(model, workspace, tmp_path, capsys, monkeypatc
     other = ["answer", workspace / "classifier", "--question", "the dog", file]
     assert_refused(capsys, other, "lacks 2 arrays of BertForQuestionAnswering")
     monkeypatch.setattr("sys.stdin", iter([]))
-    assert_refused(capsys, command, "-: expected a text, got an empty one")
+    assert_refused(capsys, command, "standard input: expected lines of text, got none")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.data.columns import guess_columns
-from minibert.data.delimited import quote, unquote
+from minibert.data.delimited import quote, read_delimited, unquote
 from minibert.data.tables import Record, read_records, write_tsv
 
 # A field contains any UTF-8 text, except characters that a TSV file replaces by a space.
@@ -45,9 +45,30 @@ def test_unquote_reads_fields_that_the_csv_module_writes(fields):
     assert [unquote(field) for field in buffer.getvalue().split("\t")] == fields
 
 
-def test_write_tsv_replaces_tabs_and_line_ends_by_one_space(tmp_path):
-    write_tsv(tmp_path / "t.tsv", ("text",), [("a\t\tb\r\nc\rd",)])
-    assert read_records(tmp_path / "t.tsv")[0].text == "a b c d"
+BROKEN = st.text(st.sampled_from('ab" \t\n\r,') | st.characters(exclude_categories=["Cs"],
+                 exclude_characters="\0"), max_size=9)  # fmt: skip
+
+
+@given(st.integers(1, 4).flatmap(
+    lambda n: st.lists(st.lists(BROKEN, min_size=n, max_size=n), min_size=1)))  # fmt: skip
+def test_write_tsv_and_read_delimited_round_trip_tabs_and_line_ends(tmp_path_factory, records):
+    """One empty field is a blank line, which pandas skips, too; the column is "text" then."""
+    path = tmp_path_factory.mktemp("tsv") / "records.tsv"
+    header = ["text", "two parts", "two lines", 'a "name"'][: len(records[0])]
+    write_tsv(path, ["text", "two\tparts", "two\r\nlines", 'a "name"'][: len(header)], records)
+    expected = [[re.sub("\r\n?", "\n", field) for field in record] for record in records]
+    found = list(read_delimited(path))
+    assert [list(fields) for _, fields in found] == [header] * len(records)
+    assert [list(fields.values()) for _, fields in found] == expected
+    with path.open(newline="", encoding="utf-8") as file:
+        again = list(csv.reader(file, delimiter="\t", strict=True))
+    assert [fields or [""] for fields in again] == [header, *expected]
+
+
+def test_quotes_without_quoted_names_are_those_of_a_text(tmp_path):
+    """In GLUE's files a quote at the start of a field may have no second one."""
+    path = write(tmp_path, "t.tsv", 'text\t"label"\n"open\t1\nand "closed"\t2\n')
+    assert [record.text for record in read_records(path)] == ['"open', 'and "closed"']
 
 
 def test_read_records_keeps_stray_quotes_in_tsv_fields(tmp_path):

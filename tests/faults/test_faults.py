@@ -148,7 +148,7 @@ def test_embed_on_a_full_disk_leaves_the_old_file(room, form, tmp_path, capsys, 
             temporary.symlink_to("/dev/full")
             yield temporary
 
-    monkeypatch.setattr("minibert.cli.embed.atomic_write", on_a_full_disk)
+    monkeypatch.setattr("minibert.cli.embed.output_file", on_a_full_disk)
     assert run(["embed", room / "model", "a cat", "--out", out]) == 1
     assert "No space left on device" in one_line(capsys)
     assert content(tmp_path) == {out.name: b"old"}

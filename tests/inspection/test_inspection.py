@@ -195,6 +195,22 @@ class Reader(HTMLParser):
             self.scripts.append(data)
 
 
+def test_write_page_keeps_the_names_of_its_places_in_a_text(tmp_path):
+    """A text is inserted once: what it contains is no place for the data."""
+    model, tokenizer = made(m.BertForSequenceClassification, np.float32)
+    text = "{{data}} {{title}} {{pictures}} \x1b[2J"
+    seen = inspect_text(model, tokenizer, text)
+    write_page(tmp_path / "look.html", text, [seen], [curves("{{data}}", {"a": [(1, 2.0)]}, "x")])
+    content = (tmp_path / "look.html").read_text("utf-8")
+    shown = r"{{data}} {{title}} {{pictures}} \x1b[2J"
+    assert f"<title>{shown}</title>" in content
+    assert f"<h1>{shown}</h1>" in content
+    assert 'aria-label="{{data}}"' in content
+    page = Reader()
+    page.feed(content)
+    assert json.loads(page.scripts[0])[0]["text"] == text
+
+
 def test_write_page_stores_the_inspection_and_loads_nothing(tmp_path):
     model, tokenizer = made(m.BertForSequenceClassification, np.float32)
     hostile = 'a </script><b>"&\u2028 <!-- cat'

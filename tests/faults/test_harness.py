@@ -1,0 +1,108 @@
+"""A sample of the faults that `.ci/full` injects, and proofs that the harness finds faults."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibert.cli import embed
+from minibert.io import atomic
+from minibert.training.history import History
+from tests.faults.commands import COMMANDS, Command
+from tests.faults.crashes import Disk
+from tests.faults.harness import Rig
+from tests.faults.injection import FAIL, FULL, KILL, Injection, Killed
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files are listed by /proc")
+
+QUICK = {"embed npy": 0.1, "embed store, extended": 0.03, "train-tokenizer": 0.06}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_sample_of_faults_leaves_nothing_torn(name, tmp_path):
+    rig = Rig(name, tmp_path)
+    rig.spoil_all(QUICK[name])
+    rig.lose_power(QUICK[name])
+    assert rig.count.findings == []
+    assert min(rig.count.failed, rig.count.killed, rig.count.states) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in QUICK])
+def test_a_sample_of_faults_of_each_command_leaves_nothing_torn(name, tmp_path):
+    rig = Rig(name, tmp_path)
+    rig.spoil_all(0.03)
+    rig.lose_power(0.03)
+    assert rig.count.findings == []
+    assert min(rig.count.failed, rig.count.killed, rig.count.states) > 0
+
+
+def test_a_history_is_on_the_disk_before_a_checkpoint_of_its_step(tmp_path):
+    """A run that continues after a loss of power does not write the lines before again."""
+    (tmp_path / "run").mkdir()
+    disk = Disk(tmp_path)
+    with pytest.MonkeyPatch.context() as patch, disk.watched(patch):
+        history = History(tmp_path / "run")
+        history.write(1, loss=1.0)
+        history.flush()
+        atomic.flush_path(tmp_path / "run")
+    history.close()
+    assert all(state["run/history.jsonl"] == b'{"step": 1, "loss": 1.0}\n' for state in disk.last)
+
+
+@contextlib.contextmanager
+def written_in_place(path):
+    yield Path(path)
+
+
+def test_the_harness_finds_a_file_that_is_written_in_place(tmp_path, monkeypatch):
+    rig = Rig("embed npy", tmp_path)
+    monkeypatch.setattr(embed, "output_file", written_in_place)
+    rig.fresh()
+    with Injection(rig.work).active() as counted:
+        rig.command.start(rig.work)
+    at = counted.calls.index("write v.npy") + 1
+    assert "neither the old nor the new" in rig.spoil(at, KILL)
+
+
+def test_the_harness_finds_a_missing_flush(tmp_path, monkeypatch):
+    rig = Rig("embed npy", tmp_path)
+    rig.lose_power()
+    assert rig.count.findings == []
+    monkeypatch.setattr(atomic, "flush_path", lambda path: None)
+    rig.lose_power()
+    assert "neither the old nor the new" in rig.count.findings[0]
+
+
+def test_the_harness_finds_a_false_success_and_a_message_without_a_file(tmp_path, monkeypatch):
+    rig = Rig("embed csv", tmp_path)
+    monkeypatch.setattr(Command, "start", lambda *_, **__: (0, ""))
+    assert "success, and the result is another one" in rig.spoil(1, FAIL)
+    for message, fault in [("", "no message"), ("minibert: no", "names no file"),
+                           ("Traceback", "no message")]:  # fmt: skip
+        monkeypatch.setattr(Command, "start", lambda *_, message=message, **__: (1, message))
+        assert fault in rig.spoil(1, FAIL)
+
+
+def test_an_injection_spoils_the_call_and_counts_only_its_folder(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    def work():
+        (tmp_path / "out").write_text("not counted")
+        (folder / "a").write_text("12345678")
+        (folder / "a").replace(folder / "b")
+
+    with Injection(folder).active() as counted:
+        work()
+    assert counted.calls == ["open to write a", "write a", "replace a"]
+    with Injection(folder, 2, FULL).active(), pytest.raises(OSError, match="No space"):
+        work()
+    assert (folder / "a").read_text() == "1234"
+    (folder / "b").unlink()
+    with Injection(folder, 3, KILL).active():
+        for use in (work, (folder / "a").unlink):
+            with pytest.raises(Killed):
+                use()
+    assert [path.name for path in folder.iterdir()] == ["a"]
