@@ -40,7 +40,7 @@ def has_room(config: BertConfig) -> bool:
     if config.model_type == "modernbert":
         return False
     longer = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
-    return longer.num_stored_blocks == longer.num_blocks
+    return bool(longer.num_stored_blocks == longer.num_blocks)
 
 
 def with_pooling_block(model: Kind) -> Kind:

@@ -215,7 +215,7 @@ class SentenceVectors(Objective):
     def cached_bytes(self, tokens: int) -> int:
         """Return the approximate size of the caches of a number of tokens, in bytes."""
         config = self.encoder.model.config
-        numbers = CACHED_VECTORS * config.hidden_size * config.num_blocks
+        numbers: int = CACHED_VECTORS * config.hidden_size * config.num_blocks
         return tokens * numbers * self.encoder.params.vector.itemsize
 
     def count(self, shard: EmbeddingShard) -> int:

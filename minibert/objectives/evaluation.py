@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
-from minibert.models import BertForPreTraining
 from minibert.models.bert import BertBased
 from minibert.models.pooling import first_token
 from minibert.models.table import family_class
@@ -89,7 +88,7 @@ def masked_lm_metrics(
 
 
 def next_sentence_accuracy(
-    model: BertForPreTraining,
+    model: Any,
     ids: Array,
     types: Array,
     labels: Array,
