@@ -40,9 +40,10 @@ def window_blocks(length: int, window: int, size: int | None = None) -> list[tup
     Args:
         length: T.
         window: w.
-        size: S; None: w, and at least 8. If all pairs of tokens are near, there is one block.
+        size: S; None: w, and at least 8. Up to 2w tokens, where blocks would spare no pair, there
+            is one block.
     """
-    size = length if length <= window + 1 else size or max(window, MIN_BLOCK)
+    size = length if length <= max(2 * window, 1) else size or max(window, MIN_BLOCK)
     return list(band_blocks(length, window, size))
 
 
