@@ -621,13 +621,9 @@ def test_auto_classes_refuse_in_one_line(tmp_path):
     for name in ("AutoModel", "AutoModelForMaskedLM"):
         with pytest.raises(TypeError, match=rf"{name}: expected {name}.from_pretrained\(folder\)"):
             getattr(m, name)()
-<<<<<<< HEAD
     with pytest.raises(
         ValueError, match=r"model_type: expected one of albert, bert, .*, got 'gpt2'"
     ):
-=======
-    with pytest.raises(ValueError, match=r"model_type: expected one of albert, .*, got 'gpt2'"):
->>>>>>> e077cf841004b57ff78adbf887ed8c2e69321607
         m.AutoConfig.from_dict({"model_type": "gpt2"})
     message = "model_type: modernbert has no ModernBertForNextSentencePrediction in minibert"
     with pytest.raises(ValueError, match=message):
