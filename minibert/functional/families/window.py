@@ -40,10 +40,10 @@ def window_blocks(length: int, window: int, size: int | None = None) -> list[tup
     Args:
         length: T.
         window: w.
-        size: S; None: w, and at least 8. Up to 2w tokens, where blocks would spare no pair, there
-            is one block.
+        size: S; None: w, and at least 8, but T up to 2w tokens, where blocks would spare no pair.
     """
-    size = length if length <= max(2 * window, 1) else size or max(window, MIN_BLOCK)
+    if size is None:
+        size = length if length <= 2 * window else max(window, MIN_BLOCK)
     return list(band_blocks(length, window, size))
 
 
@@ -112,8 +112,7 @@ def window_attention_forward(
     B, K, T, H = query.shape
     out = np.empty((B, T, K, H), query.dtype).transpose(0, 2, 1, 3)  # -> (B, K, T, H)
     at, blocks = np.arange(T), []
-    size = T if window + 1 >= T else size or max(window, MIN_BLOCK)
-    for own, near in band_blocks(T, window, size):
+    for own, near in window_blocks(T, window, size):
         bias = window_bias(at[own], at[near], window, query.dtype)  # (S, S + 2w)
         out[:, :, own], cache = attention_forward(
             query[:, :, own], key[:, :, near], value[:, :, near],
