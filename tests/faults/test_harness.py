@@ -39,7 +39,7 @@ def test_a_sample_of_faults_of_each_command_leaves_nothing_torn(name, tmp_path):
 
 
 def test_a_history_is_on_the_disk_before_a_checkpoint_of_its_step(tmp_path):
-    """A loss of power took lines that a run, continued from the checkpoint, does not write again."""
+    """A loss of power took lines that the continued run does not write again."""
     (tmp_path / "run").mkdir()
     disk = Disk(tmp_path)
     with pytest.MonkeyPatch.context() as patch, disk.watched(patch):
