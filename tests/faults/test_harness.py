@@ -1,4 +1,4 @@
-"""A sample of the faults that `.ci/full` injects, and proofs that the harness finds faults."""
+"""A sample of the faults that `.ci/full` injects, and tests that the harness finds faults."""
 
 import contextlib
 import sys
