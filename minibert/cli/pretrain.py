@@ -121,6 +121,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         others=dict.fromkeys(("warmup", "weight_decay", "clip"), chosen),
     )
     _add_recipe_arguments(group)
+    _add_task_arguments(parser)
+    _add_duration_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out, or start it; a finished one with more --steps: from its "
+        "newest checkpoint if --keep-checkpoints kept it, otherwise from its weights with a new "
+        "warm-up",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "float16"],
+        help="format of the weights in --out; float16 halves the file (default: float32)",
+    )
+    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
+
+
+def _add_task_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the model is and what it learns."""
     parser.add_argument(
         "--architecture",
         choices=list(ARCHITECTURES),
@@ -148,20 +167,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --architecture albert: also train sentence-order prediction: whether two "
         "segments of a text were swapped (AlbertForPreTraining)",
     )
-    _add_duration_arguments(parser)
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the run in --out, or start it; a finished one with more --steps: from its "
-        "newest checkpoint if --keep-checkpoints kept it, otherwise from its weights with a new "
-        "warm-up",
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=["float32", "float16"],
-        help="format of the weights in --out; float16 halves the file (default: float32)",
-    )
-    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
 
 
 def _add_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:

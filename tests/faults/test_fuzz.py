@@ -67,7 +67,8 @@ def test_large_numbers_in_json_take_no_memory(name, tmp_path, monkeypatch):
     content = json.loads(target.valid(folder))
     paths = list(numbers_in(content))
     for path in paths[:: max(len(paths) // NUMBERS, 1)]:
-        target.feed(folder, json.dumps(with_number(content, path, 50_000_000)).encode())
+        refusal = target.feed(folder, json.dumps(with_number(content, path, 50_000_000)).encode())
+        assert "\n" not in str(refusal)
 
 
 @pytest.fixture

@@ -157,4 +157,5 @@ ended.append(True)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_while_threads_limit_blas_neither_hangs_nor_keeps_the_limit():
     """Python warns of threads in a process that forks, because other code may hang."""
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=False, timeout=120)
+    assert done.returncode == 0
