@@ -234,7 +234,7 @@ class Distances(NamedTuple):
 
 def distances_of(config: BertConfig, length: int) -> Distances:
     """Return which products with distances the attention of a model computes."""
-    encoder = make_model(replace(config, num_hidden_layers=1), params=Parameters({})).bert.encoder
+    encoder = make_model(_with_layers(config, 1), params=Parameters({})).bert.encoder
     block: Any = encoder.blocks[0]
     maps, positions = getattr(block.attention.sublayer, "maps", {}), encoder.positions
     if not isinstance(positions, RelativeEmbeddings) or not maps:

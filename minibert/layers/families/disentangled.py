@@ -25,7 +25,7 @@ from minibert.functional.families.disentangled import (
     disentangled_forward,
     log_buckets,
 )
-from minibert.layers.attention import SelfAttention, _unproject
+from minibert.layers.attention import SelfAttention, unproject
 from minibert.layers.base import Site
 from minibert.layers.encoder import Encoder, EncoderCache
 from minibert.layers.linear import LayerNorm, Linear
@@ -230,9 +230,9 @@ class DisentangledAttention(SelfAttention):
             self._positions_backward(dat, cache.terms, params, grads, dsite)
         roles = params[self.roles.weight], *self.roles.sums(grads)
         if asking is None:
-            return _unproject(dprojected[0], x, slice(3 * D), *roles)
-        dx = _unproject(dprojected[1], x, slice(D, 3 * D), *roles)
-        gather_backward(_unproject(dprojected[0], asking, slice(D), *roles), site.rows, dx)
+            return unproject(dprojected[0], x, slice(3 * D), *roles)
+        dx = unproject(dprojected[1], x, slice(D, 3 * D), *roles)
+        gather_backward(unproject(dprojected[0], asking, slice(D), *roles), site.rows, dx)
         return dx
 
     def _positions(
