@@ -141,9 +141,10 @@ class DisentangledAttention(SelfAttention):
 
         s_ij = (q_i · k_j + q_i · kʳ_{i-j} + k_j · qʳ_{i-j}) / √(f H),    kʳ = K r,  qʳ = Q r
 
-    He et al. (2021), eq. 4; f is the number of terms, r the row of a distance in the site's
-    `Distances`, and K and Q are the maps of keys and queries, or maps of their own. A query that is
-    padding attends to all tokens equally, as in their code.
+    He et al. (2021), eq. 4, with i - j in both terms as in their code, where the paper has j - i in
+    the last one; f is the number of terms, r the row of a distance in the site's `Distances`, and K
+    and Q are the maps of keys and queries, or maps of their own. A query that is padding attends to
+    all tokens equally, as in their code.
 
     Args:
         name, width, heads, rate: as in `SelfAttention`.
