@@ -252,17 +252,7 @@ def run(options: argparse.Namespace) -> None:
 def _require_applicable(options: argparse.Namespace) -> None:
     """Raise ValueError if another option determines what an option states."""
     refuse_determined(options)
-    if options.objective == REPLACED_TOKENS:
-        if options.model:
-            raise ValueError(
-                f"--model: leave it out; --objective {REPLACED_TOKENS} begins with new models"
-            )
-        for name in ("architecture", "positions", "next_sentence", "sentence_order"):
-            if getattr(options, name):
-                raise ValueError(
-                    f"--{name.replace('_', '-')}: leave it out; --objective {REPLACED_TOKENS} "
-                    "determines it"
-                )
+    _require_one_objective(options)
     architecture = options.architecture or "bert"
     if options.sentence_order and not options.model and architecture != "albert":
         raise ValueError(
@@ -279,6 +269,22 @@ def _require_applicable(options: argparse.Namespace) -> None:
         raise ValueError(f"--vocab-size: leave it out; {options.tokenizer} determines it")
 
 
+def _require_one_objective(options: argparse.Namespace) -> None:
+    """Raise ValueError if another option contradicts replaced tokens, also those of a run."""
+    if options.objective != REPLACED_TOKENS:
+        return
+    if options.model:
+        raise ValueError(
+            f"--model: leave it out; --objective {REPLACED_TOKENS} begins with new models"
+        )
+    for name in ("architecture", "positions", "next_sentence", "sentence_order"):
+        if getattr(options, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')}: leave it out; --objective {REPLACED_TOKENS} "
+                "determines it"
+            )
+
+
 def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) -> None:
     found = resume_point(options.out) if options.resume else None
     if ranks.rank:
@@ -290,6 +296,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     own = [name for name in ("shards", "batch_size", "steps") if getattr(options, name) is None]
     if found:
         options = with_run(options, found)
+        _require_one_objective(options)
     if not (options.tokenizer or found or source):
         # Bad options are refused before a vocabulary is learned.
         planned_run(options, WordPieceTokenizer(list(SPECIAL.values())), recipe)

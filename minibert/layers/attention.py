@@ -106,10 +106,10 @@ class SelfAttention:
                 positions.scores_backward(dscores, site, dsite)
         roles = params[self.roles.weight], *self.roles.sums(grads)
         if asking is None:
-            return _unproject(dprojected[0], x, slice(3 * D), *roles)
+            return unproject(dprojected[0], x, slice(3 * D), *roles)
         assert site.rows is not None
-        dx = _unproject(dprojected[1], x, slice(D, 3 * D), *roles)
-        dasking = _unproject(dprojected[0], asking, slice(D), *roles)
+        dx = unproject(dprojected[1], x, slice(D, 3 * D), *roles)
+        dasking = unproject(dprojected[0], asking, slice(D), *roles)
         gather_backward(dasking, site.rows, dx)
         return dx
 
@@ -131,7 +131,7 @@ class SelfAttention:
         return out.reshape(B, T, -1, self.count, D // self.count).transpose(2, 0, 3, 1, 4)
 
 
-def _unproject(dout: Array, x: Array, part: slice, weight: Array, *sums: Array | None) -> Array:
+def unproject(dout: Array, x: Array, part: slice, weight: Array, *sums: Array | None) -> Array:
     """Gradient of `SelfAttention._project`, given (B, T, n, K, H) of n roles: dx (B, T, D)."""
     B, T, D = x.shape
     rows, drows = x.reshape(B * T, D), dout.reshape(B * T, -1)  # (B·T, D), (B·T, n·D)

@@ -22,7 +22,7 @@ from minibert.models.families.electra import (
     ElectraForMaskedLM,
     ElectraForPreTraining,
 )
-from minibert.models.hub import checkpoint_folder
+from minibert.models.hub import checkpoint_folder, pinned
 from minibert.models.parts import Parts
 from minibert.parameters import Parameters, Views
 from minibert.specs import Spec, merged, prefixed
@@ -172,6 +172,7 @@ class GeneratorAndDiscriminator(PreTrained):
         cls,
         folder: str | os.PathLike[str],
         *,
+        revision: str | None = None,
         seed: int = 0,
         dtype: DTypeLike = np.float32,
         strict: bool = False,
@@ -180,12 +181,13 @@ class GeneratorAndDiscriminator(PreTrained):
         """Load both models from `folder`.
 
         Args:
-            folder, seed, dtype, strict, changes: as in `PreTrained.from_pretrained`, for both.
+            folder, revision, seed, dtype, strict, changes: as in `PreTrained.from_pretrained`, for
+                both.
 
         Raises:
             OSError, ValueError: as there; or the two do not belong together.
         """
-        folder = checkpoint_folder(folder)
+        folder = checkpoint_folder(pinned(folder, revision))
         place = folder / GENERATOR
         if not place.is_dir():
             raise FileNotFoundError(

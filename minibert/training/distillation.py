@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -115,7 +115,8 @@ def make_student(teacher: Student, layers: int | Sequence[int], **changes: Any) 
 
     Raises:
         ValueError: the teacher does not have these layers; or layers share their parameters in the
-            student that do not in the teacher.
+            student that do not in the teacher; or a layer has other parameters than those of its
+            place, as the first one of a ModernBERT has.
     """
     L = teacher.config.num_hidden_layers
     chosen = evenly_spaced(L, layers) if isinstance(layers, int) else list(layers)
@@ -126,12 +127,22 @@ def make_student(teacher: Student, layers: int | Sequence[int], **changes: Any) 
     bare = kind(config, params=Parameters({}), **parts)
     params = Parameters(bare.specs(), dtype=teacher.params.vector.dtype)
     fronts = _fronts(bare, teacher, chosen)
+    if any(_below(own, params) != _below(other, teacher.params) for own, other in fronts.items()):
+        raise ValueError(
+            "layers: expected the teacher's first layer in the first place alone, because it has "
+            f"other parameters than the others, got {chosen}"
+        )
     for name, array in params.items():
         own = next((front for front in fronts if name.startswith(front)), "")
         array[...] = teacher.params[fronts.get(own, "") + name.removeprefix(own)]
     student = kind(config, params=params, **parts)
     student.vocabulary = teacher.vocabulary
     return student
+
+
+def _below(front: str, names: Iterable[str]) -> set[str]:
+    """Return the rests of the names that begin with a front."""
+    return {name.removeprefix(front) for name in names if name.startswith(front)}
 
 
 def _fronts(student: BertBased, teacher: BertBased, chosen: Sequence[int]) -> dict[str, str]:

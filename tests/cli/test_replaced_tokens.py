@@ -119,6 +119,13 @@ def test_options_that_the_objective_determines_are_refused(workspace, option, ca
     assert not (workspace / "refused").exists()
 
 
+def test_options_that_the_objective_of_a_resumed_run_determines_are_refused(
+    trained, workspace, capsys
+):
+    words = pretrain_arguments(workspace, trained.name, "--resume", "--architecture", "albert")
+    assert_refused(capsys, words, "--architecture: leave it out; --objective replaced-tokens det")
+
+
 def test_a_trained_model_and_another_objective_are_refused(trained, workspace, capsys):
     words = ["pretrain", workspace / "corpus.txt", *REPLACED[:2], "--model", "tiny", "--out",
              workspace / "refused"]  # fmt: skip

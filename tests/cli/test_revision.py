@@ -15,6 +15,7 @@ from minibert import AutoConfig, AutoModel, AutoTokenizer, BertModel, FeatureExt
 from minibert.cli import COMMANDS, build_parser, main
 from minibert.cli.revision import NAMES, pin_model
 from minibert.models.hub import PRETRAINED, find_folder, pinned
+from minibert.models.replaced_tokens import GeneratorAndDiscriminator
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -53,6 +54,12 @@ def test_from_pretrained_takes_a_revision(asked, kind):
     kind.from_pretrained("owner/name", revision=COMMIT)
     assert asked
     assert {options["revision"] for _, options in asked} == {COMMIT}
+
+
+def test_a_generator_has_the_revision_of_its_discriminator(asked):
+    with pytest.raises(FileNotFoundError, match="expected the generator of the model in"):
+        GeneratorAndDiscriminator.from_pretrained("owner/name", revision=COMMIT)
+    assert asked == [("owner/name", {"revision": COMMIT})]
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,18 @@ def test_parameters_and_flops_of_relatives_are_those_of_their_models(family, cla
 
 
 @pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("albert", {"num_hidden_groups": 2}),
+        ("modernbert", {"layer_types": ["sliding_attention"] * 2 + ["full_attention"]}),
+    ],
+)
+def test_which_layers_share_or_have_a_wide_window_does_not_change_the_flops(family, changes):
+    one, other = (TrainingStep(of_family(family, **c), 4, 16, 1) for c in ({}, changes))
+    assert step_flops(one) == step_flops(other)
+
+
+@pytest.mark.parametrize(
     ("classes", "changes"),
     [
         (0, {}),

@@ -310,6 +310,13 @@ def test_a_student_keeps_the_kinds_of_its_teachers_layers():
     assert make_student(made(config=config), [0, 1]).config.kinds == (FULL, SLIDING)
 
 
+@pytest.mark.parametrize("layers", [[1, 3], [2, 0], [0, 0]])
+def test_a_student_begins_with_the_first_layer_which_has_one_norm_less(layers):
+    teacher = made(config=replace(WINDOWED, num_hidden_layers=4))
+    with pytest.raises(ValueError, match=r"layers: expected the teacher's first layer in the firs"):
+        make_student(teacher, layers)
+
+
 def test_a_teacher_that_reads_the_mean_is_refused():
     config = replace(WINDOWED, classifier_pooling="mean")
     model = made(m.ModernBertForSequenceClassification, config=config)
@@ -578,6 +585,8 @@ def fields(**changes):
         ({"rope_parameters": {FULL: {"rope_type": "a"}}}, "rope_parameters: expected the type def"),
         ({"rope_parameters": {SLIDING: {"rope_type": "yarn"}}}, "rope_parameters: .* for sliding_"),
         ({"rope_parameters": 3}, "rope_parameters: expected"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}},
+         "rope_parameters: expected full_attention and sliding_attention, got 'rope_type'"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling: expected null"),
         ({"rope_parameters": {FULL: {"rope_theta": 5.0}}},
          "global_rope_theta: expected 5.0 as in rope_parameters, got 9.0"),

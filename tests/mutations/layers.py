@@ -36,7 +36,7 @@ from tests.optim import test_adamw
 
 RIGHT_ATTENTION = SelfAttention.backward
 RIGHT_ATTENTION_SPECS = SelfAttention.specs
-RIGHT_UNPROJECT = layers.attention._unproject
+RIGHT_UNPROJECT = layers.attention.unproject
 RIGHT_RECOMPUTED = Recomputed.backward
 RIGHT_ENCODER = Encoder.forward
 RIGHT_HEAD = PooledClassifierHead.backward
@@ -180,7 +180,7 @@ MUTATIONS = [
     ),
     mutation(
         "queries left out of the fused map's gradient",
-        Place(layers.attention, "_unproject"),
+        Place(layers.attention, "unproject"),
         query_left_out,
         gradients("Block, all rows"),
     ),

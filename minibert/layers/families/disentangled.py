@@ -25,7 +25,7 @@ from minibert.functional.families.disentangled import (
     disentangled_forward,
     log_buckets,
 )
-from minibert.layers.attention import SelfAttention, _unproject
+from minibert.layers.attention import SelfAttention, unproject
 from minibert.layers.base import Site
 from minibert.layers.encoder import Encoder, EncoderCache
 from minibert.layers.linear import LayerNorm, Linear
@@ -141,9 +141,10 @@ class DisentangledAttention(SelfAttention):
 
         s_ij = (q_i · k_j + q_i · kʳ_{i-j} + k_j · qʳ_{i-j}) / √(f H),    kʳ = K r,  qʳ = Q r
 
-    He et al. (2021), eq. 4; f is the number of terms, r the row of a distance in the site's
-    `Distances`, and K and Q are the maps of keys and queries, or maps of their own. A query that is
-    padding attends to all tokens equally, as in their code.
+    He et al. (2021), eq. 4, with i - j in both terms as in their code, where the paper has j - i in
+    the last one; f is the number of terms, r the row of a distance in the site's `Distances`, and K
+    and Q are the maps of keys and queries, or maps of their own. A query that is padding attends to
+    all tokens equally, as in their code.
 
     Args:
         name, width, heads, rate: as in `SelfAttention`.
@@ -230,9 +231,9 @@ class DisentangledAttention(SelfAttention):
             self._positions_backward(dat, cache.terms, params, grads, dsite)
         roles = params[self.roles.weight], *self.roles.sums(grads)
         if asking is None:
-            return _unproject(dprojected[0], x, slice(3 * D), *roles)
-        dx = _unproject(dprojected[1], x, slice(D, 3 * D), *roles)
-        gather_backward(_unproject(dprojected[0], asking, slice(D), *roles), site.rows, dx)
+            return unproject(dprojected[0], x, slice(3 * D), *roles)
+        dx = unproject(dprojected[1], x, slice(D, 3 * D), *roles)
+        gather_backward(unproject(dprojected[0], asking, slice(D), *roles), site.rows, dx)
         return dx
 
     def _positions(

@@ -164,6 +164,9 @@ def _read_thetas(values: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("rope_scaling") is not None:
         raise ValueError(f"rope_scaling: expected null, got {values['rope_scaling']!r}")
     kinds, found = values.get("rope_parameters") or {}, {}
+    others = [name for name in kinds if name not in THETAS] if isinstance(kinds, dict) else []
+    if others:
+        raise ValueError(f"rope_parameters: expected {FULL} and {SLIDING}, got {others[0]!r}")
     for kind, (ours, old, default) in THETAS.items():
         rope = (kinds.get(kind) or {}) if isinstance(kinds, dict) else kinds
         if not isinstance(rope, dict) or rope.get("rope_type", "default") != "default":
