@@ -51,8 +51,8 @@ CORPORA = Path(__file__).parents[1] / "corpora"
 SETS = ("situations", "questions")
 SIZES = (16, 50, 300)
 ITERATIONS = 20  # of SetFit: pairs of each kind for each text
-METHOD = """Medians, with minimum and maximum over the seeds from 0 on. Each run has its own
-process, one at a time; each side is given the same texts."""
+METHOD = """Medians, with minimum and maximum over n seeds from 0 on. Each run has its own process;
+each side is given the same texts. Several commands may have measured at the same time."""
 
 
 @dataclass

@@ -185,7 +185,7 @@ def weight_products(config: BertConfig, classes: int = 0) -> Products:
     Products(embeddings=0, keys=32768, queries=163840, head=144384)
     """
     few = min(classes, FEW_CLASSES)
-    one = _with_layers(config, 1)  # all blocks have the same matrices
+    one = config.with_layers([0])  # all blocks have the same matrices
     model = make_model(one, few, params=Parameters({}))
     E, D = _table_width(config), config.hidden_size
     sizes = _matrices(model.bert.encoder.blocks[-1].specs())
@@ -195,14 +195,6 @@ def weight_products(config: BertConfig, classes: int = 0) -> Products:
     head += (classes - few) * D if classes else E * config.vocab_size  # the tied table
     projection = _matrices(model.bert.embeddings.specs()).get("project.weight", 0)
     return Products(projection, keys, sum(sizes.values()) - keys, head)
-
-
-def _with_layers(config: BertConfig, layers: int) -> BertConfig:
-    """Return the configuration with fewer layers, and with no more groups of them than layers."""
-    if hasattr(config, "num_hidden_groups"):
-        groups: Any = {"num_hidden_groups": min(config.num_hidden_groups, layers)}
-        return replace(config, num_hidden_layers=layers, **groups)
-    return config.with_layers(range(layers))
 
 
 def _matrices(specs: Mapping[str, Spec]) -> dict[str, int]:
@@ -234,7 +226,7 @@ class Distances(NamedTuple):
 
 def distances_of(config: BertConfig, length: int) -> Distances:
     """Return which products with distances the attention of a model computes."""
-    encoder = make_model(replace(config, num_hidden_layers=1), params=Parameters({})).bert.encoder
+    encoder = make_model(config.with_layers([0]), params=Parameters({})).bert.encoder
     block: Any = encoder.blocks[0]
     maps, positions = getattr(block.attention.sublayer, "maps", {}), encoder.positions
     if not isinstance(positions, RelativeEmbeddings) or not maps:
@@ -484,7 +476,7 @@ def _smaller(step: TrainingStep, budget: float) -> TrainingStep:
     small = replace(
         step,
         config=replace(
-            _with_layers(config, min(config.num_hidden_layers, SMALL_LAYERS)),
+            config.with_layers(range(min(config.num_hidden_layers, SMALL_LAYERS))),
             vocab_size=min(config.vocab_size, SMALL_VOCABULARY),
             pad_token_id=config.pad_token_id if config.pad_token_id < SMALL_VOCABULARY else 0,
         ),

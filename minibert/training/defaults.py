@@ -72,9 +72,10 @@ COUNTED_RATE_TIMES_WIDTH, COUNTED_BATCHES = 0.064, 400
 # tokens 75 %.
 PAIR_RATE, PAIR_BATCH_SIZE = 5e-5, 32
 PAIR_EPOCHS, PAIR_TEXTS = 20, 6000
-# Pairs are better than fine-tuning after 16 and 50 texts, docs/performance.md. With 50 texts per
-# class of corpora/situations both have 84.2 % on 400 held-out texts (one sample), and fine-tuning
-# takes 0.6 times as long. Between 8 and 50 the limit was not measured.
+# Pairs are better than fine-tuning after 16 texts and after 50 of corpora/situations, and equal
+# after 50 of corpora/questions, see docs/performance.md. With 50 texts per class of
+# corpora/situations both have 84.2 % on 400 held-out texts (one sample), and fine-tuning takes 0.6
+# times as long. Between 8 and 50 the limit was not measured.
 MAX_TEXTS_PER_CLASS = 16
 
 

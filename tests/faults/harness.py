@@ -98,7 +98,7 @@ class Rig:
         self.count.calls = len(counted.calls)
 
     def fresh(self):
-        """Make the folder with the inputs anew."""
+        """Make the folder with the inputs again."""
         shutil.rmtree(self.work, ignore_errors=True)
         shutil.copytree(self.folder / "room", self.work)
         self.command.prepare(self.work)

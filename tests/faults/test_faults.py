@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -168,12 +169,16 @@ def test_save_checkpoint_on_a_full_disk_leaves_earlier_checkpoints(tmp_path, tok
 
 
 @limited
-def test_tokenize_corpus_on_a_full_disk_leaves_no_files(room, tmp_path, tokenizer):
+def test_tokenize_corpus_on_a_full_disk_keeps_tokens_in_memory(room, tmp_path, tokenizer, caplog):
     text = tmp_path / "text.txt"
     text.write_text((room / "corpus.txt").read_text("utf-8") * 50, "utf-8")
-    with full_after(50_000), pytest.raises(OSError, match=r"File too large.*tokens-"):
-        tokenize_corpus([text], tokenizer, folder=tmp_path / "tokens")
+    with full_after(50_000):
+        found = tokenize_corpus([text], tokenizer, folder=tmp_path / "tokens")
     assert list((tmp_path / "tokens").iterdir()) == []
+    (message,) = caplog.messages
+    assert re.search(r"File too large.*tokens-.*; they are kept in memory", message)
+    whole = tokenize_corpus([text], tokenizer, folder=tmp_path / "tokens")
+    assert (found.train.stream == whole.train.stream).all()
 
 
 @pytest.mark.slow

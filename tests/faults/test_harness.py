@@ -1,4 +1,4 @@
-"""A sample of the faults that `.ci/full` injects, and proofs that the harness finds faults."""
+"""A sample of the faults that `.ci/full` injects, and tests that the harness finds faults."""
 
 import contextlib
 import sys
@@ -39,7 +39,7 @@ def test_a_sample_of_faults_of_each_command_leaves_nothing_torn(name, tmp_path):
 
 
 def test_a_history_is_on_the_disk_before_a_checkpoint_of_its_step(tmp_path):
-    """A run that continues after a loss of power does not write the lines before again."""
+    """A loss of power took lines that the continued run does not write again."""
     (tmp_path / "run").mkdir()
     disk = Disk(tmp_path)
     with pytest.MonkeyPatch.context() as patch, disk.watched(patch):

@@ -15,8 +15,9 @@ Lan et al. (2020), section 3.1, and their code. A group is usually one block; `i
 makes it several in sequence, each with parameters of its own.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from minibert import layers
 from minibert.layers.embeddings import POSITIONS, SEGMENTS
@@ -105,6 +106,11 @@ class AlbertConfig(RelativeConfig):
         """Return the group of each layer, as `transformers` does if G does not divide L."""
         size = self.num_hidden_layers / self.num_hidden_groups
         return [int(i / size) for i in range(self.num_hidden_layers)]
+
+    def with_layers(self, numbers: Sequence[int]) -> Self:
+        """Return the configuration of a model of these layers, with at most as many groups."""
+        groups = min(self.num_hidden_groups, len(numbers))
+        return replace(self, num_hidden_layers=len(numbers), num_hidden_groups=groups)
 
     def _check_sizes(self) -> None:
         super()._check_sizes()
