@@ -1,6 +1,8 @@
 """`python -m minibert`, and the command `minibert`."""
 
+import faulthandler
 import sys
+from contextlib import suppress
 
 EXIT_INTERRUPTED = 130
 
@@ -10,6 +12,9 @@ def main() -> int:
 
     Ctrl-C prints one line, also while the modules are imported, which takes most of a second.
     """
+    if not faulthandler.is_enabled():
+        with suppress(Exception):  # stderr is closed, or not a file
+            faulthandler.enable()  # so that a mapped file that is cut ends no process silently
     try:
         from minibert.cli import main as run
 

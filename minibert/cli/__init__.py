@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import faulthandler
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from textwrap import dedent
 from typing import Any
 
 import minibert
+from minibert.cli.revision import add_revision, pin_model
 from minibert.io.text import PrintableStream, printable, sanitize
 from minibert.runtime.signals import signals_as_interrupt
 
@@ -105,9 +105,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0: success. 1: a failure while running. 2: bad input. 130: stopped by Ctrl-C, SIGTERM or
         SIGHUP, which a closed terminal sends.
     """
-    if not faulthandler.is_enabled():
-        with suppress(Exception):  # stderr is closed, or not a file
-            faulthandler.enable()  # so that a mapped file that is cut ends no process silently
     try:
         with signals_as_interrupt():
             with _printable("stdout", "stderr"):
@@ -141,7 +138,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands (ArgumentParser)."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="minibert",
         description="BERT from scratch in pure NumPy: train it, use it, and check its gradients.",
         epilog="minibert COMMAND --help shows the options of a command, with an example.",
@@ -153,7 +150,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _CommandParser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
+    """Parser whose pages have no colors, as since Python 3.14: their escapes would be escaped."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.color = False
+
+
+class _CommandParser(_Parser):
     """Parser of one command; it imports the command's module when it is first used.
 
     Args:
@@ -195,15 +200,10 @@ class _CommandParser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show a traceback on errors")
         self.set_defaults(command=command.run, log="stdout")
         command.add_arguments(self)
-        # Imported here, because `minibert --help` needs no models.
-        from minibert.cli.revision import add_revision
-
         add_revision(self)
 
     def _pin(self, options: argparse.Namespace) -> None:
         """Add --revision to the name of the model."""
-        from minibert.cli.revision import pin_model
-
         try:
             pin_model(options)
         except ValueError as error:
@@ -224,10 +224,12 @@ class _LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        file = PrintableStream(getattr(sys, self.stream))
+        stream = getattr(sys, self.stream)
+        if stream is None:  # closed
+            return
         try:
             with tqdm.external_write_mode():
-                print(self.format(record), file=file, flush=True)
+                print(self.format(record), file=PrintableStream(stream), flush=True)
         except OSError as error:
             if error.errno != errno.EIO:  # the terminal was closed; a checkpoint is still written
                 raise

@@ -2,8 +2,6 @@
 
 import argparse
 
-from minibert.models.hub import pinned
-
 # What the revision belongs to; of several that are given, the first.
 NAMES = ("model", "source", "tokenizer")
 
@@ -27,6 +25,8 @@ def pin_model(options: argparse.Namespace) -> None:
     revision = getattr(options, "revision", None)
     if revision is None:
         return
+    from minibert.models.hub import pinned  # imported here, because not each command needs models
+
     for name in NAMES:
         value = getattr(options, name, None)
         if value is not None:

@@ -167,6 +167,7 @@ def tokenize_corpus(
             file and the line.
     """
     problem: OSError | None = None
+    is_bounded = folder is None  # in another folder, files of such names may be the caller's
     try:
         folder = folder or cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,6 +188,8 @@ def tokenize_corpus(
         if folder is not None:
             try:
                 found = _cached(folder / f"tokens-{key}", work)
+                if is_bounded:
+                    trim(folder, folder / f"tokens-{key}")
             except OSError as error:
                 problem = error
         if found is None:
@@ -216,7 +219,6 @@ def _cached(home, work):
             clear_leftovers(home.parent, LEFTOVERS)
             with suppress(FileExistsError), atomic_dir(home) as temporary:
                 _write(temporary, *work)
-            trim(home.parent, home)
             found = _opened(home)
     if found is None:
         raise OSError(f"{home}: damaged again after each write")
@@ -387,9 +389,11 @@ def _in_memory(texts, others, share, tokenizer, workers, document_end):
         texts, others, share, tokenizer, workers, document_end,
     )  # fmt: skip
     arrays = {name: np.concatenate(found[name] or [np.empty(0, np.int64)]) for name in NAMES}
-    sides = ([arrays[f"{side}.{kind}"] for kind in KINDS] for side in SIDES)
-    dtype = state["dtype"]
-    return *(Tokens(ids.astype(dtype), ends, counts) for ids, ends, counts in sides), state
+    for side in SIDES:  # one without texts has no array that tells its type
+        ids = f"{side}.ids"
+        arrays[ids] = arrays[ids].astype(state["dtype"], copy=False)
+    sides = (Tokens(*(arrays[f"{side}.{kind}"] for kind in KINDS)) for side in SIDES)
+    return *sides, state
 
 
 def _tokenize(put, parts, texts, others, share, tokenizer, workers, document_end):
@@ -517,6 +521,8 @@ def _map(home, side, state):
             array: np.ndarray = np.memmap(path, dtype, "r", shape=(length,))
         else:
             array = np.fromfile(path, dtype, length)
+            if len(array) != length:  # it was cut after the check
+                raise ValueError(f"{path}: expected {length} numbers, got {len(array)}")
         array.flags.writeable = False
         arrays.append(array)
     stream, ends, counts = arrays

@@ -97,5 +97,6 @@ def _opened_stream(path: str | os.PathLike[str]) -> IO[bytes]:
     number = _descriptor(path)
     if number is None:
         return Path(path).open("wb")
-    sys.stdout.flush()  # what was printed before comes before
+    if sys.stdout is not None:  # not closed
+        sys.stdout.flush()  # what was printed before comes before
     return os.fdopen(os.dup(number), "wb")  # an opened path would begin at the start of the file

@@ -109,19 +109,21 @@ def read_parts(
         longest (int): the largest number of characters in a part.
 
     Yields:
-        a part, and whether it ends its line.
+        a part, and whether it ends its line; that of the last line, which may lack its end, need
+        not.
 
     Raises:
         OSError, ValueError: as `read_lines`, but for long lines.
     """
-    rest, number = "", 1
+    rest, number, is_empty = "", 1, True
     with _opened(Path(path), watch, newline=None) as file:
         while True:
             with _read_errors(Path(path)):
                 found = file.readline(longest - len(rest))
             text = rest + found
             if not text:
-                return
+                break
+            is_empty = False
             _require_text(found, number, Path(path))
             is_end = text.endswith("\n") or not found
             if is_end or len(text) < longest:  # the last line may lack its end
@@ -131,6 +133,8 @@ def read_parts(
                 cut = _place_to_cut(text)
                 yield text[:cut], False
                 rest = text[cut:]
+    if is_empty:
+        raise ValueError(f"{path}: the file is empty")
 
 
 def _place_to_cut(text: str) -> int:
@@ -280,9 +284,10 @@ def bounded_lines(file: Iterable[str], name: object) -> Iterator[str]:
     """
     longest = LONGEST_LINE
     read = getattr(file, "readline", None)
-    lines = iter(partial(read, longest + 1), "") if read else file
+    # Two more for a line end of two characters, of which a part would be a line of its own.
+    lines = iter(partial(read, longest + 2), "") if read else file
     for number, line in enumerate(lines, start=1):
-        if len(line) > longest and line[-1] not in "\r\n":
+        if len(line) > longest and len(line.rstrip("\r\n")) > longest:
             raise ValueError(
                 f"{name}, line {number}: expected at most {longest:,} characters, got more"
             )
@@ -342,6 +347,11 @@ class PrintableStream:
         """Write a text, with escapes; return its length (int)."""
         self.stream.write(self.SENT.sub(_escape, text))
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write texts, with escapes."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Flush the stream."""

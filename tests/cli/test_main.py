@@ -1,5 +1,6 @@
 """Behaviour of all commands: help pages, unexpected errors, import time."""
 
+import logging
 import random
 import subprocess
 import sys
@@ -122,6 +123,40 @@ def test_version_is_printed(capsys):
         main(["--version"])
     assert leave.value.code == 0
     assert capsys.readouterr().out == f"minibert {minibert.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["tokenize", "--help"], ["tokenize", "--bogus"]])
+def test_pages_and_errors_of_the_parser_have_no_colors(capsys, monkeypatch, words):
+    """Python 3.14 writes some to a terminal; their escapes would be printed as text."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "x1b" not in "".join(capsys.readouterr())
+    parser = build_parser()
+    commands = next(each for each in parser._actions if each.choices).choices.values()
+    assert {each.color for each in (parser, *commands)} == {False}
+
+
+def test_the_log_of_a_command_whose_output_is_closed_is_dropped(workspace, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "minibert.cli.tokenize.run", lambda _: logging.getLogger("minibert").info("a line")
+    )
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run(["tokenize", workspace / "tokenizer", "x"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_commands_without_a_model_import_no_models():
+    code = (
+        "import sys\n"
+        "from minibert.cli import main\n"
+        "try:\n"
+        "    main(['exercises', '--help'])\n"
+        "except SystemExit:\n"
+        "    print('minibert.models' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_help_imports_no_command():

@@ -17,7 +17,7 @@ from minibert import (
 )
 from minibert.cli.finetune import _report_classes
 from minibert.data.delimited import split_csv
-from minibert.io.text import CONTROL
+from minibert.io.text import CONTROL, PrintableStream
 from minibert.tasks.base import json_line
 from minibert.tasks.classification import SingleLabelTask
 from minibert.tasks.examples import Examples
@@ -91,6 +91,16 @@ def test_no_command_prints_a_control_character(room, command, capsys, monkeypatc
     if "jsonl" in command:
         (fields,) = map(json.loads, printed.out.splitlines())
         assert TEXT in fields.values()
+
+
+def test_a_stream_escapes_all_that_is_written_and_passes_the_rest_on():
+    raw = io.TextIOWrapper(io.BytesIO(), "utf-8", newline="")
+    stream = PrintableStream(raw)
+    assert stream.write(NAME) == len(NAME)
+    stream.writelines(["\x07\t", "\u202e\n"])
+    print("\r", end="", file=stream, flush=True)
+    assert stream.buffer.getvalue() == rb"esc\x1b[2J\x07" + b"\t" + rb"\u202e" + b"\n" + rb"\r"
+    assert (stream.encoding, stream.isatty()) == ("utf-8", False)
 
 
 def test_finetune_escapes_labels(capsys):

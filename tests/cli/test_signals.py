@@ -84,10 +84,12 @@ def test_ctrl_c_at_the_end_of_a_seed_trains_no_other_and_resume_does(
 def test_a_crash_of_the_process_says_what_and_where():
     """For example of a mapped file that is cut while it is read."""
     code = (
-        "import os, signal\n"
-        "from minibert.cli import main, tokenize\n"
+        "import os, signal, sys\n"
+        "from minibert.__main__ import main\n"
+        "from minibert.cli import tokenize\n"
         "tokenize.run = lambda options: os.kill(os.getpid(), signal.SIGBUS)\n"
-        "main(['tokenize', 'folder', 'text'])\n"
+        "sys.argv = ['minibert', 'tokenize', 'folder', 'text']\n"
+        "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGBUS

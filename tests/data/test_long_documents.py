@@ -1,5 +1,6 @@
 """Documents, lines and words of any length are read and tokenized in bounded memory."""
 
+import gzip
 import io
 import tracemalloc
 
@@ -169,6 +170,15 @@ def test_byte_pairs_are_not_learned_from_longer_chunks(monkeypatch):
     assert ("a", "b") in learn_merges(texts, 260, special_tokens=[], exact=False)[1]
     monkeypatch.setattr("minibert.tokenization.bpe_trainer.LONGEST_CHUNK", 10)
     assert ("a", "b") not in learn_merges(texts, 260, special_tokens=[], exact=False)[1]
+
+
+@pytest.mark.parametrize("name", ["mark.txt", "empty.txt.gz"])
+def test_file_without_a_line_is_refused_as_by_read_lines(tmp_path, name):
+    content = gzip.compress(b"") if name.endswith("gz") else "\ufeff".encode()
+    (tmp_path / name).write_bytes(content)
+    for read in (read_corpus, read_document_parts):
+        with pytest.raises(ValueError, match=f"{name}: the file is empty"):
+            list(read([tmp_path / name]))
 
 
 def test_line_that_is_one_text_is_refused_before_it_is_read(tmp_path, monkeypatch):

@@ -341,10 +341,11 @@ def test_cache_folder_belongs_to_this_user_alone(tmp_path, monkeypatch, state):
 def test_the_cache_is_bounded_and_the_entries_that_were_used_last_are_kept(
     files, tokenizer, tmp_path, monkeypatch
 ):
-    folder = tmp_path / "c"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "minibert"
 
-    def entry(share):
-        key = tokenize_corpus(files, tokenizer, held_out=share, folder=folder).key
+    def entry(share, named=None):
+        key = tokenize_corpus(files, tokenizer, held_out=share, folder=named).key
         return folder / f"tokens-{key}"
 
     entries = []
@@ -363,6 +364,10 @@ def test_the_cache_is_bounded_and_the_entries_that_were_used_last_are_kept(
     assert set(folder.iterdir()) == {newest, entries[0]}
     last = entry(0.5)
     assert set(folder.iterdir()) == {last}
+    # In a folder that the caller names, other files may have such names.
+    documents.write_text("[]")
+    other = entry(0.6, folder)
+    assert set(folder.iterdir()) == {last, documents, other}
 
 
 def test_small_tokens_survive_a_file_that_is_cut_while_they_are_used(files, tokenizer, tmp_path):
@@ -372,6 +377,22 @@ def test_small_tokens_survive_a_file_that_is_cut_while_they_are_used(files, toke
     (home,) = (tmp_path / "c").iterdir()
     os.truncate(home / "train.ids", 0)
     assert found.stream.tolist() == before
+
+
+def test_small_tokens_that_are_cut_after_their_check_are_damaged(
+    files, tokenizer, tmp_path, monkeypatch, caplog
+):
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    right = np.fromfile
+
+    def cut(path, dtype, count):
+        monkeypatch.setattr(np, "fromfile", right)
+        os.truncate(path, 8)
+        return right(path, dtype, count)
+
+    monkeypatch.setattr(np, "fromfile", cut)
+    assert_same(tokenize_corpus(files, tokenizer, folder=tmp_path / "c"), whole)
+    assert "damaged, the text is tokenized again" in caplog.text
 
 
 def test_large_tokens_are_mapped(files, tokenizer, tmp_path, monkeypatch):

@@ -63,11 +63,23 @@ def test_locate_lines_finds_the_lines_of_read_lines(tmp_path, content, name):
         assert before == b"" or before[-1:] in b"\r\n"
 
 
+def test_a_line_of_the_greatest_length_has_one_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("minibert.io.text.LONGEST_LINE", 4)
+    (tmp_path / "text").write_bytes(b"abcd\r\nefgh\rijkl\nmn")
+    places = [(line.text, line.offset) for line in locate_lines(tmp_path / "text")]
+    assert places == [("abcd", 0), ("efgh", 6), ("ijkl", 11), ("mn", 16)]
+    assert list(read_lines(tmp_path / "text")) == [text for text, _ in places]
+    (tmp_path / "text").write_bytes(b"abcde\r\n")
+    for read in (read_lines, locate_lines):
+        with pytest.raises(ValueError, match="line 1: expected at most 4 characters"):
+            list(read(tmp_path / "text"))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a\nb\xff", "text, line 2: .*0xff"),
-        (b"a\n\0", "text, line 2: .*NUL byte"),
+        (b"a\nb\xff", "text, line 2: byte 0xff"),
+        (b"a\n\0", "text, line 2: found a NUL byte"),
         (b"\xef\xbb\xbf", "text: the file is empty"),
     ],
 )
