@@ -567,7 +567,7 @@ def test_bias_of_an_old_decoder_and_buffers_are_read(tmp_path):
         ("deberta-v2", {"cls_dropout": 1}, "cls_dropout: expected a number from 0 to below 1"),
         ("deberta-v2", {"type_vocab_size": -1}, "type_vocab_size: expected a whole number of at l"),
         ("deberta-v2", {"embedding_size": 9, "legacy": False}, "legacy: expected true with an emb"),
-        ("deberta-v2", {"share_att_key": "false"}, "share_att_key: expected true or false, got 'fa"),
+        ("deberta-v2", {"share_att_key": "false"}, "share_att_key: expected true or false, got 'f"),
         ("deberta-v2", {"embedding_size": 0}, "embedding_size: expected a whole number of at le"),
         ("mpnet", {"model_type": "roberta"}, "model_type: expected one of mpnet, got 'roberta'"),
         ("albert", {"embedding_size": 0}, "embedding_size: expected a whole number of at least 1"),
