@@ -63,9 +63,12 @@ def save_checksum(config: str, arrays: Mapping[str, Array]) -> str:
 
 
 def vocabulary_checksum(folder: Path) -> str | None:
-    """Return the checksum of the vocabulary in a folder (str); None without a readable one.
+    """Return the checksum of the vocabulary in a folder (str); None without a valid one.
 
     A folder with only a SentencePiece model has none: its ids depend on the class of its tokenizer.
+
+    Raises:
+        OSError: the vocabulary can't be read.
     """
     try:
         if (folder / TOKENIZER).is_file():
@@ -78,7 +81,7 @@ def vocabulary_checksum(folder: Path) -> str | None:
             ids = {piece: i for i, (piece, _) in enumerate(ids)}
         pairs = sorted((i, piece) for piece, i in ids.items())
         return hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         return None  # loading the tokenizer reports the error
 
 

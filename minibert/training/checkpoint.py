@@ -164,10 +164,9 @@ def finish_run(run: str | os.PathLike[str]) -> None:
     can compare the settings. A process that is killed here leaves a folder that can be resumed.
     """
     found = checkpoints(run)
-    if not found:
-        return
-    with atomic_write(Path(run) / STATE) as temporary:
-        shutil.copyfile(found[-1] / STATE, temporary)
+    if found:
+        with atomic_write(Path(run) / STATE) as temporary:
+            shutil.copyfile(found[-1] / STATE, temporary)
     # The best weights last, because a resumed run restores them.
     for folder in (*found, *Path(run).glob(f"{BEST}*")):
         atomic_remove(folder)

@@ -64,17 +64,20 @@ class History:
                 self.file.write(_line(line))
 
     def flush(self) -> None:
-        """Write the lines to the disk, before a checkpoint of their step."""
+        """Write the lines to the disk, before what counts on them: a checkpoint, the best model."""
         if self.file is not None:
             with path_in_errors(self.path):
                 self.file.flush()
                 os.fsync(self.file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
+        """Write the lines to the disk and close the file."""
         if self.file is not None:
-            with path_in_errors(self.path):
-                self.file.close()
+            try:
+                self.flush()
+            finally:
+                with path_in_errors(self.path):
+                    self.file.close()
 
 
 def _line(figures: Mapping[str, Any]) -> str:

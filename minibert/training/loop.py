@@ -255,6 +255,7 @@ class _Loop:
         if step < self.settings.steps:  # the caller reports the last one
             log.info("step %d: %s", step, text)
         self.history.write(step, **figures)
+        self.history.flush()
 
 
 class _ProgressBar:

@@ -175,7 +175,9 @@ def test_a_bad_model_is_named(room, tmp_path, command, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RESUMED)
 def test_a_bad_run_is_named(room, tmp_path, command, capsys):
-    check_refused(capsys, RESUMED[command], room, tmp_path / "missing")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("of somebody")
+    check_refused(capsys, RESUMED[command], room, tmp_path / "other")
     for i, state in enumerate([b"", b"[]", b"\0", b"{}", json.dumps({"step": 1}).encode()]):
         bad = tmp_path / f"run{i}"
         (bad / "checkpoint-1").mkdir(parents=True)
