@@ -2,10 +2,12 @@
 
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
+import minibert
 from benchmarks import strategies
 from benchmarks.harness import Missing
 from benchmarks.records import Records
@@ -34,7 +36,9 @@ class FakeWorker:
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Replace the processes that train."""
+    """Replace the processes that train, and the model, which an extra contains."""
+    tiny = Path(minibert.__file__).parent / "pretrained" / "tiny"
+    monkeypatch.setattr(strategies, "minilm", lambda: tiny)
     monkeypatch.setattr(strategies, "Worker", FakeWorker)
     monkeypatch.setattr(strategies, "machine", lambda: "machine A")
     monkeypatch.setattr(FakeWorker, "jobs", [])

@@ -31,7 +31,6 @@ from minibert.models.masked_lm import BertForMaskedLM
 from minibert.models.names import Names
 
 NORMS, ACTIVATIONS = ("none", "layer_norm"), ("gelu", "gelu_new", "relu", "tanh")
-SWITCHES = "relative_attention", "share_att_key", "position_biased_input", "legacy"
 _OURS, _THEIRS = "bert.encoder.layer.*.attention.self.", "deberta.encoder.layer.*.attention.self."
 _HEAD, _NEW_HEAD = "cls.predictions.", "lm_predictions.lm_head."
 _BODY_NAMES = (
@@ -130,8 +129,6 @@ class DebertaV2Config(RelativeConfig):
         terms: Any = self.pos_att_type
         known = isinstance(terms, tuple) and set(terms) <= set(TERMS)
         require_one("pos_att_type", terms, [terms] if known else [], " and ".join(TERMS))
-        for name in SWITCHES:
-            require_one(name, getattr(self, name), [False, True], "true or false")
         require_one("norm_rel_ebd", self.norm_rel_ebd, NORMS[: 1 + self.relative_attention])
         require_one("pooler_hidden_act", self.pooler_hidden_act, ACTIVATIONS)
         if self.embedding_size not in (None, self.hidden_size):

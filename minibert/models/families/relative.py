@@ -35,6 +35,8 @@ class RelativeConfig(BertConfig):
         super()._check_choices()
         for each in fields(self):
             value = getattr(self, each.name)
+            if each.type is bool and not isinstance(value, bool):
+                raise ValueError(f"{each.name}: expected true or false, got {value!r}")
             if each.name in self.left_out and value != each.default:
                 raise ValueError(f"{each.name}: expected {each.default!r}, the only value of a "
                                  f"{self.model_type}, got {value!r}")  # fmt: skip
