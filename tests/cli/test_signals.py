@@ -41,9 +41,9 @@ def test_a_closed_terminal_stops_a_run_with_a_checkpoint(workspace, tmp_path):
     master, slave = os.openpty()
     arguments = pretrain_arguments(workspace, tmp_path / "out")
     arguments += ["--steps", 100_000, "--save-every", 100_000, "--evaluate-every", 5]
-    code = "import os, sys; os.login_tty(0); os.execv(sys.executable, ['python', *sys.argv[1:]])"
+    code = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "-m", "minibert", *map(str, arguments)],
+        [sys.executable, "-c", code, sys.executable, "-m", "minibert", *map(str, arguments)],
         stdin=slave, stdout=slave, stderr=slave,
     )  # fmt: skip
     os.close(slave)
