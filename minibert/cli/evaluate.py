@@ -9,7 +9,7 @@ from minibert.cli.arguments import (
     prediction_options,
 )
 from minibert.cli.labelled_files import read_examples
-from minibert.cli.output import print_metrics, report_long, report_scoring
+from minibert.cli.output import print_metrics, report_scoring
 from minibert.tasks.base import report_unseen
 from minibert.tasks.folders import load_labeller
 
@@ -33,5 +33,4 @@ def run(options: argparse.Namespace) -> None:
     examples = read_examples(task, options.file, options)
     report_scoring(task)
     report_unseen(task.count_unseen(examples.labels), options.file)
-    report_long(task, model, tokenizer, examples, options.truncate)
     print_metrics(task, model, tokenizer, examples, **prediction_options(options))

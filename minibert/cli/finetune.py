@@ -27,7 +27,6 @@ from minibert.cli.labelled_files import (
 from minibert.cli.output import (
     is_interactive,
     print_metrics,
-    report_long,
     report_scoring,
     report_truncated,
 )
@@ -353,7 +352,7 @@ def _train_one(
     if found == folder:
         print(f"{folder}: this run is finished; nothing is left to train")
         return print_metrics(
-            task_of(folder, run.model), run.model, run.tokenizer, held_out, options.threads
+            task_of(folder, run.model), run.model, run.tokenizer, held_out, threads=options.threads
         )
     if found:
         run.optimizer = optimizer_for(run.model, run.settings)
@@ -362,7 +361,6 @@ def _train_one(
     if options.gradient_checkpointing:
         run.model.gradient_checkpointing_enable()
     report_truncated(task, run.model, run.tokenizer, examples)
-    report_long(task, run.model, run.tokenizer, held_out)
     trained_task = run.train(
         held_out=held_out, run=folder, threads=options.threads, progress=is_interactive()
     )
@@ -370,7 +368,9 @@ def _train_one(
     run.model.save_pretrained(folder)
     _estimator_file(options, run, trained_task).save(folder)
     draw_curves(folder)
-    metrics = print_metrics(trained_task, run.model, run.tokenizer, held_out, options.threads)
+    metrics = print_metrics(
+        trained_task, run.model, run.tokenizer, held_out, threads=options.threads
+    )
     card = _make_card(options, run, held_out, metrics, baseline(), _steps_taken(folder))
     write_card(folder, card.text(options.out))
     return metrics

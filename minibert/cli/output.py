@@ -5,7 +5,7 @@ from heapq import nlargest
 from typing import Any, TextIO
 
 from minibert.io.text import printable, sanitize
-from minibert.tasks.base import WINDOWED, Task, one_line
+from minibert.tasks.base import Task, describe_long, one_line
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import PreTrainedTokenizer
@@ -23,19 +23,24 @@ def print_metrics(
     model: Any,
     tokenizer: PreTrainedTokenizer,
     examples: Examples,
-    threads: int | None = None,
+    *,
+    truncate: bool = False,
     **options: Any,
 ) -> Metrics:
     """Print metrics, trivial baseline and the worst mistakes; return the metrics (`Metrics`).
 
+    The number of long texts is printed first, if there are any.
+
     Args:
-        task, model, tokenizer, threads, options: as in `Task.predict`.
+        task, model, tokenizer, truncate, options: as in `Task.predict`.
         examples (Examples): labelled texts.
     """
+    long: list[int] = []
     outputs = task.predict(
         model, tokenizer, examples.texts, examples.pairs,
-        threads=threads, progress=is_interactive(), **options,
+        truncate=truncate, long=long, progress=is_interactive(), **options,
     )  # fmt: skip
+    print_long(len(long), len(examples), model.config.longest, truncate)
     metrics = task.metrics(examples.labels, outputs)
     print(metrics.table())
     print(f"{metrics}; {metrics.trivial_baseline()}")
@@ -67,29 +72,9 @@ def report_truncated(
     print_long(count, len(examples), longest, truncate=True)
 
 
-def report_long(
-    task: Task,
-    model: Any,
-    tokenizer: PreTrainedTokenizer,
-    examples: Examples,
-    truncate: bool = False,
-) -> None:
-    """Print the number of texts that are predicted over windows, if there are any.
-
-    Args:
-        task, model, tokenizer, truncate: as in `Task.predict`.
-        examples (Examples): the texts.
-    """
-    longest = model.config.longest
-    count = task.count_long(tokenizer, examples.texts, examples.pairs, longest)
-    print_long(count, len(examples), longest, truncate)
-
-
 def print_long(
     count: int, total: int, longest: int, truncate: bool, file: TextIO | None = None
 ) -> None:
     """Print the number of texts that are longer than `longest` tokens, if it is not 0."""
     if count:
-        done = "truncated" if truncate else WINDOWED
-        print(f"{count:,} of {total:,} texts are longer than {longest} tokens and are {done}",
-              file=file)  # fmt: skip
+        print(describe_long(count, total, longest, truncate), file=file)

@@ -69,15 +69,15 @@ def run(options: argparse.Namespace) -> None:
     task, model, tokenizer = load_labeller(options.model, options.threshold)
     if options.top is not None:
         task.most_probable(np.zeros((0, len(task.names))), options.top)  # refuses it before reading
-    longest = model.config.longest
+    long: list[int] = []  # an entry for each long text
     rows = _read_inputs(options, task, tokenizer)
-    long = total = 0
+    total = 0
     while block := take_block(rows, BLOCK_ROWS, lambda row: row[1]):
         records = [record for record, _ in block]
         texts, pairs = [record.text for record in records], pairs_of(records)
-        long += task.count_long(tokenizer, texts, pairs, longest)
         total += len(block)
-        outputs = task.predict(model, tokenizer, texts, pairs, **prediction_options(options))
+        stated = prediction_options(options)
+        outputs = task.predict(model, tokenizer, texts, pairs, long=long, **stated)
         if options.form == "tsv":
             lines = task.format_text(texts, outputs, pairs, top=options.top)
         else:
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
             lines = task.format_json(texts, outputs, pairs, top=options.top, lines=originals)
         for line in lines:
             print(line)
-    print_long(long, total, longest, options.truncate, sys.stderr)
+    print_long(len(long), total, model.config.longest, options.truncate, sys.stderr)
 
 
 def _read_inputs(

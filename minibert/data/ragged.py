@@ -1,6 +1,7 @@
 """Ragged storage of encoded texts: a few bytes per token, padded only when batched."""
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 
 import numpy as np
 
@@ -42,6 +43,13 @@ class RaggedSequences:
         """Yield the ids (T,) of each sequence."""
         for start, length in zip(self._starts, self.lengths, strict=True):
             yield self.ids[start : start + length]
+
+    def select(self, indices: np.ndarray) -> "RaggedSequences":
+        """Return the sequences at `indices`, which share the array of ids."""
+        chosen = copy(self)
+        chosen.lengths, chosen._starts = self.lengths[indices], self._starts[indices]
+        chosen._first_lengths = self._first_lengths[indices]
+        return chosen
 
     def longest_first(self) -> np.ndarray:
         """Return the indices (S,) of the sequences, longest first, ties ordered by their ids.

@@ -1,5 +1,6 @@
 """The part that the three estimators share: parameters, fit, folders."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
@@ -13,12 +14,14 @@ from minibert.io.atomic import atomic_update
 from minibert.models.hub import CONFIG, checkpoint_folder, pinned
 from minibert.models.weights import WEIGHTS
 from minibert.tasks import Examples, Task
-from minibert.tasks.base import ClassWeight, report_windows
+from minibert.tasks.base import ClassWeight, describe_long
 from minibert.tasks.folders import ESTIMATOR, EstimatorFile, load_labeller
 from minibert.tokenization import PreTrainedTokenizer
 from minibert.training.epochs import TrainingHistory
 from minibert.training.finetuning import FineTuningRun, ModelSource, Strategy, steps_for
 from minibert.training.history import HISTORY, read_history, write_history
+
+log = logging.getLogger("minibert")
 
 DEV_SHARE = 0.15  # of the examples, held out for early stopping
 PATIENCE = 3  # epochs without improvement, for early stopping
@@ -258,10 +261,14 @@ class Estimator:
 
     def _outputs(self, texts: Sequence[Any], pairs: Sequence[str] | None = None) -> Any:
         self._require_fitted()
-        report_windows(self.task_, self.model_, self.tokenizer_, texts, pairs)
-        return self.task_.predict(
-            self.model_, self.tokenizer_, texts, pairs, threads=self.threads, progress=self.verbose
-        )
+        long: list[int] = []
+        outputs = self.task_.predict(
+            self.model_, self.tokenizer_, texts, pairs,
+            long=long, threads=self.threads, progress=self.verbose,
+        )  # fmt: skip
+        if long:
+            log.warning("%s", describe_long(len(long), len(texts), self.model_.config.longest))
+        return outputs
 
     def _require_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():

@@ -54,27 +54,38 @@ def map_texts(
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`.
     """
-    sides = {"texts": texts, "pairs": [] if pairs is None else pairs}
-    if not any(isinstance(each, str) or texts_of(each, name) for name, each in sides.items()):
+    if are_empty(texts, pairs):
         # The dtype and the other sizes are those of the result for any text.
         return map_texts(function, tokenizer, [""], max_length=max_length, threads=1)[:0]
     sequences = RaggedSequences(
         tokenizer.encode(text, pair, max_length=max_length)
         for text, pair in with_pairs(texts, pairs)
     )
-    batches = list(
-        map_sequences(
-            function,
-            sequences,
-            tokenizer.pad_token_id,
-            padded=padded,
-            threads=threads,
-            title=title,
-            progress=progress,
-        )
-    )
+    options = {"padded": padded, "threads": threads, "title": title, "progress": progress}
+    return map_in_order(function, sequences, tokenizer.pad_token_id, **options)
+
+
+def are_empty(texts: Sequence[str], pairs: Sequence[str] | None) -> bool:
+    """Return whether there are neither texts nor second texts (bool)."""
+    sides = {"texts": texts, "pairs": [] if pairs is None else pairs}
+    return not any(isinstance(each, str) or texts_of(each, name) for name, each in sides.items())
+
+
+def map_in_order(
+    function: Callable[[list[Mapping[str, np.ndarray]]], np.ndarray],
+    sequences: RaggedSequences,
+    pad_id: int,
+    **options: Any,
+) -> np.ndarray:
+    """Return the function's results for S sequences, at least one, in their order (S, ...).
+
+    Args:
+        function, sequences, pad_id, options: as in `map_sequences`.
+    """
+    batches = list(map_sequences(function, sequences, pad_id, **options))
     order = np.concatenate([indices for indices, _ in batches])
-    return np.concatenate([results for _, results in batches])[np.argsort(order)]
+    results: np.ndarray = np.concatenate([each for _, each in batches])[np.argsort(order)]
+    return results
 
 
 def map_sequences(

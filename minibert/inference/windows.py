@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from minibert.data.ragged import RaggedSequences
-from minibert.inference.batched import map_sequences, map_texts
+from minibert.inference.batched import are_empty, map_in_order, map_texts
 from minibert.tokenization import Encoding, PreTrainedTokenizer
-from minibert.tokenization.framing import sides_of
+from minibert.tokenization.framing import sides_of, with_pairs
 
 SHARED = 4  # two neighbouring windows share one quarter of a window by default
 
@@ -90,19 +90,23 @@ def map_windows(
     *,
     max_length: int,
     stride: int | None = None,
+    truncate: bool = False,
+    long: list[int] | None = None,
     **options: Any,
 ) -> np.ndarray:
     """Apply a function to all texts, and to all windows of long ones; return the means (S, ...).
 
-    The first window of each text is computed by `map_texts` and the others after all of them, so
-    the results of texts that fit are bitwise those of `map_texts`. Of a pair, the longer text is
-    cut into windows; if both are longer than half of a window, both are, and each window of one
-    meets each window of the other.
+    Each text is tokenized once. The first windows of all texts are computed as `map_texts` does,
+    and the others after all of them, so the results of texts that fit are bitwise those of
+    `map_texts`. Of a pair, the longer text is cut into windows; if both are longer than half of a
+    window, both are, and each window of one meets each window of the other.
 
     Args:
         function, tokenizer, texts, pairs, options: as in `map_texts`.
         max_length: in tokens; longer texts are cut into windows.
         stride: the number of tokens that a window shares with the next one; None: one quarter.
+        truncate: leave all windows but the first one out.
+        long: receives the indices of the texts that have more than one window.
 
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`, or the stride is out of range.
@@ -110,29 +114,32 @@ def map_windows(
     # A cut pair has at least half of the room for each text.
     room = room_for_text(tokenizer, max_length, pairs is not None) // (1 if pairs is None else 2)
     shared = checked_stride(stride, room) if room >= 1 else 0
-    results = map_texts(function, tokenizer, texts, pairs, max_length=max_length, **options)
-    found = long_texts(tokenizer, texts, pairs, max_length=max_length)
-    if not len(found) or room < 1:
+    if room < 1 or are_empty(texts, pairs):
+        return map_texts(function, tokenizer, texts, pairs, max_length=max_length, **options)
+    counts: list[int] = []  # of each text's windows
+
+    def all_windows() -> Iterator[Encoding]:
+        for text, pair in with_pairs(texts, pairs):
+            windows = tokenizer.encode_windows(text, pair, max_length=max_length, stride=shared)
+            counts.append(len(windows))
+            yield from windows[:1] if truncate else windows
+
+    def results_of(chosen: np.ndarray) -> np.ndarray:
+        return map_in_order(function, sequences.select(chosen), tokenizer.pad_token_id, **options)
+
+    sequences = RaggedSequences(all_windows())
+    found = np.flatnonzero(np.array(counts) > 1)
+    if long is not None:
+        long.extend(found.tolist())
+    owners = np.repeat(np.arange(len(counts)), 1 if truncate else counts)  # (W,) each one's text
+    is_first = np.diff(owners, prepend=-1) > 0  # (W,)
+    results = results_of(np.flatnonzero(is_first))
+    if truncate or not len(found):
         return results
-    sides = sides_of(texts, pairs)
-    owners: list[int] = []  # the text of each further window
-    weights = np.ones(len(results))  # (S,) tokens in the first window
-
-    def further_windows() -> Iterator[Encoding]:
-        for i in found.tolist():
-            first, *others = tokenizer.encode_windows(
-                *(side[i] for side in sides), max_length=max_length, stride=shared
-            )
-            weights[i] = len(first.input_ids)
-            owners.extend([i] * len(others))
-            yield from others
-
-    sequences = RaggedSequences(further_windows())
-    options = {"padded": False, "threads": None, **options}
-    batches = list(map_sequences(function, sequences, tokenizer.pad_token_id, **options))
-    order = np.argsort(np.concatenate([indices for indices, _ in batches]))
-    windows = np.concatenate([each for _, each in batches])[order]  # (W, ...)
-    return _weighted_means(results, weights, windows, sequences.lengths, np.array(owners))
+    weights, others = sequences.lengths, np.flatnonzero(~is_first)
+    return _weighted_means(
+        results, weights[is_first], results_of(others), weights[others], owners[others]
+    )
 
 
 def _weighted_means(

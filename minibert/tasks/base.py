@@ -9,7 +9,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -17,7 +16,6 @@ import numpy as np
 from minibert.data.delimited import quote
 from minibert.data.ragged import RaggedSequences
 from minibert.functional import softmax_forward
-from minibert.inference.batched import map_texts
 from minibert.inference.windows import long_texts, map_windows
 from minibert.io.text import CONTROL, sanitize
 from minibert.models import BertForSequenceClassification, PreTrained
@@ -29,7 +27,6 @@ from minibert.tokenization.framing import with_pairs
 
 log = logging.getLogger("minibert")
 
-WINDOWED = "predicted over windows"  # what happens to long texts, for messages
 MAX_NAMES = 10  # of unseen labels in a warning
 MAX_CLASSES = 10_000  # to learn; their confusion matrix has 800 MB
 VOCABULARY_SIZE = 8000  # of a tokenizer that is trained on labelled texts, at most
@@ -210,16 +207,6 @@ class Task(ABC):
         max_length: int,
     ) -> int:
         """Count the texts of more than `max_length` tokens, which are cut in training."""
-        return self.count_long(tokenizer, texts, pairs, max_length)
-
-    def count_long(
-        self,
-        tokenizer: PreTrainedTokenizer,
-        texts: Sequence[Any],
-        pairs: Sequence[str] | None,
-        max_length: int,
-    ) -> int:
-        """Count the texts of more than `max_length` tokens, which are predicted over windows."""
         return len(long_texts(tokenizer, texts, pairs, max_length=max_length))
 
     # Predictions
@@ -233,6 +220,7 @@ class Task(ABC):
         *,
         stride: int | None = None,
         truncate: bool = False,
+        long: list[int] | None = None,
         threads: int | None = None,
         progress: bool = False,
     ) -> Any:
@@ -248,6 +236,7 @@ class Task(ABC):
             pairs: S second texts, or None.
             stride: the number of tokens that two windows of a long text share; None: one quarter.
             truncate: cut long texts at the model's positions instead.
+            long: receives the indices of the texts that are longer than the model.
             threads: how many batches are computed at a time; None: one for each core.
             progress: show a progress bar.
 
@@ -255,12 +244,15 @@ class Task(ABC):
             FloatingPointError: a logit is not finite.
             ValueError: the stride is out of range.
         """
-        logits = (map_texts if truncate else partial(map_windows, stride=stride))(
+        logits = map_windows(
             lambda batches: np.concatenate(logits_of(model, batches)),
             tokenizer,
             texts,
             pairs,
             max_length=model.config.longest,
+            stride=stride,
+            truncate=truncate,
+            long=long,
             padded=not runs_unpadded(model),
             threads=threads,
             progress=progress,
@@ -452,6 +444,12 @@ class Task(ABC):
         return self.ids[name]
 
 
+def describe_long(count: int, total: int, longest: int, truncated: bool = False) -> str:
+    """Return how many texts are longer than `longest` tokens, and what happens to them (str)."""
+    done = "truncated" if truncated else "predicted over windows"
+    return f"{count:,} of {total:,} texts are longer than {longest} tokens and are {done}"
+
+
 def require_finite(logits: np.ndarray) -> None:
     """Raise FloatingPointError unless all logits are finite."""
     if not np.isfinite(logits).all():
@@ -472,21 +470,6 @@ def report_unseen(names: Counter[str], where: object) -> None:
             "warning: %s: training did not see these labels, which count as errors: %s%s",
             sanitize(where), sanitize(", ".join(shown)), f" and {rest:,} more" if rest else "",
         )  # fmt: skip
-
-
-def report_windows(
-    task: Task,
-    model: Any,
-    tokenizer: PreTrainedTokenizer,
-    texts: Sequence[Any],
-    pairs: Sequence[str] | None = None,
-) -> None:
-    """Log the number of texts that `Task.predict` predicts over windows, if it is not 0."""
-    longest = model.config.longest
-    count = task.count_long(tokenizer, texts, pairs, longest)
-    if count:
-        log.warning("%s of %s texts are longer than %d tokens and are %s", f"{count:,}",
-                    f"{len(texts):,}", longest, WINDOWED)  # fmt: skip
 
 
 def sorted_names(names: Iterable[str], what: str) -> list[str]:

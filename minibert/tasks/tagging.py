@@ -190,17 +190,6 @@ class TaggingTask(Task):
         """Return 0: a long text is cut into windows, and no word is lost."""
         return 0
 
-    def count_long(
-        self,
-        tokenizer: PreTrainedTokenizer,
-        texts: Sequence[Any],
-        pairs: Sequence[str] | None,
-        max_length: int,
-    ) -> int:
-        """Count the texts of more than `max_length` tokens; see `Task.count_long`."""
-        lines = [" ".join(words) for words in texts]
-        return super().count_long(tokenizer, lines, None, max_length)
-
     def predict(
         self,
         model: Any,
@@ -210,13 +199,14 @@ class TaggingTask(Task):
         *,
         stride: int | None = None,
         truncate: bool = False,
+        long: list[int] | None = None,
         threads: int | None = None,
         progress: bool = False,
     ) -> list[np.ndarray]:
         """Return the tags' probabilities for the words of each text: S arrays (W, C).
 
         Args:
-            model, tokenizer, texts, threads, progress: as in `Task.predict`.
+            model, tokenizer, texts, long, threads, progress: as in `Task.predict`.
             pairs: None.
             stride: the number of tokens that two windows of a long text share; None: one quarter.
                 Of two windows, a word's tag is from the one with more tokens between the word and
@@ -253,6 +243,9 @@ class TaggingTask(Task):
         outputs = [np.tile(outside, (len(words), 1)) for words in texts]
         best = [np.full(len(words), -1.0) for words in texts]  # the context of each word's tag
         sequences = RaggedSequences(encode_windows())
+        if long is not None:
+            owners = np.array([text for text, *_ in windows], int)  # (W,)
+            long.extend(np.flatnonzero(np.bincount(owners) > 1).tolist())
         results: list[Any] = [None] * len(sequences)
         batches = map_sequences(
             probabilities_of,

@@ -14,7 +14,6 @@ from minibert.tokenization.framing import (
     padded_length,
     sides_of,
     strings_of,
-    with_pairs,
 )
 from minibert.tokenization.matching import TextMatcher
 from minibert.tokenization.truncation import Truncation, split_windows, truncated_lengths
@@ -193,7 +192,7 @@ class TextEncoder:
         Args:
             texts: B texts.
             pairs: a second text for each, if any.
-            max_length (int or None): as in `encode`; `count_truncated` counts the truncated texts.
+            max_length (int or None): as in `encode`.
             truncation: as in `encode`.
             padding: pad to the longest text, or to `max_length`.
             pad_to_multiple_of (int or None): pad to a multiple of this.
@@ -237,15 +236,6 @@ class TextEncoder:
         if return_overflowing_tokens:
             batch["overflow_to_sample_mapping"] = np.array(samples)
         return batch
-
-    def count_truncated(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int
-    ) -> int:
-        """Return the number of texts, or pairs, that `encode_batch` truncates (int)."""
-        return sum(
-            len(self.encode(text, pair).input_ids) > max_length
-            for text, pair in with_pairs(texts, pairs)
-        )
 
     def _match(self, text: str, pair: str | None, split_special_tokens: bool) -> list[np.ndarray]:
         """Return the tokens (T, 4) of each text."""

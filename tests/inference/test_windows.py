@@ -100,6 +100,27 @@ def test_map_windows_and_long_texts_refuse_bad_input(tokenizer):
         long_texts(tokenizer, "a cat", max_length=LONGEST)
 
 
+@pytest.mark.parametrize("truncate", [False, True])
+def test_predict_tokenizes_each_text_once(tokenizer, truncate, monkeypatch):
+    task = RegressionTask()
+    model, texts = classifier(tokenizer, task), [*SHORT, *LONG]
+    matcher, read = tokenizer._matcher, []
+
+    def recorded(method):
+        def record(text, *others):
+            read.extend([text] if isinstance(text, str) else text)
+            return method(text, *others)
+
+        return record
+
+    for name in ("tokens", "tokens_of_batch", "ids_of_batch"):
+        monkeypatch.setattr(matcher, name, recorded(getattr(matcher, name)))
+    long = []
+    task.predict(model, tokenizer, texts, truncate=truncate, long=long)
+    assert sorted(filter(None, read)) == sorted(filter(None, texts))
+    assert long == [4, 5]
+
+
 @pytest.mark.parametrize("kind", [TextClassifier, TextRegressor])
 def test_estimators_predict_over_windows_and_say_so(kind, caplog):
     y = [0, 1] if kind is TextClassifier else [0.5, 1.0]
@@ -168,7 +189,9 @@ def test_a_word_s_tag_is_from_the_window_with_the_most_context(tokenizer):
     for options in ({}, {"stride": 0}):
         (alone,) = task.predict(model, tokenizer, [short], **options)
         assert alone.tolist() == task.predict(model, tokenizer, [short])[0].tolist()
-    assert task.count_long(tokenizer, [words, short], None, LONGEST) == 1
+    long = []
+    task.predict(model, tokenizer, [short, words, []], long=long)
+    assert long == [1]
     with pytest.raises(ValueError, match="truncate: expected false for tags"):
         task.predict(model, tokenizer, [short], truncate=True)
 

@@ -165,9 +165,6 @@ CONSUMERS = {
     "TextEncoder.encode_batch, windows": encoded(
         "encode_batch", max_length=7, return_overflowing_tokens=True
     ),
-    "TextEncoder.count_truncated": lambda pairs: TOKENIZER.count_truncated(
-        TEXTS, pairs, max_length=9
-    ),
     "with_pairs": lambda pairs: list(with_pairs(TEXTS, pairs)),
     "sides_of": lambda pairs: sides_of(TEXTS, pairs),
     "map_texts": lambda pairs: map_texts(
@@ -190,7 +187,6 @@ CONSUMERS = {
     "Task.count_truncated": lambda pairs: SingleLabelTask(["a"]).count_truncated(
         TOKENIZER, TEXTS, pairs, 9
     ),
-    "Task.count_long": lambda pairs: SingleLabelTask(["a"]).count_long(TOKENIZER, TEXTS, pairs, 9),
     "Task.format_text": printed_lines("format_text"),
     "Task.format_json": printed_lines("format_json"),
     "Task.train_tokenizer": lambda pairs: list(
@@ -221,8 +217,8 @@ ELSEWHERE = {
     "read_records", "stream_records",
     "Estimator._outputs", "Examples.__init__", "TextEncoder._match",  # by their callers
     "TaggingTask.predict", "TaggingTask.count_truncated",  # words have no second text
-    "TaggingTask.count_long", "TaggingTask.format_text", "TaggingTask.format_json",
-    "report_windows", "room_for_text",  # in tests/inference/test_windows.py
+    "TaggingTask.format_text", "TaggingTask.format_json",
+    "are_empty", "room_for_text",  # in tests/inference/test_windows.py
     "_SpelledWords.text_of", "_SpelledWords.merge",  # pairs of symbols
     "_parse", "ByteMatcher.__init__", "BytePath.__init__",  # pairs that byte-level BPE merges
     "_examples",  # rows to train vectors on, in tests/cli/test_train_embeddings.py

@@ -144,8 +144,12 @@ def test_predict_cuts_texts_longer_than_the_positions(tokenizer):
     task = SingleLabelTask(["x", "y"])
     model = new_model(task, tokenizer)
     long = " ".join(["the cat"] * 30)
-    assert tokenizer.count_truncated([long, "a cat"], max_length=12) == 1
-    assert task.predict(model, tokenizer, [long]).shape == (1, 2)
+    found = []
+    assert task.predict(model, tokenizer, ["a cat", long], truncate=True, long=found).shape == (
+        2,
+        2,
+    )
+    assert found == [1]
 
 
 def test_tagging_predict_tags_every_word_of_a_long_text(tokenizer):
