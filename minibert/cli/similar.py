@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,12 +10,16 @@ from minibert.cli.arguments import MODEL_HELP
 from minibert.cli.output import is_interactive
 from minibert.cli.text_input import read_texts
 from minibert.cli.vectors import STORE, add_vector_arguments, given_options, make_extractor
+from minibert.inference.cross_encoder import CrossEncoder
 from minibert.inference.vector_store import VectorStore
 from minibert.io.text import sanitize
 
+CANDIDATES = 50  # texts that a cross-encoder scores
+
 DESCRIPTION = """
 Prints the cosine similarity and the line, most similar first; for a store that `minibert embed
---out NAME.store` has written, also the file and the number of the line.
+--out NAME.store` has written, also the file and the number of the line. A cross-encoder (--rerank)
+scores the most similar lines again: it is more accurate, and too slow to read them all.
 """
 EXAMPLE = 'minibert similar tiny "how to sort a list" corpus/held_out.txt --layers -2'
 
@@ -36,16 +41,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="the model of the store's vectors (default: its name when they were written)",
     )
+    parser.add_argument(
+        "--rerank",
+        type=Path,
+        metavar="CROSS_ENCODER",
+        help="a model of one label that reads the query with each candidate; its scores are "
+        "printed, highest first",
+    )
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        metavar="N",
+        help=f"number of the most similar texts that --rerank scores (default: {CANDIDATES})",
+    )
     add_vector_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the lines with the highest cosine similarity to the query."""
+    """Print the texts with the highest cosine similarity to the query, or with a reranker's score.
+
+    A cross-encoder reads the query with each of the candidates, the nearest texts.
+    """
     if options.top < 1:
         raise ValueError(f"top: expected at least 1, got {options.top}")
-    if VectorStore.is_store(options.source) or options.source.suffix == STORE:
-        _search_store(options)
-        return
+    count, reranker = options.top, None
+    if options.rerank is not None:
+        reranker = CrossEncoder.from_pretrained(options.rerank)
+        reranker.rank(options.query, [])  # refuses a model of several labels before the search
+        count = max(CANDIDATES, count) if options.candidates is None else options.candidates
+        if count < options.top:
+            raise ValueError(f"candidates: expected at least {options.top}, as many as are printed "
+                             f"(--top), got {count}")  # fmt: skip
+    elif options.candidates is not None:
+        raise ValueError("candidates: expected a cross-encoder that scores them (--rerank)")
+    is_store = VectorStore.is_store(options.source) or options.source.suffix == STORE
+    found = (_nearest_in_store if is_store else _nearest_lines)(options, count)
+    if reranker is not None:
+        texts = [text for *_, text in found]
+        ranked = reranker.rank(options.query, texts, options.top, progress=is_interactive())
+        found = [(each["score"], *found[each["corpus_id"]][1:]) for each in ranked]
+    for score, *place, text in found:
+        print("\t".join([f"{score:.3f}", *place, " ".join(text.split())]))
+
+
+def _nearest_lines(options: argparse.Namespace, count: int) -> list[tuple[Any, ...]]:
+    """Return the cosine and the text of the lines that are most similar to the query."""
     if options.model is not None:
         raise ValueError(f"model: expected a store to search, got {options.source}")
     if not options.file:
@@ -55,21 +95,19 @@ def run(options: argparse.Namespace) -> None:
     texts = list(read_texts(options))
     query = extractor([options.query])[0]  # (D,)
     cosines = extractor(texts, progress=is_interactive()) @ query  # (S, D) @ (D,) -> (S,)
-    for i in np.argsort(-cosines, kind="stable")[: options.top]:
-        print(f"{cosines[i]:.3f}\t{' '.join(texts[i].split())}")
+    return [(cosines[i], texts[i]) for i in np.argsort(-cosines, kind="stable")[:count]]
 
 
-def _search_store(options: argparse.Namespace) -> None:
-    """Print the cosine, the place and the text of the nearest vectors of a store."""
+def _nearest_in_store(options: argparse.Namespace, count: int) -> list[tuple[Any, ...]]:
+    """Return the cosine, the place and the text of the nearest vectors of a store."""
     for name in [*(["file"] if options.file else []), *given_options(options)]:
         raise ValueError(f"{name}: expected none, because {options.source} has vectors already")
     store = VectorStore.open(options.source, options.model)
     if not len(store):
         raise ValueError(f"{options.source}: expected vectors, found none")
-    scores, ids = store.search([options.query], options.top)
-    found = zip(scores[0], store.locations(ids[0]), store.texts(ids[0]), strict=True)
-    for score, (path, line), text in found:
-        print(f"{score:.3f}\t{sanitize(_shown(path))}:{line}\t{' '.join(text.split())}")
+    scores, ids = store.search([options.query], count)
+    places = [f"{sanitize(_shown(path))}:{line}" for path, line in store.locations(ids[0])]
+    return list(zip(scores[0], places, store.texts(ids[0]), strict=True))
 
 
 def _shown(path: Path) -> Path:

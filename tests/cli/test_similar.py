@@ -2,10 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
+from minibert import CrossEncoder
 from minibert.inference.vector_store import VectorStore
 from tests.cli.helpers import TEXTS, assert_refused, run, write_lines
+from tests.inference.test_cross_encoder import new_model
 
 
 def test_similar_prints_the_query_itself_first(workspace, tmp_path, capsys):
@@ -65,3 +68,29 @@ def test_similar_refuses_bad_input_of_a_store(store, tmp_path, capsys):
         assert_refused(capsys, ["similar", *arguments], part)
     (tmp_path / "lines.txt").unlink()
     assert_refused(capsys, ["similar", store, TEXTS[0]], "lines.txt: no such file; ")
+
+
+def test_a_cross_encoder_scores_the_nearest_texts_again(store, tokenizer, capsys):
+    model = new_model(tokenizer)
+    CrossEncoder(model, tokenizer).save_pretrained("scorer")
+    CrossEncoder(new_model(tokenizer, 3), tokenizer).save_pretrained("classes")
+    query, encoder = "the dog sat", CrossEncoder.from_pretrained("scorer")
+    for source in (["a.store"], ["model", "lines.txt"]):
+        searched = ["similar", source[0], query, *source[1:]]
+        for candidates in (2, 4):
+            assert run([*searched, "--top", candidates]) == 0
+            rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+            scores = encoder.predict([(query, row[-1]) for row in rows])
+            assert run([*searched, "--rerank", "scorer", "--top", 2,
+                        "--candidates", candidates]) == 0  # fmt: skip
+            expected = ["\t".join([f"{scores[i]:.3f}", *rows[i][1:]]) for i in np.argsort(-scores)]
+            assert capsys.readouterr().out.splitlines() == expected[:2]
+        assert run([*searched, "--rerank", "scorer", "--top", 60]) == 0  # more than are candidates
+        assert len(capsys.readouterr().out.splitlines()) == 6 - len(source)
+    for arguments, part in (
+        (["--rerank", "scorer", "--candidates", 2], "candidates: expected at least 5, as many as"),
+        (["--candidates", 9], "candidates: expected a cross-encoder that scores them (--rerank)"),
+        (["--rerank", "classes"], "rank: expected a model with one label, got 3"),
+        (["--rerank", "lines.txt"], "lines.txt"),
+    ):
+        assert_refused(capsys, ["similar", store, query, *arguments], part)

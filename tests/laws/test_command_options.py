@@ -28,6 +28,7 @@ BASE = {
     "train-tokenizer": ["train-tokenizer", "corpus.txt", "--vocab-size", 66, "--out", "NEW"],
 }
 LONG = f"{TEXT} " * 9
+RERANKED = [*BASE["similar"], "--rerank", "scorer"]
 NUMBERS = object()  # other numbers, as many
 
 
@@ -124,6 +125,8 @@ OPTIONS = {
         "query": (["similar", "body", "a dog", "lines.txt"], other),
         "file": (["similar", "body", TEXT, "lines.txt", "corpus.txt"], lines(5)),
         "top": ([*BASE["similar"], "--top", 2], lines(2)),
+        "rerank": ([*BASE["similar"], "--rerank", "scorer"], lines(3)),
+        "candidates": ([*RERANKED, "--top", 1, "--candidates", 1], contains(f"\t{TEXT}")),
         "pooling": ([*BASE["similar"], "--pooling", "cls"], lines(3)),
         "layers": ([*BASE["similar"], "--layers", "0"], lines(3)),
         "combine": ([*BASE["similar"], "--layers", "0", "-1", "--combine", "sum"], lines(3)),
@@ -150,6 +153,7 @@ OPTIONS = {
 # Options that need words of their own, and those that are tested where they are slow.
 BEFORE = {("embed", "combine"): [*BASE["embed"], "--layers", "-1", "0"],
           ("similar", "model"): ["similar", "lines.store", TEXT],
+          ("similar", "candidates"): [*RERANKED, "--top", 1],
           ("similar", "combine"): [*BASE["similar"], "--layers", "0", "-1"],
           ("predict", "threshold"): ["predict", "several", TEXT],
           ("predict", "stride"): ["predict", "classifier", LONG, "--as", "jsonl"],
@@ -188,10 +192,12 @@ def folder(small_workspace):
     long = [json.dumps({**row, "text": f"{row['text']} {LONG}"}) for row in rows]
     (small_workspace / "long.jsonl").write_text("\n".join(long) + "\n")
     several = dataclasses.replace(CONFIG, problem_type="multi_label_classification")
+    one = dataclasses.replace(CONFIG, id2label={0: "score"})
     kinds = {
         "other": m.BertForSequenceClassification(CONFIG, seed=9),
         "another": m.BertForMaskedLM(CONFIG, seed=9),
         "several": m.BertForSequenceClassification(several),
+        "scorer": m.BertForSequenceClassification(one),
         "qa": m.BertForQuestionAnswering(CONFIG),
         "qa2": m.BertForQuestionAnswering(CONFIG, seed=9),
     }
