@@ -181,8 +181,7 @@ def _finetune(out: Path, seed: int) -> tuple[FineTuningRun, str]:
         "training texts": f"{DOCUMENTATION}: {len(train):,} texts, labelled with their module",
         "held-out texts": f"other documents: {len(test):,} texts",
     }
-    recipe = {"task": task.name, "start": "model", "epochs": pretrained.recipe.epochs}
-    card = Card.of_finetuning(pretrained.model, pretrained.settings, data, metrics, others, recipe)
+    card = Card.of_finetuning(pretrained, data, start="model", metrics=metrics, others=others)
     write_card(out / "classifier", card.text("classifier"))
     for title in STARTS:
         finish_run(out / "fine-tuning" / title)

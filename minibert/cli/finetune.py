@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from minibert.cli.arguments import (
     add_column_arguments,
@@ -37,7 +37,6 @@ from minibert.data.splits import stratified_split
 from minibert.io.atomic import atomic_write, settled
 from minibert.io.text import printable, sanitize
 from minibert.models import read_config
-from minibert.objectives.supervised import SCORE
 from minibert.tasks.base import Task
 from minibert.tasks.baselines import compare
 from minibert.tasks.examples import Examples
@@ -371,16 +370,9 @@ def _train_one(
     metrics = print_metrics(
         trained_task, run.model, run.tokenizer, held_out, threads=options.threads
     )
-    card = _make_card(options, run, held_out, metrics, baseline(), _steps_taken(folder))
+    card = _make_card(options, run, held_out, metrics, baseline(), read_history(folder))
     write_card(folder, card.text(options.out))
     return metrics
-
-
-def _steps_taken(folder: Path) -> str:
-    """Return the number of steps of a finished run, and the step of its weights (str)."""
-    scores = [(line[SCORE], line["step"]) for line in read_history(folder) if SCORE in line]
-    last, best = max(step for _, step in scores), max(scores)[1]
-    return f"{last:,}; the weights are those of step {best:,}, the best evaluation"
 
 
 def _make_card(
@@ -389,7 +381,7 @@ def _make_card(
     held_out: Examples,
     metrics: Metrics,
     baseline: tuple[str, Metrics] | None,
-    taken: str,
+    lines: list[dict[str, Any]],
 ) -> Card:
     """Return the model card of a run (`Card`).
 
@@ -399,7 +391,7 @@ def _make_card(
         held_out (Examples): labelled texts that were evaluated.
         metrics (Metrics): metrics of the model on them.
         baseline (tuple): name and metrics of the baseline; None without one.
-        taken (str): how many steps the run has taken.
+        lines (list): history of the run.
     """
     file = describe_files([options.file])
     share = f"{100 * options.dev_share:g}% of {file}"
@@ -409,26 +401,9 @@ def _make_card(
         "training texts": f"{file}: {len(run.examples):,} texts",
         "held-out texts": f"{evaluated}: {len(held_out):,} texts, which choose the best weights",
     }
-    counts = run.task.class_counts(run.examples.labels).most_common()
-    if counts:
-        shown = ", ".join(f"{name} {count:,}" for name, count in counts[:MAX_CLASSES_PER_LINE])
-        data[f"{len(counts)} classes"] = shown + ", ..." * (len(counts) > MAX_CLASSES_PER_LINE)
-    start = "new weights"
-    if options.model:
-        folder = Path(options.model)
-        start = folder.resolve().name if folder.exists() else options.model
+    others = dict([baseline] if baseline else [])
     return Card.of_finetuning(
-        run.model,
-        run.settings,
-        data,
-        metrics,
-        dict([baseline] if baseline else []),
-        {
-            "task": run.task.name,
-            "start": start,
-            "epochs": run.recipe.epochs,
-            "steps taken": taken,
-        },
+        run, data, start=options.model or None, lines=lines, metrics=metrics, others=others
     )
 
 

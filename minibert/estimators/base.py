@@ -17,6 +17,7 @@ from minibert.tasks import Examples, Task
 from minibert.tasks.base import ClassWeight, describe_long
 from minibert.tasks.folders import ESTIMATOR, EstimatorFile, load_labeller
 from minibert.tokenization import PreTrainedTokenizer
+from minibert.training.card import Card, write_card
 from minibert.training.epochs import TrainingHistory
 from minibert.training.finetuning import FineTuningRun, ModelSource, Strategy, steps_for
 from minibert.training.history import HISTORY, read_history, write_history
@@ -135,8 +136,9 @@ class Estimator:
 
         The folder contains the model, its tokenizer, the history, and `estimator.json` with the
         labels, the thresholds and the constructor's arguments (a path as it was given), as far as
-        JSON can store them. `minibert predict`, `from_pretrained` and `transformers` open it. If a
-        write fails, an existing folder is unchanged; its other files are kept.
+        JSON can store them; and, after `fit`, a model card. `minibert predict`, `from_pretrained`
+        and `transformers` open it. If a write fails, an existing folder is unchanged; its other
+        files are kept.
 
         Args:
             folder: is created if missing.
@@ -161,6 +163,8 @@ class Estimator:
                 seed=seed,
                 steps_per_epoch=None if history is None else history.steps_per_epoch,
             ).save(temporary)
+            if self._card is not None:
+                write_card(folder, self._card.text(folder), into=temporary)
 
     @classmethod
     def from_pretrained(
@@ -204,6 +208,7 @@ class Estimator:
         known = {name: value for name, value in stated.parameters.items() if name in names}
         estimator = cls(**known | params)
         estimator.task_, estimator.model_, estimator.tokenizer_ = task, model, tokenizer
+        estimator._card = None
         if stated.seed is not None:
             estimator.random_state_ = stated.seed
         if stated.steps_per_epoch is not None and (folder / HISTORY).is_file():
@@ -257,7 +262,24 @@ class Estimator:
         )
         self.model_, self.tokenizer_, self.random_state_ = run.model, run.tokenizer, seed
         self.history_ = TrainingHistory(lines, steps_for(len(examples), run.recipe.batch_size, 1))
+        self._card: Card | None = self._make_card(run, held_out, lines)
         return self
+
+    def _make_card(
+        self, run: FineTuningRun, held_out: Examples | None, lines: list[dict[str, Any]]
+    ) -> Card:
+        """Return the model card of a finished run, with the scores of held-out examples."""
+        data, metrics = {"training texts": f"{len(run.examples):,} texts"}, None
+        if held_out is not None:
+            data["held-out texts"] = (
+                f"{DEV_SHARE:.0%} of all, chosen with the seed: {len(held_out):,} texts, which "
+                "choose the best weights"
+            )
+            outputs = self.task_.predict(
+                self.model_, self.tokenizer_, held_out.texts, held_out.pairs, threads=self.threads
+            )
+            metrics = self.task_.metrics(held_out.labels, outputs)
+        return Card.of_finetuning(run, data, start=self.model, lines=lines, metrics=metrics)
 
     def _outputs(self, texts: Sequence[Any], pairs: Sequence[str] | None = None) -> Any:
         self._require_fitted()

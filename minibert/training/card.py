@@ -4,7 +4,8 @@ A card states how the model was made (data, recipe, seed, versions), its scores 
 baselines, and how to load it. It contains no date, no path and no time, so a resumed run writes the
 same card as an uninterrupted one.
 
-`minibert pretrain`, `finetune` and `demo` write a card when a run is finished, after its model.
+`minibert pretrain`, `finetune` and `demo` write a card when a run is finished, after its model;
+`save_pretrained` of an estimator writes it with the model.
 Code that trains and saves a model itself calls `write_card`. The last line of a card is a checksum
 of the lines above it, by which `write_card` recognizes a card that was edited: it does not
 overwrite one. What no run knows, such as the license of the data, is added by hand.
@@ -17,7 +18,7 @@ import platform
 import re
 import shlex
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +31,9 @@ from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.objectives import MaskedLM
 from minibert.objectives.evaluation import MaskedLMMetrics
+from minibert.objectives.supervised import SCORE
 from minibert.tasks.metrics import Metrics
+from minibert.training.finetuning import FineTuningRun
 from minibert.training.loop import Settings
 from minibert.training.recipes import PreTraining
 
@@ -42,6 +45,7 @@ CHECKSUMS = ("tokenizer", "data", "teacher")  # fields of the settings
 READER = "AutoTokenizer"  # reads the tokenizer of any family
 THIS = "this model"  # in the table of scores
 MAX_NAMES = 5  # of files that are listed
+MAX_CLASSES = 20  # that are listed
 # What Markdown reads as markup inside a line. A backslash is markup only before punctuation, and an
 # underscore only at the start or end of a word.
 MARKUP = re.compile(r"\\(?=[!-/:-@\[-`{-~])|[*<\[|~]|(?<![^\W_])_|_(?![^\W_])")
@@ -113,24 +117,43 @@ class Card:
     @classmethod
     def of_finetuning(
         cls,
-        model: PreTrained,
-        settings: Settings,
+        run: FineTuningRun,
         data: Mapping[str, str],
-        metrics: Metrics,
-        others: Mapping[str, Metrics],
-        recipe: Mapping[str, object],
+        *,
+        start: str | os.PathLike[str] | None,
+        lines: Sequence[Mapping[str, Any]] = (),
+        metrics: Metrics | None = None,
+        others: Mapping[str, Metrics] | None = None,
     ) -> Self:
         """Return the card of a fine-tuned model.
 
         Args:
-            model, settings, data, recipe: as in `Card`.
+            run: the finished run.
+            data: as in `Card`; the classes with their numbers of texts are added.
+            start: the model with which the run began, as its caller named it; None: new weights.
+            lines: the history of the run; without it, the number of steps taken is not stated.
             metrics: the metrics of the model on the held-out texts; they name the trivial baseline.
+                None: there are none.
             others: the metrics of baselines and other models on the same texts, by name.
         """
-        trivial, _, value = metrics.trivial_baseline().partition(": ")
-        scores = {THIS: str(metrics), trivial: value}
-        scores |= {name: str(each) for name, each in others.items()}
-        return cls(model, settings, data, scores, {**recipe, "optimizer": "adamw"})
+        counts = run.task.class_counts(run.examples.labels).most_common()
+        if counts:
+            shown = ", ".join(f"{name} {count:,}" for name, count in counts[:MAX_CLASSES])
+            more = ", ..." * (len(counts) > MAX_CLASSES)
+            data = {**data, f"{len(counts)} classes": shown + more}
+        scores = {}
+        if metrics is not None:
+            trivial, _, value = metrics.trivial_baseline().partition(": ")
+            scores = {THIS: str(metrics), trivial: value}
+        scores |= {name: str(each) for name, each in (others or {}).items()}
+        recipe = {
+            "task": run.task.name,
+            "start": _describe_start(start),
+            "epochs": run.recipe.epochs,
+            "steps taken": _describe_steps(lines),
+            "optimizer": "adamw",
+        }
+        return cls(run.model, run.settings, data, scores, recipe)
 
     def text(self, name: str | os.PathLike[str]) -> str:
         """Return the card in Markdown with a YAML header (str).
@@ -148,7 +171,11 @@ class Card:
             *_section("Use", self._usage(title)),
             *_section("Data", _table(("part", "content"), data)),
             *_section("Recipe", _table(("setting", "value"), self._recipe())),
-            *_section("Scores", _table(("model", "held-out texts"), self.scores)),
+            *(
+                _section("Scores", _table(("model", "held-out texts"), self.scores))
+                if self.scores
+                else []
+            ),
             *_section("Versions", [_versions()]),
         ]
         body = "\n".join(lines) + "\n\n"
@@ -224,7 +251,9 @@ class Card:
         return {name: value for name, value in recipe.items() if value not in (None, "")}
 
 
-def write_card(folder: str | os.PathLike[str], text: str) -> None:
+def write_card(
+    folder: str | os.PathLike[str], text: str, into: str | os.PathLike[str] | None = None
+) -> None:
     """Write a card to a model's folder, but never over a card that was edited.
 
     In that case the new card is written beside it, as `README.new.md`, and a warning names both. If
@@ -233,6 +262,7 @@ def write_card(folder: str | os.PathLike[str], text: str) -> None:
     Args:
         folder (path): the folder of the model.
         text (str): the card, as `Card.text` returns it.
+        into (path): a temporary folder whose files will be moved to `folder`; None: `folder`.
 
     Raises:
         OSError: the file can't be written.
@@ -245,7 +275,7 @@ def write_card(folder: str | os.PathLike[str], text: str) -> None:
             return
         log.warning("%s was edited and stays unchanged; the card of this run is %s", path, other)
         path = other
-    with atomic_write(path) as temporary:
+    with atomic_write(Path(into or folder) / path.name) as temporary:
         temporary.write_text(text, "utf-8", newline="\n")
 
 
@@ -268,6 +298,24 @@ def describe_files(paths: Iterable[str | os.PathLike[str]]) -> str:
     names = ["standard input" if str(path) == "-" else Path(path).name for path in paths]
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more:,} more files" if more > 0 else "")
+
+
+def _describe_start(model: str | os.PathLike[str] | None) -> str:
+    """Return the name of a model without its folders, or "new weights" (str)."""
+    if model is None:
+        return "new weights"
+    return Path(model).resolve().name if Path(model).exists() else str(model)
+
+
+def _describe_steps(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return the number of steps of a finished run, and the step of its weights (str)."""
+    if not lines:
+        return ""
+    taken = f"{max(line['step'] for line in lines):,}"
+    scores = [(line[SCORE], line["step"]) for line in lines if SCORE in line]
+    if not scores:
+        return taken
+    return f"{taken}; the weights are those of step {max(scores)[1]:,}, the best evaluation"
 
 
 def _section(title: str, lines: Iterable[str]) -> list[str]:

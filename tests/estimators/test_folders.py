@@ -24,6 +24,7 @@ from minibert.models import (
 )
 from minibert.tasks.folders import ESTIMATOR, EstimatorFile, load_labeller
 from tests.conftest import small_tokenizer
+from tests.training.test_card import entries
 
 TEXTS = ["a red fox", "the red hen", "a blue sky", "the blue sea"] * 3
 COLOURS = ["red", "red", "blue", "blue"] * 3
@@ -137,7 +138,36 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("failing", ["tokenizer", "model", "history", "estimator"])
+def test_the_card_of_an_estimator_states_its_run(tmp_path, monkeypatch, caplog):
+    made = TextClassifier(**SMALL, early_stopping=True, random_state=3).fit(TEXTS, COLOURS)
+    folder = tmp_path / "out"
+    made.save_pretrained(folder)
+    found = entries((folder / "README.md").read_text())
+    assert found["training texts"] == "10 texts"
+    assert found["held-out texts"].endswith("2 texts, which choose the best weights")
+    assert found["2 classes"] == "red 5, blue 5"
+    assert (found["task"], found["start"], found["seed"]) == ("classification", "new weights", "3")
+    assert (found["epochs"], found["steps"], found["batch size"]) == ("1", "3", "4")
+    assert found["steps taken"].startswith("3; the weights are those of step ")
+    score = made.history_[0]["held_out_accuracy"]
+    assert f"accuracy {score:.3f}" in found["this model"]
+    monkeypatch.chdir(tmp_path)
+    again = TextClassifier("out", **SMALL).fit(TEXTS, COLOURS)
+    again.save_pretrained(folder)
+    text = (folder / "README.md").read_text()
+    found = entries(text)
+    assert (found["training texts"], found["start"]) == ("12 texts", "out")
+    assert "## Scores" not in text
+    (folder / "README.md").write_text("edited")
+    again.save_pretrained(folder)
+    assert (folder / "README.md").read_text() == "edited"
+    assert (folder / "README.new.md").read_text() == text
+    assert "was edited and stays unchanged" in caplog.text
+    TextClassifier.from_pretrained(folder).save_pretrained(tmp_path / "other")
+    assert not (tmp_path / "other" / "README.md").exists()  # nothing is known of its run
+
+
+@pytest.mark.parametrize("failing", ["tokenizer", "model", "history", "estimator", "card"])
 def test_a_failed_write_leaves_the_old_folder(failing, classifier, tmp_path, monkeypatch):
     folder = tmp_path / "out"
     classifier.save_pretrained(folder)
@@ -151,6 +181,7 @@ def test_a_failed_write_leaves_the_old_folder(failing, classifier, tmp_path, mon
         "model": (type(classifier.model_), "save_pretrained"),
         "history": (minibert.estimators.base, "write_history"),
         "estimator": (EstimatorFile, "save"),
+        "card": (minibert.estimators.base, "write_card"),
     }[failing]
     other = TextClassifier(**SMALL, random_state=8).fit(TEXTS, COLOURS)
     monkeypatch.setattr(*target, fail)
@@ -247,7 +278,7 @@ def finetune(tmp_path, rows, *options):
 def test_folders_of_the_command_and_of_python_have_the_same_files(classifier, tmp_path, capsys):
     folder = finetune(tmp_path, zip(TEXTS, COLOURS, strict=True), "--class-weight", "red=3")
     classifier.save_pretrained(tmp_path / "python")
-    of_the_run = {"README.md", "curves.svg", "trainer_state.json"}  # of held-out texts, --resume
+    of_the_run = {"curves.svg", "trainer_state.json"}  # of held-out texts, --resume
     names = {path.name for path in folder.iterdir()}
     assert names - of_the_run == {*contents(tmp_path / "python")}
     found = TextClassifier.from_pretrained(folder)

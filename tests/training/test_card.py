@@ -13,10 +13,14 @@ import pytest
 import minibert
 from examples.pre_norm import pre_norm
 from minibert import BertForMaskedLM, BertForSequenceClassification
+from minibert.tasks import Examples, SingleLabelTask
 from minibert.tasks.metrics import ClassificationMetrics
 from minibert.testing.cases.examples import CONFIG
 from minibert.training import FineTuning, Settings
 from minibert.training.card import Card, describe_files, is_generated, write_card
+from minibert.training.defaults import Recipe
+from minibert.training.finetuning import FineTuningRun
+from tests.conftest import small_tokenizer
 from tests.models.relatives import made
 
 SETTINGS = Settings(steps=1200, learning_rate=2e-3, seed=7, tokenizer="abc", data="3-def", keep=9)
@@ -74,16 +78,24 @@ def test_a_card_of_finetuning_names_the_trivial_baseline_and_the_others():
         ClassificationMetrics(["a", "b"], np.array(table))
         for table in ([[3, 1], [0, 2]], [[4, 0], [2, 0]])
     )
-    made = Card.of_finetuning(
-        BertForSequenceClassification(CONFIG), settings, {}, metrics, {"TF-IDF": other},
-        {"task": "classification"},
+    run = FineTuningRun(
+        SingleLabelTask(["a", "b"]), Examples(["x", "y", "z"], None, ["a", "b", "b"]),
+        BertForSequenceClassification(CONFIG), small_tokenizer(), Recipe(9, 4, 1e-3, 1.0), settings,
     )  # fmt: skip
+    lines = [{"step": 3, "held_out_score": 0.5}, {"step": 5, "loss": 1.0},
+             {"step": 5, "held_out_score": 0.25}]  # fmt: skip
+    made = Card.of_finetuning(
+        run, {}, start="some/model", lines=lines, metrics=metrics, others={"TF-IDF": other}
+    )
     found = entries(made.text("x"))
     assert found["this model"] == str(metrics)
     assert found["always the commonest class"] == "66.7%"
     assert found["TF-IDF"] == str(other)
     assert (found["task"], found["freeze"], found["evaluate every"]) == ("classification", "1", "3")
     assert "patience" not in found
+    assert (found["start"], found["epochs"]) == ("some/model", "9")
+    assert found["2 classes"] == "b 2, a 1"
+    assert found["steps taken"] == "5; the weights are those of step 3, the best evaluation"
     assert "pipeline_tag: text-classification" in made.text("x")
     assert "minibert predict x " in made.text("x")
 
