@@ -30,7 +30,7 @@ from minibert.cli.distill_inputs import (
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model, run_folder, with_own
-from minibert.data.token_cache import fingerprint
+from minibert.data.token_cache import files_checksum
 from minibert.io.atomic import settled
 from minibert.objectives.distillation import SoftTokens
 from minibert.training import pretrain
@@ -233,7 +233,7 @@ def _settings(
         "steps": STEPS,
         "batch_size": BATCH_SIZE,
         "learning_rate": RATE_TIMES_WIDTH / teacher.model.config.hidden_size,
-        "tokenizer": fingerprint(teacher.tokenizer),
+        "tokenizer": files_checksum(teacher.tokenizer),
     }
     # A wrong option is named before the texts are read.
     Distillation(**{"shards": 1, **defaults, **stated})

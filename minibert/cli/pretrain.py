@@ -43,7 +43,7 @@ from minibert.data.token_cache import (
     STDIN,
     TokenizedCorpus,
     expand,
-    fingerprint,
+    files_checksum,
     tokenize_corpus,
 )
 from minibert.io.atomic import settled
@@ -311,7 +311,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
         planned, seconds = choose_sizes(options, tokenizer, recipe, corpus, budget, ranks, source)
         config, settings = planned_run(planned, tokenizer, recipe, source)
     rows, held_out = _pack(corpus, tokenizer, _length(config, source))
-    settings = replace(settings, tokenizer=fingerprint(tokenizer), data=corpus.key)
+    settings = replace(settings, tokenizer=files_checksum(tokenizer), data=corpus.key)
     model, optimizer = _start(options, config, settings, found, source)
     if not found and settings.initialization == "text":
         initialize_from_text(model, corpus.train.stream, tokenizer, settings.seed)

@@ -14,7 +14,7 @@ from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model, run_folder, with_own
 from minibert.cli.vectors import make_extractor
 from minibert.data.sampling import steps_per_epoch
-from minibert.data.token_cache import fingerprint
+from minibert.data.token_cache import files_checksum
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.sentence_writer import save_sentence_folder
 from minibert.inference.windows import long_texts
@@ -303,7 +303,7 @@ def _stated(options: argparse.Namespace, extractor: FeatureExtractor) -> dict[st
         "max_length": extractor.max_length,
         "prompt": extractor.prompt,
         "model": weights_checksum(extractor.model),
-        "tokenizer": fingerprint(extractor.tokenizer),
+        "tokenizer": files_checksum(extractor.tokenizer),
     }
 
 

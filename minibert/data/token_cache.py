@@ -227,7 +227,7 @@ def _cached(home, work):
     return found
 
 
-def fingerprint(tokenizer: PreTrainedTokenizer) -> str:
+def files_checksum(tokenizer: PreTrainedTokenizer) -> str:
     """Return a checksum of a tokenizer's files (str)."""
     digest = hashlib.blake2b(digest_size=8)
     with tempfile.TemporaryDirectory() as written:
@@ -322,7 +322,7 @@ def _refuse_changed(before, now):
 
 def _key(texts, others, share, tokenizer, document_end):
     sides = [[(text.size, text.checksum) for text in side] for side in (texts, others)]
-    content = repr((sides, share, fingerprint(tokenizer)))
+    content = repr((sides, share, files_checksum(tokenizer)))
     if document_end != "blank-lines":  # which was the only way when the first keys were stored
         content += document_end
     return f"{FORMAT}-{hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}"
@@ -331,7 +331,7 @@ def _key(texts, others, share, tokenizer, document_end):
 def _former_key(texts, others, share, tokenizer):
     """Return the key that version 1 computed from the same texts (str)."""
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(repr((FORMER_FORMAT, len(texts), share, fingerprint(tokenizer))).encode())
+    digest.update(repr((FORMER_FORMAT, len(texts), share, files_checksum(tokenizer))).encode())
     for text in [*texts, *others]:
         _refuse_changed(text, _outlined(text.path, digest))
         digest.update(b"end of file")

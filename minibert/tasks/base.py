@@ -16,6 +16,7 @@ import numpy as np
 from minibert.data.delimited import quote
 from minibert.data.ragged import RaggedSequences
 from minibert.functional import softmax_forward
+from minibert.inference.cross_encoder import Activation
 from minibert.inference.windows import long_texts, map_windows
 from minibert.io.text import CONTROL, sanitize
 from minibert.models import BertForSequenceClassification, PreTrained
@@ -33,7 +34,6 @@ VOCABULARY_SIZE = 8000  # of a tokenizer that is trained on labelled texts, at m
 
 InputKind = Literal["texts", "words"]
 ClassWeight = Sequence[float] | Literal["balanced"] | None
-Activation = Callable[[np.ndarray], np.ndarray]
 PlacePredictions = list[tuple[str, list[tuple[str, float]]]]  # place -> names with probabilities
 
 

@@ -5,8 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from minibert.inference.cross_encoder import Activation
 from minibert.models import PreTrained
-from minibert.tasks.base import Activation, Mistake, PlacePredictions, Task
+from minibert.tasks.base import Mistake, PlacePredictions, Task
 from minibert.tasks.baselines import tfidf_ridge_regression
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics, RegressionMetrics

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
-from minibert.data.token_cache import fingerprint
+from minibert.data.token_cache import files_checksum
 from minibert.models import BertForSequenceClassification, PreTrained, read_config
 from minibert.models.auto import class_for
 from minibert.models.hub import checkpoint_folder
@@ -275,7 +275,7 @@ class FineTuningRun:
             "split_pieces": recipe.split_pieces,
             "strategy": strategy,
             "seed": seed,
-            "tokenizer": fingerprint(tokenizer),
+            "tokenizer": files_checksum(tokenizer),
             "data": examples.checksum(),
         }
         fields = FineTuning(**defaults | dict(settings or {}) | decided)

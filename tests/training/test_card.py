@@ -93,7 +93,7 @@ def test_a_card_of_finetuning_names_the_trivial_baseline_and_the_others():
     assert found["TF-IDF"] == str(other)
     assert (found["task"], found["freeze"], found["evaluate every"]) == ("classification", "1", "3")
     assert "patience" not in found
-    assert (found["start"], found["epochs"]) == ("some/model", "9")
+    assert (found["start"], found["epochs"]) == ("some/model", "4")
     assert found["2 classes"] == "b 2, a 1"
     assert found["steps taken"] == "5; the weights are those of step 3, the best evaluation"
     assert "pipeline_tag: text-classification" in made.text("x")
