@@ -24,7 +24,7 @@ from minibert.data.corpus import PackedSequences, read_corpus
 from minibert.data.masking import mask_sequences
 from minibert.data.rng import generator
 from minibert.data.sampling import batch_indices
-from minibert.data.token_cache import TokenizedCorpus, fingerprint, tokenize_corpus
+from minibert.data.token_cache import TokenizedCorpus, files_checksum, tokenize_corpus
 from minibert.objectives import MaskedLM
 from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.optim import hidden_matrices
@@ -92,7 +92,7 @@ class Text:
         digest = hashlib.blake2b(digest_size=8)
         for name in ("train", "held_out"):
             digest.update((self.folder / f"{name}.txt").read_bytes())
-        return {"text": digest.hexdigest(), "tokenizer": fingerprint(self.tokenizer)}
+        return {"text": digest.hexdigest(), "tokenizer": files_checksum(self.tokenizer)}
 
     def rows(self, part: str, length: int) -> PackedSequences:
         """Return the full sequences of "train" or "held_out"; peers do not expect padding."""

@@ -171,7 +171,8 @@ def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
         type=_class_weight,
         metavar="{balanced,CLASS=NUMBER,...}",
         help="weights of classes in the loss: balanced, by their inverse frequency; or numbers, "
-        "1 for a class that is not named (default: all equal)",
+        "1 for a class that is not named; of several labels, the weights of texts that have each "
+        "(default: all equal)",
     )
     group.add_argument(
         "--strategy",

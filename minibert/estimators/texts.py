@@ -32,8 +32,9 @@ class TextClassifier(Estimator):
             early_stopping, random_state, threads, verbose: as in `Estimator`.
         class_weight: the weight of each class in the loss, by its label (1 where it is missing), or
             in the order of `classes_`; or "balanced", as if all classes were equally frequent;
-            None: texts count alike; with pairs, a class of few texts counts somewhat more. Only
-            for one class per text.
+            None: texts count alike; with pairs, a class of few texts counts somewhat more. Where a
+            text may have several labels, the weight of a label (by its column of y) is that of the
+            texts that have it, and "balanced" gives them the same sum as those without it.
         strategy: "direct" trains body and classifier on the labels; "pairs" trains the body so that
             texts with equal labels have similar vectors, and fits a classifier to the vectors
             afterwards, which is better with few labels; only for one class per text. "auto": pairs
@@ -93,8 +94,6 @@ class TextClassifier(Estimator):
         require_few(y.shape[1], "labels", "y: ")
         if not np.isin(y, (0, 1)).all():
             raise ValueError("y: expected 0 and 1 alone where a text may have several labels")
-        if self.class_weight is not None:
-            raise ValueError("class_weight: expected None where a text may have several labels")
         self.classes_ = np.arange(y.shape[1])
         task = MultiLabelTask([str(i) for i in self.classes_])
         return task, [[str(i) for i in np.flatnonzero(row)] for row in y]

@@ -137,7 +137,8 @@ class BertForSequenceClassification(SequenceLevelModel):
     If it is None, one class means regression, and several mean a single label.
 
     Attributes:
-        class_weights (C,): how much each class counts in the loss of a single label; None: ones.
+        class_weights (C,): how much each class counts in the loss of a single label, or each label
+            of several where a text has it; None: ones.
     """
 
     def build(self, **parts: Any) -> None:
@@ -167,16 +168,20 @@ class BertForSequenceClassification(SequenceLevelModel):
         return shares
 
     def count(self, labels: Any) -> Any:
-        """Return how many labels count, or the sum of their classes' weights.
+        """Return how many labels count, or the sum of their classes' weights."""
+        return self.counts(labels).sum()
+
+    def counts(self, labels: Any) -> Array:
+        """Return how many labels of each text count (B,), or the weight of its class.
 
         Every number of a regression counts.
         """
-        if self.problem == "regression":
-            return np.size(labels)
-        if self.class_weights is None:
-            return super().count(labels)
-        counted = np.asarray(labels)[np.asarray(labels) != IGNORED]
-        return float(self.class_weights[counted].sum())
+        labels = np.asarray(labels)
+        counted = (labels != IGNORED) | (self.problem == "regression")
+        if self.class_weights is not None and self.problem == "single_label_classification":
+            return np.where(counted, self.class_weights[np.where(counted, labels, 0)], 0.0)
+        counts: Array = counted.reshape(len(labels), -1).sum(axis=1)  # (B,) or (B, C) -> (B,)
+        return counts
 
     def criterion_forward(
         self, logits: Any, targets: Any, denominator: Any = None

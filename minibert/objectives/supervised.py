@@ -124,7 +124,8 @@ class WeightedSupervised(Supervised):
     weight of the example's class, or the number of labels or numbers that it has.
 
     Args:
-        model, tokenizer, task, settings: as in `Supervised`.
+        model, tokenizer, task, settings: as in `Supervised`; the model has `counts`, and its loss
+            takes a denominator for each example.
         examples: labelled texts with weights above 0.
         options: `held_out`, whose weights are not used, `best` and `threads`.
 
@@ -149,31 +150,16 @@ class WeightedSupervised(Supervised):
 
     def count(self, shard: Any) -> float:
         """Return the sum of the shard's counts, each times its example's weight."""
-        labels, weights = shard[1]["labels"], shard[1]["weights"]
-        counts = [float(self.model.count(labels[i : i + 1])) for i in range(len(weights))]
-        return float(np.dot(counts, weights))
+        model: Any = self.model
+        return float(np.dot(model.counts(shard[1]["labels"]), shard[1]["weights"]))
 
     def loss_and_grads(
         self, shard: Any, extra: Any, rng: Rng, grads: Parameters, denominator: Any
     ) -> float:
         """Return the model's loss on the shard, and add its gradient into `grads`."""
-        if not denominator > 0:
-            raise ValueError(f"denominator: expected more than 0, got {denominator}")
-        model: Any = self.model
-        learning = grads.without(model.frozen_names) if model.frozen_names else grads
-        batch = model.check(**shard[0])
-        rows, targets = model.targets(batch, shard[1]["labels"])
-        logits, cache = model.forward(batch, rows, rng)
-        dlogits, loss = np.zeros_like(logits), 0.0
-        for i, weight in enumerate(shard[1]["weights"].tolist()):
-            one = slice(i, i + 1)  # a batch of one example, because its denominator is its own
-            own, own_cache = model.criterion_forward(
-                logits[one], targets[one], denominator / weight
-            )
-            dlogits[one] = model.criterion_backward(own_cache)
-            loss += own
-        model.backward(dlogits, cache, learning)
-        return loss
+        batch, labels = shard
+        by_example = denominator / labels["weights"]  # (B,)
+        return super().loss_and_grads((batch, labels["labels"]), extra, rng, grads, by_example)
 
 
 def evaluate(

@@ -148,7 +148,9 @@ class Task(ABC):
             ValueError: the task has no class weights, or their number differs from its classes.
         """
         if weight is not None:
-            raise ValueError("class_weight: expected labels that are one class a text")
+            raise ValueError(
+                f"class_weight: expected a task of classes or labels of texts, got {self.name}"
+            )
         return None
 
     # Training

@@ -1,5 +1,6 @@
 """Text classification: one class per text, or any number of labels per text."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Self
@@ -27,6 +28,30 @@ class _ClassificationTask(Task):
                 "the label is empty; the task multi-label reads that as a text without a label"
             )
         return label
+
+    def class_weights(
+        self,
+        labels: Sequence[Any],
+        weight: ClassWeight,
+        example_weights: Sequence[float] | None = None,
+    ) -> np.ndarray | None:
+        """Return the weight of each class in the loss (C,), or None; see `Task.class_weights`."""
+        if weight is None:
+            return None
+        if isinstance(weight, str):
+            return self.balanced_weights(labels, example_weights)
+        if len(weight) != len(self.names):
+            raise ValueError(
+                f"class_weight: expected {len(self.names)} weights, one for each class, got "
+                f"{len(weight)}"
+            )
+        return np.array(weight, float)
+
+    @abstractmethod
+    def balanced_weights(
+        self, labels: Sequence[Any], example_weights: Sequence[float] | None
+    ) -> np.ndarray:
+        """Return the weights (C,) for "balanced"."""
 
     def json_fields(self, label: Any, output: np.ndarray) -> dict[str, Any]:
         """Return the predicted label, and the probability of each class."""
@@ -102,24 +127,12 @@ class SingleLabelTask(_ClassificationTask):
         """Count the texts of each class."""
         return Counter(labels)
 
-    def class_weights(
-        self,
-        labels: Sequence[str],
-        weight: ClassWeight,
-        example_weights: Sequence[float] | None = None,
-    ) -> np.ndarray | None:
-        """Return the weight of each class in the loss (C,), or None; see `Task.class_weights`."""
-        if weight is None:
-            return None
-        if isinstance(weight, str):
-            ids = [self._id(label) for label in labels]
-            return balanced_class_weights(ids, len(self.names), example_weights)
-        if len(weight) != len(self.names):
-            raise ValueError(
-                f"class_weight: expected {len(self.names)} weights, one for each class, got "
-                f"{len(weight)}"
-            )
-        return np.array(weight, float)
+    def balanced_weights(
+        self, labels: Sequence[str], example_weights: Sequence[float] | None
+    ) -> np.ndarray:
+        """Return weights (C,) that make all classes count alike."""
+        ids = [self._id(label) for label in labels]
+        return balanced_class_weights(ids, len(self.names), example_weights)
 
     def predict_ids(self, outputs: np.ndarray) -> np.ndarray:
         """Return the most probable class id of each text (S,)."""
@@ -199,6 +212,23 @@ class MultiLabelTask(_ClassificationTask):
         indicators = np.zeros(len(self.names), np.float32)
         indicators[[self._id(name) for name in label]] = 1
         return indicators
+
+    def balanced_weights(
+        self, labels: Sequence[Sequence[str]], example_weights: Sequence[float] | None
+    ) -> np.ndarray:
+        """Return weights (C,) by which the texts with each label count as much as those without.
+
+        >>> MultiLabelTask(["a", "b"]).balanced_weights([["a"], ["a"], ["a", "b"], []], None)
+        array([0.33333333, 3.        ])
+
+        A label that every text has, or none, has the weight 1.
+        """
+        weights = np.ones(len(labels)) if example_weights is None else np.array(example_weights)
+        indicators = np.stack([self.encode_label(label) for label in labels])  # (S, C)
+        having = weights @ indicators.astype(float)  # (S,) @ (S, C) -> (C,)
+        others = weights.sum() - having
+        known = (having > 0) & (others > 0)
+        return np.where(known, others, 1) / np.where(known, having, 1)
 
     def predict_ids(self, outputs: np.ndarray) -> np.ndarray:
         """Return 1 for each predicted label and 0 for all others (S, C)."""

@@ -64,7 +64,8 @@ class FineTuning(Settings):
         freeze: the embeddings and this number of the lowest blocks are not trained; None: all are.
         class_weight: the weight of each class in the loss (C,); or "balanced", as if all classes
             were equally frequent (King and Zeng, 2001, section 4.2); None: texts count alike, or
-            with pairs as in `LabelledVectors`.
+            with pairs as in `LabelledVectors`. Of several labels, the weight of texts that have
+            each.
         patience: the number of evaluations without improvement after which to stop; None: never.
         split_pieces: the probability with which a piece of a text is split into smaller ones, other
             pieces at each step; see `data.piece_splits`. Words with tags stay whole.

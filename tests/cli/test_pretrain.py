@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from minibert import BertForMaskedLM, BertForPreTraining
-from minibert.data.token_cache import fingerprint
+from minibert.data.token_cache import files_checksum
 from minibert.tokenization import WordPieceTokenizer
 from minibert.training.checkpoint import read_state
 from minibert.training.defaults import default_shards
@@ -123,7 +123,7 @@ def test_pretrain_resumes_a_run_of_version_1_with_its_own_texts_only(workspace, 
     )
     shutil.copytree(workspace / "model" / "checkpoint-12", out / "checkpoint-12")
     tokenizer = WordPieceTokenizer.from_pretrained(workspace / "tokenizer")
-    digest = hashlib.blake2b(repr((2, 1, 0.05, fingerprint(tokenizer))).encode(), digest_size=8)
+    digest = hashlib.blake2b(repr((2, 1, 0.05, files_checksum(tokenizer))).encode(), digest_size=8)
     digest.update((workspace / "corpus.txt").read_bytes() + b"end of file")
     path = out / "checkpoint-12" / "trainer_state.json"
     state = json.loads(path.read_text())

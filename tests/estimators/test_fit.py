@@ -191,3 +191,14 @@ def test_a_history_is_a_sequence_of_dicts():
 def test_too_many_classes_are_refused_before_training(y, message):
     with pytest.raises(ValueError, match=message):
         TextClassifier("tiny").fit([f"text {i}" for i in range(len(y))], y)
+
+
+def test_class_weights_of_several_labels_are_by_column():
+    y = np.array([[1, 0, 1], [1, 0, 0], [0, 1, 0], [1, 1, 0]] * 3)
+    for weight, expected in (
+        ("balanced", [1 / 3, 1, 3]), ({2: 5.0}, [1, 1, 5]), ([1, 2, 3], [1, 2, 3]),
+    ):  # fmt: skip
+        made = TextClassifier(**SMALL, class_weight=weight).fit(TEXTS, y)
+        np.testing.assert_allclose(made.model_.class_weights, expected)
+    with pytest.raises(ValueError, match="class_weight: there is no class 3 in y"):
+        TextClassifier(**SMALL, class_weight={3: 2}).fit(TEXTS, y)

@@ -32,7 +32,7 @@ from minibert import (
 )
 from minibert.cli.resume import resumed_model
 from minibert.data.tables import stream_records, write_tsv
-from minibert.data.token_cache import fingerprint, tokenize_corpus
+from minibert.data.token_cache import files_checksum, tokenize_corpus
 from minibert.inference.store_state import StoredFile, StoreState
 from minibert.inference.vector_store import VectorStore
 from minibert.tokenization import (
@@ -433,7 +433,7 @@ def read_run(folder: Path) -> None:
     restore_optimizer(checkpoint, optimizer)
     assert 0 <= optimizer.step <= SETTINGS.steps
     assert optimizer.first.dtype == optimizer.second.dtype == np.float32
-    fingerprint(WordPieceTokenizer.from_pretrained(checkpoint))
+    files_checksum(WordPieceTokenizer.from_pretrained(checkpoint))
 
 
 def read_history_of(folder: Path) -> None:

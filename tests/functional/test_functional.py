@@ -538,6 +538,45 @@ def test_class_weights_of_zero_give_a_loss_of_zero(labels):
     assert not f.cross_entropy_backward(cache).any()
 
 
+@pytest.mark.parametrize("has_weights", [False, True])
+def test_binary_cross_entropy_with_weights_and_row_denominators_equals_the_sum(has_weights):
+    logits, labels = 2 * numbers(3, 4), np.array([[1, 0, -100, 0.25], [0, 1, 1, 1], [0, 0, 1, 0.5]])
+    weights, n = np.array([0.0, 0.5, 3.0, 7.0]), np.array([2.0, 5.0, 0.5])
+    loss, cache = f.binary_cross_entropy_forward(
+        logits, labels, n, weights if has_weights else None
+    )
+    expected, gradient = 0.0, np.zeros((3, 4))
+    for i, c in np.argwhere(labels != -100):
+        s, y, w = logits[i, c], labels[i, c], weights[c] if has_weights else 1.0
+        yes, no = 1 / (1 + math.exp(-s)), 1 / (1 + math.exp(s))
+        expected -= (w * y * math.log(yes) + (1 - y) * math.log(no)) / n[i]
+        gradient[i, c] = ((1 - y) * yes - w * y * no) / n[i]
+    assert loss == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(f.binary_cross_entropy_backward(cache), gradient, rtol=1e-9)
+    far = np.array([[1e4, -1e4]])
+    wrong, cache = f.binary_cross_entropy_forward(far, np.array([[0, 1]]), 1, np.array([9.0, 3.0]))
+    assert wrong == pytest.approx(4e4)
+    np.testing.assert_allclose(f.binary_cross_entropy_backward(cache), [[1.0, -3.0]])
+
+
+@pytest.mark.parity
+def test_weights_of_labels_equal_pytorch():
+    import torch
+
+    logits, labels = 2 * numbers(6, 3), np.abs(np.round(numbers(6, 3, seed=1), 1)).clip(0, 1)
+    weights = np.array([0.5, 3.0, 1.5])
+    theirs = torch.tensor(logits, requires_grad=True)
+    loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weights))(
+        theirs, torch.tensor(labels)
+    )
+    loss.backward()
+    mine, cache = f.binary_cross_entropy_forward(logits, labels, weights=weights)
+    assert mine == pytest.approx(loss.item(), rel=1e-12)
+    np.testing.assert_allclose(
+        f.binary_cross_entropy_backward(cache), theirs.grad.numpy(), atol=1e-12
+    )
+
+
 @pytest.mark.parity
 def test_class_weights_equal_pytorch():
     import torch

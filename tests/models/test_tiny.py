@@ -26,7 +26,7 @@ from minibert.data.masking import mask_sequences
 from minibert.data.rng import generator
 from minibert.data.sampling import steps_per_epoch
 from minibert.data.tables import read_records
-from minibert.data.token_cache import fingerprint, tokenize_corpus
+from minibert.data.token_cache import files_checksum, tokenize_corpus
 from minibert.models.hub import PRETRAINED, checkpoint_folder, find_folder
 from minibert.objectives import MaskedLM
 from minibert.objectives.evaluation import masked_lm_metrics
@@ -138,7 +138,7 @@ def test_the_commands_of_the_card_are_those_of_its_recipe(model, pieces):
     assert int(options["length"]) == config.max_position_embeddings
     assert (options["dtype"], options["out"]) == ("float16", "tiny")
     assert float(options.get("dropout", 0)) == config.hidden_dropout_prob
-    assert found["checksum of the tokenizer"] == f"`{fingerprint(pieces)}`"
+    assert found["checksum of the tokenizer"] == f"`{files_checksum(pieces)}`"
     size = f"{model.params.vector.size:,} parameters"
     assert size in CARD
 

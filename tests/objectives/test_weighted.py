@@ -59,7 +59,7 @@ def loss_of(objective):
 def test_whole_weights_equal_copies_of_the_examples(kind, weights):
     kept = [i for i, weight in enumerate(weights) if weight]
     _task, labels = TASKS[kind]
-    class_weights = np.array([0.5, 2.0, 3.0]) if kind == "classes" else None
+    class_weights = None if kind == "numbers" else np.array([0.5, 2.0, 3.0])
     mine = objective_of(
         kind, [float(weights[i]) for i in kept], [labels[i] for i in kept],
         [TEXTS[i] for i in kept], class_weights,
@@ -111,6 +111,23 @@ def test_frozen_parameters_stay_and_balanced_weights_count_the_weights():
     moved = {name for name, array in model.params.items() if (array != before[name]).any()}
     assert moved
     assert not any("embeddings" in name for name in moved)
+
+
+def test_balanced_weights_of_several_labels_are_those_of_scikit_learn():
+    """Texts with a label weigh as much as those without it, in ratio to each other."""
+    task, labels = MultiLabelTask(["a", "b", "c", "d"]), TASKS["labels"][1]
+    weights = np.array([1.0, 2.0, 1.0, 4.0, 1.0])
+    for examples in (None, weights):
+        found = task.class_weights(labels, "balanced", examples)
+        each = np.ones(5) if examples is None else examples
+        for name, weight in zip("abc", found, strict=False):
+            has = np.array([name in label for label in labels])
+            assert weight * each[has].sum() == pytest.approx(each[~has].sum())
+        assert found[3] == 1  # no text has it
+    assert task.class_weights([["a"], ["a", "b"]], "balanced").tolist() == [1, 1, 1, 1]
+    assert task.class_weights(labels, [1, 2, 3, 4]).tolist() == [1, 2, 3, 4]
+    with pytest.raises(ValueError, match="class_weight: expected 4 weights, one for each class"):
+        task.class_weights(labels, [1, 2])
 
 
 def test_words_with_tags_have_no_weights():

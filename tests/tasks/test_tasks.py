@@ -96,7 +96,7 @@ def test_fine_tune_learns_a_task_of_a_users_own(tokenizer):
     row = json.loads(next(trained.format_json(test.texts, outputs)))
     assert row == {"text": test.texts[0], "label": test.labels[0]}
     assert trained.baseline(examples, test) is None
-    with pytest.raises(ValueError, match="class_weight: expected labels that are one class"):
+    with pytest.raises(ValueError, match="class_weight: expected a task of classes"):
         fine_tune(model, tokenizer, task, examples, FineTuning(steps=1, class_weight="balanced"))
 
 

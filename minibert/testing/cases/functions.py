@@ -407,6 +407,7 @@ def _cross_entropy_cases() -> Iterator[Case]:
         ("a part of a batch", labels, 9, None, 0),
         ("class weights", labels, None, weights, 0),
         ("class weights, a part of a batch", labels, 9, weights, 0),
+        ("a denominator for each label", labels, 4.0 + np.arange(T), None, 0),
         ("impossible classes", labels, None, None, impossible),
     ):
         yield _pair(
@@ -424,19 +425,27 @@ def _other_loss_cases() -> Iterator[Case]:
     # Some labels are ignored; one is a probability.
     answers = np.where(normal(B, C, seed=3) > 0, 1, 0) + np.eye(B, C) * -0.25
     answers = np.where(np.eye(B, C, k=2), -100, np.abs(answers))
-    for variant, targets, denominator in (
-        ("ignored labels", answers, None),
-        ("all labels ignored", np.full((B, C), -100), None),
-        ("a part of a batch", answers, 9),
+    rows, weights = 4.0 + np.arange(B), 0.5 + np.arange(C)
+    for variant, targets, denominator, share in (
+        ("ignored labels", answers, None, None),
+        ("all labels ignored", np.full((B, C), -100), None, None),
+        ("a part of a batch", answers, 9, None),
+        ("class weights, a denominator for each row", answers, rows, weights),
     ):
         yield _pair(
             "binary_cross_entropy", variant,
-            lambda logits, y=targets, n=denominator: f.binary_cross_entropy_forward(logits, y, n),
+            lambda logits, y=targets, n=denominator, w=share: f.binary_cross_entropy_forward(
+                logits, y, n, w
+            ),
             lambda dloss, cache, logits: {"logits": dloss * f.binary_cross_entropy_backward(cache)},
             zeros=("logits",) if (targets == -100).all() else (),
             logits=2 * normal(B, C),
         )  # fmt: skip
-    for variant, denominator in (("", None), ("a part of a batch", 9)):
+    for variant, denominator in (
+        ("", None),
+        ("a part of a batch", 9),
+        ("a denominator for each row", rows),
+    ):
         yield _pair(
             "squared_error", variant,
             lambda outputs, n=denominator: f.squared_error_forward(
