@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from minibert.cli.arguments import MODEL_HELP
 from minibert.models import read_config
 from minibert.models.hub import checkpoint_folder
+from minibert.models.replaced_tokens import refuse_discriminator
 from minibert.models.table import family_class
 from minibert.objectives import MaskedLM
 from minibert.objectives.evaluation import PAIR_TASKS, MaskedLMMetrics
@@ -109,6 +110,7 @@ def read_source(options: argparse.Namespace) -> Source | None:
     if options.model is None:
         return None
     folder = checkpoint_folder(options.model)
+    refuse_discriminator(folder)
     kind: Any = family_class(read_config(folder).model_type, trained_use(options))
     for name in PAIR_TASKS:
         if getattr(options, name) and f"{name}_label" not in kind.label_names:

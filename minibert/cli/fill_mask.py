@@ -6,7 +6,7 @@ from typing import Any
 
 from minibert.io.text import printable
 from minibert.models.auto import AutoModelForMaskedLM
-from minibert.models.replaced_tokens import GENERATOR
+from minibert.models.replaced_tokens import refuse_discriminator
 from minibert.tokenization import AutoTokenizer
 from minibert.training.pretraining import guess
 
@@ -34,11 +34,7 @@ def run(options: argparse.Namespace) -> None:
     """Print the most probable tokens for each [MASK]."""
     if options.top < 1:
         raise ValueError(f"top: expected at least 1, got {options.top}")
-    if (options.model / GENERATOR).is_dir():
-        raise ValueError(
-            f"{options.model}: expected a model that predicts tokens, got a discriminator; its "
-            f"generator is in {options.model / GENERATOR}"
-        )
+    refuse_discriminator(options.model)
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     model: Any = AutoModelForMaskedLM.from_pretrained(options.model, strict=True)
     for text in options.texts:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS
-from minibert.models.checkpoints import PreTrained
+from minibert.models.checkpoints import PreTrained, read_architectures
 from minibert.models.families.electra import (
     ElectraConfig,
     ElectraForMaskedLM,
@@ -225,6 +225,23 @@ class GeneratorAndDiscriminator(PreTrained):
             for name, array in own.params.items():
                 array[...] = given.params[name]
         return made
+
+
+def refuse_discriminator(folder: str | os.PathLike[str]) -> None:
+    """Raise ValueError if the model of a folder is a discriminator, which predicts no tokens.
+
+    >>> refuse_discriminator("tiny")
+
+    Args:
+        folder (str or path): as in `PreTrained.from_pretrained`.
+    """
+    folder = checkpoint_folder(folder)
+    if ElectraForPreTraining.__name__ in read_architectures(folder):
+        place = folder / GENERATOR
+        hint = f"; its generator is in {place}" if place.is_dir() else ""
+        raise ValueError(
+            f"{folder}: expected a model that predicts tokens, got a discriminator{hint}"
+        )
 
 
 def require_shared_sizes(generator: ElectraConfig, discriminator: ElectraConfig) -> None:

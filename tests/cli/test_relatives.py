@@ -144,3 +144,19 @@ def test_the_discriminator_has_no_prediction_to_inspect(tmp_path, capsys):
     folder = saved(tmp_path, "electra", "ForPreTraining")
     assert_refused(capsys, ["inspect", folder, "a cat"], "expected a classifier or a tagger")
     assert_refused(capsys, ["predict", folder, "a cat"], "expected a model that labels texts")
+
+
+def test_a_discriminator_neither_fills_masks_nor_is_trained_to(tmp_path, capsys):
+    folder, text = saved(tmp_path / "start", "electra", "ForPreTraining"), tmp_path / "text.txt"
+    text.write_text("\n\n".join(TEXTS * 20))
+    line = f"minibert: {folder}: expected a model that predicts tokens, got a discriminator"
+    for _ in range(2):
+        for arguments in (
+            ["fill-mask", folder, "the [MASK] sat"],
+            ["pretrain", text, "--model", folder, "--out", tmp_path / "out"],
+        ):
+            assert_refused(capsys, arguments, f"{line}\n")
+        saved(folder / "generator", "electra", "ForMaskedLM")
+        line += f"; its generator is in {folder / 'generator'}"
+    assert run(["fill-mask", folder / "generator", "the [MASK] sat"]) == 0
+    assert not (tmp_path / "out").exists()

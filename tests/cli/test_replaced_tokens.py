@@ -92,7 +92,6 @@ def test_the_discriminator_is_fine_tuned_and_the_generator_fills_masks(trained, 
     capsys.readouterr()
     assert run(["fill-mask", trained / GENERATOR, "the [MASK] sat"]) == 0
     assert capsys.readouterr().out.count("%") == 5
-    assert_refused(capsys, ["fill-mask", trained, "the [MASK] sat"], "got a discriminator; its gen")
 
 
 def test_options_of_a_run_are_applied_to_both_models(workspace):
