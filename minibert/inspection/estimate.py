@@ -21,6 +21,7 @@ from minibert.data.masking import MASKED_SHARE
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
 from minibert.functional.families.window import window_blocks
+from minibert.layers import RelativeBias, RotaryPositions
 from minibert.layers.families.disentangled import RelativeEmbeddings
 from minibert.models.config import BertConfig
 from minibert.models.families.window_config import SLIDING
@@ -224,9 +225,14 @@ class Distances(NamedTuple):
     rows: int
 
 
+def _encoder_of(config: BertConfig) -> Any:
+    """Return the encoder of a model of one layer, without parameters."""
+    return make_model(config.with_layers([0]), params=Parameters({})).bert.encoder
+
+
 def distances_of(config: BertConfig, length: int) -> Distances:
     """Return which products with distances the attention of a model computes."""
-    encoder = make_model(config.with_layers([0]), params=Parameters({})).bert.encoder
+    encoder = _encoder_of(config)
     block: Any = encoder.blocks[0]
     maps, positions = getattr(block.attention.sublayer, "maps", {}), encoder.positions
     if not isinstance(positions, RelativeEmbeddings) or not maps:
@@ -367,13 +373,16 @@ def activation_bytes(step: TrainingStep) -> int:
     # A number and perhaps a byte for each weight.
     pair = FLOAT + bool(config.attention_probs_dropout_prob)
     spared = [b * config.num_attention_heads * pair * pairs for pairs in _saved_pairs(step)]
-    kept = [block_cache_bytes(config, b, T, each) for each in queries]
+    beside = [_position_bytes(config, b, T, each) for each in queries]
+    kept = [block_cache_bytes(config, b, T, each) + own.kept
+            for each, own in zip(queries, beside, strict=True)]  # fmt: skip
     kept = [own - less for own, less in zip(kept, spared, strict=True)]
-    needed = [_block_backward_bytes(config, b, T, each) for each in queries]
+    needed = [_block_backward_bytes(config, b, T, each, own)
+              for each, own in zip(queries, beside, strict=True)]  # fmt: skip
     if step.checkpointing:
         needed = [sum(pair) for pair in zip(kept, needed, strict=True)]
         kept = [FLOAT * b * each * D for each in queries]  # the output, which the next one reads
-    return embeddings + sum(kept) + head + logits + max(logits, *needed)
+    return embeddings + beside[0].tables + sum(kept) + head + logits + max(logits, *needed)
 
 
 def block_cache_bytes(config: BertConfig, sequences: int, length: int, queries: int) -> int:
@@ -394,22 +403,68 @@ def block_cache_bytes(config: BertConfig, sequences: int, length: int, queries: 
     return FLOAT * numbers + _mask_bytes(hidden, 2 * n * D) + _mask_bytes(attention, weights)
 
 
-def _block_backward_bytes(config: BertConfig, sequences: int, length: int, queries: int) -> int:
+class PositionBytes(NamedTuple):
+    """The bytes of positions beside attention.
+
+    Attributes:
+        tables: of a shard, with their gradient.
+        kept: what a block keeps.
+        scores: of the gradient of all scores, if the positions learn.
+        after: what the backward of a block needs when it has that gradient.
+    """
+
+    tables: int
+    kept: int
+    scores: int
+    after: int
+
+
+def _position_bytes(config: BertConfig, sequences: int, length: int, queries: int) -> PositionBytes:
+    """Return the bytes of the positions of a model; zeros if they are in the embeddings.
+
+    Rotated queries and keys are kept beside those that were projected together with the values. A
+    relative bias has K T² numbers and their gradient; the backward of a block needs the gradient of
+    all scores and its sum over the sequences. With embeddings of distances, a block keeps the
+    queries twice, and for each of its terms 2 T D numbers, whose gradient its backward needs; and
+    it needs the gradients of all scores, of queries and keys once more, and the products of a few
+    sequences with all distances.
+    """
+    T, D, K = length, config.hidden_size, config.num_attention_heads
+    N, n, scores = sequences * T, sequences * queries, sequences * K * queries * T
+    positions, far = _encoder_of(config).positions, distances_of(config, T)
+    found = PositionBytes(0, 0, 0, 0)
+    if isinstance(positions, RotaryPositions):
+        found = PositionBytes(0, N * D + (n * D if queries == T else 0), 0, 0)
+    elif isinstance(positions, RelativeBias):
+        found = PositionBytes(2 * K * T * T, 0, scores, K * T * T)
+    elif isinstance(positions, RelativeEmbeddings):
+        terms = far.to_keys + far.to_queries
+        piece = max(PIECE_ELEMENTS // (2 * K * T * T), 1) * 2 * K * T * T
+        own = n * D + 2 * terms * T * D
+        products = min(piece, 2 * K * N * T) if terms else 0
+        found = PositionBytes(far.rows * D, own, scores, N * D + own + products)
+    return PositionBytes(*(FLOAT * each for each in found))
+
+
+def _block_backward_bytes(
+    config: BertConfig, sequences: int, length: int, queries: int, beside: PositionBytes
+) -> int:
     """Return the bytes that a block's backward needs besides its caches.
 
     In the feed-forward sublayer: the gradients of its output, of the residual sum, of activation
     and up-projection (2 F, with a gate 3 F), and of its input. In attention: those of both outputs,
     of the residual sum and of the heads, of query, key and value, and of the input; and of the
-    weights of a few sequences at a time, twice.
+    weights of a few sequences at a time, twice, or afterwards what its positions need.
     """
     D, F = config.hidden_size, config.intermediate_size
     N, n = sequences * length, sequences * queries
     weights = config.num_attention_heads * queries * length  # of a sequence
     piece = min(max(PIECE_ELEMENTS // weights, 1), sequences) * weights
     copies = 4 if config.attention_probs_dropout_prob else 2
-    attention = 5 * n * D + 3 * N * D + copies * piece
+    weighing = max(FLOAT * copies * piece, beside.after)
+    attention = FLOAT * (5 * n * D + 3 * N * D) + beside.scores + weighing
     dropped = n * D if config.hidden_dropout_prob else 0  # the gradient before the dropout
-    return FLOAT * (dropped + max(n * (3 * D + (2 + _gates(config)) * F), attention))
+    return FLOAT * dropped + max(FLOAT * n * (3 * D + (2 + _gates(config)) * F), attention)
 
 
 def _gates(config: BertConfig) -> int:

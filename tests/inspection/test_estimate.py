@@ -213,10 +213,14 @@ STEPS = {
         classes=3),
     **{
         family: TrainingStep(
-            of_family(family, vocab_size=300, hidden_size=96, intermediate_size=384,
-                      max_position_embeddings=66), 16, 64, 2)
+            of_family(family, vocab_size=300, hidden_size=48, intermediate_size=64,
+                      max_position_embeddings=258), 4, 256, 2)
         for family in FAMILIES
     },
+    "deberta-v2, checkpointing": TrainingStep(
+        of_family("deberta-v2", vocab_size=300, hidden_size=48, intermediate_size=64,
+                  max_position_embeddings=128, pos_att_type=["p2c"], hidden_dropout_prob=0.1,
+                  attention_probs_dropout_prob=0.1), 4, 128, 1, checkpointing=True, classes=3),
 }  # fmt: skip
 
 
