@@ -11,6 +11,8 @@ feed-forward layer adds nothing:
 Norms without weights remove the mean of the numbers and the length of the vector, so what is
 classified has the length √D. Where attention has relative positions, as in MPNet, they weight the
 mean.
+
+A ModernBERT needs no such block: its classifiers read the mean if its configuration says so.
 """
 
 from dataclasses import replace
@@ -21,6 +23,7 @@ import numpy as np
 from minibert.layers import unwrapped
 from minibert.models.bert import BertBased
 from minibert.models.config import BertConfig
+from minibert.models.sentence import TrainablePooling
 
 Kind = TypeVar("Kind", bound=BertBased)
 
@@ -41,6 +44,37 @@ def has_room(config: BertConfig) -> bool:
         return False
     longer = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
     return bool(longer.num_stored_blocks == longer.num_blocks)
+
+
+def can_read_mean(config: BertConfig) -> bool:
+    """Return whether a classifier of texts can read the mean: by itself, or with one more block.
+
+    >>> from minibert import AlbertConfig, ModernBertConfig
+    >>> can_read_mean(ModernBertConfig()), can_read_mean(AlbertConfig())
+    (True, False)
+    """
+    return _states_pooling(config) or has_room(config)
+
+
+def _states_pooling(config: BertConfig) -> bool:
+    return hasattr(config, "classifier_pooling")
+
+
+def reading_mean(model: Kind) -> Kind:
+    """Return a classifier that reads the mean over the tokens, with the model's parameters.
+
+    Raises:
+        ValueError: as `with_pooling_block`.
+    """
+    if _states_pooling(model.config):
+        changed: Any = {"classifier_pooling": "mean"}
+        return type(model)(replace(model.config, **changed), params=model.params)
+    return with_pooling_block(model)
+
+
+def pooling_of(model: BertBased) -> TrainablePooling:
+    """Return what the classifier of `reading_mean` reads: the mean; or [CLS], which has it."""
+    return "mean" if _states_pooling(model.config) else "cls"
 
 
 def with_pooling_block(model: Kind) -> Kind:
@@ -71,13 +105,17 @@ def with_pooling_block(model: Kind) -> Kind:
 
 
 def pooling_names(model: BertBased) -> list[str]:
-    """Return the names of the parameters of the last block."""
+    """Return the names of the parameters of the block that pools; none without one."""
+    if _states_pooling(model.config):
+        return []
     front = f"{model.prefix}encoder.layer.{model.config.num_hidden_layers - 1}."
     return [name for name in model.params if name.startswith(front)]
 
 
 def without_pooling_dropout(model: BertBased) -> None:
-    """Let the last block compute the mean without dropout, in place."""
+    """Let the block that pools compute the mean without dropout, in place."""
+    if _states_pooling(model.config):
+        return
     block: Any = unwrapped(model.bert.encoder.blocks[-1])
     for residual in (block.attention, block.feed_forward):
         residual.rate = 0.0

@@ -16,7 +16,7 @@ from minibert.data.sampling import steps_per_epoch
 from minibert.inference.features import FeatureExtractor
 from minibert.models import BertForSequenceClassification
 from minibert.models.classifier_head import classifier_inputs, pass_vectors, set_classifier
-from minibert.models.pooling_block import without_pooling_dropout
+from minibert.models.pooling_block import pooling_of, without_pooling_dropout
 from minibert.models.sentence import SentenceEncoder
 from minibert.objectives.base import BatchSettings, Evaluation
 from minibert.objectives.embedding_losses import Distance
@@ -57,8 +57,8 @@ class LabelledVectors(SentenceVectors):
     only one text has is not similar to anything, but its text is one of the others.
 
     Args:
-        model: a classifier of texts with a last block that pools, see `models.pooling_block`; the
-            layer below its logits is made to pass the pooled vectors.
+        model: a classifier of texts that reads the mean, see `models.pooling_block`; the layer
+            below its logits is made to pass the pooled vectors.
         tokenizer: the model's tokenizer; longer texts are cut at the model's positions.
         task: the meaning of the labels, one for each text.
         examples: labelled texts to train on; their weights, if they have some, count in the
@@ -97,7 +97,7 @@ class LabelledVectors(SentenceVectors):
         rows = EmbeddingExamples([[text] for text in examples.texts], labels=self.ids.tolist())
         require_fit("contrastive", rows, settings.batch_size)
         super().__init__(
-            SentenceEncoder(model, "cls"),
+            SentenceEncoder(model, pooling_of(model)),
             tokenizer,
             rows,
             PairSettings(settings.steps, settings.batch_size, settings.shards, settings.seed),
@@ -130,7 +130,7 @@ class LabelledVectors(SentenceVectors):
 
     def fit_classifier(self) -> None:
         """Fit the model's classifier to the vectors that its body has now, in place."""
-        extractor = FeatureExtractor(self.model, self.tokenizer, pooling="cls")
+        extractor = FeatureExtractor(self.model, self.tokenizer, pooling=pooling_of(self.model))
         vectors = extractor(self.examples.texts, threads=self.threads)  # (S, D)
         inputs = classifier_inputs(self.model, vectors).astype(np.float64)
         counts = np.ones(len(self.ids))  # (S,)

@@ -14,7 +14,7 @@ from minibert.data.token_cache import files_checksum
 from minibert.models import BertForSequenceClassification, PreTrained, read_config
 from minibert.models.auto import class_for
 from minibert.models.hub import checkpoint_folder
-from minibert.models.pooling_block import has_room, pooling_names, with_pooling_block
+from minibert.models.pooling_block import can_read_mean, pooling_names, reading_mean
 from minibert.objectives.few_labels import LabelledVectors, why_no_pairs
 from minibert.objectives.supervised import Supervised, WeightedSupervised, evaluate
 from minibert.optim import AdamW, Optimizer, OptimizerFactory, made_optimizer
@@ -242,7 +242,7 @@ class FineTuningRun:
         strategy = chosen_strategy(strategy, task, examples, source, overrides)
         model, tokenizer = source.load(task, tokenizer_examples or examples, seed)
         if strategy == "pairs":
-            model = with_pooling_block(model)
+            model = reading_mean(model)
         is_new = source.model is None
         counted = is_new and isinstance(model, BertForSequenceClassification)
         if strategy == "pairs":
@@ -336,10 +336,14 @@ def chosen_strategy(
 
 
 def _why_no_mean(source: ModelSource) -> str | None:
-    """Return why a pre-trained model gets no block that writes the mean to [CLS] (str), or None."""
-    if source.model is None or has_room(read_config(checkpoint_folder(str(source.model)))):
+    """Return why a pre-trained model's classifier cannot read the mean (str), or None.
+
+    The block that an ALBERT would get for it would need parameters of its own, and so would all
+    others then: a model of twelve layers would have about twelve times as many.
+    """
+    if source.model is None or can_read_mean(read_config(checkpoint_folder(str(source.model)))):
         return None
-    return f"the layers of the model in {source.model} share their parameters or have pre-norm"
+    return f"the layers of the model in {source.model} share their parameters"
 
 
 def mean_tokens(
@@ -361,11 +365,12 @@ def optimizer_for(model: Any, settings: FineTuning) -> AdamW:
     rates = block_rates(model, settings)
     if settings.strategy == "pairs":
         body = prefixed(model.prefix, model.bert.specs())
-        fixed = {*pooling_names(model), *(name for name in rates if name not in body)}
-        # The block below the pooling block has the full rate, as the head has otherwise.
+        pooling = pooling_names(model)
+        fixed = {*pooling, *(name for name in rates if name not in body)}
+        # The highest block that learns has the full rate, as the head has otherwise.
+        highest = settings.layer_decay ** (2 if pooling else 1)
         rates = {
-            name: 0.0 if name in fixed else rate / settings.layer_decay**2
-            for name, rate in rates.items()
+            name: 0.0 if name in fixed else min(rate / highest, 1.0) for name, rate in rates.items()
         }
     return AdamW(model.params, weight_decay=settings.weight_decay, rates=rates)
 
@@ -474,7 +479,7 @@ def fine_tune(
 
 def _freeze(model: Any, settings: FineTuning) -> None:
     """Freeze the embeddings and the lowest blocks; the block that pools is not counted."""
-    count = model.config.num_blocks - (settings.strategy == "pairs")
+    count = model.config.num_blocks - (settings.strategy == "pairs" and bool(pooling_names(model)))
     if settings.freeze is not None and not 0 <= settings.freeze <= count:
         raise ValueError(f"freeze: expected 0 to {count} layers, got {settings.freeze}")
     model.freeze(settings.freeze)

@@ -15,6 +15,10 @@ from minibert.models.families.distilbert import (
     DistilBertForSequenceClassification,
 )
 from minibert.models.families.electra import ElectraConfig, ElectraForSequenceClassification
+from minibert.models.families.modernbert import (
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+)
 from minibert.models.families.mpnet import MPNetConfig, MPNetForSequenceClassification
 from minibert.models.families.roberta import RobertaConfig, RobertaForSequenceClassification
 
@@ -26,6 +30,7 @@ FAMILIES = [
     (ElectraForSequenceClassification, ElectraConfig),
     (AlbertForSequenceClassification, AlbertConfig),
     (DebertaV2ForSequenceClassification, DebertaV2Config),
+    (ModernBertForSequenceClassification, ModernBertConfig),
 ]
 IDS = [[5, 17, 54, 6], [7, 9, 11, 30]]
 

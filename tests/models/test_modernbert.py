@@ -25,7 +25,13 @@ from minibert.layers import PreNormResidual
 from minibert.layers.families.windowed import RotaryByKind
 from minibert.models.checkpoints import read_config
 from minibert.models.families.window_config import FULL, SLIDING
-from minibert.models.pooling_block import has_room, with_pooling_block
+from minibert.models.pooling_block import (
+    has_room,
+    pooling_names,
+    pooling_of,
+    reading_mean,
+    with_pooling_block,
+)
 from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, logits_of, runs_unpadded
 from minibert.models.weights import open_weights
@@ -324,11 +330,16 @@ def test_a_teacher_that_reads_the_mean_is_refused():
         DistilledClassifier(model, model)
 
 
-def test_the_block_that_pools_is_refused():
+def test_a_classifier_reads_the_mean_instead_of_a_block_that_pools():
     model = made(m.ModernBertForSequenceClassification)
     assert not has_room(CONFIG)
     with pytest.raises(ValueError, match="expected layers with post-norm"):
         with_pooling_block(model)
+    changed = reading_mean(model)
+    assert changed.config == replace(CONFIG, classifier_pooling="mean")
+    assert changed.params is model.params
+    assert pooling_names(changed) == []
+    assert pooling_of(changed) == "mean"
 
 
 # The ways to run it.

@@ -5,10 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minibert import BertForSequenceClassification, TextClassifier
+from minibert import (
+    BertForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    TextClassifier,
+)
 from minibert.tasks import Examples, MultiLabelTask, SingleLabelTask
 from minibert.training.defaults import MAX_TEXTS_PER_CLASS
 from minibert.training.finetuning import FineTuning, ModelSource, chosen_strategy
+from tests.conftest import small_tokenizer
 
 TEXTS = ["a red fox", "the red hen", "one red mat", "a blue sky", "the blue sea", "one blue tree"]
 LABELS = ["red"] * 3 + ["blue"] * 3
@@ -98,3 +104,50 @@ def test_text_classifier_refuses_pairs_where_there_are_none():
         TextClassifier("tiny", strategy="pairs").fit(["a", "b"], [0, 1])
     with pytest.raises(ValueError, match="because the texts are pairs themselves"):
         TextClassifier("tiny", strategy="pairs").fit([("a", "b"), ("c", "d")] * 2, [0, 1, 0, 1])
+
+
+@pytest.fixture(scope="module")
+def modern(tmp_path_factory):
+    """Return the folder of a small ModernBERT, and a classifier that was trained from it."""
+    folder, tokenizer = tmp_path_factory.mktemp("modern"), small_tokenizer()
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=20, max_position_embeddings=32, pad_token_id=0, local_attention=4,
+        global_attn_every_n_layers=2,
+    )  # fmt: skip
+    ModernBertForMaskedLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    changes = {"epochs": 8, "learning_rate": 3e-3, "layer_decay": 0.5, "freeze": 1}
+    return folder, TextClassifier(folder, **{**PAIRS, **changes}).fit(TEXTS, LABELS)
+
+
+def test_pairs_train_a_modernbert_that_reads_the_mean(modern):
+    folder, fitted = modern
+    model, start = fitted.model_, ModernBertForMaskedLM.from_pretrained(folder)
+    assert model.config.classifier_pooling == "mean"
+    assert model.config.num_hidden_layers == 2
+    assert fitted.score(TEXTS, LABELS) == 1
+    moved = {name for name in start.bert.specs()
+             if (model.params[f"bert.{name}"] != start.params[f"bert.{name}"]).any()}  # fmt: skip
+    assert moved
+    assert all(name.startswith(("encoder.layer.1.", "encoder.LayerNorm")) for name in moved)
+    with pytest.raises(ValueError, match="freeze: expected 0 to 2 layers, got 3"):
+        TextClassifier(folder, freeze=3, **PAIRS).fit(TEXTS, LABELS)
+
+
+@pytest.mark.parity
+def test_transformers_opens_a_modernbert_that_pairs_have_trained(modern, tmp_path):
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    fitted = modern[1]
+    fitted.save_pretrained(tmp_path)
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    batch = fitted.tokenizer_.encode_batch(TEXTS)
+    with torch.no_grad():
+        logits = theirs(
+            input_ids=torch.tensor(batch["input_ids"]),
+            attention_mask=torch.tensor(batch["attention_mask"]),
+        ).logits
+    np.testing.assert_allclose(fitted.model_(**batch).logits, logits.numpy(), atol=1e-4)
+    assert logits.argmax(dim=1).tolist() == [1, 1, 1, 0, 0, 0]
