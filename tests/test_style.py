@@ -108,6 +108,7 @@ def test_a_denied_phrase_is_found_in_comments_strings_and_names(
 # Lengths.
 
 LONGEST = 60  # lines of code of a function; docstrings, comments and blank lines are not counted
+LONG_BODY = 3  # lines; two functions may have the same shorter body
 
 
 def test_no_function_has_more_than_sixty_lines_of_code():
@@ -118,6 +119,33 @@ def test_no_function_has_more_than_sixty_lines_of_code():
         if length > LONGEST
     }
     assert {name: n for name, n in too_long.items() if name not in style_todo.LONG} == {}
+
+
+def bodies(path):
+    """Yield the name of each function of a file, and the lines of its body (list of str).
+
+    Without the docstring, and without the indentation of the function.
+    """
+    source = path.read_text("utf-8")
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[ast.get_docstring(node, clean=False) is not None :]
+            if body:
+                own = lines[body[0].lineno - 1 : body[-1].end_lineno]
+                yield f"{relative(path)}:{node.name}", [line[node.col_offset :] for line in own]
+
+
+def test_no_two_functions_have_the_same_body():
+    """By hand everything is written again, and so are the files of the exercises."""
+    places = {}
+    for path in SOURCES:
+        if not relative(path).startswith(("minibert/by_hand.py", "minibert/exercises/files/")):
+            for name, body in bodies(path):
+                if len(body) >= LONG_BODY:
+                    places.setdefault("\n".join(body), []).append(name)
+    assert len(places) > 1000
+    assert [names for names in places.values() if len(names) > 1] == []
 
 
 def test_function_lengths_count_code_only():

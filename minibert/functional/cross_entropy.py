@@ -39,7 +39,7 @@ def cross_entropy_forward(
     Args:
         logits (..., C): any finite numbers, or -inf for a class that is impossible.
         labels (...): integers from 0 to C - 1, or -100 where nothing counts.
-        denominator: n, a number or one for each label (...); None: Σ w[label_i], or 1 if nothing
+        denominator: n, a number or one for each label (M, 1); None: Σ w[label_i], or 1 if nothing
             counts.
         weights (C,): w, how much each class counts; None: ones.
 
@@ -53,7 +53,7 @@ def cross_entropy_forward(
     if denominator is None:
         denominator = float(own.sum()) or 1.0
     scale = np.zeros(len(flat_labels))
-    scale[counted] = own / np.broadcast_to(denominator, labels.shape).reshape(-1)[counted]
+    scale[counted] = own / np.broadcast_to(np.ravel(denominator), len(flat_labels))[counted]
     flat = logits.reshape(-1, logits.shape[-1])  # (..., C) -> (M, C)
     # Where the sum over- or underflows, the row's largest logit is subtracted before exp.
     largest = np.zeros(len(flat), flat.dtype)  # (M,)

@@ -22,11 +22,9 @@ class BinaryCrossEntropyCache(NamedTuple):
 
 
 def binary_cross_entropy_forward(
-    logits: Array,
-    labels: Array,
-    denominator: float | Array | None = None,
+    logits: Array, labels: Array, denominator: float | Array | None = None,
     weights: Array | None = None,
-) -> tuple[float, BinaryCrossEntropyCache]:
+) -> tuple[float, BinaryCrossEntropyCache]:  # fmt: skip
     """Cross-entropy of many yes-or-no questions, each with a logit of its own.
 
         loss = -(1/n) Σ_i w y_i log σ(s_i) + (1 - y_i) log(1 - σ(s_i)),   σ(s) = 1 / (1 + exp(-s))
@@ -37,28 +35,25 @@ def binary_cross_entropy_forward(
     Args:
         logits (..., C): s.
         labels (..., C): y, from 0 to 1, or -100 where nothing counts.
-        denominator: n, a number or one for each row (B,); None: the number of labels that count, at
-            least 1.
+        denominator: n, a number or one for each row (B, 1); None: the number of labels that count,
+            at least 1.
         weights (C,): w, how much each label counts where it is 1; None: ones.
 
     Returns:
         loss in nats, a float64 number, and the cache that `binary_cross_entropy_backward` needs.
     """
     counted = labels != IGNORED
-    if denominator is None:
-        denominator = max(int(counted.sum()), 1)
+    n = np.asarray(max(int(counted.sum()), 1) if denominator is None else denominator, np.float64)
     targets = np.where(counted, labels, 0).astype(logits.dtype)
     decay = np.exp(-np.abs(logits))
     losses = np.maximum(logits, 0) - logits * targets + np.log1p(decay)
-    excess = None
-    if weights is not None:
-        excess = (np.asarray(weights, logits.dtype) - 1) * targets
+    excess = None if weights is None else (np.asarray(weights, logits.dtype) - 1) * targets
+    if excess is not None:
         losses += excess * (np.maximum(-logits, 0) + np.log1p(decay))
     # σ(s) = 1 / (1 + exp(-|s|)) on the right, and one minus that on the left.
     probabilities = np.where(logits >= 0, 1, decay) / (1 + decay)
-    by_row = _by_row(denominator, logits.ndim)
-    loss = float((losses / by_row).sum(where=counted, dtype=np.float64))
-    return loss, BinaryCrossEntropyCache(probabilities, targets, counted / by_row, excess)
+    loss = float((losses / n).sum(where=counted))
+    return loss, BinaryCrossEntropyCache(probabilities, targets, counted / n, excess)
 
 
 def binary_cross_entropy_backward(cache: BinaryCrossEntropyCache) -> Array:
@@ -73,12 +68,6 @@ def binary_cross_entropy_backward(cache: BinaryCrossEntropyCache) -> Array:
         dlogits += excess * (probabilities - 1)
     dlogits *= scale.astype(targets.dtype)
     return dlogits
-
-
-def _by_row(denominator: float | Array, axes: int) -> Array:
-    """Return a denominator, or one for each row (B,), to divide an array of `axes` axes by."""
-    by_row: Array = np.reshape(denominator, (-1, *(1,) * (axes - 1)))  # -> (B, 1, ...)
-    return by_row
 
 
 class SquaredErrorCache(NamedTuple):
@@ -98,17 +87,15 @@ def squared_error_forward(
     Args:
         outputs (...): o.
         targets (...): y.
-        denominator: n, a number or one for each row (B,); None: the number of targets.
+        denominator: n, a number or one for each row (B, 1); None: the number of targets.
 
     Returns:
         loss, a float64 number, and the cache that `squared_error_backward` needs.
     """
-    if denominator is None:
-        denominator = targets.size
+    n = np.asarray(targets.size if denominator is None else denominator)
     errors = outputs - targets.astype(outputs.dtype)
     squares = np.square(errors, dtype=np.float64)  # in float32 they overflow from 2e19 on
-    by_row = _by_row(denominator, outputs.ndim)
-    return float((squares / by_row).sum()), SquaredErrorCache(errors, by_row)
+    return float((squares / n).sum()), SquaredErrorCache(errors, n)
 
 
 def squared_error_backward(cache: SquaredErrorCache) -> Array:

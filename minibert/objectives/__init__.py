@@ -9,9 +9,8 @@ from minibert.objectives.distillation import (
 )
 from minibert.objectives.embeddings import SentenceVectors
 from minibert.objectives.masked_lm import MaskedLM
-from minibert.objectives.next_sentence import MaskedLMAndNextSentence
 from minibert.objectives.replaced_tokens import ReplacedTokens
-from minibert.objectives.sentence_order import MaskedLMAndSentenceOrder
+from minibert.objectives.sentence_pairs import MaskedLMAndNextSentence, MaskedLMAndSentenceOrder
 
 __all__ = [
     "Distilled",

@@ -158,7 +158,7 @@ class WeightedSupervised(Supervised):
     ) -> float:
         """Return the model's loss on the shard, and add its gradient into `grads`."""
         batch, labels = shard
-        by_example = denominator / labels["weights"]  # (B,)
+        by_example = denominator / labels["weights"][:, None]  # (B, 1)
         return super().loss_and_grads((batch, labels["labels"]), extra, rng, grads, by_example)
 
 

@@ -11,7 +11,7 @@ trainer process each different chunk only once.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -180,7 +180,7 @@ def decompose(letters: Iterable[Letter]) -> Iterator[Letter]:
     """
     given = list(letters)
     index = -1
-    for char, is_added in _decompositions(letter.char for letter in given):
+    for char, is_added in decompositions(letter.char for letter in given):
         index += not is_added
         yield given[index]._replace(char=char)
 
@@ -210,15 +210,7 @@ def _nfd(text: str) -> str:
     """Return NFD of a string, in linear time; `unicodedata` sorts marks in quadratic time."""
     if unicodedata.is_normalized("NFD", text):
         return text
-    return "".join(char for char, _ in _decompositions(text))
-
-
-def _decompositions(chars: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Yield the characters of NFD, and whether a decomposition added each."""
-    parts = ((part, i > 0) for char in chars for i, part in enumerate(_nfd_of_char(char)))
-    for is_marks, group in groupby(parts, key=lambda part: _mark_order(part[0]) > 0):
-        run = list(group)
-        yield from sorted(run, key=lambda part: _mark_order(part[0])) if is_marks else run
+    return "".join(char for char, _ in decompositions(text))
 
 
 @lru_cache(1 << 14)
@@ -226,6 +218,17 @@ def _nfd_of_char(char: str) -> str:
     return char if _late.match(char) else unicodedata.normalize("NFD", char)
 
 
+def decompositions(
+    chars: Iterable[str], decompose: Callable[[str], str] = _nfd_of_char
+) -> Iterator[tuple[str, bool]]:
+    """Yield the characters of decompositions, and whether one added each; marks are sorted."""
+    parts = ((part, i > 0) for char in chars for i, part in enumerate(decompose(char)))
+    for is_marks, group in groupby(parts, key=lambda part: mark_order(part[0]) > 0):
+        run = list(group)
+        yield from sorted(run, key=lambda part: mark_order(part[0])) if is_marks else run
+
+
 @lru_cache(1 << 14)
-def _mark_order(char: str) -> int:
+def mark_order(char: str) -> int:
+    """Return the place of a mark among those of its letter (int); 0: it is none, or is too new."""
     return 0 if _late.match(char) else unicodedata.combining(char)

@@ -8,12 +8,11 @@ marks together again. `normalizer` contains NFD, which BERT needs.
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from itertools import groupby
+from functools import lru_cache, partial
 from typing import Literal
 
 from minibert.tokenization.characters import LATE, character_class
-from minibert.tokenization.normalizer import Letter
+from minibert.tokenization.normalizer import Letter, decompositions, mark_order
 
 Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 LAST = 0x30000  # no later character decomposes
@@ -63,13 +62,9 @@ def changed_characters(form: Form) -> Iterator[tuple[str, str]]:
 
 
 def _decomposed(chars: Iterable[str], form: Form) -> Iterator[Part]:
-    """Yield the characters of a decomposition, with the marks of each letter sorted."""
-    parts = [
-        (part, int(i == 0)) for char in chars for i, part in enumerate(_decomposition(char, form))
-    ]
-    for is_marks, group in groupby(parts, key=lambda part: _mark_order(part[0]) > 0):
-        run = list(group)
-        yield from sorted(run, key=lambda part: _mark_order(part[0])) if is_marks else run
+    """Return the characters of a decomposition, with the marks of each letter sorted."""
+    found = decompositions(chars, partial(_decomposition, form=form))
+    return ((char, int(not is_added)) for char, is_added in found)
 
 
 def _composed(parts: Iterable[Part]) -> list[Part]:
@@ -81,7 +76,7 @@ def _composed(parts: Iterable[Part]) -> list[Part]:
     letter = None  # the index of the last letter
     last = BLOCKED  # the order of the last mark after it that was not composed
     for char, taken in parts:
-        order = _mark_order(char)
+        order = mark_order(char)
         if letter is not None and last < order:
             whole = _composition(done[letter][0], char)
             if whole is not None:
@@ -104,8 +99,3 @@ def _decomposition(char: str, form: Form) -> str:
 def _composition(first: str, second: str) -> str | None:
     whole = unicodedata.normalize("NFC", first + second)
     return whole if len(whole) == 1 and not _late.search(first + second + whole) else None
-
-
-@lru_cache(1 << 14)
-def _mark_order(char: str) -> int:
-    return 0 if _late.match(char) else unicodedata.combining(char)

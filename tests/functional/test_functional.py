@@ -541,7 +541,7 @@ def test_class_weights_of_zero_give_a_loss_of_zero(labels):
 @pytest.mark.parametrize("has_weights", [False, True])
 def test_binary_cross_entropy_with_weights_and_row_denominators_equals_the_sum(has_weights):
     logits, labels = 2 * numbers(3, 4), np.array([[1, 0, -100, 0.25], [0, 1, 1, 1], [0, 0, 1, 0.5]])
-    weights, n = np.array([0.0, 0.5, 3.0, 7.0]), np.array([2.0, 5.0, 0.5])
+    weights, n = np.array([0.0, 0.5, 3.0, 7.0]), np.array([[2.0], [5.0], [0.5]])
     loss, cache = f.binary_cross_entropy_forward(
         logits, labels, n, weights if has_weights else None
     )
@@ -549,8 +549,8 @@ def test_binary_cross_entropy_with_weights_and_row_denominators_equals_the_sum(h
     for i, c in np.argwhere(labels != -100):
         s, y, w = logits[i, c], labels[i, c], weights[c] if has_weights else 1.0
         yes, no = 1 / (1 + math.exp(-s)), 1 / (1 + math.exp(s))
-        expected -= (w * y * math.log(yes) + (1 - y) * math.log(no)) / n[i]
-        gradient[i, c] = ((1 - y) * yes - w * y * no) / n[i]
+        expected -= (w * y * math.log(yes) + (1 - y) * math.log(no)) / n[i, 0]
+        gradient[i, c] = ((1 - y) * yes - w * y * no) / n[i, 0]
     assert loss == pytest.approx(expected, rel=1e-12)
     np.testing.assert_allclose(f.binary_cross_entropy_backward(cache), gradient, rtol=1e-9)
     far = np.array([[1e4, -1e4]])

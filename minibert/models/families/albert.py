@@ -20,11 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from minibert import layers
-from minibert.layers.embeddings import POSITIONS, SEGMENTS
-from minibert.layers.word_embeddings import by_segment, in_order
 from minibert.models.bert import BertModel
 from minibert.models.config import BertConfig, require_int
-from minibert.models.families.relative import Relative, RelativeConfig
+from minibert.models.families.relative import Relative, RelativeConfig, word_embeddings
 from minibert.models.heads import (
     BertForMultipleChoice,
     BertForPreTraining,
@@ -141,16 +139,8 @@ class AlbertBased(Relative):
 
     def make_embeddings(self) -> layers.WordEmbeddings:
         """Return embeddings of width E, and their projection to D."""
-        c, E, D = self.config, self.config.embedding_size, self.config.hidden_size
-        return layers.WordEmbeddings(
-            c.vocab_size, E, c.pad_token_id, layers.LayerNorm("LayerNorm", E, c.layer_norm_eps),
-            c.hidden_dropout_prob,
-            added=[
-                layers.AddedTable(POSITIONS, c.max_position_embeddings, in_order),
-                layers.AddedTable(SEGMENTS, c.type_vocab_size, by_segment),
-            ],
-            project=layers.Linear("project", E, D),
-        )  # fmt: skip
+        E, D = self.config.embedding_size, self.config.hidden_size
+        return word_embeddings(self.config, layers.Linear("project", E, D))
 
     def make_block(self) -> layers.Layer:
         """Return BERT's block without the dropout on the output of the feed-forward sublayer."""

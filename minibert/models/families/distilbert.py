@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from minibert import layers
-from minibert.layers.embeddings import POSITIONS
-from minibert.layers.word_embeddings import in_order
 from minibert.models.config import BertConfig
-from minibert.models.families.relative import BodyModel, Relative, RelativeConfig
+from minibert.models.families.relative import BodyModel, Relative, RelativeConfig, word_embeddings
 from minibert.models.families.summary import SummaryHead
 from minibert.models.heads import (
     BertForMultipleChoice,
@@ -92,12 +90,7 @@ class DistilBertBased(Relative):
 
     def make_embeddings(self) -> layers.WordEmbeddings:
         """Return embeddings of words and positions."""
-        c, D = self.config, self.config.hidden_size
-        return layers.WordEmbeddings(
-            c.vocab_size, D, c.pad_token_id, layers.LayerNorm("LayerNorm", D, c.layer_norm_eps),
-            c.hidden_dropout_prob,
-            added=[layers.AddedTable(POSITIONS, c.max_position_embeddings, in_order)],
-        )  # fmt: skip
+        return word_embeddings(self.config, segments=False)
 
     def make_block(self) -> layers.Layer:
         """Return BERT's block without the dropout on the output of attention."""

@@ -24,11 +24,9 @@ from minibert.functional import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,
 )
-from minibert.layers.embeddings import POSITIONS, SEGMENTS
-from minibert.layers.word_embeddings import by_segment, in_order
 from minibert.models.config import BertConfig, require_int
-from minibert.models.families.relative import BodyModel, Relative, RelativeConfig
-from minibert.models.families.summary import SummaryHead, TwoLayerHead
+from minibert.models.families.relative import BodyModel, Relative, RelativeConfig, word_embeddings
+from minibert.models.families.summary import SummaryHead, TwoLayerHead, classification_head
 from minibert.models.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -99,16 +97,8 @@ class ElectraBased(Relative):
 
     def make_embeddings(self) -> layers.WordEmbeddings:
         """Return embeddings of width E, and their projection to D."""
-        c, E, D = self.config, self.config.embedding_size, self.config.hidden_size
-        return layers.WordEmbeddings(
-            c.vocab_size, E, c.pad_token_id, layers.LayerNorm("LayerNorm", E, c.layer_norm_eps),
-            c.hidden_dropout_prob,
-            added=[
-                layers.AddedTable(POSITIONS, c.max_position_embeddings, in_order),
-                layers.AddedTable(SEGMENTS, c.type_vocab_size, by_segment),
-            ],
-            project=None if E == D else layers.Linear("project", E, D),
-        )  # fmt: skip
+        E, D = self.config.embedding_size, self.config.hidden_size
+        return word_embeddings(self.config, None if E == D else layers.Linear("project", E, D))
 
 
 class ElectraModel(ElectraBased, BodyModel):
@@ -179,8 +169,7 @@ class ElectraForSequenceClassification(ElectraBased, BertForSequenceClassificati
     def build(self, **parts: Any) -> None:
         """Make the body and the head."""
         super().build(**parts)
-        D, C, rate = self.config.hidden_size, self.config.num_labels, self.config.classifier_rate
-        self.head = SummaryHead("classifier.dense", "classifier.out_proj", D, C, "gelu", rate, rate)
+        self.head = classification_head(self.config, "gelu")
 
 
 class ElectraForTokenClassification(ElectraBased, BertForTokenClassification):

@@ -24,7 +24,7 @@ from minibert.models.bert import BertModel
 from minibert.models.config import BertConfig
 from minibert.models.families.relative import Relative
 from minibert.models.families.roberta import HEAD_NAMES, RobertaConfig
-from minibert.models.families.summary import SummaryHead
+from minibert.models.families.summary import classification_head
 from minibert.models.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -125,8 +125,7 @@ class MPNetForSequenceClassification(MPNetBased, BertForSequenceClassification):
     def build(self, **parts: Any) -> None:
         """Make the body and the head."""
         super().build(**parts)
-        D, C, rate = self.config.hidden_size, self.config.num_labels, self.config.classifier_rate
-        self.head = SummaryHead("classifier.dense", "classifier.out_proj", D, C, "tanh", rate, rate)
+        self.head = classification_head(self.config, "tanh")
 
 
 class MPNetForTokenClassification(MPNetBased, BertForTokenClassification):

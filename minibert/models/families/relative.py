@@ -8,7 +8,17 @@ from collections.abc import Container, Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Self
 
-from minibert.layers import Encoder, Layer, Positions
+from minibert.layers import (
+    AddedTable,
+    Encoder,
+    Layer,
+    LayerNorm,
+    Linear,
+    Positions,
+    WordEmbeddings,
+)
+from minibert.layers.embeddings import POSITIONS, SEGMENTS
+from minibert.layers.word_embeddings import by_segment, in_order
 from minibert.models.bert import BertBased
 from minibert.models.compose import bert_block
 from minibert.models.config import BertConfig, require_float
@@ -16,6 +26,25 @@ from minibert.models.inputs import Batch
 from minibert.models.parts import Parts
 from minibert.parameters import Views
 from minibert.typing import Array, Rng
+
+
+def word_embeddings(
+    config: Any, project: Linear | None = None, segments: bool = True
+) -> WordEmbeddings:
+    """Return embeddings of words, positions in order, and segments, as BERT's.
+
+    Args:
+        config: the sizes; the tables are `embedding_size` wide if it has that field.
+        project: the map to the width of the blocks; None: there is none.
+        segments: whether there are segments.
+    """
+    E = getattr(config, "embedding_size", config.hidden_size)
+    added = [AddedTable(POSITIONS, config.max_position_embeddings, in_order)]
+    if segments:
+        added.append(AddedTable(SEGMENTS, config.type_vocab_size, by_segment))
+    norm = LayerNorm("LayerNorm", E, config.layer_norm_eps)
+    pad, rate = config.pad_token_id, config.hidden_dropout_prob
+    return WordEmbeddings(config.vocab_size, E, pad, norm, rate, added, project=project)
 
 
 class RelativeConfig(BertConfig):

@@ -23,7 +23,7 @@ from minibert.layers.word_embeddings import after_padding, by_segment
 from minibert.models.bert import BertModel
 from minibert.models.config import BertConfig
 from minibert.models.families.relative import Relative, RelativeConfig
-from minibert.models.families.summary import SummaryHead
+from minibert.models.families.summary import classification_head
 from minibert.models.heads import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -120,8 +120,7 @@ class RobertaForSequenceClassification(RobertaBased, BertForSequenceClassificati
     def build(self, **parts: Any) -> None:
         """Make the body and the head."""
         super().build(**parts)
-        D, C, rate = self.config.hidden_size, self.config.num_labels, self.config.classifier_rate
-        self.head = SummaryHead("classifier.dense", "classifier.out_proj", D, C, "tanh", rate, rate)
+        self.head = classification_head(self.config, "tanh")
 
 
 class RobertaForTokenClassification(RobertaBased, BertForTokenClassification):

@@ -9,6 +9,7 @@ from minibert.functional.dropout import DropoutMask, dropout_backward, dropout_f
 from minibert.functional.normalization import NormCache
 from minibert.functional.tanh import tanh_backward, tanh_forward
 from minibert.layers.linear import LayerNorm, Linear
+from minibert.models.config import BertConfig
 from minibert.parameters import Views
 from minibert.specs import Spec, merged
 from minibert.typing import Array, Rng
@@ -106,3 +107,9 @@ class SummaryHead(TwoLayerHead):
         dx = np.zeros(cache.shape, dlogits.dtype)
         dx[..., 0, :] = super().backward(dlogits, cache.head, params, grads)
         return dx
+
+
+def classification_head(config: BertConfig, activation: str) -> SummaryHead:
+    """Return a head with the names of RoBERTa's classifier, and dropout before both maps."""
+    D, C, rate = config.hidden_size, config.num_labels, config.classifier_rate
+    return SummaryHead("classifier.dense", "classifier.out_proj", D, C, activation, rate, rate)

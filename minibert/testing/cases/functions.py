@@ -407,7 +407,7 @@ def _cross_entropy_cases() -> Iterator[Case]:
         ("a part of a batch", labels, 9, None, 0),
         ("class weights", labels, None, weights, 0),
         ("class weights, a part of a batch", labels, 9, weights, 0),
-        ("a denominator for each label", labels, 4.0 + np.arange(T), None, 0),
+        ("a denominator for each label", labels, 4.0 + np.arange(T)[:, None], None, 0),
         ("impossible classes", labels, None, None, impossible),
     ):
         yield _pair(
@@ -425,7 +425,7 @@ def _other_loss_cases() -> Iterator[Case]:
     # Some labels are ignored; one is a probability.
     answers = np.where(normal(B, C, seed=3) > 0, 1, 0) + np.eye(B, C) * -0.25
     answers = np.where(np.eye(B, C, k=2), -100, np.abs(answers))
-    rows, weights = 4.0 + np.arange(B), 0.5 + np.arange(C)
+    rows, weights = 4.0 + np.arange(B)[:, None], 0.5 + np.arange(C)
     for variant, targets, denominator, share in (
         ("ignored labels", answers, None, None),
         ("all labels ignored", np.full((B, C), -100), None, None),
