@@ -131,14 +131,12 @@ def test_sizes_differ_and_the_batch_is_difficult():
 
 
 def failing(some_cases):
-    """Return the names of the cases that fail; a wrong factor shows in any element."""
-    names = []
+    """Yield the name of each case that fails; a wrong factor shows in any element."""
     for case in some_cases:
         try:
             case.check(entries=1)
         except GradientError:
-            names.append(case.name)
-    return names
+            yield case.name
 
 
 BACKWARDS = [name for name in functional.__all__ if name.endswith("_backward")]
@@ -148,7 +146,7 @@ def test_a_slightly_wrong_backward_of_a_window_fails(monkeypatch):
     right = window.window_attention_backward
     wrong = lambda dout, *rest: right(dout * 1.0001, *rest)  # noqa: E731
     monkeypatch.setattr(functions, "window_attention_backward", wrong)
-    assert failing(case for case in function_cases() if case.subject == "window_attention")
+    assert any(failing(case for case in function_cases() if case.subject == "window_attention"))
 
 
 @pytest.mark.parametrize("name", BACKWARDS)
@@ -161,7 +159,7 @@ def test_a_slightly_wrong_backward_of_any_function_fails(name, monkeypatch):
         return right(first * 1.0001, *rest)
 
     monkeypatch.setattr(functional, name, wrong)
-    assert failing(function_cases())
+    assert any(failing(function_cases()))
 
 
 VECTOR_BACKWARDS = [
@@ -183,7 +181,7 @@ def test_a_slightly_wrong_backward_of_vectors_fails(module, name, monkeypatch):
         return found * 1.0001
 
     monkeypatch.setattr(module, name, wrong)
-    assert failing(vector_cases())
+    assert any(failing(vector_cases()))
 
 
 def test_every_model_has_a_case():
@@ -216,7 +214,7 @@ def test_a_slightly_wrong_backward_of_any_layer_fails(kind, monkeypatch):
     monkeypatch.setattr(kind, "backward", lambda self, dout, *rest: right(self, dout * 1.01, *rest))
     own = [case for case in layer_cases() if case.subject == kind.__name__]
     assert own
-    assert failing(own) == [case.name for case in own]
+    assert list(failing(own)) == [case.name for case in own]
 
 
 POSITION_METHODS = [
@@ -238,7 +236,7 @@ def test_a_slightly_wrong_backward_of_positions_fails(kind, name, variant, monke
     monkeypatch.setattr(kind, name, wrong)
     own = [case for case in layer_cases() if variant in case.variant]
     assert own
-    assert failing(own) == [case.name for case in own]
+    assert list(failing(own)) == [case.name for case in own]
 
 
 def fails(**how):
