@@ -14,7 +14,11 @@ from minibert.tokenization import WordPieceTokenizer
 # The deadline (200 ms per example by default) and the health check for slow generation are
 # wall-clock limits, which fail on a busy machine.
 hypothesis.settings.register_profile(
-    "minibert", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "long", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+# 40 examples of each property in each run, which draws others; in `.ci/full`, the usual 100.
+hypothesis.settings.register_profile(
+    "minibert", hypothesis.settings.get_profile("long"), max_examples=40
 )
 hypothesis.settings.load_profile("minibert")
 

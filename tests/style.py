@@ -6,6 +6,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,12 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@lru_cache(maxsize=1)  # what follows reads one file after the other
+def parsed(source: str) -> ast.Module:
+    """Return the syntax tree of a source."""
+    return ast.parse(source)
+
+
 def docstring_node(node: ast.AST) -> ast.Constant | None:
     """Return the node of a docstring; None if there is none."""
     body = getattr(node, "body", None)
@@ -52,7 +59,7 @@ def code_lines(source: str) -> set[int]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in NOT_CODE:
             lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         docstring = docstring_node(node)
         if docstring is not None:
             lines -= set(range(docstring.lineno, docstring.end_lineno + 1))
@@ -65,7 +72,7 @@ def definitions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]
         if isinstance(node, DEFINITIONS):
             yield prefix + node.name, node
             yield from definitions(node, f"{prefix}{node.name}.")
-        else:
+        elif not isinstance(node, ast.expr):  # an expression contains no definition
             yield from definitions(node, prefix)
 
 
@@ -74,7 +81,7 @@ def function_lengths(source: str) -> dict[str, int]:
     lines = code_lines(source)
     return {
         name: len(lines & set(range(node.lineno, node.end_lineno + 1)))
-        for name, node in definitions(ast.parse(source))
+        for name, node in definitions(parsed(source))
         if isinstance(node, FUNCTIONS)
     }
 
@@ -92,6 +99,7 @@ class Import:
     module: str
 
 
+@cache  # several tests ask for the imports of the whole package
 def imports(source: str) -> list[Import]:
     r"""Return all absolute imports (list), of modules and functions alike.
 
@@ -101,7 +109,7 @@ def imports(source: str) -> list[Import]:
     ['a.b', 'c.d', 'c.e']
     """
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             found += [Import(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -135,14 +143,9 @@ def comments(source: str) -> Iterator[tuple[int, str]]:
 
 def strings(source: str) -> Iterator[tuple[int, str]]:
     """Yield each docstring, message and other string in one line, with its line number."""
-    tree = ast.parse(source)
-    parts = {
-        id(part)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.JoinedStr)
-        for part in node.values
-    }
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(parsed(source)))
+    parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             values = [
                 part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
@@ -169,5 +172,5 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
         return
     yield from comments(source)
     yield from strings(source)
-    for name, node in definitions(ast.parse(source)):
+    for name, node in definitions(parsed(source)):
         yield node.lineno, name.split(".")[-1].replace("_", " ").strip()

@@ -70,8 +70,9 @@ def phrases_in(path):
         f"{relative(path)}:{line}: {found[0]!r} in {text[max(found.start() - 30, 0):][:90]!r}; "
         f"write: {instead}"
         for line, text in prose(path)
+        for english in [FIELDS.sub("", text)]
         for phrase, instead in PHRASES.items()
-        for found in re.finditer(phrase, FIELDS.sub("", text), re.IGNORECASE)
+        for found in re.finditer(phrase, english, re.IGNORECASE)
     ]  # fmt: skip
 
 

@@ -11,8 +11,8 @@ EXPECTS = ("raises", "warns", "fail", "find")  # of pytest, and of Hypothesis, w
 
 
 def names_called(function):
-    calls = (node for node in ast.walk(function) if isinstance(node, ast.Call))
-    return {ast.unparse(call.func).split(".")[-1] for call in calls}
+    called = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    return {getattr(each, "attr", getattr(each, "id", "")) for each in called}
 
 
 def expects_something(function, helpers):

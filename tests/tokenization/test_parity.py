@@ -33,7 +33,8 @@ FEW = [
 ]
 # Every code point that the peer accepts: all but the surrogates.
 EVERY = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
-MARKS = [c for c in EVERY if unicodedata.combining(c) or regex.match(f"[{MARK}{LATE}]", c)]
+MATCHED = set(regex.findall(f"[{MARK}{LATE}]", "".join(EVERY)))
+MARKS = [c for c in EVERY if unicodedata.combining(c) or c in MATCHED]
 HOSTILE = list(
     "aAß.,'#Σσς\t\n\r\x00\x0b\x0c\x1c\x85\xa0\u2028\u3000\u200b\u0301éİıﬁ中々\ufffd[]€$ṩ각"
     "\u0344\u0323\u302e\U0001d15e\U0001d165\ua7cb\U00011938"

@@ -7,7 +7,6 @@ small one of our own, and SentencePiece's `nmt_nfkc` if its package is installed
 import base64
 import json
 import string
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,11 +20,10 @@ from minibert.tokenization import AddedToken, AutoTokenizer, UnigramTokenizer, m
 from minibert.tokenization.steps import StepNormalizer
 from minibert.tokenization.unicode_forms import is_normal
 from tests.tokenization.spm_files import precompiled, spm_model
-from tests.tokenization.test_parity import drop_unassigned, fields_of, peer_fields_of
+from tests.tokenization.test_parity import EVERY, drop_unassigned, fields_of, peer_fields_of
 
 pytestmark = pytest.mark.parity
 
-EVERY = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
 TABLE = {
     "…": "...",
     "ﬁ": "fi",

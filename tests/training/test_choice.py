@@ -1,6 +1,7 @@
 """The choice of a model for a text, a machine and a time."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -33,15 +34,21 @@ def config(size, length=32):
     return BertConfig.preset(size, vocab_size=4096, max_position_embeddings=length)
 
 
+@cache  # the models are the same in each example
 def parameters(size):
     return total_parameters(config(size))
+
+
+@cache
+def flops_of(size, length, batch_size):
+    return step_flops(TrainingStep(config(size, length), batch_size, length, 1))
 
 
 def machine(flops):
     """Return the function of the seconds of a step on a machine with this number of FLOPs/s."""
 
     def seconds(size, length, batch_size):
-        return step_flops(TrainingStep(config(size, length), batch_size, length, 1)) / flops
+        return flops_of(size, length, batch_size) / flops
 
     return seconds
 
