@@ -13,6 +13,8 @@ from minibert.cli.arguments import (
     MODEL_HELP,
     add_column_arguments,
     add_documents_argument,
+    add_minutes_argument,
+    add_run_arguments,
     add_training_arguments,
     stated_settings,
 )
@@ -31,7 +33,6 @@ from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model, run_folder, with_own
 from minibert.data.token_cache import fingerprint
-from minibert.io.atomic import settled
 from minibert.objectives.distillation import SoftTokens
 from minibert.training import pretrain
 from minibert.training.card import THIS, Card, write_card
@@ -107,16 +108,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_loss_arguments(parser)
     duration = group.add_mutually_exclusive_group()
     duration.add_argument("--steps", type=int, help=f"number of updates (default: {STEPS})")
-    duration.add_argument(
-        "--minutes",
-        type=float,
-        help="training time instead of --steps; converted once, at the start, to the number of "
-        "updates that this machine computes in that time",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out, or start it"
-    )
-    parser.add_argument("--out", type=settled, required=True, help="new folder for the student")
+    add_minutes_argument(duration, "--steps")
+    add_run_arguments(parser, "student")
 
 
 def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from minibert.cli.arguments import (
     add_documents_argument,
     add_model_arguments,
+    add_run_arguments,
     add_training_arguments,
 )
 from minibert.cli.continued import (
@@ -46,7 +47,6 @@ from minibert.data.token_cache import (
     fingerprint,
     tokenize_corpus,
 )
-from minibert.io.atomic import settled
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.models.config import BertConfig
@@ -124,18 +124,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_task_arguments(parser)
     _add_duration_arguments(parser)
     parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the run in --out, or start it; a finished one with more --steps: from its "
-        "newest checkpoint if --keep-checkpoints kept it, otherwise from its weights with a new "
-        "warm-up",
-    )
-    parser.add_argument(
         "--dtype",
         choices=["float32", "float16"],
         help="format of the weights in --out; float16 halves the file (default: float32)",
     )
-    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
+    add_run_arguments(
+        parser,
+        "model",
+        "; a finished one with more --steps: from its newest checkpoint if --keep-checkpoints kept "
+        "it, otherwise from its weights with a new warm-up",
+    )
 
 
 def _add_task_arguments(parser: argparse.ArgumentParser) -> None:
