@@ -68,7 +68,8 @@ copies of its embeddings and its head. It learns the teacher's predictions, soft
 temperature, the labels, and the direction of the teacher's hidden states.
 A masked language model is distilled on text files, as pretrain reads them. A teacher without such a
 head is distilled on text files by its hidden states alone. A classifier is distilled on tables of
-texts, as finetune reads them, whose labels may be missing; the teacher's classes are the student's.
+texts, as finetune reads them, whose labels may be missing; the teacher's classes are the student's,
+one or several a text, or its number.
 """
 EXAMPLE = "minibert distill tiny corpus/train.txt --layers 1 --out student"
 
@@ -151,6 +152,10 @@ def _distill(options: argparse.Namespace) -> None:
     chosen = evenly_spaced(count, max(count // 2, 1) if options.layers is None else options.layers)
     start = _new_student(options, teacher, chosen)
     settings, lessons = _settings(options, teacher, found)
+    task = lessons.task
+    if task is not None:
+        for model in (teacher.model, start):
+            task.normalize_head(model)
     student = copy.deepcopy(start)
     if found:
         student = resumed_model(options.out, found, type(start), start.config, settings)
@@ -191,6 +196,8 @@ def _distill(options: argparse.Namespace) -> None:
     layers = ", ".join(map(str, chosen))
     recipe = {"start": f"layers {layers} of {teacher.name}, from 0", "optimizer": "adamw"}
     scores = {THIS: objective.score(student), **scores}
+    if task is not None:
+        task.denormalize_head(student)
     mask = teacher.tokenizer.mask_token
     _save(options, teacher, Card(student, settings, lessons.data, scores, recipe, mask))
 
@@ -243,6 +250,8 @@ def _save(options: argparse.Namespace, teacher: Teacher, card: Card) -> None:
     """Save a trained student with its tokenizer and card, and print the scores."""
     teacher.tokenizer.save_pretrained(options.out)
     card.model.save_pretrained(options.out)
+    if teacher.use == CLASSIFIER:
+        teacher.labels().save(options.out)
     write_card(options.out, card.text(options.out))
     for name, score in card.scores.items():
         print(f"{name}: {score}")
