@@ -11,6 +11,7 @@ from typing import Any
 from minibert.cli.labelled_files import pairs_of, parse_labels, require_input_kind
 from minibert.cli.output import report_truncated
 from minibert.cli.pretrain import packed_texts
+from minibert.cli.ranks import refuse_standard_input
 from minibert.data.splits import stratified_split
 from minibert.data.tables import read_records
 from minibert.data.token_cache import expand
@@ -31,6 +32,7 @@ from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
 from minibert.training.card import describe_files
 from minibert.training.distillation import Distillation
 from minibert.training.finetuning import mean_tokens
+from minibert.training.ranks import Ranks
 
 log = logging.getLogger("minibert")
 
@@ -136,29 +138,35 @@ def require_applicable(options: argparse.Namespace, teacher: Teacher) -> None:
         log.info("%s has no masked-LM head: its hidden states alone are distilled", teacher.name)
 
 
-def read_lessons(options: argparse.Namespace, teacher: Teacher, known: str | None) -> Lessons:
+def read_lessons(
+    options: argparse.Namespace, teacher: Teacher, known: str | None, ranks: Ranks
+) -> Lessons:
     """Return the texts of a run (`Lessons`): tables for a classifier, otherwise text files.
 
     Args:
         options (Namespace): options of the command.
         teacher (Teacher): decides how the files are read.
         known (str or None): the key of the texts that a resumed run states.
+        ranks (Ranks): the processes that share the work.
 
     Raises:
         OSError, ValueError: a file cannot be read, or has no text for the teacher.
     """
     if teacher.use == CLASSIFIER:
+        refuse_standard_input(ranks, expand([*options.files, *(options.held_out or ())]))
         return _labelled_texts(options, teacher)
-    return _packed_sequences(options, teacher, known)
+    return _packed_sequences(options, teacher, known, ranks)
 
 
-def _packed_sequences(options: argparse.Namespace, teacher: Teacher, known: str | None) -> Lessons:
+def _packed_sequences(
+    options: argparse.Namespace, teacher: Teacher, known: str | None, ranks: Ranks
+) -> Lessons:
     model, tokenizer, threads = teacher.model, teacher.tokenizer, options.threads
     positions = model.config.longest
     length = min(LENGTH, positions) if options.length is None else options.length
     if not 3 <= length <= positions:
         raise ValueError(f"length: expected 3 to {positions} tokens, the teacher's, got {length}")
-    corpus, rows, held_out, data = packed_texts(options, tokenizer, length, known)
+    corpus, rows, held_out, data = packed_texts(options, tokenizer, length, known, ranks)
 
     def objective(student: Any, settings: Distillation, evaluated: bool) -> Distilled:
         kind = DistilledMaskedLM if teacher.use == MASKED_LM else DistilledHiddenStates

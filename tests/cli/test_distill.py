@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import signal
 
 import numpy as np
@@ -30,6 +31,7 @@ from tests.laws.commands import (
     small_tokenizer,
     write_workspace,
 )
+from tests.training.test_ranks import Rank
 
 SHORT = ("--steps", 3, "--batch-size", 4)
 
@@ -217,6 +219,33 @@ def test_a_resumed_run_gives_the_bits_of_an_unbroken_one(
     assert (vectors[0] == vectors[1]).all()
     assert run([*broken, "--resume"]) == 0
     assert "nothing is left to train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("teacher", "file"), [("model", "corpus.txt"), ("classifier", "rows.jsonl")]
+)
+def test_two_ranks_give_the_bits_of_one_process(folder, capsys, monkeypatch, teacher, file):
+    """A step of ranks that hear of each other; only the first writes and prints."""
+    more = ("--steps", 1, "--batch-size", 4, "--shards", 2, "--dropout", 0.1, "--clip", 1e9)
+    outs = [f"alone-{teacher}", f"ranks-{teacher}"]
+    assert run(arguments(folder, teacher, [file], outs[0], more)) == 0
+    silenced = []
+    monkeypatch.setattr(logging, "disable", lambda: silenced.append(True))
+    other = Rank(1)
+    monkeypatch.setattr("minibert.cli.ranks.launched_ranks", lambda: other)
+    capsys.readouterr()
+    assert run(arguments(folder, teacher, [file], outs[1], more)) == 0
+    assert silenced == [True]
+    assert "this model" not in capsys.readouterr().out
+    assert not (folder / outs[1]).exists()
+    first = Rank(0, heard=[other.sent])
+    monkeypatch.setattr("minibert.cli.ranks.launched_ranks", lambda: first)
+    assert run(arguments(folder, teacher, [file], outs[1], more)) == 0
+    weights = [(folder / out / "model.safetensors").read_bytes() for out in outs]
+    assert weights[0] == weights[1]
+    capsys.readouterr()
+    assert run(["distill", folder / teacher, "-", "--out", folder / "never", *more]) != 0
+    assert "standard input: several ranks can't share it" in capsys.readouterr().err
 
 
 def test_every_setting_is_compared_when_a_run_is_resumed(folder):

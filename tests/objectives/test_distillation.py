@@ -20,6 +20,8 @@ from minibert.tasks.examples import Examples
 from minibert.tasks.regression import RegressionTask
 from minibert.training import AdamW, Engine, train
 from minibert.training.distillation import Distillation, make_student
+from minibert.training.ranks import ALONE
+from tests.training.test_ranks import Rank
 
 TEXTS = ["the cat sat", "a dog ran under the tree", "it was red", "big and red", "the mat", "a cat"]
 LABELS = ["cat", "dog", "red", "red", "red", "cat"]
@@ -184,6 +186,29 @@ def test_engine_gives_the_same_bits_for_any_number_of_threads(name, tokenizer, p
             engine.step(objective.shards(step), 1e-2)
         vectors.append(objective.model.params.vector.copy())
     assert (vectors[0] == vectors[1]).all()
+
+
+@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", *TASKS, "body"])
+def test_a_step_of_two_ranks_gives_the_bits_of_one_process(name, tokenizer, packed):
+    """What a teacher says of a shard depends on no other, and the denominators are the batch's.
+
+    The norm is summed in other pieces, so nothing is clipped.
+    """
+
+    def stepped(ranks):
+        objective = objective_of(name, tokenizer, packed, hidden_dropout_prob=0.2)
+        model = objective.model
+        engine = Engine(model, AdamW(model.params), clip=1e9, ranks=ranks, objective=objective)
+        return engine.step(objective.shards(0), 1e-2), model.params.vector
+
+    other = Rank(1)
+    stepped(other)
+    (alone, vector), (together, same) = (
+        stepped(each) for each in (ALONE, Rank(0, heard=[other.sent]))
+    )
+    assert alone.loss == together.loss
+    assert alone.norm == pytest.approx(together.norm, rel=1e-6)
+    assert (vector == same).all()
 
 
 @pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", *TASKS, "body"])
