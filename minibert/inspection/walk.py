@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from minibert.inspection.activations import Activation, Recorder, record_block, shape_text
+from minibert.inspection.activations import (
+    Activation,
+    Recorder,
+    record_block,
+    record_positions,
+    shape_text,
+)
 from minibert.inspection.predictions import Predictions, predictions_of, select_score
 from minibert.io.html import Markup, escaped, shaded, table
-from minibert.layers import unwrapped
+from minibert.layers import PreNormEncoder, unwrapped
 from minibert.layers.embeddings import WORDS
 from minibert.models.output import attention_weights
 from minibert.objectives.base import quiet
@@ -178,6 +184,11 @@ class RecordedModel:
         for block in self.blocks:
             block.observe = self._find_attention(block.layer)
         body.encoder.blocks = self.blocks
+        if body.encoder.positions is not None:
+            record_positions(body.encoder.positions, self.records)
+        if isinstance(body.encoder, PreNormEncoder):
+            encoder: Any = body.encoder
+            encoder.norm = Recorder(body.encoder.norm, "last norm", self.records)
         self._record_head()
 
     def forward(self, batch: Any) -> np.ndarray | None:
