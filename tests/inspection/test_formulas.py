@@ -12,7 +12,7 @@ from minibert import BertForMaskedLM, BertForSequenceClassification
 from minibert.functional import activate_forward
 from minibert.functional.families.disentangled import log_buckets
 from minibert.functional.relative import relative_buckets
-from minibert.inspection import printed_values, values_of
+from minibert.inspection import inspect_text, printed_values, values_of
 from minibert.inspection.chapters import chapter_of
 from minibert.inspection.formulas import FORMULAS, formulas_of
 from minibert.inspection.readers import READERS
@@ -413,6 +413,13 @@ def test_every_array_is_printed_with_a_name_for_each_row(shown):
         assert any(line.startswith(f"  {tensor.name}") for line in lines)
         assert len(tensor.rows) in (0, *tensor.value.shape[-2:-1])
         assert len(tensor.columns) in (0, *tensor.value.shape[-1:])
+
+
+def test_hidden_states_and_attentions_are_those_of_a_call(shown):
+    seen = inspect_text(shown.model, TOKENIZER, "the cat [MASK] on")
+    out = shown.model(shown.ids, output_hidden_states=True, output_attentions=True)
+    for own, other in ((seen.hidden_states, out.hidden_states), (seen.attentions, out.attentions)):
+        np.testing.assert_allclose(own, np.concatenate(other), 1e-9, 1e-12)
 
 
 def test_every_array_has_a_chapter_of_the_course(shown):
