@@ -24,7 +24,7 @@ from minibert.layers.families.disentangled import (
     POSITION_TO_CONTENT,
     TERMS,
     DisentangledAttention,
-    DisentangledAttentionCache,
+    DisentangledHeads,
     Distances,
     RelativeEmbeddings,
 )
@@ -80,7 +80,7 @@ def attention_values(
 def attention_gradients(layer: Any, cache: SelfAttentionCache, params: Any, dout: Any) -> Arrays:
     """Return the gradients of the activations of self-attention by name."""
     site, positions = cache.site, cache.site.positions
-    gradients = _weighted_gradients(layer, cache, params, dout)
+    gradients = _weighted_gradients(layer, cache.heads, params, dout)
     if not turns(positions):
         return gradients
     dturned = {f"turned {role}": gradients[role] for role in ("query", "key")}
@@ -96,10 +96,10 @@ def turns(positions: Positions | None) -> bool:
     return positions is not None and type(positions).turn is not Positions.turn
 
 
-def _weighted_gradients(layer: Any, cache: Any, params: Any, dout: Any) -> Arrays:
+def _weighted_gradients(layer: Any, cache: AttentionCache, params: Any, dout: Any) -> Arrays:
     """Return the gradients of what attention reads, makes and returns."""
     # Of all pairs of tokens; a window has weights of 0 outside of it, so their gradients are 0.
-    heads = AttentionCache(cache.heads.weights, *cache.heads[1:])
+    heads = AttentionCache(cache.weights, *cache[1:])
     B, K, R, H = heads.query.shape
     dmerged = dout @ params[layer.output.weight]  # (B, R, D) @ (D, D) -> (B, R, D)
     dheads = dmerged.reshape(B, R, K, H).transpose(0, 2, 1, 3)  # (B, R, D) -> (B, K, R, H)
@@ -118,44 +118,46 @@ def _weighted_gradients(layer: Any, cache: Any, params: Any, dout: Any) -> Array
 
 
 def disentangled_values(
-    layer: DisentangledAttention, cache: DisentangledAttentionCache, params: Any, x: Any, out: Any
+    layer: DisentangledAttention, cache: SelfAttentionCache, params: Any, x: Any, out: Any
 ) -> Arrays:
     """Return the activations of attention that reads distances, by name."""
+    heads: DisentangledHeads = cache.heads
     query, key, value = layer._project(x, slice(3 * layer.width), *layer.roles.of(params))
     values = {"query": query, "key": key, "value": value}
     # (B, K, R, H) @ (B, K, H, T) -> (B, K, R, T)
     scores = query @ key.swapaxes(-1, -2) * layer.scale
-    if cache.scores is not None:
-        for term, own in cache.terms.items():
+    if heads.scores is not None:
+        for term, own in heads.terms.items():
             vectors, _ = layer.maps[term].forward(params, own.rows)  # (U, D)
             values[DISTANCES[term]] = _split(layer, vectors)[None]
-        relative, _ = disentangled_forward(*cache.scores)
+        relative, _ = disentangled_forward(*heads.scores)
         values["relative scores"] = relative
         scores += relative
     return {
         **values,
         "attention scores": scores,
-        "attention weights": cache.heads.weights,
+        "attention weights": heads.attention.weights,
         "heads' output": cache.merged.reshape(out.shape),  # (B·R, D) -> (B, R, D)
         "attention output": out,
     }
 
 
 def disentangled_gradients(
-    layer: DisentangledAttention, cache: DisentangledAttentionCache, params: Any, dout: Any
+    layer: DisentangledAttention, cache: SelfAttentionCache, params: Any, dout: Any
 ) -> Arrays:
     """Return the gradients of the activations of attention that reads distances."""
-    gradients = _weighted_gradients(layer, cache, params, dout)
+    heads: DisentangledHeads = cache.heads
+    gradients = _weighted_gradients(layer, heads.attention, params, dout)
     gradients["query"] *= layer.content_scale  # attention reads the scaled queries
-    if cache.scores is None:
+    if heads.scores is None:
         return gradients
     dscores = gradients["attention scores"]
-    dquery, dkey, *dat = disentangled_backward(dscores.copy(), cache.scores)
+    dquery, dkey, *dat = disentangled_backward(dscores.copy(), heads.scores)
     gradients["query"] += dquery
     gradients["key"] += dkey
     for term, dvectors in zip(TERMS, dat, strict=True):
         if dvectors is not None:
-            own = cache.terms[term]
+            own = heads.terms[term]
             drows = np.zeros_like(own.rows)  # (U, D)
             # (K, 2T, H) -> (2T, K, H) -> (2T, D)
             dmapped = dvectors.swapaxes(0, 1).reshape(len(own.at), layer.width)
