@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from minibert.data.corpus import MAX_FILES_OF_LINES, DocumentEnd
+from minibert.io.atomic import settled
 from minibert.models.config import ACTIVATIONS, POSITIONS, PRESETS
 from minibert.training.loop import Settings
 
@@ -146,6 +147,40 @@ def _add_execution_arguments(group: argparse._ArgumentGroup, evaluate_every: str
         action="store_true",
         help="keep the checkpoints, with the optimizer's state, when the run is finished (default: "
         "keep only the trained model)",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, contents: str, more: str = "") -> None:
+    """Add `--resume` and `--out`, which `resume.run_folder` reads.
+
+    Args:
+        parser (ArgumentParser): parser of a command.
+        contents (str): what the folder is for.
+        more (str): how a run is resumed that is finished.
+    """
+    help_text = f"continue the run in --out, or start it{more}"
+    parser.add_argument("--resume", action="store_true", help=help_text)
+    help_text = f"new folder for the {contents}"
+    parser.add_argument("--out", type=settled, required=True, help=help_text)
+
+
+def add_minutes_argument(group: argparse._MutuallyExclusiveGroup, instead: str) -> None:
+    """Add the argument that states the time of the training instead of another option."""
+    group.add_argument(
+        "--minutes",
+        type=float,
+        help=f"training time instead of {instead}; converted once, at the start, to the number of "
+        "updates that this machine computes in that time",
+    )
+
+
+def add_freeze_argument(group: argparse._ArgumentGroup) -> None:
+    """Add the argument that tells which blocks are not trained."""
+    group.add_argument(
+        "--freeze",
+        type=int,
+        metavar="N",
+        help="do not train the embeddings and the lowest N blocks (default: train everything)",
     )
 
 

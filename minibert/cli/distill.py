@@ -13,6 +13,8 @@ from minibert.cli.arguments import (
     MODEL_HELP,
     add_column_arguments,
     add_documents_argument,
+    add_minutes_argument,
+    add_run_arguments,
     add_training_arguments,
     stated_settings,
 )
@@ -29,10 +31,10 @@ from minibert.cli.distill_inputs import (
 )
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
-from minibert.cli.resume import resumed_model, run_folder, with_own
+from minibert.cli.ranks import require_agreement, shared_run
+from minibert.cli.resume import resumed_model, with_own
 from minibert.data.token_cache import files_checksum
-from minibert.io.atomic import settled
-from minibert.objectives.distillation import SoftTokens
+from minibert.objectives.distillation import Distilled, SoftTokens
 from minibert.training import pretrain
 from minibert.training.card import THIS, Card, write_card
 from minibert.training.checkpoint import (
@@ -50,6 +52,7 @@ from minibert.training.distillation import (
     weights_checksum,
 )
 from minibert.training.pretraining import step_seconds, steps_in
+from minibert.training.ranks import Ranks
 
 log = logging.getLogger("minibert")
 
@@ -67,7 +70,9 @@ copies of its embeddings and its head. It learns the teacher's predictions, soft
 temperature, the labels, and the direction of the teacher's hidden states.
 A masked language model is distilled on text files, as pretrain reads them. A teacher without such a
 head is distilled on text files by its hidden states alone. A classifier is distilled on tables of
-texts, as finetune reads them, whose labels may be missing; the teacher's classes are the student's.
+texts, as finetune reads them, whose labels may be missing; the teacher's classes are the student's,
+one or several a text, or its number.
+mpiexec -n 4 minibert distill ... shares the steps among processes (extra: mpi).
 """
 EXAMPLE = "minibert distill tiny corpus/train.txt --layers 1 --out student"
 
@@ -107,16 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_loss_arguments(parser)
     duration = group.add_mutually_exclusive_group()
     duration.add_argument("--steps", type=int, help=f"number of updates (default: {STEPS})")
-    duration.add_argument(
-        "--minutes",
-        type=float,
-        help="training time instead of --steps; converted once, at the start, to the number of "
-        "updates that this machine computes in that time",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out, or start it"
-    )
-    parser.add_argument("--out", type=settled, required=True, help="new folder for the student")
+    add_minutes_argument(duration, "--steps")
+    add_run_arguments(parser, "student")
 
 
 def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:
@@ -143,12 +140,12 @@ def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Distill a teacher on files."""
-    with run_folder(options):
-        _distill(options)
+    """Distill a teacher on files, on as many processes as `mpiexec` started."""
+    with shared_run(options) as ranks:
+        _distill(options, ranks)
 
 
-def _distill(options: argparse.Namespace) -> None:
+def _distill(options: argparse.Namespace, ranks: Ranks) -> None:
     if options.minutes is not None and not 0 < options.minutes < math.inf:
         raise ValueError(f"minutes: expected more than 0, got {options.minutes}")
     found = resume_point(options.out) if options.resume else None
@@ -157,7 +154,10 @@ def _distill(options: argparse.Namespace) -> None:
     count = teacher.model.config.num_hidden_layers
     chosen = evenly_spaced(count, max(count // 2, 1) if options.layers is None else options.layers)
     start = _new_student(options, teacher, chosen)
-    settings, lessons = _settings(options, teacher, found)
+    settings, lessons = _settings(options, teacher, found, ranks)
+    if lessons.task is not None:
+        for model in (teacher.model, start):
+            lessons.task.normalize_head(model)
     student = copy.deepcopy(start)
     if found:
         student = resumed_model(options.out, found, type(start), start.config, settings)
@@ -172,18 +172,12 @@ def _distill(options: argparse.Namespace) -> None:
         student.gradient_checkpointing_enable()
     if options.minutes is not None and not found:
         objective = lessons.objective(student, settings, False)
-        step = step_seconds(student, objective, settings, options.threads)
+        step = step_seconds(student, objective, settings, options.threads, ranks)
         settings = replace(settings, steps=max(steps_in(60 * options.minutes, step, settings), 1))
         log.info("%s minutes are %s steps", f"{options.minutes:g}", f"{settings.steps:,}")
+    require_agreement(ranks, settings, student)
     objective = lessons.objective(student, settings, True)
-    scores = {
-        f"the teacher, {teacher.name}": objective.score(teacher.model),
-        "its layers before the training": objective.score(start),
-    }
-    if baseline := getattr(objective, "baseline", None):  # of a masked LM
-        scores["unigram baseline"] = str(baseline)
-    for name, score in scores.items():
-        log.info("%s: %s", name, score)
+    scores = {} if ranks.rank else _scores_before(objective, teacher, start)
     pretrain(
         student,
         objective,
@@ -192,14 +186,32 @@ def _distill(options: argparse.Namespace) -> None:
         optimizer=optimizer,
         run=options.out,
         threads=options.threads,
+        ranks=ranks,
         title="distilling",
         progress=is_interactive(),
     )
+    if ranks.rank:
+        return
     layers = ", ".join(map(str, chosen))
     recipe = {"start": f"layers {layers} of {teacher.name}, from 0", "optimizer": "adamw"}
     scores = {THIS: objective.score(student), **scores}
+    if lessons.task is not None:
+        lessons.task.denormalize_head(student)
     mask = teacher.tokenizer.mask_token
     _save(options, teacher, Card(student, settings, lessons.data, scores, recipe, mask))
+
+
+def _scores_before(objective: Distilled, teacher: Teacher, start: Any) -> dict[str, str]:
+    """Return what the student is compared with by name, and log it."""
+    scores = {
+        f"the teacher, {teacher.name}": objective.score(teacher.model),
+        "its layers before the training": objective.score(start),
+    }
+    if baseline := getattr(objective, "baseline", None):  # of a masked LM
+        scores["unigram baseline"] = str(baseline)
+    for name, score in scores.items():
+        log.info("%s: %s", name, score)
+    return scores
 
 
 def _new_student(options: argparse.Namespace, teacher: Teacher, chosen: Sequence[int]) -> Any:
@@ -218,7 +230,7 @@ def _new_student(options: argparse.Namespace, teacher: Teacher, chosen: Sequence
 
 
 def _settings(
-    options: argparse.Namespace, teacher: Teacher, found: Path | None
+    options: argparse.Namespace, teacher: Teacher, found: Path | None, ranks: Ranks
 ) -> tuple[Distillation, Lessons]:
     """Return the settings of a run, and its texts.
 
@@ -226,6 +238,7 @@ def _settings(
         options (Namespace): options of the command.
         teacher (Teacher): decides how the files are read.
         found (Path or None): the folder that `resume_point` returns.
+        ranks (Ranks): the processes that share the work.
     """
     stated = stated_settings(options, Distillation)
     stated["teacher"] = weights_checksum(teacher.model)  # in place of its name
@@ -238,7 +251,7 @@ def _settings(
     # A wrong option is named before the texts are read.
     Distillation(**{"shards": 1, **defaults, **stated})
     known = read_state(found)["settings"] if found else {}
-    lessons = read_lessons(options, teacher, known.get("data"))
+    lessons = read_lessons(options, teacher, known.get("data"), ranks)
     shards = default_shards(stated.get("batch_size", BATCH_SIZE), lessons.tokens)
     settings = Distillation(**{"shards": shards, **defaults, **stated, **lessons.settings})
     # Defaults may differ between versions, and minutes were converted when the run started.
@@ -250,6 +263,8 @@ def _save(options: argparse.Namespace, teacher: Teacher, card: Card) -> None:
     """Save a trained student with its tokenizer and card, and print the scores."""
     teacher.tokenizer.save_pretrained(options.out)
     card.model.save_pretrained(options.out)
+    if teacher.use == CLASSIFIER:
+        teacher.labels().save(options.out)
     write_card(options.out, card.text(options.out))
     for name, score in card.scores.items():
         print(f"{name}: {score}")

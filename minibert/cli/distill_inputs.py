@@ -11,6 +11,7 @@ from typing import Any
 from minibert.cli.labelled_files import pairs_of, parse_labels, require_input_kind
 from minibert.cli.output import report_truncated
 from minibert.cli.pretrain import packed_texts
+from minibert.cli.ranks import refuse_standard_input
 from minibert.data.splits import stratified_split
 from minibert.data.tables import read_records
 from minibert.data.token_cache import expand
@@ -26,11 +27,12 @@ from minibert.objectives import (
 )
 from minibert.tasks.base import Task
 from minibert.tasks.examples import Examples
-from minibert.tasks.registry import task_for
+from minibert.tasks.folders import EstimatorFile, task_of
 from minibert.tokenization import AutoTokenizer, PreTrainedTokenizer
 from minibert.training.card import describe_files
 from minibert.training.distillation import Distillation
 from minibert.training.finetuning import mean_tokens
+from minibert.training.ranks import Ranks
 
 log = logging.getLogger("minibert")
 
@@ -38,23 +40,35 @@ LENGTH = 128  # default, in tokens; the student reads texts as long as its teach
 HELD_OUT_FRACTION = 0.15  # of the texts of each class, if no held-out files are given
 # What a teacher is read as: the end of its class.
 MASKED_LM, CLASSIFIER, BODY = "ForMaskedLM", "ForSequenceClassification", "Model"
+NUMBERS = "regression"  # the problem of a classifier whose teacher predicts a number
 # The options that have no meaning for these teachers.
 COLUMNS = ("text", "label", "pair")
 REFUSED = {
     MASKED_LM: COLUMNS,
     CLASSIFIER: ("length", "documents", "soft_tokens", "masked_share"),
     BODY: (*COLUMNS, "temperature", "soft_weight", "label_weight", "soft_tokens", "masked_share"),
+    NUMBERS: ("temperature",),  # as well as those of a classifier
 }
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A teacher: its model, its tokenizer, what it is read as, and its name."""
+    """A teacher: its model, its tokenizer, what it is read as, its name and its folder."""
 
     model: Any
     tokenizer: PreTrainedTokenizer
     use: str
     name: str
+    folder: Path
+
+    def task(self) -> Task:
+        """Return what a classifier labels, with the thresholds of its folder."""
+        return task_of(self.folder, self.model).with_activation(None)
+
+    def labels(self) -> EstimatorFile:
+        """Return what the folder of a classifier states of its labels."""
+        found = EstimatorFile.read(self.folder, self.task().names)
+        return EstimatorFile(found.classes, found.thresholds)
 
 
 @dataclass(frozen=True)
@@ -67,12 +81,14 @@ class Lessons:
         data: the texts by their role, for the card.
         settings: the settings that the texts decide.
         tokens: mean number of tokens of a sequence.
+        task: of a classifier, in the unit in which it is trained.
     """
 
     objective: Callable[[Any, Distillation, bool], Distilled]
     data: dict[str, str]
     settings: dict[str, Any]
     tokens: float
+    task: Task | None = None
 
 
 def load_teacher(name: str) -> Teacher:
@@ -103,44 +119,54 @@ def load_teacher(name: str) -> Teacher:
             f"{len(tokenizer)}"
         )
     shown = Path(name).resolve().name if Path(name).exists() else name
-    return Teacher(model, tokenizer, use, sanitize(shown))
+    return Teacher(model, tokenizer, use, sanitize(shown), folder)
 
 
 def require_applicable(options: argparse.Namespace, teacher: Teacher) -> None:
     """Log what is distilled; raise ValueError for an option without a meaning for the teacher."""
-    for name in REFUSED[teacher.use]:
+    problem = getattr(teacher.model, "problem", "")
+    for name in (*REFUSED[teacher.use], *REFUSED.get(problem, ())):
         if getattr(options, name) is not None:
             option, kind = name.replace("_", "-"), type(teacher.model).__name__
+            kind += f" for {problem}" * (problem in REFUSED)
             raise ValueError(f"--{option}: leave it out; it has no meaning for a {kind}")
     if teacher.use == CLASSIFIER:
-        log.info("%s is a classifier: the student learns its classes", teacher.name)
+        learned = "predicts numbers" if problem == NUMBERS else "is a classifier"
+        labels = "numbers" if problem == NUMBERS else "classes"
+        log.info("%s %s: the student learns its %s", teacher.name, learned, labels)
     elif teacher.use == BODY:
         log.info("%s has no masked-LM head: its hidden states alone are distilled", teacher.name)
 
 
-def read_lessons(options: argparse.Namespace, teacher: Teacher, known: str | None) -> Lessons:
+def read_lessons(
+    options: argparse.Namespace, teacher: Teacher, known: str | None, ranks: Ranks
+) -> Lessons:
     """Return the texts of a run (`Lessons`): tables for a classifier, otherwise text files.
 
     Args:
         options (Namespace): options of the command.
         teacher (Teacher): decides how the files are read.
         known (str or None): the key of the texts that a resumed run states.
+        ranks (Ranks): the processes that share the work.
 
     Raises:
         OSError, ValueError: a file cannot be read, or has no text for the teacher.
     """
     if teacher.use == CLASSIFIER:
+        refuse_standard_input(ranks, expand([*options.files, *(options.held_out or ())]))
         return _labelled_texts(options, teacher)
-    return _packed_sequences(options, teacher, known)
+    return _packed_sequences(options, teacher, known, ranks)
 
 
-def _packed_sequences(options: argparse.Namespace, teacher: Teacher, known: str | None) -> Lessons:
+def _packed_sequences(
+    options: argparse.Namespace, teacher: Teacher, known: str | None, ranks: Ranks
+) -> Lessons:
     model, tokenizer, threads = teacher.model, teacher.tokenizer, options.threads
     positions = model.config.longest
     length = min(LENGTH, positions) if options.length is None else options.length
     if not 3 <= length <= positions:
         raise ValueError(f"length: expected 3 to {positions} tokens, the teacher's, got {length}")
-    corpus, rows, held_out, data = packed_texts(options, tokenizer, length, known)
+    corpus, rows, held_out, data = packed_texts(options, tokenizer, length, known, ranks)
 
     def objective(student: Any, settings: Distillation, evaluated: bool) -> Distilled:
         kind = DistilledMaskedLM if teacher.use == MASKED_LM else DistilledHiddenStates
@@ -154,7 +180,7 @@ def _packed_sequences(options: argparse.Namespace, teacher: Teacher, known: str 
 
 
 def _labelled_texts(options: argparse.Namespace, teacher: Teacher) -> Lessons:
-    model, tokenizer, task = teacher.model, teacher.tokenizer, task_for(teacher.model)
+    model, tokenizer, task = teacher.model, teacher.tokenizer, teacher.task()
     examples, labelled = _read_examples(options.files, options, teacher, task)
     file = describe_files(expand(options.files))
     if options.held_out:
@@ -171,7 +197,8 @@ def _labelled_texts(options: argparse.Namespace, teacher: Teacher) -> Lessons:
         if options.label_weight:
             raise ValueError(f"--label-weight: {options.files[0]} has no labels")
         settings["label_weight"] = 0.0
-        log.info("%s: without labels, so the teacher's classes are the only targets", file)
+        log.info("%s: without labels, so the teacher's labels are the only targets", file)
+    task = task.standardized(examples.labels)
     for part in (examples, held_out):
         report_truncated(task, model, tokenizer, part)
 
@@ -185,7 +212,8 @@ def _labelled_texts(options: argparse.Namespace, teacher: Teacher) -> Lessons:
         "training texts": f"{file}: {len(examples):,} texts",
         "held-out texts": f"{evaluated_file}: {len(held_out):,} texts",
     }
-    return Lessons(objective, data, settings, mean_tokens(task, examples, tokenizer, model))
+    tokens = mean_tokens(task, examples, tokenizer, model)
+    return Lessons(objective, data, settings, tokens, task)
 
 
 def _read_examples(
@@ -193,17 +221,18 @@ def _read_examples(
 ) -> tuple[Examples, bool]:
     """Return the texts of tables, and whether they have labels (bool).
 
-    Texts without labels get the classes that the teacher predicts, for the evaluation.
+    Texts without labels get those that the teacher predicts, for the evaluation. In a file with
+    labels, an empty one is that of a text without any, or refused.
     """
     files = expand(patterns)
     tables = [read_records(file, options.text, options.label, options.pair) for file in files]
     labels: list[Any] = []
     for file, rows in zip(files, tables, strict=True):
         require_input_kind(type(task), rows, file)
-        given = {row.label is not None for row in rows}
-        if len(given | {bool(labels)} if labels else given) > 1:
+        given = any(row.label is not None for row in rows)
+        if given != bool(labels) and file != files[0]:
             raise ValueError(f"{file}: expected a label for every text, or for none")
-        if given == {True}:
+        if given:
             labels += parse_labels(type(task), rows, file, task)
             if unknown := task.count_unseen(labels):
                 raise ValueError(

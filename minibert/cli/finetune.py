@@ -12,7 +12,9 @@ from typing import Any, get_args
 
 from minibert.cli.arguments import (
     add_column_arguments,
+    add_freeze_argument,
     add_model_arguments,
+    add_run_arguments,
     add_training_arguments,
     stated_settings,
 )
@@ -34,7 +36,7 @@ from minibert.cli.plot import draw_curves
 from minibert.cli.resume import SEED, preset_of, resumed_model, run_folder, with_own
 from minibert.data.records import Label
 from minibert.data.splits import stratified_split
-from minibert.io.atomic import atomic_write, settled
+from minibert.io.atomic import atomic_write
 from minibert.io.text import printable, sanitize
 from minibert.models import read_config
 from minibert.tasks.base import Task
@@ -136,10 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of runs, with the seeds from --seed upwards; the best model is kept "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out, or start it"
-    )
-    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
+    add_run_arguments(parser, "model")
 
 
 def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
@@ -154,12 +153,7 @@ def _add_finetuning_arguments(group: argparse._ArgumentGroup) -> None:
         default=5,
         help="stop after this many evaluations in a row below the best (default: %(default)s)",
     )
-    group.add_argument(
-        "--freeze",
-        type=int,
-        metavar="N",
-        help="do not train the embeddings and the lowest N blocks (default: train everything)",
-    )
+    add_freeze_argument(group)
     group.add_argument(
         "--layer-decay",
         type=float,

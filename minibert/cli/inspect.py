@@ -26,8 +26,8 @@ For a model with a head, also prints its prediction; with --backward, also the n
 of the predicted label's score with respect to each activation and each token. --html writes a page
 that shows attention, hidden states and gradients in a browser, in a single file. --values prints
 every number of a model of a few units, forward and back, with its formula: a masked language model
-or a classifier of texts. Its loss is that of the label; in a text without [MASK] it is that of each
-token, whose label is the token itself.
+or a classifier of texts, of any family. Its loss is that of the label; in a text without [MASK] it
+is that of each token, whose label is the token itself.
 """
 EXAMPLE = 'minibert inspect classifier "My train is an hour behind." --html look.html'
 

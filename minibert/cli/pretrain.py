@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from minibert.cli.arguments import (
     add_documents_argument,
     add_model_arguments,
+    add_run_arguments,
     add_training_arguments,
 )
 from minibert.cli.continued import (
@@ -37,7 +37,8 @@ from minibert.cli.pretrain_plan import (
     planned_run,
     with_run,
 )
-from minibert.cli.resume import extended, resumed_model, run_folder, with_own
+from minibert.cli.ranks import refuse_standard_input, require_agreement, shared_run
+from minibert.cli.resume import extended, resumed_model, with_own
 from minibert.data.corpus import PackedSequences
 from minibert.data.token_cache import (
     STDIN,
@@ -46,7 +47,6 @@ from minibert.data.token_cache import (
     files_checksum,
     tokenize_corpus,
 )
-from minibert.io.atomic import settled
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.models.config import BertConfig
@@ -67,10 +67,8 @@ from minibert.training.checkpoint import (
     save_checkpoint,
 )
 from minibert.training.initialization import initialize_from_text
-from minibert.training.loop import require_shards
-from minibert.training.mpi import ending_together, launched_ranks
 from minibert.training.pretraining import objective_for, optimizer_for
-from minibert.training.ranks import ALONE, Ranks
+from minibert.training.ranks import Ranks
 from minibert.training.recipes import (
     DEFAULT_RECIPE,
     OPTIMIZERS,
@@ -124,18 +122,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_task_arguments(parser)
     _add_duration_arguments(parser)
     parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the run in --out, or start it; a finished one with more --steps: from its "
-        "newest checkpoint if --keep-checkpoints kept it, otherwise from its weights with a new "
-        "warm-up",
-    )
-    parser.add_argument(
         "--dtype",
         choices=["float32", "float16"],
         help="format of the weights in --out; float16 halves the file (default: float32)",
     )
-    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
+    add_run_arguments(
+        parser,
+        "model",
+        "; a finished one with more --steps: from its newest checkpoint if --keep-checkpoints kept "
+        "it, otherwise from its weights with a new warm-up",
+    )
 
 
 def _add_task_arguments(parser: argparse.ArgumentParser) -> None:
@@ -242,10 +238,7 @@ def run(options: argparse.Namespace) -> None:
     """Pre-train on text files, on as many processes as `mpiexec` started."""
     budget = None if options.minutes is None else Budget(options.minutes)
     _require_applicable(options)
-    ranks = launched_ranks()
-    # Only rank 0 writes files.
-    folder = nullcontext() if ranks.rank else run_folder(options)
-    with ending_together(ranks), folder:
+    with shared_run(options) as ranks:
         _pretrain(options, ranks, budget)
 
 
@@ -287,8 +280,6 @@ def _require_one_objective(options: argparse.Namespace) -> None:
 
 def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) -> None:
     found = resume_point(options.out) if options.resume else None
-    if ranks.rank:
-        logging.disable()  # only rank 0 prints
     known = read_state(found)["settings"] if found else {}
     recipe = _recipe(options.recipe, known.get("recipe"))
     source = read_source(options)
@@ -325,7 +316,7 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
     epochs = settings.steps * settings.batch_size / len(rows)
     tokens, learned = len(corpus.train.stream), None if source else tokenizer
     warn_of_text(corpus.repeated, tokens, learned, epochs)
-    _require_agreement(ranks, settings, model)
+    require_agreement(ranks, settings, model)
     objective = objective_for(model)(model, tokenizer, rows, held_out, settings, options.threads)
     if settings.chosen and not found and not ranks.rank:
         # So nothing is chosen, measured or learned twice, wherever the run is stopped.
@@ -351,14 +342,6 @@ def _pretrain(options: argparse.Namespace, ranks: Ranks, budget: Budget | None) 
 def _length(config: BertConfig, source: Source | None) -> int:
     """Return T, the number of tokens of the sequences (int)."""
     return source.length if source else config.longest
-
-
-def _require_agreement(ranks: Ranks, settings: PreTraining, model: PreTrained) -> None:
-    """Raise ValueError if the ranks have different settings or weights, or one has no shard."""
-    ranks.agree("settings", settings)
-    ranks.agree("configuration", model.config)
-    ranks.agree("weights", model.params.vector.tobytes())
-    require_shards(settings, ranks)
 
 
 def _recipe(stated: str | None, known: Any) -> PretrainingRecipe:
@@ -457,8 +440,7 @@ def _tokenize(
     `known` is the key of the texts that a resumed run states; see `tokenize_corpus`.
     """
     files = expand(options.files)
-    if ranks.size > 1 and STDIN in files:
-        raise ValueError("standard input: several ranks can't share it; name a file")
+    refuse_standard_input(ranks, files)
     held_out = expand(options.held_out) if options.held_out else HELD_OUT_FRACTION
     in_parallel = ranks.size == 1 and _is_large(files)
     workers = number_of_threads(options.threads) if in_parallel else 1
@@ -569,7 +551,11 @@ def _start(
 
 
 def packed_texts(
-    options: argparse.Namespace, tokenizer: PreTrainedTokenizer, length: int, known: str | None
+    options: argparse.Namespace,
+    tokenizer: PreTrainedTokenizer,
+    length: int,
+    known: str | None,
+    ranks: Ranks,
 ) -> tuple[TokenizedCorpus, PackedSequences, np.ndarray, dict[str, str]]:
     """Return the ids of text files, their sequences, held-out ones, and the texts by their role.
 
@@ -578,11 +564,13 @@ def packed_texts(
         tokenizer (PreTrainedTokenizer): makes the ids.
         length (int): T, tokens per sequence.
         known (str or None): the key of the texts that a resumed run states.
+        ranks (Ranks): the processes that share the work.
 
     Raises:
         OSError, ValueError: a file cannot be read, or there is too little text.
     """
-    corpus = _with_held_out(_tokenize(options, tokenizer, ALONE, known), options, length)
+    corpus = ranks.one_by_one(lambda: _tokenize(options, tokenizer, ranks, known))
+    corpus = _with_held_out(corpus, options, length)
     _require_text(corpus, options, length)
     rows, held_out = _pack(corpus, tokenizer, length)
     return corpus, rows, held_out, _describe_data(options, corpus, len(held_out))

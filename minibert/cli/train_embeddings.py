@@ -7,18 +7,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from minibert.cli.arguments import MODEL_HELP, add_training_arguments, stated_settings
+from minibert.cli.arguments import (
+    MODEL_HELP,
+    add_freeze_argument,
+    add_minutes_argument,
+    add_run_arguments,
+    add_training_arguments,
+    stated_settings,
+)
 from minibert.cli.embedding_inputs import PairData, read_pair_data
 from minibert.cli.output import is_interactive
 from minibert.cli.plot import draw_curves
 from minibert.cli.resume import resumed_model, run_folder, with_own
-from minibert.cli.vectors import make_extractor
+from minibert.cli.vectors import add_max_length_argument, make_extractor
 from minibert.data.sampling import steps_per_epoch
 from minibert.data.token_cache import files_checksum
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.sentence_writer import save_sentence_folder
 from minibert.inference.windows import long_texts
-from minibert.io.atomic import settled
 from minibert.io.text import sanitize
 from minibert.models.checkpoints import read_config
 from minibert.models.hub import checkpoint_folder
@@ -121,10 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_loss_arguments(parser)
     _add_duration_arguments(group)
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out, or start it"
-    )
-    parser.add_argument("--out", type=settled, required=True, help="new folder for the model")
+    add_run_arguments(parser, "model")
 
 
 def _add_vector_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,12 +142,7 @@ def _add_vector_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="scale each vector to length 1 (default: as the model's folder states)",
     )
-    group.add_argument(
-        "--max-length",
-        type=int,
-        help="maximum length in tokens; longer texts are truncated (default: the model's own "
-        "maximum, or its number of positions)",
-    )
+    add_max_length_argument(group)
 
 
 def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:
@@ -181,23 +179,13 @@ def _add_duration_arguments(group: argparse._ArgumentGroup) -> None:
         help="learning rate of each block as a fraction of the rate of the block above "
         "(default: 1)",
     )
-    group.add_argument(
-        "--freeze",
-        type=int,
-        metavar="N",
-        help="do not train the embeddings and the lowest N blocks (default: train everything)",
-    )
+    add_freeze_argument(group)
     duration = group.add_mutually_exclusive_group()
     duration.add_argument(
         "--epochs", type=float, help=f"passes over the training rows (default: {EPOCHS})"
     )
     duration.add_argument("--steps", type=int, help="number of updates instead of --epochs")
-    duration.add_argument(
-        "--minutes",
-        type=float,
-        help="training time instead of --epochs; converted once, at the start, to the number of "
-        "updates that this machine computes in that time",
-    )
+    add_minutes_argument(duration, "--epochs")
 
 
 def default_rate(width: int) -> float:

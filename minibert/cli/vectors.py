@@ -28,6 +28,11 @@ def add_vector_arguments(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Combination),
         help="how to combine several layers (default: concat)",
     )
+    add_max_length_argument(group)
+
+
+def add_max_length_argument(group: argparse._ArgumentGroup) -> None:
+    """Add the argument that tells where texts are cut."""
     group.add_argument(
         "--max-length",
         type=int,

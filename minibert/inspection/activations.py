@@ -4,46 +4,25 @@ A model's own layers compute. Each layer that is shown is wrapped in a `Recorder
 activations from the layer's cache after the forward, and their gradients before the backward.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minibert.functional import (
-    AttentionCache,
-    activate_backward,
-    activate_forward,
-    attention_backward,
-    embedding_forward,
-    layer_norm_backward,
-    linear_forward,
-)
+from minibert.inspection.attention_readers import POSITION_READERS, Arrays
+from minibert.inspection.readers import reader_of
 from minibert.layers import (
     Block,
-    Embeddings,
     FeedForward,
     GatedFeedForward,
-    MaskedLMHead,
-    Pooler,
+    LayerNorm,
+    Positions,
     PreNormResidual,
     Residual,
     SelfAttention,
-    WordEmbeddings,
 )
-from minibert.layers.attention import SelfAttentionCache
-from minibert.layers.block import ResidualCache
-from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS, EmbeddingsCache
-from minibert.layers.families.windowed import WindowedSelfAttention
-from minibert.layers.feed_forward import FeedForwardCache
-from minibert.layers.gated import GatedFeedForwardCache
-from minibert.layers.heads import PoolerCache
-from minibert.layers.masked_lm import MaskedLMCache
-from minibert.layers.word_embeddings import WordEmbeddingsCache
 
-Arrays = dict[str, np.ndarray]
-ADDED = {POSITIONS: "position embedding", SEGMENTS: "segment embedding"}  # of `WordEmbeddings`
 RESIDUALS = Residual, PreNormResidual
 FEED_FORWARDS = FeedForward, GatedFeedForward
 
@@ -159,219 +138,50 @@ def record_block(block: Any, part: str, records: list[Recorder]) -> Recorder:
 def _record_inside(layer: Any, part: str, records: list[Recorder]) -> None:
     """Replace the attributes that are shown, at any depth, by recorders of them."""
     for name, inner in list(getattr(layer, "__dict__", {}).items()):
-        if name == "sublayer" and isinstance(layer, RESIDUALS):
+        if isinstance(layer, PreNormResidual) and isinstance(inner, LayerNorm):
+            kind = f" ({kind_of(layer.sublayer)})"
+            setattr(layer, name, Recorder(inner, part, records, name=kind))
+        elif name == "sublayer" and isinstance(layer, RESIDUALS):
             _record_inside(inner, part, records)
             setattr(layer, name, Recorder(inner, part, records, unknown="sublayer output"))
         elif isinstance(inner, (Block, SelfAttention, *FEED_FORWARDS, *RESIDUALS)):
             _record_inside(inner, part, records)
-            kind = f" ({_kind(inner.sublayer)})" if isinstance(inner, RESIDUALS) else ""
+            kind = f" ({kind_of(inner.sublayer)})" if isinstance(inner, RESIDUALS) else ""
             setattr(layer, name, Recorder(inner, part, records, name=kind))
 
 
-def _kind(sublayer: Any) -> str:
-    """Name the sublayer of a residual."""
+def kind_of(sublayer: Any) -> str:
+    """Return the name of a residual's sublayer: "attention" or "feed-forward" (str)."""
     layer = sublayer.layer if isinstance(sublayer, Recorder) else sublayer
     if isinstance(layer, SelfAttention):
         return "attention"
     return "feed-forward" if isinstance(layer, FEED_FORWARDS) else type(layer).__name__
 
 
-class Reader(NamedTuple):
-    """How to read activations from a cache.
+def record_positions(positions: Positions, records: list[Recorder]) -> None:
+    """Let positions beside attention record what they prepare for a batch, and its gradient.
 
-    Attributes:
-        values: called as `values(layer, cache, params, x, out)`.
-        gradients: called as `gradients(layer, cache, params, dout)`.
+    They stay of their class, which some layers ask for, so two methods of this object are replaced.
+
+    Args:
+        positions: changed in place.
+        records: filled during the forward.
     """
+    reader = POSITION_READERS.get(type(positions))
+    if reader is None:
+        return
+    own: Any = positions
+    recorder = Recorder(positions, "positions", records)
+    prepare, backward = positions.prepare, positions.backward
 
-    values: Callable[[Any, Any, Any, Any, Any], Arrays]
-    gradients: Callable[[Any, Any, Any, Any], Arrays]
+    def prepared(params: Any, keys: Any, dtype: Any) -> Any:
+        tables = prepare(params, keys, dtype)
+        recorder.values = reader.values(positions, tables, params, keys, tables)
+        records.append(recorder)
+        return tables
 
+    def returned(dtables: Any, tables: Any, params: Any, grads: Any) -> None:
+        recorder.gradients = reader.gradients(positions, tables, params, dtables)
+        backward(dtables, tables, params, grads)
 
-def _attention_values(
-    layer: Any, cache: SelfAttentionCache, params: Any, x: Any, out: Any
-) -> Arrays:
-    heads = cache.heads
-    H = heads.key.shape[-1]
-    return {
-        "query": heads.query,
-        "key": heads.key,
-        "value": heads.value,
-        # (B, K, R, H) @ (B, K, H, T) -> (B, K, R, T)
-        "attention scores": heads.query @ heads.key.swapaxes(-1, -2) / math.sqrt(H),
-        "attention weights": heads.weights,
-        "heads' output": cache.merged.reshape(out.shape),  # (B·R, D) -> (B, R, D)
-        "attention output": out,
-    }
-
-
-def _attention_gradients(layer: Any, cache: SelfAttentionCache, params: Any, dout: Any) -> Arrays:
-    # Of all pairs of tokens; a window has weights of 0 outside of it, so their gradients are 0.
-    heads = AttentionCache(cache.heads.weights, *cache.heads[1:])
-    B, K, R, H = heads.query.shape
-    dmerged = dout @ params[layer.output.weight]  # (B, R, D) @ (D, D) -> (B, R, D)
-    dheads = dmerged.reshape(B, R, K, H).transpose(0, 2, 1, 3)  # (B, R, D) -> (B, K, R, H)
-    dscores = np.empty_like(heads.weights)
-    dquery, dkey, dvalue = attention_backward(dheads, heads, dscores)
-    return {
-        "query": dquery,
-        "key": dkey,
-        "value": dvalue,
-        "attention scores": dscores,
-        # (B, K, R, H) @ (B, K, H, T) -> (B, K, R, T)
-        "attention weights": dheads @ heads.value.swapaxes(-1, -2),
-        "heads' output": dmerged,
-        "attention output": dout,
-    }
-
-
-def _feed_forward_values(
-    layer: Any, cache: FeedForwardCache, params: Any, x: Any, out: Any
-) -> Arrays:
-    z, _ = linear_forward(cache.rows, params[layer.up.weight], params[layer.up.bias])  # (N, F)
-    leading = out.shape[:-1]
-    return {
-        "up-projection": z.reshape(*leading, -1),  # (N, F) -> (B, R, F)
-        "activation": cache.active.reshape(*leading, -1),
-        "down-projection": out,
-    }
-
-
-def _feed_forward_gradients(layer: Any, cache: FeedForwardCache, params: Any, dout: Any) -> Arrays:
-    dactive = dout @ params[layer.down.weight]  # (B, R, D) @ (D, F) -> (B, R, F)
-    dz = activate_backward(dactive.reshape(cache.active.shape), cache.slope)
-    return {
-        "up-projection": dz.reshape(dactive.shape),
-        "activation": dactive,
-        "down-projection": dout,
-    }
-
-
-def _residual_values(layer: Any, cache: ResidualCache, params: Any, x: Any, out: Any) -> Arrays:
-    # The norm consumed the sublayer's output, of which its recorder kept a copy.
-    return {"residual sum": x + layer.sublayer.out, "normalized": out}
-
-
-def _residual_gradients(layer: Any, cache: ResidualCache, params: Any, dout: Any) -> Arrays:
-    dsum = _norm_input_gradient(dout, cache.norm.norm, params[layer.norm.weight])
-    return {"residual sum": dsum, "normalized": dout}
-
-
-def _gated_values(
-    layer: Any, cache: GatedFeedForwardCache, params: Any, x: Any, out: Any
-) -> Arrays:
-    product = cache.product.reshape(*out.shape[:-1], -1)  # (N, F) -> (B, R, F)
-    return {"gated activation": product, "down-projection": out}
-
-
-def _gated_gradients(layer: Any, cache: GatedFeedForwardCache, params: Any, dout: Any) -> Arrays:
-    dproduct = dout @ params[layer.down.weight]  # (B, R, D) @ (D, F) -> (B, R, F)
-    return {"gated activation": dproduct, "down-projection": dout}
-
-
-def _pre_norm_values(layer: Any, cache: Any, params: Any, x: Any, out: Any) -> Arrays:
-    return {"residual sum": out}
-
-
-def _pre_norm_gradients(layer: Any, cache: Any, params: Any, dout: Any) -> Arrays:
-    return {"residual sum": dout}
-
-
-def _norm_input_gradient(dout: Any, cache: Any, weight: Any) -> Any:
-    """Return the gradient of a layer norm's input (..., D)."""
-    unused = np.zeros_like(weight)
-    dx = layer_norm_backward(dout.reshape(-1, dout.shape[-1]), cache, weight, unused, unused)
-    return dx.reshape(dout.shape)
-
-
-def _embeddings_values(layer: Any, cache: EmbeddingsCache, params: Any, x: Any, out: Any) -> Arrays:
-    words, _ = embedding_forward(cache.ids, params[WORDS])  # (B, T, D)
-    segments, _ = embedding_forward(cache.types, params[SEGMENTS])
-    values = {"word embedding": words}
-    if layer.positions is not None:
-        positions = layer.positions.forward(params, words.shape[1], words.dtype)[None]
-        values["position embedding"] = positions  # (1, T, D), the same for every sequence
-    values["segment embedding"] = segments
-    total = sum(values.values())
-    return {**values, "embedding sum": np.asarray(total), "normalized": out}
-
-
-def _embeddings_gradients(layer: Any, cache: EmbeddingsCache, params: Any, dout: Any) -> Arrays:
-    dsum = _norm_input_gradient(dout, cache.norm, params[layer.norm.weight])
-    summands = ("word embedding", "position embedding", "segment embedding", "embedding sum")
-    return {**dict.fromkeys(summands, dsum), "normalized": dout}
-
-
-def _words_values(layer: Any, cache: WordEmbeddingsCache, params: Any, x: Any, out: Any) -> Arrays:
-    words, _ = embedding_forward(cache.ids, params[WORDS])  # (B, T, E)
-    values = {"word embedding": words}
-    for table, numbers in zip(layer.added, cache.numbers, strict=True):
-        rows, _ = embedding_forward(numbers, params[table.name])
-        values[ADDED[table.name]] = rows.reshape(-1, *words.shape[1:])  # (T, E) -> (1, T, E)
-    if layer.added:
-        values["embedding sum"] = np.asarray(sum(values.values()))
-    if layer.project is None or cache.rows is None:
-        return {**values, "normalized": out}
-    # (N, E) -> (B, T, E)
-    return {**values, "normalized": cache.rows.reshape(words.shape), "projection": out}
-
-
-def _words_gradients(layer: Any, cache: WordEmbeddingsCache, params: Any, dout: Any) -> Arrays:
-    dnormed = dout
-    if layer.project is not None:
-        dnormed = dout @ params[layer.project.weight]  # (B, T, D) @ (D, E) -> (B, T, E)
-    dsum = _norm_input_gradient(dnormed, cache.norm, params[layer.norm.weight])
-    summands = ("word embedding", *ADDED.values(), "embedding sum")
-    return {**dict.fromkeys(summands, dsum), "normalized": dnormed, "projection": dout}
-
-
-def _pooler_values(layer: Any, cache: PoolerCache, params: Any, x: Any, out: Any) -> Arrays:
-    return {"pooler": out}
-
-
-def _pooler_gradients(layer: Any, cache: PoolerCache, params: Any, dout: Any) -> Arrays:
-    return {"pooler": dout}
-
-
-def _masked_lm_values(layer: Any, cache: MaskedLMCache, params: Any, x: Any, out: Any) -> Arrays:
-    z, _ = linear_forward(cache.rows, *layer.dense.of(params))  # (M, D) -> (M, E)
-    active, _ = activate_forward(z.copy(), None, layer.activation, keep=False)
-    values = {"transform": z, "activation": active, "normalized": cache.h}
-    return {name: value.reshape(*x.shape[:-1], -1) for name, value in values.items()}
-
-
-def _masked_lm_gradients(layer: Any, cache: MaskedLMCache, params: Any, dout: Any) -> Arrays:
-    dh = dout @ params[layer.table]  # (B, T, V) @ (V, E) -> (B, T, E)
-    dactive = _norm_input_gradient(dh, cache.norm, params[layer.norm.weight])
-    dz = activate_backward(dactive.reshape(cache.h.shape), cache.slope)
-    return {"transform": dz.reshape(dh.shape), "activation": dactive, "normalized": dh}
-
-
-def _nothing(*_: Any) -> Arrays:
-    return {}
-
-
-READERS: dict[type, Reader] = {
-    Block: Reader(_nothing, _nothing),  # its two halves have recorders of their own
-    Residual: Reader(_residual_values, _residual_gradients),
-    WindowedSelfAttention: Reader(_attention_values, _attention_gradients),
-    SelfAttention: Reader(_attention_values, _attention_gradients),
-    FeedForward: Reader(_feed_forward_values, _feed_forward_gradients),
-    Embeddings: Reader(_embeddings_values, _embeddings_gradients),
-    PreNormResidual: Reader(_pre_norm_values, _pre_norm_gradients),
-    GatedFeedForward: Reader(_gated_values, _gated_gradients),
-    WordEmbeddings: Reader(_words_values, _words_gradients),
-    Pooler: Reader(_pooler_values, _pooler_gradients),
-    MaskedLMHead: Reader(_masked_lm_values, _masked_lm_gradients),
-}
-
-
-def reader_of(layer: Any) -> Reader | None:
-    """Return the reader of a layer; None: its class is unknown, or changes forward or backward."""
-    kind: Any = type(layer)
-    known: Any
-    for known, reader in READERS.items():
-        if issubclass(kind, known):
-            same = kind.forward is known.forward and kind.backward is known.backward
-            return reader if same else None
-    return None
+    own.prepare, own.backward = prepared, returned

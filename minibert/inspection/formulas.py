@@ -1,144 +1,201 @@
-"""The formula of each activation of a BERT, forward and backward, and the parameters it uses.
+"""The formulas of a model, composed from those of its layers.
 
-Each formula is about the arrays that are printed above it, by their names. In the backward, d x is
-the gradient of the loss with respect to x.
+Each layer has formulas for its own activations, and one for the gradient that it hands back to the
+layer whose output it reads. So the formulas of a model are those of its parts, whatever family they
+are composed for.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS
-from minibert.layers.masked_lm import MaskedLMHead
+from minibert.inspection import entries as e
+from minibert.inspection.activations import kind_of
+from minibert.inspection.entries import LAST_NORM, Around, Entries, Entry
+from minibert.inspection.readers import stock_class
+from minibert.layers import (
+    Block,
+    Embeddings,
+    Encoder,
+    FeedForward,
+    GatedFeedForward,
+    MaskedLMHead,
+    PooledClassifierHead,
+    PreNormEncoder,
+    PreNormResidual,
+    RelativeBias,
+    Residual,
+    RotaryPositions,
+    SelfAttention,
+    WordEmbeddings,
+    unwrapped,
+)
+from minibert.layers.families.disentangled import (
+    DisentangledAttention,
+    DisentangledEncoder,
+    RelativeEmbeddings,
+)
+from minibert.layers.families.windowed import RotaryByKind, WindowedSelfAttention
+from minibert.models.families.summary import SummaryHead
+
+TIED = "; and (d logits)ᵀ normalized of the head, because the table is used twice"
+SHARED = ", summed over the blocks that share it"
+Place = tuple[str, str]  # of an activation: its part and its name
 
 
-class Entry(NamedTuple):
-    """How an activation is computed.
+def formulas_of(model: Any) -> dict[Place, tuple[Entry, str]]:
+    """Return the entry of each activation, and the scope of its parameters, by part and name.
+
+    Args:
+        model: a masked language model or a classifier of texts.
+
+    Raises:
+        ValueError: a layer has no formulas here; the message names its class.
+    """
+    found: dict[Place, tuple[Entry, str]] = {}
+
+    def add(part: str, scope: str, entries: Entries) -> None:
+        found.update({(part, name): (entry, scope) for name, entry in entries.items()})
+
+    embeddings, encoder, positions = model.bert.embeddings, model.bert.encoder, None
+    if type(encoder) not in (Encoder, PreNormEncoder, DisentangledEncoder):
+        raise _unknown(encoder)
+    blocks, scope = [unwrapped(block) for block in encoder.blocks], f"{model.prefix}encoder."
+    top, vector = f"{handed_back(model.head)}, of the head", "the last vector of [CLS]"
+    if getattr(model, "reads_mean", False):
+        top, vector = f"{top}, / T for each token", "the mean of the last vectors"
+    elif not model.predicts_tokens:
+        top += ", for [CLS]; 0 for the others"
+    # What each block hands back, and what the last one gets.
+    above = [f"{handed_back(block)}, of the block above" for block in blocks]
+    last = f"{e.norm_handed()}, of the last norm"
+    above.append(last if isinstance(encoder, PreNormEncoder) else top)
+    add("embeddings", f"{model.prefix}embeddings.", entries_of(embeddings, Around(above[0])))
+    if encoder.positions is not None:
+        positions = encoder.positions
+        add("positions", scope, entries_of(positions, Around("")))
+    x = "the projection" if getattr(embeddings, "project", None) else LAST_NORM
+    for i, block in enumerate(blocks):
+        around = Around(above[i + 1], LAST_NORM if i else x, positions)
+        add(f"block {i + 1}", scope + encoder.scopes[i], entries_of(block, around))
+    if isinstance(encoder, PreNormEncoder):
+        add("last norm", scope, {"normalized": e.norm_entry(encoder.norm, top)})
+    add("head", "", entries_of(model.head, Around("", vector)))
+    return found
+
+
+class Formulas(NamedTuple):
+    """The formulas of a layer.
 
     Attributes:
-        forward: the formula of its value.
-        backward: the formula of its gradient.
-        parameters: names in their scope, and the formulas of their gradients.
+        entries: called as `entries(layer, around)`.
+        handed: called as `handed(layer)`: the gradient of what the layer reads; None: nothing that
+            has a gradient.
     """
 
-    forward: str
-    backward: str
-    parameters: tuple[tuple[str, str], ...] = ()
+    entries: Callable[[Any, Around], Entries]
+    handed: Callable[[Any], str] | None = None
 
 
-def _linear(name: str, out: str, x: str) -> tuple[tuple[str, str], ...]:
-    """Return the parameters of `out` = `x` Wᵀ + b."""
-    return (
-        (f"{name}.weight", f"(d {out})ᵀ {x}"),
-        (f"{name}.bias", f"d {out}, summed over the tokens"),
+def entries_of(layer: Any, around: Around) -> Entries:
+    """Return the entries of a layer's activations by name, in the order of the forward pass.
+
+    Raises:
+        ValueError: the layer has no formulas here.
+    """
+    return _formulas(layer).entries(layer, around)
+
+
+def handed_back(layer: Any) -> str:
+    """Return the formula of the gradient of what a layer reads (str).
+
+    Raises:
+        ValueError: as `entries_of`, or the layer reads nothing that has a gradient.
+    """
+    handed = _formulas(layer).handed
+    if handed is None:
+        raise _unknown(layer)
+    return handed(layer)
+
+
+def _formulas(layer: Any) -> Formulas:
+    kind = type(layer) if type(layer) in FORMULAS else stock_class(layer)
+    if kind not in FORMULAS:
+        raise _unknown(layer)
+    return FORMULAS[kind]
+
+
+def _unknown(layer: Any) -> ValueError:
+    return ValueError(
+        f"values: expected a layer whose formulas are known, got {type(layer).__name__}"
     )
 
 
-def _norm(name: str) -> tuple[tuple[str, str], ...]:
-    """Return the parameters of a layer norm."""
-    return (
-        (f"{name}.weight", "d normalized * x̂, summed over the tokens"),
-        (f"{name}.bias", "d normalized, summed over the tokens"),
-    )
+# Layers that contain others.
 
 
-def _role(role: str, backward: str) -> Entry:
-    """Return the entry of query, key or value."""
-    forward = "x Wᵀ + b, cut into heads; x is the last normalized array"
-    return Entry(forward, backward, _linear(f"attention.self.{role}", role, "x"))
+def _block(layer: Block, around: Around) -> Entries:
+    first = around._replace(above=handed_back(layer.feed_forward))
+    second = around._replace(x=LAST_NORM)
+    return {**entries_of(layer.attention, first), **entries_of(layer.feed_forward, second)}
 
 
-NORM = "x̂ * weight + bias, x̂ = (s - mean) / √(variance + ε) of each token; s is the array above"
-NORM_BACKWARD = "(g - mean(g) - x̂ mean(g * x̂)) / √(variance + ε), g = d normalized * weight"
-SUMMAND = "d embedding sum: a sum passes its gradient to each summand"
-ABOVE = "d residual sum + d query Wq + d key Wk + d value Wv, of the block above"
-SCORES, WEIGHTS = "attention scores", "attention weights"  # (K, T, T), a token in each column
+def _residual(layer: Residual, around: Around) -> Entries:
+    kind, out = kind_of(layer.sublayer), _output(layer.sublayer)
+    total = f"residual sum ({kind})"
+    return {
+        **entries_of(layer.sublayer, around._replace(above=f"d {total}, unchanged")),
+        total: Entry(f"x + {out}; x is {around.x}", e.norm_handed(f"normalized ({kind})")),
+        f"normalized ({kind})": e.norm_entry(layer.norm, around.above),
+    }
 
-# The names of parameters are those in the scope of the embeddings.
-EMBEDDINGS = {
-    "word embedding": Entry(
-        "the table's row of the token's id",
-        SUMMAND,
-        ((WORDS, "d word embedding of each token, added to the row of its id"),),
-    ),
-    "position embedding": Entry(
-        "the table's row of the token's position",
-        SUMMAND,
-        ((POSITIONS, "d position embedding, in the row of each position"),),
-    ),
-    "segment embedding": Entry(
-        "the table's row of the token's segment",
-        SUMMAND,
-        ((SEGMENTS, "d segment embedding of each token, added to the row of its segment"),),
-    ),
-    "embedding sum": Entry("word + position + segment embedding", NORM_BACKWARD),
-    "normalized": Entry(NORM, ABOVE, _norm("LayerNorm")),
+
+def _residual_handed(layer: Any) -> str:
+    return f"d residual sum ({kind_of(layer.sublayer)}) + {handed_back(layer.sublayer)}"
+
+
+def _pre_norm(layer: PreNormResidual, around: Around) -> Entries:
+    kind, out = kind_of(layer.sublayer), _output(layer.sublayer)
+    total = f"residual sum ({kind})"
+    entries = entries_of(layer.sublayer, around._replace(above=f"d {total}, unchanged"))
+    if layer.norm is not None:
+        normalized = e.norm_entry(layer.norm, handed_back(layer.sublayer))
+        entries = {f"normalized ({kind})": normalized, **entries}
+    forward = f"r + {out}; r is the last residual sum, in the first block the last normalized array"
+    return {**entries, total: Entry(forward, around.above)}
+
+
+def _pre_norm_handed(layer: PreNormResidual) -> str:
+    if layer.norm is None:
+        return _residual_handed(layer)
+    kind = kind_of(layer.sublayer)
+    return f"d residual sum ({kind}) + {e.norm_handed(f'normalized ({kind})')}"
+
+
+def _output(sublayer: Any) -> str:
+    """Return the name of a sublayer's output."""
+    return "attention output" if isinstance(sublayer, SelfAttention) else "down-projection"
+
+
+def _attention_handed(layer: SelfAttention) -> str:
+    return "d query Wq + d key Wk + d value Wv"
+
+
+FORMULAS: dict[type, Formulas] = {
+    Embeddings: Formulas(e.embeddings),
+    WordEmbeddings: Formulas(e.word_embeddings),
+    RotaryPositions: Formulas(e.rotary),
+    RotaryByKind: Formulas(e.rotary),
+    RelativeBias: Formulas(e.relative_bias),
+    RelativeEmbeddings: Formulas(e.distances),
+    Block: Formulas(_block, lambda layer: handed_back(layer.attention)),
+    Residual: Formulas(_residual, _residual_handed),
+    PreNormResidual: Formulas(_pre_norm, _pre_norm_handed),
+    SelfAttention: Formulas(e.attention, _attention_handed),
+    WindowedSelfAttention: Formulas(e.attention, _attention_handed),
+    DisentangledAttention: Formulas(e.disentangled, _attention_handed),
+    FeedForward: Formulas(e.feed_forward, lambda layer: "d up-projection W"),
+    GatedFeedForward: Formulas(e.gated, lambda layer: "d up-projection W + d gate V"),
+    MaskedLMHead: Formulas(e.masked_lm, lambda layer: "d transform W"),
+    PooledClassifierHead: Formulas(e.pooled, lambda layer: "(d pooler * (1 - pooler²)) W"),
+    SummaryHead: Formulas(e.summary, lambda layer: "d dense W"),
 }
-# In the scope of the block.
-BLOCK = {
-    "query": _role("query", "d scores key / √H"),
-    "key": _role("key", "(d scores)ᵀ query / √H"),
-    "value": _role("value", "weightsᵀ d heads"),
-    SCORES: Entry("query keyᵀ / √H", "w * (d w - Σ d w * w) of each row, w the weights"),
-    WEIGHTS: Entry("softmax of each row of the scores", "d heads valueᵀ"),
-    "heads' output": Entry("weights value, the heads side by side", "d attention output W"),
-    "attention output": Entry(
-        "heads' output Wᵀ + b",
-        "d residual sum (attention), unchanged",
-        _linear("attention.output.dense", "attention output", "heads' output"),
-    ),
-    "residual sum (attention)": Entry("x + attention output", NORM_BACKWARD),
-    "normalized (attention)": Entry(
-        NORM,
-        "d residual sum (feed-forward) + d up-projection W",
-        _norm("attention.output.LayerNorm"),
-    ),
-    "up-projection": Entry(
-        "h Wᵀ + b; h is the last normalized array",
-        "d activation * ACTIVATION'(up-projection)",
-        _linear("intermediate.dense", "up-projection", "h"),
-    ),
-    "activation": Entry("ACTIVATION(up-projection)", "d down-projection W"),
-    "down-projection": Entry(
-        "activation Wᵀ + b",
-        "d residual sum (feed-forward), unchanged",
-        _linear("output.dense", "down-projection", "activation"),
-    ),
-    "residual sum (feed-forward)": Entry("h + down-projection", NORM_BACKWARD),
-    "normalized (feed-forward)": Entry(NORM, ABOVE, _norm("output.LayerNorm")),
-}
-# Of both heads; full names.
-TRANSFORM = "cls.predictions.transform"
-HEAD = {
-    "transform": Entry(
-        "x Wᵀ + b; x is the last normalized array",
-        "d activation * ACTIVATION'(transform)",
-        _linear(f"{TRANSFORM}.dense", "transform", "x"),
-    ),
-    "activation": Entry("ACTIVATION(transform)", NORM_BACKWARD),
-    "normalized": Entry(NORM, "d logits E", _norm(f"{TRANSFORM}.LayerNorm")),
-    "pooler": Entry(
-        "tanh(x₀ Wᵀ + b); x₀ is the last vector of [CLS]",
-        "d logits W",
-        (
-            ("bert.pooler.dense.weight", "(d pooler * (1 - pooler²))ᵀ x₀"),
-            ("bert.pooler.dense.bias", "d pooler * (1 - pooler²)"),
-        ),
-    ),
-}
-LOGITS = {
-    "BertForMaskedLM": Entry(
-        "normalized Eᵀ + bias; E is the table of word embeddings",
-        "(softmax - one-hot of the label) / M for the M labels, 0 elsewhere",
-        ((MaskedLMHead.bias, "d logits, summed over the tokens"),),
-    ),
-    "BertForSequenceClassification": Entry(
-        "pooler Wᵀ + b",
-        "softmax - one-hot of the label",
-        (("classifier.weight", "(d logits)ᵀ pooler"), ("classifier.bias", "d logits")),
-    ),
-}
-# The gradient of the last block's output.
-TOP = {
-    "BertForMaskedLM": "d transform W",
-    "BertForSequenceClassification": "(d pooler * (1 - pooler²)) W for [CLS], 0 for the others",
-}
-TIED = "; and (d logits)ᵀ normalized of the head, because the table is used twice"

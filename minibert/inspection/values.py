@@ -12,27 +12,20 @@ import numpy as np
 
 from minibert.functional import IGNORED
 from minibert.inspection.activations import Activation, shape_text
-from minibert.inspection.formulas import (
-    BLOCK,
-    EMBEDDINGS,
-    HEAD,
-    LOGITS,
-    SCORES,
-    TIED,
-    TOP,
-    WEIGHTS,
-    Entry,
-)
+from minibert.inspection.entries import OF_PAIRS
+from minibert.inspection.formulas import SHARED, TIED, formulas_of
 from minibert.inspection.predictions import mask_positions
 from minibert.inspection.walk import RecordedModel
 from minibert.io.html import Markup, escaped
 from minibert.io.text import printable, sanitize
 from minibert.layers.embeddings import WORDS
+from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.objectives.base import quiet
 from minibert.parameters import Parameters
 from minibert.tokenization import PreTrainedTokenizer
 
 MAX_NUMBERS = 400  # of a tensor that is printed
+ONE_CLASS = "single_label_classification"
 
 
 @dataclass(frozen=True)
@@ -106,7 +99,8 @@ def values_of(
     label of every token that is not special: its own id.
 
     Args:
-        model: a `BertForMaskedLM` or a `BertForSequenceClassification` with a single label.
+        model: a masked language model, or a classifier of texts with a single label, of any family
+            or of layers of this package.
         tokenizer: the model's tokenizer.
         text: the text; tokens beyond the model's positions are cut.
         pair: a second text.
@@ -173,14 +167,15 @@ class _Labels(NamedTuple):
 
 
 def _check_model(model: Any) -> None:
-    """Raise ValueError unless the model is one whose formulas are known."""
-    kind, problem = type(model).__name__, getattr(model, "problem", "single_label_classification")
-    if kind not in LOGITS or problem != "single_label_classification":
-        got = kind if kind not in LOGITS else f"{kind} for {problem.replace('_', ' ')}"
-        raise ValueError(f"values: expected one of {', '.join(LOGITS)}, got {got}")
-    if model.parts.given():
-        names = ", ".join(map("=".join, model.parts.names().items()))
-        raise ValueError(f"values: expected the parts of BERT, got {names}")
+    """Raise ValueError unless the formulas of the model's loss and of its layers are known."""
+    kind, problem = type(model).__name__, getattr(model, "problem", ONE_CLASS)
+    is_known = isinstance(model, BertForMaskedLM | BertForSequenceClassification)
+    if not is_known or model.label_names != ("labels",) or problem != ONE_CLASS:
+        got = kind if problem == ONE_CLASS else f"{kind} for {problem.replace('_', ' ')}"
+        raise ValueError(
+            f"values: expected a masked language model or a classifier of texts, got {got}"
+        )
+    formulas_of(model)
 
 
 def _check_sizes(shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -259,16 +254,22 @@ class _Writer:
     """
 
     def __init__(self, model: Any, tokens: list[str], vocabulary: list[str]):
-        self.params, self.kind, self.function = (
-            model.params,
-            type(model).__name__,
-            model.config.hidden_act,
-        )
+        self.params, self.formulas = model.params, formulas_of(model)
         self.tokens, self.vocabulary = tokens, vocabulary
-        self.predicts_tokens = model.predicts_tokens
-        labels = list(model.config.id2label.values())
-        self.classes = vocabulary if model.predicts_tokens else labels
-        self.last = f"block {model.config.num_hidden_layers}"
+        is_tied = model.predicts_tokens
+        self.classes = vocabulary if is_tied else list(model.config.id2label.values())
+        uses: dict[str, list[tuple[tuple[str, str], str]]] = {}
+        for place, (entry, scope) in self.formulas.items():
+            for name, formula in entry.parameters:
+                if scope + name in self.params:
+                    uses.setdefault(scope + name, []).append((place, formula))
+        # The parameters by the activation that uses them first. Where blocks share one, its
+        # gradient is complete after the lowest of them, which comes last in the backward.
+        self.parameters: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for name, own in uses.items():
+            place, formula = own[0]
+            formula += SHARED * (len(own) > 1) + TIED * (name.endswith(WORDS) and is_tied)
+            self.parameters.setdefault(place, []).append((name, formula))
 
     def forward(
         self, activations: Sequence[Activation], chosen: _Labels, loss: float
@@ -276,11 +277,11 @@ class _Writer:
         """Return the tensors of the forward pass, and the loss."""
         tensors: list[Tensor] = []
         for each in activations:
-            entry, scope = self.entry(each)
-            for name, _ in entry.parameters:
-                if scope + name in self.params:
-                    tensors.append(self.parameter(each.part, scope + name, "", self.params))
-            tensors.append(self.activation(each, each.name, entry.forward, each.value))
+            place = each.part, each.name
+            for name, _ in self.parameters.get(place, []):
+                tensors.append(self.parameter(each.part, name, "", self.params))
+            formula = self.formulas[place][0].forward
+            tensors.append(self.activation(each, each.name, formula, each.value))
         logits = activations[-1].value
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
         shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
@@ -295,47 +296,27 @@ class _Writer:
         """Return the gradients in the order in which they are computed."""
         tensors: list[Tensor] = []
         for each in activations[::-1]:
-            entry, scope = self.entry(each)
-            assert each.gradient is not None
-            formula = TOP[self.kind] if self.is_top(each) else entry.backward
+            if each.gradient is None:  # of fixed positions
+                continue
+            place = each.part, each.name
+            formula = self.formulas[place][0].backward
             tensors.append(self.activation(each, f"d {each.name}", formula, each.gradient))
-            for name, formula in entry.parameters:
-                if scope + name in self.params:
-                    tied = TIED if name == WORDS and self.predicts_tokens else ""
-                    tensors.append(self.parameter(each.part, scope + name, formula + tied, grads))
+            for name, formula in self.parameters.get(place, []):
+                tensors.append(self.parameter(each.part, name, formula, grads))
         return tensors
-
-    def entry(self, activation: Activation) -> tuple[Entry, str]:
-        """Return the entry of an activation, and the scope of its parameters."""
-        part, name = activation.part, activation.name
-        if name == "logits":
-            return LOGITS[self.kind], ""
-        if part == "embeddings":
-            return EMBEDDINGS[name], "bert.embeddings."
-        if part == "head":
-            entry, scope = HEAD[name], ""
-        else:
-            entry, scope = BLOCK[name], f"bert.encoder.layer.{int(part.split()[1]) - 1}."
-        forward, backward = (
-            formula.replace("ACTIVATION", self.function)
-            for formula in (entry.forward, entry.backward)
-        )
-        return entry._replace(forward=forward, backward=backward), scope
-
-    def is_top(self, activation: Activation) -> bool:
-        """Return whether an activation is the output of the last block, which the head reads."""
-        return activation.part == self.last and activation.name == "normalized (feed-forward)"
 
     def activation(
         self, activation: Activation, name: str, formula: str, value: np.ndarray
     ) -> Tensor:
         """Return an activation or its gradient."""
         columns: Sequence[str] = ()
-        if activation.name in (SCORES, WEIGHTS):
+        if activation.name in OF_PAIRS:
             columns = self.tokens
         elif activation.name == "logits":
             columns = self.classes
-        rows = self.tokens if value.ndim > 1 else ()
+        # The vectors of distances are more than the tokens.
+        is_by_token = value.ndim > 1 and value.shape[-2] == len(self.tokens)
+        rows = self.tokens if is_by_token else ()
         return Tensor(activation.part, name, formula, value, rows, columns)
 
     def parameter(self, part: str, name: str, formula: str, source: Parameters) -> Tensor:

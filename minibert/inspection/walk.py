@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from minibert.inspection.activations import Activation, Recorder, record_block, shape_text
+from minibert.inspection.activations import (
+    Activation,
+    Recorder,
+    record_block,
+    record_positions,
+    shape_text,
+)
 from minibert.inspection.predictions import Predictions, predictions_of, select_score
 from minibert.io.html import Markup, escaped, shaded, table
-from minibert.layers import unwrapped
+from minibert.layers import PreNormEncoder, unwrapped
 from minibert.layers.embeddings import WORDS
 from minibert.models.output import attention_weights
 from minibert.objectives.base import quiet
@@ -29,7 +35,8 @@ class Inspection:
         cut: the number of tokens beyond the model's positions.
         activations: in the order of the forward pass.
         attentions (L, K, T, T): row t contains the attention weights of token t.
-        hidden_states (L + 1, T, D): after the embeddings and after each block.
+        hidden_states (L + 1, T, D): after the embeddings and after each block, the last one after
+            the norm of an encoder that ends with one.
         predictions: for each place with a prediction, its name and the most probable answers.
         score: the name of the score that is differentiated; empty: there are no gradients.
         saliency (T,): gradient times input, Σ_d word embedding · gradient: to first order, the
@@ -144,7 +151,7 @@ def inspect_text(
         cut=cut,
         activations=activations,
         attentions=np.concatenate(recorded.attentions),
-        hidden_states=np.concatenate([recorded.embeddings.out, *(b.out for b in recorded.blocks)]),
+        hidden_states=np.concatenate([each.out for each in recorded.states]),
         predictions=predictions,
         score=score,
         saliency=saliency,
@@ -178,6 +185,13 @@ class RecordedModel:
         for block in self.blocks:
             block.observe = self._find_attention(block.layer)
         body.encoder.blocks = self.blocks
+        self.states = [self.embeddings, *self.blocks]  # whose outputs are the hidden states
+        if body.encoder.positions is not None:
+            record_positions(body.encoder.positions, self.records)
+        if isinstance(body.encoder, PreNormEncoder):
+            encoder: Any = body.encoder
+            encoder.norm = Recorder(body.encoder.norm, "last norm", self.records)
+            self.states[-1] = encoder.norm
         self._record_head()
 
     def forward(self, batch: Any) -> np.ndarray | None:

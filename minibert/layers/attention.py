@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.functional.attention import AttentionCache, attention_backward, attention_forward
+from minibert.functional.attention import attention_backward, attention_forward
 from minibert.functional.embedding import gather_backward, gather_forward
 from minibert.functional.linear import linear_backward, linear_forward
 from minibert.layers.base import Site
@@ -17,7 +17,7 @@ from minibert.typing import Array, Rng
 class SelfAttentionCache(NamedTuple):
     """What `SelfAttention.backward` needs."""
 
-    heads: AttentionCache
+    heads: Any  # an AttentionCache, or that of another `site.attend`
     x: Array  # (B, T, D), the input
     asking: Array | None  # (B, R, D), its tokens that are computed; None: all
     merged: Array  # (B·R, D), the heads' outputs side by side
@@ -81,12 +81,13 @@ class SelfAttention:
         return out, None if cache is None else SelfAttentionCache(cache, x, asking, merged, site)
 
     def backward(
-        self, dout: Array, cache: SelfAttentionCache, params: Views, grads: Views, dsite: Any
-    ) -> Array:
-        """Gradient of `forward`: dx (B, T, D)."""
+        self, dout: Array, cache: SelfAttentionCache, params: Views, grads: Views, dsite: Any,
+        attend: Any = None,
+    ) -> Array:  # fmt: skip
+        """Gradient of `forward`: dx (B, T, D); `attend` is that of another `site.attend`."""
         heads_cache, x, asking, merged, site = cache
-        positions, D = site.positions, self.width
-        B, K, R, T = heads_cache.weights.shape
+        positions, (B, T, D), K = site.positions, x.shape, self.count
+        R = T if asking is None else asking.shape[1]
         dmerged = self.output.backward(dout.reshape(B * R, D), merged, params, grads)
         # (B·R, D) -> (B, K, R, H)
         dheads = dmerged.reshape(B, R, K, D // K).transpose(0, 2, 1, 3)
@@ -98,7 +99,7 @@ class SelfAttention:
             each[:, :, i].transpose(0, 2, 1, 3)  # (B, ·, K, H) -> (B, K, ·, H)
             for each in dprojected for i in range(each.shape[2])
         ]  # fmt: skip
-        attention_backward(dheads, heads_cache, dscores, droles)
+        (attend or attention_backward)(dheads, heads_cache, dscores, droles)
         if positions is not None:
             dquery[...] = positions.turn_backward(dquery, site.queries, site.tables)
             dkey[...] = positions.turn_backward(dkey, site.keys, site.tables)

@@ -20,7 +20,7 @@ class Site(NamedTuple):
         rows (B, R): the tokens to compute, the query positions; None: all, R = T.
         positions: relates query and key positions in attention; None: nothing does, as in BERT.
         tables: made by `positions.prepare` for this batch.
-        attend: `attention_forward` for several batches side by side; None: there is one.
+        attend: a family's attention, or that of batches side by side; None: `attention_forward`.
     """
 
     keys: Array

@@ -18,6 +18,7 @@ import numpy as np
 
 from minibert.functional import activate_forward
 from minibert.layers import LayerNorm, Linear, PooledClassifierHead
+from minibert.models.checkpoints import PreTrained
 from minibert.models.families.summary import SummaryHead
 from minibert.models.heads import BertForSequenceClassification
 from minibert.typing import Array
@@ -57,6 +58,14 @@ def set_classifier(model: BertForSequenceClassification, weight: Array, bias: Ar
     *_, out = _layers(model.head)
     model.params[out.weight][:] = weight
     model.params[out.bias][:] = bias
+
+
+def scale_outputs(model: PreTrained, scale: float, offset: float) -> None:
+    """Let the outputs o be scale · o + offset, in place."""
+    *_, out = _layers(getattr(model, "head", None))
+    bias = model.params[out.bias]
+    model.params[out.weight] *= scale
+    bias[:] = bias * scale + offset
 
 
 def _layers(head: Any) -> tuple[Linear, str, LayerNorm | None, Linear]:

@@ -169,20 +169,12 @@ class GeneratorAndDiscriminator(PreTrained):
 
     @classmethod
     def from_pretrained(
-        cls,
-        folder: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        seed: int = 0,
-        dtype: DTypeLike = np.float32,
-        strict: bool = False,
-        **changes: Any,
+        cls, folder: str | os.PathLike[str], *, revision: str | None = None, **options: Any
     ) -> Self:
         """Load both models from `folder`.
 
         Args:
-            folder, revision, seed, dtype, strict, changes: as in `PreTrained.from_pretrained`, for
-                both.
+            folder, revision, options: as in `PreTrained.from_pretrained`, for both.
 
         Raises:
             OSError, ValueError: as there; or the two do not belong together.
@@ -193,11 +185,10 @@ class GeneratorAndDiscriminator(PreTrained):
             raise FileNotFoundError(
                 f"{place}: no such folder; expected the generator of the model in {folder}"
             )
-        how = {"seed": seed, "dtype": dtype, "strict": strict, **changes}
         try:
             return cls.of(
-                ElectraForMaskedLM.from_pretrained(place, **how),
-                ElectraForPreTraining.from_pretrained(folder, **how),
+                ElectraForMaskedLM.from_pretrained(place, **options),
+                ElectraForPreTraining.from_pretrained(folder, **options),
             )
         except ValueError as error:
             where = "" if str(error).startswith(str(folder)) else f"{folder}: "

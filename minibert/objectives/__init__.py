@@ -1,8 +1,8 @@
 """Objectives: what a model is trained to do, with its batches, labels and evaluation."""
 
 from minibert.objectives.base import ModelObjective, Objective
-from minibert.objectives.distillation import (
-    Distilled,
+from minibert.objectives.distillation import Distilled
+from minibert.objectives.distilled_models import (
     DistilledClassifier,
     DistilledHiddenStates,
     DistilledMaskedLM,

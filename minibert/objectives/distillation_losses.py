@@ -3,10 +3,13 @@
 As in `cross_entropy`, each is a sum over the rows that count, divided by a denominator.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert.functional import squared_error_backward, squared_error_forward
+from minibert.functional.loss import SquaredErrorCache
 from minibert.typing import Array
 
 COSINE_EPS = 1e-12  # added to squared lengths, so that a vector of zeros has the cosine 0
@@ -71,6 +74,69 @@ def kl_divergence_backward(cache: KLDivergenceCache) -> Array:
     dlogits -= teacher
     dlogits *= scale[:, None].astype(dlogits.dtype)
     return dlogits.reshape(shape)  # (M, C) -> (..., C)
+
+
+def binary_kl_divergence_forward(
+    logits: Array,
+    teacher_logits: Array,
+    temperature: float,
+    counted: Array | None = None,
+    denominator: float | None = None,
+) -> tuple[float, KLDivergenceCache]:
+    """Compare predictions of many yes-or-no questions, each with a logit of its own.
+
+        loss = (T²/n) Σ_i KL(p_i ‖ q_i),   p = σ(t / T),   q = σ(s / T)
+
+    A question is a softmax over two classes with the logits s and 0, because e^s / (e^s + 1) is
+    σ(s). So it is the binary cross-entropy of soft targets minus their entropy.
+
+    Args:
+        logits (...): s, of the student.
+        teacher_logits (...): t.
+        temperature, counted, denominator: as in `kl_divergence_forward`.
+
+    Returns:
+        loss in nats, a float64 number, and the cache that `binary_kl_divergence_backward` needs.
+    """
+    own, other = (
+        np.stack([each, np.zeros_like(each)], axis=-1)  # (...) -> (..., 2)
+        for each in (logits, teacher_logits)
+    )
+    return kl_divergence_forward(own, other, temperature, counted, denominator)
+
+
+def binary_kl_divergence_backward(cache: KLDivergenceCache) -> Array:
+    """Gradient of `binary_kl_divergence_forward` by the student's logits: (T/n) (q - p)."""
+    return kl_divergence_backward(cache)[..., 0]  # (..., 2) -> (...); the other logit is constant
+
+
+def soft_squared_error_forward(
+    outputs: Array,
+    teacher_outputs: Array,
+    temperature: float,
+    counted: Array | None = None,
+    denominator: float | None = None,
+) -> tuple[float, SquaredErrorCache]:
+    """Compare numbers with those of the teacher; a number has no temperature.
+
+        loss = (1/n) Σ_i (o_i - t_i)²
+
+    Args:
+        outputs (...): o, of the student.
+        teacher_outputs (...): t.
+        temperature: not used.
+        counted: None; all count.
+        denominator: n; None: the number of outputs.
+    """
+    return squared_error_forward(outputs, teacher_outputs, denominator)
+
+
+# By the problem of a classifier; that of a token is its only label.
+SOFT_CRITERIA: dict[str, tuple[Callable[..., Any], Callable[..., Array]]] = {
+    "single_label_classification": (kl_divergence_forward, kl_divergence_backward),
+    "multi_label_classification": (binary_kl_divergence_forward, binary_kl_divergence_backward),
+    "regression": (soft_squared_error_forward, squared_error_backward),
+}
 
 
 def _log_softmax(z: Array) -> Array:

@@ -188,6 +188,14 @@ class Task(ABC):
         labels = np.array([self.encode_label(label) for label in examples.labels])
         return TokenizedExamples(sequences, lambda indices: labels[indices])
 
+    def standardized(self, labels: Sequence[Any]) -> Self:
+        """Return the task that learns labels in a unit of their own; by default, self."""
+        return self
+
+    def normalize_head(self, model: PreTrained) -> None:
+        """Rescale a trained model's head from the labels' unit: undo `denormalize_head`."""
+        return
+
     def denormalize_head(self, model: PreTrained) -> Self:
         """Rescale a trained model's head to the labels' unit; return the task in that unit."""
         return self

@@ -7,6 +7,7 @@ import numpy as np
 
 from minibert.inference.cross_encoder import Activation
 from minibert.models import PreTrained
+from minibert.models.classifier_head import scale_outputs
 from minibert.tasks.base import Mistake, PlacePredictions, Task
 from minibert.tasks.baselines import tfidf_ridge_regression
 from minibert.tasks.examples import Examples
@@ -111,11 +112,17 @@ class RegressionTask(Task):
         """Return the task with an activation after the model; see `Task.with_activation`."""
         return type(self)(self.names, self.mean, self.std, activation)
 
+    def standardized(self, labels: Sequence[float]) -> Self:
+        """Return the task with the labels' mean and standard deviation; see `from_labels`."""
+        return self.from_labels(labels)
+
+    def normalize_head(self, model: PreTrained) -> None:
+        """Divide mean and std out of the classifier."""
+        scale_outputs(model, 1 / self.std, -self.mean / self.std)
+
     def denormalize_head(self, model: PreTrained) -> Self:
         """Multiply mean and std into the classifier; return the task without them."""
-        model.params["classifier.weight"] *= self.std
-        bias = model.params["classifier.bias"]
-        bias[:] = bias * self.std + self.mean
+        scale_outputs(model, self.std, self.mean)
         return type(self)(self.names)
 
     def baseline(self, examples: Examples, held_out: Examples) -> tuple[str, Metrics] | None:

@@ -1,9 +1,11 @@
 """Behaviour of all commands: help pages, unexpected errors, import time."""
 
+import ast
 import logging
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +159,19 @@ def test_commands_without_a_model_import_no_models():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_no_two_commands_declare_the_same_option():
+    """What several commands have is declared once, in a function that they call."""
+    declared = {}
+    for file in sorted(Path(minibert.cli.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            words = [node.args, node.keywords] if isinstance(node, ast.Call) else [[]]
+            if words[0] and str(getattr(words[0][0], "value", "")).startswith("--"):
+                fixed = not any(isinstance(each, ast.JoinedStr) for each in ast.walk(node))
+                key = ast.unparse(node).partition("(")[2]
+                assert declared.setdefault(key, file.name) == file.name or not fixed, key
+    assert len(declared) > 50
 
 
 def test_help_imports_no_command():

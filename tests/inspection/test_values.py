@@ -9,6 +9,8 @@ from minibert import BertConfig, WordPieceTokenizer, by_hand
 from minibert import models as m
 from minibert.inspection import printed_values, values_of
 from minibert.inspection.values import MAX_NUMBERS, Tensor, Values
+from minibert.layers import Encoder
+from tests.inspection.test_inspection import PreNorm
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "sat", "on", "mat", "the", "."]
 TOKENIZER = WordPieceTokenizer(PIECES)
@@ -306,6 +308,19 @@ def test_sinusoidal_positions_have_no_parameter():
     assert not any("position_embeddings" in name for name in names)
 
 
+def test_parts_of_a_caller_that_are_known_layers_are_shown():
+    own = {"embeddings": lambda config: m.bert_embeddings(config)}
+    model = made(m.BertForMaskedLM)
+    same = m.BertForMaskedLM(model.config, params=model.params, **own)
+    seen, expected = (values_of(each, TOKENIZER, "the cat") for each in (same, model))
+    assert [t.name for t in seen.forward] == [t.name for t in expected.forward]
+    assert seen.loss == expected.loss
+
+
+class OwnEncoder(Encoder):
+    """An encoder that may compute something else."""
+
+
 def test_what_is_too_large_or_has_no_such_loss_is_refused_in_one_line():
     def refused(message, model, text="the cat", **options):
         with pytest.raises(ValueError, match=message) as error:
@@ -319,14 +334,16 @@ def test_what_is_too_large_or_has_no_such_loss_is_refused_in_one_line():
     )
     long = made(m.BertForMaskedLM, max_position_embeddings=60)
     refused(r"got 1,352 in block 1: attention scores \(2 x 26 x 26\);", long, "cat " * 24)
-    refused("expected one of BertForMaskedLM, BertForSequenceClassification, got BertModel",
+    refused("expected a masked language model or a classifier of texts, got BertModel",
             made(m.BertModel))  # fmt: skip
     refused("got BertForPreTraining", made(m.BertForPreTraining))
     refused("got BertForSequenceClassification for regression",
             made(m.BertForSequenceClassification, problem_type="regression"))  # fmt: skip
-    own = {"embeddings": lambda config: m.bert_embeddings(config)}
-    model = m.BertForMaskedLM(made(m.BertForMaskedLM).config, **own)
-    refused("values: expected the parts of BERT, got embeddings", model)
+    config = made(m.BertForMaskedLM).config
+    model = m.BertForMaskedLM(config, block=PreNorm)
+    refused("values: expected a layer whose formulas are known, got PreNorm", model)
+    model = m.BertForMaskedLM(config, encoder=lambda config: OwnEncoder([m.bert_block(config)]))
+    refused("values: expected a layer whose formulas are known, got OwnEncoder", model)
     model = made(m.BertForMaskedLM)
     refused(
         r"label: expected a \[MASK\] in the text, got none; the label is its token",

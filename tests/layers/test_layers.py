@@ -3,6 +3,7 @@
 import math
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -558,3 +559,10 @@ def test_recomputed_blocks_keep_their_inputs_alone():
         return most
 
     assert peak(layers.Recomputed) < 0.4 * peak(lambda block: block)
+
+
+def test_self_attention_alone_projects_tokens_into_heads_and_back():
+    """Attention of a family, to a window or with distances, is given to it as `attend`."""
+    folder = Path(layers.__file__).parent
+    files = {path.name for path in folder.rglob("*.py") if "_project(" in path.read_text("utf-8")}
+    assert files == {"attention.py"}

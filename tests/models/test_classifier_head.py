@@ -21,6 +21,8 @@ from minibert.models.families.modernbert import (
 )
 from minibert.models.families.mpnet import MPNetConfig, MPNetForSequenceClassification
 from minibert.models.families.roberta import RobertaConfig, RobertaForSequenceClassification
+from minibert.tasks import RegressionTask
+from tests.models.relatives import RELATIVES, batch_of, made
 
 FAMILIES = [
     (BertForSequenceClassification, BertConfig),
@@ -40,6 +42,18 @@ def model(request):
     kind, config = request.param
     names = {0: "a", 1: "b", 2: "c"}
     return kind(config.preset("tiny", vocab_size=60, hidden_size=32, id2label=names))
+
+
+@pytest.mark.parametrize("family", RELATIVES)
+def test_numbers_of_every_family_change_their_unit_and_back(family):
+    """Fine-tuning and distillation end with it."""
+    model, task = made(family, "ForSequenceClassification"), RegressionTask(mean=-300.0, std=50.0)
+    batch = batch_of(family)
+    before = model(**batch).logits
+    assert task.denormalize_head(model).mean == 0
+    np.testing.assert_allclose(model(**batch).logits, 50 * before - 300, rtol=1e-10)
+    task.normalize_head(model)
+    np.testing.assert_allclose(model(**batch).logits, before, rtol=1e-10)
 
 
 def cls_vectors(model):

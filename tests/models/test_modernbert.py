@@ -35,7 +35,7 @@ from minibert.models.pooling_block import (
 from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, logits_of, runs_unpadded
 from minibert.models.weights import open_weights
-from minibert.objectives.distillation import DistilledClassifier
+from minibert.objectives import DistilledClassifier
 from minibert.training import AdamW, Engine, split_batch
 from minibert.training.distillation import make_student
 from tests import plain

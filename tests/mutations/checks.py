@@ -21,6 +21,7 @@ from minibert.testing.cases.examples import BATCH, CONFIG, MASK, MASKED_LABELS
 from minibert.training import AdamW, Engine
 from tests.conftest import small_tokenizer
 from tests.objectives import test_masked_lm
+from tests.objectives.language import packed_language
 
 
 @cache
@@ -71,6 +72,11 @@ def _tokenizer() -> Iterator[Any]:
 
 
 @contextmanager
+def _packed() -> Iterator[Any]:
+    yield packed_language(small_tokenizer())
+
+
+@contextmanager
 def _files() -> Iterator[list[Path]]:
     """Return two text files."""
     with _folder() as folder:
@@ -84,6 +90,7 @@ FIXTURES: dict[str, Callable[[], Any]] = {
     "caplog": _log,
     "files": _files,
     "monkeypatch": pytest.MonkeyPatch.context,
+    "packed": _packed,
     "tmp_path": _folder,
     "tokenizer": _tokenizer,
 }

@@ -16,7 +16,7 @@ from minibert import (
 )
 from minibert.data.corpus import pack
 from minibert.data.token_cache import tokenize_corpus
-from minibert.optim import Muon
+from minibert.optim import AdamW, Muon
 from minibert.tasks import Examples, MultiLabelTask, RegressionTask, SingleLabelTask, TaggingTask
 from minibert.testing.cases.examples import (
     BATCH,
@@ -28,7 +28,8 @@ from minibert.testing.cases.examples import (
 from minibert.training import Engine, FineTuning, Settings, evaluate, fine_tune, train_masked_lm
 from tests.conftest import small_tokenizer
 from tests.models.relatives import SIZES, batch_of, made, use_of
-from tests.objectives import test_embeddings, test_replaced_tokens
+from tests.objectives import test_distillation, test_embeddings, test_replaced_tokens
+from tests.objectives.language import packed_language
 from tests.objectives.test_two_phase import InBatchNegatives, one_step
 from tests.objectives.test_two_phase import model as two_phase_model
 
@@ -42,6 +43,7 @@ def run_everything(folder: Path) -> None:
     run_muon()
     one_step(InBatchNegatives(two_phase_model(), (3, 3)))
     run_embeddings()
+    run_distillation()
     test_replaced_tokens.trained(small_tokenizer(), threads=1, steps=1)
 
 
@@ -129,6 +131,18 @@ def run_embeddings() -> None:
     """Compute the gradient of a batch for each loss on vectors."""
     for name in test_embeddings.KINDS:
         test_embeddings.one_step(test_embeddings.objective_of(name, small_tokenizer()))
+
+
+def run_distillation() -> None:
+    """Take a step of each kind of student, and let a teacher's number change its unit."""
+    tokenizer = small_tokenizer()
+    packed = packed_language(tokenizer)
+    for name in ("masked LM, masked tokens", "several labels", "numbers"):
+        objective = test_distillation.objective_of(name, tokenizer, packed)
+        engine = Engine(objective.model, AdamW(objective.model.params), objective=objective)
+        engine.step(objective.shards(0), 1e-3)
+    task, _ = test_distillation.TASKS["numbers"]
+    task.normalize_head(objective.teacher)
 
 
 def run_muon() -> None:

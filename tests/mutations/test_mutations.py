@@ -14,6 +14,7 @@ import minibert.functional
 from tests.mutations import (
     data,
     deberta,
+    distillation,
     embeddings,
     functional,
     layers,
@@ -29,15 +30,17 @@ from tests.mutations.mutation import Mutation, Place, count_calls, mutation
 from tests.mutations.runs import run_everything
 
 ROOMS = (
-    functional, layers, modern, relatives, deberta, models, embeddings, replaced_tokens, training,
-    optim, data,
+    functional, layers, modern, relatives, deberta, models, embeddings, replaced_tokens,
+    distillation, training, optim, data,
 )  # fmt: skip
 MUTATIONS = {each.name: each for room in ROOMS for each in room.MUTATIONS}
 TABLE = Path(__file__).parents[2] / "benchmarks/results/mutations.md"
 CAUGHT = (AssertionError, ExceptionGroup, pytest.fail.Exception)
 
 # The mathematics in every run, the rest in the slow tests.
-SLOW = {each.name for room in (models, training, optim, data) for each in room.MUTATIONS}
+SLOW = {
+    each.name for room in (models, distillation, training, optim, data) for each in room.MUTATIONS
+}
 each_mutation = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in MUTATIONS],

@@ -15,14 +15,24 @@ from minibert.objectives import (
     MaskedLM,
 )
 from minibert.objectives.shards import split_batch
-from minibert.tasks.classification import SingleLabelTask
+from minibert.tasks.classification import MultiLabelTask, SingleLabelTask
 from minibert.tasks.examples import Examples
+from minibert.tasks.regression import RegressionTask
 from minibert.training import AdamW, Engine, train
 from minibert.training.distillation import Distillation, make_student
+from minibert.training.ranks import ALONE
+from tests.training.test_ranks import Rank
 
 TEXTS = ["the cat sat", "a dog ran under the tree", "it was red", "big and red", "the mat", "a cat"]
 LABELS = ["cat", "dog", "red", "red", "red", "cat"]
 TASK = SingleLabelTask.from_labels(LABELS)
+SEVERAL = [["cat"], ["dog", "red"], [], ["red"], ["cat", "dog", "red"], ["dog"]]
+NUMBERS = [1.0, 5.0, 2.0, 9.0, 3.0, 4.0]
+# What a text may have, by the name of a kind.
+TASKS = {
+    "several labels": (MultiLabelTask.from_labels(SEVERAL), SEVERAL),
+    "numbers": (RegressionTask.from_labels(NUMBERS), NUMBERS),
+}
 HELD_OUT = Examples(TEXTS[:2], None, LABELS[:2])
 SETTINGS = Distillation(steps=4, batch_size=6, shards=2, learning_rate=1e-2, seed=1)
 KINDS = {
@@ -32,6 +42,8 @@ KINDS = {
     "masked LM, hidden states and labels": (BertForMaskedLM, {"soft_weight": 0.0}),
     "classifier": (BertForSequenceClassification, {}),
     "classifier without hidden states": (BertForSequenceClassification, {"hidden_weight": 0.0}),
+    "several labels": (BertForSequenceClassification, {}),
+    "numbers": (BertForSequenceClassification, {}),
     "body": (BertModel, {"soft_weight": 0.0, "label_weight": 0.0}),
 }
 
@@ -40,7 +52,7 @@ def config_of(tokenizer, **changes):
     return BertConfig(
         vocab_size=tokenizer.vocab_size, hidden_size=12, num_hidden_layers=2,
         num_attention_heads=3, intermediate_size=20, max_position_embeddings=16,
-        id2label=dict(enumerate(TASK.names)), **changes,
+        **{**TASK.config(), **changes},
     )  # fmt: skip
 
 
@@ -56,13 +68,14 @@ def models(kind, tokenizer, dtype=np.float32, **changes):
 def objective_of(name, tokenizer, packed, dtype=np.float32, settings=SETTINGS, held=False,
                  **changes):  # fmt: skip
     kind, weights = KINDS[name]
-    student, teacher = models(kind, tokenizer, dtype, **changes)
+    task, labels = TASKS.get(name, (TASK, LABELS))
+    student, teacher = models(kind, tokenizer, dtype, **task.config(), **changes)
     settings = replace(settings, **weights)
     rows, held_out = packed[0][:50], packed[1]
     if kind is BertForSequenceClassification:
-        examples = Examples(TEXTS, None, LABELS)
-        return DistilledClassifier(student, teacher, tokenizer, TASK, examples, settings,
-                                   held_out=HELD_OUT if held else None)  # fmt: skip
+        examples, few = Examples(TEXTS, None, labels), Examples(TEXTS[:2], None, labels[:2])
+        return DistilledClassifier(student, teacher, tokenizer, task, examples, settings,
+                                   held_out=few if held else None)  # fmt: skip
     objective = DistilledMaskedLM if kind is BertForMaskedLM else DistilledHiddenStates
     return objective(student, teacher, tokenizer, rows, held_out[:9] if held else None, settings)
 
@@ -75,13 +88,13 @@ def whole_and_parts(objective):
         lengths = np.array([16, 5, 9, 16, 12, 7])[:, None]
         batch = {name: array.copy() for name, array in batch.items()}
         batch["attention_mask"][np.arange(16) >= lengths] = 0
-        if np.ndim(labels) == 2:
+        if np.shape(labels) == (6, 16):
             labels = np.where(batch["attention_mask"], labels, -100)
             assert (labels != -100).any()
     return (batch, labels), split_batch(batch, labels, 3, trim=True)
 
 
-QUICK = {"masked LM, all tokens", "classifier without hidden states", "body"}
+QUICK = {"masked LM, all tokens", "several labels"}
 # In a random direction; in the slow tests of all kinds in single elements as well.
 CHECKS = [(name, 0) for name in KINDS if name in QUICK]
 CHECKS += [pytest.param(name, 2, marks=pytest.mark.slow) for name in KINDS]
@@ -129,7 +142,27 @@ def test_the_loss_of_a_masked_lm_is_the_weighted_sum_of_its_parts(soft_tokens, t
     assert loss == pytest.approx(5 * np.mean(soft) + 2 * np.mean(hard) + np.mean(hidden), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier"])
+@pytest.mark.parametrize("name", ["several labels", "numbers"])
+def test_the_loss_of_a_classifier_is_the_weighted_sum_of_its_parts(name, tokenizer, packed):
+    """Computed label by label from the outputs of both models."""
+    objective = objective_of(name, tokenizer, packed, np.float64,
+                             replace(SETTINGS, temperature=3.0, hidden_weight=0.0))  # fmt: skip
+    (batch, labels), _ = whole_and_parts(objective)
+    student, teacher = objective.model, objective.teacher
+    loss = objective.loss_and_grads((batch, labels), None, None, student.params.zeros_like(),
+                                    objective.count((batch, labels)))  # fmt: skip
+    own, other = (each(**batch).logits for each in (student, teacher))
+    if name == "numbers":
+        soft, hard = np.square(own - other), np.square(own[:, 0] - labels)
+    else:
+        pairs = [(1 / (1 + np.exp(-z)), 1 / (1 + np.exp(z))) for z in (own / 3, other / 3)]
+        soft = 9 * sum(p * np.log(p / q) for q, p in zip(*pairs, strict=True))
+        hard = np.where(labels, np.log1p(np.exp(-own)), np.log1p(np.exp(own)))
+    assert own.shape == (6, 1 if name == "numbers" else 3)
+    assert loss == pytest.approx(5 * np.mean(soft) + 2 * np.mean(hard), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", *TASKS])
 def test_a_copy_of_the_teacher_has_no_gradient_without_labels(name, tokenizer, packed):
     objective = objective_of(name, tokenizer, packed, np.float64)
     objective.teacher = objective.model
@@ -155,7 +188,30 @@ def test_engine_gives_the_same_bits_for_any_number_of_threads(name, tokenizer, p
     assert (vectors[0] == vectors[1]).all()
 
 
-@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", "body"])
+@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", *TASKS, "body"])
+def test_a_step_of_two_ranks_gives_the_bits_of_one_process(name, tokenizer, packed):
+    """What a teacher says of a shard depends on no other, and the denominators are the batch's.
+
+    The norm is summed in other pieces, so nothing is clipped.
+    """
+
+    def stepped(ranks):
+        objective = objective_of(name, tokenizer, packed, hidden_dropout_prob=0.2)
+        model = objective.model
+        engine = Engine(model, AdamW(model.params), clip=1e9, ranks=ranks, objective=objective)
+        return engine.step(objective.shards(0), 1e-2), model.params.vector
+
+    other = Rank(1)
+    stepped(other)
+    (alone, vector), (together, same) = (
+        stepped(each) for each in (ALONE, Rank(0, heard=[other.sent]))
+    )
+    assert alone.loss == together.loss
+    assert alone.norm == pytest.approx(together.norm, rel=1e-6)
+    assert (vector == same).all()
+
+
+@pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", *TASKS, "body"])
 def test_training_brings_the_student_nearer_to_its_teacher(name, tokenizer, packed):
     settings = replace(SETTINGS, steps=12, warmup=0.0)
     objective = objective_of(name, tokenizer, packed, settings=settings, held=True)
@@ -174,7 +230,7 @@ def test_training_brings_the_student_nearer_to_its_teacher(name, tokenizer, pack
     assert line.startswith("held-out ")
     assert objective.score(student) in line
     assert all(np.isfinite(value) for value in figures.values())
-    if name != "classifier":  # two texts, whose classes both may predict
+    if name not in ("classifier", "several labels"):  # two texts, whose classes both may predict
         assert objective.score(student) != objective.score(objective.teacher)
 
 
@@ -214,5 +270,7 @@ def test_a_teacher_that_does_not_fit_is_refused(tokenizer, packed):
     DistilledMaskedLM(student, teacher, tokenizer, packed[0], None, SETTINGS)
     config = replace(teacher.config, problem_type="multi_label_classification")
     several = BertForSequenceClassification(config)
-    with pytest.raises(ValueError, match="teacher: expected one for single_label_classification"):
-        DistilledClassifier(several, several, tokenizer, TASK, HELD_OUT, SETTINGS)
+    single = BertForSequenceClassification(teacher.config)
+    expected = "expected one for single_label_classification, got multi_label_classification"
+    with pytest.raises(ValueError, match=f"teacher: {expected}"):
+        DistilledClassifier(single, several, tokenizer, TASK, HELD_OUT, SETTINGS)

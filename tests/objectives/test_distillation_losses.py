@@ -1,15 +1,23 @@
-"""Laws of the two losses of distillation."""
+"""Laws of the losses of distillation."""
 
 import numpy as np
 import pytest
 
-from minibert.functional import cross_entropy_backward, cross_entropy_forward
+from minibert.functional import (
+    binary_cross_entropy_backward,
+    binary_cross_entropy_forward,
+    cross_entropy_backward,
+    cross_entropy_forward,
+)
 from minibert.objectives.distillation_losses import (
     COSINE_EPS,
+    binary_kl_divergence_backward,
+    binary_kl_divergence_forward,
     cosine_embedding_backward,
     cosine_embedding_forward,
     kl_divergence_backward,
     kl_divergence_forward,
+    soft_squared_error_forward,
 )
 
 M, C, D = 5, 7, 6
@@ -24,6 +32,11 @@ def kl(student, teacher, temperature, *more):
     return loss, kl_divergence_backward(cache)
 
 
+def binary(student, teacher, temperature, *more):
+    loss, cache = binary_kl_divergence_forward(student, teacher, temperature, *more)
+    return loss, binary_kl_divergence_backward(cache)
+
+
 def cosine(x, target, *more):
     loss, cache = cosine_embedding_forward(x, target, *more)
     return loss, cosine_embedding_backward(cache)
@@ -36,6 +49,9 @@ def test_a_student_equal_to_its_teacher_has_no_loss_and_no_gradient(dtype, tempe
     assert loss == 0
     assert not dlogits.any()
     assert dlogits.dtype == dtype
+    loss, dlogits = binary(STUDENT.astype(dtype), STUDENT.astype(dtype), temperature)
+    assert loss == 0
+    assert not dlogits.any()
     loss, dx = cosine(X.astype(dtype), X.astype(dtype))
     rounding = max(10 * np.finfo(dtype).eps, COSINE_EPS)
     assert abs(loss) < rounding
@@ -62,6 +78,19 @@ def test_a_low_temperature_has_the_limit_of_hard_targets():
     np.testing.assert_allclose(dlogits, cross_entropy_backward(cache), atol=1e-12)
 
 
+def test_of_yes_or_no_questions_a_sure_teacher_is_binary_cross_entropy():
+    sure = 1e3 * np.sign(TEACHER)
+    loss, dlogits = binary(STUDENT, sure, 1.0)
+    expected, cache = binary_cross_entropy_forward(STUDENT, (sure > 0).astype(float))
+    assert loss == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(dlogits, binary_cross_entropy_backward(cache), atol=1e-12)
+
+
+def test_the_temperature_changes_no_squared_error():
+    results = [soft_squared_error_forward(STUDENT, TEACHER, T)[0] for T in (1.0, 7.0)]
+    assert results[0] == results[1] == pytest.approx(np.square(STUDENT - TEACHER).mean())
+
+
 def test_a_high_temperature_has_the_limit_of_equal_logits():
     """Hinton et al. (2015), section 2.1: half the squared distance of centred logits, over C."""
     centred = [each - each.mean(axis=-1, keepdims=True) for each in (STUDENT, TEACHER)]
@@ -82,8 +111,12 @@ def test_the_length_of_a_vector_changes_nothing_and_the_gradient_is_orthogonal_t
 
 @pytest.mark.parametrize(
     ("function", "own", "other"),
-    [(lambda s, t, *more: kl(s, t, 2.0, *more), STUDENT, TEACHER), (cosine, X, Y)],
-    ids=["kl", "cosine"],
+    [
+        (lambda s, t, *more: kl(s, t, 2.0, *more), STUDENT, TEACHER),
+        (lambda s, t, *more: binary(s, t, 2.0, *more), STUDENT[:, 0], TEACHER[:, 0]),
+        (cosine, X, Y),
+    ],
+    ids=["kl", "binary", "cosine"],
 )
 def test_rows_that_do_not_count_change_nothing_and_parts_add_up(function, own, other):
     loss, gradient = function(own, other, SOME)
@@ -98,9 +131,10 @@ def test_rows_that_do_not_count_change_nothing_and_parts_add_up(function, own, o
 
 def test_extreme_numbers_are_finite_in_float32():
     large = np.array([[3e4, -3e4, 0], [88.0, 89.0, 90.0]], np.float32)
-    loss, dlogits = kl(large, large[:, ::-1].copy(), 1.0)
-    assert np.isfinite(loss)
-    assert np.isfinite(dlogits).all()
+    for compare in (kl, binary):
+        loss, dlogits = compare(large, large[:, ::-1].copy(), 1.0)
+        assert np.isfinite(loss)
+        assert np.isfinite(dlogits).all()
     zeros = np.zeros((2, 3), np.float32)
     loss, dx = cosine(zeros, zeros)
     assert loss == pytest.approx(1)

@@ -138,6 +138,22 @@ def test_pretrain_on_ranks_gives_the_losses_of_one_process(room, count):
 
 
 @pytest.mark.slow
+def test_distill_on_two_ranks_gives_the_bits_of_one_process(room, monkeypatch):
+    """With a shard each; sums of more depend on the order, and the norm on its pieces."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(room / "cache"))
+    words = ["distill", room / "alone", room / "corpus.txt", "--length", 16, "--steps", 5,
+             "--batch-size", 4, "--shards", 2, "--dropout", 0.1, "--clip", 1e9]  # fmt: skip
+    assert main([*map(str, words), "--out", str(room / "student")]) == 0
+    done = launch(2, [*words, "--out", room / "student-2"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("this model: loss") == 1
+    weights = [
+        (room / name / "model.safetensors").read_bytes() for name in ("student", "student-2")
+    ]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
 def test_replaced_tokens_on_ranks_give_the_losses_of_one_process(room, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(room / "cache"))
     more = ("--objective", "replaced-tokens", "--size", "nano", "--steps", 5)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +17,6 @@ from minibert.functional import (
     dropout_forward,
     embedding_backward,
     embedding_forward,
-    gather_backward,
-    gather_forward,
 )
 from minibert.functional.families.disentangled import (
     DisentangledCache,
@@ -25,7 +24,7 @@ from minibert.functional.families.disentangled import (
     disentangled_forward,
     log_buckets,
 )
-from minibert.layers.attention import SelfAttention, unproject
+from minibert.layers.attention import SelfAttention, SelfAttentionCache
 from minibert.layers.base import Site
 from minibert.layers.encoder import Encoder, EncoderCache
 from minibert.layers.linear import LayerNorm, Linear
@@ -123,14 +122,10 @@ class TermCache(NamedTuple):
     mask: DropoutMask | None
 
 
-class DisentangledAttentionCache(NamedTuple):
-    """What `DisentangledAttention.backward` needs."""
+class DisentangledHeads(NamedTuple):
+    """The cache of `DisentangledAttention`'s heads."""
 
-    heads: AttentionCache
-    x: Array  # (B, T, D), the input
-    asking: Array | None  # (B, R, D), its tokens that are computed; None: all
-    merged: Array  # (B·R, D), the heads' outputs side by side
-    site: Site
+    attention: AttentionCache
     real: Array | None  # (B, 1, R, 1), whether a query is not padding; None: all are
     scores: DisentangledCache | None
     terms: dict[str, TermCache]
@@ -175,14 +170,15 @@ class DisentangledAttention(SelfAttention):
         self, params: Views, x: Array, site: Site, rng: Rng | None = None, keep: bool = True
     ) -> tuple[Array, Any]:
         """Let each token at `site.rows` attend to every token of x; see `layers.Layer`."""
-        D, roles, attend = self.width, self.roles.of(params), site.attend or attention_forward
-        if site.rows is None:
-            asking = None
-            query, key, value = self._project(x, slice(3 * D), *roles)
-        else:  # queries from R tokens only, keys and values from all
-            asking = gather_forward(x, site.rows)  # (B, R, D)
-            (query,) = self._project(asking, slice(D), *roles)
-            key, value = self._project(x, slice(D, 3 * D), *roles)
+        own = site._replace(positions=None, attend=partial(self._attend, site, params))
+        return super().forward(params, x, own, rng, keep)
+
+    def _attend(
+        self, site: Site, params: Views, query: Array, key: Array, value: Array,
+        mask: Array | None, bias: None, rate: float = 0.0, rng: Rng | None = None,
+        keep: bool = True,
+    ) -> tuple[Array, DisentangledHeads | None]:  # fmt: skip
+        """Attend with the terms of the distances at a site, in the parameters' scope."""
         mask, real = _visible(site)
         relative: Array | None = None
         own: DisentangledCache | None = None
@@ -195,46 +191,36 @@ class DisentangledAttention(SelfAttention):
             content *= real
             if relative is not None:
                 relative *= real
-        heads, cache = attend(content, key, value, mask, relative, self.rate, rng, keep)
-        merged = heads.transpose(0, 2, 1, 3).reshape(-1, D)  # (B, K, R, H) -> (B·R, D)
-        out, _ = self.output.forward(params, merged)
-        out = out.reshape(len(x), -1, D)  # (B·R, D) -> (B, R, D)
-        if cache is None:
-            return out, None
-        return out, DisentangledAttentionCache(cache, x, asking, merged, site, real, own, terms)
+        attend = site.attend or attention_forward
+        heads, cache = attend(content, key, value, mask, relative, rate, rng, keep)
+        return heads, None if cache is None else DisentangledHeads(cache, real, own, terms)
 
-    def backward(self, dout: Array, cache: Any, params: Views, grads: Views, dsite: Any) -> Array:
+    def backward(
+        self, dout: Array, cache: SelfAttentionCache, params: Views, grads: Views, dsite: Any,
+        attend: Any = None,
+    ) -> Array:  # fmt: skip
         """Gradient of `forward`: dx (B, T, D)."""
-        x, asking, site, D = cache.x, cache.asking, cache.site, self.width
-        B, K, R, T = cache.heads.weights.shape
-        dmerged = self.output.backward(dout.reshape(B * R, D), cache.merged, params, grads)
-        # (B·R, D) -> (B, K, R, H)
-        dheads = dmerged.reshape(B, R, K, D // K).transpose(0, 2, 1, 3)
-        # The gradients of roles that were projected together lie side by side: (B, ·, n, K, H).
-        lengths = [(T, 3)] if asking is None else [(R, 1), (T, 2)]
-        dprojected = [np.empty((B, length, n, K, D // K), dout.dtype) for length, n in lengths]
-        dquery, dkey, _ = droles = [
-            each[:, :, i].transpose(0, 2, 1, 3)  # (B, ·, K, H) -> (B, K, ·, H)
-            for each in dprojected for i in range(each.shape[2])
-        ]  # fmt: skip
-        dscores = None if cache.scores is None else np.empty((B, K, R, T), dout.dtype)
-        attention_backward(dheads, cache.heads, dscores, droles)
-        dquery *= dout.dtype.type(self.content_scale)
+        attend = partial(self._attend_backward, params, grads, dsite)
+        return super().backward(dout, cache, params, grads, None, attend)
+
+    def _attend_backward(
+        self, params: Views, grads: Views, dsite: Any, dheads: Array, cache: DisentangledHeads,
+        dscores: None, droles: Sequence[Array],
+    ) -> None:  # fmt: skip
+        """Gradient of `_attend`; writes into `droles`, adds into `grads` and `dsite`."""
+        dquery, dkey, _ = droles
+        own = None if cache.scores is None else np.empty_like(cache.attention.weights)
+        attention_backward(dheads, cache.attention, own, droles)
+        dquery *= dquery.dtype.type(self.content_scale)
         if cache.real is not None:
             dquery *= cache.real
-        if dscores is not None:
+        if own is not None and cache.scores is not None:
             if cache.real is not None:
-                dscores *= cache.real
-            dquery_too, dkey_too, *dat = disentangled_backward(dscores, cache.scores)
+                own *= cache.real
+            dquery_too, dkey_too, *dat = disentangled_backward(own, cache.scores)
             dquery += dquery_too
             dkey += dkey_too
             self._positions_backward(dat, cache.terms, params, grads, dsite)
-        roles = params[self.roles.weight], *self.roles.sums(grads)
-        if asking is None:
-            return unproject(dprojected[0], x, slice(3 * D), *roles)
-        dx = unproject(dprojected[1], x, slice(D, 3 * D), *roles)
-        gather_backward(unproject(dprojected[0], asking, slice(D), *roles), site.rows, dx)
-        return dx
 
     def _positions(
         self, params: Views, tables: Distances, rng: Rng | None

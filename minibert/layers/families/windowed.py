@@ -1,11 +1,12 @@
 """Self-attention to near tokens alone, and rotary positions with a base of their own for it."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.functional import AttentionCache, attention_forward, linear_backward
+from minibert.functional import AttentionCache, attention_forward
 from minibert.functional.families.window import (
     WindowCache,
     window_attention_backward,
@@ -104,23 +105,18 @@ class WindowedSelfAttention(SelfAttentionWithoutBias):
         return attention_forward(query, key, value, mask, near, rate, rng, keep)
 
     def backward(
-        self, dout: Array, cache: SelfAttentionCache, params: Views, grads: Views, dsite: Any
-    ) -> Array:
+        self, dout: Array, cache: SelfAttentionCache, params: Views, grads: Views, dsite: Any,
+        attend: Any = None,
+    ) -> Array:  # fmt: skip
         """Gradient of `forward`: dx (B, T, D)."""
-        heads, x, _, merged, site = cache
-        if not isinstance(heads, WindowCache):
-            return super().backward(dout, cache, params, grads, dsite)
-        B, T, D = x.shape
-        K, rows = self.count, x.reshape(B * T, D)  # (B, T, D) -> (B·T, D)
-        dmerged = self.output.backward(dout.reshape(B * T, D), merged, params, grads)
-        # (B·T, D) -> (B, K, T, H)
-        dheads = dmerged.reshape(B, T, K, D // K).transpose(0, 2, 1, 3)
-        dprojected = np.zeros((B, T, 3, K, D // K), dout.dtype)
-        droles = dprojected.transpose(2, 0, 3, 1, 4)  # -> (3, B, K, T, H)
-        window_attention_backward(dheads, heads, [*droles])
-        if site.positions is not None:
-            for role in droles[:2]:
-                role[...] = site.positions.turn_backward(role, site.keys, site.tables)
-        drows, weight = dprojected.reshape(B * T, 3 * D), params[self.roles.weight]
-        dx = linear_backward(drows, rows, weight, *self.roles.sums(grads))  # (B·T, D)
-        return dx.reshape(B, T, D)
+        attend = _band_backward if isinstance(cache.heads, WindowCache) else None
+        return super().backward(dout, cache, params, grads, dsite, attend)
+
+
+def _band_backward(
+    dheads: Array, cache: WindowCache, dscores: None, droles: Sequence[Array]
+) -> None:
+    """Gradient of `window_attention_forward`; writes into `droles`."""
+    for each in droles:  # (B, K, T, H), to which the blocks of the band add
+        each[...] = 0
+    window_attention_backward(dheads, cache, droles)

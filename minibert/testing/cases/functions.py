@@ -476,6 +476,19 @@ def _distillation_cases() -> Iterator[Case]:
             zeros=("logits",) if variant == "no row" else (),
             logits=logits,
         )  # fmt: skip
+    for variant, temperature, denominator in (
+        ("", 1.0, None), ("a temperature of 3, a part of a batch", 3.0, 99)
+    ):  # fmt: skip
+        yield _pair(
+            "binary_kl_divergence", variant,
+            lambda logits, T=temperature, n=denominator: losses.binary_kl_divergence_forward(
+                logits, teacher, T, None, n
+            ),
+            lambda dloss, cache, logits: {
+                "logits": dloss * losses.binary_kl_divergence_backward(cache)
+            },
+            logits=logits,
+        )  # fmt: skip
     for variant, counted, denominator in (
         ("", None, None), ("padding", MASK, None), ("padding, a part of a batch", MASK, 19)
     ):  # fmt: skip

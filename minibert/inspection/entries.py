@@ -1,0 +1,356 @@
+"""The formulas of layers that contain no other: their activations, gradients and parameters.
+
+Each formula is about the arrays that are printed above it, by their names. In the backward, d x is
+the gradient of the loss with respect to x.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from minibert.inspection.attention_readers import DISTANCES, turns
+from minibert.layers import (
+    Embeddings,
+    FeedForward,
+    GatedFeedForward,
+    LayerNorm,
+    LayerNormWithoutBias,
+    LinearWithoutBias,
+    MaskedLMHead,
+    PooledClassifierHead,
+    Positions,
+    RelativeBias,
+    RotaryPositions,
+    SelfAttention,
+    WordEmbeddings,
+)
+from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS
+from minibert.layers.families.disentangled import (
+    DisentangledAttention,
+    ProjectedNorm,
+    RelativeEmbeddings,
+)
+from minibert.layers.families.windowed import RotaryByKind
+from minibert.layers.linear import WeightAndBias
+from minibert.models.families.summary import SummaryHead
+
+SCORES, WEIGHTS = "attention scores", "attention weights"
+BIAS, RELATIVE = "relative bias", "relative scores"
+OF_PAIRS = SCORES, WEIGHTS, BIAS, RELATIVE  # (K, T, T), a token in each column
+LAST_NORM = "the last normalized array"
+Parameters = tuple[tuple[str, str], ...]
+
+
+class Entry(NamedTuple):
+    """How an activation is computed.
+
+    Attributes:
+        forward: the formula of its value.
+        backward: the formula of its gradient.
+        parameters: names in their scope, and the formulas of their gradients.
+    """
+
+    forward: str
+    backward: str
+    parameters: Parameters = ()
+
+
+Entries = dict[str, Entry]  # by name, in the order of the forward pass
+
+
+class Around(NamedTuple):
+    """What surrounds a layer.
+
+    Attributes:
+        above: the gradient of the layer's output, which the layers that read it hand back.
+        x: what the layer reads.
+        positions: those beside attention; None: there are none.
+    """
+
+    above: str
+    x: str = LAST_NORM
+    positions: Positions | None = None
+
+
+def mapped(linear: WeightAndBias, x: str, weight: str = "W") -> str:
+    """Return the formula of a linear map of `x` (str)."""
+    return f"{x} {weight}ᵀ" if isinstance(linear, LinearWithoutBias) else f"{x} {weight}ᵀ + b"
+
+
+def linear_parameters(names: WeightAndBias, out: str, x: str) -> Parameters:
+    """Return the parameters of the map from `x` to `out`; without a bias, a name is unknown."""
+    return (names.weight, f"(d {out})ᵀ {x}"), (names.bias, f"d {out}, summed over the tokens")
+
+
+def norm_entry(norm: LayerNorm, backward: str) -> Entry:
+    """Return the entry of a norm's output, given the formula of its gradient."""
+    bias = "" if isinstance(norm, LayerNormWithoutBias) else " + bias"
+    standard = "x̂ = (s - mean) / √(variance + ε) of each token; s is the array above"
+    parameters = (
+        (norm.weight, "d normalized * x̂, summed over the tokens"),
+        (norm.bias, "d normalized, summed over the tokens"),
+    )
+    return Entry(f"x̂ * weight{bias}, {standard}", backward, parameters)
+
+
+def norm_handed(out: str = "normalized") -> str:
+    """Return the gradient of a norm's input, from that of its output (str)."""
+    return f"(g - mean(g) - x̂ mean(g * x̂)) / √(variance + ε), g = d {out} * weight"
+
+
+# Embeddings.
+
+SUMMAND = "d embedding sum: a sum passes its gradient to each summand"
+TABLES = {
+    WORDS: ("word", "id", "d word embedding of each token, added to the row of its id"),
+    POSITIONS: ("position", "position", "d position embedding, in the row of each position"),
+    SEGMENTS: (
+        "segment", "segment", "d segment embedding of each token, added to the row of its segment"
+    ),
+}  # fmt: skip
+
+
+def _summed(tables: Sequence[str], backward: str) -> Entries:
+    """Return the entries of tables whose rows are added, and of their sum."""
+    entries, several = {}, len(tables) > 1
+    for table in tables:
+        kind, number, gradient = TABLES[table]
+        forward = f"the table's row of the token's {number}"
+        one = Entry(forward, SUMMAND if several else backward, ((table, gradient),))
+        entries[f"{kind} embedding"] = one
+    if several:
+        kinds = " + ".join(TABLES[table][0] for table in tables)
+        entries["embedding sum"] = Entry(f"{kinds} embedding", backward)
+    return entries
+
+
+def embeddings(layer: Embeddings, around: Around) -> Entries:
+    """Return the entries of BERT's embeddings."""
+    tables = [WORDS, *([POSITIONS] if layer.positions is not None else []), SEGMENTS]
+    return {**_summed(tables, norm_handed()), "normalized": norm_entry(layer.norm, around.above)}
+
+
+def word_embeddings(layer: WordEmbeddings, around: Around) -> Entries:
+    """Return the entries of a relative's embeddings, with a projection before the norm or after."""
+    tables, norm = [WORDS, *(table.name for table in layer.added)], layer.norm
+    if isinstance(norm, ProjectedNorm):
+        total = "embedding sum" if layer.added else "word embedding"
+        parameters = linear_parameters(norm.project, "projection", total)
+        return {
+            **_summed(tables, "d projection W"),
+            "projection": Entry(mapped(norm.project, total), norm_handed(), parameters),
+            "normalized": norm_entry(norm, around.above),
+        }
+    entries = _summed(tables, norm_handed())
+    if layer.project is None:
+        return {**entries, "normalized": norm_entry(norm, around.above)}
+    parameters = linear_parameters(layer.project, "projection", "normalized")
+    return {
+        **entries,
+        "normalized": norm_entry(norm, "d projection W"),
+        "projection": Entry(mapped(layer.project, "normalized"), around.above, parameters),
+    }
+
+
+# Positions beside attention.
+
+
+def rotary(layer: RotaryPositions, around: Around) -> Entries:
+    """Return the entries of rotary positions, which do not learn."""
+    formula = "position · θ^(-2i/H) for the pair i of units, from -π to π"
+    entries = {"angle": Entry(formula, "")}
+    if isinstance(layer, RotaryByKind):
+        entries["angle in a window"] = Entry(f"{formula}, with another θ", "")
+    return entries
+
+
+def relative_bias(layer: RelativeBias, around: Around) -> Entries:
+    """Return the entry of a bias that is added to the scores."""
+    forward = "the table's number of the bucket of the distance j - i, of each head"
+    gradient = f"d {BIAS}, added to the row of each pair's bucket"
+    backward = f"d {SCORES}, summed over the blocks"
+    return {BIAS: Entry(forward, backward, ((layer.weight, gradient),))}
+
+
+def distances(layer: RelativeEmbeddings, around: Around) -> Entries:
+    """Return the entries of the vectors of distances."""
+    rows = "the table's rows of the distances i - j that occur, or of their buckets"
+    table = ((layer.weight, "d distance embedding, in the rows that are read"),)
+    read = "Σ d distance key Wk + d distance query Wq, of all blocks"
+    if layer.norm is None:
+        return {"distance embedding": Entry(rows, read, table)}
+    first = Entry(rows, norm_handed(), table)
+    return {"distance embedding": first, "normalized": norm_entry(layer.norm, read)}
+
+
+# Sublayers.
+
+ROWS = "softmax of each row of the scores"
+
+
+def attention(layer: SelfAttention, around: Around) -> Entries:
+    """Return the entries of self-attention, with positions beside it and a window if it has one."""
+    positions, window = around.positions, getattr(layer, "window", None)
+    turned = "turned " if turns(positions) else ""
+    bias = f" + {BIAS}" if positions is not None and positions.adds_scores else ""
+    back = {"query": f"d scores {turned}key / √H", "key": f"(d scores)ᵀ {turned}query / √H"}
+    entries = _roles(layer, around, back)
+    if turned:
+        angle = "angle" if window is None else "angle in a window"
+        for role, backward in back.items():
+            entries[role] = entries[role]._replace(backward=f"d turned {role}, turned back")
+            formula = f"{role}, the units i and i + H/2 turned by {angle} i, side by side"
+            entries[f"turned {role}"] = Entry(formula, backward)
+    near = "" if window is None else f" with the tokens at most {window} away; 0 elsewhere"
+    scores = f"{turned}query {turned}keyᵀ / √H{bias}"
+    return {**entries, **_weighted(layer, around, scores, f"{ROWS}{near}")}
+
+
+def _roles(layer: SelfAttention, around: Around, backward: dict[str, str]) -> Entries:
+    """Return the entries of query, key and value."""
+    forward = f"{mapped(layer.roles, 'x')}, cut into heads; x is {around.x}"
+    names = {role: WeightAndBias(f"{layer.name}.self.{role}") for role in (*backward, "value")}
+    return {
+        role: Entry(forward, formula, linear_parameters(names[role], role, "x"))
+        for role, formula in {**backward, "value": "weightsᵀ d heads"}.items()
+    }
+
+
+def _weighted(layer: SelfAttention, around: Around, scores: str, weights: str) -> Entries:
+    """Return the entries from the scores on."""
+    parameters = linear_parameters(layer.output, "attention output", "heads' output")
+    return {
+        SCORES: Entry(scores, "w * (d w - Σ d w * w) of each row, w the weights"),
+        WEIGHTS: Entry(weights, "d heads valueᵀ"),
+        "heads' output": Entry("weights value, the heads side by side", "d attention output W"),
+        "attention output": Entry(mapped(layer.output, "heads' output"), around.above, parameters),
+    }
+
+
+def disentangled(layer: DisentangledAttention, around: Around) -> Entries:
+    """Return the entries of attention whose content reads distances."""
+    root = f"√({round(layer.content_scale**-2)}H)"
+    scores = f"query keyᵀ / {root}"
+    back = {"query": f"d scores key / {root}", "key": f"(d scores)ᵀ query / {root}"}
+    entries = _roles(layer, around, back)
+    if around.positions is None or not layer.maps:
+        return {**entries, **_weighted(layer, around, scores, ROWS)}
+    products = []
+    for term, linear in layer.maps.items():
+        name = DISTANCES[term]
+        role = name.removeprefix("distance ")
+        content = {"key": "query", "query": "key"}[role]
+        products.append(f"{content} · {name} of i - j")
+        more = f"{entries[content].backward} + Σ d {RELATIVE} * {name} / {root}"
+        entries[content] = entries[content]._replace(backward=more)
+        parameters = linear_parameters(linear, name, "r")
+        if layer.shared:  # with the map of the tokens, whose gradients add
+            own = zip(entries[role].parameters, parameters, strict=True)
+            both = tuple((names, f"{one} + {other}") for (names, one), (_, other) in own)
+            entries[role], parameters = entries[role]._replace(parameters=both), ()
+        entries[name] = Entry(
+            f"{mapped(linear, 'r')}, cut into heads; r are the distances' vectors, a row each",
+            f"Σ d {RELATIVE} * {content} / {root} of the pairs with the distance",
+            parameters,
+        )
+    total = f"({' + '.join(products)}) / {root}"
+    entries[RELATIVE] = Entry(total, f"d {SCORES}, unchanged")
+    return {**entries, **_weighted(layer, around, f"{scores} + {RELATIVE}", ROWS)}
+
+
+def feed_forward(layer: FeedForward, around: Around) -> Entries:
+    """Return the entries of a feed-forward sublayer."""
+    f, up, down = layer.activation, "up-projection", "down-projection"
+    return {
+        up: Entry(
+            f"{mapped(layer.up, 'h')}; h is {LAST_NORM}",
+            f"d activation * {f}'({up})",
+            linear_parameters(layer.up, up, "h"),
+        ),
+        "activation": Entry(f"{f}({up})", f"d {down} W"),
+        down: Entry(
+            mapped(layer.down, "activation"),
+            around.above,
+            linear_parameters(layer.down, down, "activation"),
+        ),
+    }
+
+
+def gated(layer: GatedFeedForward, around: Around) -> Entries:
+    """Return the entries of a gated feed-forward sublayer."""
+    f, up, out, down = layer.activation, "up-projection", "gated activation", "down-projection"
+    first, second = (WeightAndBias(f"intermediate.{half}") for half in ("dense", "gate"))
+    return {
+        up: Entry(
+            f"{mapped(layer.up, 'h')}; h is {LAST_NORM}",
+            f"d {out} * gate * {f}'({up})",
+            linear_parameters(first, up, "h"),
+        ),
+        "gate": Entry(
+            f"{mapped(layer.up, 'h', 'V')}; h is {LAST_NORM}",
+            f"d {out} * {f}({up})",
+            linear_parameters(second, "gate", "h"),
+        ),
+        out: Entry(f"{f}({up}) * gate", f"d {down} W"),
+        down: Entry(
+            mapped(layer.down, out), around.above, linear_parameters(layer.down, down, out)
+        ),
+    }
+
+
+# Heads, whose parameters have full names.
+
+SOFTMAX_BACKWARD = "softmax - one-hot of the label"
+
+
+def masked_lm(layer: MaskedLMHead, around: Around) -> Entries:
+    """Return the entries of the masked-LM head."""
+    f = layer.activation
+    return {
+        "transform": Entry(
+            f"{mapped(layer.dense, 'x')}; x is {LAST_NORM}",
+            f"d activation * {f}'(transform)",
+            linear_parameters(layer.dense, "transform", "x"),
+        ),
+        "activation": Entry(f"{f}(transform)", norm_handed()),
+        "normalized": norm_entry(layer.norm, "d logits E"),
+        "logits": Entry(
+            "normalized Eᵀ + bias; E is the table of word embeddings",
+            f"({SOFTMAX_BACKWARD}) / M for the M labels, 0 elsewhere",
+            ((layer.bias, "d logits, summed over the tokens"),),
+        ),
+    }
+
+
+def _vector(names: WeightAndBias, gradient: str) -> Parameters:
+    """Return the parameters of a map of the vector x₀."""
+    return (names.weight, f"({gradient})ᵀ x₀"), (names.bias, gradient)
+
+
+def _classes(names: WeightAndBias, x: str) -> Entry:
+    """Return the entry of the logits of classes."""
+    parameters = (names.weight, f"(d logits)ᵀ {x}"), (names.bias, "d logits")
+    return Entry(mapped(names, x), SOFTMAX_BACKWARD, parameters)
+
+
+def pooled(layer: PooledClassifierHead, around: Around) -> Entries:
+    """Return the entries of the pooler and the classifier."""
+    dense = layer.pooler.dense
+    forward = f"tanh({mapped(dense, 'x₀')}); x₀ is {around.x}"
+    pooler = Entry(forward, "d logits W", _vector(dense, "d pooler * (1 - pooler²)"))
+    return {"pooler": pooler, "logits": _classes(layer.classifier.linear, "pooler")}
+
+
+def summary(layer: SummaryHead, around: Around) -> Entries:
+    """Return the entries of a classifier of two maps."""
+    f, back = layer.activation, "d logits W"
+    slope = "(1 - activation²)" if f == "tanh" else f"{f}'(dense)"
+    forward = f"{mapped(layer.dense, 'x₀')}; x₀ is {around.x}"
+    entries = {
+        "dense": Entry(forward, f"d activation * {slope}", _vector(layer.dense, "d dense")),
+        "activation": Entry(f"{f}(dense)", back),
+    }
+    if layer.norm is None:
+        return {**entries, "logits": _classes(layer.out, "activation")}
+    entries["activation"] = Entry(f"{f}(dense)", norm_handed())
+    normalized = norm_entry(layer.norm, back)
+    return {**entries, "normalized": normalized, "logits": _classes(layer.out, "normalized")}
