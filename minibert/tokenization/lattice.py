@@ -12,10 +12,13 @@ For each end e, the start s of the last piece is stored. From the end of the wor
 lead back to the first piece.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from math import inf
 
 import numpy as np
+
+from minibert.tokenization.batch_lattice import FEW, LONGEST_WORD, UNKNOWN, BatchLattice
 
 UNKNOWN_PENALTY = 10.0  # log-probability of an unknown letter: that of the rarest piece less this
 # Limits of the pieces of a file, because the table of all beginnings of a piece of n letters has
@@ -82,6 +85,7 @@ class Lattice:
         if not self.ids.keys().isdisjoint(pieces):
             self.ids = {piece: i for piece, i in self.ids.items() if piece not in pieces}
             self._trie |= dict.fromkeys(self._trie.keys() & pieces, -inf)
+            self.__dict__.pop("_batch", None)
 
     def split_word(self, word: str) -> Pieces:
         """Return the pieces of a word, unknown letters included.
@@ -104,6 +108,29 @@ class Lattice:
         if unknown is not None:
             tokens += self._unknown_tokens(word[unknown:], start)
         return tokens
+
+    def split_words(self, words: Sequence[str]) -> list[Pieces]:
+        """Return the pieces of each word, as `split_word` does.
+
+        Many words take less time each; see `batch_lattice`.
+        """
+        batch = [word for word in words if 0 < len(word) <= LONGEST_WORD]
+        if len(batch) < FEW:
+            return list(map(self.split_word, words))
+        ids, ends, counts = self._batch.split(batch)
+        stops = counts.cumsum()
+        starts = stops - counts
+        has_unknown = np.logical_or.reduceat(ids == UNKNOWN, starts)
+        pieces = list(zip(ids.tolist(), ends.tolist(), strict=True))
+        bounds = zip(batch, starts.tolist(), stops.tolist(), has_unknown.tolist(), strict=True)
+        # Unknown letters are joined to tokens by `split_word`.
+        found = {word: pieces[start:stop] for word, start, stop, unknown in bounds if not unknown}
+        return [found[word] if word in found else self.split_word(word) for word in words]
+
+    @cached_property
+    def _batch(self) -> BatchLattice:
+        known = {piece: i for piece, i in self.ids.items() if i != self.unk_id}
+        return BatchLattice(self._trie, known, self._unknown)
 
     def _ends(self, word: str) -> Iterable[int]:
         """Return the ends of the pieces of the best split, in order."""

@@ -54,17 +54,19 @@ class PartTable:
 
     The table is bounded: of more parts than fit, some are computed again. Threads may share it.
 
-    >>> table = PartTable(lambda part: np.array([ord(char) for char in part], "i4").tobytes(), 1)
+    >>> def code_points(parts):
+    ...     return [np.array([ord(char) for char in part], "i4").tobytes() for part in parts]
+    >>> table = PartTable(code_points, 1)
     >>> fields, counts = table.lookup(b"to, or", *part_bounds(b"to, or"))
     >>> fields.ravel().tolist(), counts.tolist()
     ([116, 111, 44, 111, 114], [2, 1, 2])
 
     Args:
-        function: computes the tokens of a part, `columns` int32 fields each, as bytes.
+        function: computes the tokens of parts, `columns` int32 fields each, as bytes.
         columns (int): number of fields of a token.
     """
 
-    def __init__(self, function: Callable[[str], bytes], columns: int):
+    def __init__(self, function: Callable[[list[str]], list[bytes]], columns: int):
         self.function, self.columns = function, columns
         # A part's key, the position of its tokens in the store, and their number, by slot.
         self._low, self._high = np.zeros((2, SLOTS), UINT64)
@@ -132,7 +134,7 @@ class PartTable:
         """Compute parts and store their tokens; return position and number of the tokens."""
         bounds = zip(starts.tolist(), ends.tolist(), strict=True)
         parts = [data[start:end].decode("utf-8", "surrogatepass") for start, end in bounds]
-        found = [self.function(part) for part in parts]
+        found = self.function(parts)
         new = np.frombuffer(b"".join(found), np.int32).reshape(-1, self.columns)
         counts = np.array([len(fields) for fields in found]) // (4 * self.columns)
         firsts = self._used + counts.cumsum() - counts
