@@ -73,13 +73,13 @@ class ArrayTrie:
         return slots
 
     def _slots(self, keys: np.ndarray) -> np.ndarray:
-        return (keys * MULTIPLIER >> self._shift).astype(np.intp)
+        return (keys * MULTIPLIER >> self._shift).view(np.intp)
 
     def children(self, nodes: np.ndarray, letters: np.ndarray) -> np.ndarray:
         """Return the nodes (M,), int, that letters lead to; `NO_NODE` if there is none.
 
         Args:
-            nodes (M,), int: the nodes to start from.
+            nodes (M,), intp: the nodes to start from.
             letters (M,), int: code points.
         """
         keys = _keys(nodes, letters)
@@ -99,7 +99,7 @@ class ArrayTrie:
 
 
 def _keys(nodes: np.ndarray, letters: np.ndarray) -> np.ndarray:
-    return nodes.astype(UINT64) << LETTER_BITS | letters.astype(UINT64)
+    return nodes.view(UINT64) << LETTER_BITS | letters.astype(UINT64, copy=False)
 
 
 class Splits(NamedTuple):
@@ -114,6 +114,9 @@ class Splits(NamedTuple):
     ids: np.ndarray
     ends: np.ndarray
     counts: np.ndarray
+
+
+NO_SPLITS = Splits(np.zeros(0, np.int32), np.zeros(0, np.intp), np.zeros(0, np.intp))
 
 
 class BatchLattice:
@@ -167,11 +170,15 @@ class BatchLattice:
         count, n = len(words), int(lengths.max())
         edges = list(self._edges(_letters_of(words, lengths)))
         longest = len(edges)  # letters of a piece in the words
-        scores = np.full((n + 1, longest, count), -inf)  # [e, longest - l]: of word[e - l : e]
-        ids = np.full((n + 1, longest, count), UNKNOWN, np.int32)
-        for size, (starts, numbers, nodes) in enumerate(edges, 1):
-            scores[starts + size, longest - size, numbers] = self._scores[nodes]
-            ids[starts + size, longest - size, numbers] = self._ids[nodes]
+        # [e, longest - l, w] is word w's piece word[e - l : e]; its flat index is the sum of `first`,
+        # for the place where it starts, and `step`, for its size.
+        scores = np.full((n + 1, longest, count), -inf)
+        ids = np.full(scores.shape, UNKNOWN, np.int32)
+        first = (np.arange(n + 1) * longest * count + np.arange(count)[:, None]).ravel()
+        for size, (places, nodes) in enumerate(edges, 1):
+            step = size * longest * count + (longest - size) * count
+            scores.ravel()[first[places] + step] = self._scores[nodes]
+            ids.ravel()[first[places] + step] = self._ids[nodes]
         letters = scores[1:, -1]  # (n, W)
         letters[letters == -inf] = self._unknown
         best, sizes = np.zeros((n + 1, count)), np.zeros((n + 1, count), np.intp)
@@ -191,26 +198,27 @@ class BatchLattice:
         return Splits(found, ends, is_end.sum(1))
 
     def _edges(self, letters: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield the beginnings of pieces in words, by size: start, word and node of each.
+        """Yield the beginnings of pieces in words, by size: place in `letters` and node of each.
 
         Args:
             letters (W, n + 1), int: the letters of each word, then `END`.
         """
-        flat, width = letters.ravel(), letters.shape[1]
+        flat = letters.ravel()
         places = np.flatnonzero(flat != END)
         nodes = np.full(len(places), self._trie.root)
         size = 0
         while len(places) or not size:  # those of one letter also if there are none
             nodes = self._trie.children(nodes, flat[places + size])
-            places, nodes = places[nodes != NO_NODE], nodes[nodes != NO_NODE]
+            kept = np.flatnonzero(nodes != NO_NODE)
+            places, nodes = places[kept], nodes[kept]
             if len(places) or not size:
-                yield places % width, places // width, nodes
+                yield places, nodes
             size += 1
 
 
 def _letters_of(words: Sequence[str], lengths: np.ndarray) -> np.ndarray:
     """Return the code points of W words with `END` after them: (W, n + 1), int."""
     codes = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), "<u4")
-    letters = np.full((len(words), int(lengths.max()) + 1), END, np.uint32)
+    letters = np.full((len(words), int(lengths.max()) + 1), END, UINT64)
     letters[np.arange(letters.shape[1]) < lengths[:, None]] = codes
     return letters

@@ -190,7 +190,7 @@ class BytePath(CachedPath):
         """Return texts as UTF-8, each with an `END`, and their sizes (B,), in bytes."""
         return encode(texts)
 
-    def bounds(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, data: bytes, located: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the starts (M,) and the ends (M,) of the parts of encoded texts."""
         return part_bounds(data)
 

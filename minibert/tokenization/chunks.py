@@ -7,6 +7,7 @@ which are not in one grapheme cluster with the space. So the tokens of a text ar
 chunks, and each different chunk is computed once.
 """
 
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import accumulate, compress
@@ -17,13 +18,14 @@ import regex
 from minibert.tokenization.byte_chunks import END, encode
 from minibert.tokenization.combining import LATER_LETTERS
 from minibert.tokenization.fast import COLUMNS, INT32, BatchCache, CachedPath, Ragged, joined
-from minibert.tokenization.lattice import Pieces
+from minibert.tokenization.lattice import Lattice, Pieces
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.simple_letters import NEVER, VISIBLE, SimpleLetters
 from minibert.tokenization.steps import FORMS, NMT_SPACE, StepNormalizer
 from minibert.tokenization.unicode_forms import changed_characters as changed
 
 _SAFE, _SPACE, _UNSAFE, _END = range(4)  # classes of bytes
+_not_ascii = re.compile(rb"[\x80-\xfe]+")
 
 Tokens = Sequence[Sequence[int]]
 
@@ -64,7 +66,8 @@ class Cutter:
         table = {c: t for kind in normalizer.kinds if kind in FORMS for c, t in changed(kind)}
         table |= normalizer.table
         texts = [text for text, _ in normalizer.replaced]
-        kept = LetterClass(_visible({metaspace.replacement, *"".join([*table, *texts])}))
+        rest = {metaspace.replacement, *"".join([*table, *texts])}
+        kept = LetterClass(rf"(?V1){_visible(rest)}")
         # What is put in place of the other texts is as visible as they are.
         vanishing = [
             text
@@ -90,7 +93,6 @@ class Cutter:
         if not metaspace.splits_spaces and (not metaspace.split or normalizer.strips_left):
             is_cut = False
         self.is_cut = is_cut
-        self._drops_spaces = metaspace.splits_spaces
         # The classes of bytes, if all characters beyond ASCII are safe, and if not.
         self._classes = {
             wide: bytes(self._class_of(byte, wide) for byte in range(256))
@@ -120,28 +122,33 @@ class Cutter:
             text.isascii() or not self._prepend.search(text) for text in texts
         )
 
-    def bounds(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, data: bytes, keeps_space: bool) -> tuple[np.ndarray, np.ndarray]:
         r"""Return the starts (M,) and the ends (M,) of parts of texts in UTF-8, each with an END.
 
-        A part is one chunk or several. The space before a word is not in it if the metaspace drops
-        white space.
+        A part is one chunk or several.
 
         >>> cutter = Cutter(StepNormalizer(), Metaspace())
-        >>> [bounds.tolist() for bounds in cutter.bounds(b"to be\xff\xff or\xff")]
+        >>> [bounds.tolist() for bounds in cutter.bounds(b"to be\xff\xff or\xff", False)]
         [[0, 3, 7], [2, 5, 10]]
+
+        Args:
+            data (bytes): the texts.
+            keeps_space (bool): whether the space between two parts is in the second one.
         """
         wide = _SAFE
         if not data.isascii():
-            chars = set(data.replace(END, b" ").decode("utf-8", "surrogatepass"))
-            is_safe = self._safe.contains_all("".join(c for c in chars if not c.isascii()))
-            wide = _SAFE if is_safe else _UNSAFE
+            chars = b"".join(_not_ascii.findall(data)).decode("utf-8", "surrogatepass")
+            wide = _SAFE if self._safe.contains_all(chars) else _UNSAFE
         classes = data.translate(self._classes[wide])
         padded = np.frombuffer(bytes([_END]) + classes + bytes([_END]), np.uint8)
         before, here, after = padded[:-2], padded[1:-1], padded[2:]
         cuts = (before == _SAFE) & (here == _SPACE) & (after == _SAFE)
         starts = (before == _END) & (here != _END)
         ends = (before != _END) & (here == _END) | cuts
-        starts[self._drops_spaces :] |= cuts[: len(cuts) - self._drops_spaces]
+        if keeps_space:
+            starts |= cuts
+        else:
+            starts[1:] |= cuts[:-1]
         return np.flatnonzero(starts), np.flatnonzero(ends)
 
 
@@ -152,7 +159,7 @@ class ChunkPath(CachedPath):
         cutter: cuts text into chunks.
         normalizer: normalizes text.
         metaspace: splits normalized text into words.
-        split_words: splits words into pieces.
+        lattice: splits words into pieces.
         match: returns the tokens of a chunk, given it and whether it begins the text.
     """
 
@@ -161,12 +168,12 @@ class ChunkPath(CachedPath):
         cutter: Cutter,
         normalizer: StepNormalizer,
         metaspace: Metaspace,
-        split_words: Callable[[Sequence[str]], list[Pieces]],
+        lattice: Lattice,
         match: Callable[[str, bool], Tokens],
     ):
         super().__init__()
         self._cutter, self._metaspace = cutter, metaspace
-        self._split_words, self._match = split_words, match
+        self._lattice, self._match = lattice, match
         self._letters = SimpleLetters(normalizer, metaspace.replacement)
 
     def chunks(self, text: str) -> list[str]:
@@ -186,15 +193,19 @@ class ChunkPath(CachedPath):
         """Return whether `bounds` finds parts of texts."""
         return not self._depends_on_place and self._cutter.has_parts(texts)
 
-    def bounds(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, data: bytes, located: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the starts (M,) and the ends (M,) of the parts of encoded texts."""
-        return self._cutter.bounds(data)
+        is_dropped = self._metaspace.splits_spaces
+        is_usual = self._metaspace.prepend_scheme == "always" and not located  # its id is the same
+        return self._cutter.bounds(data, not (is_dropped or is_usual))
 
     def ids(self, text: str, is_first: bool = True) -> np.ndarray:
         """Return the token ids (T,), int32, of a text."""
         first, rest = self._divided(text)
+        if not first:
+            return super().ids(rest)
         ids = np.array([token[0] for token in self._match(first, is_first)], INT32)
-        return np.concatenate([ids, super().ids(rest)]) if first else super().ids(rest)
+        return np.concatenate([ids, super().ids(rest)])
 
     def tokens(self, text: str, is_first: bool = True) -> np.ndarray:
         """Return the tokens (T, 4), int32, of a text; see `Fast`."""
@@ -224,18 +235,27 @@ class ChunkPath(CachedPath):
 
     def ids_of_chunks(self, chunks: list[str]) -> list[bytes]:
         """Return the ids of each chunk as int32."""
+        words = self._words(chunks)
+        found = iter(self._lattice.ids_of_words([word for word in words if word is not None]))
         return [
             array("i", [token[0] for token in self._match(chunk, False)]).tobytes()
-            if pieces is None
-            else array("i", [i for i, _ in pieces]).tobytes()
-            for chunk, pieces in zip(chunks, self._pieces(chunks), strict=True)
+            if word is None
+            else next(found)
+            for chunk, word in zip(chunks, words, strict=True)
         ]
 
     def tokens_of_chunks(self, chunks: list[str]) -> list[bytes]:
         """Return the tokens of each chunk, `COLUMNS` int32 each."""
+        words, places = self._words(chunks), list(map(self._places, chunks))
+        words = [None if at is None else word for word, at in zip(words, places, strict=True)]
+        found = iter(self._lattice.split_words([word for word in words if word is not None]))
         return [
-            _packed(self._match(chunk, False) if pieces is None else self._located(chunk, pieces))
-            for chunk, pieces in zip(chunks, self._pieces(chunks), strict=True)
+            _packed(
+                self._match(chunk, False)
+                if word is None or at is None
+                else located(next(found), at, at)
+            )
+            for chunk, word, at in zip(chunks, words, places, strict=True)
         ]
 
     def ids_of_parts(self, parts: list[str]) -> list[bytes]:
@@ -257,18 +277,15 @@ class ChunkPath(CachedPath):
             for part, is_chunk in zip(parts, are_chunks, strict=True)
         ]
 
-    def _pieces(self, chunks: list[str]) -> list[Pieces | None]:
-        """Return the pieces of each chunk that is a word of simple letters, or None."""
-        words = list(map(self._word, chunks))
-        found = iter(self._split_words([word for word in words if word is not None]))
-        return [None if word is None else next(found) for word in words]
-
-    def _word(self, chunk: str) -> str | None:
-        """Return a chunk as the metaspace's word (str), or None if it is not simple."""
-        text = None
-        if self._cutter.is_cut and not self._metaspace.splits_punctuation:
-            text = self._letters.normalize(chunk.removeprefix(" "))
-        return self._mark(chunk) + text if text else None
+    def _words(self, chunks: list[str]) -> list[str | None]:
+        """Return each chunk as the metaspace's word (str), or None if it is not simple."""
+        if not self._cutter.is_cut or self._metaspace.splits_punctuation:
+            return [None] * len(chunks)
+        texts = self._letters.normalize([chunk.removeprefix(" ") for chunk in chunks])
+        return [
+            None if text is None else self._mark(chunk) + text
+            for chunk, text in zip(chunks, texts, strict=True)
+        ]
 
     def _mark(self, chunk: str) -> str:
         """Return the ▁ before the word of a chunk, or nothing."""
@@ -276,14 +293,15 @@ class ChunkPath(CachedPath):
         has_mark = is_space or self._metaspace.prepend_scheme == "always"
         return self._metaspace.replacement if has_mark else ""
 
-    def _located(self, chunk: str, pieces: Pieces) -> Tokens:
-        """Return the tokens of a chunk with these pieces."""
+    def _places(self, chunk: str) -> list[int] | None:
+        """Return where each letter of a chunk's word is in the chunk, or None."""
         word = chunk.removeprefix(" ")
+        places = self._letters.places(word)
+        if places is None:
+            return None
         shift = len(chunk) - len(word)  # 1 if the chunk begins with a space
-        places = [shift + i for i in self._letters.places(word)]
-        if self._mark(chunk):  # it is at the space, or else at the first letter
-            places.insert(0, shift if self._metaspace.splits_spaces else 0)
-        return located(pieces, places, places)
+        at_mark = [shift if self._metaspace.splits_spaces else 0] if self._mark(chunk) else []
+        return at_mark + [shift + i for i in places]
 
 
 def located(pieces: Pieces, starts: Sequence[int], lasts: Sequence[int]) -> list[list[int]]:

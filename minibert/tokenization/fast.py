@@ -118,8 +118,13 @@ class CachedPath:
         self._ids_table = PartTable(self.ids_of_parts, 1)
         self._tokens_table = PartTable(self.tokens_of_parts, COLUMNS)
 
-    def bounds(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Return the starts (M,) and the ends (M,) of the parts of encoded texts."""
+    def bounds(self, data: bytes, located: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the starts (M,) and the ends (M,) of the parts of encoded texts.
+
+        Args:
+            data (bytes): the texts.
+            located (bool): whether positions are asked for, not only ids.
+        """
         return part_bounds(data)
 
     def chunks(self, text: str) -> list[str]:
@@ -177,7 +182,7 @@ class CachedPath:
         data, sizes = self.encode(texts)
         if self.prefers_chunks(texts, data) or not self.has_parts(texts):
             return self._ids_by_chunks(texts)
-        starts, ends = self.bounds(data)
+        starts, ends = self.bounds(data, False)
         ids, counts = self._ids_table.lookup(data, starts, ends)
         return ids[:, 0], _counts_of_texts(sizes, starts, counts)[1]
 
@@ -195,7 +200,7 @@ class CachedPath:
         if texts and not self.has_parts(texts):
             return joined([self.tokens(text) for text in texts])
         data, sizes = self.encode(texts)
-        starts, ends = self.bounds(data)
+        starts, ends = self.bounds(data, True)
         tokens, counts = self._tokens_table.lookup(data, starts, ends)
         parts, lengths = _counts_of_texts(sizes, starts, counts)
         origins = np.cumsum(sizes) - sizes  # (B,), where each text starts in `data`

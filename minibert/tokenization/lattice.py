@@ -12,13 +12,22 @@ For each end e, the start s of the last piece is stored. From the end of the wor
 lead back to the first piece.
 """
 
+from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import compress
 from math import inf
 
 import numpy as np
 
-from minibert.tokenization.batch_lattice import FEW, LONGEST_WORD, UNKNOWN, BatchLattice
+from minibert.tokenization.batch_lattice import (
+    FEW,
+    LONGEST_WORD,
+    NO_SPLITS,
+    UNKNOWN,
+    BatchLattice,
+    Splits,
+)
 
 UNKNOWN_PENALTY = 10.0  # log-probability of an unknown letter: that of the rarest piece less this
 # Limits of the pieces of a file, because the table of all beginnings of a piece of n letters has
@@ -114,18 +123,39 @@ class Lattice:
 
         Many words take less time each; see `batch_lattice`.
         """
+        (ids, ends, _), bounds = self._split_together(words)
+        pieces = list(zip(ids.tolist(), ends.tolist(), strict=True))
+        return [
+            pieces[slice(*bounds[word])] if word in bounds else self.split_word(word)
+            for word in words
+        ]
+
+    def ids_of_words(self, words: Sequence[str]) -> list[bytes]:
+        """Return the ids of the pieces of each word, as int32; see `split_words`."""
+        (ids, _, _), bounds = self._split_together(words)
+        data, size = ids.tobytes(), ids.itemsize
+        found = {word: data[size * start : size * stop] for word, (start, stop) in bounds.items()}
+        return [
+            found[word]
+            if word in found
+            else array("i", [i for i, _ in self.split_word(word)]).tobytes()
+            for word in words
+        ]
+
+    def _split_together(self, words: Sequence[str]) -> tuple[Splits, dict[str, tuple[int, int]]]:
+        """Return splits of words, and where the pieces of each word are in them.
+
+        Words with unknown letters, which `split_word` joins, long words and few words are left out.
+        """
         batch = [word for word in words if 0 < len(word) <= LONGEST_WORD]
         if len(batch) < FEW:
-            return list(map(self.split_word, words))
-        ids, ends, counts = self._batch.split(batch)
-        stops = counts.cumsum()
-        starts = stops - counts
-        has_unknown = np.logical_or.reduceat(ids == UNKNOWN, starts)
-        pieces = list(zip(ids.tolist(), ends.tolist(), strict=True))
-        bounds = zip(batch, starts.tolist(), stops.tolist(), has_unknown.tolist(), strict=True)
-        # Unknown letters are joined to tokens by `split_word`.
-        found = {word: pieces[start:stop] for word, start, stop, unknown in bounds if not unknown}
-        return [found[word] if word in found else self.split_word(word) for word in words]
+            return NO_SPLITS, {}
+        splits = self._batch.split(batch)
+        stops = splits.counts.cumsum()
+        starts = stops - splits.counts
+        is_known = ~np.logical_or.reduceat(splits.ids == UNKNOWN, starts)
+        bounds = zip(batch, zip(starts.tolist(), stops.tolist(), strict=True), strict=True)
+        return splits, dict(compress(bounds, is_known.tolist()))
 
     @cached_property
     def _batch(self) -> BatchLattice:

@@ -99,10 +99,17 @@ class PartTable:
             slots, missing = self._find(low, high)
             firsts, counts = self._firsts[slots], self._counts[slots]
             if len(missing):
-                firsts[missing], counts[missing] = self._compute(
-                    data, starts[missing], ends[missing]
-                )
-                kept = missing[high[missing] >> UINT64(56) != LONG]
+                # Of several equal parts, one is computed: the last one with the slot.
+                last = np.empty(SLOTS, np.intp)
+                last[slots[missing]] = missing
+                same = last[slots[missing]]
+                is_long = high[missing] >> UINT64(56) == LONG
+                is_other = (low[same] != low[missing]) | (high[same] != high[missing]) | is_long
+                new = missing[is_other | (same == missing)]
+                firsts[new], counts[new] = self._compute(data, starts[new], ends[new])
+                same = np.where(is_other, missing, same)
+                firsts[missing], counts[missing] = firsts[same], counts[same]
+                kept = missing[~is_long]
                 # Of several parts with one slot, all four assignments keep the last.
                 self._low[slots[kept]], self._high[slots[kept]] = low[kept], high[kept]
                 self._firsts[slots[kept]] = firsts[kept]

@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import regex
@@ -106,10 +106,17 @@ class StepNormalizer:
                 )
         return letters
 
-    def stages(self, text: str) -> list[str]:
-        """Return a text (str), and what each step makes of it, in order; see `letters`."""
+    @property
+    def first_replaced(self) -> list[tuple[str, str]]:
+        """The texts that the first steps replace, before all other steps, and their contents."""
+        parts = takewhile(lambda part: part["type"] == "Replace", _flat(self.whole))
+        first = takewhile(lambda part: "String" in part["pattern"], parts)
+        return self.replaced[: len(list(first))]
+
+    def stages(self, text: str, done: int = 0) -> list[str]:
+        """Return a text (str) after `done` steps, and what each further step makes of it."""
         found = [[Letter(char, i, i + 1) for i, char in enumerate(text)]]
-        for step in self._steps:
+        for step in self._steps[done:]:
             found.append(list(step(found[-1])))
         return ["".join(letter.char for letter in letters) for letters in found]
 

@@ -47,7 +47,7 @@ class UnigramMatcher(TextMatcher):
 
     def _empty_caches(self) -> None:
         parts = self._cutter, self.normalizer, self.metaspace
-        self.fast = ChunkPath(*parts, self.lattice.split_words, self._match_chunk)
+        self.fast = ChunkPath(*parts, self.lattice, self._match_chunk)
 
     def normalize(self, text: str) -> str:
         """Return the normalized text (str)."""
