@@ -170,8 +170,8 @@ class BatchLattice:
         count, n = len(words), int(lengths.max())
         edges = list(self._edges(_letters_of(words, lengths)))
         longest = len(edges)  # letters of a piece in the words
-        # [e, longest - l, w] is word w's piece word[e - l : e]; its flat index is the sum of `first`,
-        # for the place where it starts, and `step`, for its size.
+        # At [e, longest - l, w] is the piece word[e - l : e] of word w. Its flat index is a sum of
+        # `first`, for the place where it starts, and `step`, for its size.
         scores = np.full((n + 1, longest, count), -inf)
         ids = np.full(scores.shape, UNKNOWN, np.int32)
         first = (np.arange(n + 1) * longest * count + np.arange(count)[:, None]).ravel()
@@ -183,7 +183,8 @@ class BatchLattice:
         letters[letters == -inf] = self._unknown
         best, sizes = np.zeros((n + 1, count)), np.zeros((n + 1, count), np.intp)
         for end in range(1, n + 1):
-            totals = best[max(end - longest, 0) : end] + scores[end, -end:]  # (starts, W)
+            with np.errstate(over="ignore"):
+                totals = best[max(end - longest, 0) : end] + scores[end, -end:]  # (starts, W)
             totals.max(0, out=best[end])
             sizes[end] = len(totals) - totals.argmax(0)  # of equal ones, the first start
         is_end = np.zeros((count, n + 1), bool)

@@ -14,6 +14,7 @@ from minibert.tokenization.byte_pairs import BytePairs
 from minibert.tokenization.fast import COLUMNS, CachedPath, Ragged, joined
 from minibert.tokenization.matching import TextMatcher, Token
 from minibert.tokenization.normalizer import Letter
+from minibert.tokenization.simple_letters import SimpleLetters
 from minibert.tokenization.steps import StepNormalizer
 
 
@@ -44,6 +45,13 @@ class ByteMatcher(TextMatcher):
         self._leading = np.array([len(p) - len(p.lstrip(SPACE)) for p in pieces], np.int32)
         self._trailing = np.array([len(p) - len(p.rstrip(SPACE)) for p in pieces], np.int32)
         self.fast = BytePath(pairs)
+        self._simple = SimpleLetters(self.normalizer)
+
+    def _normalized(self, text: str) -> str:
+        """Return what `normalize` returns, which takes long for letters that are not simple."""
+        if self.normalizer.keeps(text):
+            return text
+        return self._simple.normalize([text])[0] or self.normalize(text)
 
     def normalize(self, text: str) -> str:
         """Return the normalized text (str)."""
@@ -117,14 +125,13 @@ class ByteMatcher(TextMatcher):
 
     def ids_between(self, text: str, is_first: bool) -> np.ndarray:
         """Return the token ids (T,), int32, of a part of a text without added tokens."""
-        if not self.normalizer.keeps(text):
-            return self.tokens_between(text, is_first)[:, 0].copy()
+        text = self._normalized(text)
         return self.fast.ids(f" {text}" if self._is_prefixed(text) else text)
 
     def fast_ids(self, texts: Sequence[str]) -> Ragged:
         """Return the ids (N,) of texts without added tokens, and their numbers (B,)."""
         if not (self.keeps_text or self.normalizer.keeps("\n".join(texts))):
-            return joined([self.ids_between(text, True) for text in texts])
+            texts = list(map(self._normalized, texts))
         if self.add_prefix_space:
             texts = [f" {text}" if self._is_prefixed(text) else text for text in texts]
         return self.fast.ids_of_batch(texts)

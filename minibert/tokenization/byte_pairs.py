@@ -79,11 +79,7 @@ class BytePairs:
         ranks, n = self._ranks, len(pieces)
         before, after = list(range(-1, n - 1)), [*range(1, n), -1]
         # Rank and position of each pair, and its two pieces.
-        heap = [
-            (ranks[pair], i, *pair)
-            for i, pair in enumerate(pairwise(pieces))
-            if pair in ranks
-        ]
+        heap = [(ranks[pair], i, *pair) for i, pair in enumerate(pairwise(pieces)) if pair in ranks]
         heapq.heapify(heap)
         while heap:
             rank, i, first, second = heapq.heappop(heap)

@@ -2,9 +2,9 @@
 
 A chunk is a word with the space before it. Text is cut before a space only if nothing on one side
 of the cut can change the tokens of the other side: both neighbours of the space are letters,
-digits, punctuation or symbols, which no step of the normalizer drops or turns into white space, and
-which are not in one grapheme cluster with the space. So the tokens of a text are those of its
-chunks, and each different chunk is computed once.
+digits, punctuation, symbols, or no characters, which no step of the normalizer drops or turns into
+white space, and which are not in one grapheme cluster with the space. So the tokens of a text are
+those of its chunks, and each different chunk is computed once.
 """
 
 import re

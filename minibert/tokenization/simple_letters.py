@@ -16,15 +16,17 @@ from collections.abc import Sequence
 
 import regex
 
-from minibert.tokenization.steps import NMT_SPACE, StepNormalizer
+from minibert.tokenization.steps import FORMS, NMT_SPACE, StepNormalizer
 
-VISIBLE = r"\p{L}\p{N}\p{P}\p{S}"
+# Letters, digits, punctuation, symbols; code points for private use, and those of no character.
+VISIBLE = r"\p{L}\p{N}\p{P}\p{S}\p{Co}\p{Cn}"
 # Symbols that are white space to a step, or join the cluster before or after them.
 NEVER = r"\u2581\ufffd\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=Prepend}"
 # A vowel or a final consonant of Hangul is composed with the letter before it.
 _begins = regex.compile(rf"(?V1)[[{VISIBLE}]--[{NEVER}\p{{GCB=V}}\p{{GCB=T}}]]")
-_continues = regex.compile(r"(?V1)[[\p{L}\p{N}\p{P}\p{S}\p{M}]--[\u2581\ufffd\p{GCB=Prepend}]]+")
+_continues = regex.compile(rf"(?V1)[[{VISIBLE}\p{{M}}]--[\u2581\ufffd\p{{GCB=Prepend}}]]+")
 NOT_SIMPLE = "\0"
+SPACED = {*FORMS, "NFD", "Lowercase"}  # steps that keep spaces and line ends
 BETWEEN = "\x1f"  # words that are normalized together
 
 
@@ -37,14 +39,17 @@ class SimpleLetters(dict[int, str]):
 
     Args:
         normalizer: normalizes the text.
-        replacement: the letter that replaces a space, which no letter may become.
+        replacement: the letter that replaces a space, which no letter may become. None: spaces stay
+            spaces; then they and line ends are simple if all steps are in `SPACED`.
     """
 
-    def __init__(self, normalizer: StepNormalizer, replacement: str):
+    def __init__(self, normalizer: StepNormalizer, replacement: str | None = None):
         self._normalizer, self._first = normalizer, normalizer.first_replaced
         others = normalizer.replaced[len(self._first) :]
         self._never = {replacement, *(c for text, _ in others for c in text if len(text) > 1)}
         self[ord(BETWEEN)] = BETWEEN
+        if replacement is None and SPACED.issuperset(normalizer.kinds):
+            self |= {ord(space): space for space in " \n"}
 
     def __missing__(self, code: int) -> str:
         """Compute and store what a letter becomes; `NOT_SIMPLE` if it is not simple."""
