@@ -2,7 +2,8 @@
 
 Encodes English text to ids, to ids with offsets as arrays, and to encodings with offsets as Python
 lists, with a cold and a warm cache; learns a vocabulary; and measures the peak memory for a long
-file. The two sides alternate in one process, and both may use all cores (minibert uses one, the
+file. The same for ids with the tokenizers of the relatives of BERT, whose peer is `encode_batch`.
+The two sides alternate in one process, and both may use all cores (minibert uses one, the
 others all). CPU time is that of all threads, which other processes hardly change. Without offsets,
 the peer is `encode_batch_fast`; with offsets `encode_batch`, which keeps them in Rust until they
 are read. tokie, also in Rust, is a second peer for ids if it is installed.
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,10 +41,12 @@ from benchmarks.harness import (
     table,
 )
 from benchmarks.texts import FOLDER, installed_documents, minilm
+from benchmarks.tokenizer_kinds import Kind, kinds
 from minibert import WordPieceTokenizer
 
 SIZE = 8192  # of a learned vocabulary
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TITLE = "The tokenizer, compared with Hugging Face's in Rust"
 HEADS = ("job", "minibert, MB/s", "Rust, MB/s", "minibert / Rust", "of CPU time")
 METHOD = "Medians, with minimum and maximum; both sides alternate in one process, {} rounds."
 # Runs a command and prints its own peak resident memory in KiB.
@@ -87,20 +91,26 @@ def main() -> None:
         type=float,
         help="megabytes of text for the vocabulary (default: 4; --quick: 1)",
     )
+    parser.add_argument(
+        "--relatives", action="store_true", help="only those of the relatives of BERT"
+    )
     o = parse(parser)
     texts = english(o.files)
-    pieces = lines(o.vocabulary or minilm() / "vocab.txt")
     encoded = take(texts, o.megabytes or (0.5 if o.quick else 10))
     learned = take(texts[::3], o.to_learn_from or (1 if o.quick else 4))
+    size = f"{megabytes(texts):.1f} MB of English in {len(texts):,} paragraphs"
+    peer = f"Rust: tokenizers {tokenizers.__version__}"
+    relatives = (job for kind in kinds(learned) for job in of_kind(kind, encoded))
+    if o.relatives:
+        rows = [compare(o, job) for job in relatives]
+        report(o, TITLE, table(HEADS, rows), f"{size}. {peer}.", method=METHOD)
+        return
+    pieces = lines(o.vocabulary or minilm() / "vocab.txt")
     jobs = [*encoding(pieces, encoded), *with_tokie(pieces, encoded), *learning(learned)]
-    rows = [compare(o, job) for job in jobs]
-    note = (
-        f"{megabytes(texts):.1f} MB of English in {len(texts):,} paragraphs; {len(pieces):,} "
-        f"pieces. Rust: tokenizers {tokenizers.__version__}; it learns by frequency only."
-    )
+    rows = [compare(o, job) for job in chain(jobs, relatives)]
+    note = f"{size}; {len(pieces):,} pieces. {peer}; it learns by frequency only."
     peaks = memory(pieces, texts[:: 20 if o.quick else 1])
-    report(o, "The tokenizer, compared with Hugging Face's in Rust", table(HEADS, rows), note,
-           "\n".join(peaks), method=METHOD)  # fmt: skip
+    report(o, TITLE, table(HEADS, rows), note, "\n".join(peaks), method=METHOD)
 
 
 def encoding(pieces: list[str], texts: list[str]) -> Iterator[Job]:
@@ -142,6 +152,27 @@ def encoding(pieces: list[str], texts: list[str]) -> Iterator[Job]:
     ):
         yield Job(f"{name}, cold cache", megabytes(texts), run, peer, renew)
         yield Job(f"{name}, warm cache", megabytes(texts), run, peer)
+
+
+def of_kind(kind: Kind, texts: list[str]) -> Iterator[Job]:
+    """Yield the jobs that encode texts to ids by a tokenizer of a relative of BERT."""
+    tokenizer, theirs = kind.make(), kind.theirs
+    for text in texts[:: max(len(texts) // 1000, 1)]:
+        assert tokenizer.encode(text).input_ids == theirs.encode(text).ids
+
+    def renew():
+        nonlocal tokenizer
+        tokenizer = kind.make()
+        gc.collect()
+
+    def ids():
+        tokenizer.ids_of_batch(texts)
+
+    def rust():
+        theirs.encode_batch(texts)
+
+    yield Job(f"{kind.name}, cold cache", megabytes(texts), ids, rust, renew)
+    yield Job(f"{kind.name}, warm cache", megabytes(texts), ids, rust)
 
 
 def with_tokie(pieces: list[str], texts: list[str]) -> Iterator[Job]:

@@ -6,6 +6,7 @@ part is one chunk or several, and never half of one.
 """
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import regex
@@ -69,6 +70,13 @@ def chunks(text: str) -> list[str]:
     ['He', "'s", ' ', ' in', ' room', ' 12', '.']
     """
     return (_ASCII_PATTERN if text.isascii() else _PATTERN).findall(text)
+
+
+def encode(texts: Sequence[str]) -> tuple[bytes, np.ndarray]:
+    """Return texts as UTF-8, each with an `END`, and their sizes (B,), in bytes."""
+    parts = [text.encode("utf-8", "surrogatepass") for text in texts]
+    sizes = np.array([len(part) + 1 for part in parts], np.intp)
+    return END.join([*parts, b""]), sizes
 
 
 def part_bounds(data: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from minibert.tokenization.byte_alphabet import SPACE, spell
-from minibert.tokenization.byte_chunks import END, SPACES, chunks, is_divisible, part_bounds
+from minibert.tokenization.byte_chunks import SPACES, chunks, encode, is_divisible, part_bounds
 from minibert.tokenization.byte_pairs import BytePairs
 from minibert.tokenization.fast import COLUMNS, CachedPath, Ragged, joined
 from minibert.tokenization.matching import TextMatcher, Token
 from minibert.tokenization.normalizer import Letter
+from minibert.tokenization.simple_letters import SimpleLetters
 from minibert.tokenization.steps import StepNormalizer
 
 
@@ -44,6 +45,13 @@ class ByteMatcher(TextMatcher):
         self._leading = np.array([len(p) - len(p.lstrip(SPACE)) for p in pieces], np.int32)
         self._trailing = np.array([len(p) - len(p.rstrip(SPACE)) for p in pieces], np.int32)
         self.fast = BytePath(pairs)
+        self._simple = SimpleLetters(self.normalizer)
+
+    def _normalized(self, text: str) -> str:
+        """Return what `normalize` returns, which takes long for letters that are not simple."""
+        if self.normalizer.keeps(text):
+            return text
+        return self._simple.normalize([text])[0] or self.normalize(text)
 
     def normalize(self, text: str) -> str:
         """Return the normalized text (str)."""
@@ -117,14 +125,13 @@ class ByteMatcher(TextMatcher):
 
     def ids_between(self, text: str, is_first: bool) -> np.ndarray:
         """Return the token ids (T,), int32, of a part of a text without added tokens."""
-        if not self.normalizer.keeps(text):
-            return self.tokens_between(text, is_first)[:, 0].copy()
+        text = self._normalized(text)
         return self.fast.ids(f" {text}" if self._is_prefixed(text) else text)
 
     def fast_ids(self, texts: Sequence[str]) -> Ragged:
         """Return the ids (N,) of texts without added tokens, and their numbers (B,)."""
         if not (self.keeps_text or self.normalizer.keeps("\n".join(texts))):
-            return joined([self.ids_between(text, True) for text in texts])
+            texts = list(map(self._normalized, texts))
         if self.add_prefix_space:
             texts = [f" {text}" if self._is_prefixed(text) else text for text in texts]
         return self.fast.ids_of_batch(texts)
@@ -171,8 +178,6 @@ class BytePath(CachedPath):
         pairs: the vocabulary and its merges.
     """
 
-    bounds = staticmethod(part_bounds)
-
     def __init__(self, pairs: BytePairs):
         super().__init__()
         self._pairs = pairs
@@ -190,29 +195,31 @@ class BytePath(CachedPath):
 
     def encode(self, texts: Sequence[str]) -> tuple[bytes, np.ndarray]:
         """Return texts as UTF-8, each with an `END`, and their sizes (B,), in bytes."""
-        parts = [text.encode("utf-8", "surrogatepass") for text in texts]
-        sizes = np.array([len(part) + 1 for part in parts], np.intp)
-        return END.join([*parts, b""]), sizes
+        return encode(texts)
 
-    def prefers_chunks(self, texts: Sequence[str], data: bytes) -> bool:
-        """Return whether texts, `data` in UTF-8, are split text by text."""
-        return super().prefers_chunks(texts, data) or not is_divisible("".join(texts))
+    def bounds(self, data: bytes, located: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the starts (M,) and the ends (M,) of the parts of encoded texts."""
+        return part_bounds(data)
 
-    def tokens_of_batch(self, texts: Sequence[str]) -> Ragged:
-        """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
-        if is_divisible("".join(texts)):
-            return super().tokens_of_batch(texts)
-        return joined([self.tokens(text) for text in texts])
+    def has_parts(self, texts: Sequence[str]) -> bool:
+        """Return whether `bounds` finds parts of texts."""
+        return is_divisible("".join(texts))
 
-    def ids_of_chunk(self, chunk: str) -> bytes:
-        """Return the ids of a chunk, or of a part of several chunks, as int32."""
+    def ids_of_chunks(self, chunks: list[str]) -> list[bytes]:
+        """Return the ids of each chunk, or part of several chunks, as int32."""
+        return list(map(self._ids_of_chunk, chunks))
+
+    def tokens_of_chunks(self, chunks: list[str]) -> list[bytes]:
+        """Return the tokens of each chunk, or part of several chunks, `COLUMNS` int32 each."""
+        return list(map(self._tokens_of_chunk, chunks))
+
+    def _ids_of_chunk(self, chunk: str) -> bytes:
         found = chunks(chunk)
         if len(found) > 1:
             return b"".join(map(self._ids.__getitem__, found))
         return array("i", self._pairs.split(spell(chunk))).tobytes()
 
-    def tokens_of_chunk(self, chunk: str) -> bytes:
-        """Return the tokens of a chunk, or of a part of several chunks, `COLUMNS` int32 each."""
+    def _tokens_of_chunk(self, chunk: str) -> bytes:
         fields: list[int] = []
         done = 0  # characters
         for each in chunks(chunk):

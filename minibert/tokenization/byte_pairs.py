@@ -36,10 +36,12 @@ class BytePairs:
         self.vocabulary, self.merges, self.ignore_merges = vocabulary, merges, ignore_merges
         ids = vocabulary.ids
         check_alphabet(ids)
-        self._ranks: dict[tuple[int, int], tuple[int, int]] = {}  # rank and id of the whole
+        self._ranks: dict[tuple[int, int], int] = {}
+        self._wholes: list[int] = []  # by rank, the id of both pieces together
         for rank, (first, second) in enumerate(merges):
             check_merge(rank, first, second, ids)
-            self._ranks[ids[first], ids[second]] = rank, ids[first + second]
+            self._ranks[ids[first], ids[second]] = rank
+            self._wholes.append(ids[first + second])
 
     def split(self, chunk: str) -> list[int]:
         """Return the ids of the pieces of a chunk, given as the characters of its bytes.
@@ -57,38 +59,34 @@ class BytePairs:
         return self._merge(pieces)
 
     def _merge(self, pieces: list[int]) -> list[int]:
-        ranks, last = self._ranks, (NEVER, 0)
-        found = [ranks.get(pair, last) for pair in pairwise(pieces)]
+        rank_of = self._ranks.get
+        found = [rank_of(pair, NEVER) for pair in pairwise(pieces)]
         while found:
             best = min(found)
-            if best == last:
+            if best == NEVER:
                 break
             i = found.index(best)
-            pieces[i : i + 2] = [best[1]]
+            pieces[i : i + 2] = [self._wholes[best]]
             del found[i]
             if i:
-                found[i - 1] = ranks.get((pieces[i - 1], pieces[i]), last)
+                found[i - 1] = rank_of((pieces[i - 1], pieces[i]), NEVER)
             if i < len(found):
-                found[i] = ranks.get((pieces[i], pieces[i + 1]), last)
+                found[i] = rank_of((pieces[i], pieces[i + 1]), NEVER)
         return pieces
 
     def _merge_by_heap(self, pieces: list[int]) -> list[int]:
         """Return what `_merge` returns, in time n log n."""
         ranks, n = self._ranks, len(pieces)
         before, after = list(range(-1, n - 1)), [*range(1, n), -1]
-        # Rank and position of each pair, its two pieces, and their whole.
-        heap = [
-            (ranks[pair][0], i, *pair, ranks[pair][1])
-            for i, pair in enumerate(pairwise(pieces))
-            if pair in ranks
-        ]
+        # Rank and position of each pair, and its two pieces.
+        heap = [(ranks[pair], i, *pair) for i, pair in enumerate(pairwise(pieces)) if pair in ranks]
         heapq.heapify(heap)
         while heap:
-            _, i, first, second, whole = heapq.heappop(heap)
+            rank, i, first, second = heapq.heappop(heap)
             j = after[i]
             if pieces[i] != first or j < 0 or pieces[j] != second:
                 continue  # another merge changed the pair
-            pieces[i], pieces[j] = whole, -1
+            pieces[i], pieces[j] = self._wholes[rank], -1
             after[i] = k = after[j]
             if k >= 0:
                 before[k] = i
@@ -96,7 +94,7 @@ class BytePairs:
                 if left >= 0 and right >= 0:  # both exist
                     pair = pieces[left], pieces[right]
                     if pair in ranks:
-                        heapq.heappush(heap, (ranks[pair][0], left, *pair, ranks[pair][1]))
+                        heapq.heappush(heap, (ranks[pair], left, *pair))
         return [piece for piece in pieces if piece >= 0]
 
 

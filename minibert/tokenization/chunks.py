@@ -2,29 +2,30 @@
 
 A chunk is a word with the space before it. Text is cut before a space only if nothing on one side
 of the cut can change the tokens of the other side: both neighbours of the space are letters,
-digits, punctuation or symbols, which no step of the normalizer drops or turns into white space, and
-which are not in one grapheme cluster with the space. So the tokens of a text are those of its
-chunks, and each different chunk is computed once.
+digits, punctuation, symbols, or no characters, which no step of the normalizer drops or turns into
+white space, and which are not in one grapheme cluster with the space. So the tokens of a text are
+those of its chunks, and each different chunk is computed once.
 """
 
+import re
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, compress
 
 import numpy as np
 import regex
 
+from minibert.tokenization.byte_chunks import END, encode
 from minibert.tokenization.combining import LATER_LETTERS
-from minibert.tokenization.fast import COLUMNS, INT32, TOKEN_BYTES, BoundedCache, Ragged, joined
-from minibert.tokenization.lattice import Pieces
+from minibert.tokenization.fast import COLUMNS, INT32, BatchCache, CachedPath, Ragged, joined
+from minibert.tokenization.lattice import Lattice, Pieces
 from minibert.tokenization.metaspace import Metaspace
+from minibert.tokenization.simple_letters import NEVER, VISIBLE, SimpleLetters
 from minibert.tokenization.steps import FORMS, NMT_SPACE, StepNormalizer
 from minibert.tokenization.unicode_forms import changed_characters as changed
 
-# Symbols that are white space to a step, or join the cluster before or after them.
-NEVER = r"\u2581\ufffd\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=Prepend}"
-VISIBLE = r"\p{L}\p{N}\p{P}\p{S}"
-KEEPING = {"Precompiled", "Replace", "Strip", "Nmt"}  # steps that keep letters they do not list
+_SAFE, _SPACE, _UNSAFE, _END = range(4)  # classes of bytes
+_not_ascii = re.compile(rb"[\x80-\xfe]+")
 
 Tokens = Sequence[Sequence[int]]
 
@@ -62,10 +63,18 @@ class Cutter:
     """
 
     def __init__(self, normalizer: StepNormalizer, metaspace: Metaspace):
-        texts = normalizer.patterns
         table = {c: t for kind in normalizer.kinds if kind in FORMS for c, t in changed(kind)}
         table |= normalizer.table
-        listed = {metaspace.replacement, *"".join(texts)}
+        texts = [text for text, _ in normalizer.replaced]
+        rest = {metaspace.replacement, *"".join([*table, *texts])}
+        kept = LetterClass(rf"(?V1){_visible(rest)}")
+        # What is put in place of the other texts is as visible as they are.
+        vanishing = [
+            text
+            for text, content in normalizer.replaced
+            if not (content and kept.contains_all(content))
+        ]
+        listed = {metaspace.replacement, *"".join(vanishing)}
         unsafe = {
             text[0]
             for text, value in table.items()
@@ -84,13 +93,18 @@ class Cutter:
         if not metaspace.splits_spaces and (not metaspace.split or normalizer.strips_left):
             is_cut = False
         self.is_cut = is_cut
-        # A word of such letters is its own normalized text.
-        self._plain: LetterClass | None = None
-        is_simple = metaspace.split and metaspace.prepend_scheme == "always"
-        is_simple = is_simple and not metaspace.splits_punctuation
-        if is_cut and is_simple and KEEPING.issuperset(normalizer.kinds):
-            plain = _visible({*listed, *(text for text in table if len(text) == 1)})
-            self._plain = LetterClass(rf"(?V1){plain}")
+        # The classes of bytes, if all characters beyond ASCII are safe, and if not.
+        self._classes = {
+            wide: bytes(self._class_of(byte, wide) for byte in range(256))
+            for wide in (_SAFE, _UNSAFE)
+        }
+
+    def _class_of(self, byte: int, wide: int) -> int:
+        if byte >= 0x80:
+            return _END if byte == END[0] else wide
+        if byte == ord(" "):
+            return _SPACE
+        return _SAFE if self._safe.contains_all(chr(byte)) else _UNSAFE
 
     def chunks(self, text: str) -> list[str]:
         """Return the chunks (list of str) of a text; joined, they are the text."""
@@ -102,100 +116,192 @@ class Cutter:
         is_odd = "\0" in text or (not text.isascii() and self._prepend.search(text))
         return [text] if is_odd or not self.is_cut else self._cut.sub("\0 ", text).split("\0")
 
-    def is_plain(self, word: str) -> bool:
-        """Return whether normalization keeps a chunk without its space, and it is one word."""
-        return bool(word) and self._plain is not None and self._plain.contains_all(word)
+    def has_parts(self, texts: Sequence[str]) -> bool:
+        """Return whether `bounds` may be used for texts."""
+        return self.is_cut and all(
+            text.isascii() or not self._prepend.search(text) for text in texts
+        )
+
+    def bounds(self, data: bytes, keeps_space: bool) -> tuple[np.ndarray, np.ndarray]:
+        r"""Return the starts (M,) and the ends (M,) of parts of texts in UTF-8, each with an END.
+
+        A part is one chunk or several.
+
+        >>> cutter = Cutter(StepNormalizer(), Metaspace())
+        >>> [bounds.tolist() for bounds in cutter.bounds(b"to be\xff\xff or\xff", False)]
+        [[0, 3, 7], [2, 5, 10]]
+
+        Args:
+            data (bytes): the texts.
+            keeps_space (bool): whether the space between two parts is in the second one.
+        """
+        wide = _SAFE
+        if not data.isascii():
+            chars = b"".join(_not_ascii.findall(data)).decode("utf-8", "surrogatepass")
+            wide = _SAFE if self._safe.contains_all(chars) else _UNSAFE
+        classes = data.translate(self._classes[wide])
+        padded = np.frombuffer(bytes([_END]) + classes + bytes([_END]), np.uint8)
+        before, here, after = padded[:-2], padded[1:-1], padded[2:]
+        cuts = (before == _SAFE) & (here == _SPACE) & (after == _SAFE)
+        starts = (before == _END) & (here != _END)
+        ends = (before != _END) & (here == _END) | cuts
+        if keeps_space:
+            starts |= cuts
+        else:
+            starts[1:] |= cuts[:-1]
+        return np.flatnonzero(starts), np.flatnonzero(ends)
 
 
-class ChunkPath:
+class ChunkPath(CachedPath):
     """Tokenizer of text without added tokens, with caches of chunks.
 
     Args:
         cutter: cuts text into chunks.
+        normalizer: normalizes text.
         metaspace: splits normalized text into words.
-        split_word: splits a word into pieces.
+        lattice: splits words into pieces.
         match: returns the tokens of a chunk, given it and whether it begins the text.
     """
 
     def __init__(
         self,
         cutter: Cutter,
+        normalizer: StepNormalizer,
         metaspace: Metaspace,
-        split_word: Callable[[str], Pieces],
+        lattice: Lattice,
         match: Callable[[str, bool], Tokens],
     ):
+        super().__init__()
         self._cutter, self._metaspace = cutter, metaspace
-        self._split_word, self._match = split_word, match
-        self._ids = BoundedCache(self._ids_of_chunk)
-        self._tokens = BoundedCache(self._tokens_of_chunk)
+        self._lattice, self._match = lattice, match
+        self._letters = SimpleLetters(normalizer, metaspace.replacement)
+
+    def chunks(self, text: str) -> list[str]:
+        """Return the chunks (list of str) of a text."""
+        return self._cutter.chunks(text)
+
+    def located_chunks(self, text: str) -> tuple[list[str], list[int]]:
+        """Return the chunks of a text and the position of each."""
+        chunks = self._cutter.chunks(text)
+        return chunks, [0, *accumulate(map(len, chunks))][:-1]
+
+    def encode(self, texts: Sequence[str]) -> tuple[bytes, np.ndarray]:
+        """Return texts as UTF-8, each with an `END`, and their sizes (B,), in bytes."""
+        return encode(texts)
+
+    def has_parts(self, texts: Sequence[str]) -> bool:
+        """Return whether `bounds` finds parts of texts."""
+        return not self._depends_on_place and self._cutter.has_parts(texts)
+
+    def bounds(self, data: bytes, located: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the starts (M,) and the ends (M,) of the parts of encoded texts."""
+        is_dropped = self._metaspace.splits_spaces
+        is_usual = self._metaspace.prepend_scheme == "always" and not located  # its id is the same
+        return self._cutter.bounds(data, not (is_dropped or is_usual))
 
     def ids(self, text: str, is_first: bool = True) -> np.ndarray:
         """Return the token ids (T,), int32, of a text."""
-        chunks = self._cutter.chunks(text)
-        found = list(map(self._ids.__getitem__, chunks))
-        if chunks and self._depends_on_place:
-            first = self._match(chunks[0], is_first)
-            found[0] = array("i", [token[0] for token in first]).tobytes()
-        return np.frombuffer(bytearray().join(found), INT32)
+        first, rest = self._divided(text)
+        if not first:
+            return super().ids(rest)
+        ids = np.array([token[0] for token in self._match(first, is_first)], INT32)
+        return np.concatenate([ids, super().ids(rest)])
 
     def tokens(self, text: str, is_first: bool = True) -> np.ndarray:
         """Return the tokens (T, 4), int32, of a text; see `Fast`."""
-        chunks = self._cutter.chunks(text)
-        found = list(map(self._tokens.__getitem__, chunks))
-        if chunks and self._depends_on_place:
-            found[0] = _packed(self._match(chunks[0], is_first))
-        tokens = np.frombuffer(bytearray().join(found), INT32).reshape(-1, COLUMNS)
-        counts = np.array([len(stored) // TOKEN_BYTES for stored in found], np.intp)
-        starts = list(accumulate(map(len, chunks), initial=0))[:-1]
-        tokens[:, 1:3] += np.array(starts, INT32).repeat(counts)[:, None]
-        return tokens
+        first, rest = self._divided(text)
+        tokens = super().tokens(rest)
+        if not first:
+            return tokens
+        tokens[:, 1:3] += len(first)
+        found = np.array(self._match(first, is_first), INT32).reshape(-1, COLUMNS)
+        return np.concatenate([found, tokens])
 
     def ids_of_batch(self, texts: Sequence[str]) -> Ragged:
         """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
         if self._depends_on_place and texts:
             return joined([self.ids(text) for text in texts])
-        rows = [self._cutter.chunks(text) for text in texts]
-        found = list(map(self._ids.__getitem__, chain.from_iterable(rows)))
-        counts = _counts(found, INT32.itemsize)
-        return np.frombuffer(bytearray().join(found), INT32), _sums(counts, rows)
+        return super().ids_of_batch(texts)
 
-    def tokens_of_batch(self, texts: Sequence[str]) -> Ragged:
-        """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
-        if self._depends_on_place and texts:
-            return joined([self.tokens(text) for text in texts])
-        rows = [self._cutter.chunks(text) for text in texts]
-        chunks = list(chain.from_iterable(rows))
-        found = list(map(self._tokens.__getitem__, chunks))
-        counts = _counts(found, TOKEN_BYTES)
-        tokens = np.frombuffer(bytearray().join(found), INT32).reshape(-1, COLUMNS)
-        # Where each chunk starts in all texts together, less where its text starts.
-        ends = np.fromiter(map(len, chunks), np.intp, len(chunks)).cumsum()
-        sizes = np.fromiter(map(len, texts), np.intp, len(texts))
-        numbers = np.fromiter(map(len, rows), np.intp, len(rows))
-        starts = np.concatenate([[0], ends])[:-1] - (sizes.cumsum() - sizes).repeat(numbers)
-        tokens[:, 1:3] += starts.astype(INT32).repeat(counts)[:, None]
-        return tokens, _sums(counts, rows)
+    def _divided(self, text: str) -> tuple[str, str]:
+        """Return the beginning of a text whose tokens depend on its place, and the rest."""
+        chunks = self._cutter.chunks(text) if self._depends_on_place else []
+        size = len(chunks[0]) if chunks else 0
+        return text[:size], text[size:]
 
     @property
     def _depends_on_place(self) -> bool:
         return self._metaspace.prepend_scheme == "first"
 
-    def _ids_of_chunk(self, chunk: str) -> bytes:
-        word = chunk.removeprefix(" ")
-        if self._cutter.is_plain(word):
-            pieces = self._split_word(self._metaspace.replacement + word)
-            return array("i", [i for i, _ in pieces]).tobytes()
-        return array("i", [token[0] for token in self._match(chunk, False)]).tobytes()
+    def ids_of_chunks(self, chunks: list[str]) -> list[bytes]:
+        """Return the ids of each chunk as int32."""
+        words = self._words(chunks)
+        found = iter(self._lattice.ids_of_words([word for word in words if word is not None]))
+        return [
+            array("i", [token[0] for token in self._match(chunk, False)]).tobytes()
+            if word is None
+            else next(found)
+            for chunk, word in zip(chunks, words, strict=True)
+        ]
 
-    def _tokens_of_chunk(self, chunk: str) -> bytes:
+    def tokens_of_chunks(self, chunks: list[str]) -> list[bytes]:
+        """Return the tokens of each chunk, `COLUMNS` int32 each."""
+        words, places = self._words(chunks), list(map(self._places, chunks))
+        words = [None if at is None else word for word, at in zip(words, places, strict=True)]
+        found = iter(self._lattice.split_words([word for word in words if word is not None]))
+        return [
+            _packed(
+                self._match(chunk, False)
+                if word is None or at is None
+                else located(next(found), at, at)
+            )
+            for chunk, word, at in zip(chunks, words, places, strict=True)
+        ]
+
+    def ids_of_parts(self, parts: list[str]) -> list[bytes]:
+        """Return the ids of each part of a batch as int32."""
+        return self._of_parts(parts, self._ids, self.ids)
+
+    def tokens_of_parts(self, parts: list[str]) -> list[bytes]:
+        """Return the tokens of each part of a batch, `COLUMNS` int32 each."""
+        return self._of_parts(parts, self._tokens, self.tokens)
+
+    def _of_parts(
+        self, parts: list[str], cache: BatchCache[bytes], function: Callable[[str], np.ndarray]
+    ) -> list[bytes]:
+        """Return the results of a cache of chunks; for parts of several, those of a function."""
+        are_chunks = [" " not in part[1:] for part in parts]
+        found = iter(cache.many([*compress(parts, are_chunks)]))
+        return [
+            next(found) if is_chunk else function(part).tobytes()
+            for part, is_chunk in zip(parts, are_chunks, strict=True)
+        ]
+
+    def _words(self, chunks: list[str]) -> list[str | None]:
+        """Return each chunk as the metaspace's word (str), or None if it is not simple."""
+        if not self._cutter.is_cut or self._metaspace.splits_punctuation:
+            return [None] * len(chunks)
+        texts = self._letters.normalize([chunk.removeprefix(" ") for chunk in chunks])
+        return [
+            None if text is None else self._mark(chunk) + text
+            for chunk, text in zip(chunks, texts, strict=True)
+        ]
+
+    def _mark(self, chunk: str) -> str:
+        """Return the ▁ before the word of a chunk, or nothing."""
+        is_space = chunk[0] == " " and not self._metaspace.splits_spaces
+        has_mark = is_space or self._metaspace.prepend_scheme == "always"
+        return self._metaspace.replacement if has_mark else ""
+
+    def _places(self, chunk: str) -> list[int] | None:
+        """Return where each letter of a chunk's word is in the chunk, or None."""
         word = chunk.removeprefix(" ")
-        if not self._cutter.is_plain(word):
-            return _packed(self._match(chunk, False))
+        places = self._letters.places(word)
+        if places is None:
+            return None
         shift = len(chunk) - len(word)  # 1 if the chunk begins with a space
-        # Where the letters of the word are: ▁ at the space, or else at the first letter.
-        places = [0 if not self._metaspace.splits_spaces else shift, *range(shift, len(chunk))]
-        pieces = self._split_word(self._metaspace.replacement + word)
-        return _packed(located(pieces, places, places))
+        at_mark = [shift if self._metaspace.splits_spaces else 0] if self._mark(chunk) else []
+        return at_mark + [shift + i for i in places]
 
 
 def located(pieces: Pieces, starts: Sequence[int], lasts: Sequence[int]) -> list[list[int]]:
@@ -213,17 +319,6 @@ def located(pieces: Pieces, starts: Sequence[int], lasts: Sequence[int]) -> list
         if position + 1 < len(pieces) and pieces[position + 1][1] > stop:
             first = stop
     return tokens
-
-
-def _counts(found: list[bytes], size: int) -> np.ndarray:
-    """Return the number of tokens of each chunk, of `size` bytes each."""
-    return np.fromiter(map(len, found), np.intp, len(found)) // size
-
-
-def _sums(counts: np.ndarray, rows: Sequence[list[str]]) -> np.ndarray:
-    """Return the number of tokens of each text (B,), from those of its chunks."""
-    stops = np.fromiter(map(len, rows), np.intp, len(rows)).cumsum()
-    return np.diff(np.concatenate([[0], counts.cumsum()])[stops], prepend=0)
 
 
 def _packed(tokens: Tokens) -> bytes:

@@ -9,7 +9,8 @@ different chunks, and 23,000 different words. For many texts at once, `PartTable
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from itertools import chain, islice
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -54,6 +55,39 @@ class BoundedCache(dict[str, Result]):
         return result
 
 
+class BatchCache(BoundedCache[Result]):
+    """Cache of a function that computes the results of several texts together.
+
+    >>> cache = BatchCache(lambda texts: [text.encode() for text in texts])
+    >>> cache.many(["new", "old", "new"]), list(cache)
+    ([b'new', b'old', b'new'], ['new', 'old'])
+
+    Args:
+        function: computes the results of different texts.
+    """
+
+    def __init__(self, function: Callable[[list[str]], list[Result]]):
+        self._together = function
+        super().__init__(self._alone)
+
+    def _alone(self, text: str) -> Result:
+        return self._together([text])[0]
+
+    def many(self, texts: Sequence[str]) -> list[Result]:
+        """Return the results of texts; compute and store the missing ones."""
+        known = list(map(self.get, texts))
+        if None not in known:
+            return cast(list[Result], known)
+        missing = [text for text in dict.fromkeys(texts) if text not in self]
+        new = dict(zip(missing, self._together(missing), strict=True))
+        found = [new[text] if text in new else self[text] for text in texts]
+        if len(self) + len(new) > CACHE_ENTRIES:
+            self.clear()
+        short = (item for item in new.items() if len(item[0]) <= CACHE_TEXT_LENGTH)
+        self.update(islice(short, CACHE_ENTRIES))
+        return found
+
+
 class Fast(Protocol):
     """The cached path of a kind of tokenizer: text without added tokens to tokens and ids."""
 
@@ -73,18 +107,25 @@ class Fast(Protocol):
 class CachedPath:
     """Base class of cached paths: chunks of a text, and parts of many texts, are looked up.
 
-    A subclass implements `chunks`, `located_chunks`, `encode`, `ids_of_chunk` and
-    `tokens_of_chunk`. Its chunks cover whole words, and so do its parts, which `bounds` finds: the
+    A subclass implements `chunks`, `located_chunks`, `encode`, `ids_of_chunks` and
+    `tokens_of_chunks`. Its chunks cover whole words, and so do its parts, which `bounds` finds: the
     tokens of a text are those of its chunks or of its parts, one after the other.
     """
 
-    bounds = staticmethod(part_bounds)
-
     def __init__(self) -> None:
-        self._ids = BoundedCache(self.ids_of_chunk)
-        self._tokens = BoundedCache(self.tokens_of_chunk)
-        self._ids_table = PartTable(self.ids_of_part, 1)
-        self._tokens_table = PartTable(self._tokens.__getitem__, COLUMNS)
+        self._ids = BatchCache(self.ids_of_chunks)
+        self._tokens = BatchCache(self.tokens_of_chunks)
+        self._ids_table = PartTable(self.ids_of_parts, 1)
+        self._tokens_table = PartTable(self.tokens_of_parts, COLUMNS)
+
+    def bounds(self, data: bytes, located: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the starts (M,) and the ends (M,) of the parts of encoded texts.
+
+        Args:
+            data (bytes): the texts.
+            located (bool): whether positions are asked for, not only ids.
+        """
+        return part_bounds(data)
 
     def chunks(self, text: str) -> list[str]:
         """Return the chunks (list of str) of a text."""
@@ -98,17 +139,25 @@ class CachedPath:
         """Return B texts as UTF-8, each with one more byte at its end, and their sizes (B,)."""
         raise NotImplementedError
 
-    def ids_of_chunk(self, chunk: str) -> bytes:
-        """Return the ids of a chunk as int32."""
+    def ids_of_chunks(self, chunks: list[str]) -> list[bytes]:
+        """Return the ids of each chunk as int32."""
         raise NotImplementedError
 
-    def tokens_of_chunk(self, chunk: str) -> bytes:
-        """Return the tokens of a chunk, `COLUMNS` int32 each."""
+    def tokens_of_chunks(self, chunks: list[str]) -> list[bytes]:
+        """Return the tokens of each chunk, `COLUMNS` int32 each."""
         raise NotImplementedError
 
-    def ids_of_part(self, part: str) -> bytes:
-        """Return the ids of a part of a batch as int32."""
-        return self._ids[part]
+    def ids_of_parts(self, parts: list[str]) -> list[bytes]:
+        """Return the ids of each part of a batch as int32."""
+        return self._ids.many(parts)
+
+    def tokens_of_parts(self, parts: list[str]) -> list[bytes]:
+        """Return the tokens of each part of a batch, `COLUMNS` int32 each."""
+        return self._tokens.many(parts)
+
+    def has_parts(self, texts: Sequence[str]) -> bool:
+        """Return whether `bounds` finds parts of texts, and not parts of words."""
+        return True
 
     def prefers_chunks(self, texts: Sequence[str], data: bytes) -> bool:
         """Return whether texts, `data` in UTF-8, are split text by text."""
@@ -131,16 +180,27 @@ class CachedPath:
     def ids_of_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the token ids (N,), int32, of B texts, and the number of each text (B,)."""
         data, sizes = self.encode(texts)
-        if self.prefers_chunks(texts, data):
-            return joined([self.ids(text) for text in texts])
-        starts, ends = self.bounds(data)
+        if self.prefers_chunks(texts, data) or not self.has_parts(texts):
+            return self._ids_by_chunks(texts)
+        starts, ends = self.bounds(data, False)
         ids, counts = self._ids_table.lookup(data, starts, ends)
         return ids[:, 0], _counts_of_texts(sizes, starts, counts)[1]
 
+    def _ids_by_chunks(self, texts: Sequence[str]) -> Ragged:
+        """Return the ids (N,) of texts, and their numbers (B,), by the cache of chunks."""
+        rows = list(map(self.chunks, texts))
+        found = self._ids.many(list(chain.from_iterable(rows)))
+        counts = np.fromiter(map(len, found), np.intp, len(found)) // INT32.itemsize
+        stops = np.fromiter(map(len, rows), np.intp, len(rows)).cumsum()
+        lengths = np.diff(np.concatenate([[0], counts.cumsum()])[stops], prepend=0)
+        return np.frombuffer(bytearray().join(found), INT32), lengths
+
     def tokens_of_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens (N, 4), int32, of B texts, and the number of each text (B,)."""
+        if texts and not self.has_parts(texts):
+            return joined([self.tokens(text) for text in texts])
         data, sizes = self.encode(texts)
-        starts, ends = self.bounds(data)
+        starts, ends = self.bounds(data, True)
         tokens, counts = self._tokens_table.lookup(data, starts, ends)
         parts, lengths = _counts_of_texts(sizes, starts, counts)
         origins = np.cumsum(sizes) - sizes  # (B,), where each text starts in `data`
@@ -189,18 +249,24 @@ class FastPath(CachedPath):
         sizes = np.array([len(part) + 1 for part in parts], np.intp)
         return data.lower() if self._normalizer.do_lower_case else data, sizes
 
-    def ids_of_part(self, part: str) -> bytes:
-        """Return the ids of a part of a batch as int32."""
-        if part.isascii() and part.isprintable():  # it is a normalized word
-            return self._word_ids[part]
-        return self._ids[part]
+    def ids_of_parts(self, parts: list[str]) -> list[bytes]:
+        """Return the ids of each part of a batch as int32."""
+        return [
+            # A part that is printable ASCII is a normalized word.
+            (self._word_ids if part.isascii() and part.isprintable() else self._ids)[part]
+            for part in parts
+        ]
 
-    def ids_of_chunk(self, chunk: str) -> bytes:
-        """Return the ids of the words of a chunk as int32."""
-        return b"".join(map(self._word_ids.__getitem__, self._normalizer.words(chunk)))
+    def ids_of_chunks(self, chunks: list[str]) -> list[bytes]:
+        """Return the ids of the words of each chunk as int32."""
+        ids_of, words_of = self._word_ids.__getitem__, self._normalizer.words
+        return [b"".join(map(ids_of, words_of(chunk))) for chunk in chunks]
 
-    def tokens_of_chunk(self, chunk: str) -> bytes:
-        """Return the tokens of the words of a chunk, `COLUMNS` int32 each."""
+    def tokens_of_chunks(self, chunks: list[str]) -> list[bytes]:
+        """Return the tokens of the words of each chunk, `COLUMNS` int32 each."""
+        return list(map(self._tokens_of_chunk, chunks))
+
+    def _tokens_of_chunk(self, chunk: str) -> bytes:
         fields: list[int] = []
         if chunk.isascii() and chunk.isprintable():  # its words cover it, character by character
             word_start = 0

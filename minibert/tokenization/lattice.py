@@ -12,10 +12,22 @@ For each end e, the start s of the last piece is stored. From the end of the wor
 lead back to the first piece.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import compress
 from math import inf
 
 import numpy as np
+
+from minibert.tokenization.batch_lattice import (
+    FEW,
+    LONGEST_WORD,
+    NO_SPLITS,
+    UNKNOWN,
+    BatchLattice,
+    Splits,
+)
 
 UNKNOWN_PENALTY = 10.0  # log-probability of an unknown letter: that of the rarest piece less this
 # Limits of the pieces of a file, because the table of all beginnings of a piece of n letters has
@@ -82,6 +94,7 @@ class Lattice:
         if not self.ids.keys().isdisjoint(pieces):
             self.ids = {piece: i for piece, i in self.ids.items() if piece not in pieces}
             self._trie |= dict.fromkeys(self._trie.keys() & pieces, -inf)
+            self.__dict__.pop("_batch", None)
 
     def split_word(self, word: str) -> Pieces:
         """Return the pieces of a word, unknown letters included.
@@ -104,6 +117,50 @@ class Lattice:
         if unknown is not None:
             tokens += self._unknown_tokens(word[unknown:], start)
         return tokens
+
+    def split_words(self, words: Sequence[str]) -> list[Pieces]:
+        """Return the pieces of each word, as `split_word` does.
+
+        Many words take less time each; see `batch_lattice`.
+        """
+        (ids, ends, _), bounds = self._split_together(words)
+        pieces = list(zip(ids.tolist(), ends.tolist(), strict=True))
+        return [
+            pieces[slice(*bounds[word])] if word in bounds else self.split_word(word)
+            for word in words
+        ]
+
+    def ids_of_words(self, words: Sequence[str]) -> list[bytes]:
+        """Return the ids of the pieces of each word, as int32; see `split_words`."""
+        (ids, _, _), bounds = self._split_together(words)
+        data, size = ids.tobytes(), ids.itemsize
+        found = {word: data[size * start : size * stop] for word, (start, stop) in bounds.items()}
+        return [
+            found[word]
+            if word in found
+            else array("i", [i for i, _ in self.split_word(word)]).tobytes()
+            for word in words
+        ]
+
+    def _split_together(self, words: Sequence[str]) -> tuple[Splits, dict[str, tuple[int, int]]]:
+        """Return splits of words, and where the pieces of each word are in them.
+
+        Words with unknown letters, which `split_word` joins, long words and few words are left out.
+        """
+        batch = [word for word in words if 0 < len(word) <= LONGEST_WORD]
+        if len(batch) < FEW:
+            return NO_SPLITS, {}
+        splits = self._batch.split(batch)
+        stops = splits.counts.cumsum()
+        starts = stops - splits.counts
+        is_known = ~np.logical_or.reduceat(splits.ids == UNKNOWN, starts)
+        bounds = zip(batch, zip(starts.tolist(), stops.tolist(), strict=True), strict=True)
+        return splits, dict(compress(bounds, is_known.tolist()))
+
+    @cached_property
+    def _batch(self) -> BatchLattice:
+        known = {piece: i for piece, i in self.ids.items() if i != self.unk_id}
+        return BatchLattice(self._trie, known, self._unknown)
 
     def _ends(self, word: str) -> Iterable[int]:
         """Return the ends of the pieces of the best split, in order."""

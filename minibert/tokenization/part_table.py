@@ -54,17 +54,19 @@ class PartTable:
 
     The table is bounded: of more parts than fit, some are computed again. Threads may share it.
 
-    >>> table = PartTable(lambda part: np.array([ord(char) for char in part], "i4").tobytes(), 1)
+    >>> def code_points(parts):
+    ...     return [np.array([ord(char) for char in part], "i4").tobytes() for part in parts]
+    >>> table = PartTable(code_points, 1)
     >>> fields, counts = table.lookup(b"to, or", *part_bounds(b"to, or"))
     >>> fields.ravel().tolist(), counts.tolist()
     ([116, 111, 44, 111, 114], [2, 1, 2])
 
     Args:
-        function: computes the tokens of a part, `columns` int32 fields each, as bytes.
+        function: computes the tokens of parts, `columns` int32 fields each, as bytes.
         columns (int): number of fields of a token.
     """
 
-    def __init__(self, function: Callable[[str], bytes], columns: int):
+    def __init__(self, function: Callable[[list[str]], list[bytes]], columns: int):
         self.function, self.columns = function, columns
         # A part's key, the position of its tokens in the store, and their number, by slot.
         self._low, self._high = np.zeros((2, SLOTS), UINT64)
@@ -97,10 +99,17 @@ class PartTable:
             slots, missing = self._find(low, high)
             firsts, counts = self._firsts[slots], self._counts[slots]
             if len(missing):
-                firsts[missing], counts[missing] = self._compute(
-                    data, starts[missing], ends[missing]
-                )
-                kept = missing[high[missing] >> UINT64(56) != LONG]
+                # Of several equal parts, one is computed: the last one with the slot.
+                last = np.empty(SLOTS, np.intp)
+                last[slots[missing]] = missing
+                same = last[slots[missing]]
+                is_long = high[missing] >> UINT64(56) == LONG
+                is_other = (low[same] != low[missing]) | (high[same] != high[missing]) | is_long
+                new = missing[is_other | (same == missing)]
+                firsts[new], counts[new] = self._compute(data, starts[new], ends[new])
+                same = np.where(is_other, missing, same)
+                firsts[missing], counts[missing] = firsts[same], counts[same]
+                kept = missing[~is_long]
                 # Of several parts with one slot, all four assignments keep the last.
                 self._low[slots[kept]], self._high[slots[kept]] = low[kept], high[kept]
                 self._firsts[slots[kept]] = firsts[kept]
@@ -132,7 +141,7 @@ class PartTable:
         """Compute parts and store their tokens; return position and number of the tokens."""
         bounds = zip(starts.tolist(), ends.tolist(), strict=True)
         parts = [data[start:end].decode("utf-8", "surrogatepass") for start, end in bounds]
-        found = [self.function(part) for part in parts]
+        found = self.function(parts)
         new = np.frombuffer(b"".join(found), np.int32).reshape(-1, self.columns)
         counts = np.array([len(fields) for fields in found]) // (4 * self.columns)
         firsts = self._used + counts.cumsum() - counts

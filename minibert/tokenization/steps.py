@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import regex
@@ -57,8 +57,8 @@ class StepNormalizer:
 
     Attributes:
         table: the replacements of the step "Precompiled", if there is one; see `charsmap`.
-        patterns: the texts that steps of type "Replace" look for; not their regular expressions,
-            which match white space only.
+        replaced: the texts that steps of type "Replace" look for, and what they put there; not
+            their regular expressions, which match white space only.
         kinds: the types of the steps, in order.
 
     Raises:
@@ -67,7 +67,7 @@ class StepNormalizer:
 
     whole: Mapping[str, Any] | None = field(default=None, repr=False)
     table: Mapping[str, str] = field(default_factory=dict, init=False, repr=False)
-    patterns: list[str] = field(default_factory=list, init=False, repr=False)
+    replaced: list[tuple[str, str]] = field(default_factory=list, init=False, repr=False)
     kinds: list[Any] = field(default_factory=list, init=False, repr=False)
     _steps: list[Step] = field(default_factory=list, init=False, repr=False)
 
@@ -105,6 +105,20 @@ class StepNormalizer:
                     "got more"
                 )
         return letters
+
+    @property
+    def first_replaced(self) -> list[tuple[str, str]]:
+        """The texts that the first steps replace, before all other steps, and their contents."""
+        parts = takewhile(lambda part: part["type"] == "Replace", _flat(self.whole))
+        first = takewhile(lambda part: "String" in part["pattern"], parts)
+        return self.replaced[: len(list(first))]
+
+    def stages(self, text: str, done: int = 0) -> list[str]:
+        """Return a text (str) after `done` steps, and what each further step makes of it."""
+        found = [[Letter(char, i, i + 1) for i, char in enumerate(text)]]
+        for step in self._steps[done:]:
+            found.append(list(step(found[-1])))
+        return ["".join(letter.char for letter in letters) for letters in found]
 
     def normalize(self, text: str) -> str:
         """Return the normalized text (str)."""
@@ -181,7 +195,7 @@ def _read_replace(part: Mapping[str, Any], normalizer: StepNormalizer) -> Step:
             f"Replace: expected a content of at most {LONGEST_CONTENT} letters, got {len(content)}"
         )
     if kind == "String":
-        normalizer.patterns.append(text)
+        normalizer.replaced.append((text, content))
     compiled = regex.compile(RUNS[text] if kind == "Regex" else regex.escape(text))
     return partial(replace_text, pattern=compiled, content=content)
 

@@ -46,8 +46,8 @@ class UnigramMatcher(TextMatcher):
         return new
 
     def _empty_caches(self) -> None:
-        split_word = self.lattice.split_word
-        self.fast = ChunkPath(self._cutter, self.metaspace, split_word, self._match_chunk)
+        parts = self._cutter, self.normalizer, self.metaspace
+        self.fast = ChunkPath(*parts, self.lattice, self._match_chunk)
 
     def normalize(self, text: str) -> str:
         """Return the normalized text (str)."""
