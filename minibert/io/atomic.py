@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from minibert.io.leftovers import MACHINE, hold, release
+from minibert.io.leftovers import MACHINE, hold, release, remove
 
 LOCK = ".lock"  # file name of the lock in the folder of an active run; see `locks`
 TEMPORARY = ".*.[0-9]*.tmp"  # pattern of the names that `unused_name` returns
@@ -64,14 +64,6 @@ def own_file(path: str, flags: int) -> int:
         os.close(opened)
         raise OSError(f"{path}: expected a file, found a pipe or a device")
     return opened
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder with its content; a missing one is ignored."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def flush(file: IO[bytes]) -> None:

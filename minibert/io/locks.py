@@ -13,9 +13,9 @@ from minibert.io.atomic import (
     own_file,
     path_in_errors,
     refuse_existing,
-    remove,
     unused_name,
 )
+from minibert.io.leftovers import remove
 
 try:
     import fcntl
