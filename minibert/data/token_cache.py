@@ -96,7 +96,10 @@ class TokenizedCorpus:
         if min(len(self.train.stream), len(self.held_out.stream)) or tokens < 2 * least:
             return self
         cut = tokens - max(round(share * tokens), least)
-        last = np.bincount(whole.stream[cut:], minlength=len(whole.counts))
+        last = np.zeros_like(whole.counts)
+        for first in range(cut, tokens, READ_BYTES):
+            end = whole.stream[first : min(first + READ_BYTES, tokens)]
+            last += np.bincount(end, minlength=len(last))
         ends = np.asarray(whole.ends)
         is_first = ends <= cut
         return replace(
