@@ -37,9 +37,13 @@ def settled(path: str | os.PathLike[str]) -> Path:
 
     A command settles the folder that it writes once, so a link that changes meanwhile does not
     separate the folder that was checked and locked from the one that is written. A link that leads
-    nowhere is returned as it is, and `refuse_existing` refuses it.
+    nowhere is returned as it is, and `refuse_existing` refuses it; so is a relative path if the
+    current folder was deleted, and `ensure_creatable` refuses it.
     """
-    given = os.path.abspath(path)  # noqa: PTH100  Path.absolute keeps "..", which is compared
+    try:
+        given = os.path.abspath(path)  # noqa: PTH100  Path.absolute keeps "..", which is compared
+    except FileNotFoundError:
+        return Path(path)
     found = os.path.realpath(given)
     is_same = found == given or (os.path.islink(given) and not os.path.exists(found))  # noqa: PTH110, PTH114
     return Path(path) if is_same else Path(found)

@@ -117,9 +117,13 @@ def ensure_creatable(folder: str | os.PathLike[str], path: str | os.PathLike[str
         path (path): what will be created, for messages.
 
     Raises:
+        FileNotFoundError: the path is relative, and the current folder was deleted.
         NotADirectoryError, PermissionError: as it says.
     """
-    parent = Path(folder).absolute()
+    try:
+        parent = Path(folder).absolute()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: the current folder was deleted") from None
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir():
