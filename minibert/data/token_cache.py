@@ -248,7 +248,7 @@ def _spooled(paths, folder):
         return
     spool, file = _new_spool(folder)
     try:
-        with file, path_in_errors(spool):
+        with path_in_errors(spool), file:  # closing it writes, too
             if sys.stdin is not None:  # not closed
                 shutil.copyfileobj(sys.stdin.buffer, file)
         if not spool.stat().st_size:

@@ -22,7 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-READ = 100  # characters of a lock; it contains the number of a process
+READ = 100  # bytes of a lock; it contains the number of a process
 
 log = logging.getLogger("minibert")
 
@@ -68,7 +68,8 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
         return
     path = folder / LOCK
-    with open(path, "a+", encoding="utf-8", errors="replace", opener=own_file) as file:
+    # Without a buffer, which closing would write once more on a full disk, in an unnamed error.
+    with open(path, "a+b", buffering=0, opener=own_file) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The previous holder may have removed the file after this process opened it; then
@@ -81,17 +82,17 @@ def _locked(folder: Path) -> Iterator[None]:
             is_ours = True
         if not is_ours:
             file.seek(0)
+            holder = file.read(READ).decode(errors="replace").strip() or "?"
             raise BlockingIOError(
-                f"{folder}: another run is at work here (process {file.read().strip() or '?'}); "
-                "wait for its end, or name another folder"
+                f"{folder}: another run is at work here (process {holder}); wait for its end, or "
+                "name another folder"
             )
         with path_in_errors(path):
             file.seek(0)
-            if file.read(READ).strip("0123456789\n"):  # a hard link to another file, for example
+            if file.read(READ).strip(b"0123456789\n"):  # a hard link to another file, for example
                 raise FileExistsError(f"{path}: expected a lock, found another file")
             file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            file.write(b"%d\n" % os.getpid())
         try:
             yield
         finally:
