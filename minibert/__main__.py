@@ -4,7 +4,7 @@ import faulthandler
 import sys
 from contextlib import suppress
 
-EXIT_INTERRUPTED = 130
+from minibert.runtime.signals import EXIT_INTERRUPTED
 
 
 def main() -> int:

@@ -8,6 +8,9 @@ torch, whose builds differ from index to index.
     demo.lock   what the package needs
     test.lock   and its tests: the extra `test`
     ci.lock     and the other tools of .ci/run: the extras `lint` and `cover`
+    site.lock   the site, and pages in a browser: the extras `docs` and `browser`, with the hashes
+                of this platform alone, because a platform without a wheel of one of their packages
+                would be left out of all files
 """
 
 import json
@@ -24,7 +27,13 @@ from packaging.utils import canonicalize_name
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parent / "pyproject.toml"
-LOCKS = {"demo": (), "test": ("test",), "ci": ("test", "lint", "cover")}  # name: extras
+LOCKS = {  # name: extras
+    "demo": (),
+    "test": ("test",),
+    "ci": ("test", "lint", "cover"),
+    "site": ("docs", "browser"),
+}
+PORTABLE = "ci"  # the largest lock that has the hashes of other platforms
 LINUX, GLIBC = ("x86_64", "aarch64"), ("2014", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28")
 # Python versions and wheel tags of other platforms than the one that runs this.
 PLATFORMS = [
@@ -62,7 +71,8 @@ def write_locks() -> None:
         versions[name] = alone[name]["metadata"]["version"]
         hashes[name] = set()
         add_hashes(hashes, alone)
-    pins = [f"{name}=={version}" for name, version in versions.items()]
+    portable = closure(wanted(project, LOCKS[PORTABLE]), needs) | ONLY_ON.keys()
+    pins = [f"{name}=={versions[name]}" for name in sorted(portable)]
     for version, tags in PLATFORMS:
         try:
             add_hashes(hashes, resolve(pins, version, tags))

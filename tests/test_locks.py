@@ -42,9 +42,12 @@ def test_a_lock_has_each_requirement_with_hashes_and_no_index(name):
 
 
 def test_the_locks_agree():
-    smaller = [locked("demo"), locked("test")]
-    for packages in smaller:
-        assert packages.items() <= locked("ci").items()
+    largest = locked("ci")
+    for packages in (locked("demo"), locked("test")):
+        assert packages.items() <= largest.items()
+    site = locked("site")
+    assert locked("demo").items() <= site.items()
+    assert {name: largest[name] for name in site.keys() & largest.keys()}.items() <= site.items()
 
 
 def test_each_line_of_a_lock_is_one_that_pip_reads():
@@ -60,6 +63,7 @@ def test_ci_installs_the_locks_before_what_they_lack():
     assert "pip install --quiet --require-hashes --only-binary :all: -r" in script
     assert script.index("\ninstall_locked test\n") < script.index("bash -euo pipefail -c")
     assert script.index("\ninstall_locked ci\n") < script.index("'.[lint]'")
+    assert script.index("\ninstall_locked site\n") < script.index("'.[browser,docs]'")
     assert {*re.findall(r"\ninstall_locked (\w+)\n", script)} <= {*LOCKS}
 
 

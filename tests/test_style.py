@@ -225,6 +225,29 @@ def test_rooms_of_the_same_rank_do_not_import_each_other_mutually():
     assert mutual == set()
 
 
+def test_modules_of_io_and_runtime_import_one_another_at_their_top():
+    """An import inside a function hides a circle."""
+    hidden = [
+        f"{relative(path)}: {node.module}"
+        for path in SOURCES
+        if path.parent.name in ("io", "runtime")
+        for function in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(function, FUNCTIONS)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("minibert")
+    ]
+    assert hidden == []
+
+
+def test_each_exit_status_is_defined_once():
+    found = [
+        name
+        for path in SOURCES
+        for name in re.findall(r"\b(EXIT_\w+)(?=[\w, ]* = )", path.read_text("utf-8"))
+    ]
+    assert sorted(found) == ["EXIT_BAD_INPUT", "EXIT_FAILURE", "EXIT_INTERRUPTED"]
+
+
 def test_no_module_imports_by_hand():
     importers = [file for file, _, module, _ in room_imports() if "by_hand" in module.split(".")]
     assert importers == []

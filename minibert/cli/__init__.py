@@ -13,9 +13,9 @@ from typing import Any
 import minibert
 from minibert.cli.revision import add_revision, pin_model
 from minibert.io.text import PrintableStream, printable, sanitize
-from minibert.runtime.signals import signals_as_interrupt
+from minibert.runtime.signals import EXIT_INTERRUPTED, signals_as_interrupt
 
-EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130  # 130 is 128 + SIGINT, as in a shell
+EXIT_FAILURE, EXIT_BAD_INPUT = 1, 2
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # not caused by the input
 MAX_MESSAGE_CHARACTERS = 2000
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from minibert.cli.output import is_interactive
 from minibert.data.delimited import quote
 from minibert.inference.question_answering import MAX_ANSWER_LENGTH, QuestionAnswerer
-from minibert.io.text import read_lines, read_stdin
+from minibert.io.text import STANDARD_INPUT, join_lines, read_lines, read_stdin
 from minibert.tasks.base import json_line, one_line
 
 STDIN = "-"  # the name of standard input in the output
 
 DESCRIPTION = """
-Reads each file as one text; without files, standard input. Prints for each text the most probable
-answer: the words, the score, the positions of the first character and of the character after the
-last (a line end counts as one), and the file, separated by tabs. Long texts are read in windows.
+Reads each file as one text of at most 4 million characters; without files, standard input. Prints
+for each text the most probable answer: the words, the score, the positions of the first character
+and of the character after the last (a line end counts as one), and the file, separated by tabs.
+Long texts are read in windows.
 """
 EXAMPLE = 'minibert answer squad --question "Who wrote the letter?" letters/*.txt'
 
@@ -95,6 +96,6 @@ def run(options: argparse.Namespace) -> None:
 def _read_texts(files: list[Path]) -> Iterator[tuple[str, str]]:
     """Yield name and text of each file; of standard input if there are none."""
     for path in files:
-        yield str(path), "\n".join(read_lines(path))
+        yield str(path), join_lines(read_lines(path), path)
     if not files:
-        yield STDIN, "\n".join(read_stdin())
+        yield STDIN, join_lines(read_stdin(), STANDARD_INPUT)

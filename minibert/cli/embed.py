@@ -12,7 +12,13 @@ import numpy as np
 from minibert.cli.arguments import MODEL_HELP
 from minibert.cli.output import is_interactive
 from minibert.cli.text_input import add_text_arguments, read_texts
-from minibert.cli.vectors import STORE, add_vector_arguments, make_extractor
+from minibert.cli.vectors import (
+    STORE,
+    TEXTS_PER_BLOCK,
+    add_vector_arguments,
+    embed_blocks,
+    make_extractor,
+)
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.vector_store import VectorStore
 from minibert.io.atomic import atomic_remove, settled
@@ -21,7 +27,6 @@ from minibert.io.rows import take_block
 from minibert.io.text import read_lines
 from minibert.tasks.base import json_line
 
-TEXTS_PER_BLOCK = 8192  # vectors are written block by block
 FLOAT32_DIGITS = 9  # decimal digits from which a float32 is read back exactly
 
 DESCRIPTION = """
@@ -109,20 +114,11 @@ def _extend_store(
     )
 
 
-def _embed_blocks(
-    texts: Iterable[str], extractor: FeatureExtractor
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yield blocks of texts with their vectors (S, D)."""
-    texts = iter(texts)
-    while block := take_block(texts, TEXTS_PER_BLOCK):
-        yield block, extractor(block, progress=is_interactive())
-
-
 def _embed_each(
     texts: Iterable[str], extractor: FeatureExtractor
 ) -> Iterator[tuple[str, list[float]]]:
     """Yield each text with its vector, rounded to the precision of float32."""
-    for block, vectors in _embed_blocks(texts, extractor):
+    for block, vectors in embed_blocks(texts, extractor):
         for text, vector in zip(block, vectors, strict=True):
             yield text, [float(f"{value:.{FLOAT32_DIGITS}g}") for value in vector]
 
@@ -142,7 +138,7 @@ def _write_npy(path: Path, texts: Iterable[str], extractor: FeatureExtractor) ->
             return file.tell()
 
         header_size = write_header()
-        for block, vectors in _embed_blocks(texts, extractor):
+        for block, vectors in embed_blocks(texts, extractor):
             file.write(vectors.astype("<f4").tobytes())
             count += len(block)
         file.seek(0)

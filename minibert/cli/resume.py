@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minibert.io.atomic import LOCK, TEMPORARY, remove
+from minibert.io.atomic import LOCK, TEMPORARY
+from minibert.io.leftovers import remove
 from minibert.io.locks import run_lock
 from minibert.io.text import sanitize
 from minibert.models import PreTrained, read_config

@@ -1,6 +1,7 @@
 """`minibert similar`: find the texts that are most similar to a query."""
 
 import argparse
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,13 @@ import numpy as np
 from minibert.cli.arguments import MODEL_HELP
 from minibert.cli.output import is_interactive
 from minibert.cli.text_input import read_texts
-from minibert.cli.vectors import STORE, add_vector_arguments, given_options, make_extractor
+from minibert.cli.vectors import (
+    STORE,
+    add_vector_arguments,
+    embed_blocks,
+    given_options,
+    make_extractor,
+)
 from minibert.inference.cross_encoder import CrossEncoder
 from minibert.inference.vector_store import VectorStore
 from minibert.io.text import sanitize
@@ -92,10 +99,13 @@ def _nearest_lines(options: argparse.Namespace, count: int) -> list[tuple[Any, .
         raise ValueError(f"{options.source}: expected text files to search, or a store of vectors")
     options.model = options.source
     extractor = make_extractor(options, normalize=True)  # the dot product is then the cosine
-    texts = list(read_texts(options))
     query = extractor([options.query])[0]  # (D,)
-    cosines = extractor(texts, progress=is_interactive()) @ query  # (S, D) @ (D,) -> (S,)
-    return [(cosines[i], texts[i]) for i in np.argsort(-cosines, kind="stable")[:count]]
+    best: list[tuple[float, str]] = []  # of the blocks so far; files may be larger than memory
+    for texts, vectors in embed_blocks(read_texts(options), extractor):
+        cosines = vectors @ query  # (S, D) @ (D,) -> (S,)
+        best += [(cosines[i], texts[i]) for i in np.argsort(-cosines, kind="stable")[:count]]
+        best = sorted(best, key=itemgetter(0), reverse=True)[:count]
+    return best
 
 
 def _nearest_in_store(options: argparse.Namespace, count: int) -> list[tuple[Any, ...]]:

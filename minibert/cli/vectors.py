@@ -1,11 +1,17 @@
 """Arguments and feature extractor that `embed` and `similar` share."""
 
 import argparse
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
+import numpy as np
+
+from minibert.cli.output import is_interactive
 from minibert.inference.features import Combination, FeatureExtractor, Pooling
+from minibert.io.rows import take_block
 
 STORE = ".store"  # ending of the name of a store's folder
+TEXTS_PER_BLOCK = 8192  # whose vectors are in memory at a time
 
 
 def add_vector_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +66,15 @@ def make_extractor(options: argparse.Namespace, *, normalize: bool) -> FeatureEx
     if normalize:
         given["normalize"] = True
     return FeatureExtractor.from_pretrained(options.model, **given)
+
+
+def embed_blocks(
+    texts: Iterable[str], extractor: FeatureExtractor
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield blocks of texts with their vectors (S, D)."""
+    texts = iter(texts)
+    while block := take_block(texts, TEXTS_PER_BLOCK):
+        yield block, extractor(block, progress=is_interactive())
 
 
 def given_options(options: argparse.Namespace) -> dict[str, Any]:

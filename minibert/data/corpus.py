@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from minibert.io.number_files import Numbers
 from minibert.io.text import read_lines, read_parts
 from minibert.tokenization import PreTrainedTokenizer
 
@@ -169,7 +170,7 @@ class PackedSequences:
     than memory.
 
     Args:
-        stream (N,), int: ids of all documents, each with a [SEP] at its end; may be a memory map.
+        stream (N,), int: ids of all documents, each with a [SEP] at its end; may be in a file.
         tokenizer: supplies the special ids.
         length (int): T, tokens per sequence.
         counts (V,), int: number of occurrences of each token in the stream, if known.
@@ -180,7 +181,7 @@ class PackedSequences:
 
     def __init__(
         self,
-        stream: np.ndarray,
+        stream: Numbers,
         tokenizer: PreTrainedTokenizer,
         length: int,
         counts: np.ndarray | None = None,
@@ -201,13 +202,12 @@ class PackedSequences:
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """Return the sequences at `indices` (B,): ids (B, T), int32."""
-        indices = np.asarray(indices)
         ids = np.full((len(indices), self.length), self.tokenizer.pad_token_id, np.int32)
         ids[:, 0] = self.tokenizer.cls_token_id
-        positions = indices[:, None] * self.width + np.arange(self.width)  # (B, T - 2)
-        is_inside = positions < len(self.stream)
-        ids[:, 1:-1][is_inside] = self.stream[positions[is_inside]]
-        ids[np.arange(len(indices)), 1 + is_inside.sum(axis=1)] = self.tokenizer.sep_token_id
+        for row, index in zip(ids, np.asarray(indices).tolist(), strict=True):
+            tokens = self.stream[index * self.width : (index + 1) * self.width]  # (T - 2,) or fewer
+            row[1 : 1 + len(tokens)] = tokens
+            row[1 + len(tokens)] = self.tokenizer.sep_token_id
         return ids
 
 

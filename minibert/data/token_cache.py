@@ -1,4 +1,4 @@
-"""Tokenize corpora larger than memory once, as a stream, to memory-mapped files in a cache."""
+"""Tokenize corpora larger than memory once, as a stream, to files in a cache."""
 
 import glob
 import hashlib
@@ -33,6 +33,7 @@ from minibert.io.atomic import atomic_dir, atomic_remove, path_in_errors, unused
 from minibert.io.cache import cache_folder, clear_leftovers, trim
 from minibert.io.json import read_json
 from minibert.io.leftovers import hold, release
+from minibert.io.number_files import Numbers, read_numbers
 from minibert.io.text import READ_BYTES, require_file, sanitize
 from minibert.runtime.threads import bounded_map
 from minibert.tokenization import PreTrainedTokenizer
@@ -47,9 +48,6 @@ PIECE = 1 << 18  # characters per work item
 SAMPLE = 200_000  # lines in which duplicates are counted
 ATTEMPTS = 3  # to write a cache entry that can be read
 LEFTOVERS = (".tokens-*.tmp", ".stdin.*.tmp", ".stdin-*.txt")  # of killed processes
-# Larger files are mapped. A smaller one is read, because reading one that is cut meanwhile is an
-# error, but reading the mapping of one ends the process.
-MAPPED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -57,13 +55,13 @@ class Tokens:
     """The concatenated ids of documents; each document ends with [SEP].
 
     Attributes:
-        stream (N,): all ids, memory-mapped.
-        ends (documents,): the end of each document in the stream, memory-mapped.
+        stream (N,): all ids.
+        ends (documents,): the end of each document in the stream.
         counts (V,): the number of occurrences of each token.
     """
 
-    stream: np.ndarray
-    ends: np.ndarray
+    stream: Numbers
+    ends: Numbers
     counts: np.ndarray
 
 
@@ -98,12 +96,16 @@ class TokenizedCorpus:
         if min(len(self.train.stream), len(self.held_out.stream)) or tokens < 2 * least:
             return self
         cut = tokens - max(round(share * tokens), least)
-        last = np.bincount(whole.stream[cut:], minlength=len(whole.counts))
-        is_first = whole.ends <= cut
+        last = np.zeros_like(whole.counts)
+        for first in range(cut, tokens, READ_BYTES):
+            end = whole.stream[first : min(first + READ_BYTES, tokens)]
+            last += np.bincount(end, minlength=len(last))
+        ends = np.asarray(whole.ends)
+        is_first = ends <= cut
         return replace(
             self,
-            train=Tokens(whole.stream[:cut], whole.ends[is_first], whole.counts - last),
-            held_out=Tokens(whole.stream[cut:], whole.ends[~is_first] - cut, last),
+            train=Tokens(whole.stream[:cut], ends[is_first], whole.counts - last),
+            held_out=Tokens(whole.stream[cut:], ends[~is_first] - cut, last),
         )
 
 
@@ -136,7 +138,7 @@ def tokenize_corpus(
     known: object = None,
     document_end: DocumentEnd | None = "blank-lines",
 ) -> TokenizedCorpus:
-    """Tokenize text files, or map the cached tokens of the same texts and tokenizer.
+    """Tokenize text files, or read the cached tokens of the same texts and tokenizer.
 
     The texts are read as a stream and tokenized by parallel processes, so the memory does not
     depend on their size. The result does not depend on the number of processes. Any number of
@@ -246,7 +248,7 @@ def _spooled(paths, folder):
         return
     spool, file = _new_spool(folder)
     try:
-        with file, path_in_errors(spool):
+        with path_in_errors(spool), file:  # closing it writes, too
             if sys.stdin is not None:  # not closed
                 shutil.copyfileobj(sys.stdin.buffer, file)
         if not spool.stat().st_size:
@@ -339,10 +341,10 @@ def _former_key(texts, others, share, tokenizer):
 
 
 def _opened(home):
-    """Map the token files and check the mapped content; remove damaged files.
+    """Open the token files and check their content; remove damaged files.
 
-    The mappings are checked, not the names, so the tokens stay valid if another process removes the
-    files.
+    The open files are checked, not the names, so the tokens stay valid if another process removes
+    the files.
 
     Returns:
         the tokens of both sides, and the state; None if they are missing or damaged.
@@ -353,9 +355,11 @@ def _opened(home):
         state = read_json(home / STATE)
         own = state.pop("checksum")
         if own == _checksum(state):
-            return *(_map(home, side, state) for side in SIDES), state
+            return *(_read(home, side, state) for side in SIDES), state
     except (OSError, ValueError, KeyError, TypeError):
         pass
+    if not home.exists():  # another process removed it meanwhile
+        return None
     log.warning("%s: damaged, the text is tokenized again", home)
     atomic_remove(home)
     return None
@@ -501,29 +505,11 @@ def _joined(documents, tokenizer, dtype):
     return ids.astype(dtype), np.array([len(part) for part in parts], np.int64)
 
 
-def _map(home, side, state):
-    """Map one side's files, or read them if they are small.
-
-    Raises:
-        ValueError: the length or the checksum of a file differs from the state.
-    """
-    arrays = []
-    for kind, dtype in zip(KINDS, (state["dtype"], np.int64, np.int64), strict=True):
-        path = home / f"{side}.{kind}"
-        length, checksum = state["files"][path.name]
-        found = size = 0
-        with path.open("rb") as file:
-            while block := file.read(READ_BYTES):
-                size, found = size + len(block), zlib.crc32(block, found)
-        if size != length * np.dtype(dtype).itemsize or found != checksum:
-            raise ValueError(f"{path}: expected {length} numbers with the checksum {checksum}")
-        if size > MAPPED_BYTES:
-            array: np.ndarray = np.memmap(path, dtype, "r", shape=(length,))
-        else:
-            array = np.fromfile(path, dtype, length)
-            if len(array) != length:  # it was cut after the check
-                raise ValueError(f"{path}: expected {length} numbers, got {len(array)}")
-        array.flags.writeable = False
-        arrays.append(array)
-    stream, ends, counts = arrays
+def _read(home, side, state):
+    """Return one side's tokens; raise OSError or ValueError if a file is missing or damaged."""
+    dtypes = state["dtype"], np.int64, np.int64
+    stream, ends, counts = (
+        read_numbers(home / name, dtype, *state["files"][name])
+        for name, dtype in zip((f"{side}.{kind}" for kind in KINDS), dtypes, strict=True)
+    )
     return Tokens(stream, ends, np.array(counts))

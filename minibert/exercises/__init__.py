@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from minibert.io.atomic import atomic_dir, remove
+from minibert.io.atomic import atomic_dir
+from minibert.io.leftovers import remove
 from minibert.io.locks import ensure_writable
 
 __all__ = ["FILES", "Exercise", "read_exercises", "write_exercises"]

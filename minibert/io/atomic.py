@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from minibert.io.leftovers import MACHINE, hold, release
+from minibert.io.leftovers import MACHINE, hold, release, remove
 
 LOCK = ".lock"  # file name of the lock in the folder of an active run; see `locks`
 TEMPORARY = ".*.[0-9]*.tmp"  # pattern of the names that `unused_name` returns
@@ -37,9 +37,13 @@ def settled(path: str | os.PathLike[str]) -> Path:
 
     A command settles the folder that it writes once, so a link that changes meanwhile does not
     separate the folder that was checked and locked from the one that is written. A link that leads
-    nowhere is returned as it is, and `refuse_existing` refuses it.
+    nowhere is returned as it is, and `refuse_existing` refuses it; so is a relative path if the
+    current folder was deleted, and `ensure_creatable` refuses it.
     """
-    given = os.path.abspath(path)  # noqa: PTH100  Path.absolute keeps "..", which is compared
+    try:
+        given = os.path.abspath(path)  # noqa: PTH100  Path.absolute keeps "..", which is compared
+    except FileNotFoundError:
+        return Path(path)
     found = os.path.realpath(given)
     is_same = found == given or (os.path.islink(given) and not os.path.exists(found))  # noqa: PTH110, PTH114
     return Path(path) if is_same else Path(found)
@@ -64,14 +68,6 @@ def own_file(path: str, flags: int) -> int:
         os.close(opened)
         raise OSError(f"{path}: expected a file, found a pipe or a device")
     return opened
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder with its content; a missing one is ignored."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def flush(file: IO[bytes]) -> None:

@@ -1,5 +1,6 @@
 """The user's cache folder: private, bounded, and shared by many processes."""
 
+import math
 import os
 import stat
 import time
@@ -7,8 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from minibert.io.atomic import atomic_remove, remove
-from minibert.io.leftovers import remove_dead
+from minibert.io.atomic import atomic_remove
+from minibert.io.leftovers import remove, remove_dead
 
 STALE_SECONDS = 7 * 24 * 3600.0  # a temporary file that is unchanged for longer is a leftover
 CACHE_BYTES = 10 * 2**30  # of all entries; the ones that were not used for longest are removed
@@ -42,19 +43,23 @@ def cache_folder() -> Path:
 def trim(folder: Path, kept: Path) -> None:
     """Remove the entries that were not used for longest, until the rest has `CACHE_BYTES`.
 
-    Tokens that another process has mapped stay valid until it ends.
+    Other processes may trim it, too, and read the entries: the files that they have opened stay
+    valid. An entry that cannot be measured or removed is passed over.
 
     Args:
         folder (path): the folder of the cache.
         kept (path): an entry that is in use.
     """
-    with suppress(OSError):  # another process removes entries too
-        entries = [path for pattern in ENTRIES for path in folder.glob(pattern) if path != kept]
-        entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        total = 0
-        for path in [kept, *entries]:
-            total += sum(each.lstat().st_size for each in (path, *path.rglob("*")))
-            if total > CACHE_BYTES and path != kept:
+    entries, total = [], 0
+    for path in {kept, *(path for pattern in ENTRIES for path in folder.glob(pattern))}:
+        with suppress(OSError):  # another process removes it
+            size = sum(each.lstat().st_size for each in (path, *path.rglob("*")))
+            last = math.inf if path == kept else path.lstat().st_mtime
+            entries.append((last, size, path))
+    for last, size, path in sorted(entries, reverse=True):
+        total += size
+        if total > CACHE_BYTES and last < math.inf:
+            with suppress(OSError):
                 atomic_remove(path)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 import zlib
 from collections.abc import Iterable
@@ -49,13 +50,19 @@ def remove_dead(leftovers: Iterable[Path], name: str | None = None) -> None:
         leftovers: paths; what is not a temporary name of this machine is ignored.
         name (str): of the file or folder that was to be written; None: any.
     """
-    from minibert.io.atomic import remove  # imported here, because it imports this module
-
     for path in list(leftovers):
         match = OWN.fullmatch(path.name)
         if match is not None and name in (None, match[1]) and _is_dead(path):
             with suppress(OSError):  # of another user
                 remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with its content; a missing one is ignored."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_dead(path: Path) -> bool:

@@ -13,16 +13,16 @@ from minibert.io.atomic import (
     own_file,
     path_in_errors,
     refuse_existing,
-    remove,
     unused_name,
 )
+from minibert.io.leftovers import remove
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-READ = 100  # characters of a lock; it contains the number of a process
+READ = 100  # bytes of a lock; it contains the number of a process
 
 log = logging.getLogger("minibert")
 
@@ -68,7 +68,8 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
         return
     path = folder / LOCK
-    with open(path, "a+", encoding="utf-8", errors="replace", opener=own_file) as file:
+    # Without a buffer, which closing would write once more on a full disk, in an unnamed error.
+    with open(path, "a+b", buffering=0, opener=own_file) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The previous holder may have removed the file after this process opened it; then
@@ -81,17 +82,17 @@ def _locked(folder: Path) -> Iterator[None]:
             is_ours = True
         if not is_ours:
             file.seek(0)
+            holder = file.read(READ).decode(errors="replace").strip() or "?"
             raise BlockingIOError(
-                f"{folder}: another run is at work here (process {file.read().strip() or '?'}); "
-                "wait for its end, or name another folder"
+                f"{folder}: another run is at work here (process {holder}); wait for its end, or "
+                "name another folder"
             )
         with path_in_errors(path):
             file.seek(0)
-            if file.read(READ).strip("0123456789\n"):  # a hard link to another file, for example
+            if file.read(READ).strip(b"0123456789\n"):  # a hard link to another file, for example
                 raise FileExistsError(f"{path}: expected a lock, found another file")
             file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            file.write(b"%d\n" % os.getpid())
         try:
             yield
         finally:
@@ -117,9 +118,13 @@ def ensure_creatable(folder: str | os.PathLike[str], path: str | os.PathLike[str
         path (path): what will be created, for messages.
 
     Raises:
+        FileNotFoundError: the path is relative, and the current folder was deleted.
         NotADirectoryError, PermissionError: as it says.
     """
-    parent = Path(folder).absolute()
+    try:
+        parent = Path(folder).absolute()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: the current folder was deleted") from None
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir():

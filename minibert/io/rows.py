@@ -12,7 +12,7 @@ import numpy as np
 
 from minibert.io.text import sanitize
 
-BLOCK_CHARACTERS = 1 << 24  # of the texts that are in memory at a time, and one more text
+BLOCK_CHARACTERS = 1 << 21  # of the texts that are in memory at a time, and one more text
 
 Row = TypeVar("Row")
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 # Of Ctrl-C, of `kill`, and of a terminal that is closed, which Windows does not have.
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)

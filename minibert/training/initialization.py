@@ -14,6 +14,7 @@ import numpy as np
 
 from minibert.data.rng import generator
 from minibert.functional import sinusoidal_positions
+from minibert.io.number_files import Numbers
 from minibert.layers.embeddings import POSITIONS, WORDS
 from minibert.models import PreTrained
 from minibert.models.replaced_tokens import GeneratorAndDiscriminator
@@ -37,7 +38,7 @@ PROJECT = "embeddings.project.weight"  # (D, E), above narrow tables
 @one_blas_thread()  # the bits depend on BLAS's threads
 @quiet()
 def initialize_from_text(
-    model: PreTrained, stream: Array, tokenizer: PreTrainedTokenizer, seed: int = 0
+    model: PreTrained, stream: Numbers, tokenizer: PreTrainedTokenizer, seed: int = 0
 ) -> None:
     """Set the initial weights of a masked-LM model from the counts of its training text, in place.
 
@@ -257,7 +258,7 @@ def attend_to_neighbours(model: PreTrained) -> None:
                 head[pair] += [[cosine, sine], [-sine, cosine]]
 
 
-def _sample(stream: Array) -> Array:
+def _sample(stream: Numbers) -> Array:
     """Return at most `MAX_TOKENS` ids of a text, in blocks spread evenly over it."""
     if len(stream) <= MAX_TOKENS:
         return np.asarray(stream, np.int64)

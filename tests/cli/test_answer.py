@@ -56,6 +56,21 @@ def test_answer_may_print_no_answer(model, tmp_path, capsys):
     assert (none["start"], none["end"]) == (0, 0)
 
 
+def test_answer_refuses_a_text_that_is_too_long_for_the_memory(
+    model, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("minibert.io.text.LONGEST_LINE", 15)
+    file = write_lines(tmp_path / "text.txt", "the cat", "the dog")
+    command = ["answer", model, "--question", "the dog"]
+    assert run([*command, file]) == 0  # 15 characters
+    capsys.readouterr()
+    write_lines(file, "the cat", "the dogs")
+    message = "expected at most 15 characters, got more"
+    assert_refused(capsys, [*command, file], f"text.txt: {message}")
+    monkeypatch.setattr("sys.stdin", iter(["the cat\n", "the dogs\n"]))
+    assert_refused(capsys, command, f"standard input: {message}")
+
+
 def test_answer_refuses_bad_input(model, workspace, tmp_path, capsys, monkeypatch):
     file = write_lines(tmp_path / "text.txt", "the cat")
     blank = write_lines(tmp_path / "blank.txt", " ", "")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minibert import CrossEncoder
+from minibert.inference.features import FeatureExtractor
 from minibert.inference.vector_store import VectorStore
 from tests.cli.helpers import TEXTS, assert_refused, run, write_lines
 from tests.inference.test_cross_encoder import new_model
@@ -18,6 +19,26 @@ def test_similar_prints_the_query_itself_first(workspace, tmp_path, capsys):
         first, second = capsys.readouterr().out.splitlines()
         assert first == f"1.000\t{text}"
         assert second.split("\t")[1] in set(TEXTS) - {text}
+
+
+def test_similar_keeps_one_block_of_texts_in_memory(workspace, tmp_path, capsys, monkeypatch):
+    """Files may be larger than memory; of equal lines, the first ones are printed."""
+    texts = [f"{text} {i}" for i in range(4) for text in TEXTS] + [TEXTS[0]] * 3 + ["x y"]
+    command = ["similar", workspace / "model", "x  y", write_lines(tmp_path / "a.txt", *texts)]
+    assert run([*command, "--top", 9]) == 0
+    whole = capsys.readouterr().out
+    assert whole.startswith("1.000\tx y\n")
+    sizes, right = [], FeatureExtractor.__call__
+
+    def embed(self, block, **options):
+        sizes.append(len(block))
+        return right(self, block, **options)
+
+    monkeypatch.setattr(FeatureExtractor, "__call__", embed)
+    monkeypatch.setattr("minibert.cli.vectors.TEXTS_PER_BLOCK", 4)
+    assert run([*command, "--top", 9]) == 0
+    assert capsys.readouterr().out == whole
+    assert max(sizes) == 4
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from minibert import AutoConfig, BertConfig
 from minibert.cli import main
 from minibert.cli.train_tokenizer import train_on_files
-from minibert.data import corpus, token_cache
+from minibert.data import corpus
 from minibert.data.conll import read_conll
 from minibert.data.corpus import read_corpus, read_document_parts
 from minibert.data.tables import read_records
@@ -126,8 +126,8 @@ def test_memory_of_tokenizing_does_not_grow_with_a_document(
 ):
     """With parts of 2 KB, a document of 200 KB needs hardly more than one of 50 KB."""
     monkeypatch.setattr(corpus, "LONGEST_PART", 2000)
-    monkeypatch.setattr(token_cache, "MAPPED_BYTES", 0)  # smaller files are read as a whole
-    for module in ("io.text", "data.token_files", "data.token_cache"):
+    monkeypatch.setattr("minibert.io.number_files.IN_MEMORY_BYTES", 0)
+    for module in ("io.text", "io.number_files", "data.token_files", "data.token_cache"):
         monkeypatch.setattr(f"minibert.{module}.READ_BYTES", 4096)
     sizes, peaks = (50_000, 200_000), []
     for size in (sizes[0], *sizes):  # the first call also fills caches

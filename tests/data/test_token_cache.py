@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import threading
 import time
@@ -17,9 +18,11 @@ import numpy as np
 import pytest
 
 from minibert.data import token_cache as module
-from minibert.data.corpus import ids_of_documents, is_held_out, read_corpus
+from minibert.data.corpus import PackedSequences, ids_of_documents, is_held_out, read_corpus
 from minibert.data.token_cache import expand, tokenize_corpus
+from minibert.io.atomic import atomic_remove
 from minibert.io.cache import cache_folder
+from minibert.io.number_files import NumberFile
 from minibert.tokenization import WordPieceTokenizer
 
 TEXTS = [
@@ -126,8 +129,9 @@ def test_document_ends_are_detected_unless_the_known_key_states_them(tokenizer, 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("least", [1, 9])
 def test_with_cut_divides_a_text_of_which_one_part_is_empty(
-    files, tokenizer, tmp_path, share, least
+    files, tokenizer, tmp_path, monkeypatch, share, least
 ):
+    monkeypatch.setattr(module, "READ_BYTES", 7)  # tokens that are counted at a time
     corpus = tokenize_corpus(files, tokenizer, held_out=share, folder=tmp_path / "c")
     whole = corpus.train if len(corpus.train.stream) else corpus.held_out
     cut = corpus.with_cut(0.05, least)
@@ -370,38 +374,85 @@ def test_the_cache_is_bounded_and_the_entries_that_were_used_last_are_kept(
     assert set(folder.iterdir()) == {last, documents, other}
 
 
+def test_an_entry_that_is_removed_while_it_is_opened_is_written_again_without_a_warning(
+    files, tokenizer, tmp_path, monkeypatch, caplog
+):
+    """Another process trims the cache."""
+    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    right = module.read_numbers
+
+    def removed(path, *arguments):
+        monkeypatch.setattr(module, "read_numbers", right)
+        atomic_remove(path.parent)
+        return right(path, *arguments)
+
+    monkeypatch.setattr(module, "read_numbers", removed)
+    assert_same(tokenize_corpus(files, tokenizer, folder=tmp_path / "c"), whole)
+    assert caplog.text == ""
+
+
+def test_processes_that_trim_and_read_one_cache_get_their_tokens(
+    files, tokenizer, tmp_path, monkeypatch, caplog
+):
+    """As threads, each of which removes the entries of the others."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("minibert.io.cache.CACHE_BYTES", 1)
+    shares = [0.1, 0.2, 0.3]
+    whole = [tokenize_corpus(files, tokenizer, held_out=share, folder=tmp_path / "whole")
+             for share in shares]  # fmt: skip
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(
+            lambda i: tokenize_corpus(files, tokenizer, held_out=shares[i % 3]), range(9)
+        )
+        for i, corpus in enumerate(found):
+            assert_same(corpus, whole[i % 3])
+    assert "damaged, the text" not in caplog.text
+
+
+@pytest.fixture
+def large(files, tokenizer, tmp_path, monkeypatch):
+    """Return the tokens of the files, none of which is small enough to be read at once."""
+    tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    monkeypatch.setattr("minibert.io.number_files.IN_MEMORY_BYTES", -1)
+    return tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+
+
+def test_large_tokens_are_read_where_they_are_used(files, tokenizer, tmp_path, monkeypatch, large):
+    assert isinstance(large.train.stream, NumberFile)
+    monkeypatch.undo()
+    small = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
+    assert isinstance(small.train.stream, np.ndarray)
+    assert_same(large, small)
+    for least in (1, 10**9):
+        assert_same(large.with_cut(0.5, least), small.with_cut(0.5, least))
+    rows = [PackedSequences(corpus.train.stream, tokenizer, 7) for corpus in (large, small)]
+    (first, second) = (each[np.arange(len(each))[::-1]] for each in rows)
+    assert len(first) > 1
+    np.testing.assert_array_equal(first, second)
+
+
+def test_large_tokens_that_are_removed_are_still_read(tmp_path, large):
+    """Another process trims the cache."""
+    before = np.asarray(large.train.stream).tolist()
+    shutil.rmtree(tmp_path / "c")
+    assert np.asarray(large.train.stream).tolist() == before
+
+
+def test_large_tokens_that_are_cut_while_they_are_used_are_an_error(tokenizer, tmp_path, large):
+    """A memory map ends the process."""
+    rows = PackedSequences(large.train.stream, tokenizer, 7)
+    (home,) = (tmp_path / "c").iterdir()
+    os.truncate(home / "train.ids", 4)
+    with pytest.raises(OSError, match=r"train\.ids: cut while it was read"):
+        rows[np.array([len(rows) - 1])]
+
+
 def test_small_tokens_survive_a_file_that_is_cut_while_they_are_used(files, tokenizer, tmp_path):
-    """Reading a mapping of it would end the process."""
     found = tokenize_corpus(files, tokenizer, folder=tmp_path / "c").train
     before = found.stream.tolist()
     (home,) = (tmp_path / "c").iterdir()
     os.truncate(home / "train.ids", 0)
     assert found.stream.tolist() == before
-
-
-def test_small_tokens_that_are_cut_after_their_check_are_damaged(
-    files, tokenizer, tmp_path, monkeypatch, caplog
-):
-    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
-    right = np.fromfile
-
-    def cut(path, dtype, count):
-        monkeypatch.setattr(np, "fromfile", right)
-        os.truncate(path, 8)
-        return right(path, dtype, count)
-
-    monkeypatch.setattr(np, "fromfile", cut)
-    assert_same(tokenize_corpus(files, tokenizer, folder=tmp_path / "c"), whole)
-    assert "damaged, the text is tokenized again" in caplog.text
-
-
-def test_large_tokens_are_mapped(files, tokenizer, tmp_path, monkeypatch):
-    whole = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
-    assert not isinstance(whole.train.stream, np.memmap)
-    monkeypatch.setattr(module, "MAPPED_BYTES", 10)
-    found = tokenize_corpus(files, tokenizer, folder=tmp_path / "c")
-    assert isinstance(found.train.stream, np.memmap)
-    assert_same(found, whole)
 
 
 @pytest.mark.parametrize("back", [False, True])

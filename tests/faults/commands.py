@@ -25,21 +25,23 @@ from minibert.data.builtin import corpus
 from minibert.data.builtin.corpus import Corpus
 from minibert.data.tables import write_tsv
 from minibert.io.atomic import TEMPORARY
+from minibert.models.config import PRESETS
 from minibert.training.history import HISTORY, History
 from tests.conftest import small_tokenizer
 
 TEXTS = ["the cat sat on the mat", "a dog ran under the tree", "then it was red and big"]
-NOTHING_TO_RESUME = "no checkpoint to resume from"
+# The last line on stderr of a command that cannot be continued: a user removes its folder.
+NOTHING_TO_RESUME, EXISTS = "no checkpoint to resume from", "exists already; name a new folder"
+SMALL = {
+    "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12
+}  # fmt: skip
 TRAINING = ["--threads", "1", "--save-every", "2"]
 
 
 def make_room(folder: Path) -> None:
     """Write the inputs of all commands."""
     tokenizer = small_tokenizer()
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=12, max_position_embeddings=16,
-    )  # fmt: skip
+    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=16, **SMALL)
     for name, kind in (("mlm", BertForMaskedLM), ("labels", BertForSequenceClassification)):
         tokenizer.save_pretrained(folder / name)
         kind(config, seed=1).save_pretrained(folder / name)
@@ -65,6 +67,7 @@ class Command:
         more: words with which an unfinished one is continued.
         prepare: makes something in the folder before it.
         run: runs it instead of the command line; returns its exit status.
+        share: of the calls that are spoiled; 1: all, unless that takes hours.
     """
 
     words: str
@@ -72,6 +75,7 @@ class Command:
     more: str = ""
     prepare: Callable[[Path], object] = lambda folder: None
     run: Callable[[list[str]], int] = main
+    share: float = 1.0
 
     def start(self, folder: Path, is_continued: bool = False) -> tuple[int, str]:
         """Run it; return its status, and what it wrote to stderr."""
@@ -90,6 +94,8 @@ class Command:
             patch.setattr(corpus, "read_documents", lambda progress: [])  # which takes long
             patch.setattr(corpus, "builtin_corpus", lambda documents: SPLIT)
             patch.setattr(corpus, "builtin_labelled", lambda documents: LABELLED)
+            patch.setattr("minibert.cli.demo.VOCABULARY", 34)  # which so few texts give
+            patch.setattr("minibert.models.config.PRESETS", dict.fromkeys(PRESETS, SMALL))
             patch.setattr("minibert.testing.cases.cases", lambda every: [])
             status = self.run(words)
         return status, errors.getvalue()
@@ -99,7 +105,7 @@ class Command:
         if self.is_done(folder):
             return
         status, errors = self.start(folder, is_continued=True)
-        if status == 2 and NOTHING_TO_RESUME in errors:
+        if status == 2 and (NOTHING_TO_RESUME if self.more else EXISTS) in errors:
             for name in self.outputs:  # as a user does who starts again
                 shutil.rmtree(folder / name, ignore_errors=True)
             status, errors = self.start(folder)
@@ -188,6 +194,7 @@ COMMANDS = {
         prepare=lambda folder: (folder / "out").mkdir(),
     ),
     "corpus": Command("corpus --out {}/out", ("out",)),
+    "demo": Command("demo --steps 2 --out {}/out", ("out",), share=0.1),
     "exercises": Command("exercises {}/out", ("out",)),
     "pretrain": Command(
         "pretrain {}/corpus.txt --model {}/mlm --steps 6 "

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +35,7 @@ HEAD = """\
 # Injected faults
 
 Written by `.ci/full`, which runs `tests/faults/harness.py`. Every command that writes runs on small
-inputs, once for each of its file-system calls and each kind of fault:
+inputs, once for each of its file-system calls (`demo`: for a tenth) and each kind of fault:
 
 - **Failed**: the call fails, with "No space left on device" or an input/output error; or the disk
   is full from the call on, and of a write a half fits. Either one line on stderr names the file, or
@@ -168,16 +169,20 @@ class Rig:
         return self.command.result(self.work)
 
     def spoil_all(self, share=1.0):
-        """Spoil a share of the calls in each way."""
-        step = max(round(1 / share), 1)
+        """Spoil a share of the calls, spread over all, in each way."""
+        step = self._step(share, self.count.calls)
         for kind in KINDS:
-            for at in range(1 + len(kind) % step, self.count.calls + 1, step):
+            first = 1 + zlib.crc32(kind.encode()) % step
+            for at in range(first, self.count.calls + 1, step):
                 if finding := self.spoil(at, kind):
                     self.count.findings.append(finding)
                 if kind == KILL:
                     self.count.killed += 1
                 else:
                     self.count.failed += 1
+
+    def _step(self, share, count):
+        return min(max(round(1 / (share * self.command.share)), 1), count)
 
     def lose_power(self, share=1.0):
         """Continue a share of the states that a loss of power can leave."""
@@ -186,7 +191,7 @@ class Rig:
         with pytest.MonkeyPatch.context() as patch, disk.watched(patch):
             self.command.start(self.work)
         states = list({repr(sorted(state.items())): state for state in disk.states}.values())
-        for i, state in enumerate(states[:: max(round(1 / share), 1)]):
+        for i, state in enumerate(states[:: self._step(share, len(states))]):
             shutil.rmtree(self.work)
             write_state(state, self.work)
             self.count.states += 1

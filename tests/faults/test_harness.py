@@ -1,13 +1,17 @@
 """A sample of the faults that `.ci/full` injects, and tests that the harness finds faults."""
 
 import contextlib
+import io
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from minibert.cli import embed
+from minibert.data.token_cache import tokenize_corpus
 from minibert.io import atomic
+from minibert.io.locks import run_lock
 from minibert.training.history import History
 from tests.faults.commands import COMMANDS, Command
 from tests.faults.crashes import Disk
@@ -49,6 +53,43 @@ def test_a_history_is_on_the_disk_before_a_checkpoint_of_its_step(tmp_path):
         atomic.flush_path(tmp_path / "run")
     history.close()
     assert all(state["run/history.jsonl"] == b'{"step": 1, "loss": 1.0}\n' for state in disk.last)
+
+
+def errors_of_full_disks(folder, work):
+    """Return the errors of a function, on a disk that is full from each call in the folder on."""
+    with Injection(folder).active() as counted:
+        work()
+    errors = []
+    for at in range(1, len(counted.calls) + 1):
+        with Injection(folder, at, FULL).active():
+            try:
+                work()
+            except OSError as error:
+                errors.append(error)
+    assert errors
+    return errors
+
+
+def test_the_errors_of_a_lock_on_a_full_disk_name_a_file(tmp_path):
+    """Closing the file wrote its buffer once more, and that error had no name."""
+
+    def lock():
+        with run_lock(tmp_path / "run", resume=True):
+            pass
+
+    (tmp_path / "run").mkdir()
+    assert all(str(tmp_path) in str(error) for error in errors_of_full_disks(tmp_path, lock))
+
+
+def test_the_errors_of_a_copy_of_standard_input_on_a_full_disk_name_it(
+    tmp_path, monkeypatch, tokenizer
+):
+    def tokenize():
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"the cat\n")))
+        tokenize_corpus(["-"], tokenizer, folder=tmp_path)
+
+    errors = errors_of_full_disks(tmp_path, tokenize)
+    assert all(".stdin." in str(error) for error in errors), errors
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -14,6 +15,7 @@ from minibert import (
 )
 from minibert.cli import main
 from minibert.data.tables import write_tsv
+from tests.faults.commands import COMMANDS, make_room
 from tests.inference.test_features import small
 
 # Each command with an input of a kind that it reads, and files that it reads after it.
@@ -184,6 +186,33 @@ def test_a_bad_run_is_named(room, tmp_path, command, capsys):
         (bad / "checkpoint-1" / "trainer_state.json").write_bytes(state)
         (bad / "history.jsonl").write_bytes(state)
         check_refused(capsys, RESUMED[command], room, bad)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    make_room(folder)
+    return folder
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the current folder cannot be deleted")
+@pytest.mark.parametrize(
+    "name", [name if name in ("corpus", "embed npy") else pytest.param(name, marks=pytest.mark.slow)
+             for name, each in COMMANDS.items() if each.run is main],
+)  # fmt: skip
+def test_a_relative_output_in_a_deleted_folder_is_refused_in_one_line(
+    inputs, tmp_path, monkeypatch, capsys, name
+):
+    command = COMMANDS[name]
+    (out,) = command.outputs
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for more in {"", command.more}:
+        words = f"{command.words} {more}".replace(f"{{}}/{out}", out).replace("{}", str(inputs))
+        status = main(words.split())
+        error = capsys.readouterr().err
+        assert (status, error) == (2, f"minibert: {out}: the current folder was deleted\n")
 
 
 @pytest.mark.slow
