@@ -1,8 +1,7 @@
 """Tasks of two segments beside masked language modelling: next sentence and sentence order."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from minibert.data.sentence_order import sentence_order_pairs
 from minibert.objectives.evaluation import MaskedLMMetrics, next_sentence_accuracy
 from minibert.objectives.masked_lm import MaskedLM
 from minibert.objectives.shards import Labels
-from minibert.typing import Array
+from minibert.typing import Array, Rng
 
 
 class MaskedLMAndPairs(MaskedLM):
@@ -23,21 +22,23 @@ class MaskedLMAndPairs(MaskedLM):
 
     Attributes:
         task: in `evaluation.PAIR_TASKS`.
-        make_pairs: returns ids and segments (B, T) of pairs, and their labels (B,).
     """
 
     task: ClassVar[str]
-    make_pairs: ClassVar[Callable[..., tuple[Array, Array, Array]]]
+
+    def make_pairs(self, rows: Any, numbers: Array, rng: Rng) -> tuple[Array, Array, Array]:
+        """Return the ids and segments (B, T) of pairs, and their labels (B,)."""
+        raise NotImplementedError
 
     def mask_held_out(self, held_out: Array, rng: np.random.Generator) -> None:
         """Store masked sequences and pairs of segments for `metrics`."""
         super().mask_held_out(held_out, rng)
-        self.pairs = self.make_pairs(held_out, np.arange(len(held_out)), self.tokenizer, rng)
+        self.pairs = self.make_pairs(held_out, np.arange(len(held_out)), rng)
 
     def masked_batch(self, numbers: Array, step: int) -> tuple[dict[str, Array], Labels]:
         """Return the batch (B, T) of pairs of segments, masked, and the labels of both tasks."""
         pairing = generator(self.settings.seed, "pairs", step)
-        ids, types, pair_labels = self.make_pairs(self.rows, numbers, self.tokenizer, pairing)
+        ids, types, pair_labels = self.make_pairs(self.rows, numbers, pairing)
         ids, labels = self.masked(ids, step)
         batch = as_batch(ids, self.tokenizer.pad_token_id) | {"token_type_ids": types}
         return batch, {"labels": labels, f"{self.task}_label": pair_labels}
@@ -57,7 +58,10 @@ class MaskedLMAndNextSentence(MaskedLMAndPairs):
     """
 
     task = "next_sentence"
-    make_pairs = staticmethod(next_sentence_pairs)
+
+    def make_pairs(self, rows: Any, numbers: Array, rng: Rng) -> tuple[Array, Array, Array]:
+        """Return pairs of segments; see `next_sentence_pairs`."""
+        return next_sentence_pairs(rows, numbers, self.tokenizer, rng)
 
 
 class MaskedLMAndSentenceOrder(MaskedLMAndPairs):
@@ -68,4 +72,7 @@ class MaskedLMAndSentenceOrder(MaskedLMAndPairs):
     """
 
     task = "sentence_order"
-    make_pairs = staticmethod(sentence_order_pairs)
+
+    def make_pairs(self, rows: Any, numbers: Array, rng: Rng) -> tuple[Array, Array, Array]:
+        """Return pairs of segments; see `sentence_order_pairs`."""
+        return sentence_order_pairs(rows, numbers, self.tokenizer, rng)

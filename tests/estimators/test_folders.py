@@ -150,7 +150,7 @@ def test_the_card_of_an_estimator_states_its_run(tmp_path, monkeypatch, caplog):
     assert (found["epochs"], found["steps"], found["batch size"]) == ("1", "3", "4")
     assert found["steps taken"].startswith("3; the weights are those of step ")
     score = made.history_[0]["held_out_accuracy"]
-    assert f"accuracy {score:.3f}" in found["this model"]
+    assert f"accuracy {score:.1%}" in found["this model"]
     monkeypatch.chdir(tmp_path)
     again = TextClassifier("out", **SMALL).fit(TEXTS, COLOURS)
     again.save_pretrained(folder)
