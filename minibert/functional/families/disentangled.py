@@ -13,8 +13,8 @@ from minibert.functional.attention import attention_pieces
 from minibert.functional.embedding import gather_backward
 from minibert.typing import Array
 
-# Tokens of a block. Each reads T of the 2T distances, and a block computes S + T of them: half as
-# many products as with all, which stay in the core's cache until they are read.
+# Tokens of a block. Each reads T of the 2T distances, and a block computes S + T of them: little
+# more than half of the products, which stay in the core's cache until they are read.
 BLOCK = 64
 
 
