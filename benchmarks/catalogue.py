@@ -31,6 +31,7 @@ BENCHMARKS = (
     Benchmark("ablation", quick="--jobs tiny"),
     Benchmark("against_version", quick="HEAD"),
     Benchmark("bayes_limit"),
+    Benchmark("families", quick="--models distilbert deberta-v2 --lengths 128"),
     Benchmark("few_labels"),
     Benchmark("finetune", "--batch 16"),
     Benchmark("finetune_avx2", "--batch 16 --avx2", module="finetune"),

@@ -13,9 +13,10 @@ import numpy as np
 
 from benchmarks import avx2
 from benchmarks.harness import Missing
-from minibert import BertConfig, BertForMaskedLM
+from minibert import BertConfig
 from minibert.data.corpus import as_batch
 from minibert.functional import IGNORED
+from minibert.models.table import family_class
 from minibert.objectives.evaluation import masked_lm_metrics
 from minibert.runtime.threads import usable_cores
 from minibert.training import AdamW, Engine, split_batch
@@ -34,7 +35,7 @@ class Minibert:
     """
 
     def __init__(self, config, seed=0, threads=None):
-        self.model = BertForMaskedLM(config, seed=seed)
+        self.model = masked_lm(config, seed)
         adam = AdamW(self.model.params, weight_decay=DECAY)
         self.engine = Engine(self.model, adam, seed=seed, clip=CLIP, threads=threads)
         self.about = about_numpy(self.engine.threads)
@@ -54,14 +55,18 @@ class PyTorch:
 
     def __init__(self, config, seed=0, threads=None):
         self.torch = use_torch(threads)
-        self.model = on_torch(BertForMaskedLM(config, seed=seed))
+        self.model = on_torch(masked_lm(config, seed))
         self.adam = fused_adam(self.torch, self.model)
         self.about = about_torch(self.torch)
 
     def masked_loss(self, ids, positions, targets):
         """Return the cross-entropy of the targets at their positions (M,) in the batch."""
+        return self.torch.nn.functional.cross_entropy(self.logits(ids, positions), targets)
+
+    def logits(self, ids, positions):
+        """Return the logits (M, V) at some positions (M,) in the batch."""
         hidden = self.model.bert(ids).last_hidden_state.flatten(0, 1)[positions]  # (M, D)
-        return self.torch.nn.functional.cross_entropy(self.model.cls(hidden), targets)
+        return self.model.cls(hidden)
 
     def tensors(self, ids, labels):
         """Return tensors of the ids (B, T), the masked positions and their labels (M,)."""
@@ -127,6 +132,11 @@ SIDES: dict[str, Callable] = {
 }
 
 
+def masked_lm(config, seed=0):
+    """Return minibert's masked LM of the family of a configuration."""
+    return family_class(config.model_type, "ForMaskedLM")(config, seed=seed)
+
+
 def about_numpy(threads):
     """Describe NumPy and minibert's threads (str)."""
     return f"NumPy {np.__version__}, {threads} threads with one BLAS thread each"
@@ -152,13 +162,19 @@ def about_torch(torch):
 
 
 def on_torch(ours):
-    """Return transformers' model of the same class and weights, in training mode."""
+    """Return transformers' model of the same class and weights, in training mode.
+
+    Its attention is "sdpa", PyTorch's own, where transformers has it for the family.
+    """
     import torch
     import transformers
 
-    config = transformers.BertConfig(**ours.config.to_dict(), attn_implementation="sdpa")
-    model = getattr(transformers, type(ours).__name__)(config)
-    weights = {name: torch.tensor(array) for name, array in ours.params.items()}
+    kind = getattr(transformers, type(ours).__name__)
+    attention = "sdpa" if kind._supports_sdpa else "eager"
+    fields = ours.config.to_dict()
+    model = kind(transformers.AutoConfig.for_model(**fields, attn_implementation=attention))
+    named = ours.file_names.outward(ours.params)
+    weights = {name: torch.tensor(array) for name, array in named.items()}
     unknown = model.load_state_dict(weights, strict=False).unexpected_keys
     assert not unknown, f"weights unknown to transformers: {unknown}"
     return model.train()

@@ -1,7 +1,7 @@
 """Scaled dot-product attention, and the masked softmax inside it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +10,22 @@ from numpy.typing import DTypeLike
 from minibert.functional.dropout import DropoutMask, draw_mask, dropout_backward
 from minibert.typing import Array, Rng
 
-# Attention weights of a piece: attention runs over a few sequences at a time, so that scores,
-# weights and their product with the values stay in the core's cache.
+# Attention weights of a piece: attention runs over a few sequences or heads at a time, so that
+# scores, weights and their product with the values stay in the core's cache.
 PIECE_ELEMENTS = 65_536
+
+
+def attention_pieces(B: int, K: int, pairs: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the sequences and heads of each piece of weights (B, K, R, T), R·T pairs a head.
+
+    >>> [(rows.stop, heads.start, heads.stop) for rows, heads in attention_pieces(1, 3, 30_000)]
+    [(1, 0, 2), (1, 2, 3)]
+    """
+    heads = min(max(PIECE_ELEMENTS // pairs, 1), K)
+    step = max(PIECE_ELEMENTS // (K * pairs), 1)
+    for start in range(0, B, step):
+        for head in range(0, K, heads):
+            yield slice(start, min(start + step, B)), slice(head, min(head + heads, K))
 
 
 def softmax_forward(scores: Array, bias: Array | None = None) -> tuple[Array, Array]:
@@ -110,19 +123,18 @@ def attention_forward(
     out = np.empty((B, R, K, H), query.dtype).transpose(0, 2, 1, 3)  # -> (B, K, R, H)
     dropped = draw_mask((B, K, R, T), rate, rng)
     biases = [np.broadcast_to(b, (B, K, R, T)) for b in (bias, mask) if b is not None]
-    step = max(PIECE_ELEMENTS // (K * R * T), 1)
-    weights = np.empty((B if keep else step, K, R, T), query.dtype)
-    for start in range(0, B, step):
-        rows = slice(start, min(start + step, B))
-        scores = weights[rows] if keep else weights[: rows.stop - start]
-        # (b, K, R, H) @ (b, K, H, T) -> (b, K, R, T)
-        np.matmul(query[rows] * scale, key[rows].swapaxes(-1, -2), out=scores)
+    weights = np.empty((B, K, R, T) if keep else 0, query.dtype)
+    for part in attention_pieces(B, K, R * T):
+        # (b, k, R, H) @ (b, k, H, T) -> (b, k, R, T)
+        scores = np.matmul(
+            query[part] * scale, key[part].swapaxes(-1, -2), out=weights[part] if keep else None
+        )
         for each in biases:
-            scores += each[rows]
+            scores += each[part]
         softmax_forward(scores)
-        kept = scores if dropped is None else dropout_backward(scores, dropped.at(rows))
-        # (b, K, R, T) @ (b, K, T, H) -> (b, K, R, H)
-        np.matmul(kept, value[rows], out=out[rows])
+        kept = scores if dropped is None else dropout_backward(scores, dropped.at(part))
+        # (b, k, R, T) @ (b, k, T, H) -> (b, k, R, H)
+        np.matmul(kept, value[part], out=out[part])
     return out, AttentionCache(weights, dropped, query, key, value) if keep else None
 
 
@@ -143,23 +155,21 @@ def attention_backward(
     B, K, R, T = weights.shape
     H, scale = query.shape[-1], query.dtype.type(1 / math.sqrt(query.shape[-1]))
     dquery, dkey, dvalue = gradients or [np.empty((B, K, n, H), query.dtype) for n in (R, T, T)]
-    step = max(PIECE_ELEMENTS // (K * R * T), 1)
-    for start in range(0, B, step):
-        rows = slice(start, start + step)
+    for part in attention_pieces(B, K, R * T):
         # Dropout is applied again, because the result would be as large as the weights.
-        dropped = weights[rows] if mask is None else dropout_backward(weights[rows], mask.at(rows))
-        # (b, K, T, R) @ (b, K, R, H) -> (b, K, T, H)
-        np.matmul(dropped.swapaxes(-1, -2), dout[rows], out=dvalue[rows])
-        # (b, K, R, H) @ (b, K, H, T) -> (b, K, R, T)
-        dweights = dout[rows] @ value[rows].swapaxes(-1, -2)
+        dropped = weights[part] if mask is None else dropout_backward(weights[part], mask.at(part))
+        # (b, k, T, R) @ (b, k, R, H) -> (b, k, T, H)
+        np.matmul(dropped.swapaxes(-1, -2), dout[part], out=dvalue[part])
+        # (b, k, R, H) @ (b, k, H, T) -> (b, k, R, T)
+        dweights = dout[part] @ value[part].swapaxes(-1, -2)
         if mask is not None:
-            dweights = dropout_backward(dweights, mask.at(rows))
-        scores = softmax_backward(dweights, weights[rows])
+            dweights = dropout_backward(dweights, mask.at(part))
+        scores = softmax_backward(dweights, weights[part])
         if dscores is not None:
-            dscores[rows] = scores
+            dscores[part] = scores
         scores *= scale
-        # (b, K, R, T) @ (b, K, T, H) -> (b, K, R, H)
-        np.matmul(scores, key[rows], out=dquery[rows])
-        # (b, K, T, R) @ (b, K, R, H) -> (b, K, T, H)
-        np.matmul(scores.swapaxes(-1, -2), query[rows], out=dkey[rows])
+        # (b, k, R, T) @ (b, k, T, H) -> (b, k, R, H)
+        np.matmul(scores, key[part], out=dquery[part])
+        # (b, k, T, R) @ (b, k, R, H) -> (b, k, T, H)
+        np.matmul(scores.swapaxes(-1, -2), query[part], out=dkey[part])
     return dquery, dkey, dvalue

@@ -16,9 +16,9 @@ class DropoutMask(NamedTuple):
     kept: Array  # booleans, because they take a byte each
     scale: float  # 1 / (1 - p), by which the kept units are multiplied
 
-    def at(self, rows: slice) -> "DropoutMask":
-        """Return the mask of some rows."""
-        return DropoutMask(self.kept[rows], self.scale)
+    def at(self, part: tuple[slice, ...]) -> "DropoutMask":
+        """Return the mask of a part of the units."""
+        return DropoutMask(self.kept[part], self.scale)
 
 
 def draw_mask(shape: tuple[int, ...], rate: float, rng: Rng | None) -> DropoutMask | None:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from minibert.functional.embedding import embedding_backward
 from minibert.typing import Array
@@ -35,17 +36,31 @@ def relative_buckets(length: int) -> Array:
 def relative_bias_forward(table: Array, buckets: Array) -> tuple[Array, Array]:
     """Look up what is added to the scores of each pair of tokens.
 
+    The result is a view of 2T - 1 numbers for each head, those of the distances, in which row i
+    begins one place before row i - 1: numbers that every piece of attention reads from the cache.
+
     Args:
         table (32, K): a number for each bucket and head.
-        buckets (T, T): of query i and key j.
+        buckets (T, T): of query i and key j, the same for the same distance.
 
     Returns:
-        bias (T, K, T), the query positions first; and the cache that `relative_bias_backward`
-        needs: the buckets.
+        bias (T, K, T), the query positions first, not to be written to; and the cache that
+        `relative_bias_backward` needs: the buckets.
     """
-    return table[buckets].swapaxes(1, 2), buckets  # (T, T, K) -> (T, K, T)
+    by_distance = table[_by_distance(buckets)].T  # (2T - 1, K) -> (K, 2T - 1)
+    windows = sliding_window_view(by_distance, len(buckets), axis=1)  # (K, T, T), row T - 1 first
+    return windows[:, ::-1].swapaxes(0, 1), buckets  # (K, T, T) -> (T, K, T)
 
 
 def relative_bias_backward(dbias: Array, buckets: Array, dtable: Array) -> None:
     """Gradient of `relative_bias_forward`, given (T, K, T); adds into `dtable` (32, K)."""
-    embedding_backward(dbias.swapaxes(1, 2), buckets, dtable)  # (T, K, T) -> (T, T, K)
+    T, K, _ = dbias.shape
+    dby_distance = np.zeros((K, 2 * T - 1), dbias.dtype)
+    for i, row in enumerate(dbias):  # (K, T)
+        dby_distance[:, T - 1 - i : 2 * T - 1 - i] += row
+    embedding_backward(dby_distance.T, _by_distance(buckets), dtable)  # (2T - 1, K)
+
+
+def _by_distance(buckets: Array) -> Array:
+    """Return the buckets of the distances j - i from 1 - T to T - 1, (2T - 1,)."""
+    return np.concatenate([buckets[:0:-1, 0], buckets[0]])  # of key 0, then of query 0

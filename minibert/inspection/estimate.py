@@ -20,6 +20,7 @@ import numpy as np
 from minibert.data.masking import MASKED_SHARE
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
+from minibert.functional.families.disentangled import distance_blocks
 from minibert.functional.families.window import window_blocks
 from minibert.layers import RelativeBias, RotaryPositions
 from minibert.layers.families.disentangled import RelativeEmbeddings
@@ -248,11 +249,14 @@ def block_products(config: BertConfig, length: int, queries: int) -> int:
 
     Key and value of all T tokens; then for each of R query positions: query and attention output,
     scores and heads, and both maps of the feed-forward sublayer. With R = T it is
-    4 T D² + 2 T² D + 2 T D F. A gate has a third map of D F. A DeBERTa has 2 T D (R + T) more:
-    2 T distances meet R queries and T keys.
+    4 T D² + 2 T² D + 2 T D F. A gate has a third map of D F. A DeBERTa has more: each block of S
+    keys or queries meets S + T distances, and R < T queries meet 2 T.
     """
     products, D, far = weight_products(config), config.hidden_size, distances_of(config, length)
-    relative = 2 * length * D * (far.to_keys * queries + far.to_queries * length)
+    blocks = (own.stop - own.start for own, _ in distance_blocks(length))
+    pairs = sum(size * (size + length) for size in blocks)
+    to_keys = pairs if queries == length else 2 * length * queries
+    relative = D * (far.to_keys * to_keys + far.to_queries * pairs)
     return length * products.keys + queries * (products.queries + 2 * length * D) + relative
 
 
@@ -454,12 +458,12 @@ def _block_backward_bytes(
     In the feed-forward sublayer: the gradients of its output, of the residual sum, of activation
     and up-projection (2 F, with a gate 3 F), and of its input. In attention: those of both outputs,
     of the residual sum and of the heads, of query, key and value, and of the input; and of the
-    weights of a few sequences at a time, twice, or afterwards what its positions need.
+    weights of a few sequences or heads at a time, twice, or afterwards what its positions need.
     """
     D, F = config.hidden_size, config.intermediate_size
     N, n = sequences * length, sequences * queries
-    weights = config.num_attention_heads * queries * length  # of a sequence
-    piece = min(max(PIECE_ELEMENTS // weights, 1), sequences) * weights
+    weights = queries * length  # of a head
+    piece = min(max(PIECE_ELEMENTS // weights, 1), sequences * config.num_attention_heads) * weights
     copies = 4 if config.attention_probs_dropout_prob else 2
     weighing = max(FLOAT * copies * piece, beside.after)
     attention = FLOAT * (5 * n * D + 3 * N * D) + beside.scores + weighing

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from minibert import functional as f
 from minibert.functional import activation, attention, dropout, normalization
+from minibert.functional.families import disentangled
+from minibert.functional.relative import relative_buckets
 from minibert.testing import assert_batch_invariant
 
 EXACT = np.vectorize(lambda x: 0.5 * x * math.erfc(-x / math.sqrt(2)), otypes=[float])
@@ -185,6 +187,32 @@ def test_attention_in_pieces_equals_one_expression(
     assert (again == out).all()
     if padded:  # the last sequence is fully masked
         assert all((array[-1] == 0).all() for array in found)
+
+
+@pytest.mark.parametrize("terms", [(0, 1), (0,), (1,)])
+@pytest.mark.parametrize("rows", [None, np.array([[0, 3], [6, 6], [5, 1]])])
+def test_products_with_distances_in_blocks_equal_those_in_one(rows, terms, monkeypatch):
+    B, K, T, H = 3, 2, 7, 4  # the last block has one token
+    R = T if rows is None else rows.shape[1]
+    query, key = numbers(B, K, R, H), numbers(B, K, T, H, seed=1)
+    at = [numbers(K, 2 * T, H, seed=2 + i) if i in terms else None for i in (0, 1)]
+    dscores = numbers(B, K, R, T, seed=4)
+    found = []
+    for block in (64, 3):
+        monkeypatch.setattr(disentangled, "BLOCK", block)
+        scores, cache = disentangled.disentangled_forward(query, key, *at, rows)
+        gradients = disentangled.disentangled_backward(dscores, cache)
+        found.append([scores, *(each for each in gradients if each is not None)])
+    assert len(found[0]) == 3 + len(terms)
+    for whole, blocks in zip(*found, strict=True):
+        np.testing.assert_allclose(blocks, whole, atol=1e-12)
+
+
+def test_a_relative_bias_is_that_of_the_bucket_of_each_pair():
+    table, buckets = numbers(32, 3), relative_buckets(20)
+    bias, _ = f.relative_bias_forward(table, buckets)
+    np.testing.assert_array_equal(bias, table[buckets].swapaxes(1, 2))  # (T, T, K) -> (T, K, T)
+    assert not bias.flags.writeable
 
 
 def plain_attention(query, key, value, dout, total, dropped):

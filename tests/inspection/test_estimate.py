@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from minibert.functional.families import disentangled
 from minibert.inspection import estimate
 from minibert.inspection.estimate import (
     TrainingStep,
@@ -104,6 +105,12 @@ def test_parameters_and_flops_of_relatives_are_those_of_their_models(family, cla
     # the forward.
     assert 2 * forward == forward_flops(step) or family == "modernbert"
     assert 2 * (Counted.products - forward) == step_flops(step) - forward_flops(step)
+
+
+def test_flops_of_distances_are_those_of_their_blocks(monkeypatch):
+    monkeypatch.setattr(disentangled, "BLOCK", 6)  # of 16 tokens
+    test_parameters_and_flops_of_relatives_are_those_of_their_models("deberta-v2", 0)
+    assert len(disentangled.distance_blocks(16)) == 3
 
 
 @pytest.mark.parametrize(

@@ -50,14 +50,14 @@ def last_layer_alone(self, dat, caches, params, grads, drows):
     RIGHT_POSITIONS(self, dat, caches, params, grads, drows)
 
 
-def each_query_once(dscores, rows):
+def each_query_once(dscores, rows, length):
     """Assign the gradients of trimmed queries, of which some are the same token."""
     if rows is None:
-        return RIGHT_AT_QUERIES_BACKWARD(dscores, rows)
-    b, K, _, T = dscores.shape
-    whole = np.zeros((b, K, T, T), dscores.dtype)
+        return RIGHT_AT_QUERIES_BACKWARD(dscores, rows, length)
+    b, K, _, S = dscores.shape
+    whole = np.zeros((b, K, length, S), dscores.dtype)
     np.put_along_axis(whole, rows[:, None, :, None], dscores, axis=2)
-    return RIGHT_AT_QUERIES_BACKWARD(whole, None)
+    return RIGHT_AT_QUERIES_BACKWARD(whole, None, length)
 
 
 def without_the_norm(self, dtables, tables, params, grads):

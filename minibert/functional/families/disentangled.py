@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minibert.functional.attention import attention_pieces
 from minibert.functional.embedding import gather_backward
 from minibert.typing import Array
 
-# Elements of a piece: the products with all distances of a few sequences at a time.
-PIECE_ELEMENTS = 65_536
+# Tokens of a block. Each reads T of the 2T distances, and a block computes S + T of them: little
+# more than half of the products, which stay in the core's cache until they are read.
+BLOCK = 64
 
 
 def log_buckets(distances: Array, buckets: int, farthest: int) -> Array:
@@ -57,8 +59,9 @@ def disentangled_forward(
 
         s_ij = q_i · key_at[j - i] + k_j · query_at[i - j]
 
-    He et al. (2021), eq. 4, its second and third term. All products with all distances are two
-    matmuls; row i of the first then moves by i places, which `_by_token` does without a copy.
+    He et al. (2021), eq. 4, its second and third term. The products of a block of tokens with the
+    distances from them are a matmul; row i of it then moves by i places, which `_by_token` does
+    without a copy.
 
     Args:
         query (B, K, R, H): R query positions.
@@ -70,14 +73,20 @@ def disentangled_forward(
     Returns:
         scores (B, K, R, T), and the cache that `disentangled_backward` needs.
     """
-    scores = np.zeros((*query.shape[:3], key.shape[2]), query.dtype)
-    for part, own in _pieces(scores, rows):
+    (B, K, R, _), T = query.shape, key.shape[2]
+    scores = (np.zeros if key_at is None else np.empty)((B, K, R, T), query.dtype)
+    for part in attention_pieces(B, K, 2 * R * T):
+        own = None if rows is None else rows[part[0]]
         if key_at is not None:
-            # (b, K, R, H) @ (K, H, 2T) -> (b, K, R, 2T)
-            scores[part] = _at_keys(query[part] @ key_at.swapaxes(-1, -2), own)
+            for block, near in distance_blocks(T, own):
+                # (b, k, S, H) @ (k, H, S + T) -> (b, k, S, S + T) -> (b, k, S, T)
+                products = query[part][:, :, block] @ key_at[part[1], near].swapaxes(-1, -2)
+                scores[part][:, :, block] = _at_keys(products, own)
         if query_at is not None:
-            # (b, K, T, H) @ (K, H, 2T) -> (b, K, T, 2T)
-            scores[part] += _at_queries(key[part] @ query_at.swapaxes(-1, -2), own)
+            for block, near in distance_blocks(T):
+                # (b, k, S, H) @ (k, H, S + T) -> (b, k, S, S + T) -> (b, k, R, S)
+                products = key[part][:, :, block] @ query_at[part[1], near].swapaxes(-1, -2)
+                scores[part][..., block] += _at_queries(products, own)
     return scores, DisentangledCache(query, key, key_at, query_at, rows)
 
 
@@ -96,43 +105,63 @@ def disentangled_backward(
         cache: of the forward.
     """
     query, key, key_at, query_at, rows = cache
+    B, K, R, T = dscores.shape
     dquery, dkey = np.zeros_like(query), np.zeros_like(key)
     dkey_at = None if key_at is None else np.zeros_like(key_at)
     dquery_at = None if query_at is None else np.zeros_like(query_at)
-    for part, own in _pieces(dscores, rows):
+    for part in attention_pieces(B, K, 2 * R * T):
+        own = None if rows is None else rows[part[0]]
         if key_at is not None and dkey_at is not None:
-            products = _at_keys_backward(dscores[part], own)  # (b, K, R, 2T)
-            # (b, K, R, 2T) @ (K, 2T, H) -> (b, K, R, H)
-            np.matmul(products, key_at, out=dquery[part])
-            # (b, K, 2T, R) @ (b, K, R, H) -> (b, K, 2T, H) -> (K, 2T, H)
-            dkey_at += (products.swapaxes(-1, -2) @ query[part]).sum(axis=0)
+            for block, near in distance_blocks(T, own):
+                products = _at_keys_backward(dscores[part][:, :, block], own)  # (b, k, S, S + T)
+                # (b, k, S, S + T) @ (k, S + T, H) -> (b, k, S, H)
+                dquery[part][:, :, block] = products @ key_at[part[1], near]
+                # (b, k, S + T, S) @ (b, k, S, H) -> (b, k, S + T, H) -> (k, S + T, H)
+                found = products.swapaxes(-1, -2) @ query[part][:, :, block]
+                dkey_at[part[1], near] += found.sum(axis=0)
         if query_at is not None and dquery_at is not None:
-            products = _at_queries_backward(dscores[part], own)  # (b, K, T, 2T)
-            # (b, K, T, 2T) @ (K, 2T, H) -> (b, K, T, H)
-            np.matmul(products, query_at, out=dkey[part])
-            # (b, K, 2T, T) @ (b, K, T, H) -> (b, K, 2T, H) -> (K, 2T, H)
-            dquery_at += (products.swapaxes(-1, -2) @ key[part]).sum(axis=0)
+            for block, near in distance_blocks(T):
+                products = _at_queries_backward(dscores[part][..., block], own, T)
+                # (b, k, S, S + T) @ (k, S + T, H) -> (b, k, S, H)
+                dkey[part][:, :, block] = products @ query_at[part[1], near]
+                # (b, k, S + T, S) @ (b, k, S, H) -> (b, k, S + T, H) -> (k, S + T, H)
+                found = products.swapaxes(-1, -2) @ key[part][:, :, block]
+                dquery_at[part[1], near] += found.sum(axis=0)
     return dquery, dkey, dkey_at, dquery_at
 
 
-def _pieces(scores: Array, rows: Array | None) -> list[tuple[slice, Array | None]]:
-    """Return slices of a few sequences (B, K, R, T) each, and their query positions."""
-    B, K, R, T = scores.shape
-    step = max(PIECE_ELEMENTS // (2 * K * max(R, T) * T), 1)
-    parts = [slice(start, start + step) for start in range(0, B, step)]
-    return [(part, None if rows is None else rows[part]) for part in parts]
+def distance_blocks(length: int, rows: Array | None = None) -> list[tuple[slice, slice]]:
+    """Return blocks of S tokens each, and the columns of the distances from them to all tokens.
+
+    Of the 2T distances, S tokens in a row have S + T - 1. One more, the last, is not read.
+
+    >>> [(own.start, own.stop, near.start, near.stop) for own, near in distance_blocks(BLOCK + 2)]
+    [(0, 64, 2, 132), (64, 66, 0, 68)]
+
+    Args:
+        length: T.
+        rows: the positions of the tokens, which are then one block with all distances; None: all.
+    """
+    if rows is not None:
+        return [(slice(None), slice(None))]
+    starts = range(0, length, BLOCK)
+    return [
+        (slice(start, stop), slice(length - stop, 2 * length - start))
+        for start in starts for stop in (min(start + BLOCK, length),)
+    ]  # fmt: skip
 
 
 def _by_token(products: Array) -> Array:
-    """Return a view of products by distance, (..., T, 2T), as products by token, (..., T, T).
+    """Return a view of products by distance, (..., S, S + T), as products by token, (..., S, T).
 
-    Entry (i, j) is that of the distance j - i, in column j - i + T - 1; in memory it is number
-    T - 1 + i (2T - 1) + j, so the view has rows of 2T - 1 numbers.
+    Entry (i, j) is that of the distance of token j from token i of the block, in column
+    j - i + S - 1; in memory it is number S - 1 + i (S + T - 1) + j, so the view has rows of
+    S + T - 1 numbers.
     """
-    *axes, T, width = products.shape
-    flat = products.reshape(*axes, T * width)[..., T - 1 : -1]  # (..., T·2T) -> (..., T·(2T - 1))
-    # (..., T·(2T - 1)) -> (..., T, 2T - 1) -> (..., T, T)
-    return flat.reshape(*axes, T, width - 1)[..., :T]
+    *axes, S, width = products.shape
+    flat = products.reshape(*axes, S * width)[..., S - 1 : -1]  # -> (..., S·(S + T - 1))
+    # (..., S·(S + T - 1)) -> (..., S, S + T - 1) -> (..., S, T)
+    return flat.reshape(*axes, S, width - 1)[..., : width - S]
 
 
 def _columns(rows: Array, length: int) -> Array:
@@ -142,10 +171,10 @@ def _columns(rows: Array, length: int) -> Array:
 
 
 def _at_keys(products: Array, rows: Array | None) -> Array:
-    """Take the product of each query with the distance of each key: (b, K, R, T).
+    """Take the product of each query with the distance of each key: (b, k, S, T).
 
     Args:
-        products (b, K, R, 2T): of queries and distances.
+        products (b, k, S, S + T): of a block of queries and distances; with rows (b, k, R, 2T).
         rows (b, R): the positions of the queries; None: all.
     """
     if rows is None:
@@ -154,9 +183,9 @@ def _at_keys(products: Array, rows: Array | None) -> Array:
 
 
 def _at_keys_backward(dscores: Array, rows: Array | None) -> Array:
-    """Gradient of `_at_keys`: (b, K, R, T) -> (b, K, R, 2T)."""
-    *axes, T = dscores.shape
-    dproducts = np.zeros((*axes, 2 * T), dscores.dtype)
+    """Gradient of `_at_keys`: (b, k, S, T) -> (b, k, S, S + T)."""
+    *axes, S, T = dscores.shape
+    dproducts = np.zeros((*axes, S, T + (S if rows is None else T)), dscores.dtype)
     if rows is None:
         _by_token(dproducts)[...] = dscores
     else:
@@ -165,24 +194,24 @@ def _at_keys_backward(dscores: Array, rows: Array | None) -> Array:
 
 
 def _at_queries(products: Array, rows: Array | None) -> Array:
-    """Take the product of each key with the distance of each query: (b, K, R, T).
+    """Take the product of each key with the distance of each query: (b, k, R, S).
 
     Args:
-        products (b, K, T, 2T): of keys and distances.
+        products (b, k, S, S + T): of a block of keys and distances.
         rows (b, R): the positions of the queries; None: all.
     """
-    whole = _by_token(products).swapaxes(-1, -2)  # (b, K, T, T), the query positions first
+    whole = _by_token(products).swapaxes(-1, -2)  # (b, k, T, S), the query positions first
     return whole if rows is None else np.take_along_axis(whole, rows[:, None, :, None], axis=2)
 
 
-def _at_queries_backward(dscores: Array, rows: Array | None) -> Array:
-    """Gradient of `_at_queries`: (b, K, R, T) -> (b, K, T, 2T)."""
-    b, K, R, T = dscores.shape
-    dproducts = np.zeros((b, K, T, 2 * T), dscores.dtype)
+def _at_queries_backward(dscores: Array, rows: Array | None, length: int) -> Array:
+    """Gradient of `_at_queries`: (b, k, R, S) -> (b, k, S, S + T), with T the length."""
+    b, k, R, S = dscores.shape
+    dproducts = np.zeros((b, k, S, S + length), dscores.dtype)
     if rows is not None:  # a position may occur several times, so its gradients add
-        whole = np.zeros((b, T, K * T), dscores.dtype)
-        # (b, K, R, T) -> (b, R, K·T)
-        gather_backward(dscores.swapaxes(1, 2).reshape(b, R, K * T), rows, whole)
-        dscores = whole.reshape(b, T, K, T).swapaxes(1, 2)  # (b, T, K·T) -> (b, K, T, T)
+        whole = np.zeros((b, length, k * S), dscores.dtype)
+        # (b, k, R, S) -> (b, R, k·S)
+        gather_backward(dscores.swapaxes(1, 2).reshape(b, R, k * S), rows, whole)
+        dscores = whole.reshape(b, length, k, S).swapaxes(1, 2)  # (b, T, k·S) -> (b, k, T, S)
     _by_token(dproducts)[...] = dscores.swapaxes(-1, -2)
     return dproducts
