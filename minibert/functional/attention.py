@@ -15,14 +15,14 @@ from minibert.typing import Array, Rng
 PIECE_ELEMENTS = 65_536
 
 
-def attention_pieces(B: int, K: int, pairs: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the sequences and heads of each piece of weights (B, K, R, T), R·T pairs a head.
+def attention_pieces(B: int, K: int, cells: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the sequences and heads of each piece of weights (B, K, R, T), R·T cells a head.
 
     >>> [(rows.stop, heads.start, heads.stop) for rows, heads in attention_pieces(1, 3, 30_000)]
     [(1, 0, 2), (1, 2, 3)]
     """
-    heads = min(max(PIECE_ELEMENTS // pairs, 1), K)
-    step = max(PIECE_ELEMENTS // (K * pairs), 1)
+    heads = min(max(PIECE_ELEMENTS // cells, 1), K)
+    step = max(PIECE_ELEMENTS // (K * cells), 1)
     for start in range(0, B, step):
         for head in range(0, K, heads):
             yield slice(start, min(start + step, B)), slice(head, min(head + heads, K))
@@ -126,15 +126,14 @@ def attention_forward(
     weights = np.empty((B, K, R, T) if keep else 0, query.dtype)
     for part in attention_pieces(B, K, R * T):
         # (b, k, R, H) @ (b, k, H, T) -> (b, k, R, T)
-        scores = np.matmul(
-            query[part] * scale, key[part].swapaxes(-1, -2), out=weights[part] if keep else None
-        )
+        kept = weights[part] if keep else None
+        scores = np.matmul(query[part] * scale, key[part].swapaxes(-1, -2), out=kept)
         for each in biases:
             scores += each[part]
         softmax_forward(scores)
-        kept = scores if dropped is None else dropout_backward(scores, dropped.at(part))
+        scaled = scores if dropped is None else dropout_backward(scores, dropped.at(part))
         # (b, k, R, T) @ (b, k, T, H) -> (b, k, R, H)
-        np.matmul(kept, value[part], out=out[part])
+        np.matmul(scaled, value[part], out=out[part])
     return out, AttentionCache(weights, dropped, query, key, value) if keep else None
 
 

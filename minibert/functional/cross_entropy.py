@@ -26,11 +26,9 @@ class CrossEntropyCache(NamedTuple):
 
 
 def cross_entropy_forward(
-    logits: Array,
-    labels: Array,
-    denominator: float | Array | None = None,
+    logits: Array, labels: Array, denominator: float | Array | None = None,
     weights: Array | None = None,
-) -> tuple[float, CrossEntropyCache]:
+) -> tuple[float, CrossEntropyCache]:  # fmt: skip
     """Sum the negative log-probabilities of the labels, and divide.
 
         loss = -(1/n) Σ_i w[label_i] · log softmax(logits_i)[label_i],   over the i whose label is

@@ -18,7 +18,7 @@ class BinaryCrossEntropyCache(NamedTuple):
     probabilities: Array  # σ(s)
     targets: Array  # y
     scale: Array  # 1 / n, 0 where the label is ignored
-    excess: Array | None  # (w - 1) y
+    excess: Array  # (w - 1) y
 
 
 def binary_cross_entropy_forward(
@@ -47,9 +47,8 @@ def binary_cross_entropy_forward(
     targets = np.where(counted, labels, 0).astype(logits.dtype)
     decay = np.exp(-np.abs(logits))
     losses = np.maximum(logits, 0) - logits * targets + np.log1p(decay)
-    excess = None if weights is None else (np.asarray(weights, logits.dtype) - 1) * targets
-    if excess is not None:
-        losses += excess * (np.maximum(-logits, 0) + np.log1p(decay))
+    excess = (np.asarray(1 if weights is None else weights, logits.dtype) - 1) * targets
+    losses += excess * (np.maximum(-logits, 0) + np.log1p(decay))
     # σ(s) = 1 / (1 + exp(-|s|)) on the right, and one minus that on the left.
     probabilities = np.where(logits >= 0, 1, decay) / (1 + decay)
     loss = float((losses / n).sum(where=counted))
@@ -64,8 +63,7 @@ def binary_cross_entropy_backward(cache: BinaryCrossEntropyCache) -> Array:
     """
     probabilities, targets, scale, excess = cache
     dlogits: Array = probabilities - targets
-    if excess is not None:
-        dlogits += excess * (probabilities - 1)
+    dlogits += excess * (probabilities - 1)
     dlogits *= scale.astype(targets.dtype)
     return dlogits
 
