@@ -25,7 +25,9 @@ TEXTS = st.text(
     st.sampled_from("atheh12 é'sx\n\t\r\x1c.,!你\xa0\u3000\x85\u200bß🙂\ud800") | st.characters()
 )
 WRITTEN = st.lists(
-    TEXTS | st.sampled_from(["<mask>", " <mask>", "the", " the", "  ", "'s", "foo", "a b", "é"])
+    TEXTS
+    | st.sampled_from(["<mask>", " <mask>", "the", " the", "  ", "'s", "foo", "a b", "é"])
+    | st.sampled_from(["e\u0301", "ﬁT"])
 ).map("".join)
 ADDED = [
     AddedToken("foo", single_word=True),
@@ -42,6 +44,9 @@ def make(**options):
 
 KINDS = [{}, {"add_prefix_space": True}, {"trim_offsets": False, "added_tokens": ADDED}]
 KINDS += [{"add_prefix_space": True, "added_tokens": ADDED, "ignore_merges": True}]
+STEPS = [{"type": "NFKC"}, {"type": "Lowercase"}]
+KINDS += [{"normalizer": {"type": "NFC"}, "add_prefix_space": True}]
+KINDS += [{"normalizer": {"type": "Sequence", "normalizers": STEPS}, "added_tokens": ADDED}]
 TOKENIZERS = [make(**kind) for kind in KINDS]
 
 
