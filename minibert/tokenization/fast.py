@@ -9,6 +9,7 @@ different chunks, and 23,000 different words. For many texts at once, `PartTable
 
 from array import array
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from typing import Protocol, TypeVar, cast
 
@@ -115,8 +116,16 @@ class CachedPath:
     def __init__(self) -> None:
         self._ids = BatchCache(self.ids_of_chunks)
         self._tokens = BatchCache(self.tokens_of_chunks)
-        self._ids_table = PartTable(self.ids_of_parts, 1)
-        self._tokens_table = PartTable(self.tokens_of_parts, COLUMNS)
+
+    # A table takes 6 MB, which a tokenizer of single texts does not need.
+
+    @cached_property
+    def _ids_table(self) -> PartTable:
+        return PartTable(self.ids_of_parts, 1)
+
+    @cached_property
+    def _tokens_table(self) -> PartTable:
+        return PartTable(self.tokens_of_parts, COLUMNS)
 
     def bounds(self, data: bytes, located: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the starts (M,) and the ends (M,) of the parts of encoded texts.

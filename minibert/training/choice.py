@@ -11,6 +11,7 @@ what they are based on, and what is a guess.
 | `TOKENS_PER_LENGTH` | tokens | read in a run, for each token of a longer sequence |
 | `MIN_SEQUENCES` | sequences | of a longer length in the text |
 | `MIN_BATCH` | sequences | of a step, however long they are |
+| `MANY_STEPS` | steps | of the recipe's batch, from which a step has twice as many tokens |
 | `OCCURRENCES` | occurrences | of a piece, in the text and in what a run reads |
 | `MIN_PIECES`, `MAX_PIECES` | pieces | limits of a vocabulary |
 | `CHARACTERS_PER_TOKEN` | characters | of an English text, about |
@@ -32,6 +33,7 @@ PASSES = 16
 TOKENS_PER_LENGTH = 200_000
 MIN_SEQUENCES = 1000
 MIN_BATCH = 16
+MANY_STEPS = 1000
 OCCURRENCES = 30
 MIN_PIECES, MAX_PIECES = 1000, 30_000
 CHARACTERS_PER_TOKEN = 4.5
@@ -87,7 +89,8 @@ def choose(
     - The length is the longest of `LENGTHS` with `TOKENS_PER_LENGTH` tokens read in the time (by
       tiny, unless another size is given) for each token of it. Half of the text is in documents
       that are as long, and the text has at least `MIN_SEQUENCES` such sequences.
-    - A batch has as many tokens as the recipe's, but at least `MIN_BATCH` sequences.
+    - A batch has as many tokens as the recipe's, but at least `MIN_BATCH` sequences; and twice as
+      many sequences if there is time for `MANY_STEPS` steps of that batch.
 
     So more time, a faster machine or more text never choose a smaller size or length.
 
@@ -118,11 +121,17 @@ def choose(
         length, why = _longest(text, recipe.length, lambda: tokens_read(first))
         reasons.append(f"length: {length} tokens; {why}")
     if batch_size is None:
-        reasons.append(
-            f"batch: {batch(length)} sequences, because the recipe was tuned with "
-            f"{tokens_of_step:,} tokens per step"
-        )
-    return Choice(size, length, batch(length), tuple(reasons))
+        batch_size, why = _batch(batch(length), seconds / step_seconds(size, length, batch(length)))
+        reasons.append(f"batch: {batch_size} sequences; {why}")
+    return Choice(size, length, batch_size, tuple(reasons))
+
+
+def _batch(own: int, steps: float) -> tuple[int, str]:
+    """Return the sequences of a step, given the recipe's and the steps of these in the time; why."""
+    found = f"there is time for {max(steps, 0):,.0f} steps of {own}"
+    if steps < MANY_STEPS:
+        return own, f"{found}, and twice as many sequences need {MANY_STEPS:,}"
+    return 2 * own, f"{found}, and from {MANY_STEPS:,} on twice as many sequences learn more"
 
 
 def _largest(

@@ -112,7 +112,6 @@ def test_commands_that_know_the_family_run(modern, workspace, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["inspect", "modern", "the [MASK]", "--values"], "expected one of BertForMaskedLM"),
         (["evaluate", "modern", "labelled.tsv"], "expected a model that labels"),
         (["predict", "modern", "the cat"], "expected a model that labels"),
         (["embed", "modern", "the cat", "--pooling", "pooler"], "expected a model with a pooler"),

@@ -21,7 +21,7 @@ def test_fill_mask_refuses_bad_input(workspace, tmp_path, capsys):
         capsys, ["fill-mask", workspace / "model", "no mask"], "expected a [MASK]", "'no mask'"
     )
     assert_refused(capsys, ["fill-mask", workspace / "model", "[MASK] " * 40], "at most 16 tokens")
-    assert_refused(capsys, ["fill-mask", tmp_path, "[MASK]"], "vocab.txt")
+    assert_refused(capsys, ["fill-mask", tmp_path, "[MASK]"], "config.json: no such file")
     assert_refused(
         capsys, ["fill-mask", workspace / "classifier", "[MASK]"], "lacks 5 arrays of BertForMasked"
     )

@@ -90,7 +90,7 @@ def test_pretrain_chooses_what_no_option_states_and_says_why(whole):
     assert lines[0].startswith("vocabulary: 1,000 pieces, learned from the text; ")
     assert lines[1].startswith("size: tiny; mini needs a text of ")
     assert lines[2].startswith("length: 32 tokens; ")
-    assert lines[3].startswith("batch: 64 sequences, ")
+    assert lines[3].startswith("batch: 64 sequences; there is time for ")
     assert any(line.startswith("99 minutes are 2 steps of 2e+03 s, after ") for line in lines)
     settings = read_state(folder)["settings"]
     assert (settings["steps"], settings["batch_size"]) == (2, 64)

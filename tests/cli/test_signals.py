@@ -64,7 +64,7 @@ def test_ctrl_c_at_the_end_of_a_seed_trains_no_other_and_resume_does(
             os.kill(os.getpid(), signal.SIGINT)
         return right(self, step)
 
-    def print_metrics(*arguments):
+    def print_metrics(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("not interrupted")
 

@@ -13,6 +13,7 @@ from minibert.inspection.estimate import TrainingStep, step_flops, total_paramet
 from minibert.models.config import PRESETS
 from minibert.training.choice import (
     LENGTHS,
+    MANY_STEPS,
     MIN_BATCH,
     MIN_SEQUENCES,
     OCCURRENCES,
@@ -89,8 +90,10 @@ def test_what_is_chosen_has_enough_time_and_text(seconds, text, flops):
     found = chosen(seconds, text, flops)
     assert found.size in SIZES
     assert found.length in LENGTHS
-    assert MIN_BATCH <= found.batch_size <= RECIPE.batch_size
-    assert found.batch_size * found.length == RECIPE.batch_size * RECIPE.length
+    own = RECIPE.batch_size * RECIPE.length // found.length
+    assert own >= MIN_BATCH
+    steps = seconds / machine(flops)(found.size, found.length, own)
+    assert found.batch_size == own * (2 if steps >= MANY_STEPS else 1)
 
     def read(size):
         return seconds / machine(flops)(size, RECIPE.length, RECIPE.batch_size) * 2048
@@ -125,11 +128,11 @@ def test_what_is_given_stays_and_the_rest_has_a_reason(seconds, text, size, leng
     ("hours", "tokens", "document_tokens", "expected"),
     [
         (0.001, 10**8, 500, ("tiny", 32, 64)),  # little time
-        (100, 3000, 500, ("tiny", 32, 64)),  # little text
-        (100, 10**8, 20, ("small", 32, 64)),  # short documents
-        (100, 10**8, 70, ("small", 64, 32)),
-        (100, 10**8, 500, ("small", 128, 16)),
-        (100, PASSES**-1 * TOKENS_PER_PARAMETER * parameters("mini") + 1, 500, ("mini", 128, 16)),
+        (100, 3000, 500, ("tiny", 32, 128)),  # little text
+        (100, 10**8, 20, ("small", 32, 128)),  # short documents
+        (100, 10**8, 70, ("small", 64, 64)),
+        (100, 10**8, 500, ("small", 128, 32)),
+        (100, PASSES**-1 * TOKENS_PER_PARAMETER * parameters("mini") + 1, 500, ("mini", 128, 32)),
     ],
 )
 def test_examples(hours, tokens, document_tokens, expected):
@@ -153,10 +156,12 @@ def test_reasons_name_the_numbers():
     assert size.startswith("size: tiny; mini would read at most ")
     assert size.endswith(f"million tokens in this time, and needs {needed:.1f} million")
     assert length.startswith("length: 32 tokens; for 64, ")
-    assert batch.startswith("batch: 64 sequences, ")
-    size, length, _ = chosen(1e6, TextSize(1000, 40)).reasons
+    assert batch.startswith("batch: 64 sequences; there is time for ")
+    assert batch.endswith(f" steps of 64, and twice as many sequences need {MANY_STEPS:,}")
+    size, length, batch = chosen(1e6, TextSize(1000, 40)).reasons
     assert size.endswith("million tokens, and this one has 1,000")
     assert length == "length: 32 tokens; half of the text is in documents shorter than 64"
+    assert batch.endswith(f", and from {MANY_STEPS:,} on twice as many sequences learn more")
 
 
 @given(st.lists(st.integers(0, 50), max_size=30))
