@@ -44,6 +44,7 @@ BENCHMARKS = (
     Benchmark("memory", quick=TINY),
     Benchmark("ranks"),
     Benchmark("recipe"),
+    Benchmark("recipe_2_minutes", "--minutes 2", module="recipe"),
     Benchmark("replaced_tokens"),
     Benchmark("scaling"),
     Benchmark("search"),

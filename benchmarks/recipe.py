@@ -81,6 +81,8 @@ VARIANTS: dict[str, dict[str, Any]] = {  # what differs from recipe 2
     "beta2-999": {"beta2": 0.999},
     "batch-32": {"batch_size": 32},
     "batch-128": {"batch_size": 128},
+    "batch-256": {"batch_size": 256},
+    "batch-128-double-rate": {"batch_size": 128, "rate_times_width": RATE * 2},
     "half-rate": {"rate_times_width": RATE / 2},
     "double-rate": {"rate_times_width": RATE * 2},
     "warmup-10": {"warmup": 0.1},

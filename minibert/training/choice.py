@@ -33,7 +33,7 @@ PASSES = 16
 TOKENS_PER_LENGTH = 200_000
 MIN_SEQUENCES = 1000
 MIN_BATCH = 16
-MANY_STEPS = 1000
+MANY_STEPS = 500
 OCCURRENCES = 30
 MIN_PIECES, MAX_PIECES = 1000, 30_000
 CHARACTERS_PER_TOKEN = 4.5
@@ -127,7 +127,7 @@ def choose(
 
 
 def _batch(own: int, steps: float) -> tuple[int, str]:
-    """Return the sequences of a step, given the recipe's and the steps of these in the time; why."""
+    """Return the sequences of a step, and why; there is time for `steps` of `own` sequences."""
     found = f"there is time for {max(steps, 0):,.0f} steps of {own}"
     if steps < MANY_STEPS:
         return own, f"{found}, and twice as many sequences need {MANY_STEPS:,}"
