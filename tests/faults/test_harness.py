@@ -35,6 +35,8 @@ def test_a_sample_of_faults_leaves_nothing_torn(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in QUICK])
 def test_a_sample_of_faults_of_each_command_leaves_nothing_torn(name, tmp_path):
+    if name == "plot":
+        pytest.importorskip("matplotlib")
     rig = Rig(name, tmp_path)
     rig.spoil_all(0.01)
     rig.lose_power(0.01)
