@@ -47,6 +47,11 @@ class Reader(NamedTuple):
     gradients: Callable[[Any, Any, Any, Any], Arrays]
 
 
+def nothing(*_: Any) -> Arrays:
+    """Return no activations: there are none, or they have no gradients."""
+    return {}
+
+
 def norm_input_gradient(dout: Any, cache: Any, weight: Any) -> Any:
     """Return the gradient of a layer norm's input (..., D)."""
     unused = np.zeros_like(weight)
@@ -171,10 +176,6 @@ def _split(layer: DisentangledAttention, rows: Any) -> Any:
     return rows.reshape(len(rows), layer.count, -1).swapaxes(0, 1)
 
 
-def _no_gradients(*_: Any) -> Arrays:
-    return {}
-
-
 def _rotary_values(layer: Any, tables: Any, params: Any, keys: Any, out: Any) -> Arrays:
     if isinstance(tables, RotaryTables):
         return {
@@ -208,8 +209,8 @@ def _distance_gradients(layer: Any, tables: Distances, params: Any, dtables: Any
 
 # Of positions, whose cache is the tables.
 POSITION_READERS: dict[type, Reader] = {
-    RotaryPositions: Reader(_rotary_values, _no_gradients),
-    RotaryByKind: Reader(_rotary_values, _no_gradients),
+    RotaryPositions: Reader(_rotary_values, nothing),
+    RotaryByKind: Reader(_rotary_values, nothing),
     RelativeBias: Reader(_bias_values, _bias_gradients),
     RelativeEmbeddings: Reader(_distance_values, _distance_gradients),
 }

@@ -7,7 +7,6 @@ the gradient of the loss with respect to x.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from minibert.inspection.attention_readers import DISTANCES, turns
 from minibert.layers import (
     Embeddings,
     FeedForward,
@@ -18,24 +17,13 @@ from minibert.layers import (
     MaskedLMHead,
     PooledClassifierHead,
     Positions,
-    RelativeBias,
-    RotaryPositions,
-    SelfAttention,
     WordEmbeddings,
 )
 from minibert.layers.embeddings import POSITIONS, SEGMENTS, WORDS
-from minibert.layers.families.disentangled import (
-    DisentangledAttention,
-    ProjectedNorm,
-    RelativeEmbeddings,
-)
-from minibert.layers.families.windowed import RotaryByKind
+from minibert.layers.families.disentangled import ProjectedNorm
 from minibert.layers.linear import WeightAndBias
 from minibert.models.families.summary import SummaryHead
 
-SCORES, WEIGHTS = "attention scores", "attention weights"
-BIAS, RELATIVE = "relative bias", "relative scores"
-OF_PAIRS = SCORES, WEIGHTS, BIAS, RELATIVE  # (K, T, T), a token in each column
 LAST_NORM = "the last normalized array"
 Parameters = tuple[tuple[str, str], ...]
 
@@ -151,110 +139,7 @@ def word_embeddings(layer: WordEmbeddings, around: Around) -> Entries:
     }
 
 
-# Positions beside attention.
-
-
-def rotary(layer: RotaryPositions, around: Around) -> Entries:
-    """Return the entries of rotary positions, which do not learn."""
-    formula = "position · θ^(-2i/H) for the pair i of units, from -π to π"
-    entries = {"angle": Entry(formula, "")}
-    if isinstance(layer, RotaryByKind):
-        entries["angle in a window"] = Entry(f"{formula}, with another θ", "")
-    return entries
-
-
-def relative_bias(layer: RelativeBias, around: Around) -> Entries:
-    """Return the entry of a bias that is added to the scores."""
-    forward = "the table's number of the bucket of the distance j - i, of each head"
-    gradient = f"d {BIAS}, added to the row of each pair's bucket"
-    backward = f"d {SCORES}, summed over the blocks"
-    return {BIAS: Entry(forward, backward, ((layer.weight, gradient),))}
-
-
-def distances(layer: RelativeEmbeddings, around: Around) -> Entries:
-    """Return the entries of the vectors of distances."""
-    rows = "the table's rows of the distances i - j that occur, or of their buckets"
-    table = ((layer.weight, "d distance embedding, in the rows that are read"),)
-    read = "Σ d distance key Wk + d distance query Wq, of all blocks"
-    if layer.norm is None:
-        return {"distance embedding": Entry(rows, read, table)}
-    first = Entry(rows, norm_handed(), table)
-    return {"distance embedding": first, "normalized": norm_entry(layer.norm, read)}
-
-
-# Sublayers.
-
-ROWS = "softmax of each row of the scores"
-
-
-def attention(layer: SelfAttention, around: Around) -> Entries:
-    """Return the entries of self-attention, with positions beside it and a window if it has one."""
-    positions, window = around.positions, getattr(layer, "window", None)
-    turned = "turned " if turns(positions) else ""
-    bias = f" + {BIAS}" if positions is not None and positions.adds_scores else ""
-    back = {"query": f"d scores {turned}key / √H", "key": f"(d scores)ᵀ {turned}query / √H"}
-    entries = _roles(layer, around, back)
-    if turned:
-        angle = "angle" if window is None else "angle in a window"
-        for role, backward in back.items():
-            entries[role] = entries[role]._replace(backward=f"d turned {role}, turned back")
-            formula = f"{role}, the units i and i + H/2 turned by {angle} i, side by side"
-            entries[f"turned {role}"] = Entry(formula, backward)
-    near = "" if window is None else f" with the tokens at most {window} away; 0 elsewhere"
-    scores = f"{turned}query {turned}keyᵀ / √H{bias}"
-    return {**entries, **_weighted(layer, around, scores, f"{ROWS}{near}")}
-
-
-def _roles(layer: SelfAttention, around: Around, backward: dict[str, str]) -> Entries:
-    """Return the entries of query, key and value."""
-    forward = f"{mapped(layer.roles, 'x')}, cut into heads; x is {around.x}"
-    names = {role: WeightAndBias(f"{layer.name}.self.{role}") for role in (*backward, "value")}
-    return {
-        role: Entry(forward, formula, linear_parameters(names[role], role, "x"))
-        for role, formula in {**backward, "value": "weightsᵀ d heads"}.items()
-    }
-
-
-def _weighted(layer: SelfAttention, around: Around, scores: str, weights: str) -> Entries:
-    """Return the entries from the scores on."""
-    parameters = linear_parameters(layer.output, "attention output", "heads' output")
-    return {
-        SCORES: Entry(scores, "w * (d w - Σ d w * w) of each row, w the weights"),
-        WEIGHTS: Entry(weights, "d heads valueᵀ"),
-        "heads' output": Entry("weights value, the heads side by side", "d attention output W"),
-        "attention output": Entry(mapped(layer.output, "heads' output"), around.above, parameters),
-    }
-
-
-def disentangled(layer: DisentangledAttention, around: Around) -> Entries:
-    """Return the entries of attention whose content reads distances."""
-    root = f"√({round(layer.content_scale**-2)}H)"
-    scores = f"query keyᵀ / {root}"
-    back = {"query": f"d scores key / {root}", "key": f"(d scores)ᵀ query / {root}"}
-    entries = _roles(layer, around, back)
-    if around.positions is None or not layer.maps:
-        return {**entries, **_weighted(layer, around, scores, ROWS)}
-    products = []
-    for term, linear in layer.maps.items():
-        name = DISTANCES[term]
-        role = name.removeprefix("distance ")
-        content = {"key": "query", "query": "key"}[role]
-        products.append(f"{content} · {name} of i - j")
-        more = f"{entries[content].backward} + Σ d {RELATIVE} * {name} / {root}"
-        entries[content] = entries[content]._replace(backward=more)
-        parameters = linear_parameters(linear, name, "r")
-        if layer.shared:  # with the map of the tokens, whose gradients add
-            own = zip(entries[role].parameters, parameters, strict=True)
-            both = tuple((names, f"{one} + {other}") for (names, one), (_, other) in own)
-            entries[role], parameters = entries[role]._replace(parameters=both), ()
-        entries[name] = Entry(
-            f"{mapped(linear, 'r')}, cut into heads; r are the distances' vectors, a row each",
-            f"Σ d {RELATIVE} * {content} / {root} of the pairs with the distance",
-            parameters,
-        )
-    total = f"({' + '.join(products)}) / {root}"
-    entries[RELATIVE] = Entry(total, f"d {SCORES}, unchanged")
-    return {**entries, **_weighted(layer, around, f"{scores} + {RELATIVE}", ROWS)}
+# Feed-forward sublayers.
 
 
 def feed_forward(layer: FeedForward, around: Around) -> Entries:

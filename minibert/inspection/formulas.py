@@ -8,6 +8,7 @@ are composed for.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from minibert.inspection import attention_entries as a
 from minibert.inspection import entries as e
 from minibert.inspection.activations import kind_of
 from minibert.inspection.entries import LAST_NORM, Around, Entries, Entry
@@ -183,16 +184,16 @@ def _attention_handed(layer: SelfAttention) -> str:
 FORMULAS: dict[type, Formulas] = {
     Embeddings: Formulas(e.embeddings),
     WordEmbeddings: Formulas(e.word_embeddings),
-    RotaryPositions: Formulas(e.rotary),
-    RotaryByKind: Formulas(e.rotary),
-    RelativeBias: Formulas(e.relative_bias),
-    RelativeEmbeddings: Formulas(e.distances),
+    RotaryPositions: Formulas(a.rotary),
+    RotaryByKind: Formulas(a.rotary),
+    RelativeBias: Formulas(a.relative_bias),
+    RelativeEmbeddings: Formulas(a.distances),
     Block: Formulas(_block, lambda layer: handed_back(layer.attention)),
     Residual: Formulas(_residual, _residual_handed),
     PreNormResidual: Formulas(_pre_norm, _pre_norm_handed),
-    SelfAttention: Formulas(e.attention, _attention_handed),
-    WindowedSelfAttention: Formulas(e.attention, _attention_handed),
-    DisentangledAttention: Formulas(e.disentangled, _attention_handed),
+    SelfAttention: Formulas(a.attention, _attention_handed),
+    WindowedSelfAttention: Formulas(a.attention, _attention_handed),
+    DisentangledAttention: Formulas(a.disentangled, _attention_handed),
     FeedForward: Formulas(e.feed_forward, lambda layer: "d up-projection W"),
     GatedFeedForward: Formulas(e.gated, lambda layer: "d up-projection W + d gate V"),
     MaskedLMHead: Formulas(e.masked_lm, lambda layer: "d transform W"),

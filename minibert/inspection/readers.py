@@ -21,6 +21,7 @@ from minibert.inspection.attention_readers import (
     disentangled_gradients,
     disentangled_values,
     norm_input_gradient,
+    nothing,
 )
 from minibert.layers import (
     Block,
@@ -230,12 +231,8 @@ def _summary_gradients(layer: Any, cache: SummaryCache, params: Any, dout: Any) 
     return _two_layer_gradients(layer, cache.head, params, dout)
 
 
-def _nothing(*_: Any) -> Arrays:
-    return {}
-
-
 READERS: dict[type, Reader] = {
-    Block: Reader(_nothing, _nothing),  # its two halves have recorders of their own
+    Block: Reader(nothing, nothing),  # its two halves have recorders of their own
     Residual: Reader(_residual_values, _residual_gradients),
     WindowedSelfAttention: Reader(attention_values, attention_gradients),
     SelfAttention: Reader(attention_values, attention_gradients),

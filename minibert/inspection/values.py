@@ -12,7 +12,7 @@ import numpy as np
 
 from minibert.functional import IGNORED
 from minibert.inspection.activations import Activation, shape_text
-from minibert.inspection.entries import OF_PAIRS
+from minibert.inspection.attention_entries import OF_PAIRS
 from minibert.inspection.formulas import SHARED, TIED, formulas_of
 from minibert.inspection.predictions import mask_positions
 from minibert.inspection.walk import RecordedModel
