@@ -33,7 +33,8 @@ class Activation:
 
     Attributes:
         name: unique within its part.
-        part: "embeddings", "block 1" to "block L", or "head".
+        part: "embeddings", "positions" beside attention, "block 1" to "block L", "last norm" after
+            blocks with pre-norm, or "head".
         value: of one text, without the batch axis.
         gradient: of the score with respect to the value; None: there was no backward.
     """

@@ -18,6 +18,8 @@ from minibert.layers.linear import WeightAndBias
 SCORES, WEIGHTS = "attention scores", "attention weights"
 BIAS, RELATIVE = "relative bias", "relative scores"
 OF_PAIRS = SCORES, WEIGHTS, BIAS, RELATIVE  # (K, T, T), a token in each column
+VECTORS, NORMALIZED = "distance embedding", "normalized (distances)"
+OF_DISTANCES = VECTORS, NORMALIZED, *DISTANCES.values()  # (U, ...), a distance in each row
 
 # Positions beside attention.
 
@@ -42,12 +44,12 @@ def relative_bias(layer: RelativeBias, around: Around) -> Entries:
 def distances(layer: RelativeEmbeddings, around: Around) -> Entries:
     """Return the entries of the vectors of distances."""
     rows = "the table's rows of the distances i - j that occur, or of their buckets"
-    table = ((layer.weight, "d distance embedding, in the rows that are read"),)
+    table = ((layer.weight, f"d {VECTORS}, in the rows that are read"),)
     read = "Σ d distance key Wk + d distance query Wq, of all blocks"
     if layer.norm is None:
-        return {"distance embedding": Entry(rows, read, table)}
-    first = Entry(rows, norm_handed(), table)
-    return {"distance embedding": first, "normalized": norm_entry(layer.norm, read)}
+        return {VECTORS: Entry(rows, read, table)}
+    first = Entry(rows, norm_handed(NORMALIZED), table)
+    return {VECTORS: first, NORMALIZED: norm_entry(layer.norm, read)}
 
 
 # Attention.
@@ -110,13 +112,14 @@ def disentangled(layer: DisentangledAttention, around: Around) -> Entries:
         products.append(f"{content} · {name} of i - j")
         more = f"{entries[content].backward} + Σ d {RELATIVE} * {name} / {root}"
         entries[content] = entries[content]._replace(backward=more)
-        parameters = linear_parameters(linear, name, "r")
+        parameters, same = linear_parameters(linear, name, "r"), ""
         if layer.shared:  # with the map of the tokens, whose gradients add
+            same = f", and W and b those of the {role}"
             own = zip(entries[role].parameters, parameters, strict=True)
             both = tuple((names, f"{one} + {other}") for (names, one), (_, other) in own)
             entries[role], parameters = entries[role]._replace(parameters=both), ()
         entries[name] = Entry(
-            f"{mapped(linear, 'r')}, cut into heads; r are the distances' vectors, a row each",
+            f"{mapped(linear, 'r')}, cut into heads; r are the vectors of distances{same}",
             f"Σ d {RELATIVE} * {content} / {root} of the pairs with the distance",
             parameters,
         )

@@ -197,14 +197,14 @@ def _distance_values(layer: Any, tables: Distances, params: Any, keys: Any, out:
     if layer.norm is None:
         return {"distance embedding": tables.rows[None]}  # (U, D) -> (1, U, D)
     rows = params[layer.weight][tables.first : tables.first + len(tables.rows)]
-    return {"distance embedding": rows[None], "normalized": tables.rows[None]}
+    return {"distance embedding": rows[None], "normalized (distances)": tables.rows[None]}
 
 
 def _distance_gradients(layer: Any, tables: Distances, params: Any, dtables: Any) -> Arrays:
     if layer.norm is None:
         return {"distance embedding": dtables[None]}
     drows = norm_input_gradient(dtables, tables.norm, params[layer.norm.weight])
-    return {"distance embedding": drows[None], "normalized": dtables[None]}
+    return {"distance embedding": drows[None], "normalized (distances)": dtables[None]}
 
 
 # Of positions, whose cache is the tables.

@@ -24,7 +24,7 @@ from minibert.layers.families.disentangled import ProjectedNorm
 from minibert.layers.linear import WeightAndBias
 from minibert.models.families.summary import SummaryHead
 
-LAST_NORM = "the last normalized array"
+LAST_NORM, EMBEDDED = "the last normalized array", "the normalized embeddings"
 Parameters = tuple[tuple[str, str], ...]
 
 

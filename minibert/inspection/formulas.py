@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from minibert.inspection import attention_entries as a
 from minibert.inspection import entries as e
 from minibert.inspection.activations import kind_of
-from minibert.inspection.entries import LAST_NORM, Around, Entries, Entry
+from minibert.inspection.entries import EMBEDDED, LAST_NORM, Around, Entries, Entry
 from minibert.inspection.readers import stock_class
 from minibert.layers import (
     Block,
@@ -74,7 +74,7 @@ def formulas_of(model: Any) -> dict[Place, tuple[Entry, str]]:
     if encoder.positions is not None:
         positions = encoder.positions
         add("positions", scope, entries_of(positions, Around("")))
-    x = "the projection" if getattr(embeddings, "project", None) else LAST_NORM
+    x = "the projection" if getattr(embeddings, "project", None) else EMBEDDED
     for i, block in enumerate(blocks):
         around = Around(above[i + 1], LAST_NORM if i else x, positions)
         add(f"block {i + 1}", scope + encoder.scopes[i], entries_of(block, around))
@@ -157,11 +157,12 @@ def _residual_handed(layer: Any) -> str:
 def _pre_norm(layer: PreNormResidual, around: Around) -> Entries:
     kind, out = kind_of(layer.sublayer), _output(layer.sublayer)
     total = f"residual sum ({kind})"
-    entries = entries_of(layer.sublayer, around._replace(above=f"d {total}, unchanged"))
+    x = around.x if layer.norm is None else LAST_NORM
+    entries = entries_of(layer.sublayer, around._replace(above=f"d {total}, unchanged", x=x))
     if layer.norm is not None:
         normalized = e.norm_entry(layer.norm, handed_back(layer.sublayer))
         entries = {f"normalized ({kind})": normalized, **entries}
-    forward = f"r + {out}; r is the last residual sum, in the first block the last normalized array"
+    forward = f"r + {out}; r is the last residual sum, in the first block {EMBEDDED}"
     return {**entries, total: Entry(forward, around.above)}
 
 

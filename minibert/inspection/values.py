@@ -12,7 +12,7 @@ import numpy as np
 
 from minibert.functional import IGNORED
 from minibert.inspection.activations import Activation, shape_text
-from minibert.inspection.attention_entries import OF_PAIRS
+from minibert.inspection.attention_entries import OF_DISTANCES, OF_PAIRS
 from minibert.inspection.formulas import SHARED, TIED, formulas_of
 from minibert.inspection.predictions import mask_positions
 from minibert.inspection.walk import RecordedModel
@@ -33,7 +33,7 @@ class Tensor:
     """An array of a pass.
 
     Attributes:
-        part: "embeddings", "block 1" to "block L", "head", or "loss".
+        part: as in `Activation`, or "loss".
         name: of an activation or a parameter; a gradient's begins with "d ".
         formula: how it is computed; empty: it is a parameter.
         value: without the batch axis, in float64.
@@ -296,7 +296,7 @@ class _Writer:
         """Return the gradients in the order in which they are computed."""
         tensors: list[Tensor] = []
         for each in activations[::-1]:
-            if each.gradient is None:  # of fixed positions
+            if each.gradient is None:  # of positions that do not learn
                 continue
             place = each.part, each.name
             formula = self.formulas[place][0].backward
@@ -314,8 +314,7 @@ class _Writer:
             columns = self.tokens
         elif activation.name == "logits":
             columns = self.classes
-        # The vectors of distances are more than the tokens.
-        is_by_token = value.ndim > 1 and value.shape[-2] == len(self.tokens)
+        is_by_token = value.ndim > 1 and activation.name not in OF_DISTANCES
         rows = self.tokens if is_by_token else ()
         return Tensor(activation.part, name, formula, value, rows, columns)
 

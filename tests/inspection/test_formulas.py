@@ -14,6 +14,7 @@ from minibert.functional.families.disentangled import log_buckets
 from minibert.functional.relative import relative_buckets
 from minibert.inspection import inspect_text, printed_values, values_of
 from minibert.inspection.chapters import chapter_of
+from minibert.inspection.entries import LAST_NORM
 from minibert.inspection.formulas import FORMULAS, formulas_of
 from minibert.inspection.readers import READERS
 from minibert.layers import WordEmbeddings
@@ -77,10 +78,10 @@ class Shown:
         entry, scope = self.formulas[place]
         return [self.params.get(scope + name) for name, _ in entry.parameters]
 
-    def before(self, place, ends, beside=False):
+    def before(self, place, ends):
         """Return the last array before a place whose name begins like this."""
         for other in self.places[: self.places.index(place)][::-1]:
-            if other[1].startswith(ends) and (beside or other[0] != "positions"):
+            if other[1].startswith(ends):
                 return self.forward[other]
         raise AssertionError(f"nothing like {ends} before {place}")
 
@@ -99,8 +100,9 @@ class Shown:
         if letter == "x₀":
             last = self.before(place, "normalized")
             return last.mean(axis=0) if said.startswith("the mean") else last[0]
-        names = ("projection",) if said == "the projection" else ("normalized",)
-        return self.before(place, names)
+        if said == "the normalized embeddings":
+            return self.forward["embeddings", "normalized"]
+        return self.before(place, {LAST_NORM: "normalized", "the projection": "projection"}[said])
 
 
 def split(rows):
@@ -164,6 +166,7 @@ def value_of(shown, place, formula):
         own = shown.of(place) or shown.of((part, name.removeprefix("distance ")))  # a shared map
         weight, bias = own
         assert bool(found[2]) == (bias is not None)
+        assert (not shown.of(place)) == formula.endswith(f"those of the {name.split()[-1]}")
         x = shown.input(place, found[1], found[4] or "")
         out = x @ weight.T + (0 if bias is None else bias)
         return split(out) if found[3] else out
@@ -188,7 +191,7 @@ def value_of(shown, place, formula):
         first = found[1] == "x" or not any(
             n.startswith("residual") for p, n in shown.places[: shown.places.index(place)]
         )
-        said = "the last normalized array" if found[1] == "r" else found[3]
+        said = found[3].removeprefix("the last residual sum, in the first block ")
         x = shown.input(place, found[1], said) if first else shown.before(place, "residual sum")
         return x + get(found[2])
     if found := re.fullmatch(r"(\w+)\(([\w-]+)\)( \* gate)?", formula):
@@ -388,6 +391,20 @@ def test_every_gradient_is_what_its_formula_says(shown):
         np.testing.assert_allclose(
             shown.gradient[place], want, 1e-8, 1e-10, err_msg=f"{place}: {entry.backward}"
         )
+
+
+def test_rows_of_distances_are_not_named_after_tokens_of_the_same_number():
+    model = made(
+        "deberta-v2", CLASSES, **SIZES | {"position_buckets": -1}, max_relative_positions=2
+    )
+    values = values_of(model, TOKENIZER, "the cat")
+    assert len(values.tokens) == 4
+    rows = {t.name: t.rows for t in values.forward if t.value.shape[-2:-1] == (4,)}
+    of_distances = [name for name in rows if "distance" in name and not name.startswith("bert.")]
+    assert of_distances == ["distance embedding", "normalized (distances)", "distance key",
+                            "distance query"]  # fmt: skip
+    assert not any(rows[name] for name in of_distances)
+    assert rows["query"] == rows["embedding sum" if "embedding sum" in rows else "word embedding"]
 
 
 def test_every_parameter_is_shown_once_and_its_gradient_is_that_of_the_loss(shown):
