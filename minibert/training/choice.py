@@ -11,7 +11,7 @@ what they are based on, and what is a guess.
 | `TOKENS_PER_LENGTH` | tokens | read in a run, for each token of a longer sequence |
 | `MIN_SEQUENCES` | sequences | of a longer length in the text |
 | `MIN_BATCH` | sequences | of a step, however long they are |
-| `MANY_STEPS` | steps | of the recipe's batch, from which a step has twice as many tokens |
+| `MANY_STEPS` | steps | in the time, from which a batch has twice as many sequences |
 | `OCCURRENCES` | occurrences | of a piece, in the text and in what a run reads |
 | `MIN_PIECES`, `MAX_PIECES` | pieces | limits of a vocabulary |
 | `CHARACTERS_PER_TOKEN` | characters | of an English text, about |
@@ -121,17 +121,18 @@ def choose(
         length, why = _longest(text, recipe.length, lambda: tokens_read(first))
         reasons.append(f"length: {length} tokens; {why}")
     if batch_size is None:
-        batch_size, why = _batch(batch(length), seconds / step_seconds(size, length, batch(length)))
+        own = batch(length)
+        batch_size, why = _batch(own, int(seconds / step_seconds(size, length, own)))
         reasons.append(f"batch: {batch_size} sequences; {why}")
     return Choice(size, length, batch_size, tuple(reasons))
 
 
-def _batch(own: int, steps: float) -> tuple[int, str]:
+def _batch(own: int, steps: int) -> tuple[int, str]:
     """Return the sequences of a step, and why; there is time for `steps` of `own` sequences."""
-    found = f"there is time for {max(steps, 0):,.0f} steps of {own}"
+    found, twice = f"there is time for {steps:,} steps of {own}", 2 * own
     if steps < MANY_STEPS:
-        return own, f"{found}, and twice as many sequences need {MANY_STEPS:,}"
-    return 2 * own, f"{found}, and from {MANY_STEPS:,} on twice as many sequences learn more"
+        return own, f"{found}, and a batch of {twice} is chosen from {MANY_STEPS:,} on"
+    return twice, f"{found}, and from {MANY_STEPS:,} on a run learns more with {twice}"
 
 
 def _largest(

@@ -157,11 +157,24 @@ def test_reasons_name_the_numbers():
     assert size.endswith(f"million tokens in this time, and needs {needed:.1f} million")
     assert length.startswith("length: 32 tokens; for 64, ")
     assert batch.startswith("batch: 64 sequences; there is time for ")
-    assert batch.endswith(f" steps of 64, and twice as many sequences need {MANY_STEPS:,}")
+    assert batch.endswith(f" steps of 64, and a batch of 128 is chosen from {MANY_STEPS:,} on")
     size, length, batch = chosen(1e6, TextSize(1000, 40)).reasons
     assert size.endswith("million tokens, and this one has 1,000")
     assert length == "length: 32 tokens; half of the text is in documents shorter than 64"
-    assert batch.endswith(f", and from {MANY_STEPS:,} on twice as many sequences learn more")
+    assert batch.endswith(f", and from {MANY_STEPS:,} on a run learns more with 128")
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (MANY_STEPS - 0.4, "batch: 64 sequences; there is time for 499 steps of 64"),
+        (MANY_STEPS + 0.4, "batch: 128 sequences; there is time for 500 steps of 64"),
+    ],
+)
+def test_the_steps_of_a_reason_are_whole_ones(steps, expected):
+    text = TextSize(10**8, 500)
+    found = choose(steps, text, RECIPE, lambda *_: 1.0, parameters, size="tiny", length=32)
+    assert found.reasons[0].startswith(expected)
 
 
 @given(st.lists(st.integers(0, 50), max_size=30))
