@@ -40,7 +40,8 @@ LENGTH = 128  # default, in tokens; the student reads texts as long as its teach
 HELD_OUT_FRACTION = 0.15  # of the texts of each class, if no held-out files are given
 # What a teacher is read as: the end of its class.
 MASKED_LM, CLASSIFIER, BODY = "ForMaskedLM", "ForSequenceClassification", "Model"
-NUMBERS = "regression"  # the problem of a classifier whose teacher predicts a number
+# The problems of a classifier whose teacher predicts a number, or any number of labels.
+NUMBERS, SEVERAL = "regression", "multi_label_classification"
 # The options that have no meaning for these teachers.
 COLUMNS = ("text", "label", "pair")
 REFUSED = {
@@ -225,7 +226,8 @@ def _read_examples(
     labels, an empty one is that of a text without any, or refused.
     """
     files = expand(patterns)
-    tables = [read_records(file, options.text, options.label, options.pair) for file in files]
+    columns, several = (options.text, options.label, options.pair), teacher.model.problem == SEVERAL
+    tables = [read_records(file, *columns, indicators=several) for file in files]
     labels: list[Any] = []
     for file, rows in zip(files, tables, strict=True):
         require_input_kind(type(task), rows, file)

@@ -40,15 +40,15 @@ def read_records(
     *,
     labelled: bool = False,
     may_be_empty: bool = False,
+    indicators: bool = False,
 ) -> list[Record]:
     """Return the records of a file; see `stream_records`.
 
     Raises:
         OSError, ValueError: as `stream_records`.
     """
-    return list(
-        stream_records(path, text, label, pair, labelled=labelled, may_be_empty=may_be_empty)
-    )
+    options = {"labelled": labelled, "may_be_empty": may_be_empty, "indicators": indicators}
+    return list(stream_records(path, text, label, pair, **options))
 
 
 def stream_records(
@@ -59,6 +59,7 @@ def stream_records(
     *,
     labelled: bool = False,
     may_be_empty: bool = False,
+    indicators: bool = False,
 ) -> Iterator[Record]:
     """Yield the records of a file, one at a time.
 
@@ -73,6 +74,8 @@ def stream_records(
         pair: column of the second text, for tasks on pairs.
         labelled (bool): require a label in every record.
         may_be_empty (bool): the label of a record may be None nevertheless.
+        indicators (bool): several columns of 0 and 1 are labels, as they are with `labelled`; all
+            records are read before the first one is yielded.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -98,7 +101,7 @@ def stream_records(
         raise ValueError(f"{path}: there are no records in this file")
     line, fields = first
     labels = [label] if isinstance(label, str) else list(label or ())
-    if labelled and not labels and not has_usual_label(fields):
+    if (labelled or indicators) and not labels and not has_usual_label(fields):
         records, ahead = tee(records)
         labels = indicator_columns(chain([first], ahead))
         del ahead  # or `tee` would keep the whole file

@@ -152,6 +152,18 @@ def test_a_teacher_of_several_labels_gives_its_labels_and_their_thresholds(folde
         assert distance(student, teacher) < 0.5 * distance(start_of(folder / name), teacher)
 
 
+def test_columns_of_0_and_1_are_the_labels_of_a_teacher_of_several(folder, capsys):
+    name = "multi_label_classification"
+    labelled(folder, name, ["a", "b"], [["a"]])
+    lines = ["text,a,b", *(f"the cat sat {n},{n % 2},{n // 2 % 2}" for n in range(12))]
+    (folder / "columns.csv").write_text("\n".join(lines), "utf-8")
+    assert run(arguments(folder, name, ["columns.csv"], "columns")) == 0
+    printed = capsys.readouterr().out
+    assert "labels from the columns of 0 and 1 'a', 'b'" in printed
+    assert "without labels" not in printed
+    assert "| label weight | 2 |" in (folder / "columns" / "README.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("file", [pytest.param(None, marks=pytest.mark.slow), "texts.txt"])
 def test_a_teacher_of_numbers_gives_numbers_in_their_unit(folder, capsys, file):
     name, out = "regression", f"numbers-{file}"
