@@ -143,7 +143,7 @@ def test_get_params_and_set_params_keep_the_arguments_unchanged():
         (TextClassifier("/nowhere"), ["a", "b"], [0, 1], "/nowhere"),
         (TextRegressor(), ["a", "b"], [1, float("nan")], "y: expected one number"),
         (TextRegressor(), ["a", "b"], [1, 1e300], "y: expected one number"),
-        (TextRegressor(), ["a", "b"], [1, 1], "expected different numbers"),
+        (TextRegressor(), ["a", "b"], [1, 1], "^labels: expected different numbers"),
         (TokenTagger(), [["a"], "b"], [["O"], ["O"]], r"X\[1\]: expected a list of words"),
         (TokenTagger(), [["a", "b"]], [["O"]], r"y\[0\]: expected 2 tags, one a word, got 1"),
         (TokenTagger(), [["a", ""]], [["O", "X"]], r"X\[0\]: expected words that aren't empty"),

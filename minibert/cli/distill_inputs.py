@@ -227,7 +227,7 @@ def _read_examples(
     """
     files = expand(patterns)
     columns, several = (options.text, options.label, options.pair), teacher.model.problem == SEVERAL
-    tables = [read_records(file, *columns, indicators=several) for file in files]
+    tables = [read_records(file, *columns, may_be_empty=True, indicators=several) for file in files]
     labels: list[Any] = []
     for file, rows in zip(files, tables, strict=True):
         require_input_kind(type(task), rows, file)

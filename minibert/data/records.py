@@ -38,7 +38,8 @@ class RecordParser:
         text, label, pair: the columns of the text, the label and the second text.
         indicators: columns of 0 and 1, in place of the label.
         labelled (bool): require texts and labels that are not empty.
-        may_be_empty (bool): accept empty labels.
+        may_be_empty (bool): accept empty labels; without `labelled`, refuse those that are not
+            text, numbers or lists of these.
         is_detected (bool): the label's column was detected by the header of a table.
         kind: str or list, the type of all texts.
         seen: the labels of 0 and 1 that occurred.
@@ -100,7 +101,7 @@ class RecordParser:
                 "repeated or missing? If it is not, use --label"
             )
         if not self.labelled:
-            with suppress(ValueError):  # because no one needs the label
+            with suppress(*([] if self.may_be_empty else [ValueError])):  # predictions need none
                 return parse_label(value, self.label, where)
             return None
         label = parse_label(value, self.label, where)

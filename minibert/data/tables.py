@@ -73,7 +73,8 @@ def stream_records(
             columns of 0 and 1; the label is then the list of the columns with 1.
         pair: column of the second text, for tasks on pairs.
         labelled (bool): require a label in every record.
-        may_be_empty (bool): the label of a record may be None nevertheless.
+        may_be_empty (bool): the label of a record may be None nevertheless. Without `labelled` too,
+            a label of another type is then an error; otherwise it is None.
         indicators (bool): several columns of 0 and 1 are labels, as they are with `labelled`; all
             records are read before the first one is yielded.
 

@@ -61,7 +61,7 @@ class RegressionTask(Task):
             numbers, weights = numbers[kept], np.asarray(weights, float)[kept].tolist()
         if not len(numbers) or np.ptp(numbers) == 0:
             got = f"only {numbers[0]:g}" if len(numbers) else "none"
-            raise ValueError(f"expected different numbers to learn, got {got}")
+            raise ValueError(f"labels: expected different numbers to learn, got {got}")
         mean = np.average(numbers, weights=weights)
         variance = np.average((numbers - mean) ** 2, weights=weights)
         return cls(mean=float(mean), std=float(np.sqrt(variance)))

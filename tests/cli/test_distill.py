@@ -164,6 +164,13 @@ def test_columns_of_0_and_1_are_the_labels_of_a_teacher_of_several(folder, capsy
     assert "| label weight | 2 |" in (folder / "columns" / "README.md").read_text("utf-8")
 
 
+def test_a_label_of_another_type_is_refused_and_not_taken_for_a_missing_one(folder, capsys):
+    name = "multi_label_classification"
+    labelled(folder, name, ["a", "b"], [["a"], {"b": 1}])
+    assert_refused(capsys, arguments(folder, name, [f"{name}.jsonl"]),
+                   f"{name}.jsonl, line 2: expected a string as 'label', found")  # fmt: skip
+
+
 @pytest.mark.parametrize("file", [pytest.param(None, marks=pytest.mark.slow), "texts.txt"])
 def test_a_teacher_of_numbers_gives_numbers_in_their_unit(folder, capsys, file):
     name, out = "regression", f"numbers-{file}"
