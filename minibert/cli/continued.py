@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from minibert.cli.arguments import MODEL_HELP
 from minibert.models import read_config
-from minibert.models.hub import checkpoint_folder
+from minibert.models.hub import bare_name, checkpoint_folder
 from minibert.models.replaced_tokens import refuse_discriminator
 from minibert.models.table import family_class
 from minibert.objectives import MaskedLM
@@ -127,8 +127,7 @@ def read_source(options: argparse.Namespace) -> Source | None:
     rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
     changes = {} if options.dropout is None else dict.fromkeys(rates, options.dropout)
     model: Any = kind.from_pretrained(folder, seed=options.seed, **changes)
-    name = folder.resolve().name if Path(options.model).exists() else options.model
-    start = describe_start(name, model)
+    start = describe_start(bare_name(options.model), model)
     tokens, known = len(tokenizer), model.config.vocab_size
     if tokens > known:
         log.warning("%s: %s tokens are new to the model of %s", folder, tokens - known, known)

@@ -17,7 +17,7 @@ from minibert.data.tables import read_records
 from minibert.data.token_cache import expand
 from minibert.io.text import sanitize
 from minibert.models.checkpoints import read_architectures, read_config
-from minibert.models.hub import checkpoint_folder
+from minibert.models.hub import bare_name, checkpoint_folder
 from minibert.models.table import family_class
 from minibert.objectives import (
     Distilled,
@@ -119,8 +119,7 @@ def load_teacher(name: str) -> Teacher:
             f"{folder}: tokenizer: expected at most {most} tokens, the model's, got "
             f"{len(tokenizer)}"
         )
-    shown = Path(name).resolve().name if Path(name).exists() else name
-    return Teacher(model, tokenizer, use, sanitize(shown), folder)
+    return Teacher(model, tokenizer, use, sanitize(bare_name(name)), folder)
 
 
 def require_applicable(options: argparse.Namespace, teacher: Teacher) -> None:

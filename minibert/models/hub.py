@@ -53,6 +53,18 @@ def checkpoint_folder(name: str | os.PathLike[str]) -> Path:
     return next((each.folder for each in modules if each.kind == "Transformer"), folder)
 
 
+def bare_name(name: str | os.PathLike[str]) -> str:
+    """Return the name of a model without the folders above it (str).
+
+    >>> bare_name("tiny"), bare_name("owner/name"), bare_name("/")
+    ('tiny', 'owner/name', '')
+
+    Args:
+        name (str or path): as in `find_folder`.
+    """
+    return Path(name).resolve().name if Path(name).exists() else str(name)
+
+
 def pinned(name: str | os.PathLike[str], revision: str | None) -> str | os.PathLike[str]:
     """Return a name on the hub with a revision, as `find_folder` reads it.
 

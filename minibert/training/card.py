@@ -4,11 +4,11 @@ A card states how the model was made (data, recipe, seed, versions), its scores 
 baselines, and how to load it. It contains no date, no path and no time, so a resumed run writes the
 same card as an uninterrupted one.
 
-`minibert pretrain`, `finetune` and `demo` write a card when a run is finished, after its model;
-`save_pretrained` of an estimator writes it with the model.
-Code that trains and saves a model itself calls `write_card`. The last line of a card is a checksum
-of the lines above it, by which `write_card` recognizes a card that was edited: it does not
-overwrite one. What no run knows, such as the license of the data, is added by hand.
+Each command that trains a model writes a card when a run is finished, after its model, and
+`save_pretrained` of a fitted estimator writes one with it. Code that trains and saves a model
+itself calls `write_card`. The last line of a card is a checksum of the lines above it, by which
+`write_card` recognizes a card that was edited: it does not overwrite one. What no run knows, such
+as the license of the data, is added by hand.
 """
 
 import json
@@ -29,6 +29,7 @@ import minibert
 from minibert.io.atomic import atomic_write
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
+from minibert.models.hub import bare_name
 from minibert.objectives import MaskedLM
 from minibert.objectives.evaluation import MaskedLMMetrics
 from minibert.objectives.supervised import SCORE
@@ -302,9 +303,7 @@ def describe_files(paths: Iterable[str | os.PathLike[str]]) -> str:
 
 def _describe_start(model: str | os.PathLike[str] | None) -> str:
     """Return the name of a model without its folders, or "new weights" (str)."""
-    if model is None:
-        return "new weights"
-    return Path(model).resolve().name if Path(model).exists() else str(model)
+    return "new weights" if model is None else bare_name(model)
 
 
 def _describe_steps(lines: Sequence[Mapping[str, Any]]) -> str:

@@ -98,7 +98,9 @@ class FineTuning(Settings):
         else:
             valid = all(0 <= weight < math.inf for weight in weights)
         if not valid:
-            raise ValueError(f"class_weight: expected 'balanced', or numbers, got {weights!r}")
+            raise ValueError(
+                f"class_weight: expected 'balanced', or numbers from 0 on, got {weights!r}"
+            )
         if not 0 <= self.split_pieces < 1:
             raise ValueError(f"split_pieces: expected a probability from 0 to below 1, got "
                              f"{self.split_pieces}")  # fmt: skip

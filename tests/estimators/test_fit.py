@@ -112,7 +112,7 @@ def test_class_weights_may_be_a_list_in_the_order_of_the_classes():
     for bad, message in (
         ([1.0], r"class_weight: expected 2 weights, one for each of the classes \['blue', 'red'\]"),
         ([1.0, -1.0], "class_weight: expected 'balanced', or numbers"),
-        ("even", "class_weight: expected 'balanced', or numbers, got 'even'"),
+        ("even", "class_weight: expected 'balanced', or numbers from 0 on, got 'even'"),
     ):
         with pytest.raises(ValueError, match=message):
             TextClassifier(**SMALL, class_weight=bad).fit(TEXTS, COLOURS)
