@@ -70,8 +70,8 @@ copies of its embeddings and its head. It learns the teacher's predictions, soft
 temperature, the labels, and the direction of the teacher's hidden states.
 A masked language model is distilled on text files, as pretrain reads them. A teacher without such a
 head is distilled on text files by its hidden states alone. A classifier is distilled on tables of
-texts, as finetune reads them, whose labels may be missing; the teacher's classes are the student's,
-one or several a text, or its number.
+texts, as finetune reads them, whose labels may be missing; the student has the teacher's labels: one
+class, any number of labels, or a number for each text.
 mpiexec -n 4 minibert distill ... shares the steps among processes (extra: mpi).
 """
 EXAMPLE = "minibert distill tiny corpus/train.txt --layers 1 --out student"
@@ -121,7 +121,7 @@ def _add_loss_arguments(parser: argparse.ArgumentParser) -> None:
     helps = {
         "temperature": "softens the predictions of both models; 1 leaves them as they are",
         "soft_weight": "weight of the teacher's predictions",
-        "label_weight": "weight of the labels: the masked tokens, or the classes of the texts",
+        "label_weight": "weight of the labels: the masked tokens, or the labels of the texts",
         "hidden_weight": "weight of the cosine of the hidden states",
         "masked_share": "share of the tokens that are masked",
     }

@@ -3,7 +3,7 @@
     loss = w_soft · (soft loss of the predictions) + w_label · (loss of the labels)
            + w_hidden · (1 - cos(x_student, x_teacher)),   x the output of the last block
 
-Hinton et al. (2015); Sanh et al. (2019), section 2 and 3. Each term is a mean over its own count:
+Hinton et al. (2015); Sanh et al. (2019), sections 2 and 3. Each term is a mean over its own count:
 the soft targets that are compared, the labels, and the tokens without padding. The soft loss is
 T² KL(p_teacher ‖ p_student) at a temperature T, of numbers the squared error; see `SOFT_CRITERIA`.
 
@@ -45,7 +45,7 @@ class DistillationSettings(Protocol):
 
     @property
     def label_weight(self) -> float:
-        """The weight of the labels: masked tokens, or classes."""
+        """The weight of the labels: the masked tokens, or the labels of the texts."""
 
     @property
     def hidden_weight(self) -> float:

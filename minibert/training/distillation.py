@@ -26,7 +26,7 @@ class Distillation(Settings):
     Args:
         temperature: T, which softens the predictions of student and teacher.
         soft_weight: the weight of the teacher's predictions in the loss.
-        label_weight: the weight of the labels: the masked tokens, or the classes of the texts.
+        label_weight: the weight of the labels: the masked tokens, or the labels of the texts.
         hidden_weight: the weight of the cosine of the hidden states.
         soft_tokens: the tokens whose predictions a masked LM imitates: "all", or "masked".
         masked_share: share of the ordinary tokens that are masked.
