@@ -83,7 +83,7 @@ class Distilled(ModelObjective):
         problems = [getattr(each, "problem", ONE_ANSWER) for each in (model, teacher)]
         if problems[0] != problems[1]:
             raise ValueError(f"teacher: expected one for {problems[0]}, got {problems[1]}")
-        if None is not model.vocabulary != teacher.vocabulary is not None:
+        if len({model.vocabulary, teacher.vocabulary} - {None}) > 1:
             raise ValueError("teacher: expected the student's vocabulary, got another")
         self.teacher: Any = teacher
         self.soft_forward, self.soft_backward = SOFT_CRITERIA[problems[0]]
