@@ -104,7 +104,7 @@ def load_teacher(name: str) -> Teacher:
     folder = checkpoint_folder(name)
     architectures = [str(each) for each in read_architectures(folder)]
     use = BODY
-    # ELECTRA's class of this end is the discriminator.
+    # An `ElectraForPreTraining` is a discriminator, which has no masked-LM head.
     both = ("BertForPreTraining", "AlbertForPreTraining")
     if any(each.endswith(MASKED_LM) or each in both for each in architectures):
         use = MASKED_LM

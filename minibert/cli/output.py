@@ -1,5 +1,6 @@
 """Output to a terminal: progress, metrics and mistakes."""
 
+import logging
 import sys
 from heapq import nlargest
 from typing import Any, TextIO
@@ -9,6 +10,8 @@ from minibert.tasks.base import Task, describe_long, one_line
 from minibert.tasks.examples import Examples
 from minibert.tasks.metrics import Metrics
 from minibert.tokenization import PreTrainedTokenizer
+
+log = logging.getLogger("minibert")
 
 MAX_MISTAKES = 5  # printed
 
@@ -66,10 +69,10 @@ def report_scoring(task: Task) -> None:
 def report_truncated(
     task: Task, model: Any, tokenizer: PreTrainedTokenizer, examples: Examples
 ) -> None:
-    """Print the number of texts that are too long to train on, if there are any."""
+    """Log the number of texts that are too long to train on, if there are any."""
     longest = model.config.longest
-    count = task.count_truncated(tokenizer, examples.texts, examples.pairs, longest)
-    print_long(count, len(examples), longest, truncate=True)
+    if count := task.count_truncated(tokenizer, examples.texts, examples.pairs, longest):
+        log.info("%s", describe_long(count, len(examples), longest, truncated=True))
 
 
 def print_long(

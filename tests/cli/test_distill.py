@@ -46,6 +46,8 @@ def folder(tmp_path_factory):
         lines = (folder / "rows.jsonl").read_text("utf-8").splitlines()
         texts = [json.loads(line)["text"] for line in lines]
         (folder / "texts.txt").write_text("\n".join(texts) + "\n", "utf-8")
+        longer = [json.dumps({**json.loads(line), "text": "the cat " * 99}) for line in lines[:4]]
+        (folder / "long.jsonl").write_text("\n".join([*lines, *longer]) + "\n", "utf-8")
         yield folder
 
 
@@ -241,21 +243,22 @@ def test_a_resumed_run_gives_the_bits_of_an_unbroken_one(
 
 
 @pytest.mark.parametrize(
-    ("teacher", "file"), [("model", "corpus.txt"), ("classifier", "rows.jsonl")]
+    ("teacher", "file"), [("model", "corpus.txt"), ("classifier", "long.jsonl")]
 )
 def test_two_ranks_give_the_bits_of_one_process(folder, capsys, monkeypatch, teacher, file):
     """A step of ranks that hear of each other; only the first writes and prints."""
     more = ("--steps", 1, "--batch-size", 4, "--shards", 2, "--dropout", 0.1, "--clip", 1e9)
     outs = [f"alone-{teacher}", f"ranks-{teacher}"]
+    capsys.readouterr()
     assert run(arguments(folder, teacher, [file], outs[0], more)) == 0
-    silenced = []
-    monkeypatch.setattr(logging, "disable", lambda: silenced.append(True))
+    assert ("tokens and are truncated" in capsys.readouterr().out) == (file == "long.jsonl")
     other = Rank(1)
     monkeypatch.setattr("minibert.cli.ranks.launched_ranks", lambda: other)
-    capsys.readouterr()
-    assert run(arguments(folder, teacher, [file], outs[1], more)) == 0
-    assert silenced == [True]
-    assert "this model" not in capsys.readouterr().out
+    try:
+        assert run(arguments(folder, teacher, [file], outs[1], more)) == 0
+    finally:
+        logging.disable(logging.NOTSET)  # of the other rank alone
+    assert not capsys.readouterr().out
     assert not (folder / outs[1]).exists()
     first = Rank(0, heard=[other.sent])
     monkeypatch.setattr("minibert.cli.ranks.launched_ranks", lambda: first)
