@@ -70,8 +70,8 @@ copies of its embeddings and its head. It learns the teacher's predictions, soft
 temperature, the labels, and the direction of the teacher's hidden states.
 A masked language model is distilled on text files, as pretrain reads them. A teacher without such a
 head is distilled on text files by its hidden states alone. A classifier is distilled on tables of
-texts, as finetune reads them, whose labels may be missing; the student has the teacher's labels: one
-class, any number of labels, or a number for each text.
+texts, as finetune reads them, whose labels may be missing. The student has the teacher's labels:
+one class, any number of labels, or a number for each text.
 mpiexec -n 4 minibert distill ... shares the steps among processes (extra: mpi).
 """
 EXAMPLE = "minibert distill tiny corpus/train.txt --layers 1 --out student"
