@@ -113,6 +113,15 @@ def test_chunks_are_cut_before_single_spaces_between_words():
     assert chunks("") == []
 
 
+@pytest.mark.parametrize("metaspace", SPLITS)
+def test_a_batch_has_the_ids_of_its_texts_whose_words_are_marks(metaspace, monkeypatch):
+    monkeypatch.setattr(matching, "FEW", 0)
+    matcher = matcher_of("none", metaspace, 1)
+    texts = ["a . b ...", ". . a", "the .", ""]
+    expected = [matcher.ids(text).tolist() for text in texts]
+    assert matcher.ids_of_batch(texts)[0].tolist() == sum(expected, [])
+
+
 def test_caches_are_bounded(monkeypatch):
     from minibert.tokenization import fast
 
