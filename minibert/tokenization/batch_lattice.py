@@ -183,7 +183,7 @@ class BatchLattice:
         letters[letters == -inf] = self._unknown
         best, sizes = np.zeros((n + 1, count)), np.zeros((n + 1, count), np.intp)
         for end in range(1, n + 1):
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):  # inf - inf is NaN
                 totals = best[max(end - longest, 0) : end] + scores[end, -end:]  # (starts, W)
             totals.max(0, out=best[end])
             sizes[end] = len(totals) - totals.argmax(0)  # of equal ones, the first start
@@ -195,7 +195,7 @@ class BatchLattice:
             numbers, ends = numbers[ends > 0], ends[ends > 0]
         numbers, ends = np.nonzero(is_end)
         found = ids[ends, longest - sizes[ends, numbers], numbers]
-        found[np.isinf(best[lengths[numbers], numbers])] = UNKNOWN  # beyond the range of floats
+        found[~np.isfinite(best[lengths[numbers], numbers])] = UNKNOWN  # beyond floats' range
         return Splits(found, ends, is_end.sum(1))
 
     def _edges(self, letters: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
