@@ -50,9 +50,19 @@ class NumberFile:
         """Return N."""
         return self.length
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the numbers, because a descriptor belongs to one object of a process."""
+        return np.array, (np.asarray(self),)
+
     def __getitem__(self, part: slice) -> Self:
-        """Return a slice of step 1, which is not read yet."""
-        start, stop, _ = part.indices(self.length)
+        """Return a slice of step 1, which is not read yet.
+
+        Raises:
+            ValueError: the step is another one.
+        """
+        start, stop, step = part.indices(self.length)
+        if step != 1:
+            raise ValueError(f"step: expected 1, got {step}")
         sliced = object.__new__(type(self))
         vars(sliced).update(vars(self), start=self.start + start, length=max(stop - start, 0))
         return sliced
@@ -72,7 +82,7 @@ class NumberFile:
                     raise OSError(f"{self.path}: cut while it was read; start again")
                 blocks.append(block)
                 first, size = first + len(block), size - len(block)
-        return np.frombuffer(b"".join(blocks), self.dtype).astype(dtype or self.dtype, copy=False)
+        return np.frombuffer(b"".join(blocks), self.dtype).astype(dtype or self.dtype, copy=bool(copy))
 
 
 Numbers: TypeAlias = Array | NumberFile
