@@ -1,5 +1,6 @@
 """The search of many words at once finds the splits of the search of one word."""
 
+import pickle
 from array import array
 
 import numpy as np
@@ -44,6 +45,15 @@ def test_many_words_are_split_together():
     assert ours.split_words(["ab"] * lattice.FEW) == [[(0, 1), (1, 2)]] * lattice.FEW
     with pytest.raises(TypeError):
         ours.split_words(["ab"])
+
+
+def test_pickle_leaves_the_arrays_out():
+    ours = Lattice({"a": -1.0, "b": -1.0}, {"a": 0, "b": 1}, 9)
+    fresh = pickle.dumps(ours)
+    words = ["ab"] * lattice.FEW
+    expected = ours.split_words(words)
+    assert pickle.dumps(ours) == fresh
+    assert pickle.loads(fresh).split_words(words) == expected
 
 
 @given(st.sets(st.text("abc\U0010ffff", min_size=1, max_size=4)), st.sampled_from([1, 4]))
