@@ -82,7 +82,8 @@ class NumberFile:
                     raise OSError(f"{self.path}: cut while it was read; start again")
                 blocks.append(block)
                 first, size = first + len(block), size - len(block)
-        return np.frombuffer(b"".join(blocks), self.dtype).astype(dtype or self.dtype, copy=bool(copy))
+        numbers = np.frombuffer(b"".join(blocks), self.dtype)
+        return numbers.astype(dtype or self.dtype, copy=bool(copy))
 
 
 Numbers: TypeAlias = Array | NumberFile
@@ -104,7 +105,7 @@ def read_numbers(path: Path, dtype: str | np.dtype[Any], length: int, checksum: 
     file = NumberFile(path, dtype, length)
     size = os.fstat(file.opened.number).st_size
     if size == length * file.dtype.itemsize:
-        # What is checked are the numbers that are used, and not those of a second read.
+        # The numbers that are checked are the ones that are used, not those of a second read.
         numbers = np.asarray(file) if size <= IN_MEMORY_BYTES else file
         found = 0
         for start in range(0, length, READ_BYTES):

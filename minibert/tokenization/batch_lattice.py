@@ -28,7 +28,7 @@ UNKNOWN = -1
 class ArrayTrie:
     """All beginnings of texts, as a hash table from a node and a letter to the next node.
 
-    A node is the slot of its own key, so that what finds the key finds the node.
+    A node is the slot of its own key, so a search for the key returns the node.
 
     >>> trie = ArrayTrie(["a", "ab"])
     >>> letters = np.array([ord("a"), ord("b")])
@@ -106,7 +106,8 @@ class Splits(NamedTuple):
     """The best splits of W words into N pieces, one word after the other.
 
     Attributes:
-        ids (N,), int32: the id of each piece; `UNKNOWN` for a letter that is no piece.
+        ids (N,), int32: the id of each piece; `UNKNOWN` for a letter that is not a piece, and in a
+            word whose total is beyond the range of floats.
         ends (N,), int: the end of each piece in its word.
         counts (W,), int: number of pieces of each word.
     """
@@ -129,7 +130,7 @@ class BatchLattice:
     Args:
         scores: the log-probability of each piece, and -inf for each other beginning of one.
         ids: the id of each piece.
-        unknown (float): log-probability of a letter that is no piece.
+        unknown (float): log-probability of a letter that is not a piece.
     """
 
     def __init__(self, scores: Mapping[str, float], ids: Mapping[str, int], unknown: float):

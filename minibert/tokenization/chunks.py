@@ -68,7 +68,7 @@ class Cutter:
         texts = [text for text, _ in normalizer.replaced]
         rest = {metaspace.replacement, *"".join([*table, *texts])}
         kept = LetterClass(rf"(?V1){_visible(rest)}")
-        # What is put in place of the other texts is as visible as they are.
+        # The contents that replace the other texts are as visible as those texts.
         vanishing = [
             text
             for text, content in normalizer.replaced
