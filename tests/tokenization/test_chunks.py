@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibert.tokenization import AddedToken, matching
+from minibert.tokenization import AddedToken, lattice, matching
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.unigram import UnigramTokenizer
 from tests.tokenization.spm_files import precompiled
@@ -53,6 +53,16 @@ STEPS = {
     },
     "space": {"type": "Replace", "pattern": {"String": "a b"}, "content": "x"},
     "space in the table": precompiled({" a": "b", " ": ""}),
+    "first replaced": {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Replace", "pattern": {"String": "``"}, "content": "x\x1f"},
+            {"type": "Replace", "pattern": {"String": "e"}, "content": "fi"},
+            {"type": "NFKC"},
+            {"type": "Replace", "pattern": {"String": "fi"}, "content": "b"},
+        ],
+    },
+    "prepend": {"type": "Prepend", "prepend": "x"},
 }
 SPLITS = [
     Metaspace(splits, scheme, split)
@@ -91,6 +101,7 @@ def test_tokens_and_ids_equal_plain_tokens(matcher, texts):
         assert matcher.ids(text).tolist() == [token.id for token in plain]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "FEW", 0)
+        patch.setattr(lattice, "FEW", 1)
         for single, batch in (
             (matcher.ids, matcher.ids_of_batch),
             (matcher.tokens, matcher.tokens_of_batch),
