@@ -41,7 +41,8 @@ from minibert.tokenization import Encoding
 B, L, LENGTHS = 8, 2, (128, 512)
 JOBS = ("inference", "training step")
 HEADS = ("model", "batch", "job", "minibert, tokens/s", "PyTorch, tokens/s", "minibert / PyTorch")
-# What a published base model has beyond the sizes of its class; ELECTRA's small one projects.
+# Settings of the published base models beyond the sizes of their classes; ELECTRA's small one
+# projects.
 FAMILIES: dict[str, dict[str, Any]] = {
     "bert": {},
     "distilbert": {},

@@ -36,7 +36,7 @@ class Kind(NamedTuple):
     """A kind of tokenizer on both sides.
 
     Attributes:
-        name: what it is.
+        name: of the model or its steps, for the table.
         make: returns minibert's tokenizer, with empty caches.
         theirs: that of `tokenizers`, which reads the same files.
     """

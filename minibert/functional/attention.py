@@ -112,7 +112,7 @@ def attention_forward(
         bias: the same, of positions; its gradient is that of the scores.
         rate: of the dropout.
         rng: draws the dropout mask; None: no dropout.
-        keep: False: no backward follows, so the weights of a few sequences at a time are enough.
+        keep: False: no backward follows, so the weights of a piece at a time are enough.
 
     Returns:
         out (B, K, R, H), in memory as (B, R, K, H), the heads of a token side by side; and the

@@ -85,12 +85,13 @@ def squared_error_forward(
     Args:
         outputs (...): o.
         targets (...): y.
-        denominator: n, a number or one for each row (B, 1); None: the number of targets.
+        denominator: n, a number or one for each row (B, 1); None: the number of targets, at
+            least 1.
 
     Returns:
         loss, a float64 number, and the cache that `squared_error_backward` needs.
     """
-    n = np.asarray(targets.size if denominator is None else denominator)
+    n = np.asarray(max(targets.size, 1) if denominator is None else denominator)
     errors = outputs - targets.astype(outputs.dtype)
     squares = np.square(errors, dtype=np.float64)  # in float32 they overflow from 2e19 on
     return float((squares / n).sum()), SquaredErrorCache(errors, n)

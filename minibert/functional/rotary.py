@@ -38,9 +38,9 @@ def rotate_forward(x: Array, turns: Array) -> Array:
         x (B, K, R, H): queries or keys.
         turns: complex, broadcasts against (B, K, R, H/2).
     """
-    half = x.shape[-1] // 2
-    # In memory in the order of x, the heads of a token side by side: 2 % of a ModernBERT's time.
-    pairs = np.empty_like(x[..., :half], turns.dtype)
+    B, K, R, half = *x.shape[:3], x.shape[3] // 2
+    # In memory, the heads of a token side by side: 2 % of a ModernBERT's time.
+    pairs = np.empty((B, R, K, half), turns.dtype).swapaxes(1, 2)  # -> (B, K, R, H/2)
     pairs.real, pairs.imag = x[..., :half], x[..., half:]
     pairs *= turns
     return pairs.view(x.dtype)  # (B, K, R, H/2) complex -> (B, K, R, H)

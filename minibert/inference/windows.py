@@ -106,7 +106,7 @@ def map_windows(
         max_length: in tokens; longer texts are cut into windows.
         stride: the number of tokens that a window shares with the next one; None: one quarter.
         truncate: leave all windows but the first one out.
-        long: receives the indices of the texts that have more than one window.
+        long: receives the indices of the texts that are longer than `max_length`.
 
     Raises:
         TypeError, ValueError: as `WordPieceTokenizer.encode_batch`, or the stride is out of range.
@@ -115,6 +115,8 @@ def map_windows(
     room = room_for_text(tokenizer, max_length, pairs is not None) // (1 if pairs is None else 2)
     shared = checked_stride(stride, room) if room >= 1 else 0
     if room < 1 or are_empty(texts, pairs):
+        if long is not None:
+            long.extend(long_texts(tokenizer, texts, pairs, max_length=max_length).tolist())
         return map_texts(function, tokenizer, texts, pairs, max_length=max_length, **options)
     counts: list[int] = []  # of each text's windows
 

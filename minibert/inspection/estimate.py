@@ -20,7 +20,7 @@ import numpy as np
 from minibert.data.masking import MASKED_SHARE
 from minibert.functional import IGNORED
 from minibert.functional.attention import PIECE_ELEMENTS
-from minibert.functional.families.disentangled import distance_blocks
+from minibert.functional.families.disentangled import BLOCK, distance_blocks
 from minibert.functional.families.window import window_blocks
 from minibert.layers import RelativeBias, RotaryPositions
 from minibert.layers.families.disentangled import RelativeEmbeddings
@@ -430,8 +430,10 @@ def _position_bytes(config: BertConfig, sequences: int, length: int, queries: in
     relative bias has K T² numbers and their gradient; the backward of a block needs the gradient of
     all scores and its sum over the sequences. With embeddings of distances, a block keeps the
     queries twice, and for each of its terms 2 T D numbers, whose gradient its backward needs; and
-    it needs the gradients of all scores, of queries and keys once more, and the products of a few
-    sequences with all distances.
+    it needs the gradients of all scores, of queries and keys once more, and the products of two
+    blocks of tokens with distances, in a few sequences or heads at a time: those of a block are
+    freed when the next ones are stored. If few tokens are computed, their columns and the sums by
+    token take as much again.
     """
     T, D, K = length, config.hidden_size, config.num_attention_heads
     N, n, scores = sequences * T, sequences * queries, sequences * K * queries * T
@@ -443,9 +445,11 @@ def _position_bytes(config: BertConfig, sequences: int, length: int, queries: in
         found = PositionBytes(2 * K * T * T, 0, scores, K * T * T)
     elif isinstance(positions, RelativeEmbeddings):
         terms = far.to_keys + far.to_queries
-        piece = max(PIECE_ELEMENTS // (2 * K * T * T), 1) * 2 * K * T * T
+        heads = min(max(PIECE_ELEMENTS // (2 * queries * T), 1), sequences * K)
+        block = min(BLOCK, T) * (min(BLOCK, T) + T)
+        most = 2 * block if queries == T else 4 * max(block, 2 * queries * T)
+        products = heads * most if terms else 0
         own = n * D + 2 * terms * T * D
-        products = min(piece, 2 * K * N * T) if terms else 0
         found = PositionBytes(far.rows * D, own, scores, N * D + own + products)
     return PositionBytes(*(FLOAT * each for each in found))
 

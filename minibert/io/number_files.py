@@ -50,9 +50,19 @@ class NumberFile:
         """Return N."""
         return self.length
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the numbers, because a descriptor belongs to one object of a process."""
+        return np.array, (np.asarray(self),)
+
     def __getitem__(self, part: slice) -> Self:
-        """Return a slice of step 1, which is not read yet."""
-        start, stop, _ = part.indices(self.length)
+        """Return a slice of step 1, which is not read yet.
+
+        Raises:
+            ValueError: the step is another one.
+        """
+        start, stop, step = part.indices(self.length)
+        if step != 1:
+            raise ValueError(f"step: expected 1, got {step}")
         sliced = object.__new__(type(self))
         vars(sliced).update(vars(self), start=self.start + start, length=max(stop - start, 0))
         return sliced
@@ -72,7 +82,8 @@ class NumberFile:
                     raise OSError(f"{self.path}: cut while it was read; start again")
                 blocks.append(block)
                 first, size = first + len(block), size - len(block)
-        return np.frombuffer(b"".join(blocks), self.dtype).astype(dtype or self.dtype, copy=False)
+        numbers = np.frombuffer(b"".join(blocks), self.dtype)
+        return numbers.astype(dtype or self.dtype, copy=bool(copy))
 
 
 Numbers: TypeAlias = Array | NumberFile
@@ -94,7 +105,7 @@ def read_numbers(path: Path, dtype: str | np.dtype[Any], length: int, checksum: 
     file = NumberFile(path, dtype, length)
     size = os.fstat(file.opened.number).st_size
     if size == length * file.dtype.itemsize:
-        # What is checked are the numbers that are used, and not those of a second read.
+        # The numbers that are checked are the ones that are used, not those of a second read.
         numbers = np.asarray(file) if size <= IN_MEMORY_BYTES else file
         found = 0
         for start in range(0, length, READ_BYTES):

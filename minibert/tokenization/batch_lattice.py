@@ -28,7 +28,7 @@ UNKNOWN = -1
 class ArrayTrie:
     """All beginnings of texts, as a hash table from a node and a letter to the next node.
 
-    A node is the slot of its own key, so that what finds the key finds the node.
+    A node is the slot of its own key, so a search for the key returns the node.
 
     >>> trie = ArrayTrie(["a", "ab"])
     >>> letters = np.array([ord("a"), ord("b")])
@@ -106,7 +106,8 @@ class Splits(NamedTuple):
     """The best splits of W words into N pieces, one word after the other.
 
     Attributes:
-        ids (N,), int32: the id of each piece; `UNKNOWN` for a letter that is no piece.
+        ids (N,), int32: the id of each piece; `UNKNOWN` for a letter that is not a piece, and in a
+            word whose total is beyond the range of floats.
         ends (N,), int: the end of each piece in its word.
         counts (W,), int: number of pieces of each word.
     """
@@ -129,7 +130,7 @@ class BatchLattice:
     Args:
         scores: the log-probability of each piece, and -inf for each other beginning of one.
         ids: the id of each piece.
-        unknown (float): log-probability of a letter that is no piece.
+        unknown (float): log-probability of a letter that is not a piece.
     """
 
     def __init__(self, scores: Mapping[str, float], ids: Mapping[str, int], unknown: float):
@@ -183,7 +184,7 @@ class BatchLattice:
         letters[letters == -inf] = self._unknown
         best, sizes = np.zeros((n + 1, count)), np.zeros((n + 1, count), np.intp)
         for end in range(1, n + 1):
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):  # inf - inf is NaN
                 totals = best[max(end - longest, 0) : end] + scores[end, -end:]  # (starts, W)
             totals.max(0, out=best[end])
             sizes[end] = len(totals) - totals.argmax(0)  # of equal ones, the first start
@@ -195,7 +196,7 @@ class BatchLattice:
             numbers, ends = numbers[ends > 0], ends[ends > 0]
         numbers, ends = np.nonzero(is_end)
         found = ids[ends, longest - sizes[ends, numbers], numbers]
-        found[np.isinf(best[lengths[numbers], numbers])] = UNKNOWN  # beyond the range of floats
+        found[~np.isfinite(best[lengths[numbers], numbers])] = UNKNOWN  # beyond floats' range
         return Splits(found, ends, is_end.sum(1))
 
     def _edges(self, letters: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:

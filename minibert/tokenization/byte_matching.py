@@ -48,7 +48,7 @@ class ByteMatcher(TextMatcher):
         self._simple = SimpleLetters(self.normalizer)
 
     def _normalized(self, text: str) -> str:
-        """Return what `normalize` returns, which takes long for letters that are not simple."""
+        """Return the normalized text (str), faster than `normalize` if its letters are simple."""
         if self.normalizer.keeps(text):
             return text
         return self._simple.normalize([text])[0] or self.normalize(text)

@@ -68,7 +68,7 @@ class Cutter:
         texts = [text for text, _ in normalizer.replaced]
         rest = {metaspace.replacement, *"".join([*table, *texts])}
         kept = LetterClass(rf"(?V1){_visible(rest)}")
-        # What is put in place of the other texts is as visible as they are.
+        # The contents that replace the other texts are as visible as those texts.
         vanishing = [
             text
             for text, content in normalizer.replaced
@@ -195,9 +195,11 @@ class ChunkPath(CachedPath):
 
     def bounds(self, data: bytes, located: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the starts (M,) and the ends (M,) of the parts of encoded texts."""
-        is_dropped = self._metaspace.splits_spaces
-        is_usual = self._metaspace.prepend_scheme == "always" and not located  # its id is the same
-        return self._cutter.bounds(data, not (is_dropped or is_usual))
+        metaspace = self._metaspace
+        is_dropped = metaspace.splits_spaces
+        # With or without it the ids are the same, unless it is split from a mark after it.
+        is_usual = metaspace.prepend_scheme == "always" and not metaspace.splits_punctuation
+        return self._cutter.bounds(data, not (is_dropped or (is_usual and not located)))
 
     def ids(self, text: str, is_first: bool = True) -> np.ndarray:
         """Return the token ids (T,), int32, of a text."""

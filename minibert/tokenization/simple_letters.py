@@ -1,15 +1,17 @@
-r"""Letters that a normalizer treats alike in every text: it makes the same of them next to others.
+r"""Letters whose normalized form does not depend on their neighbours.
 
 A letter is *simple* if no step of the normalizer looks beyond it. Then the steps are applied to it
 once, and a word of simple letters is normalized by `str.translate`. A step looks at more than one
-letter in three cases, so each step must turn a simple letter into text that excludes them:
+letter in four cases, so each step must turn a simple letter into text that excludes them:
 
 - it replaces a grapheme cluster, or sorts and composes a letter and its marks (UAX 29 and 15): the
   text begins with a letter, digit, punctuation mark or symbol that joins nothing before it, and
   contains nothing that joins what follows;
-- it replaces a text of several letters: the text contains no letter of it; but what the first steps
-  replace is replaced by `str.replace`, in a word whose letters are simple for the others;
-- it looks at white space: the text contains none, and nothing that becomes a space, or ▁.
+- it replaces a text of several letters: the text contains no letter of it; but the texts that the
+  first steps replace are replaced by `str.replace`, in a word whose letters are simple for the
+  others;
+- it looks at white space: the text contains none, and nothing that becomes a space, or ▁;
+- it puts letters before the whole text: then no letter is simple.
 """
 
 from collections.abc import Sequence
@@ -31,7 +33,7 @@ BETWEEN = "\x1f"  # words that are normalized together
 
 
 class SimpleLetters(dict[int, str]):
-    r"""What a normalizer makes of simple letters, by code point: a table for `str.translate`.
+    r"""The normalized forms of simple letters, by code point: a table for `str.translate`.
 
     >>> letters = SimpleLetters(StepNormalizer({"type": "NFKC"}), "▁")
     >>> letters.normalize(["ﬁne", "fine\u0301"])
@@ -44,7 +46,10 @@ class SimpleLetters(dict[int, str]):
     """
 
     def __init__(self, normalizer: StepNormalizer, replacement: str | None = None):
-        self._normalizer, self._first = normalizer, normalizer.first_replaced
+        first = normalizer.first_replaced
+        if any(BETWEEN in old + new for old, new in first):
+            first = []  # it would join words, or split one
+        self._normalizer, self._first = normalizer, first
         others = normalizer.replaced[len(self._first) :]
         self._never = {replacement, *(c for text, _ in others for c in text if len(text) > 1)}
         self[ord(BETWEEN)] = BETWEEN
@@ -52,9 +57,10 @@ class SimpleLetters(dict[int, str]):
             self |= {ord(space): space for space in " \n"}
 
     def __missing__(self, code: int) -> str:
-        """Compute and store what a letter becomes; `NOT_SIMPLE` if it is not simple."""
+        """Compute and store the normalized form of a letter; `NOT_SIMPLE` if it is not simple."""
         stages = self._normalizer.stages(chr(code), len(self._first))
-        self[code] = stages[-1] if all(map(self._is_simple, stages)) else NOT_SIMPLE
+        is_simple = "Prepend" not in self._normalizer.kinds and all(map(self._is_simple, stages))
+        self[code] = stages[-1] if is_simple else NOT_SIMPLE
         return self[code]
 
     def _is_simple(self, text: str) -> bool:

@@ -2,8 +2,8 @@
 
 Each step turns letters into letters. The files of XLM-RoBERTa, CamemBERT, multilingual E5,
 multilingual MiniLM, ALBERT and ModernBERT consist of these steps; another one is refused by its
-name. Of regular
-expressions, only `RUNS` are accepted, because a file could contain one that takes forever.
+name. Of regular expressions, only `RUNS` are accepted, because a file could contain one that takes
+forever.
 """
 
 import base64
@@ -57,8 +57,8 @@ class StepNormalizer:
 
     Attributes:
         table: the replacements of the step "Precompiled", if there is one; see `charsmap`.
-        replaced: the texts that steps of type "Replace" look for, and what they put there; not
-            their regular expressions, which match white space only.
+        replaced: the texts that steps of type "Replace" look for, and their contents; not
+            regular expressions, which match white space only.
         kinds: the types of the steps, in order.
 
     Raises:
@@ -114,7 +114,7 @@ class StepNormalizer:
         return self.replaced[: len(list(first))]
 
     def stages(self, text: str, done: int = 0) -> list[str]:
-        """Return a text (str) after `done` steps, and what each further step makes of it."""
+        """Return a text to which `done` steps were applied, and the result of each further step."""
         found = [[Letter(char, i, i + 1) for i, char in enumerate(text)]]
         for step in self._steps[done:]:
             found.append(list(step(found[-1])))

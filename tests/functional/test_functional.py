@@ -536,6 +536,14 @@ def test_squared_error_equals_the_formula_and_shards_add_up():
     assert sum(part for part, _ in parts) == pytest.approx(loss, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["squared_error", "binary_cross_entropy"])
+def test_a_loss_of_no_labels_is_zero(name):
+    forward, backward = getattr(f, f"{name}_forward"), getattr(f, f"{name}_backward")
+    loss, cache = forward(numbers(0, 2), numbers(0, 2))
+    assert loss == 0
+    assert backward(cache).shape == (0, 2)
+
+
 def test_class_weight_equals_repetition():
     logits, labels = numbers(5, 3), np.array([0, 2, -100, 1, 2])
     weights = np.array([1.0, 3.0, 2.0])

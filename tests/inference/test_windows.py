@@ -84,10 +84,11 @@ def test_long_texts_do_not_change_the_bits_of_the_others(tokenizer):
 def test_windows_as_long_as_the_special_tokens_are_cut(tokenizer):
     task = RegressionTask()
     model = classifier(tokenizer, task, longest=4)
-    pairs = ["the cat"] * len(LONG)
-    assert task.predict(model, tokenizer, LONG, pairs).tolist() == (
+    pairs, long = ["the cat"] * len(LONG), []
+    assert task.predict(model, tokenizer, LONG, pairs, long=long).tolist() == (
         task.predict(model, tokenizer, LONG, pairs, truncate=True).tolist()
     )
+    assert long == [0, 1]
 
 
 def test_map_windows_and_long_texts_refuse_bad_input(tokenizer):

@@ -224,6 +224,10 @@ STEPS = {
                       max_position_embeddings=258), 4, 256, 2)
         for family in FAMILIES
     },
+    "deberta-v2, many heads": TrainingStep(
+        of_family("deberta-v2", vocab_size=300, hidden_size=48, intermediate_size=64,
+                  num_hidden_layers=1, num_attention_heads=12, max_position_embeddings=256),
+        1, 256, 1),
     "deberta-v2, checkpointing": TrainingStep(
         of_family("deberta-v2", vocab_size=300, hidden_size=48, intermediate_size=64,
                   max_position_embeddings=128, pos_att_type=["p2c"], hidden_dropout_prob=0.1,

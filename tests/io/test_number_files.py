@@ -1,6 +1,8 @@
 """Files of numbers are checked, and read as a whole or where they are sliced."""
 
+import copy
 import os
+import pickle
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,6 +40,21 @@ def test_numbers_are_those_of_the_file(path, monkeypatch, most):
         assert len(found[part]) == len(NUMBERS[part])
     np.testing.assert_array_equal(found[100:][10:20], NUMBERS[110:120])
     assert np.asarray(found[:5], np.int64).dtype == np.int64
+
+
+def test_a_step_is_refused(path):
+    with pytest.raises(ValueError, match="step: expected 1, got 2"):
+        NumberFile(path, "uint16", 1000)[::2]
+
+
+def test_copies_contain_the_numbers_and_may_be_written_to(path):
+    """A copy of the descriptor would read another file once this one is closed."""
+    part = NumberFile(path, "uint16", 1000)[10:20]
+    copies = [copy.deepcopy(part), pickle.loads(pickle.dumps(part)), np.array(part)]
+    del part
+    for each in copies:
+        np.testing.assert_array_equal(each, NUMBERS[10:20])
+        each[:] = 0
 
 
 @pytest.mark.parametrize("most", [2000, 1999])

@@ -147,6 +147,8 @@ def test_rotary(theta):
     for mine, heads in zip(out, x, strict=True):
         side_by_side = np.concatenate([mine[..., 0::2], mine[..., 1::2]], axis=-1)
         assert_close(side_by_side, plain.rotary(heads, theta))
+    for other in (np.asfortranarray(x), np.broadcast_to(x[:1], x.shape)):  # other strides
+        np.testing.assert_array_equal(functional("rotate_forward")(other, table)[0], out[0])
     dx = functional("rotate_backward")(out, table)  # a rotation's inverse is its transpose
     assert_close(dx, x)
 

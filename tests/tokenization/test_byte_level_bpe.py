@@ -47,6 +47,7 @@ KINDS += [{"add_prefix_space": True, "added_tokens": ADDED, "ignore_merges": Tru
 STEPS = [{"type": "NFKC"}, {"type": "Lowercase"}]
 KINDS += [{"normalizer": {"type": "NFC"}, "add_prefix_space": True}]
 KINDS += [{"normalizer": {"type": "Sequence", "normalizers": STEPS}, "added_tokens": ADDED}]
+KINDS += [{"normalizer": {"type": "Prepend", "prepend": "e"}}]
 TOKENIZERS = [make(**kind) for kind in KINDS]
 
 

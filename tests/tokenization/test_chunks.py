@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibert.tokenization import AddedToken, matching
+from minibert.tokenization import AddedToken, lattice, matching
 from minibert.tokenization.metaspace import Metaspace
 from minibert.tokenization.unigram import UnigramTokenizer
 from tests.tokenization.spm_files import precompiled
@@ -53,6 +53,16 @@ STEPS = {
     },
     "space": {"type": "Replace", "pattern": {"String": "a b"}, "content": "x"},
     "space in the table": precompiled({" a": "b", " ": ""}),
+    "first replaced": {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Replace", "pattern": {"String": "``"}, "content": "x\x1f"},
+            {"type": "Replace", "pattern": {"String": "e"}, "content": "fi"},
+            {"type": "NFKC"},
+            {"type": "Replace", "pattern": {"String": "fi"}, "content": "b"},
+        ],
+    },
+    "prepend": {"type": "Prepend", "prepend": "x"},
 }
 SPLITS = [
     Metaspace(splits, scheme, split)
@@ -91,6 +101,7 @@ def test_tokens_and_ids_equal_plain_tokens(matcher, texts):
         assert matcher.ids(text).tolist() == [token.id for token in plain]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "FEW", 0)
+        patch.setattr(lattice, "FEW", 1)
         for single, batch in (
             (matcher.ids, matcher.ids_of_batch),
             (matcher.tokens, matcher.tokens_of_batch),
@@ -111,6 +122,15 @@ def test_chunks_are_cut_before_single_spaces_between_words():
     assert chunks("a \u0600 e") == ["a \u0600 e"]
     assert chunks("a\0 e c") == ["a\0 e c"]
     assert chunks("") == []
+
+
+@pytest.mark.parametrize("metaspace", SPLITS)
+def test_a_batch_has_the_ids_of_its_texts_whose_words_are_marks(metaspace, monkeypatch):
+    monkeypatch.setattr(matching, "FEW", 0)
+    matcher = matcher_of("none", metaspace, 1)
+    texts = ["a . b ...", ". . a", "the .", ""]
+    expected = np.concatenate([matcher.ids(text) for text in texts])
+    np.testing.assert_array_equal(matcher.ids_of_batch(texts)[0], expected)
 
 
 def test_caches_are_bounded(monkeypatch):

@@ -31,6 +31,8 @@ STEPS = {
     "late": [{"type": "Lowercase"}, replace("ab", "c"), replace("x", "y"), {"type": "Nmt"}],
     "NFD": [{"type": "NFD"}, TABLE],
     "NFC": [{"type": "NFC"}],
+    "between": [replace(f"b{BETWEEN}a", "x"), replace("x", BETWEEN)],
+    "prepend": [{"type": "Prepend", "prepend": "x"}],
     "NFKC": [{"type": "NFKC"}, {"type": "Lowercase"}],
 }
 ODD = "éÉe\u0301\u0300ﬁ…¨Zqㅎㅏ하각ᄒ\u1161\u11a8ﾞｶ🇩🇪👍🏽\u0600\u200b\u200dக\u0bbe▁\ufffd'`\x1f\0İΣ"
@@ -71,6 +73,8 @@ def test_normalize_returns_the_normalized_word_or_none(steps, words):
         ("NFKC", "ㅎㅏ", None),  # two letters of Hangul become one
         ("NFKC", "Ab cd", None),
         ("none", f"a{BETWEEN}b", None),
+        ("between", "x", None),  # it becomes a separator of words
+        ("between", "yz", "yz"),
         ("none", "\ue000\U00050000", "\ue000\U00050000"),
     ],
 )

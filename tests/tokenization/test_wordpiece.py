@@ -120,8 +120,8 @@ def test_ids_of_returns_a_writable_array_of_its_own(tokenizer):
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4), st.none() | st.integers(3, 12))
 def test_encode_batch_equals_encode_of_each_text(tokenizer, examples, max_length):
     texts, pairs = zip(*examples, strict=True)
-    cut = 0
     for seconds in None, pairs:
+        cut = 0
         batch = tokenizer.encode_batch(texts, seconds, max_length=max_length)
         for i, text in enumerate(texts):
             pair = None if seconds is None else seconds[i]
@@ -134,7 +134,6 @@ def test_encode_batch_equals_encode_of_each_text(tokenizer, examples, max_length
             cut += len(encoding.input_ids) < len(whole.input_ids)
         if max_length is not None:
             assert len(long_texts(tokenizer, texts, seconds, max_length=max_length)) == cut
-        cut = 0
 
 
 @given(st.lists(st.sampled_from("a cab unaffable b abc 中 , . '".split())).map(" ".join))
