@@ -12,9 +12,9 @@ from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.tokenization import PreTrainedTokenizer
 from minibert.tokenization.framing import with_pairs
 
-# In a batch with padding. 1,000 sentences take as long with 512, longer with 2,048. Texts of 512
-# tokens take a DeBERTa, which maps the distances for each batch, 5 % longer with 512.
-MAX_BATCH_TOKENS = 1_024
+# In a batch with padding. 1,000 sentences take as long with 1,024, longer with 2,048; but 8 texts of
+# 128 tokens are then one batch, which one thread computes.
+MAX_BATCH_TOKENS = 512
 # In a batch without padding; see `even_batches`. Of the time with padding, 1,000 sentences take
 # 0.94 with 512 tokens a batch, 0.91 with 1,024, 0.90 with 2,048, 0.89 with 4,096. On two cores, 128
 # sentences take 0.83 of the time with 4 as CORES instead of 8, and 1,000 sentences as long.
