@@ -12,8 +12,8 @@ from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.tokenization import PreTrainedTokenizer
 from minibert.tokenization.framing import with_pairs
 
-# In a batch with padding. 1,000 sentences take as long with 1,024, longer with 2,048; but with 1,024
-# tokens, 8 texts of 128 are one batch, which one thread computes.
+# In a batch with padding. 1,000 sentences take as long with 1,024, longer with 2,048; but then 8
+# texts of 128 tokens are one batch, which one thread computes.
 MAX_BATCH_TOKENS = 512
 # In a batch without padding; see `even_batches`. Of the time with padding, 1,000 sentences take
 # 0.94 with 512 tokens a batch, 0.91 with 1,024, 0.90 with 2,048, 0.89 with 4,096. On two cores, 128
