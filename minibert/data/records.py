@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,9 +100,12 @@ class RecordParser:
                 "repeated or missing? If it is not, use --label"
             )
         if not self.labelled:
-            with suppress(*([] if self.may_be_empty else [ValueError])):  # predictions need none
+            try:
                 return parse_label(value, self.label, where)
-            return None
+            except ValueError:
+                if self.may_be_empty:
+                    raise
+                return None  # predictions need no label
         label = parse_label(value, self.label, where)
         if isinstance(text, list):
             tags = value if isinstance(value, list) else [value]

@@ -33,7 +33,7 @@ from minibert.io.atomic import atomic_dir, atomic_remove, path_in_errors, unused
 from minibert.io.cache import cache_folder, clear_leftovers, trim
 from minibert.io.json import read_json
 from minibert.io.leftovers import hold, release
-from minibert.io.number_files import Numbers, read_numbers
+from minibert.io.number_files import Numbers, blocks, read_numbers
 from minibert.io.text import READ_BYTES, require_file, sanitize
 from minibert.runtime.threads import bounded_map
 from minibert.tokenization import PreTrainedTokenizer
@@ -97,9 +97,8 @@ class TokenizedCorpus:
             return self
         cut = tokens - max(round(share * tokens), least)
         last = np.zeros_like(whole.counts)
-        for first in range(cut, tokens, READ_BYTES):
-            end = whole.stream[first : min(first + READ_BYTES, tokens)]
-            last += np.bincount(end, minlength=len(last))
+        for block in blocks(whole.stream[cut:]):
+            last += np.bincount(block, minlength=len(last))
         ends = np.asarray(whole.ends)
         is_first = ends <= cut
         return replace(

@@ -39,7 +39,7 @@ def rotate_forward(x: Array, turns: Array) -> Array:
         turns: complex, broadcasts against (B, K, R, H/2).
     """
     B, K, R, half = *x.shape[:3], x.shape[3] // 2
-    # In memory, the heads of a token side by side: 2 % of a ModernBERT's time.
+    # In memory, the heads of a token are side by side, as in x: attention reads them in this order.
     pairs = np.empty((B, R, K, half), turns.dtype).swapaxes(1, 2)  # -> (B, K, R, H/2)
     pairs.real, pairs.imag = x[..., :half], x[..., half:]
     pairs *= turns

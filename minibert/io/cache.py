@@ -56,9 +56,9 @@ def trim(folder: Path, kept: Path) -> None:
             size = sum(each.lstat().st_size for each in (path, *path.rglob("*")))
             last = math.inf if path == kept else path.lstat().st_mtime
             entries.append((last, size, path))
-    for last, size, path in sorted(entries, reverse=True):
+    for _, size, path in sorted(entries, reverse=True):
         total += size
-        if total > CACHE_BYTES and last < math.inf:
+        if total > CACHE_BYTES and path != kept:
             with suppress(OSError):
                 atomic_remove(path)
 

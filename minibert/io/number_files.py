@@ -8,16 +8,17 @@ import os
 import threading
 import weakref
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from minibert.io.atomic import path_in_errors
-from minibert.io.text import READ_BYTES
 from minibert.typing import Array
 
 IN_MEMORY_BYTES = 64 << 20  # the largest file that is read at once
+BLOCK = 1 << 18  # numbers that are read at a time from a larger one
 
 _position = threading.Lock()  # held while the position in a file is changed and used
 
@@ -89,6 +90,16 @@ class NumberFile:
 Numbers: TypeAlias = Array | NumberFile
 
 
+def blocks(numbers: Numbers) -> Iterator[Array]:
+    """Yield N numbers in blocks of at most `BLOCK`, read one at a time.
+
+    >>> [len(block) for block in blocks(np.zeros(BLOCK + 1))]
+    [262144, 1]
+    """
+    for start in range(0, len(numbers), BLOCK):
+        yield np.asarray(numbers[start : start + BLOCK])
+
+
 def read_numbers(path: Path, dtype: str | np.dtype[Any], length: int, checksum: int) -> Numbers:
     """Return the numbers (N,) of a file, read if it is small, and check them.
 
@@ -108,8 +119,8 @@ def read_numbers(path: Path, dtype: str | np.dtype[Any], length: int, checksum: 
         # The numbers that are checked are the ones that are used, not those of a second read.
         numbers = np.asarray(file) if size <= IN_MEMORY_BYTES else file
         found = 0
-        for start in range(0, length, READ_BYTES):
-            found = zlib.crc32(np.asarray(numbers[start : start + READ_BYTES]).data, found)
+        for block in blocks(numbers):
+            found = zlib.crc32(block.data, found)
         if found == checksum:
             return numbers
     raise ValueError(f"{path}: expected {length} numbers with the checksum {checksum}")

@@ -12,7 +12,8 @@ Norms without weights remove the mean of the numbers and the length of the vecto
 classified has the length √D. Where attention has relative positions, as in MPNet, they weight the
 mean.
 
-A ModernBERT needs no such block: its classifiers read the mean if its configuration says so.
+ModernBERT needs no such block, because its classifiers read the mean with `classifier_pooling`
+"mean".
 """
 
 from dataclasses import replace

@@ -118,11 +118,11 @@ class DistilledHiddenStates(Distilled):
         return split_batch(batch, numbers, self.settings.shards, trim=True)
 
     def count(self, shard: Shard) -> Array:
-        """Return the number of tokens as the last of (3,); there are no labels."""
+        """Return 0 soft targets, 0 labels and the number of tokens, (3,)."""
         return np.array([0, 0, self.tokens(shard)])
 
     def read(self, batch: Batch, labels: Any) -> tuple[None, None, None]:
-        """Return that no head is used."""
+        """Return None three times, because no head is used; see `Distilled.read`."""
         return None, None, None
 
     def cosine(self, model: BertBased) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 FEW = 16  # words; fewer are split faster one by one
 LONGEST_WORD = 64  # letters; a longer word is split on its own
 BLOCK_SCORES = 1 << 17  # of the words that are split together, 1 MB; more leave the cache
+USUAL_PIECE = 16  # letters of the longest pieces that SentencePiece learns by default
 SPREAD = 4  # slots of the hash table for each node, at least
 UINT64 = np.uint64
 MULTIPLIER = UINT64(0x9E3779B97F4A7C15)  # odd, with random bits
@@ -148,9 +149,10 @@ class BatchLattice:
         order = lengths.argsort(kind="stable")  # words of about the same length together
         done, blocks = 0, []
         while done < len(order):
-            # As many as fit, with pieces of 16 letters; the last one of them is the longest.
-            block = order[done : done + BLOCK_SCORES // 16]
-            fits = np.arange(1, len(block) + 1) * 16 * (lengths[block] + 1) <= BLOCK_SCORES
+            # As many as fit, if no piece is longer than usual; the last one of them is the longest.
+            block = order[done : done + BLOCK_SCORES // USUAL_PIECE]
+            scores = np.arange(1, len(block) + 1) * (lengths[block] + 1) * USUAL_PIECE
+            fits = scores <= BLOCK_SCORES
             block = block[: max(int(fits.sum()), 1)]
             blocks.append(self._block([words[i] for i in block.tolist()], lengths[block]))
             done += len(block)

@@ -221,7 +221,7 @@ def _nfd_of_char(char: str) -> str:
 def decompositions(
     chars: Iterable[str], decompose: Callable[[str], str] = _nfd_of_char
 ) -> Iterator[tuple[str, bool]]:
-    """Yield the characters of decompositions, and whether one added each; marks are sorted."""
+    """Yield the decomposed characters with their marks sorted, and whether each was added."""
     parts = ((part, i > 0) for char in chars for i, part in enumerate(decompose(char)))
     for is_marks, group in groupby(parts, key=lambda part: mark_order(part[0]) > 0):
         run = list(group)

@@ -127,7 +127,8 @@ def test_memory_of_tokenizing_does_not_grow_with_a_document(
     """With parts of 2 KB, a document of 200 KB needs hardly more than one of 50 KB."""
     monkeypatch.setattr(corpus, "LONGEST_PART", 2000)
     monkeypatch.setattr("minibert.io.number_files.IN_MEMORY_BYTES", 0)
-    for module in ("io.text", "io.number_files", "data.token_files", "data.token_cache"):
+    monkeypatch.setattr("minibert.io.number_files.BLOCK", 4096)
+    for module in ("io.text", "data.token_files", "data.token_cache"):
         monkeypatch.setattr(f"minibert.{module}.READ_BYTES", 4096)
     sizes, peaks = (50_000, 200_000), []
     for size in (sizes[0], *sizes):  # the first call also fills caches

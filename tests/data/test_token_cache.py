@@ -131,7 +131,7 @@ def test_document_ends_are_detected_unless_the_known_key_states_them(tokenizer, 
 def test_with_cut_divides_a_text_of_which_one_part_is_empty(
     files, tokenizer, tmp_path, monkeypatch, share, least
 ):
-    monkeypatch.setattr(module, "READ_BYTES", 7)  # tokens that are counted at a time
+    monkeypatch.setattr("minibert.io.number_files.BLOCK", 7)
     corpus = tokenize_corpus(files, tokenizer, held_out=share, folder=tmp_path / "c")
     whole = corpus.train if len(corpus.train.stream) else corpus.held_out
     cut = corpus.with_cut(0.05, least)

@@ -30,7 +30,7 @@ def path(tmp_path, monkeypatch, request):
 @pytest.mark.parametrize("most", [2000, 1999])
 def test_numbers_are_those_of_the_file(path, monkeypatch, most):
     monkeypatch.setattr(number_files, "IN_MEMORY_BYTES", most)
-    monkeypatch.setattr(number_files, "READ_BYTES", 64)
+    monkeypatch.setattr(number_files, "BLOCK", 64)
     found = read_numbers(path, "uint16", 1000, CHECKSUM)
     assert isinstance(found, NumberFile) == (most < 2000)
     assert (len(found), found.dtype) == (1000, np.uint16)
