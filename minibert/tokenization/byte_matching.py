@@ -130,7 +130,7 @@ class ByteMatcher(TextMatcher):
 
     def fast_ids(self, texts: Sequence[str]) -> Ragged:
         """Return the ids (N,) of texts without added tokens, and their numbers (B,)."""
-        if not (self.keeps_text or self.normalizer.keeps("\n".join(texts))):
+        if not self.keeps_text:
             texts = list(map(self._normalized, texts))
         if self.add_prefix_space:
             texts = [f" {text}" if self._is_prefixed(text) else text for text in texts]
@@ -138,7 +138,7 @@ class ByteMatcher(TextMatcher):
 
     def fast_tokens(self, texts: Sequence[str]) -> Ragged:
         """Return the tokens (N, 4) of texts without added tokens, and their numbers (B,)."""
-        if texts and not (self.keeps_text or self.normalizer.keeps("\n".join(texts))):
+        if texts and not (self.keeps_text or all(map(self.normalizer.keeps, texts))):
             return joined([self.tokens_between(text, True) for text in texts])
         if not self.add_prefix_space:
             tokens, lengths = self.fast.tokens_of_batch(texts)
