@@ -128,7 +128,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = options(__doc__)
-    known = ", ".join(CANDIDATES)
+    known = ", ".join(CANDIDATES).replace("%", "%%")
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, metavar="NAME",
                         help=f"(default: the first {len(DEFAULT)}): {known}")  # fmt: skip
     parser.add_argument("--size", default="tiny", choices=PRESETS, help="(default: tiny)")
