@@ -15,7 +15,7 @@ from minibert.io.atomic import (
     refuse_existing,
     unused_name,
 )
-from minibert.io.leftovers import remove
+from minibert.io.leftovers import hold, release, remove
 
 try:
     import fcntl
@@ -132,7 +132,10 @@ def ensure_creatable(folder: str | os.PathLike[str], path: str | os.PathLike[str
     probe = unused_name(parent / "minibert")
     try:
         probe.mkdir()
+        hold(probe)  # which removes those of killed processes
         probe.rmdir()
     except OSError as error:
         reason = error.strerror or error
         raise PermissionError(f"{path}: can't write in {parent}: {reason}") from None
+    finally:
+        release(probe)

@@ -8,6 +8,7 @@ import pytest
 
 from minibert.io.atomic import atomic_dir, atomic_update, atomic_write, unused_name
 from minibert.io.leftovers import remove_dead
+from minibert.io.locks import ensure_writable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no locks")
 
@@ -54,6 +55,15 @@ def test_a_writer_removes_the_leftovers_of_killed_ones_of_the_same_name(tmp_path
     remove_dead([living, other])
     assert not living.exists()
     assert not other.exists()
+
+
+def test_a_check_removes_the_folder_of_a_killed_check(tmp_path):
+    left, other = (unused_name(tmp_path / name) for name in ("minibert", "other"))
+    for each in left, other:
+        each.mkdir()
+        age(each)
+    ensure_writable(tmp_path / "new")
+    assert [*tmp_path.iterdir()] == [other]
 
 
 def test_remove_dead_keeps_new_files_and_those_of_other_machines(tmp_path):
