@@ -1,12 +1,13 @@
 """`python -m benchmarks`: new ratios are compared with stored ones; only a script can fail."""
 
 import sys
+from importlib import import_module
 
 import pytest
 
 from benchmarks import __main__ as program
 from benchmarks.__main__ import compare, main
-from benchmarks.catalogue import Benchmark
+from benchmarks.catalogue import BENCHMARKS, Benchmark
 from benchmarks.harness import table
 from docs.make import figures
 from docs.make.figures.speed import speed
@@ -36,6 +37,17 @@ def test_command_of_a_quick_run():
     assert benchmark.command() == ["-m", "benchmarks.d", "--b", "1", "--c", "2", "--quick"]
     assert benchmark.command(is_quick=False) == ["-m", "benchmarks.d", "--b", "1"]
     assert Benchmark("a").command() == ["-m", "benchmarks.a", "--quick"]
+
+
+@pytest.mark.parity  # some scripts import PyTorch
+@pytest.mark.parametrize("module", sorted({one.module or one.name for one in BENCHMARKS}))
+def test_every_script_prints_its_help(module, monkeypatch, capsys):
+    """`argparse` formats the help texts, in which a percent sign must be doubled."""
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with pytest.raises(SystemExit) as end:
+        import_module(f"benchmarks.{module}").main()
+    assert end.value.code == 0
+    assert "--quick" in capsys.readouterr().out
 
 
 class Script(Benchmark):
