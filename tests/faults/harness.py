@@ -4,7 +4,8 @@
 
 After a failure: one line on stderr names the file, or the result is right nevertheless. After each
 failure, kill and loss of power: the same command, continued, writes the same bits as one that was
-never disturbed. Options select commands and a sample of the calls.
+never disturbed. Options select commands and a sample of the calls, and keep the results, so that
+several processes can share the work and a run can be continued.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.records import Records
 from minibert.io import leftovers
 from minibert.io.atomic import TEMPORARY
 from tests.faults.commands import COMMANDS, make_room
@@ -79,6 +80,7 @@ def end_writers(folder):
 class Count:
     """The figures of one command."""
 
+    command: str
     calls: int = 0
     failed: int = 0
     killed: int = 0
@@ -96,7 +98,7 @@ class Rig:
 
     def __init__(self, name: str, folder: Path):
         self.command, self.folder = COMMANDS[name], folder
-        self.count = Count()
+        self.count = Count(name)
         self.work = folder / "work"  # one name for all copies, which outputs contain
         make_room(folder / "room")
         self.fresh()
@@ -208,21 +210,17 @@ def main():
     parser.add_argument("--share", type=float, default=1.0, help="of the calls and the states")
     parser.add_argument("--fuzz-minutes", type=float, default=0.0, help="for each target")
     parser.add_argument("--out", type=Path, help="a Markdown file")
+    parser.add_argument("--runs", type=Path, help="a file of all results, to which this adds what "
+                        "it lacks of this commit: a run that was stopped continues")  # fmt: skip
     options = parser.parse_args()
-    start = time.perf_counter()
-    rows, findings, counts = [], [], []
-    for name in options.only:
-        with tempfile.TemporaryDirectory(prefix="minibert-faults-") as folder:
-            rig = Rig(name, Path(folder))
-            rig.spoil_all(options.share)
-            rig.lose_power(options.share)
-        count = rig.count
-        counts.append(count)
-        rows.append([name, count.calls, count.failed, count.killed, count.states,
-                     len(count.findings)])  # fmt: skip
-        findings += [f"{name}: {finding}" for finding in count.findings]
-        _say("\t".join(map(str, rows[-1])), *(f"  {finding}" for finding in count.findings[:9]))
-    fuzzed = [_fuzz(name, options.fuzz_minutes) for name in TARGETS if options.fuzz_minutes]
+    with tempfile.TemporaryDirectory() as folder:
+        records = Records(options.runs or Path(folder) / "runs.jsonl")
+        counts = [inject(name, options.share, records) for name in options.only]
+        fuzzed = [fuzz(name, options.fuzz_minutes, records)
+                  for name in TARGETS if options.fuzz_minutes]  # fmt: skip
+    rows = [[count.command, count.calls, count.failed, count.killed, count.states,
+             len(count.findings)] for count in counts]  # fmt: skip
+    findings = [f"{count.command}: {finding}" for count in counts for finding in count.findings]
     findings += [f"fuzzing {name}: {last}" for name, last, is_good in fuzzed if not is_good]
     sums = [
         sum(getattr(count, name) for count in counts) for name in ("failed", "killed", "states")
@@ -230,7 +228,7 @@ def main():
     text = [
         HEAD,
         f"Commit {commit()}, Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"{platform.system()}, {(time.perf_counter() - start) / 60:.0f} minutes.\n",
+        f"{platform.system()}.\n",
         table(["figure", "number"], [
             ["failed calls", sums[0]], ["kills", sums[1]], ["states after a power loss", sums[2]],
             ["minutes of fuzzing", f"{options.fuzz_minutes * len(fuzzed):g}"],
@@ -247,18 +245,39 @@ def main():
     return int(bool(findings))
 
 
-def _say(*lines):
-    sys.stdout.write("\n".join([*lines, ""]))
-    sys.stdout.flush()
+def inject(name, share, records):
+    """Return the figures (`Count`) of a command: those in the records, or new ones."""
+    what = {"commit": commit(), "command": name, "share": share}
+    record = records.get(what)
+    if record is not None:
+        return Count(name, **record["found"])
+    with tempfile.TemporaryDirectory(prefix="minibert-faults-") as folder:
+        rig = Rig(name, Path(folder))
+        rig.spoil_all(share)
+        rig.lose_power(share)
+    found = {key: value for key, value in vars(rig.count).items() if key != "command"}
+    records.add(what, found, {})
+    _say(rig.count)
+    return rig.count
 
 
-def _fuzz(name, minutes):
+def fuzz(name, minutes, records):
     """Return a target's name, the last line of its fuzzing, and whether it found nothing."""
-    command = [sys.executable, "-m", "tests.faults", name, "--minutes", str(minutes)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    last = (found.stdout.splitlines() or ["no output"])[-1]
-    _say(last)
-    return name, last, found.returncode == 0
+    what = {"commit": commit(), "target": name, "minutes": minutes}
+    record = records.get(what)
+    if record is None:
+        command = [sys.executable, "-m", "tests.faults", name, "--minutes", str(minutes)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        last = (done.stdout.splitlines() or ["no output"])[-1]
+        _say(last)
+        records.add(what, {"last": last, "is_good": done.returncode == 0}, {})
+        record = records.get(what)
+    return name, record["found"]["last"], record["found"]["is_good"]
+
+
+def _say(line):
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _executions(fuzzed):

@@ -13,6 +13,7 @@ from minibert.data.token_cache import tokenize_corpus
 from minibert.io import atomic
 from minibert.io.locks import run_lock
 from minibert.training.history import History
+from tests.faults import harness
 from tests.faults.commands import COMMANDS, Command
 from tests.faults.crashes import Disk
 from tests.faults.harness import Rig
@@ -97,6 +98,29 @@ def test_the_errors_of_a_copy_of_standard_input_on_a_full_disk_name_it(
 @contextlib.contextmanager
 def written_in_place(path):
     yield Path(path)
+
+
+def test_a_run_of_the_harness_continues_with_what_its_commit_lacks(tmp_path, monkeypatch, capsys):
+    runs, out = tmp_path / "runs.jsonl", tmp_path / "faults.md"
+    arguments = ["harness", "--only", "train-tokenizer", "--share", "0.02", "--fuzz-minutes", "1"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--runs", str(runs), "--out", str(out)])
+    monkeypatch.setattr(harness, "TARGETS", {"vocab": None})
+    monkeypatch.setattr(
+        harness.subprocess, "run",
+        lambda *_, **__: SimpleNamespace(stdout="vocab: 12 executions", returncode=0),
+    )  # fmt: skip
+    monkeypatch.setattr(harness, "commit", lambda: "a")
+    assert harness.main() == 0
+    first, lines = out.read_text(), runs.read_text().splitlines()
+    assert len(lines) == 2
+    assert "| files that were fed | 12 |" in first
+    monkeypatch.setattr(harness, "Rig", None)
+    monkeypatch.setattr(harness.subprocess, "run", None)
+    assert harness.main() == 0
+    assert (out.read_text(), runs.read_text().splitlines()) == (first, lines)
+    monkeypatch.setattr(harness, "commit", lambda: "b")
+    with pytest.raises(TypeError):  # another commit's results are not taken
+        harness.main()
 
 
 def test_the_harness_finds_a_file_that_is_written_in_place(tmp_path, monkeypatch):
