@@ -87,8 +87,10 @@ def run(options: argparse.Namespace) -> None:
         texts = [text for *_, text in found]
         ranked = reranker.rank(options.query, texts, options.top, progress=is_interactive())
         found = [(each["score"], *found[each["corpus_id"]][1:]) for each in ranked]
+    # A cosine has three decimals; a reranker's score has a unit of its own, so four digits.
+    form = ".3f" if reranker is None else ".4g"
     for score, *place, text in found:
-        print("\t".join([f"{score:.3f}", *place, " ".join(text.split())]))
+        print("\t".join([format(score, form), *place, " ".join(text.split())]))
 
 
 def _nearest_lines(options: argparse.Namespace, count: int) -> list[tuple[Any, ...]]:

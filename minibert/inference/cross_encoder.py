@@ -4,7 +4,10 @@ A vector of each text can be computed once and compared with many others, but ne
 other. A cross-encoder reads both at once, `[CLS] A [SEP] B [SEP]`, and is more accurate and slower,
 so it reranks the best results of a search (Nogueira and Cho, 2019). Scores, names and files are
 those of sentence-transformers: a model with one label has the score sigmoid(logit) unless its
-folder states another activation, and one with several labels returns logits.
+folder states another activation, and one with several labels returns logits. One thing differs: a
+model whose configuration states `problem_type: regression` has its number as score, because a
+sigmoid would turn all numbers above 7 into 1.000. `save_pretrained` states that activation, so
+sentence-transformers returns the same numbers.
 """
 
 import os
@@ -104,7 +107,8 @@ class CrossEncoder:
         tokenizer: the model's tokenizer.
         max_length: in tokens; longer pairs are cut; None: the model's positions.
         activation_fn: of the logits (S, C): a function, or one of the names Identity, Sigmoid,
-            Softmax, Tanh, ReLU, GELU; None: Sigmoid for one label, Identity for several.
+            Softmax, Tanh, ReLU, GELU; None: Sigmoid for one label, Identity for several, and for
+            a model whose `problem_type` is "regression".
         prompt: written before each first text.
 
     Raises:
@@ -126,7 +130,8 @@ class CrossEncoder:
         if not 3 <= self.max_length <= longest:
             raise ValueError(f"max_length: expected 3 to {longest} tokens, got {max_length}")
         if activation_fn is None:
-            activation_fn = "Sigmoid" if self.num_labels == 1 else "Identity"
+            is_number = model.config.problem_type == "regression"
+            activation_fn = "Sigmoid" if self.num_labels == 1 and not is_number else "Identity"
         self.activation_fn = _activation(activation_fn)
 
     @property

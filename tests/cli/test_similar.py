@@ -9,7 +9,7 @@ from minibert import CrossEncoder
 from minibert.inference.features import FeatureExtractor
 from minibert.inference.vector_store import VectorStore
 from tests.cli.helpers import TEXTS, assert_refused, run, write_lines
-from tests.inference.test_cross_encoder import new_model
+from tests.inference.test_cross_encoder import new_model, plain_logits
 
 
 def test_similar_prints_the_query_itself_first(workspace, tmp_path, capsys):
@@ -91,6 +91,20 @@ def test_similar_refuses_bad_input_of_a_store(store, tmp_path, capsys):
     assert_refused(capsys, ["similar", store, TEXTS[0]], "lines.txt: no such file; ")
 
 
+def test_a_regression_model_reranks_with_its_numbers(store, tokenizer, capsys):
+    model = new_model(tokenizer, problem_type="regression")
+    model.params["classifier.bias"][:] += 40  # sigmoid(40) is 1
+    model.save_pretrained("numbers")
+    tokenizer.save_pretrained("numbers")
+    query = "the dog sat"
+    assert run(["similar", "a.store", query, "--rerank", "numbers", "--top", 3]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    logits = plain_logits(model, tokenizer, [(query, row[-1]) for row in rows])[:, 0]
+    assert [row[0] for row in rows] == [f"{each:.4g}" for each in logits]
+    assert len({row[0] for row in rows}) == 3
+    assert logits.tolist() == sorted(logits, reverse=True)
+
+
 def test_a_cross_encoder_scores_the_nearest_texts_again(store, tokenizer, capsys):
     model = new_model(tokenizer)
     CrossEncoder(model, tokenizer).save_pretrained("scorer")
@@ -104,7 +118,7 @@ def test_a_cross_encoder_scores_the_nearest_texts_again(store, tokenizer, capsys
             scores = encoder.predict([(query, row[-1]) for row in rows])
             assert run([*searched, "--rerank", "scorer", "--top", 2,
                         "--candidates", candidates]) == 0  # fmt: skip
-            expected = ["\t".join([f"{scores[i]:.3f}", *rows[i][1:]]) for i in np.argsort(-scores)]
+            expected = ["\t".join([f"{scores[i]:.4g}", *rows[i][1:]]) for i in np.argsort(-scores)]
             assert capsys.readouterr().out.splitlines() == expected[:2]
         assert run([*searched, "--rerank", "scorer", "--top", 60]) == 0  # more than are candidates
         assert len(capsys.readouterr().out.splitlines()) == 6 - len(source)

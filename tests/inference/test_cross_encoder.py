@@ -19,11 +19,11 @@ MODULE = {"idx": 0, "name": "0", "path": "",
           "type": "sentence_transformers.base.modules.transformer.Transformer"}  # fmt: skip
 
 
-def new_model(tokenizer, labels=1):
+def new_model(tokenizer, labels=1, **changes):
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=12, max_position_embeddings=16, initializer_range=0.5,
-        id2label={i: f"LABEL_{i}" for i in range(labels)},
+        id2label={i: f"LABEL_{i}" for i in range(labels)}, **changes,
     )  # fmt: skip
     return BertForSequenceClassification(config)
 
@@ -91,6 +91,9 @@ def test_rank_sorts_documents_by_score(tokenizer):
     ("config", "settings", "expected"),
     [
         ({}, None, "Sigmoid"),
+        ({"problem_type": "regression"}, None, "Identity"),
+        ({"problem_type": "regression", "sentence_transformers": {"activation_fn": SIGMOID}}, None,
+         "Sigmoid"),
         ({"sentence_transformers": {"activation_fn": IDENTITY}}, None, "Identity"),
         ({"sbert_ce_default_activation_function": IDENTITY}, None, "Identity"),
         ({}, {"model_type": "CrossEncoder", "activation_fn": IDENTITY}, "Identity"),
@@ -105,7 +108,7 @@ def test_from_pretrained_reads_the_activation(tokenizer, tmp_path, config, setti
     wanted = logits if expected == "Identity" else sigmoid(logits)
     np.testing.assert_allclose(encoder.predict(PAIRS), wanted, rtol=1e-4, atol=1e-6)
     stated = read_activation(tmp_path)
-    assert (stated is None) == (not config and not settings)
+    assert (stated is None) == (not settings and not config.keys() - {"problem_type"})
     assert stated in (None, encoder.activation_fn)
 
 

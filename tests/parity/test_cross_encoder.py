@@ -15,17 +15,26 @@ pytestmark = [
 TOKENIZER = small_tokenizer()
 
 
-@pytest.mark.parametrize("activation", [None, "Identity"])
-@pytest.mark.parametrize("labels", [1, 3])
-def test_scores_of_pairs_are_those_of_sentence_transformers(tmp_path, labels, activation):
+@pytest.mark.parametrize(
+    ("labels", "activation", "problem"),
+    [
+        (1, None, None),
+        (1, "Identity", None),
+        (1, None, "regression"),
+        (3, None, None),
+        (3, "Identity", None),
+    ],
+)
+def test_scores_of_pairs_are_those_of_sentence_transformers(tmp_path, labels, activation, problem):
     peers = pytest.importorskip("sentence_transformers")
     from torch import nn
 
-    own = CrossEncoder(new_model(TOKENIZER, labels), TOKENIZER, activation_fn=activation)
+    model = new_model(TOKENIZER, labels, problem_type=problem)
+    own = CrossEncoder(model, TOKENIZER, activation_fn=activation)
     own.save_pretrained(tmp_path / "own")
     peer = peers.CrossEncoder(str(tmp_path / "own"), device="cpu")
-    assert type(peer.activation_fn) is (nn.Sigmoid if (labels, activation) == (1, None)
-                                        else nn.Identity)  # fmt: skip
+    is_share = (labels, activation, problem) == (1, None, None)
+    assert type(peer.activation_fn) is (nn.Sigmoid if is_share else nn.Identity)
     for max_length in (None, 9):
         if max_length:
             peer.max_seq_length = max_length
