@@ -19,6 +19,7 @@ from minibert.io.outputs import ensure_output
 from minibert.models.auto import class_for
 from minibert.models.checkpoints import read_architectures
 from minibert.models.table import bert_names
+from minibert.tasks.folders import task_of
 from minibert.tokenization import AutoTokenizer
 
 DESCRIPTION = """
@@ -26,8 +27,9 @@ For a model with a head, also prints its prediction; with --backward, also the n
 of the predicted label's score with respect to each activation and each token. --html writes a page
 that shows attention, hidden states and gradients in a browser, in a single file. --values prints
 every number of a model of a few units, forward and back, with its formula: a masked language model
-or a classifier of texts, of any family. Its loss is that of the label; in a text without [MASK] it
-is that of each token, whose label is the token itself.
+or a classifier of texts, of any family, with one label or several or with a number. Its loss is
+that of the label; in a text without [MASK] it is that of each token, whose label is the token
+itself.
 """
 EXAMPLE = 'minibert inspect classifier "My train is an hour behind." --html look.html'
 
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label",
         help="label whose score is differentiated; implies --backward (default: the most probable "
         "class, or the most probable token at the first [MASK]); with --values, the label of the "
-        "loss: a class, or a token for each [MASK], separated by spaces",
+        "loss: a class, labels separated by commas, a number, or a token for each [MASK], "
+        "separated by spaces",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--html", type=Path, metavar="FILE", help="also write a page to this file")
@@ -72,7 +75,10 @@ def run(options: argparse.Namespace) -> None:
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     if options.values:
         exact = kind.from_pretrained(options.model, strict=True, dtype=np.float64)
-        values = values_of(exact, tokenizer, options.text, options.pair, label=options.label)
+        task = task_of(options.model, exact) if hasattr(exact, "problem") else None
+        values = values_of(
+            exact, tokenizer, options.text, options.pair, label=options.label, task=task
+        )
         for line in printed_values(values):
             print(line)
         return

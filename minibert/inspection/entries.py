@@ -182,9 +182,7 @@ def gated(layer: GatedFeedForward, around: Around) -> Entries:
     }
 
 
-# Heads, whose parameters have full names.
-
-SOFTMAX_BACKWARD = "softmax - one-hot of the label"
+# Heads, whose parameters have full names, and to which the loss hands its gradient.
 
 
 def masked_lm(layer: MaskedLMHead, around: Around) -> Entries:
@@ -200,7 +198,7 @@ def masked_lm(layer: MaskedLMHead, around: Around) -> Entries:
         "normalized": norm_entry(layer.norm, "d logits E"),
         "logits": Entry(
             "normalized Eᵀ + bias; E is the table of word embeddings",
-            f"({SOFTMAX_BACKWARD}) / M for the M labels, 0 elsewhere",
+            around.above,
             ((layer.bias, "d logits, summed over the tokens"),),
         ),
     }
@@ -211,10 +209,10 @@ def _vector(names: WeightAndBias, gradient: str) -> Parameters:
     return (names.weight, f"({gradient})ᵀ x₀"), (names.bias, gradient)
 
 
-def _classes(names: WeightAndBias, x: str) -> Entry:
+def _classes(names: WeightAndBias, x: str, around: Around) -> Entry:
     """Return the entry of the logits of classes."""
     parameters = (names.weight, f"(d logits)ᵀ {x}"), (names.bias, "d logits")
-    return Entry(mapped(names, x), SOFTMAX_BACKWARD, parameters)
+    return Entry(mapped(names, x), around.above, parameters)
 
 
 def pooled(layer: PooledClassifierHead, around: Around) -> Entries:
@@ -222,7 +220,7 @@ def pooled(layer: PooledClassifierHead, around: Around) -> Entries:
     dense = layer.pooler.dense
     forward = f"tanh({mapped(dense, 'x₀')}); x₀ is {around.x}"
     pooler = Entry(forward, "d logits W", _vector(dense, "d pooler * (1 - pooler²)"))
-    return {"pooler": pooler, "logits": _classes(layer.classifier.linear, "pooler")}
+    return {"pooler": pooler, "logits": _classes(layer.classifier.linear, "pooler", around)}
 
 
 def summary(layer: SummaryHead, around: Around) -> Entries:
@@ -235,7 +233,11 @@ def summary(layer: SummaryHead, around: Around) -> Entries:
         "activation": Entry(f"{f}(dense)", back),
     }
     if layer.norm is None:
-        return {**entries, "logits": _classes(layer.out, "activation")}
+        return {**entries, "logits": _classes(layer.out, "activation", around)}
     entries["activation"] = Entry(f"{f}(dense)", norm_handed())
     normalized = norm_entry(layer.norm, back)
-    return {**entries, "normalized": normalized, "logits": _classes(layer.out, "normalized")}
+    return {
+        **entries,
+        "normalized": normalized,
+        "logits": _classes(layer.out, "normalized", around),
+    }

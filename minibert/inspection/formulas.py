@@ -12,6 +12,7 @@ from minibert.inspection import attention_entries as a
 from minibert.inspection import entries as e
 from minibert.inspection.activations import kind_of
 from minibert.inspection.entries import EMBEDDED, LAST_NORM, Around, Entries, Entry
+from minibert.inspection.losses import loss_class
 from minibert.inspection.readers import stock_class
 from minibert.layers import (
     Block,
@@ -50,7 +51,8 @@ def formulas_of(model: Any) -> dict[Place, tuple[Entry, str]]:
         model: a masked language model or a classifier of texts.
 
     Raises:
-        ValueError: a layer has no formulas here; the message names its class.
+        ValueError: a layer has no formulas here; the message names its class. Or there are
+            several numbers.
     """
     found: dict[Place, tuple[Entry, str]] = {}
 
@@ -80,7 +82,7 @@ def formulas_of(model: Any) -> dict[Place, tuple[Entry, str]]:
         add(f"block {i + 1}", scope + encoder.scopes[i], entries_of(block, around))
     if isinstance(encoder, PreNormEncoder):
         add("last norm", scope, {"normalized": e.norm_entry(encoder.norm, top)})
-    add("head", "", entries_of(model.head, Around("", vector)))
+    add("head", "", entries_of(model.head, Around(loss_class(model).handed, vector)))
     return found
 
 

@@ -1,20 +1,20 @@
 """Every number of a small model on one text: the forward pass, the loss and the backward pass.
 
-The loss is the model's own: cross-entropy of a class, or of tokens. A model's own layers compute,
-in float64 and without dropout; `minibert.by_hand` computes the same.
+The loss is the model's own: cross-entropy of a class, of several labels or of tokens, or the
+squared error of a number. A model's own layers compute, in float64 and without dropout;
+`minibert.by_hand` computes the same.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minibert.functional import IGNORED
 from minibert.inspection.activations import Activation, shape_text
 from minibert.inspection.attention_entries import OF_DISTANCES, OF_PAIRS
 from minibert.inspection.formulas import SHARED, TIED, formulas_of
-from minibert.inspection.predictions import mask_positions
+from minibert.inspection.losses import Labels, Loss, loss_class
 from minibert.inspection.walk import RecordedModel
 from minibert.io.html import Markup, escaped
 from minibert.io.text import printable, sanitize
@@ -22,10 +22,10 @@ from minibert.layers.embeddings import WORDS
 from minibert.models import BertForMaskedLM, BertForSequenceClassification
 from minibert.objectives.base import quiet
 from minibert.parameters import Parameters
+from minibert.tasks import Task
 from minibert.tokenization import PreTrainedTokenizer
 
 MAX_NUMBERS = 400  # of a tensor that is printed
-ONE_CLASS = "single_label_classification"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Values:
         kind: the name of the model's class.
         text: the text, and its pair.
         tokens: T tokens.
-        labels: what the loss compares the logits with: the class, or a token for each label.
+        labels: what the loss compares the logits with: the class, the labels that the text has, the
+            number, or a token for each label.
         forward: the tensors of the forward pass, the parameters before the first use; at the end
             the loss.
         backward: the gradients in the reverse order, those of the parameters after the activation
@@ -73,7 +74,7 @@ class Values:
 
     @property
     def loss(self) -> float:
-        """The loss in nats."""
+        """The loss: in nats, or in the square of a number's unit."""
         return float(self.forward[-1].value)
 
     def _repr_html_(self) -> Markup:
@@ -92,29 +93,33 @@ def values_of(
     pair: str | None = None,
     *,
     label: str | None = None,
+    task: Task | None = None,
 ) -> Values:
     """Compute every number of the forward pass and the backward pass of a model on one text.
 
     The labels of a masked language model are the tokens at [MASK]. A text without one has the
-    label of every token that is not special: its own id.
+    label of every token that is not special: its own id. Classes have no weights.
 
     Args:
-        model: a masked language model, or a classifier of texts with a single label, of any family
-            or of layers of this package.
+        model: a masked language model, or a classifier of texts with one label or several or with a
+            number, of any family or of layers of this package.
         tokenizer: the model's tokenizer.
         text: the text; tokens beyond the model's positions are cut.
         pair: a second text.
-        label: the class, or the tokens at [MASK], one for each, separated by spaces; None: the most
-            probable ones.
+        label: the class; labels, separated by commas; the number; or the tokens at [MASK], one for
+            each, separated by spaces. None: the most probable ones.
+        task: of a classifier, with its thresholds, or its mean and standard deviation; None: that
+            of `task_for`, whose thresholds are 0.5.
 
     Raises:
         FloatingPointError: a hidden state or a logit is not finite.
         ValueError: the model is another one or has a tensor of more than `MAX_NUMBERS` numbers, or
-            the label is not a class or tokens.
+            the label is not the model's, or missing for a number.
     """
     _check_model(model)
     _check_sizes({name: array.shape for name, array in model.params.items()})
     model = model.astype(np.float64)
+    model.class_weights = None
     encoding = tokenizer.encode(text, pair, max_length=model.config.longest)
     batch = model.check([encoding.input_ids], [encoding.token_type_ids], [encoding.attention_mask])
     recorded = RecordedModel(model)
@@ -122,8 +127,9 @@ def values_of(
         logits = recorded.forward(batch)
     assert logits is not None
     recorded.require_finite(logits)
-    chosen = _choose_labels(model, tokenizer, encoding.input_ids, logits[0], label)
-    loss, cache = model.criterion_forward(logits, chosen.targets)
+    criterion = loss_class(model)(model, tokenizer, task)
+    labels = criterion.labels(encoding.input_ids, logits[0], label)
+    loss, cache = model.criterion_forward(logits, labels.targets)
     dlogits = model.criterion_backward(cache)
     grads = recorded.backward(dlogits)
     activations = [each for record in recorded.records for each in record.activations()]
@@ -134,8 +140,8 @@ def values_of(
         kind=type(model).__name__,
         text=text if pair is None else f"{text} | {pair}",
         tokens=encoding.tokens,
-        labels=chosen.names,
-        forward=writer.forward(activations, chosen, loss),
+        labels=labels.names,
+        forward=[*writer.forward(activations), *writer.loss(logits[0], criterion, labels, loss)],
         backward=writer.backward(activations, grads),
     )
 
@@ -158,23 +164,12 @@ def printed_values(values: Values) -> Iterator[str]:
 # What is computed.
 
 
-class _Labels(NamedTuple):
-    """The targets of the loss, (1, T) or (1,), what they are called, and the tokens that count."""
-
-    targets: np.ndarray
-    names: list[str]
-    places: list[int]
-
-
 def _check_model(model: Any) -> None:
     """Raise ValueError unless the formulas of the model's loss and of its layers are known."""
-    kind, problem = type(model).__name__, getattr(model, "problem", ONE_CLASS)
     is_known = isinstance(model, BertForMaskedLM | BertForSequenceClassification)
-    if not is_known or model.label_names != ("labels",) or problem != ONE_CLASS:
-        got = kind if problem == ONE_CLASS else f"{kind} for {problem.replace('_', ' ')}"
-        raise ValueError(
-            f"values: expected a masked language model or a classifier of texts, got {got}"
-        )
+    if not is_known or model.label_names != ("labels",):
+        raise ValueError("values: expected a masked language model or a classifier of texts, got "
+                         f"{type(model).__name__}")  # fmt: skip
     formulas_of(model)
 
 
@@ -187,55 +182,6 @@ def _check_sizes(shapes: Mapping[str, tuple[int, ...]]) -> None:
                 f"values: expected at most {MAX_NUMBERS} numbers in a tensor, got {count:,} in "
                 f"{name} ({shape_text(shape)}); a model of a few units and a short text can be read"
             )
-
-
-def _choose_labels(
-    model: Any,
-    tokenizer: PreTrainedTokenizer,
-    ids: list[int],
-    logits: np.ndarray,
-    label: str | None,
-) -> _Labels:
-    """Return the labels of a text: a class, or tokens."""
-    if not model.predicts_tokens:
-        known = model.config.label2id
-        if label is not None and label not in known:
-            raise ValueError(f"label: expected one of {', '.join(known)}, got {label!r}")
-        number = int(logits.argmax()) if label is None else known[label]
-        return _Labels(np.array([number]), [model.config.id2label[number]], [0])
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    places = mask_positions(tokenizer, tokens)
-    if places:
-        own = logits[places, : len(tokenizer)].argmax(axis=-1).tolist()
-        chosen = own if label is None else _ids_of(tokenizer, label, len(places))
-    else:
-        if label is not None:
-            raise ValueError(f"label: expected a {tokenizer.mask_token} in the text, got none; "
-                             "the label is its token")  # fmt: skip
-        places = [t for t, each in enumerate(ids) if each not in tokenizer.all_special_ids]
-        chosen = [ids[t] for t in places]
-    if not places:
-        raise ValueError(
-            "values: expected a text with a token that is not special, whose id is the label"
-        )
-    targets = np.full((1, len(ids)), IGNORED)
-    targets[0, places] = chosen
-    names = [f"{token!r} at token {t}" for t, token in
-             zip(places, tokenizer.convert_ids_to_tokens(chosen), strict=True)]  # fmt: skip
-    return _Labels(targets, names, places)
-
-
-def _ids_of(tokenizer: PreTrainedTokenizer, label: str, count: int) -> list[int]:
-    """Return the ids of tokens that are separated by spaces."""
-    words = label.split()
-    if len(words) != count:
-        raise ValueError(
-            f"label: expected {count} tokens, one for each {tokenizer.mask_token}, got {len(words)}"
-        )
-    for word in words:
-        if word not in tokenizer.vocab:
-            raise ValueError(f"label: expected a token of the vocabulary, got {word!r}")
-    return [tokenizer.vocab[word] for word in words]
 
 
 def _table_names(model: Any, tokenizer: PreTrainedTokenizer) -> list[str]:
@@ -271,10 +217,8 @@ class _Writer:
             formula += SHARED * (len(own) > 1) + TIED * (name.endswith(WORDS) and is_tied)
             self.parameters.setdefault(place, []).append((name, formula))
 
-    def forward(
-        self, activations: Sequence[Activation], chosen: _Labels, loss: float
-    ) -> list[Tensor]:
-        """Return the tensors of the forward pass, and the loss."""
+    def forward(self, activations: Sequence[Activation]) -> list[Tensor]:
+        """Return the tensors of the forward pass, up to the logits."""
         tensors: list[Tensor] = []
         for each in activations:
             place = each.part, each.name
@@ -282,15 +226,18 @@ class _Writer:
                 tensors.append(self.parameter(each.part, name, "", self.params))
             formula = self.formulas[place][0].forward
             tensors.append(self.activation(each, each.name, formula, each.value))
-        logits = activations[-1].value
-        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
-        rows = self.tokens if logits.ndim > 1 else ()
-        formula = "exp(logit) / Σ exp(logits) of each row"
-        tensors.append(Tensor("loss", "softmax", formula, shares, rows, self.classes))
-        count = f"{len(chosen.places)} labels" if len(chosen.places) > 1 else "label"
-        formula = f"- log softmax of the {count}{', their mean' * (len(chosen.places) > 1)}"
-        return [*tensors, Tensor("loss", "loss", formula, np.asarray(loss))]
+        return tensors
+
+    def loss(
+        self, logits: np.ndarray, criterion: Loss, labels: Labels, loss: float
+    ) -> list[Tensor]:
+        """Return what is between the logits and the loss, and the loss."""
+        tensors = [
+            Tensor("loss", *step, self.tokens if step.value.ndim > 1 else (),
+                   self.classes if step.value.ndim else ())
+            for step in criterion.steps(logits, labels)
+        ]  # fmt: skip
+        return [*tensors, Tensor("loss", "loss", criterion.formula(labels), np.asarray(loss))]
 
     def backward(self, activations: Sequence[Activation], grads: Parameters) -> list[Tensor]:
         """Return the gradients in the order in which they are computed."""

@@ -2,7 +2,14 @@
 
 import pytest
 
-from minibert import BertConfig, BertForMaskedLM, WordPieceTokenizer
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    WordPieceTokenizer,
+)
+from minibert.tasks import MultiLabelTask, RegressionTask
+from minibert.tasks.folders import EstimatorFile
 from tests.cli.helpers import assert_refused, run
 
 
@@ -35,17 +42,22 @@ def test_inspect_prints_activations_and_gradients_and_writes_a_page(workspace, t
     assert page.read_text() == "old"
 
 
+def save_small(folder, kind=BertForMaskedLM, **changes):
+    """Write a model of a few units; return its folder."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "sat"]
+    WordPieceTokenizer(pieces).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=6, max_position_embeddings=8, **changes,
+    )  # fmt: skip
+    kind(config).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def small(tmp_path):
     """Return the folder of a masked language model of a few units."""
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "sat"]
-    WordPieceTokenizer(pieces).save_pretrained(tmp_path / "small")
-    config = BertConfig(
-        vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=6, max_position_embeddings=8,
-    )  # fmt: skip
-    BertForMaskedLM(config).save_pretrained(tmp_path / "small")
-    return tmp_path / "small"
+    return save_small(tmp_path / "small")
 
 
 def test_inspect_values_prints_every_number_of_a_small_model(small, capsys):
@@ -58,6 +70,26 @@ def test_inspect_values_prints_every_number_of_a_small_model(small, capsys):
              "  d bert.embeddings.word_embeddings.weight (8 x 4)"]  # fmt: skip
     places = [printed.index(each) for each in order]
     assert places == sorted(places)
+
+
+def test_inspect_values_prints_the_thresholds_of_the_folder(tmp_path, capsys):
+    task = MultiLabelTask(["big", "red"], [0.25, 0.75])
+    folder = save_small(tmp_path / "labels", BertForSequenceClassification, **task.config())
+    EstimatorFile(thresholds=task.thresholds.tolist()).save(folder)
+    assert run(["inspect", folder, "a cat", "--values", "--label", "red,big"]) == 0
+    printed = capsys.readouterr().out
+    assert "labels: red, big" in printed
+    assert "  predicted (2) = 1 above the thresholds, 0 elsewhere; they are 0.25, 0.75" in printed
+
+
+def test_inspect_values_prints_the_loss_of_a_number(tmp_path, capsys):
+    folder = save_small(
+        tmp_path / "number", BertForSequenceClassification, **RegressionTask().config()
+    )
+    assert run(["inspect", folder, "a cat", "--values", "--label", "2.5"]) == 0
+    printed = capsys.readouterr().out
+    assert "label: 2.5\n" in printed
+    assert "  target = label: 2.5000\n  loss = (logit - target)²: " in printed
 
 
 def test_inspect_values_refuses_a_large_model_and_a_page(workspace, small, tmp_path, capsys):

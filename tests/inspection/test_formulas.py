@@ -19,6 +19,7 @@ from minibert.inspection.formulas import FORMULAS, formulas_of
 from minibert.inspection.readers import READERS
 from minibert.layers import WordEmbeddings
 from minibert.models.table import FAMILIES
+from minibert.tasks import MultiLabelTask, RegressionTask, task_for
 from tests.inspection.test_values import TOKENIZER
 from tests.inspection.test_values import made as made_bert
 from tests.models.relatives import RELATIVES, made
@@ -45,23 +46,41 @@ CASES |= {
     name: (family, MASKED if "words" in name else CLASSES, change)
     for name, (family, change) in VARIANTS.items()
 }
-CASES |= {"bert, masked": (BertForMaskedLM,), "bert, classes": (BertForSequenceClassification,)}
+SEVERAL = {"problem_type": "multi_label_classification"}
+NUMBER = {"problem_type": "regression", "id2label": {0: "rain"}}
+CASES |= {
+    f"{family}, {use}": (family, CLASSES, change)
+    for family in ("roberta", "modernbert")
+    for use, change in (("several labels", SEVERAL), ("number", NUMBER))
+}
+BERT_CASES = {"masked": (BertForMaskedLM, {}), "classes": (BertForSequenceClassification, {}),
+              "several labels": (BertForSequenceClassification, SEVERAL),
+              "number": (BertForSequenceClassification, NUMBER)}  # fmt: skip
+CASES |= {f"bert, {use}": case for use, case in BERT_CASES.items()}
 
 
 @pytest.fixture(scope="module", params=CASES)
 def shown(request):
-    case = CASES[request.param]
-    model = made_bert(case[0]) if len(case) == 1 else made(case[0], case[1], **SIZES, **case[2])
-    predicts = model.predicts_tokens
-    label = "cat" if predicts else next(iter(model.config.label2id))
-    return Shown(model, values_of(model, TOKENIZER, "the cat [MASK] on", label=label))
+    kind, *use, change = CASES[request.param]
+    model = made(kind, *use, **SIZES | change) if use else made_bert(kind, **change)
+    task, label = None, "cat"
+    if not model.predicts_tokens:
+        names = list(model.config.label2id)
+        task, label = task_for(model), names[0]
+        if task.name == "multi-label":
+            task, label = MultiLabelTask(names, [0.1, 0.9, 0.25]), f"{names[2]}, {names[0]}"
+        elif task.name == "regression":
+            task, label = RegressionTask(names, mean=2.0, std=0.5), "3.25"
+    values = values_of(model, TOKENIZER, "the cat [MASK] on", label=label, task=task)
+    return Shown(model, values, task)
 
 
 class Shown:
     """The arrays that are printed, by part and name, in the order of the forward pass."""
 
-    def __init__(self, model, values):
+    def __init__(self, model, values, task):
         self.model, self.values, self.params = model, values, model.params
+        self.task, self.loss = task, {t.name: t.value for t in values.forward if t.part == "loss"}
         self.formulas = formulas_of(model)
         own = [t for t in values.forward if (t.part, t.name) in self.formulas]
         self.forward = {(t.part, t.name): t.value for t in own}
@@ -277,6 +296,10 @@ def gradient_of(shown, place, formula):
     if formula in ("d attention scores, summed over the blocks", "Σ d distance key Wk + d distance "
                    "query Wq, of all blocks"):  # fmt: skip
         return over_blocks(shown, name)
+    if formula == "(probabilities - targets) / C for the C labels":
+        return (shown.loss["probabilities"] - shown.loss["targets"]) / 3
+    if formula == "2 (logit - target)":
+        return 2 * (shown.forward[place] - shown.loss["target"])
     if formula.startswith(("softmax - one-hot", "(softmax - one-hot")):
         shares, hot = softmax(shown.forward[place]), np.zeros(target.shape)
         if target.ndim == 1:
@@ -393,6 +416,40 @@ def test_every_gradient_is_what_its_formula_says(shown):
         )
 
 
+def value_of_loss(shown, name, formula):
+    """Compute a formula between the logits and the loss."""
+    logits, get, task = shown.forward["head", "logits"], shown.loss, shown.task
+    if formula == "exp(logit) / Σ exp(logits) of each row":
+        return softmax(logits)
+    if formula == "- log softmax of the label":
+        at = TOKENIZER.vocab["cat"] if task is None else task.ids[shown.values.labels[0]]
+        return -np.log(get["softmax"][3, at] if task is None else get["softmax"][at])
+    if formula == "1 / (1 + exp(-logit)) of each label":
+        return 1 / (1 + np.exp(-logits))
+    if formula == "1 above the thresholds, 0 elsewhere; they are 0.1, 0.9, 0.25":
+        return get["probabilities"] > [0.1, 0.9, 0.25]
+    if formula == "1 for each label of the text, 0 for the others":
+        return np.isin(task.names, shown.values.labels)
+    if formula == "- the mean of y log p + (1 - y) log(1 - p), p the probabilities, y the targets":
+        p, y = get["probabilities"], get["targets"]
+        return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+    if formula == "logit * std + mean; mean is 2, std 0.5":
+        return logits[0] * 0.5 + 2
+    if formula == "(label - mean) / std; mean is 2, std 0.5":
+        return (float(shown.values.labels[0]) - 2) / 0.5
+    if formula == "(logit - target)²":
+        return (logits[0] - get["target"]) ** 2
+    raise AssertionError(f"{name}: {formula}")
+
+
+def test_every_array_of_the_loss_is_what_its_formula_says(shown):
+    tensors = [t for t in shown.values.forward if t.part == "loss"]
+    assert tensors[-1].name == "loss"
+    for each in tensors:
+        want = value_of_loss(shown, each.name, each.formula)
+        np.testing.assert_allclose(each.value, want, 1e-9, 1e-12, err_msg=each.name)
+
+
 def test_rows_of_distances_are_not_named_after_tokens_of_the_same_number():
     model = made(
         "deberta-v2", CLASSES, **SIZES | {"position_buckets": -1}, max_relative_positions=2
@@ -413,9 +470,11 @@ def test_every_parameter_is_shown_once_and_its_gradient_is_that_of_the_loss(show
     for tensors, front in ((shown.values.forward, ""), (shown.values.backward, "d ")):
         names = [t.name.removeprefix(front) for t in tensors if t.name.startswith(front)]
         assert sorted(n for n in names if n in used) == sorted(used)
-    labels = np.array([0])
-    if model.predicts_tokens:
-        labels = np.where(shown.ids == TOKENIZER.mask_token_id, TOKENIZER.vocab["cat"], -100)
+    labels = np.where(shown.ids == TOKENIZER.mask_token_id, TOKENIZER.vocab["cat"], -100)
+    if not model.predicts_tokens:
+        (said,) = shown.values.labels[:1]
+        label = {"multi-label": shown.values.labels, "regression": 3.25}.get(shown.task.name, said)
+        labels = np.array([shown.task.encode_label(label)])
     loss, grads = model.loss_and_grads({"input_ids": shown.ids}, labels)
     assert shown.values.loss == pytest.approx(loss, rel=1e-9)
     for tensor in shown.values.backward:

@@ -7,9 +7,11 @@ import pytest
 
 from minibert import BertConfig, WordPieceTokenizer, by_hand
 from minibert import models as m
+from minibert.inference.cross_encoder import SCORES
 from minibert.inspection import printed_values, values_of
 from minibert.inspection.values import MAX_NUMBERS, Tensor, Values
 from minibert.layers import Encoder
+from minibert.tasks import MultiLabelTask, RegressionTask
 from tests.inspection.test_inspection import PreNorm
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "sat", "on", "mat", "the", "."]
@@ -300,6 +302,40 @@ def test_the_default_labels_are_the_most_probable_ones():
     assert values_of(model, TOKENIZER, "a cat").labels == [["dry", "wet", "ice"][logits.argmax()]]
 
 
+def test_the_labels_of_several_are_those_above_their_thresholds():
+    model = made(m.BertForSequenceClassification, problem_type="multi_label_classification")
+    model.class_weights = np.array([2.0, 3, 4])  # of the training, which a loss here does not have
+    task = MultiLabelTask(["dry", "wet", "ice"], [1, 0, 1])
+    values = values_of(model, TOKENIZER, "a cat", task=task)
+    lines = list(printed_values(values))
+    assert values.labels == ["wet"]
+    assert "  predicted (3) = 1 above the thresholds, 0 elsewhere; they are 1, 0, 1" in lines
+    named = values_of(model, TOKENIZER, "a cat", label="wet")
+    assert named.loss == values.loss
+    none = values_of(model, TOKENIZER, "a cat", task=MultiLabelTask(task.names, [1, 1, 1]))
+    assert (none.labels, none.forward[-2].value.tolist()) == (["none"], [0, 0, 0])
+    logits = next(tensor.value for tensor in none.forward if tensor.name == "logits")
+    assert none.loss == pytest.approx(np.log1p(np.exp(logits)).mean(), rel=1e-12)
+    assert model.class_weights.tolist() == [2, 3, 4]
+
+
+def test_a_number_is_shown_with_the_activation_of_its_folder():
+    model = made(m.BertForSequenceClassification, id2label={0: "rain"})
+    plain = values_of(model, TOKENIZER, "a cat", label="3")
+    lines = list(printed_values(plain))
+    assert any(line.startswith("  number = logit: ") for line in lines)
+    assert "  target = label: 3.0000" in lines
+    for activation, name in ((SCORES["Sigmoid"], "Sigmoid"), (np.exp, "activation")):
+        task = RegressionTask(["rain"], activation=activation)
+        values = values_of(model, TOKENIZER, "a cat", label="3", task=task)
+        number, target, loss = values.forward[-3:]
+        assert (number.formula, number.value) == (
+            f"{name}(logit)",
+            activation(plain.forward[-3].value),
+        )
+        assert (target.value, loss.value) == (3, plain.loss)
+
+
 def test_sinusoidal_positions_have_no_parameter():
     values = values_of(made(m.BertForMaskedLM, position_embedding_type="sinusoidal"), TOKENIZER,
                        "the cat")  # fmt: skip
@@ -337,8 +373,13 @@ def test_what_is_too_large_or_has_no_such_loss_is_refused_in_one_line():
     refused("expected a masked language model or a classifier of texts, got BertModel",
             made(m.BertModel))  # fmt: skip
     refused("got BertForPreTraining", made(m.BertForPreTraining))
-    refused("got BertForSequenceClassification for regression",
-            made(m.BertForSequenceClassification, problem_type="regression"))  # fmt: skip
+    numbers = made(m.BertForSequenceClassification, problem_type="regression")
+    refused("^values: expected one number, got 3$", numbers)
+    number = made(m.BertForSequenceClassification, id2label={0: "rain"})
+    refused("^label: expected a number to compare with that of the model, got none$", number)
+    refused("^label: expected a number as label, got 'wet'$", number, label="wet")
+    several = made(m.BertForSequenceClassification, problem_type="multi_label_classification")
+    refused("^label: expected some of dry, wet, ice, got 'hot'$", several, label="ice,hot")
     config = made(m.BertForMaskedLM).config
     model = m.BertForMaskedLM(config, block=PreNorm)
     refused("values: expected a layer whose formulas are known, got PreNorm", model)
