@@ -17,6 +17,7 @@ import numpy as np
 
 from minibert.functional import gather_backward, gather_forward
 from minibert.models.inputs import Batch
+from minibert.models.pooling import mean_pooling_backward, mean_pooling_forward
 from minibert.objectives.base import ModelObjective
 from minibert.objectives.distillation_losses import (
     SOFT_CRITERIA,
@@ -89,12 +90,13 @@ class Distilled(ModelObjective):
         self.soft_forward, self.soft_backward = SOFT_CRITERIA[problems[0]]
         super().__init__(model, *arguments, **options)
 
-    def read(self, batch: Batch, labels: Any) -> tuple[Array | None, Any, Array | None]:
-        """Return the tokens that the head reads, their labels, and which have soft targets.
+    def read(self, batch: Batch, labels: Any) -> tuple[list[Array | None], Any, Array | None]:
+        """Return the tokens that the heads read, their labels, and which have soft targets.
 
         Returns:
-            rows (B, R), None if the head is not used; the labels of the logits; and booleans, of
-            the logits without their last axis, None if all have soft targets.
+            rows (B, R) of student and teacher, None for all tokens; the labels of the logits, None
+            if the heads are not used; and booleans, of the logits without their last axis, None if
+            all have soft targets.
         """
         raise NotImplementedError
 
@@ -116,32 +118,29 @@ class Distilled(ModelObjective):
         self, shard: Shard, extra: Any, rng: Rng, grads: Parameters, denominator: Any
     ) -> float:
         """Return the loss on the shard, and add its gradient into `grads`."""
-        student, weight = self.model, self.settings.hidden_weight
+        student, teacher, weight = self.model, self.teacher, self.settings.hidden_weight
         batch: Batch = student.check(**shard[0])
-        rows, labels, soft = self.read(batch, shard[1])
+        (own_rows, other_rows), labels, soft = self.read(batch, shard[1])
         learning = grads.without(student.frozen_names) if student.frozen_names else grads
-        # All tokens (B, T, D) if the hidden states are compared; otherwise those of the head.
-        computed = None if weight else rows
         scope, own_scope = student.params.scope(student.prefix), learning.scope(student.prefix)
-        x, cache = student.bert.forward(scope, batch, computed, rng)
-        teacher_scope = self.teacher.params.scope(self.teacher.prefix)
-        target, _ = self.teacher.bert.forward(teacher_scope, batch, computed, keep=False)
+        other_scope = teacher.params.scope(teacher.prefix)
+        # All tokens (B, T, D) if the hidden states are compared; otherwise those of the heads.
+        own_computed, other_computed = (None, None) if weight else (own_rows, other_rows)
+        x, cache = student.bert.forward(scope, batch, own_computed, rng)
+        target, _ = teacher.bert.forward(other_scope, batch, other_computed, keep=False)
         loss, dx = 0.0, None
         if weight:
             similarity, cosines = cosine_embedding_forward(
                 x, target, batch.attention_mask, denominator[2]
             )
             loss, dx = weight * similarity, weight * cosine_embedding_backward(cosines)
-        if rows is not None:
-            read, target = (
-                gather_forward(each, rows) if weight else each for each in (x, target)
-            )  # (B, R, D)
+        if labels is not None:
+            own_rows, other_rows = (own_rows, other_rows) if weight else (None, None)
+            read, weights = _read_forward(student, batch, x, own_rows)
+            target, _ = _read_forward(teacher, batch, target, other_rows)
             own, dread = self._head(read, target, labels, soft, rng, learning, denominator)
             loss += own
-            if dx is None:
-                dx = dread
-            else:
-                gather_backward(dread, rows, dx)
+            dx = _read_backward(dread, weights, own_rows, dx)
         student.bert.backward(dx, cache, scope, own_scope)
         return loss
 
@@ -178,3 +177,34 @@ class Distilled(ModelObjective):
             loss += settings.soft_weight * own
         dx: Array = student.head_backward(dlogits, cache, grads)
         return loss, dx
+
+
+def _read_forward(
+    model: Any, batch: Batch, x: Array, rows: Array | None
+) -> tuple[Array, Array | None]:
+    """Return what the head reads of the tokens x, (B, R, D), and the weights of a mean (B, T).
+
+    Args:
+        model: whose head it is.
+        batch: of the tokens.
+        x (B, T, D): all of them; or (B, R, D), if `rows` is None and the head reads no mean.
+        rows (B, R): the positions of those that the head reads, unless x is just these.
+    """
+    if getattr(model, "reads_mean", False):
+        mean, weights = mean_pooling_forward(x, batch.attention_mask)
+        return mean[:, None], weights  # (B, D) -> (B, 1, D)
+    return (x if rows is None else gather_forward(x, rows)), None
+
+
+def _read_backward(
+    dread: Array, weights: Array | None, rows: Array | None, dx: Array | None
+) -> Array:
+    """Gradient of `_read_forward`, added to dx (B, T, D) if there is one."""
+    if weights is not None:
+        dread = mean_pooling_backward(dread[:, 0], weights)  # (B, 1, D) -> (B, D) -> (B, T, D)
+    if dx is None:
+        return dread
+    if rows is None:
+        return dx + dread
+    gather_backward(dread, rows, dx)
+    return dx

@@ -28,14 +28,14 @@ class DistilledMaskedLM(Distilled, MaskedLM):
     Evaluations measure the student as a masked LM.
     """
 
-    def read(self, batch: Batch, labels: Any) -> tuple[Array, Array, Array]:
+    def read(self, batch: Batch, labels: Any) -> tuple[list[Array | None], Array, Array]:
         """Return the tokens (B, R) with a label or a soft target; see `Distilled.read`."""
         labels = self.model.match(batch, labels)  # (B, T)
         masked = labels != IGNORED
         soft = self._has_soft_target(batch.attention_mask, labels)
         rows = positions_of(masked | soft if self.settings.soft_weight else masked)
         labels, soft = (np.take_along_axis(each, rows, axis=1) for each in (labels, soft))
-        return rows, labels, soft  # (B, T) -> (B, R)
+        return [rows, rows], labels, soft  # (B, T) -> (B, R)
 
     def count_soft(self, batch: dict[str, Array], labels: Any) -> int:
         """Return the number of tokens with a soft target."""
@@ -56,20 +56,15 @@ class DistilledClassifier(Distilled, Supervised):
     """Trains a student to predict the classes of texts, or their numbers, as its teacher does.
 
     The further arguments are those of `Supervised`. Numbers are compared in the unit of the logits.
-
-    Raises:
-        ValueError: a head reads the mean over the tokens instead of [CLS].
     """
 
-    def __init__(self, model: Any, teacher: Any, *arguments: Any, **options: Any):
-        for name, each in (("teacher", teacher), ("model", model)):
-            if getattr(each.config, "classifier_pooling", "cls") != "cls":
-                raise ValueError(f"{name}: expected classifier_pooling cls, got mean")
-        super().__init__(model, teacher, *arguments, **options)
+    def read(self, batch: Batch, labels: Any) -> tuple[list[Array | None], Array, None]:
+        """Return [CLS], or None for a mean, and the labels, (B,) or (B, C); see `Distilled.read`.
 
-    def read(self, batch: Batch, labels: Any) -> tuple[Array | None, Array, None]:
-        """Return [CLS] and the labels, (B,) or (B, C); every text has a soft target."""
-        return self.model.rows_read(batch), self.model.match(batch, labels), None
+        Every text has a soft target.
+        """
+        rows = [each.rows_read(batch) for each in (self.model, self.teacher)]
+        return rows, self.model.match(batch, labels), None
 
     def count_soft(self, batch: dict[str, Array], labels: Any) -> int:
         """Return the number of texts, times that of the labels that a text may have."""
@@ -121,9 +116,9 @@ class DistilledHiddenStates(Distilled):
         """Return 0 soft targets, 0 labels and the number of tokens, (3,)."""
         return np.array([0, 0, self.tokens(shard)])
 
-    def read(self, batch: Batch, labels: Any) -> tuple[None, None, None]:
-        """Return None three times, because no head is used; see `Distilled.read`."""
-        return None, None, None
+    def read(self, batch: Batch, labels: Any) -> tuple[list[Array | None], None, None]:
+        """Return all tokens without labels, because no head is used; see `Distilled.read`."""
+        return [None, None], None, None
 
     def cosine(self, model: BertBased) -> float:
         """Return the mean cosine of a model's and the teacher's hidden states, held-out."""

@@ -35,7 +35,6 @@ from minibert.models.pooling_block import (
 from minibert.models.table import family_class
 from minibert.models.unpadded import hidden_states_of, logits_of, runs_unpadded
 from minibert.models.weights import open_weights
-from minibert.objectives import DistilledClassifier
 from minibert.training import AdamW, Engine, split_batch
 from minibert.training.distillation import make_student
 from tests import plain
@@ -321,13 +320,6 @@ def test_a_student_begins_with_the_first_layer_which_has_one_norm_less(layers):
     teacher = made(config=replace(WINDOWED, num_hidden_layers=4))
     with pytest.raises(ValueError, match=r"layers: expected the teacher's first layer in the firs"):
         make_student(teacher, layers)
-
-
-def test_a_teacher_that_reads_the_mean_is_refused():
-    config = replace(WINDOWED, classifier_pooling="mean")
-    model = made(m.ModernBertForSequenceClassification, config=config)
-    with pytest.raises(ValueError, match="teacher: expected classifier_pooling cls, got mean"):
-        DistilledClassifier(model, model)
 
 
 def test_a_classifier_reads_the_mean_instead_of_a_block_that_pools():

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from minibert.models.classifier_head import scale_outputs
+from minibert.models.pooling import mean_pooling_forward
 from minibert.objectives import distillation
 from minibert.objectives.distillation import Distilled
 from minibert.objectives.distillation_losses import (
@@ -85,6 +86,10 @@ def assigned(dread, rows, dx):
     np.put_along_axis(dx, rows[..., None], dread, axis=1)
 
 
+def padding_in_the_mean(x, mask):
+    return mean_pooling_forward(x, np.ones_like(mask))
+
+
 def the_first_layers(layers, count):
     return list(range(count))
 
@@ -141,6 +146,12 @@ MUTATIONS = [
         "the head's gradient assigned", Place(distillation, "gather_backward"), assigned,
         example(tests.test_gradients_are_those_of_the_loss_for_any_number_of_shards,
                 name="masked LM, all tokens", entries=0),
+    ),
+    mutation(
+        "padding in the mean that a head reads", Place(distillation, "mean_pooling_forward"),
+        padding_in_the_mean,
+        example(tests.test_heads_may_read_the_mean_over_the_tokens,
+                own="mean", other="mean", hidden_weight=1.0),
     ),
     mutation(
         "the first layers instead of evenly spaced ones", Everywhere(evenly_spaced),

@@ -137,8 +137,9 @@ def run_distillation() -> None:
     """Take a step of each kind of student, and let a teacher's number change its unit."""
     tokenizer = small_tokenizer()
     packed = packed_language(tokenizer)
-    for name in ("masked LM, masked tokens", "several labels", "numbers"):
-        objective = test_distillation.objective_of(name, tokenizer, packed)
+    kinds = ("masked LM, masked tokens", "several labels", "numbers")
+    objectives = [test_distillation.objective_of(name, tokenizer, packed) for name in kinds]
+    for objective in (test_distillation.objective_of_means(tokenizer), *objectives):
         engine = Engine(objective.model, AdamW(objective.model.params), objective=objective)
         engine.step(objective.shards(0), 1e-3)
     task, _ = test_distillation.TASKS["numbers"]

@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minibert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+)
 from minibert.data.corpus import as_batch
 from minibert.gradcheck import away_from_initial, check_objective
 from minibert.objectives import (
@@ -160,6 +167,53 @@ def test_the_loss_of_a_classifier_is_the_weighted_sum_of_its_parts(name, tokeniz
         hard = np.where(labels, np.log1p(np.exp(-own)), np.log1p(np.exp(own)))
     assert own.shape == (6, 1 if name == "numbers" else 3)
     assert loss == pytest.approx(5 * np.mean(soft) + 2 * np.mean(hard), rel=1e-9)
+
+
+def objective_of_means(tokenizer, own="mean", other="mean", hidden_weight=1.0):
+    """Return the objective of ModernBERTs, whose heads read the mean over the tokens or [CLS]."""
+    config = ModernBertConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=6, num_hidden_layers=1,
+        num_attention_heads=3, intermediate_size=10, max_position_embeddings=16,
+        pad_token_id=tokenizer.pad_token_id, classifier_pooling=other, classifier_dropout=0.2,
+        **TASK.config(),
+    )  # fmt: skip
+    kind = ModernBertForSequenceClassification
+    teacher = kind(config, params=away_from_initial(kind(config).params, 1)).astype(np.float64)
+    student = kind(replace(config, classifier_pooling=own), dtype=np.float64)
+    student.params.vector[:] = away_from_initial(student.params, 2).vector
+    settings = replace(SETTINGS, hidden_weight=hidden_weight)
+    examples = Examples(TEXTS, None, LABELS)
+    return DistilledClassifier(student, teacher, tokenizer, TASK, examples, settings)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "hidden_weight"),
+    [
+        ("mean", "mean", 1.0),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("mean", "mean", 0.0), ("cls", "mean", 0.0), ("mean", "cls", 1.0))
+        ),
+    ],
+)
+def test_heads_may_read_the_mean_over_the_tokens(own, other, hidden_weight, tokenizer):
+    objective = objective_of_means(tokenizer, own, other, hidden_weight)
+    student, teacher, settings = objective.model, objective.teacher, objective.settings
+    whole, parts = whole_and_parts(objective)
+    assert all(result.passed for result in check_objective(
+        objective, student.params, whole, parts, dropout_seed=3, entries=0))  # fmt: skip
+    batch, labels = whole
+    loss = objective.loss_and_grads(whole, None, None, student.params.zeros_like(),
+                                    objective.count(whole))  # fmt: skip
+    ours, theirs = (each(**batch, output_hidden_states=True) for each in (student, teacher))
+    q, p = (softmax(out.logits / settings.temperature) for out in (ours, theirs))
+    soft = settings.temperature**2 * (p * np.log(p / q)).sum(axis=1)
+    hard = -np.log(softmax(ours.logits)[np.arange(6), labels])
+    x, y = (out.hidden_states[-1][batch["attention_mask"] != 0] for out in (ours, theirs))
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    hidden = np.mean(1 - (x * y).sum(axis=1) / lengths)
+    want = 5 * soft.mean() + 2 * hard.mean() + hidden_weight * hidden
+    assert loss == pytest.approx(want, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["masked LM, all tokens", "classifier", *TASKS])
