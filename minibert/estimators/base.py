@@ -257,16 +257,25 @@ class Estimator:
             },
         )
         lines: list[dict[str, Any]] = []
+        outputs: list[Any] = []
         self.task_ = run.train(
-            held_out=held_out, threads=self.threads, progress=self.verbose, lines=lines
+            held_out=held_out,
+            threads=self.threads,
+            progress=self.verbose,
+            lines=lines,
+            outputs=outputs,
         )
         self.model_, self.tokenizer_, self.random_state_ = run.model, run.tokenizer, seed
         self.history_ = TrainingHistory(lines, steps_for(len(examples), run.recipe.batch_size, 1))
-        self._card: Card | None = self._make_card(run, held_out, lines)
+        self._card: Card | None = self._make_card(run, held_out, outputs, lines)
         return self
 
     def _make_card(
-        self, run: FineTuningRun, held_out: Examples | None, lines: list[dict[str, Any]]
+        self,
+        run: FineTuningRun,
+        held_out: Examples | None,
+        outputs: list[Any],
+        lines: list[dict[str, Any]],
     ) -> Card:
         """Return the model card of a finished run, with the scores of held-out examples."""
         data, metrics = {"training texts": f"{len(run.examples):,} texts"}, None
@@ -275,10 +284,7 @@ class Estimator:
                 f"{DEV_SHARE:.0%} of all, chosen with the seed: {len(held_out):,} texts, which "
                 "choose the best weights"
             )
-            outputs = self.task_.predict(
-                self.model_, self.tokenizer_, held_out.texts, held_out.pairs, threads=self.threads
-            )
-            metrics = self.task_.metrics(held_out.labels, outputs)
+            metrics = self.task_.metrics(held_out.labels, *outputs)
         return Card.of_finetuning(run, data, start=self.model, lines=lines, metrics=metrics)
 
     def _outputs(self, texts: Sequence[Any], pairs: Sequence[str] | None = None) -> Any:

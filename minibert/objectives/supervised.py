@@ -31,8 +31,8 @@ class SupervisedSettings(BatchSettings, Protocol):
 class ScoreKeeper(Protocol):
     """Receives the score of each evaluation, `training.BestCheckpoint` for example."""
 
-    def update(self, step: int, score: float) -> None:
-        """Record the score of the model's current weights."""
+    def update(self, step: int, score: float, outputs: Any = None) -> None:
+        """Record the score of the model's current weights, and their outputs for the texts."""
 
 
 class Supervised(ModelObjective):
@@ -108,9 +108,10 @@ def held_out_metrics(
     threads: int | None,
 ) -> Evaluation:
     """Return the held-out metrics after a step, as text and as figures; tell `best` the score."""
-    metrics = _measure(model, tokenizer, task, held_out, threads)
+    outputs = task.predict(model, tokenizer, held_out.texts, held_out.pairs, threads=threads)
+    metrics = task.metrics(held_out.labels, outputs)
     if best is not None:
-        best.update(step, metrics.main)
+        best.update(step, metrics.main, outputs)
     figures = {f"held_out_{name}": value for name, value in metrics.figures().items()}
     return f"held-out {metrics}", figures | {SCORE: metrics.main}
 
@@ -182,11 +183,5 @@ def evaluate(
         threads: how many batches are computed at a time; None: one for each core.
     """
     report_unseen(task.count_unseen(examples.labels), "the labels")
-    return _measure(model, tokenizer, task, examples, threads)
-
-
-def _measure(
-    model: Any, tokenizer: PreTrainedTokenizer, task: Task, examples: Examples, threads: int | None
-) -> Metrics:
     outputs = task.predict(model, tokenizer, examples.texts, examples.pairs, threads=threads)
     return task.metrics(examples.labels, outputs)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from minibert.io.atomic import atomic_dir, atomic_remove
 from minibert.models import PreTrained
@@ -26,6 +27,7 @@ class BestCheckpoint:
     Attributes:
         step: the step of the best evaluation.
         score: its score; None before the first evaluation.
+        outputs: its outputs for the held-out texts; None before, or if another process made it.
         evals_since_best: the number of evaluations after it.
     """
 
@@ -40,6 +42,7 @@ class BestCheckpoint:
         self.run = None if run is None else Path(run)
         self.step, self.evals_since_best = 0, 0
         self.score: float | None = None
+        self.outputs: Any = None
         self._vector = model.params.vector.copy()
         if self.run and step:
             for line in read_history(self.run):
@@ -60,10 +63,14 @@ class BestCheckpoint:
         self.evals_since_best = 0 if is_best else self.evals_since_best + 1
         return is_best
 
-    def update(self, step: int, score: float) -> None:
-        """Record the score of the model's current weights; keep the weights if it is the best."""
+    def update(self, step: int, score: float, outputs: Any = None) -> None:
+        """Record the score of the model's current weights.
+
+        Keep the weights, and their outputs for the held-out texts, if it is the best.
+        """
         if not self._record(step, score):
             return
+        self.outputs = outputs
         self._vector[:] = self.model.params.vector
         if self.run:
             atomic_remove(self._folder)

@@ -402,6 +402,7 @@ def fine_tune(
     title: str = "fine-tuning",
     progress: bool = False,
     lines: list[dict[str, Any]] | None = None,
+    outputs: list[Any] | None = None,
 ) -> Task:
     """Train a model in place on labelled examples; return the trained model's task.
 
@@ -425,6 +426,8 @@ def fine_tune(
         title: the label of the progress bar.
         progress: show a progress bar.
         lines: receives the lines of the history; None: none.
+        outputs: receives the outputs of the final weights for the held-out texts, as one element;
+            None: none.
 
     Raises:
         FloatingPointError, Interrupted: as `loop.train`.
@@ -471,11 +474,13 @@ def fine_tune(
         best.restore()
         if best.step < optimizer.step:
             log.info("the weights are those of step %d, the best evaluation", best.step)
+        found, needed = best.outputs, outputs is not None or task.thresholds is not None
+        if found is None and needed:  # of a resumed run
+            found = task.predict(model, tokenizer, held_out.texts, held_out.pairs, threads=threads)
+        if outputs is not None:
+            outputs.append(found)
         if task.thresholds is not None:
-            outputs = task.predict(
-                model, tokenizer, held_out.texts, held_out.pairs, threads=threads
-            )
-            task = task.tuned(held_out.labels, outputs)
+            task = task.tuned(held_out.labels, found)
     return task.denormalize_head(model)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minibert import TextClassifier, TextRegressor, TokenTagger
+from minibert.tasks import Task
 from minibert.training import TrainingHistory
 
 TEXTS = ["a red fox", "the red hen", "a blue sky", "the blue sea"] * 3
@@ -135,6 +136,31 @@ def test_thresholds_are_chosen_on_held_out_examples_only():
     assert chosen.thresholds_.shape == (2,)
     expected = chosen.predict_proba(TEXTS) > chosen.thresholds_
     np.testing.assert_array_equal(chosen.predict(TEXTS), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "labels"),
+    [
+        (TextClassifier, ["x", "x", "y", "y"], ["x", "x", "y", "y"]),
+        (TextClassifier, [[1, 0], [1, 1], [1, 0], [0, 0]], [["0"], ["0", "1"], ["0"], []]),
+        (TextRegressor, [1.0, 2.0, 5.0, 9.0], [1.0, 2.0, 5.0, 9.0]),
+    ],
+)
+def test_the_card_and_the_thresholds_are_of_the_best_evaluation(kind, y, labels, monkeypatch):
+    calls, predict = [], Task.predict
+
+    def counted(task, model, tokenizer, texts, *more, **options):
+        calls.append(list(texts))
+        return predict(task, model, tokenizer, texts, *more, **options)
+
+    monkeypatch.setattr(Task, "predict", counted)
+    made = kind(epochs=6, batch_size=5, early_stopping=True).fit(TEXTS, np.array(y * 3))
+    evaluated = [line for line in made.history_.lines if "held_out_score" in line]
+    assert len(calls) == len(evaluated) > 1  # nothing is predicted after the training
+    held_out = calls[-1]
+    again = made.task_.predict(made.model_, made.tokenizer_, held_out)
+    own = [labels[TEXTS.index(text)] for text in held_out]
+    assert made._card.scores["this model"] == str(made.task_.metrics(own, again))
 
 
 # history_

@@ -236,13 +236,16 @@ def test_fine_tune_stops_early_and_restores_the_best_weights(tokenizer, tmp_path
         steps=400, batch_size=16, learning_rate=3e-3, evaluate_every=8, patience=4
     )
     model = new_model(task, tokenizer)
-    fine_tune(model, tokenizer, task, examples, settings, held_out=test, run=tmp_path)
+    outputs = []
+    fine_tune(model, tokenizer, task, examples, settings, held_out=test, run=tmp_path,
+              outputs=outputs)  # fmt: skip
     seen = [(line["step"], line["held_out_score"]) for line in read_history(tmp_path)
             if "held_out_score" in line]  # fmt: skip
     best = max(score for _, score in seen)
     last_best = max(step for step, score in seen if score == best)
     assert seen[-1][0] == last_best + 4 * 8 < 400
     assert evaluate(model, tokenizer, task, test).main == best
+    assert task.metrics(test.labels, *outputs).main == best
     assert [path.name for path in tmp_path.glob("best-*")] == [f"best-{last_best}"]
 
     # A run that is resumed from its last checkpoint ends at the same step with the same weights.
@@ -251,8 +254,9 @@ def test_fine_tune_stops_early_and_restores_the_best_weights(tokenizer, tmp_path
     restore_optimizer(checkpoints(tmp_path)[-1], optimizer)
     steps = optimizer.step
     fine_tune(again, tokenizer, task, examples, settings, held_out=test, run=tmp_path,
-              optimizer=optimizer)  # fmt: skip
+              optimizer=optimizer, outputs=outputs)  # fmt: skip
     assert optimizer.step == steps
+    assert (outputs[1] == outputs[0]).all()
     assert (again.params.vector == model.params.vector).all()
 
 
