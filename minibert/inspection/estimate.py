@@ -25,6 +25,7 @@ from minibert.functional.families.window import window_blocks
 from minibert.layers import RelativeBias, RotaryPositions
 from minibert.layers.families.disentangled import RelativeEmbeddings
 from minibert.models.config import BertConfig
+from minibert.models.families.pooled import reads_mean
 from minibert.models.families.window_config import SLIDING
 from minibert.models.table import family_class
 from minibert.models.task_model import BertWithHead
@@ -99,8 +100,7 @@ class TrainingStep:
 
         For a classifier that reads the mean, all of them.
         """
-        reads_mean = getattr(self.config, "classifier_pooling", "cls") == "mean"
-        return self.length if self.classes and reads_mean else self.read
+        return self.length if self.classes and reads_mean(self.config) else self.read
 
     @property
     def at_once(self) -> int:

@@ -24,6 +24,7 @@ import numpy as np
 from minibert.layers import unwrapped
 from minibert.models.bert import BertBased
 from minibert.models.config import BertConfig
+from minibert.models.families.pooled import reads_mean
 from minibert.models.sentence import TrainablePooling
 
 Kind = TypeVar("Kind", bound=BertBased)
@@ -35,13 +36,14 @@ MEAN_GAIN = 1000.0
 def has_room(config: BertConfig) -> bool:
     """Return whether one more layer has post-norm, and parameters of its own.
 
-    An ALBERT's shares those of other layers, and a ModernBERT's has pre-norm.
+    An ALBERT's shares those of other layers, and a ModernBERT's, whose classifiers need none, has
+    pre-norm.
 
     >>> from minibert import AlbertConfig
     >>> has_room(BertConfig()), has_room(AlbertConfig())
     (True, False)
     """
-    if config.model_type == "modernbert":
+    if _stating_mean(config) is not None:
         return False
     longer = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
     return bool(longer.num_stored_blocks == longer.num_blocks)
@@ -54,11 +56,15 @@ def can_read_mean(config: BertConfig) -> bool:
     >>> can_read_mean(ModernBertConfig()), can_read_mean(AlbertConfig())
     (True, False)
     """
-    return _states_pooling(config) or has_room(config)
+    return _stating_mean(config) is not None or has_room(config)
 
 
-def _states_pooling(config: BertConfig) -> bool:
-    return hasattr(config, "classifier_pooling")
+def _stating_mean(config: BertConfig) -> BertConfig | None:
+    """Return the configuration of a classifier that reads the mean; None: it cannot state that."""
+    if not hasattr(config, "classifier_pooling"):
+        return None
+    changed: Any = {"classifier_pooling": "mean"}
+    return replace(config, **changed)
 
 
 def reading_mean(model: Kind) -> Kind:
@@ -67,15 +73,15 @@ def reading_mean(model: Kind) -> Kind:
     Raises:
         ValueError: as `with_pooling_block`.
     """
-    if _states_pooling(model.config):
-        changed: Any = {"classifier_pooling": "mean"}
-        return type(model)(replace(model.config, **changed), params=model.params)
-    return with_pooling_block(model)
+    stated = _stating_mean(model.config)
+    if stated is None:
+        return with_pooling_block(model)
+    return type(model)(stated, params=model.params)
 
 
 def pooling_of(model: BertBased) -> TrainablePooling:
     """Return what the classifier of `reading_mean` reads: the mean; or [CLS], which has it."""
-    return "mean" if _states_pooling(model.config) else "cls"
+    return "cls" if pooling_names(model) else "mean"
 
 
 def with_pooling_block(model: Kind) -> Kind:
@@ -106,8 +112,12 @@ def with_pooling_block(model: Kind) -> Kind:
 
 
 def pooling_names(model: BertBased) -> list[str]:
-    """Return the names of the parameters of the block that pools; none without one."""
-    if _states_pooling(model.config):
+    """Return the names of the parameters of the block that pools.
+
+    Args:
+        model: of `reading_mean`; one that reads the mean by itself has no such block.
+    """
+    if reads_mean(model.config):
         return []
     front = f"{model.prefix}encoder.layer.{model.config.num_hidden_layers - 1}."
     return [name for name in model.params if name.startswith(front)]
@@ -115,7 +125,7 @@ def pooling_names(model: BertBased) -> list[str]:
 
 def without_pooling_dropout(model: BertBased) -> None:
     """Let the block that pools compute the mean without dropout, in place."""
-    if _states_pooling(model.config):
+    if not pooling_names(model):
         return
     block: Any = unwrapped(model.bert.encoder.blocks[-1])
     for residual in (block.attention, block.feed_forward):

@@ -332,6 +332,7 @@ def test_a_classifier_reads_the_mean_instead_of_a_block_that_pools():
     assert changed.params is model.params
     assert pooling_names(changed) == []
     assert pooling_of(changed) == "mean"
+    assert pooling_of(model) == "cls"  # which its classifier reads
 
 
 # The ways to run it.

@@ -10,6 +10,16 @@ from minibert.parameters import Views
 from minibert.typing import Array, Rng
 
 
+def reads_mean(config: Any) -> bool:
+    """Return whether a configuration states that a classifier of texts reads the mean.
+
+    >>> from minibert import BertConfig, ModernBertConfig
+    >>> reads_mean(BertConfig()), reads_mean(ModernBertConfig(classifier_pooling="mean"))
+    (False, True)
+    """
+    return bool(getattr(config, "classifier_pooling", "cls") == "mean")
+
+
 class MeanCache(NamedTuple):
     """What `PooledText.backward` needs of a mean: the cache of the body, and the weights (B, T)."""
 
@@ -33,7 +43,7 @@ class PooledText(BertWithHead):
     @property
     def reads_mean(self) -> bool:
         """Whether the head reads the mean over the tokens."""
-        return bool(self.config.classifier_pooling == "mean")
+        return reads_mean(self.config)
 
     def rows_read(self, batch: Batch) -> Array | None:
         """Return the position of [CLS], (B, 1); None for a mean: all tokens."""
