@@ -341,11 +341,15 @@ def _why_no_mean(source: ModelSource) -> str | None:
     """Return why a pre-trained model's classifier cannot read the mean (str), or None.
 
     The block that an ALBERT would get for it would need parameters of its own, and so would all
-    others then: a model of twelve layers would have about twelve times as many.
+    others then: its configuration divides the layers into groups of about one size, so a model of
+    twelve layers would have about twelve times as many. Its pooler reads [CLS] alone.
     """
     if source.model is None or can_read_mean(read_config(checkpoint_folder(str(source.model)))):
         return None
-    return f"the layers of the model in {source.model} share their parameters"
+    return (
+        f"the layers of the model in {source.model} share their parameters, and a layer that writes "
+        "the mean of the tokens to [CLS] needs its own"
+    )
 
 
 def mean_tokens(

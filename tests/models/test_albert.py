@@ -243,6 +243,9 @@ def test_no_block_of_its_own_can_be_added_to_shared_layers(tmp_path):
     assert has_room(m.ElectraConfig())
     assert not has_room(model.config)
     assert not has_room(replace(model.config, num_hidden_groups=3))
+    for count in range(1, 14):  # in no division is the last of 13 layers alone, and the rest equal
+        groups = replace(model.config, num_hidden_layers=13, num_hidden_groups=count).groups()
+        assert groups[-1] == groups[-2] or len({*groups[:-1]}) > 1
     with pytest.raises(ValueError, match="AlbertForSequenceClassification: expected layers with p"):
         with_pooling_block(model)
     model.save_pretrained(tmp_path)
