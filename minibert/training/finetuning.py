@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -347,8 +348,8 @@ def _why_no_mean(source: ModelSource) -> str | None:
     if source.model is None or can_read_mean(read_config(checkpoint_folder(str(source.model)))):
         return None
     return (
-        f"the layers of the model in {source.model} share their parameters, and a layer that writes "
-        "the mean of the tokens to [CLS] needs its own"
+        f"the layers of the model in {source.model} share their parameters, and a layer that "
+        "writes the mean of the tokens to [CLS] needs its own"
     )
 
 
@@ -446,16 +447,12 @@ def fine_tune(
         model.class_weights = weights
     engine = Engine(model, optimizer, seed=settings.seed, clip=settings.clip, threads=threads)
     best = BestCheckpoint(model, settings.patience, run, optimizer.step)
-    common: dict[str, Any] = {"held_out": held_out, "best": best, "threads": threads}
-    objective: Supervised | LabelledVectors
+    kind: Any = Supervised if examples.weights is None else WeightedSupervised
     if settings.strategy == "pairs":
-        objective = LabelledVectors(
-            model, tokenizer, task, examples, settings, weights=weights, **common
-        )
-    else:
-        kind = Supervised if examples.weights is None else WeightedSupervised
-        objective = kind(model, tokenizer, task, examples, settings, **common)
-
+        kind = partial(LabelledVectors, weights=weights)
+    objective = kind(
+        model, tokenizer, task, examples, settings, held_out=held_out, best=best, threads=threads
+    )
     train(
         engine,
         objective,
@@ -478,13 +475,14 @@ def fine_tune(
         best.restore()
         if best.step < optimizer.step:
             log.info("the weights are those of step %d, the best evaluation", best.step)
-        found, needed = best.outputs, outputs is not None or task.thresholds is not None
-        if found is None and needed:  # of a resumed run
-            found = task.predict(model, tokenizer, held_out.texts, held_out.pairs, threads=threads)
+        if best.outputs is None and (outputs is not None or task.thresholds is not None):
+            best.outputs = task.predict(  # an earlier process made the best evaluation
+                model, tokenizer, held_out.texts, held_out.pairs, threads=threads
+            )
         if outputs is not None:
-            outputs.append(found)
+            outputs.append(best.outputs)
         if task.thresholds is not None:
-            task = task.tuned(held_out.labels, found)
+            task = task.tuned(held_out.labels, best.outputs)
     return task.denormalize_head(model)
 
 
