@@ -81,8 +81,8 @@ class _SoftmaxLoss(Loss):
 
     def steps(self, logits: np.ndarray, labels: Labels) -> list[Step]:
         """Return the softmax."""
-        shares, _ = softmax_forward(logits.copy())
-        return [Step("softmax", "exp(logit) / Σ exp(logits) of each row", shares)]
+        softmax, _ = softmax_forward(logits.copy())
+        return [Step("softmax", "exp(logit) / Σ exp(logits) of each row", softmax)]
 
     def formula(self, labels: Labels) -> str:
         """Return the formula of cross-entropy; see `Loss.formula`."""
