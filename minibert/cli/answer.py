@@ -1,22 +1,22 @@
 """`minibert answer`: find the answer to a question in texts."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minibert.cli.output import is_interactive
 from minibert.data.delimited import quote
+from minibert.inference.long_answers import answer_parts
 from minibert.inference.question_answering import MAX_ANSWER_LENGTH, QuestionAnswerer
-from minibert.io.text import STANDARD_INPUT, join_lines, read_lines, read_stdin
+from minibert.io.text import READ_BYTES, read_parts, read_stdin
 from minibert.tasks.base import json_line, one_line
 
 STDIN = "-"  # the name of standard input in the output
 
 DESCRIPTION = """
-Reads each file as one text of at most 4 million characters; without files, standard input. Prints
-for each text the most probable answer: the words, the score, the positions of the first character
-and of the character after the last (a line end counts as one), and the file, separated by tabs.
-Long texts are read in windows.
+Reads each file as one text; without files, standard input. Prints for each text the most probable
+answer: the words, the score, the positions of the first character and of the character after the
+last (a line end counts as one), and the file, separated by tabs. Long texts are read in windows.
 """
 EXAMPLE = 'minibert answer squad --question "Who wrote the letter?" letters/*.txt'
 
@@ -71,18 +71,19 @@ def run(options: argparse.Namespace) -> None:
     answerer = QuestionAnswerer.from_pretrained(
         options.model, max_length=options.max_length, stride=options.stride
     )
-    for name, text in _read_texts(options.file):
-        if not text.strip():
-            raise ValueError(f"{name}: expected a text, got an empty one")
-        (answers,) = answerer(
-            [options.question],
-            [text],
+    for name, pieces in _read_texts(options.file):
+        answers = answer_parts(
+            answerer,
+            options.question,
+            pieces,
             top_k=options.top,
             max_answer_len=options.max_answer_len,
             handle_impossible_answer=options.no_answer,
             threads=options.threads,
             progress=is_interactive(),
         )
+        if not answers:
+            raise ValueError(f"{name}: expected a text, got an empty one")
         for found in answers:
             if options.form == "jsonl":
                 fields = {**found._asdict(), "score": round(found.score, 5), "file": name}
@@ -93,9 +94,17 @@ def run(options: argparse.Namespace) -> None:
                 print(f"{words}\t{places}\t{quote(name)}")
 
 
-def _read_texts(files: list[Path]) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each file; of standard input if there are none."""
+def _read_texts(files: list[Path]) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield name and text of each file, in pieces; of standard input if there are none."""
     for path in files:
-        yield str(path), join_lines(read_lines(path), path)
+        yield str(path), _pieces(read_parts(path, longest=READ_BYTES))
     if not files:
-        yield STDIN, join_lines(read_stdin(), STANDARD_INPUT)
+        yield STDIN, _pieces((line, True) for line in read_stdin())
+
+
+def _pieces(parts: Iterable[tuple[str, bool]]) -> Iterator[str]:
+    """Yield parts of lines, with line ends between the lines."""
+    between = ""
+    for part, is_end in parts:
+        yield between + part
+        between = "\n" if is_end else ""

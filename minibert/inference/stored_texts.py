@@ -14,6 +14,7 @@ import numpy as np
 
 from minibert.inference.store_state import StoredFile, StoreState
 from minibert.io.atomic import path_in_errors
+from minibert.io.number_files import Numbers, blocks
 from minibert.io.text import Line, decompressed, locate_lines
 
 PLACE_WIDTH = 5
@@ -56,7 +57,7 @@ def place_of(file: int, line: Line) -> tuple[int, ...]:
 
 
 def new_lines(
-    paths: Iterable[Path], files: list[StoredFile], places: np.ndarray, folder: Path
+    paths: Iterable[Path], files: list[StoredFile], places: Numbers, folder: Path
 ) -> Iterator[tuple[int, Line]]:
     """Yield the lines of files that a store does not contain yet, with the files' numbers.
 
@@ -76,7 +77,8 @@ def new_lines(
         number = numbers.setdefault(path, len(files))
         if number == len(files):
             files.append(StoredFile.of(path, folder))
-        known = places[places[:, FILE] == number, CHECKSUM]
+        found = [block[block[:, FILE] == number, CHECKSUM] for block in blocks(places)]
+        known = np.concatenate([np.empty(0, np.int64), *found])
         count = 0
         for line in locate_lines(path):
             count = line.number

@@ -152,9 +152,13 @@ class VectorStore:
 
     @property
     def vectors(self) -> Array:
-        """The vectors, float32 (S, D), each of length 1, mapped from their file."""
+        """The vectors, float32 (S, D), each of length 1, mapped from their file.
+
+        The system ends a process that reads a mapped file which another one has cut. `search` does
+        not: it reads blocks of the file.
+        """
         if self._mapped is None or len(self._mapped) != len(self):
-            self._mapped = self._vector_file.read(len(self))
+            self._mapped = self._vector_file.map(len(self))
         return self._mapped
 
     @property
@@ -237,7 +241,7 @@ class VectorStore:
             raise TypeError(f"paths: expected several, got one, {str(paths)!r}; put it in a list")
         with self._writing():
             first, files = len(self), list(self._state.files)
-            table = self._place_file.read(first)  # (S, 5)
+            table = self._place_file.rows(first)  # (S, 5)
             lines = new_lines(map(Path, paths), files, table, self.folder)
             while block := take_block(lines, TEXTS_PER_COMMIT, lambda line: line[1].text):
                 made = self.extractor(
@@ -277,10 +281,8 @@ class VectorStore:
         else:
             texts = texts_of(queries, "queries")
             units = self._units("queries", self.extractor(texts, threads=threads))
-        if len(self):
-            self._vector_file.check(len(self))  # a mapped file must not be cut
         try:
-            return nearest(self.vectors, units, top_k, threads=threads)
+            return nearest(self._vector_file.rows(len(self)), units, top_k, threads=threads)
         except DamagedRows as error:
             raise ValueError(f"{self._vector_file.path}: {error}; it is damaged") from None
 
@@ -306,7 +308,9 @@ class VectorStore:
         wrong = numbers[(numbers < 0) | (numbers >= len(self))]
         if len(wrong):
             raise ValueError(f"ids: expected 0 to {len(self) - 1}, got {wrong[0]}")
-        return np.asarray(self._place_file.read(len(self))[numbers])
+        places = self._place_file.rows(len(self))
+        found = [np.asarray(places[i : i + 1]) for i in numbers.tolist()]  # (1, 5) each
+        return np.concatenate([np.empty((0, PLACE_WIDTH), np.int64), *found])
 
     def _check(self) -> None:
         """Raise OSError or ValueError if a file is shorter than the state says."""

@@ -1,9 +1,10 @@
-"""Files of numbers with a checksum: small ones are read at once, larger ones where they are sliced.
+"""Files of numbers, or of rows of them, that are read where they are sliced.
 
 A memory map would be simpler, but the system ends a process (SIGBUS) that reads a mapped file which
 another one has cut. Here, that is an error that names the file.
 """
 
+import math
 import os
 import threading
 import weakref
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minibert.io.atomic import path_in_errors
 from minibert.typing import Array
@@ -28,24 +30,29 @@ class _Opened:
 
     def __init__(self, path: Path):
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        weakref.finalize(self, os.close, self.number)
+        self.close = weakref.finalize(self, os.close, self.number)
 
 
 class NumberFile:
-    """N numbers in a file, or a slice of them, which `numpy.asarray` reads.
+    """N numbers, or rows of them, in a file, or a slice of them, which `numpy.asarray` reads.
 
     The file is opened once, so it may be removed meanwhile, and closed with the last slice.
 
     Args:
         path: the file.
-        dtype: of the numbers.
+        dtype: of the numbers; of rows, with their shape: `("<f4", (384,))`.
         length: N.
     """
 
-    def __init__(self, path: Path, dtype: str | np.dtype[Any], length: int):
+    def __init__(self, path: Path, dtype: DTypeLike, length: int):
         self.path, self.dtype = path, np.dtype(dtype)
-        self.start, self.length = 0, length
+        self.start, self.length = 0, length  # bytes before the first number, and N
         self.opened = _Opened(path)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the array: (N,), or (N, width)."""
+        return self.length, *self.dtype.shape
 
     def __len__(self) -> int:
         """Return N."""
@@ -64,17 +71,31 @@ class NumberFile:
         start, stop, step = part.indices(self.length)
         if step != 1:
             raise ValueError(f"step: expected 1, got {step}")
-        sliced = object.__new__(type(self))
-        vars(sliced).update(vars(self), start=self.start + start, length=max(stop - start, 0))
-        return sliced
+        first = self.start + start * self.dtype.itemsize
+        return self._changed(start=first, length=max(stop - start, 0))
+
+    def view(self, dtype: DTypeLike) -> Self:
+        """Return the same bytes of the file as other numbers, or as rows of them."""
+        size, kind = self.length * self.dtype.itemsize, np.dtype(dtype)
+        return self._changed(dtype=kind, length=size // kind.itemsize)
+
+    def _changed(self, **attributes: Any) -> Self:
+        """Return a copy with other attributes and the same open file."""
+        copied = object.__new__(type(self))
+        vars(copied).update(vars(self), **attributes)
+        return copied
+
+    def close(self) -> None:
+        """Close the file before its last slice ends; none can be read then."""
+        self.opened.close()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Read the numbers (N,).
+        """Read the numbers (N,), or rows (N, width).
 
         Raises:
             OSError: the file can't be read, or it was cut; the message names it.
         """
-        first, size = self.start * self.dtype.itemsize, self.length * self.dtype.itemsize
+        first, size = self.start, self.length * self.dtype.itemsize
         blocks = []
         with path_in_errors(self.path):
             while size:  # the system may read less than the whole
@@ -84,24 +105,25 @@ class NumberFile:
                 blocks.append(block)
                 first, size = first + len(block), size - len(block)
         numbers = np.frombuffer(b"".join(blocks), self.dtype)
-        return numbers.astype(dtype or self.dtype, copy=bool(copy))
+        return numbers.astype(dtype or self.dtype.base, copy=bool(copy))
 
 
 Numbers: TypeAlias = Array | NumberFile
 
 
 def blocks(numbers: Numbers) -> Iterator[Array]:
-    """Yield N numbers in blocks of at most `BLOCK`, read one at a time.
+    """Yield numbers, or rows of them, in blocks of at most `BLOCK` numbers, read one at a time.
 
     >>> [len(block) for block in blocks(np.zeros(BLOCK + 1))]
     [262144, 1]
     """
-    for start in range(0, len(numbers), BLOCK):
-        yield np.asarray(numbers[start : start + BLOCK])
+    size = max(BLOCK // math.prod(numbers.shape[1:]), 1)
+    for start in range(0, len(numbers), size):
+        yield np.asarray(numbers[start : start + size])
 
 
 def read_numbers(path: Path, dtype: str | np.dtype[Any], length: int, checksum: int) -> Numbers:
-    """Return the numbers (N,) of a file, read if it is small, and check them.
+    """Return the numbers (N,) of a file, read at once if it is small, and check them.
 
     Args:
         path: the file.

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.io.atomic import flush, own_file, path_in_errors
+from minibert.io.number_files import NumberFile, Numbers
 
 HEADER_BYTES = 128
 START = b"\x93NUMPY\x01\x00"
@@ -50,7 +51,7 @@ class RowFile:
         What was behind those is removed. The header still has the former number; see `seal`.
 
         Raises:
-            OSError, ValueError: as `read`, or the file can't be written.
+            OSError, ValueError: as `rows`, or the file can't be written.
         """
         if count:
             self.check(count)
@@ -70,14 +71,27 @@ class RowFile:
                 file.seek(0)
                 file.write(self.header(count))
 
-    def read(self, count: int) -> np.ndarray:
-        """Map the first rows of the file into memory (count, width).
+    def rows(self, count: int) -> Numbers:
+        """Return the first rows of the file (count, width), which are read where they are sliced.
 
         Raises:
             OSError: the file is missing or can't be read.
             ValueError: it is shorter, or contains something else; the message names it.
         """
         if not count:  # the file may not exist yet
+            return np.empty((0, self.width), self.dtype)
+        self.check(count)
+        size = HEADER_BYTES + count * self.row_bytes
+        content = NumberFile(self.path, "u1", size)[HEADER_BYTES:]
+        return content.view((self.dtype, (self.width,)))
+
+    def map(self, count: int) -> np.ndarray:
+        """Map the first rows of the file into memory (count, width), for rows in any order.
+
+        Raises:
+            OSError, ValueError: as `rows`. A file that is cut later ends the process.
+        """
+        if not count:
             return np.empty((0, self.width), self.dtype)
         self.check(count)
         return np.memmap(self.path, self.dtype, "r", HEADER_BYTES, (count, self.width))

@@ -17,7 +17,7 @@ from minibert.io.atomic import path_in_errors
 Watch = Callable[[memoryview], object]
 
 READ_BYTES = 1 << 18  # bytes per read
-LONGEST_LINE = 1 << 22  # characters; a longer line, or file, is refused where it is one text
+LONGEST_LINE = 1 << 22  # characters; a longer line is refused where it is one text
 MAX_FILE_BYTES = 1 << 29  # of a file that is read as a whole
 BYTE_ORDER_MARK = "\ufeff"
 STANDARD_INPUT = "standard input"  # in messages
@@ -292,26 +292,6 @@ def bounded_lines(file: Iterable[str], name: object) -> Iterator[str]:
                 f"{name}, line {number}: expected at most {longest:,} characters, got more"
             )
         yield line
-
-
-def join_lines(lines: Iterable[str], name: object) -> str:
-    """Return the lines of a file that is one text, with line ends between them (str).
-
-    Args:
-        lines: without line ends.
-        name: that of the file, for the message.
-
-    Raises:
-        ValueError: the text has more than `LONGEST_LINE` characters.
-    """
-    parts: list[str] = []
-    room = LONGEST_LINE + 1
-    for line in lines:
-        parts.append(line)
-        room -= len(line) + 1
-        if room < 0:
-            raise ValueError(f"{name}: expected at most {LONGEST_LINE:,} characters, got more")
-    return "\n".join(parts)
 
 
 @contextmanager

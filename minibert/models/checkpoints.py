@@ -339,7 +339,7 @@ def _copy(tensor: Tensor, place: Array) -> None:
     """Copy a tensor into a parameter; raise ValueError if a value overflows."""
     try:
         with np.errstate(over="raise", invalid="ignore"):
-            place[...] = tensor.read()
+            tensor.read_into(place)
     except FloatingPointError:
         raise ValueError(
             f"{tensor.path}: {tensor.name}: has values too large for {place.dtype}"

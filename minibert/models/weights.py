@@ -3,10 +3,10 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,12 +14,13 @@ from safetensors import SafetensorError, safe_open
 
 from minibert.io.atomic import path_in_errors
 from minibert.io.json import read_json
+from minibert.io.number_files import NumberFile, blocks
 from minibert.io.text import sanitize
 from minibert.models.unit import SAVE
 from minibert.typing import Array
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-FLOATS = ("F16", "BF16", "F32", "F64")
+FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}  # those that are read
 CODES = {"float16": "F16", "float32": "F32", "float64": "F64"}  # the formats that are written
 
 
@@ -32,16 +33,16 @@ class Tensor:
         name: the tensor's name in the file.
         shape: the tensor's shape.
         dtype: the tensor's dtype in the notation of safetensors, such as `F32` or `BF16`.
-        file: the open file.
-        rows: the rows of a tensor in the file that are this one; None: all.
+        content: its bytes in the open file.
+        metadata: that of the file.
     """
 
     path: Path
     name: str
     shape: tuple[int, ...]
     dtype: str
-    file: Any
-    rows: slice | None = None
+    content: NumberFile
+    metadata: Mapping[str, str]
 
     def part(self, i: int, count: int) -> "Tensor":
         """Return the i-th of `count` equal parts of the rows.
@@ -54,30 +55,55 @@ class Tensor:
                 f"{self.path}: {self.name}: expected a multiple of {count} rows, "
                 f"got the shape {self.shape}"
             )
-        size = self.shape[0] // count
-        rows = slice(i * size, (i + 1) * size)
-        return replace(self, shape=(size, *self.shape[1:]), rows=rows)
+        shape, size = (self.shape[0] // count, *self.shape[1:]), len(self.content) // count
+        return replace(self, shape=shape, content=self.content[i * size : (i + 1) * size])
 
     def read(self) -> Array:
         """Return the tensor (array); bfloat16 becomes float32, other dtypes are unchanged.
 
         Raises:
-            ValueError: the dtype is not floating point.
+            OSError, ValueError: as `read_into`.
         """
+        kind = self._stored_dtype()
+        own = np.dtype(np.float32) if self.dtype == "BF16" else kind.newbyteorder("=")
+        array = np.empty(self.shape, own)
+        self.read_into(array)
+        return array
+
+    def read_into(self, place: Array) -> None:
+        """Read the tensor into an array of its shape, block by block, in the dtype of the array.
+
+        Args:
+            place: a contiguous array.
+
+        Raises:
+            OSError: the file can't be read, or it was cut.
+            ValueError: the dtype in the file is not floating point.
+        """
+        numbers, flat, end = self.content.view(self._stored_dtype()), place.reshape(-1), 0
+        if not place.flags.c_contiguous or len(flat) != len(numbers):
+            raise ValueError(
+                f"{self.path}: {self.name}: expected a contiguous array of {len(numbers)} numbers "
+                f"to read into, got the shape {place.shape}"
+            )
+        for block in blocks(numbers):
+            start, end = end, end + len(block)
+            flat[start:end] = _widened(block) if self.dtype == "BF16" else block
+
+    def _stored_dtype(self) -> np.dtype[Any]:
         if self.dtype not in FLOATS:
             expected = ", ".join(FLOATS)
             raise ValueError(
                 f"{self.path}: {self.name}: expected one of {expected}, got {self.dtype}"
             )
-        if self.dtype == "BF16":  # not in NumPy: the upper half of a float32
-            shape = tuple(self.file.get_slice(self.name).get_shape())
-            words = np.memmap(self.path, "<u2", "r", _start(self.path, self.name), shape)
-            wide = words[... if self.rows is None else self.rows].astype(np.uint32)
-            wide <<= 16
-            return wide.view(np.float32)
-        if self.rows is not None:
-            return cast(Array, self.file.get_slice(self.name)[self.rows])
-        return cast(Array, self.file.get_tensor(self.name))
+        return np.dtype(FLOATS[self.dtype])
+
+
+def _widened(words: Array) -> Array:
+    """Return bfloat16 numbers, which NumPy lacks, as float32: they are its upper halves."""
+    wide = words.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
 
 
 def convert_tensors(arrays: Mapping[str, Array], dtype: DTypeLike) -> dict[str, Array]:
@@ -162,8 +188,7 @@ def open_weights(folder: str | os.PathLike[str]) -> Iterator[dict[str, Tensor]]:
 
         def tensors(path: Path) -> dict[str, Tensor]:
             if path not in files:
-                file = stack.enter_context(_open(path))
-                files[path] = {name: _tensor(path, file, name) for name in sorted(file.keys())}
+                files[path] = stack.enter_context(open_tensors(path))
             return files[path]
 
         if (folder / WEIGHTS).is_file():
@@ -185,30 +210,36 @@ def open_weights(folder: str | os.PathLike[str]) -> Iterator[dict[str, Tensor]]:
 
 def save_checksums(tensors: Mapping[str, Tensor]) -> list[str | None]:
     """Return the checksum of the save in each file of weights (list); see `unit`."""
-    files = {tensor.path: tensor.file for tensor in tensors.values()}
-    return [(file.metadata() or {}).get(SAVE) for file in files.values()]
+    files = {tensor.path: tensor.metadata for tensor in tensors.values()}
+    return [metadata.get(SAVE) for metadata in files.values()]
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            yield file
-    except SafetensorError as error:
-        raise ValueError(f"{path}: invalid safetensors file: {sanitize(error)}") from None
+def open_tensors(path: Path) -> Iterator[dict[str, Tensor]]:
+    """Open a safetensors file and yield its unread tensors by name (dict).
 
+    The library checks the header, and maps the file for that alone: the system would end a process
+    that reads a mapped file which another one has cut.
 
-def _tensor(path: Path, file: Any, name: str) -> Tensor:
-    outline = file.get_slice(name)
-    return Tensor(path, name, tuple(outline.get_shape()), str(outline.get_dtype()), file)
-
-
-def _start(path: Path, name: str) -> int:
-    """Return the offset of a tensor in its file in bytes (int); the header is known to be valid."""
-    with path_in_errors(path), path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    return 8 + length + int(header[name]["data_offsets"][0])
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it is invalid.
+    """
+    with closing(NumberFile(path, "u1", path.stat().st_size)) as content:
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+            start = 8 + int.from_bytes(bytes(np.asarray(content[:8])), "little")
+            header = json.loads(bytes(np.asarray(content[8:start])))
+        except (SafetensorError, ValueError) as error:
+            raise ValueError(f"{path}: invalid safetensors file: {sanitize(error)}") from None
+        metadata = header.pop("__metadata__", None) or {}
+        tensors = {}
+        for name, outline in sorted(header.items()):
+            shape, dtype = tuple(outline["shape"]), outline["dtype"]
+            own = content[start:][slice(*outline["data_offsets"])]
+            tensors[name] = Tensor(path, name, shape, dtype, own, metadata)
+        yield tensors
 
 
 def _weight_map(path: Path) -> dict[str, str]:

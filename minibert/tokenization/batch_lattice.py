@@ -33,7 +33,7 @@ class ArrayTrie:
 
     >>> trie = ArrayTrie(["a", "ab"])
     >>> letters = np.array([ord("a"), ord("b")])
-    >>> found = trie.children(np.array([trie.root, trie.root]), letters)
+    >>> found = trie.children(trie.roots(2), letters)
     >>> (found == [trie.nodes[0], NO_NODE]).tolist()
     [True, True]
     >>> trie.children(found[:1], letters[1:]).tolist() == [trie.nodes[1]]
@@ -43,7 +43,7 @@ class ArrayTrie:
         texts: contain all beginnings of each text but the empty one.
 
     Attributes:
-        nodes (n,), int: the node of each text.
+        nodes (n,), int64: the node of each text; not of the platform's size, as half of a key.
         root (int): the node of the empty text; all others are smaller.
     """
 
@@ -52,15 +52,19 @@ class ArrayTrie:
         self.root = 1 << bits
         self._shift = UINT64(64 - bits)
         self._keys = np.full(self.root, NO_KEY)
-        self.nodes = np.zeros(len(texts), np.intp)
+        self.nodes = np.zeros(len(texts), np.int64)
         numbers = {text: i for i, text in enumerate(texts)}
         parents = np.fromiter((numbers.get(text[:-1], -1) for text in texts), np.intp, len(texts))
         letters = np.fromiter((ord(text[-1]) for text in texts), np.uint32, len(texts))
         sizes = np.fromiter(map(len, texts), np.intp, len(texts))
         for size in range(1, int(sizes.max(initial=0)) + 1):
             level = np.flatnonzero(sizes == size)
-            above = self.nodes[parents[level]] if size > 1 else np.full(len(level), self.root)
+            above = self.nodes[parents[level]] if size > 1 else self.roots(len(level))
             self.nodes[level] = self._store(_keys(above, letters[level]))
+
+    def roots(self, count: int) -> np.ndarray:
+        """Return the node of the empty text `count` times (M,), int64."""
+        return np.full(count, self.root, np.int64)
 
     def _store(self, keys: np.ndarray) -> np.ndarray:
         """Store different keys (M,), each in the first free slot from its own on; return these."""
@@ -74,13 +78,13 @@ class ArrayTrie:
         return slots
 
     def _slots(self, keys: np.ndarray) -> np.ndarray:
-        return (keys * MULTIPLIER >> self._shift).view(np.intp)
+        return (keys * MULTIPLIER >> self._shift).view(np.int64)
 
     def children(self, nodes: np.ndarray, letters: np.ndarray) -> np.ndarray:
-        """Return the nodes (M,), int, that letters lead to; `NO_NODE` if there is none.
+        """Return the nodes (M,), int64, that letters lead to; `NO_NODE` if there is none.
 
         Args:
-            nodes (M,), intp: the nodes to start from.
+            nodes (M,), int64: the nodes to start from.
             letters (M,), int: code points.
         """
         keys = _keys(nodes, letters)
@@ -209,7 +213,7 @@ class BatchLattice:
         """
         flat = letters.ravel()
         places = np.flatnonzero(flat != END)
-        nodes = np.full(len(places), self._trie.root)
+        nodes = self._trie.roots(len(places))
         size = 0
         while len(places) or not size:  # those of one letter also if there are none
             nodes = self._trie.children(nodes, flat[places + size])

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file
 
 import minibert
 from minibert.io.atomic import atomic_dir, atomic_remove, atomic_write, path_in_errors
 from minibert.io.json import read_json
 from minibert.io.text import READ_BYTES, require_file, sanitize
 from minibert.models import PreTrained
-from minibert.models.weights import WEIGHTS, write_tensors
+from minibert.models.weights import WEIGHTS, open_tensors, write_tensors
 from minibert.optim import Optimizer
 from minibert.runtime.blas import blas_name
 from minibert.tokenization import PreTrainedTokenizer
@@ -136,14 +134,14 @@ def damage_of(checkpoint: str | os.PathLike[str]) -> str | None:
         listed = read_json(folder / STATE).get("files")
         if not isinstance(listed, dict):
             for path in {folder / WEIGHTS, folder / OPTIMIZER, *folder.glob("*.safetensors")}:
-                with safe_open(path, "numpy"):
+                with open_tensors(path):
                     pass
             return None
         for name, outline in listed.items():
             parts = Path(name).parts  # in the folder, or in one of its folders
             if Path(name).anchor or ".." in parts or _outline(folder / name) != outline:
                 return f"{sanitize(name)} is not the file that was written"
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         return sanitize(error)
     return None
 
@@ -221,11 +219,8 @@ def restore_optimizer(checkpoint: str | os.PathLike[str], optimizer: Optimizer) 
             f"got {kind}"
         )
     try:
-        arrays = load_file(path)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not this model's moments: {sanitize(error)}") from None
-    try:
-        optimizer.load(arrays)
+        with open_tensors(path) as tensors:
+            optimizer.load({name: tensor.read() for name, tensor in tensors.items()})
     except ValueError as error:
         raise ValueError(f"{path}: not this model's moments: {sanitize(error)}") from None
     if damage := damage_of(checkpoint):  # which no reader notices, as that of one bit

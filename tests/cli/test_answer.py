@@ -1,10 +1,13 @@
 """`minibert answer`."""
 
 import json
+from functools import partial
 
 import pytest
 
 from minibert import BertConfig, BertForQuestionAnswering, QuestionAnswerer
+from minibert.inference.long_answers import overlapping_parts
+from minibert.inference.question_answering import Answer
 from tests.cli.helpers import assert_refused, run, write_lines
 
 TEXT = ["the cat sat", "on the mat and the big red dog ran under the tree", "it was red"]
@@ -56,19 +59,37 @@ def test_answer_may_print_no_answer(model, tmp_path, capsys):
     assert (none["start"], none["end"]) == (0, 0)
 
 
-def test_answer_refuses_a_text_that_is_too_long_for_the_memory(
-    model, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr("minibert.io.text.LONGEST_LINE", 15)
-    file = write_lines(tmp_path / "text.txt", "the cat", "the dog")
+@pytest.mark.parametrize("text", ["the cat\n\nthe red dog \n", "\n the\ncat", "the " * 40])
+@pytest.mark.parametrize("longest", [7, 1000])
+def test_answer_reads_a_text_in_pieces(model, tmp_path, capsys, monkeypatch, text, longest):
+    """The pieces of a file are longer or shorter than its lines, and its text is the same."""
+    monkeypatch.setattr("minibert.cli.answer.READ_BYTES", longest)
+    read = []
+
+    def answers(answerer, question, pieces, **options):
+        read.append("".join(pieces))
+        return [Answer("the", 1.0, 0, 3)]
+
+    monkeypatch.setattr("minibert.cli.answer.answer_parts", answers)
+    (tmp_path / "text.txt").write_text(text)
     command = ["answer", model, "--question", "the dog"]
-    assert run([*command, file]) == 0  # 15 characters
-    capsys.readouterr()
-    write_lines(file, "the cat", "the dogs")
-    message = "expected at most 15 characters, got more"
-    assert_refused(capsys, [*command, file], f"text.txt: {message}")
-    monkeypatch.setattr("sys.stdin", iter(["the cat\n", "the dogs\n"]))
-    assert_refused(capsys, command, f"standard input: {message}")
+    assert run([*command, tmp_path / "text.txt"]) == 0
+    monkeypatch.setattr("sys.stdin", iter(text.splitlines(keepends=True)))
+    assert run(command) == 0
+    assert read == [text.removesuffix("\n")] * 2
+
+
+def test_answer_reads_a_text_that_is_too_long_for_the_memory(model, tmp_path, capsys, monkeypatch):
+    whole, blank = tmp_path / "text.txt", write_lines(tmp_path / "blank.txt", *[" "] * 200)
+    whole.write_text("\n".join(TEXT * 20))
+    parts = partial(overlapping_parts, longest=300, shared=60)
+    monkeypatch.setattr("minibert.inference.long_answers.overlapping_parts", parts)
+    command = ["answer", model, "--question", "the dog", "--top", 3, "--as", "jsonl"]
+    assert run([*command, whole]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        row = json.loads(line)
+        assert whole.read_text()[row["start"] : row["end"]] == row["answer"]
+    assert_refused(capsys, [*command, blank], "blank.txt: expected a text, got an empty one")
 
 
 def test_answer_refuses_bad_input(model, workspace, tmp_path, capsys, monkeypatch):

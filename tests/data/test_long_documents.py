@@ -2,10 +2,14 @@
 
 import gzip
 import io
+import re
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from minibert import AutoConfig, BertConfig
 from minibert.cli import main
@@ -108,6 +112,29 @@ def test_read_parts_cuts_before_a_single_space(tmp_path, text, parts):
     path = tmp_path / "text.txt"
     path.write_bytes(text.encode())
     assert list(read_parts(path, longest=6)) == parts
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(["éé éé", "é😀 éé", "é😀é éé", ""])  # with its end, a line has 6, 7 and 8 characters
+@example(["é ééééééééé"])
+@given(st.lists(st.text("é😀 ", max_size=20), min_size=1, max_size=5))
+def test_parts_of_lines_are_the_lines(tmp_path, lines):
+    (tmp_path / "text.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    found, held = [], []
+    for part, is_end in read_parts(tmp_path / "text.txt", longest=7):
+        assert len(part) <= 7
+        held.append(part)
+        if is_end:
+            found.append(held)
+            held = []
+    assert not held
+    assert ["".join(parts) for parts in found] == lines
+    for parts, line in zip(found, lines, strict=True):
+        assert (len(parts) == 1) == (len(line) < 7)
+        # Either what follows is a single space, or no cut before one is possible.
+        for part, following in pairwise(parts):
+            is_single = following[:1] == " " and following[1:2] != " " and part[-1] != " "
+            assert is_single or (len(part) == 7 and not re.search(r"\S \S", part))
 
 
 def peak(function):

@@ -16,10 +16,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from minibert.data import token_cache as module
 from minibert.data.corpus import PackedSequences, ids_of_documents, is_held_out, read_corpus
-from minibert.data.token_cache import expand, tokenize_corpus
+from minibert.data.token_cache import TokenizedCorpus, Tokens, expand, tokenize_corpus
 from minibert.io.atomic import atomic_remove
 from minibert.io.cache import cache_folder
 from minibert.io.number_files import NumberFile
@@ -143,6 +145,29 @@ def test_with_cut_divides_a_text_of_which_one_part_is_empty(
         assert (side.stream[side.ends - 1] == tokenizer.sep_token_id).all()
     assert cut.with_cut(0.05, least) is cut
     assert corpus.with_cut(0.05, len(whole.stream) // 2 + 1) is corpus
+
+
+@example([3, 2, 4], 3 / 9, 1)  # the cut is at the end of a document but one
+@example([3, 2], 0.0, 2)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.floats(0, 1), st.integers(0, 8))
+def test_with_cut_keeps_each_document_and_enough_tokens(lengths, share, least):
+    """A document that ends at the cut is whole, and so is a part of the least size."""
+    ends = np.cumsum(lengths)
+    size = int(ends[-1])
+    stream = np.arange(size, dtype=np.uint16)
+    whole = Tokens(stream, ends, np.ones(size, np.int64))
+    empty = Tokens(stream[:0], ends[:0], np.zeros(size, np.int64))
+    corpus = TokenizedCorpus(whole, empty, "key", 0.0)
+    cut = corpus.with_cut(share, least)
+    assert (cut is corpus) == (size < 2 * least)
+    if cut is not corpus:
+        place = size - max(round(share * size), least)
+        parts = ((cut.train, slice(0, place)), (cut.held_out, slice(place, size)))
+        for part, expected in parts:
+            np.testing.assert_array_equal(part.stream, stream[expected])
+            inside = ends[(ends > expected.start) & (ends <= expected.stop)]
+            np.testing.assert_array_equal(part.ends, inside - expected.start)
+            np.testing.assert_array_equal(np.flatnonzero(part.counts), part.stream)
 
 
 @pytest.mark.parametrize(("pieces", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])

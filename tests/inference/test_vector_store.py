@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from minibert import BertForMaskedLM, BertModel, FeatureExtractor, VectorStore
 from minibert.inference import vector_store
+from minibert.inference.nearest import nearest
 from minibert.io.locks import run_lock
 from tests.inference.test_features import TEXTS, small
 from tests.inference.test_nearest import sorted_all
@@ -418,6 +419,19 @@ def test_a_file_that_is_cut_while_the_store_is_open_is_refused(tmp_path):
     assert store.vectors.shape == (3, 2)
     cut("vectors.npy", 140)(store.folder)
     with pytest.raises(ValueError, match="expected 3 rows, found 1; the file was cut"):
+        store.search(np.ones((1, 2)))
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_an_error_that_names_it(tmp_path, monkeypatch):
+    """A mapped file would end the process."""
+    store = plain(tmp_path / "a.store")
+
+    def cut_and_search(*arguments, **options):
+        cut("vectors.npy", 140)(store.folder)
+        return nearest(*arguments, **options)
+
+    monkeypatch.setattr("minibert.inference.vector_store.nearest", cut_and_search)
+    with pytest.raises(OSError, match=r"vectors\.npy: cut while it was read; start again"):
         store.search(np.ones((1, 2)))
 
 

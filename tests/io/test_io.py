@@ -92,24 +92,30 @@ def test_locate_lines_refuses_what_read_lines_refuses(tmp_path, content, message
 
 def test_a_row_file_is_extended_behind_the_rows_that_count(tmp_path):
     file = RowFile(tmp_path / "rows.npy", "<i8", 2)
-    assert file.read(0).shape == (0, 2)
+    assert file.rows(0).shape == (0, 2)
     file.write(0, np.arange(6).reshape(3, 2))
     assert np.load(file.path).shape == (0, 2)
     file.seal(3)
     assert np.load(file.path).tolist() == [[0, 1], [2, 3], [4, 5]]
     file.write(2, np.array([[9, 9]]))
     file.seal(3)
-    assert np.load(file.path).tolist() == file.read(3).tolist() == [[0, 1], [2, 3], [9, 9]]
-    assert file.read(1).tolist() == [[0, 1]]
+    for rows in (np.load(file.path), np.asarray(file.rows(3)), file.map(3)):
+        assert rows.tolist() == [[0, 1], [2, 3], [9, 9]]
+    assert np.asarray(file.rows(3)[1:][1:]).tolist() == [[9, 9]]
+    assert np.asarray(file.rows(1)).tolist() == [[0, 1]]
     np.save(file.path, np.zeros((4, 2), np.int64))  # NumPy's own header is accepted, too
-    assert file.read(4).shape == (4, 2)
+    assert file.rows(4).shape == (4, 2)
+    rows = file.rows(4)
     file.write(0, np.zeros((1, 2)))
+    assert np.asarray(rows[:1]).tolist() == [[0, 0]]
+    with pytest.raises(OSError, match=r"rows\.npy: cut while it was read"):
+        np.asarray(rows)  # a mapped file would end the process
     assert file.path.stat().st_size == 128 + 16
     with pytest.raises(ValueError, match=r"rows\.npy: expected 2 rows, found 1; the file was cut"):
-        file.read(2)
+        file.rows(2)
     for other in (RowFile(file.path, "<i8", 3), RowFile(file.path, "<f4", 2)):
         with pytest.raises(ValueError, match=rf"expected rows of {other.width} {other.dtype} num"):
-            other.read(1)
+            other.rows(1)
 
 
 def test_atomic_write_keeps_the_old_file_until_the_new_one_is_complete(tmp_path):

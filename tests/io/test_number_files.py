@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minibert.io import number_files
-from minibert.io.number_files import NumberFile, read_numbers
+from minibert.io.number_files import NumberFile, blocks, read_numbers
 
 NUMBERS = np.arange(1000, dtype=np.uint16) * 61
 CHECKSUM = zlib.crc32(NUMBERS)
@@ -40,6 +40,32 @@ def test_numbers_are_those_of_the_file(path, monkeypatch, most):
         assert len(found[part]) == len(NUMBERS[part])
     np.testing.assert_array_equal(found[100:][10:20], NUMBERS[110:120])
     assert np.asarray(found[:5], np.int64).dtype == np.int64
+
+
+@pytest.mark.parametrize(("width", "lengths"), [(7, [3, 2]), (20, [1, 1, 1, 1, 1]), (41, [1] * 5)])
+def test_rows_are_those_of_the_file_from_any_byte(path, monkeypatch, width, lengths):
+    """The offset of rows in a file need not be a multiple of their size."""
+    monkeypatch.setattr(number_files, "BLOCK", 21)
+    path.write_bytes(b"abc" + NUMBERS.tobytes())
+    expected = NUMBERS[: 5 * width].reshape(5, width)
+    rows = NumberFile(path, "u1", 2003)[3 : 3 + 10 * width].view((np.uint16, (width,)))
+    assert (len(rows), rows.shape) == (5, (5, width))
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(rows[1:][1:3], expected[2:4])
+    assert np.asarray(rows[2:2]).shape == (0, width)
+    assert np.asarray(rows, np.int64).dtype == np.int64
+    for numbers in (rows, expected):
+        assert [len(block) for block in blocks(numbers)] == lengths
+        np.testing.assert_array_equal(np.concatenate([*blocks(numbers)]), expected)
+
+
+def test_a_closed_file_is_not_read(path):
+    file = NumberFile(path, "uint16", 1000)
+    part = file[10:]
+    file.close()
+    file.close()
+    with pytest.raises(OSError, match="numbers"):
+        np.asarray(part)
 
 
 def test_a_step_is_refused(path):

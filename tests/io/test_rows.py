@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from minibert.io.rows import rows_of, texts_of
+from minibert.io.rows import rows_of, take_block, texts_of
 
 TEXTS = ["a red fox", "the hen", "a sky"]
 
@@ -110,3 +112,23 @@ def test_rows_of_pandas_frames():
         assert rows_of(table, "X") == TEXTS
     with pytest.raises(TypeError, match="got the columns 0, 1"):
         rows_of(pd.DataFrame([TEXTS[:2]] * 2), "X")
+
+
+@example(["é😀", "é", "a"], 3, 9)  # the third character is the last one
+@example(["é😀", "a"], 2, 9)
+@example(["é😀", "a"], 1, 9)
+@given(st.lists(st.text("aé😀", max_size=6), max_size=9), st.integers(1, 12), st.integers(1, 4))
+def test_a_block_ends_with_the_text_that_fills_it(texts, limit, most):
+    """Its size is counted in characters, and no text is divided, lost or taken twice."""
+    rows, blocks = iter([(text, i) for i, text in enumerate(texts)]), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minibert.io.rows.BLOCK_CHARACTERS", limit)
+        while block := take_block(rows, most, lambda row: row[0]):
+            blocks.append(block)
+    assert [row for block in blocks for row in block] == [(text, i) for i, text in enumerate(texts)]
+    for number, block in enumerate(blocks):
+        sizes = np.cumsum([len(text) for text, _ in block])
+        assert (sizes[:-1] < limit).all()
+        is_last = number == len(blocks) - 1
+        assert len(block) <= most
+        assert is_last or len(block) == most or sizes[-1] >= limit

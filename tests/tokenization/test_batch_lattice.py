@@ -56,6 +56,33 @@ def test_pickle_leaves_the_arrays_out():
     assert pickle.loads(fresh).split_words(words) == expected
 
 
+class NumPy32:
+    """NumPy as it is where integers have 32 bits, unless another size is asked for."""
+
+    intp = np.int32
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+    def full(self, shape, value, dtype=None):
+        return np.full(shape, value, np.int32 if type(value) is int and dtype is None else dtype)
+
+    def arange(self, *bounds):
+        return np.arange(*bounds, dtype=np.int32)
+
+
+def test_array_trie_needs_no_integers_of_64_bits_by_default(monkeypatch):
+    texts = ["a", "ab", "b", "ba", "bab", "\U0010ffff"]
+    expected = ArrayTrie(texts)
+    monkeypatch.setattr(batch_lattice, "np", NumPy32())
+    trie = ArrayTrie(texts)
+    assert trie.nodes.dtype == np.int64
+    np.testing.assert_array_equal(trie.nodes, expected.nodes)
+    found = trie.children(trie.roots(2), np.array([ord("b"), ord("c")], np.int32))
+    assert found.tolist() == [trie.nodes[2], NO_NODE]
+    assert trie.children(found[:1], np.array([ord("a")], np.int32)) == trie.nodes[3]
+
+
 @given(st.sets(st.text("abc\U0010ffff", min_size=1, max_size=4)), st.sampled_from([1, 4]))
 def test_array_trie_contains_all_beginnings_and_nothing_else(texts, spread):
     texts = sorted({text[:end] for text in texts for end in range(1, len(text) + 1)})
@@ -65,5 +92,5 @@ def test_array_trie_contains_all_beginnings_and_nothing_else(texts, spread):
     nodes = {"": trie.root, **dict(zip(texts, trie.nodes.tolist(), strict=True))}
     for text, node in nodes.items():
         for char in "abcd\U0010ffff":
-            (child,) = trie.children(np.array([node]), np.array([ord(char)]))
+            (child,) = trie.children(np.array([node], np.int64), np.array([ord(char)]))
             assert child == nodes.get(text + char, NO_NODE)

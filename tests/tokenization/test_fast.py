@@ -1,16 +1,20 @@
 """The cached path returns the tokens of the plain path, and its caches are bounded."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tokenization import AddedToken, WordPieceTokenizer, matching
+from minibert.tokenization import AddedToken, UnigramTokenizer, WordPieceTokenizer, matching
 from minibert.tokenization import fast as module
-from minibert.tokenization.fast import BoundedCache
+from minibert.tokenization.fast import BatchCache, BoundedCache
 from minibert.tokenization.matching import Matcher
 from minibert.tokenization.normalizer import Normalizer
 from minibert.tokenization.vocabulary import Vocabulary
+from tests.tokenization import test_byte_level_bpe, test_unigram
 from tests.tokenization.test_normalizer import NORMALIZERS, TEXTS
 
 LETTERS = [c for c in "aAß.,Σσς[]éi中x€" for c in (c, f"##{c}")]
@@ -125,6 +129,49 @@ def test_bounded_cache_is_bounded(monkeypatch):
     for length, kept in (module.CACHE_TEXT_LENGTH, True), (module.CACHE_TEXT_LENGTH + 1, False):
         assert cache["x" * length] == b"x" * length
         assert ("x" * length in cache) is kept
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_caches_are_pickled_and_copied_without_their_entries(protocol):
+    alone, together = BoundedCache(str.encode), BatchCache(bytes_of)
+    for cache in alone, together:
+        empty = pickle.dumps(cache, protocol)
+        for i in range(200):
+            assert cache[str(i)] == str(i).encode()
+        assert pickle.dumps(cache, protocol) == empty
+        for again in pickle.loads(empty), copy.copy(cache), copy.deepcopy(cache):
+            assert type(again) is type(cache)
+            assert not again
+            assert again["new"] == b"new"
+        assert len(cache) == 200
+    assert pickle.loads(pickle.dumps(together, protocol)).many(["a", "b"]) == [b"a", b"b"]
+
+
+def bytes_of(texts):
+    return [text.encode() for text in texts]
+
+
+@pytest.mark.parametrize("kind", ["WordPiece", "byte-level BPE", "Unigram"])
+def test_a_tokenizer_is_pickled_without_what_it_has_read(kind):
+    """A worker was sent megabytes of old results."""
+    tokenizer = {
+        "WordPiece": lambda: WordPieceTokenizer(
+            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##a", "b", "##b"]
+        ),
+        "byte-level BPE": test_byte_level_bpe.make,
+        "Unigram": lambda: UnigramTokenizer(test_unigram.VOCABULARY),
+    }[kind]()
+    before = len(pickle.dumps(tokenizer))
+    read(tokenizer, 500)
+    assert len(pickle.dumps(tokenizer)) < before + 1000  # empty caches that were made meanwhile
+
+
+def read(tokenizer, count):
+    texts = [f"{i:b} é {i}".replace("0", "a").replace("1", "b") for i in range(count)]
+    tokenizer.ids_of_batch(texts)
+    for text in texts:
+        tokenizer.encode(text)
+        tokenizer.ids_of(text)
 
 
 @pytest.mark.parametrize("limit", [1, 3])
