@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from requirements import sbom
-from requirements.lock import LOCKS, add_hashes, closure, lock_text, read_project, wanted
+from requirements import lock, sbom
+from requirements.lock import LOCKS, PLATFORMS, add_hashes, closure, lock_text, read_project, wanted
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
@@ -45,9 +46,10 @@ def test_the_locks_agree():
     largest = locked("ci")
     for packages in (locked("demo"), locked("test")):
         assert packages.items() <= largest.items()
-    site = locked("site")
-    assert locked("demo").items() <= site.items()
-    assert {name: largest[name] for name in site.keys() & largest.keys()}.items() <= site.items()
+    for other in (locked("site"), locked("ranks")):
+        assert locked("demo").items() <= other.items()
+        shared = {name: largest[name] for name in other.keys() & largest.keys()}
+        assert shared.items() <= other.items()
 
 
 def test_each_line_of_a_lock_is_one_that_pip_reads():
@@ -63,8 +65,60 @@ def test_ci_installs_the_locks_before_what_they_lack():
     assert "pip install --quiet --require-hashes --only-binary :all: -r" in script
     assert script.index("\ninstall_locked test\n") < script.index("bash -euo pipefail -c")
     assert script.index("\ninstall_locked ci\n") < script.index("'.[lint]'")
+    assert script.index("\ninstall_locked ranks\n") < script.index("'.[test,parity,mpi,plot]'")
     assert script.index("\ninstall_locked site\n") < script.index("'.[browser,docs]'")
     assert {*re.findall(r"\ninstall_locked (\w+)\n", script)} <= {*LOCKS}
+
+
+def report_of(name, digest, needs=()):
+    return {
+        "metadata": {"version": "9.9", "requires_dist": [*needs]},
+        "download_info": {"archive_info": {"hashes": {"sha256": digest * 64}}},
+    }
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """Return the calls of pip, which finds version 9.9 of each package, or the one to keep."""
+    made = []
+    for name in LOCKS:
+        shutil.copy(FOLDER / f"{name}.lock", tmp_path)
+
+    def resolve(requirements, version=None, tags=(), keep=()):
+        made.append((version, [*requirements], [*keep]))
+        names = {canonicalize_name(Requirement(line).name) for line in requirements}
+        return {name: report_of(name, "a" if version is None else "b") for name in names}
+
+    monkeypatch.setattr(lock, "resolve", resolve)
+    return made
+
+
+def test_one_lock_is_written_alone_and_shares_the_versions_of_the_others(tmp_path, calls):
+    before = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+    lock.write_locks(["site"], tmp_path)
+    after = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+    assert [name for name in after if after[name] != before[name]] == ["site.lock"]
+    ((version, _, keep),) = calls  # no other platform is asked for
+    assert version is None
+    numpy = locked("ci")["numpy"]
+    assert f"numpy=={numpy[0]}" in keep
+    assert not any(line.startswith("mkdocs==") for line in keep)
+    versions, hashes = lock.read_locks([tmp_path / "site.lock"])
+    assert (versions["mkdocs"], hashes["mkdocs"]) == ("9.9", {"a" * 64})
+    assert (versions["numpy"], hashes["numpy"]) == (numpy[0], {*numpy[1]})
+
+
+def test_all_locks_have_new_versions_and_the_hashes_of_all_platforms(tmp_path, calls):
+    lock.write_locks((), tmp_path)
+    assert [version for version, *_ in calls] == [None, None, *(each[0] for each in PLATFORMS)]
+    assert not any(keep for *_, keep in calls)
+    for name in LOCKS:
+        versions, hashes = lock.read_locks([tmp_path / f"{name}.lock"])
+        assert {*versions.values()} == {"9.9"}
+        assert hashes["numpy"] == {"a" * 64, "b" * 64}
+    assert hashes["mpich"] == {"a" * 64}  # of this platform
+    with pytest.raises(ValueError, match=r"name: expected one of demo, .*, got sit"):
+        lock.write_locks(["sit"], tmp_path)
 
 
 def test_lock_text_has_the_hashes_of_all_reports():
