@@ -20,6 +20,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -81,6 +82,7 @@ class Count:
     """The figures of one command."""
 
     command: str
+    commit: str
     calls: int = 0
     failed: int = 0
     killed: int = 0
@@ -98,7 +100,7 @@ class Rig:
 
     def __init__(self, name: str, folder: Path):
         self.command, self.folder = COMMANDS[name], folder
-        self.count = Count(name)
+        self.count = Count(name, commit())
         self.work = folder / "work"  # one name for all copies, which outputs contain
         make_room(folder / "room")
         self.fresh()
@@ -210,8 +212,8 @@ def main():
     parser.add_argument("--share", type=float, default=1.0, help="of the calls and the states")
     parser.add_argument("--fuzz-minutes", type=float, default=0.0, help="for each target")
     parser.add_argument("--out", type=Path, help="a Markdown file")
-    parser.add_argument("--runs", type=Path, help="a file of all results, to which this adds what "
-                        "it lacks of this commit: a run that was stopped continues")  # fmt: skip
+    parser.add_argument("--runs", type=Path, help="a file of results, to which this adds what it "
+                        "lacks, so a run that was stopped continues")  # fmt: skip
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         records = Records(options.runs or Path(folder) / "runs.jsonl")
@@ -219,23 +221,23 @@ def main():
         fuzzed = [fuzz(name, options.fuzz_minutes, records)
                   for name in TARGETS if options.fuzz_minutes]  # fmt: skip
     rows = [[count.command, count.calls, count.failed, count.killed, count.states,
-             len(count.findings)] for count in counts]  # fmt: skip
+             len(count.findings), count.commit] for count in counts]  # fmt: skip
     findings = [f"{count.command}: {finding}" for count in counts for finding in count.findings]
-    findings += [f"fuzzing {name}: {last}" for name, last, is_good in fuzzed if not is_good]
+    findings += [f"fuzzing {each.target}: {each.last}" for each in fuzzed if not each.is_good]
     sums = [
         sum(getattr(count, name) for count in counts) for name in ("failed", "killed", "states")
     ]
     text = [
         HEAD,
-        f"Commit {commit()}, Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"{platform.system()}.\n",
+        f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.system()}.\n",
         table(["figure", "number"], [
             ["failed calls", sums[0]], ["kills", sums[1]], ["states after a power loss", sums[2]],
             ["minutes of fuzzing", f"{options.fuzz_minutes * len(fuzzed):g}"],
             ["files that were fed", f"{sum(map(_executions, fuzzed)):,}"],
+            ["commits of the fuzzing", ", ".join(sorted({each.commit for each in fuzzed}))],
             ["open findings", len(findings)],
         ]),
-        table(["command", "calls", "failed", "killed", "power losses", "findings"], rows),
+        table(["command", "calls", "failed", "killed", "power losses", "findings", "commit"], rows),
         *[f"- {finding}\n" for finding in findings],
         "## Findings that were fixed\n",
         table(["found by", "what", "test"], FIXED),
@@ -247,32 +249,43 @@ def main():
 
 def inject(name, share, records):
     """Return the figures (`Count`) of a command: those in the records, or new ones."""
-    what = {"commit": commit(), "command": name, "share": share}
+    what = {"command": name, "share": share}
     record = records.get(what)
     if record is not None:
-        return Count(name, **record["found"])
+        return Count(name, **record["about"], **record["found"])
     with tempfile.TemporaryDirectory(prefix="minibert-faults-") as folder:
         rig = Rig(name, Path(folder))
         rig.spoil_all(share)
         rig.lose_power(share)
-    found = {key: value for key, value in vars(rig.count).items() if key != "command"}
-    records.add(what, found, {})
+    found = vars(rig.count).copy()
+    about = {"commit": found.pop("commit")}
+    records.add(what, {key: each for key, each in found.items() if key != "command"}, about)
     _say(rig.count)
     return rig.count
 
 
+class Fuzzed(NamedTuple):
+    """The result of fuzzing a reader: the last line that it printed, and whether that is good."""
+
+    target: str
+    commit: str
+    last: str
+    is_good: bool
+
+
 def fuzz(name, minutes, records):
-    """Return a target's name, the last line of its fuzzing, and whether it found nothing."""
-    what = {"commit": commit(), "target": name, "minutes": minutes}
+    """Return the result (`Fuzzed`) of a target: that in the records, or a new one."""
+    what = {"target": name, "minutes": minutes}
     record = records.get(what)
-    if record is None:
-        command = [sys.executable, "-m", "tests.faults", name, "--minutes", str(minutes)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        last = (done.stdout.splitlines() or ["no output"])[-1]
-        _say(last)
-        records.add(what, {"last": last, "is_good": done.returncode == 0}, {})
-        record = records.get(what)
-    return name, record["found"]["last"], record["found"]["is_good"]
+    if record is not None:
+        return Fuzzed(name, **record["about"], **record["found"])
+    command = [sys.executable, "-m", "tests.faults", name, "--minutes", str(minutes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = (done.stdout.splitlines() or ["no output"])[-1]
+    found = Fuzzed(name, commit(), last, done.returncode == 0)
+    _say(last)
+    records.add(what, {"last": last, "is_good": found.is_good}, {"commit": found.commit})
+    return found
 
 
 def _say(line):
@@ -281,7 +294,7 @@ def _say(line):
 
 
 def _executions(fuzzed):
-    match = re.search(r"([\d,]+) executions", fuzzed[1])
+    match = re.search(r"([\d,]+) executions", fuzzed.last)
     return int(match[1].replace(",", "")) if match else 0
 
 
