@@ -26,7 +26,7 @@ from typing import Any, Self
 import numpy as np
 
 import minibert
-from minibert.io.atomic import atomic_write
+from minibert.io.atomic import atomic_write, path_in_errors
 from minibert.io.text import sanitize
 from minibert.models import PreTrained
 from minibert.models.hub import bare_name
@@ -266,7 +266,7 @@ def write_card(
         into (path): a temporary folder whose files will be moved to `folder`; None: `folder`.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: the file can't be written, or a former card can't be read; the error names it.
     """
     path = Path(folder) / CARD
     if _is_edited(path):
@@ -281,7 +281,10 @@ def write_card(
 
 
 def _is_edited(path: Path) -> bool:
-    return path.exists() and not is_generated(path.read_text("utf-8", errors="replace"))
+    if not path.exists():
+        return False
+    with path_in_errors(path):
+        return not is_generated(path.read_text("utf-8", errors="replace"))
 
 
 def is_generated(text: str) -> bool:

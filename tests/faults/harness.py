@@ -52,7 +52,8 @@ disturbed, and leaves no temporary file in its folder. Fuzzing feeds mutated fil
 """
 FIXED = [
     ["failed calls", "the error of a failed read, or of a write to a lock, a history or a store's "
-     "files, named no file", "`test_harness.py`"],
+     "files, named no file; so did that of a former model card", "`test_harness.py`, "
+     "`test_card.py`"],
     ["power losses", "a history lost lines of steps before the checkpoint from which the run "
      "continued", "`test_harness.py`"],
     ["links", "`--out` and `--html` replaced links, devices and pipes by files; the file behind a "

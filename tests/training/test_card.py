@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import platform
 import re
 from dataclasses import replace
@@ -165,6 +166,19 @@ def test_a_card_is_written_again_unless_it_was_edited(tmp_path, caplog):
     path.write_bytes(b"\xff")
     write_card(tmp_path, second)
     assert path.read_bytes() == b"\xff"
+
+
+def test_the_error_of_a_former_card_that_cannot_be_read_names_it(tmp_path, monkeypatch):
+    path = tmp_path / "README.md"
+    path.write_text("Mine.", "utf-8")
+
+    def broken(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "read_text", broken)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        write_card(tmp_path, "new")
+    assert caught.value.filename == str(path)
 
 
 def test_no_card_is_written_over_two_edited_ones(tmp_path, caplog):
