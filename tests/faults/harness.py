@@ -37,8 +37,8 @@ from tests.gradcheck.rates import commit, table
 HEAD = """\
 # Injected faults
 
-Written by `tests/faults/harness.py`, which `.ci/full` runs. Each command below runs on small inputs,
-once for each of its file-system calls (`demo`: for a tenth) and each kind of fault:
+Written by `tests/faults/harness.py`, which `.ci/full` runs. Each command below runs on small
+inputs, once for each of its file-system calls (`demo`: for a tenth) and each kind of fault:
 
 - **Failed**: the call fails, with "No space left on device" or an input/output error; or the disk
   is full from the call on, and of a write a half fits. Either one line on stderr names the file, or
