@@ -45,7 +45,7 @@ from minibert.tasks.examples import Examples
 from minibert.tasks.folders import EstimatorFile, task_of
 from minibert.tasks.metrics import Metrics
 from minibert.tasks.registry import TASKS, guess_task
-from minibert.training.card import CARD, Card, describe_files, write_card
+from minibert.training.card import CARD, Card, describe_files, read_card, write_card
 from minibert.training.checkpoint import (
     LATER_SETTINGS,
     STATE,
@@ -229,7 +229,7 @@ def _train_all(options: argparse.Namespace, runs: dict[int, Path]) -> None:
                 with atomic_write(options.out / path.name) as temporary:
                     shutil.copy(path, temporary)
         if (runs[best] / CARD).is_file():
-            write_card(options.out, (runs[best] / CARD).read_text("utf-8", errors="replace"))
+            write_card(options.out, read_card(runs[best] / CARD))
         _print_spread(list(results.values()))
         print(f"{options.out} contains the model of seed {best}")
     # All seeds' checkpoints are kept until here, because the same command continues all of them.

@@ -281,10 +281,17 @@ def write_card(
 
 
 def _is_edited(path: Path) -> bool:
-    if not path.exists():
-        return False
+    return path.exists() and not is_generated(read_card(path))
+
+
+def read_card(path: Path) -> str:
+    """Return the text of a card.
+
+    Raises:
+        OSError: the card can't be read; the error names it.
+    """
     with path_in_errors(path):
-        return not is_generated(path.read_text("utf-8", errors="replace"))
+        return path.read_text("utf-8", errors="replace")
 
 
 def is_generated(text: str) -> bool:

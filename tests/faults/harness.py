@@ -52,7 +52,7 @@ disturbed, and leaves no temporary file in its folder. Fuzzing feeds mutated fil
 """
 FIXED = [
     ["failed calls", "the error of a failed read, or of a write to a lock, a history or a store's "
-     "files, named no file; so did that of a former model card", "`test_harness.py`, "
+     "files, or of a model card, named no file", "`test_harness.py`, "
      "`test_card.py`"],
     ["power losses", "a history lost lines of steps before the checkpoint from which the run "
      "continued", "`test_harness.py`"],
@@ -236,7 +236,7 @@ def main():
             ["minutes of fuzzing", f"{options.fuzz_minutes * len(fuzzed):g}"],
             ["files that were fed", f"{sum(map(_executions, fuzzed)):,}"],
             ["commits of the fuzzing", ", ".join(sorted({each.commit for each in fuzzed}))],
-            ["open findings", len(findings)],
+            ["findings at these commits", len(findings)],
         ]),
         table(["command", "calls", "failed", "killed", "power losses", "findings", "commit"], rows),
         *[f"- {finding}\n" for finding in findings],
