@@ -252,8 +252,9 @@ def added_tokens_of(whole: dict[str, Any]) -> AddedTokens:
 
 def _input_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
     names = config["model_input_names"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{path}: model_input_names: expected a list of strings, got {names!r}")
+    is_list = isinstance(names, list)  # of names of arguments, which a file can hold
+    if not is_list or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise ValueError(f"{path}: model_input_names: expected a list of names, got {names!r}")
     return tuple(names)
 
 

@@ -391,6 +391,7 @@ def replaced(name, old, new):
         (replaced("store.json", b'"format": 1', b'"format": 2'),
          r"store\.json: format: expected 1, got 2; a later version of minibert may have"),
         (replaced("store.json", b'"count": 3', b'"count": -3'), "count: expected a whole number"),
+        (replaced("store.json", b'"count": 3', b'"count": 9' + b"0" * 20), "expected 900,000,0"),
         (replaced("store.json", b'"width": 2', b'"width": 0'), "width: .* at least 1, got 0"),
         (replaced("store.json", b'"files": []', b'"files": [3]'), "path: expected str, got None"),
         (replaced("store.json", b'"made_by": null', b'"made_by": {}'), "model: expected str, got"),

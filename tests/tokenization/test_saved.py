@@ -374,9 +374,14 @@ def test_model_input_names_are_read_and_saved(tmp_path):
     again.save_pretrained(tmp_path / "again")
     config = json.loads((tmp_path / "again" / "tokenizer_config.json").read_text())
     assert config["model_input_names"] == names
-    path.write_text(json.dumps({"model_input_names": "input_ids"}))
-    with pytest.raises(ValueError, match="model_input_names: expected a list of strings, got 'inp"):
-        WordPieceTokenizer.from_pretrained(tmp_path)
+    for wrong, shown in (
+        ("input_ids", "'inp"),
+        (["input_ids", "\ud800"], r"\['input_ids', '.ud800"),
+    ):
+        path.write_text(json.dumps({"model_input_names": wrong}))
+        message = f"model_input_names: expected a list of names, got {shown}"
+        with pytest.raises(ValueError, match=message):
+            WordPieceTokenizer.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(
