@@ -67,8 +67,8 @@ FIXED = [
      "`test_refusals.py`"],
     ["bad files", "standard input followed the locale, kept its byte order mark, and did not name "
      "the line of a bad byte", "`test_printed.py`"],
-    ["bad files", "a vector store of more rows than any file has, and names of inputs that could not "
-     "be saved, ended in another error than one of the project", "`test_vector_store.py`, "
+    ["bad files", "a vector store of more rows than any file has, and names of inputs that could "
+     "not be saved, ended in another error than one of the project", "`test_vector_store.py`, "
      "`test_saved.py`"],
 ]  # fmt: skip
 
