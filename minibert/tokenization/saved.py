@@ -252,8 +252,10 @@ def added_tokens_of(whole: dict[str, Any]) -> AddedTokens:
 
 def _input_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
     names = config["model_input_names"]
-    is_list = isinstance(names, list)  # of names of arguments, which a file can hold
-    if not is_list or not all(isinstance(name, str) and name.isidentifier() for name in names):
+    # The names of a model's arguments. Others may contain a lone surrogate, which can't be saved.
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and name.isidentifier() for name in names
+    ):
         raise ValueError(f"{path}: model_input_names: expected a list of names, got {names!r}")
     return tuple(names)
 

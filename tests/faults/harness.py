@@ -262,8 +262,9 @@ def inject(name, share, records):
         rig.spoil_all(share)
         rig.lose_power(share)
     found = vars(rig.count).copy()
+    del found["command"]
     about = {"commit": found.pop("commit")}
-    records.add(what, {key: each for key, each in found.items() if key != "command"}, about)
+    records.add(what, found, about)
     _say(rig.count)
     return rig.count
 

@@ -156,7 +156,7 @@ MUTATIONS = [
         "noise drawn from special tokens",
         Everywhere(mask_tokens),
         special_noise,
-        example(  # 480 noise tokens, one of 6 of which is special: no run misses them
+        example(  # of 476 noise tokens, one of 6 is special: they are not missed
             test_masking.test_mask_tokens_chooses_the_exact_number_of_ordinary_tokens,
             seed=0, count=1000, length=64,
         ),
