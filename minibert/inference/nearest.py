@@ -17,7 +17,7 @@ from minibert.runtime.threads import number_of_threads, ordered_map
 from minibert.typing import Array
 
 # Read and then multiplied while they are in the processor's cache: 400,000 rows of 384 and one
-# query took 0.08 s of one core; in blocks of 16 MB twice that, in blocks of 1 MB half as much again.
+# query took 0.08 s of one core; in blocks of 16 MB twice that, in blocks of 1 MB 1.5 times.
 # On two cores a million rows took 0.15 s, and 0.12 s when they were mapped.
 BLOCK_BYTES = 1 << 22
 QUERIES = 64  # per pass over the rows
